@@ -23,9 +23,10 @@ FLOOR := $(if $(filter command line,$(origin TESTS)),0,90)
 # What `make test` needs beside Python: names of Debian packages that the tests' real peers come in. Tests run their
 # programs themselves; the services that the packages set up are not used. Valkey is in a wheel. mandoc reads the
 # manual pages.
-PEERS := chromium curl fish mandoc mariadb-server nginx openssl postgresql promtool systemd tinyproxy valkey-server zsh
+PEERS := chromium curl fish lftp mandoc mariadb-server nginx openssl postgresql promtool systemd tinyproxy valkey-server \
+	vsftpd zsh
 
-.PHONY: help run stop test unit coverage lint docs docs-check news bench instructions clean fuzz mutants constraints dist changelog
+.PHONY: help run stop test unit coverage lint docs docs-check news bench instructions clean fuzz chaos mutants constraints dist changelog
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -42,7 +43,7 @@ stop:  ## ends what `make run` started in DIR; requests under way finish
 
 test: $(VENV)/.tested peers  ## all tests with real peers and the coverage of zatotx/ (TESTS=trial_tests.unit for some)
 	@rm -f .coverage .coverage.*
-	@$(BIN)/python -m coverage run -m trial_tests.support.side_by_side $(JOBS) $(TESTS); failed=$$?; \
+	@$(BIN)/python -m trial_tests.support.side_by_side --coverage $(if $(RECORD),--record) $(JOBS) $(TESTS); failed=$$?; \
 	$(BIN)/python -m coverage combine --quiet; test $$failed = 0 || exit $$failed; \
 	$(BIN)/python -m coverage report --fail-under=$(FLOOR)
 
@@ -90,6 +91,9 @@ mutants: $(VENV)/.tested  ## whether tests notice small mistakes in what decides
 
 fuzz: $(VENV)/.tested  ## the properties of trial_tests/properties/ for SECONDS (120) in all, from SEED
 	@ZATOTX_FUZZ_SECONDS=$(SECONDS) ZATOTX_FUZZ_SEED=$(SEED) $(BIN)/python -m trial_tests.support.fuzz
+
+chaos: $(VENV)/.tested  ## kills servers and Redis while MESSAGES (20000) run, KILLS (20) times, from SEED
+	@SEED=$(SEED) MESSAGES=$(MESSAGES) KILLS=$(KILLS) $(BIN)/python -m trial_tests.support.work_chaos
 
 constraints: | $(BIN)/python  ## writes constraints.txt anew: the newest of everything that setup.cfg wants
 	$(PIP) $(COMPAT) --upgrade --upgrade-strategy eager -e '.[test,bench,postgresql,mysql]'

@@ -15,7 +15,7 @@ from statistics import median
 from bench.figures import Row
 from bench.load import LoadError
 from bench.machine import LOAD_CORE, SERVER_CORE, pinned, running
-from zatotx.redis.server_binary import find_server_binary
+from zatotx.redis.server_process import find_server_binary
 
 _BAR = 0.8
 

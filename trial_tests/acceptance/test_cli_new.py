@@ -9,17 +9,11 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from trial_tests.support.broker import Broker, create, shared
 from trial_tests.support.command import sentences, zatotx
+from trial_tests.support.served import one_server
 from zatotx.cli.new import parse_name
 
 WAYS = [(io, way) for io in ('short', 'simple', 'typed') for way in ('async', 'sync')]
-
-
-def build() -> Broker:
-    broker = create()
-    broker.start()
-    return broker
 
 
 class NewServiceTests(SynchronousTestCase):
@@ -59,7 +53,7 @@ class NewServiceTests(SynchronousTestCase):
 
     def test_it_serves(self) -> None:
         """Deployed and imported as the printed commands do it, it answers."""
-        broker = shared('new-service', build)
+        broker = one_server()
         for io, way in WAYS:
             self.make(f'kit.{io}-{way}', '--io', io, f'--{way}')
         self.assertEqual(broker.deploy(*sorted((self.place / 'services').glob('*.py'))).code, 0)

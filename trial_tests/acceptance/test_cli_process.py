@@ -9,12 +9,13 @@ import socket
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from trial_tests.support.broker import Broker, create, remove
+from trial_tests.support.broker import Broker, create, shared
 from trial_tests.support.certificate import write_certificate
 from trial_tests.support.command import zatotx
 from trial_tests.support.waiting import until
@@ -37,18 +38,33 @@ SLOW = """
 
 
 class ProcessCase(SynchronousTestCase):
-    """An environment, stopped when a test begins."""
+    """An environment that the tests of a class share, stopped when a test begins."""
 
     servers = 1
 
     def setUp(self) -> None:
-        self.broker: Broker = create(servers=self.servers)
-        self.addCleanup(remove, self.broker)
+        self.broker: Broker = shared(f'processes of {self.servers}', partial(create, servers=self.servers))
         self.path = self.broker.path
+        self.addCleanup(zatotx, 'stop', self.path)
 
     def states(self) -> dict[str, Any]:
         found = json.loads(zatotx('status', self.path, '--format', 'json').out)
         return {part['name']: part for part in found['components']}
+
+    def in_the_foreground(self, parts: str) -> subprocess.Popen[str]:
+        """`zatotx start --fg`, once these parts run."""
+        process = subprocess.Popen([ZATOTX, 'start', '--fg', str(self.path)], stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, text=True, env={**os.environ, 'PYTHONUNBUFFERED': '1'})
+        assert process.stdout is not None
+        self.assertIn(f'Running: {parts}', process.stdout.readline())
+        return process
+
+    def ends(self, process: subprocess.Popen[str], code: int) -> str:
+        """Wait for its end with that exit code, with all parts stopped; returns its stderr."""
+        _, err = process.communicate(timeout=120)
+        self.assertEqual(process.returncode, code, err)
+        self.assertEqual({part['state'] for part in self.states().values()}, {'stopped'})
+        return err
 
     def fails(self, *args: object) -> str:
         said = zatotx(*args)
@@ -132,6 +148,12 @@ class ProcessTests(ProcessCase):
         process.send_signal(signal.SIGTERM)
         self.assertEqual(process.wait(60), 0)
 
+    def test_a_part_that_dies_in_the_foreground(self) -> None:
+        """It is named, all others are stopped, and the exit code is 1."""
+        process = self.in_the_foreground('redis, server1')
+        self.broker.kill('server1')
+        self.assertIn('server1 ended by itself', self.ends(process, 1))
+
     def test_a_redis_without_its_supervisor(self) -> None:
         """kill -9 of the supervisor leaves Redis itself; `stop` ends it all the same."""
         zatotx('start', self.path / 'redis')
@@ -148,7 +170,9 @@ class ProcessTests(ProcessCase):
         address = f'ssl:port={self.broker.port()}:interface=127.0.0.1:privateKey=tls.pem:certKey=tls.pem'
         settings = server / 'config' / 'server.toml'
         text = settings.read_text()
+        self.addCleanup(settings.write_text, text)
         settings.write_text(text.replace(f'tcp:port={self.broker.port()}:interface=127.0.0.1', address))
+        self.addCleanup(zatotx, 'stop', self.path)  # before the settings are as they were
         said = zatotx('start', server)
         self.assertEqual(said.code, 0, said)
         self.assertIn(f'https://127.0.0.1:{self.broker.port()}', said.out)
@@ -238,17 +262,7 @@ class SeveralTests(ProcessCase):
             return sock.connect_ex(('127.0.0.1', self.broker.port(server))) == 0
 
     def test_in_the_foreground(self) -> None:
-        """`start --fg` stays until SIGTERM, then stops all parts and returns 0; a part that dies ends it with 1."""
-        for victim, expected in (('', 0), ('server1', 1)):
-            process = subprocess.Popen([ZATOTX, 'start', '--fg', str(self.path)], stdout=subprocess.PIPE,
-                                       stderr=subprocess.PIPE, text=True, env={**os.environ, 'PYTHONUNBUFFERED': '1'})
-            assert process.stdout is not None
-            self.assertIn('Running: redis, server1, server2', process.stdout.readline())
-            if victim:
-                self.broker.kill(victim)
-            else:
-                process.send_signal(signal.SIGTERM)
-            _, err = process.communicate(timeout=120)
-            self.assertEqual(process.returncode, expected, err)
-            self.assertEqual('server1 ended by itself' in err, bool(victim), err)
-            self.assertEqual({part['state'] for part in self.states().values()}, {'stopped'})
+        """`start --fg` stays until SIGTERM, then stops all parts and returns 0."""
+        process = self.in_the_foreground('redis, server1, server2')
+        process.send_signal(signal.SIGTERM)
+        self.assertNotIn('ended by itself', self.ends(process, 0))

@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.broker import free_offset
 from trial_tests.support.command import Said, sentences, zatotx
 from trial_tests.support.waiting import until
-from zatotx.cli.environment.private_files import is_private
+from zatotx.cli.environment.atomic_files import is_private
 
 ZATOTX = str(Path(sys.executable).with_name('zatotx'))
 

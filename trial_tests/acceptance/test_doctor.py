@@ -16,14 +16,14 @@ from typing import Any, NamedTuple
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support import postgresql
-from trial_tests.support.broker import free_offset
+from trial_tests.support.broker import free_offset, quickstart
 from trial_tests.support.certificate import write_certificate
 from trial_tests.support.command import Said, sentences, zatotx
 from trial_tests.support.valkey import Valkey
 from zatotx.cli.checks import cluster, machine, stores, versions
 from zatotx.cli.checks.finding import BROKEN, WARNING, Check, CheckContext, Finding
-from zatotx.cli.checks.kernel_clock import is_clock_unsynchronized
-from zatotx.cli.checks.running import CHECKS, run_checks
+from zatotx.cli.checks.stores import is_clock_unsynchronized
+from zatotx.cli.doctor import CHECKS, run_checks
 from zatotx.cli.environment.layout import SERVER, Component, find_environment
 from zatotx.connectors.kind_registry import FoundKind
 from zatotx.interfaces.config import NodeRow
@@ -54,8 +54,7 @@ class DoctorTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.path = Path(self.mktemp()).absolute() / 'qs'
         self.offset = free_offset()
-        made = zatotx('quickstart', 'create', self.path, '--servers', 2, '--port-offset', self.offset)
-        self.assertEqual(made.code, 0, made)
+        quickstart(self.path, '--servers', 2, '--port-offset', self.offset)
         self.server = self.path / 'server1'
         self.settings = self.server / 'config' / 'server.toml'
         self.database = self.path / 'odb' / 'zatotx.db'

@@ -11,7 +11,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from trial_tests.support.broker import SCRIPTS, Broker, create, remove
+from trial_tests.support.broker import SCRIPTS, Broker, create, remove, shared
 from trial_tests.support.command import zatotx
 from trial_tests.support.waiting import until
 from zatotx.cli.checks import cluster
@@ -66,7 +66,15 @@ class RunningTestCase(SynchronousTestCase):
         return found
 
 
-class DyingTests(RunningTestCase):
+class SharedTestCase(RunningTestCase):
+    """An environment of one server that all tests of the module share: started again where one stopped a part of it."""
+
+    def setUp(self) -> None:
+        self.broker = shared('doctor', create)
+        self.start()
+
+
+class DyingTests(SharedTestCase):
     def test_a_life(self) -> None:
         """Well while it runs; a Redis that died is told of by its pid file and by the server that misses it; a server
         that hangs is told of in seconds; one that was killed is told of with how to start it."""
@@ -92,11 +100,12 @@ class DyingTests(RunningTestCase):
         self.well()
 
 
-class KnownTests(RunningTestCase):
+class KnownTests(SharedTestCase):
     def test_credentials(self) -> None:
         """Where the cluster has another password than credentials.toml, that is said with the command."""
         file = self.broker.path / 'credentials.toml'
         password = self.broker.credentials()['api']['password']
+        self.addCleanup(file.write_text, file.read_text())
         file.write_text(file.read_text().replace(password, 'another'))
         self.finds(1, 'server1', 'server', "'zatotx update password")
         self.assertNotIn(password, self.broker.run('doctor', str(self.broker.path)).text)
@@ -110,6 +119,8 @@ class KnownTests(RunningTestCase):
         pattern = r"server1: server: it runs zatotx .*, but 9\.9 is installed: update it with 'zatotx restart"
         self.assertRegex(said.out, pattern)
 
+
+class RefusedTests(RunningTestCase):
     def test_refused_code(self) -> None:
         """Deployed code that a server cannot import any more is told of, with its reason."""
         flag = self.broker.path.parent / 'flag'

@@ -184,8 +184,12 @@ class ExportTests(EnmasseTests):
         self.assertEqual(self.export(), text)
         self.assertNotIn(PASSWORD, text)
         self.assertNotIn('$argon2', text)
-        placeholders = {part.split('}')[0] for part in text.split('${')[1:]}
-        file = self.broker.write('exported.yaml', text)
+        document = yaml.safe_load(text)  # without the users of other modules, which have other passwords
+        document['security'] = [user for user in document['security'] if user['name'] == USER]
+        imported = yaml.safe_dump(document)
+        placeholders = {part.split('}')[0] for part in imported.split('${')[1:]}
+        self.assertEqual(len(placeholders), 1)
+        file = self.broker.write('exported.yaml', imported)
         self.broker.must('enmasse', str(self.broker.path), '--import', '--input', str(file),
                          env=dict.fromkeys(placeholders, PASSWORD))
         self.assertEqual(self.export(), text)

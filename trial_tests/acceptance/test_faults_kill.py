@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 from threading import Timer
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from trial_tests.support.broker import SCRIPTS, Broker, create, shared
+from trial_tests.support.broker import Broker, create, shared
 from trial_tests.support.clients import loaded, statuses
 from trial_tests.support.command import Said
 from trial_tests.support.served import serve, two_servers
@@ -20,7 +19,7 @@ from trial_tests.support.waiting import until
 
 JSON = {'Content-Type': 'application/json'}
 _MANY = 1500
-SHARES = (0.35, 0.6, 0.8, 0.95)  # of the time that the whole takes: when the server is killed
+SHARES = (0.5, 0.9)  # of the time that the whole takes: when the server is killed
 
 
 def fragile() -> Broker:
@@ -113,15 +112,6 @@ class KillTests(SynchronousTestCase):
                 self.assertEqual(now, str(version))
             self.assertNotIn('Traceback', said.text)
             serving = now
-
-    def test_a_second_server_on_the_same_directory_refuses(self) -> None:
-        """One sentence that names the directory; the first one serves on."""
-        command = [str(SCRIPTS / 'twistd'), '-n', 'zato-server', '--dir', str(self.broker.directory())]
-        second = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, cwd='/')
-        self.assertEqual(second.returncode, 1)
-        self.assertIn(str(self.broker.directory()), second.stdout + second.stderr)
-        self.assertNotIn('Traceback', second.stdout + second.stderr)
-        self.assertEqual(self.broker.ask('GET', '/zato/ping').status, 200)
 
     def test_a_full_disk_under_the_log_stops_no_request(self) -> None:
         """The access log and the server's log cannot be written: requests go on, faults are still answered."""

@@ -8,11 +8,11 @@ from pathlib import Path
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
-from trial_tests.support.broker import free_offset
+from trial_tests.support.broker import free_offset, quickstart
 from trial_tests.support.command import Said, sentences, zatotx
 from trial_tests.support.internals import CHANNEL, USER, InternalTestCase
+from zatotx.cli.environment.databases import command_actor, open_odb
 from zatotx.cli.environment.layout import find_environment
-from zatotx.cli.environment.odb_access import command_actor, open_odb
 from zatotx.odb.maintenance import write_operations
 from zatotx.schema.snapshot import Operation
 
@@ -100,8 +100,7 @@ class CommandTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.path = Path(self.mktemp()).absolute() / 'qs'
-        made = zatotx('quickstart', 'create', self.path, '--servers', 1, '--port-offset', free_offset())
-        self.assertEqual(made.code, 0, made)
+        quickstart(self.path, '--servers', 1, '--port-offset', free_offset())
         self.change(Operation(action='create', type='basic_auth', name='crm',
                               fields={'name': 'crm', 'username': 'crm', 'password': 'first-sEcReT'}))  # fmt: skip
         self.change(Operation(action='edit', type='basic_auth', name='crm',

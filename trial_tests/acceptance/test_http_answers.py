@@ -10,9 +10,10 @@ from typing import Any
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
-from trial_tests.support.broker import Broker, create, shared
+from trial_tests.support.broker import Broker
 from trial_tests.support.chromium import Chromium
 from trial_tests.support.rawhttp import basic
+from trial_tests.support.served import one_server
 
 SERVICES = '''
 from zatotx import Service
@@ -75,18 +76,15 @@ channel_rest:
 """
 
 
-def built() -> Broker:
-    """A server of an API, and pages of sites that use it."""
-    broker = create()
-    broker.start()
+def extend(broker: Broker) -> None:
+    """Add an API, and pages of sites that use it."""
     broker.serve('web.py', SERVICES)
     broker.configure(CHANNELS.format(shop=f'http://localhost:{broker.port()}'))
-    return broker
 
 
 class WebCase(SynchronousTestCase):
     def setUp(self) -> None:
-        self.broker: Broker = shared('web-answers', built)
+        self.broker: Broker = one_server().extend('web-answers', extend)
         self.shop = f'http://localhost:{self.broker.port()}'  # another site than 127.0.0.1, for a browser
         self.api = f'http://127.0.0.1:{self.broker.port()}'
 

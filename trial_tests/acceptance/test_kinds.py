@@ -56,6 +56,21 @@ SERVICES = '''
                 raise RuntimeError('not yet')
             self.response.payload = f'attempt {Flaky.calls}'
 
+    class Strict(Service):
+        name = 'lines.strict'
+        taken = []
+        async def handle(self):
+            line = self.request.raw_request.decode()
+            if line.startswith('bad'):
+                raise RuntimeError('a bad line')
+            Strict.taken.append(line)
+            self.response.payload = line
+
+    class Taken(Service):
+        name = 'lines.taken'
+        async def handle(self):
+            self.response.payload = Strict.taken
+
     class Out(Service):
         name = 'lines.out'
         async def handle(self):
@@ -95,9 +110,9 @@ def ask(port: int, line: str) -> str:
 
 
 @contextmanager
-def peer(respond: Callable[[bytes], bytes | None]) -> Iterator[int]:
+def peer(respond: Callable[[bytes], bytes | None], port: int = 0) -> Iterator[int]:
     """A line server in a thread: its port. `respond` gives None to keep silent."""
-    with socket.create_server(('127.0.0.1', 0)) as listening:
+    with socket.create_server(('127.0.0.1', port)) as listening:
         over = Event()
 
         def serve() -> None:
@@ -180,6 +195,38 @@ class OneProcessTests(SynchronousTestCase):
         self.broker.configure(document(self.port, service='lines.flaky', more=', retry: {attempts: 2, backoff: 0.1}'))
         self.assertTrue(ask(self.port, 'x').startswith('ERROR 500'))
 
+    def test_dead_letters(self) -> None:
+        """A line that failed for the last time is a dead letter, if its channel says so; edited and replayed, it runs
+        again with the channel's format."""
+        more = ', dead_letter: true, retry: {attempts: 2, backoff: 0.1}'
+        self.broker.configure(document(self.port, service='lines.strict', more=more))
+        self.assertTrue(ask(self.port, 'bad').startswith('ERROR 500'))
+        (row,) = json.loads(self.broker.must('dead-letter', 'list', str(self.broker.path), '--format', 'json'))
+        self.assertEqual((row['service'], row['payload'], row['attempts']), ('lines.strict', 'bad', 2))
+        self.assertIn('a bad line', row['cause'])
+        self.broker.must('dead-letter', 'edit', str(self.broker.path), row['id'], '--payload', '"mended"')
+        self.broker.must('dead-letter', 'replay', str(self.broker.path), '--all')
+        until(lambda: 'mended' in self.taken(), 'the replay')
+        self.assertEqual(self.broker.must('dead-letter', 'list', str(self.broker.path), '--format', 'json'), '[]\n')
+
+    def test_duplicates(self) -> None:
+        """A line that was processed is acknowledged without its service, if its channel says so; one that failed runs
+        again."""
+        self.broker.configure(document(self.port, service='lines.strict', more=', idempotent: {key: body, ttl: 60}'))
+        self.assertEqual([ask(self.port, line) for line in ('once', 'once', 'twice')], ['once', '', 'twice'])
+        self.assertEqual(self.taken().count('once'), 1)
+        self.assertEqual([ask(self.port, 'bad')[:9] for _ in range(2)], ['ERROR 500'] * 2)
+
+    def test_wrong_policy_keys(self) -> None:
+        """A wrong key expression is an error of the import that names the field."""
+        said = self.broker.imported(document(self.port, more=", idempotent: {key: 'xpath:/a'}"))
+        self.assertNotEqual(said.code, 0)
+        self.assertIn('idempotent', said.text)
+
+    def taken(self) -> list[str]:
+        found: list[str] = self.broker.invoke('lines.taken').json()
+        return found
+
     def test_messages_out(self) -> None:
         """A service sends lines by self.out.lines; a peer that hangs up or is unavailable is a typed error."""
         with peer(bytes.swapcase) as port:
@@ -188,6 +235,28 @@ class OneProcessTests(SynchronousTestCase):
         reply = ask(self.port, 'Hello')
         self.assertIn('ERROR 503', reply)
         self.assertIn('Outgoing connection peer (lines) cannot be reached', reply)
+
+    def test_guaranteed_delivery(self) -> None:
+        """With `delivery: guaranteed` a call returns when it is stored; the line is sent when the peer is there again,
+        also if the server was killed meanwhile. Otherwise the call fails as before."""
+        port = free_port()
+        self.broker.configure(document(self.port, service='lines.out', outgoing=port).replace(
+            'timeout: 1.5', 'timeout: 1.5, delivery: guaranteed'))
+        reply = ask(self.port, 'kept')
+        self.assertRegex(reply, '^[0-9a-f]{24}$')
+        self.broker.kill()
+        self.broker.start()
+        received: list[bytes] = []
+
+        def take(line: bytes) -> bytes:
+            received.append(line)
+            return b'taken'
+
+        with peer(take, port):
+            until(lambda: b'kept' in received, 'the line', 90.0)
+        self.broker.configure(document(self.port, service='lines.out', outgoing=port).replace(
+            'timeout: 1.5', 'timeout: 1.5, delivery: direct'))
+        self.assertTrue(ask(self.port, 'lost').startswith('ERROR 503'))
 
     def test_frozen_peer(self) -> None:
         """A peer that accepts and is silent ends in Timeout after the timeout of the connection; ping does likewise,

@@ -19,6 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.broker import Broker, create, shared
 from trial_tests.support.rawhttp import Answer
+from trial_tests.support.served import one_server
 from trial_tests.support.waiting import until
 
 CONTRIB = Path(__file__).resolve().parents[2] / 'contrib'
@@ -74,18 +75,14 @@ CHANNELS = '''
 '''
 
 
-def build() -> Broker:
-    broker = create()
-    broker.set('log', level='info')
-    broker.start()
+def extend(broker: Broker) -> None:
     broker.serve('sight.py', SERVICES)
     broker.configure(CHANNELS)
-    return broker
 
 
 class Sighted(SynchronousTestCase):
     def setUp(self) -> None:
-        self.broker = shared('sight', build)
+        self.broker = one_server().extend('sight', extend)
 
     def text(self) -> str:
         answer = self.broker.ask('GET', '/zato/metrics', fields=self.broker.admin())

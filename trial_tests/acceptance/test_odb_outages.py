@@ -22,8 +22,8 @@ BACK_WITHIN = 60.0
 SERVERS = (1, 2)
 
 
-class LiveTests:
-    """What holds on both; the classes at the end run it."""
+class RunningTests:
+    """What holds on both databases; the classes at the end run it."""
 
     kind = ''
 
@@ -48,23 +48,6 @@ class LiveTests:
         """The status of a request that needs no database."""
         return int(self.broker.ask('POST', '/acc/echo', body=b'{}', server=server).status)
 
-    def goes_on(self: Any) -> None:
-        """All is served but changes, which are refused in time; each server."""
-        for server in SERVERS:
-            status, seconds = self.write(server)
-            self.assertIn(status, (503, 504))
-            self.assertLess(seconds, REFUSED_WITHIN)
-            self.assertEqual(self.served(server), 200)
-
-    def is_back(self: Any) -> None:
-        """Every server takes changes again in time."""
-        end = time.monotonic() + BACK_WITHIN
-        for server in SERVERS:
-            until(partial(self.takes_a_change, server), 'a write', max(end - time.monotonic(), 0.1))
-
-    def takes_a_change(self: Any, server: int) -> bool:
-        return bool(self.write(server)[0] == 200)
-
     def test_it_runs(self: Any) -> None:
         """A change is in force on the other server; who made it stands in the history."""
         self.assertEqual([self.served(server) for server in SERVERS], [200, 200])
@@ -81,6 +64,28 @@ class LiveTests:
         files = [file for file in self.broker.path.rglob('*') if file.is_file() and file.name != 'credentials.toml']
         for file in files:
             self.assertNotIn(self.database_password.encode(), file.read_bytes(), file)
+
+
+class OutageTests(RunningTests):
+    """How servers behave while their database is away: on one database, as integration/test_odb_servers.py shows for
+    each what becomes of connections that were killed or frozen."""
+
+    def goes_on(self: Any) -> None:
+        """All is served but changes, which are refused in time; each server."""
+        for server in SERVERS:
+            status, seconds = self.write(server)
+            self.assertIn(status, (503, 504))
+            self.assertLess(seconds, REFUSED_WITHIN)
+            self.assertEqual(self.served(server), 200)
+
+    def is_back(self: Any) -> None:
+        """Every server takes changes again in time."""
+        end = time.monotonic() + BACK_WITHIN
+        for server in SERVERS:
+            until(partial(self.takes_a_change, server), 'a write', max(end - time.monotonic(), 0.1))
+
+    def takes_a_change(self: Any, server: int) -> bool:
+        return bool(self.write(server)[0] == 200)
 
     def test_a_restored_revision_is_live(self: Any) -> None:
         """On every server when the command returns."""
@@ -110,14 +115,14 @@ class LiveTests:
         self.is_back()
 
 
-class OnPostgreSQLTests(LiveTests, SynchronousTestCase):
+class OnPostgreSQLTests(OutageTests, SynchronousTestCase):
     """PostgreSQL."""
 
     kind = 'postgresql'
     database_password = postgresql.PASSWORD
 
 
-class OnMariaDBTests(LiveTests, SynchronousTestCase):
+class OnMariaDBTests(RunningTests, SynchronousTestCase):
     """MariaDB."""
 
     kind = 'mariadb'

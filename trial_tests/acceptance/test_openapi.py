@@ -18,7 +18,7 @@ from trial_tests.support.broker import Broker, create, remove
 from trial_tests.support.documented import PASSWORD, SECURED, USER, documented
 from trial_tests.support.rawhttp import Answer, basic
 from zatotx.model.errors import StartError
-from zatotx.plugins.http.server.builtin_endpoints import BUILTIN_ENDPOINTS, enabled_endpoints
+from zatotx.plugins.http.server.route_table import BUILTIN_ENDPOINTS, enabled_endpoints
 from zatotx.plugins.http.settings import read_settings
 
 JSON, XML, FORM = 'application/json', 'application/xml', 'application/x-www-form-urlencoded'

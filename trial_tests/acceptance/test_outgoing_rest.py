@@ -9,9 +9,10 @@ from typing import Any
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
-from trial_tests.support.broker import Broker, create, shared
+from trial_tests.support.broker import Broker
 from trial_tests.support.http_peer import HttpPeer
 from trial_tests.support.ports import free_port
+from trial_tests.support.served import one_server
 from trial_tests.support.waiting import until
 
 SERVICES = '''
@@ -135,18 +136,15 @@ outgoing_rest:''', f'''
 channel_rest:''', *channels]) + '\n'
 
 
-def build() -> Broker:
+def extend(broker: Broker) -> None:
     _World.peer, _World.nobody = HttpPeer(), free_port()
-    broker = create()
-    broker.start()
     broker.serve('out.py', SERVICES)
     broker.configure(document(broker, _World.peer, _World.nobody))
-    return broker
 
 
 class ServerCase(SynchronousTestCase):
     def setUp(self) -> None:
-        self.broker = shared('out-rest', build)
+        self.broker = one_server().extend('out-rest', extend)
         self.peer = _World.peer
 
     def call(self, connection: str, method: str = 'get', *, thread: bool = False, **options: Any) -> Any:

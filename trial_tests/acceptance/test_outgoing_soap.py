@@ -8,8 +8,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from trial_tests.support.broker import Broker, create, shared
+from trial_tests.support.broker import Broker
 from trial_tests.support.rawhttp import Answer
+from trial_tests.support.served import one_server
 from trial_tests.support.soap_calling import wsdl
 
 SERVICES = '''
@@ -151,18 +152,15 @@ def document(port: int) -> str:
     return '\n'.join(lines) + '\n'
 
 
-def build() -> Broker:
-    broker = create()
-    broker.start()
+def extend(broker: Broker) -> None:
     broker.serve('bank.py', SERVICES)
     broker.serve('callers.py', CALLERS)
     broker.configure(document(broker.port()))
-    return broker
 
 
 class ServerTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.broker = shared('out-soap', build)
+        self.broker = one_server().extend('out-soap', extend)
 
     def call(self, name: str, payload: Any) -> Answer:
         return self.broker.ask('POST', f'/{name}', body=json.dumps(payload).encode())

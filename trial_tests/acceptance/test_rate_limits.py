@@ -14,9 +14,10 @@ from typing import Any
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
-from trial_tests.support.broker import Broker, create, shared
+from trial_tests.support.broker import Broker
 from trial_tests.support.crewed import crewed
 from trial_tests.support.rawhttp import Answer, basic, connected, request_bytes
+from trial_tests.support.served import two_servers
 from trial_tests.support.waiting import until
 
 SERVICE = '''
@@ -73,18 +74,15 @@ channel_soap:
 """
 
 
-def built() -> Broker:
-    """Two servers with a channel for each test."""
-    broker = create(servers=2)
-    broker.start()
+def extend(broker: Broker) -> None:
+    """Add a channel for each test."""
     broker.serve('rates.py', SERVICE)
     broker.configure(CHANNELS)
-    return broker
 
 
 class ServersCase(SynchronousTestCase):
     def setUp(self) -> None:
-        self.broker: Broker = shared('rates', built)
+        self.broker: Broker = two_servers().extend('rates', extend)
 
     def ask(self, path: str, *, server: int = 1, source: str = '', user: str = '', password: str = '', **more: Any
             ) -> Answer:
@@ -186,7 +184,8 @@ class ChangeTests(ServersCase):
         found = yaml.safe_load(document)
         self.assertIn({'name': 'once', 'limit': '1/1d'}, found['rate_limit'])
         self.assertIn(['both'], [channel.get('groups') for channel in found['channel_rest']])
-        file = self.broker.write('exported.yaml', document)
+        found['security'] = [user for user in found['security'] if user['name'] in USERS]
+        file = self.broker.write('exported.yaml', yaml.safe_dump(found))
         passwords = {f'ZATOTX_{user.upper()}_PASSWORD': password for user, password in USERS.items()}
         said = self.broker.run('enmasse', str(self.broker.path), '--import', '--input', str(file), '--dry-run',
                                '--replace', env=passwords)  # fmt: skip

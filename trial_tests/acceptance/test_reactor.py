@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.broker import Broker
 from trial_tests.support.served import one_server
-from zatotx.tap.reactor import MonotonicEpollReactor
+from zatotx.tap.component_service import MonotonicEpollReactor
 
 
 class _Reading:
@@ -106,4 +106,4 @@ class InstalledTests(SynchronousTestCase):
         """twistd starts it where nobody asked for another."""
         broker: Broker = one_server()
         broker.serve('which_reactor.py', _WHICH)
-        self.assertIn(b'QuickReactor', broker.invoke('test.which-reactor').body)
+        self.assertIn(b'MonotonicEpollReactor', broker.invoke('test.which-reactor').body)

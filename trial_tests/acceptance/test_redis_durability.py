@@ -19,17 +19,15 @@ from trial_tests.support.redis import RedisCase, spoken
 from trial_tests.support.served import serve, two_servers
 from zatotx.cli.environment.templates import write_redis
 from zatotx.model.errors import ServiceError
-from zatotx.redis.client import RedisClient
+from zatotx.redis.client import RedisClient, ScriptRunner
 from zatotx.redis.fencing import FencedWriter
 from zatotx.redis.keys import RedisKeys
 from zatotx.redis.lease_store import RedisLeaseBackend
 from zatotx.redis.leases import LeaseStore
 from zatotx.redis.pubsub import RedisPubSub
-from zatotx.redis.scripts import ScriptRunner
-from zatotx.redis.stream_consumers import StreamConsumer
-from zatotx.redis.streams import RedisStream
+from zatotx.redis.streams import RedisStream, StreamConsumer
 from zatotx.redis.url import RedisAddress
-from zatotx.testing.memory_leases import EpochSequence
+from zatotx.testing.memory_redis import EpochSequence
 
 
 class KillTests(TestCase):

@@ -20,13 +20,12 @@ from twisted.internet import reactor
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support import broker
-from trial_tests.support.broker import Broker, free_offset
+from trial_tests.support.broker import Broker, free_offset, quickstart
 from trial_tests.support.command import Said, sentences, zatotx
-from trial_tests.support.odb import CLUSTER, KEY, ME, TYPES, OdbCase, edit, on_every_database, user
-from trial_tests.support.unmeasured import unmeasured
+from trial_tests.support.odb import CLUSTER, KEY, ME, TYPES, OdbCase, edit, on_every_database, per_engine, user
 from trial_tests.support.vault import VAULT, installed, vault
 from trial_tests.support.waiting import until
-from zatotx.cli import rotate_key
+from zatotx.cli import crypto
 from zatotx.cli.environment.layout import find_environment
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.odb import key_rotation
@@ -39,7 +38,7 @@ from zatotx.odb.nodes import NodeAddress, register_node
 from zatotx.odb.secrets import Secrets, hash_secret, new_key
 from zatotx.odb.store import open_store
 from zatotx.odb.transaction import begin_transaction
-from zatotx.schema.dual_secret import get_encrypted, get_hash
+from zatotx.schema.secrets import get_encrypted, get_hash
 from zatotx.schema.type_registry import ObjectTypeRegistry
 
 WITH_VAULTS = ObjectTypeRegistry((*TYPES, VAULT))
@@ -66,6 +65,7 @@ class DatabaseTests(OdbCase):
             stored.name: stored.value.password for stored in read_snapshot(self.opened(keys)).objects_of_types('vault')
         }
 
+    @per_engine
     def test_all_that_is_stored(self) -> None:
         """Objects, their former states and the check of the key, whether their kind is installed here or not, in
         transactions of a few rows each; a second time finds nothing to do."""
@@ -184,9 +184,8 @@ class Environment:
         self.path = path
 
     def make(self) -> None:
-        said = zatotx('quickstart', 'create', self.path, '--servers', 2, '--port-offset', free_offset(),
+        quickstart(self.path, '--servers', 2, '--port-offset', free_offset(),
                       '--redis-url', URL)
-        assert not said.code, said
         database = self.database(self.keys()[0])
         write_operations(database, [vault('one', 'sesame')], ME)
         database.close()
@@ -257,11 +256,11 @@ class CommandTests(SynchronousTestCase):
 
     def test_ended_after_any_step(self) -> None:
         """Every server reads everything then, and running it again finishes."""
-        count = len(rotate_key.rotation_steps(find_environment(str(self.made.path))))
+        count = len(crypto.rotation_steps(find_environment(str(self.made.path))))
         self.assertEqual(count, 7)
         for done in range(count + 1):
             environment = self.made.copy(self.place / f'after{done}')
-            for step in rotate_key.rotation_steps(find_environment(str(environment.path)))[:done]:
+            for step in crypto.rotation_steps(find_environment(str(environment.path)))[:done]:
                 step.run()
             self.assertEqual(environment.problems(), [], done)
             self.assertEqual(environment.rotate().code, 0)
@@ -272,7 +271,7 @@ class CommandTests(SynchronousTestCase):
     def test_killed_at_any_moment(self) -> None:
         """kill -9 before every file and every transaction that it writes: all can be read, and again finishes."""
         command = [sys.executable, '-m', 'trial_tests.support.rotation_kills', str(self.made.path), str(self.place)]
-        done = subprocess.run(command, env=unmeasured(), capture_output=True, text=True, timeout=600, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
         self.assertEqual(done.returncode, 0, done.stderr)
         killed = json.loads(done.stdout)
         self.assertGreater(len(killed), 12)
@@ -332,7 +331,7 @@ class CommandTests(SynchronousTestCase):
 
     def test_two_at_once(self) -> None:
         """The second is sent away, so that there is one new key."""
-        with rotate_key.rotation_lock(self.made.path):
+        with crypto.rotation_lock(self.made.path):
             said = self.made.rotate()
         self.assertEqual((said.code, 'Another process' in said.err), (1, True), said)
 

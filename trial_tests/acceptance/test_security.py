@@ -15,8 +15,9 @@ from zeep.exceptions import Fault, TransportError
 from zeep.plugins import HistoryPlugin
 from zeep.wsse.username import UsernameToken
 
-from trial_tests.support.broker import Broker, create, remove, shared
+from trial_tests.support.broker import Broker
 from trial_tests.support.rawhttp import ask
+from trial_tests.support.served import two_servers
 from trial_tests.support.waiting import until
 
 SERVICES = '''
@@ -92,21 +93,14 @@ ACTION = {'SOAPAction': '"who"', 'Content-Type': 'text/xml; charset=utf-8'}
 SECRETS = ('key of partner', 'key/of+query=', 'key%2Fof', 'pass of', 'key of watcher', 'new secret')
 
 
-def built() -> Broker:
-    broker = create(servers=2)
-    broker.start()
+def extend(broker: Broker) -> None:
     broker.serve('sec.py', SERVICES)
     broker.configure(CONFIGURATION)
-    return broker
-
-
-def two_servers() -> Broker:
-    return shared('security', built)
 
 
 class SecurityCase(SynchronousTestCase):
     def setUp(self) -> None:
-        self.broker = two_servers()
+        self.broker: Broker = two_servers().extend('security', extend)
 
     def url(self, path: str, server: int = 1) -> str:
         return f'http://127.0.0.1:{self.broker.port(server)}{path}'
@@ -269,7 +263,7 @@ class KeyTests(SecurityCase):
             self.assertNotIn(secret, said)
 
 
-class WsSecurityTests(SecurityCase):
+class WsSecurityCase(SecurityCase):
     def client(self, path: str, token: Any, server: int = 1) -> tuple[Any, HistoryPlugin]:
         file = Path(self.mktemp())
         file.write_text(WSDL.replace('ADDRESS', self.url(path, server)))
@@ -280,6 +274,8 @@ class WsSecurityTests(SecurityCase):
     def send(self, envelope: Any, server: int, path: str = '/sec/soap') -> Any:
         return ask(self.broker.port(server), 'POST', path, fields=ACTION, body=etree.tostring(envelope))
 
+
+class WsSecurityTests(WsSecurityCase):
     def test_zeep(self) -> None:
         """A digest where the definition wants one, text where it wants that, and nothing else."""
         for path, options, works in (
@@ -346,28 +342,19 @@ class WsSecurityTests(SecurityCase):
         etree.SubElement(header, '{urn:x}Wrapper').append(header[0])
 
 
-class WithoutRedisTests(SynchronousTestCase):
-    """An environment of its own: its Redis is taken away."""
-
+class WithoutRedisTests(WsSecurityCase):
     def test_nobody_is_let_in_of_whom_it_cannot_be_said(self) -> None:
-        """Digests are refused with 503 within 5 seconds while Redis is unavailable, and taken again when it is back;
-        what needs no Redis goes on."""
-        broker = create()
-        self.addCleanup(remove, broker)
-        broker.start()
-        broker.serve('sec.py', SERVICES)
-        broker.configure(CONFIGURATION)
-        tests = WsSecurityTests()
-        tests.broker = broker
-        tests.mktemp = self.mktemp  # type: ignore[method-assign]
-        service, _ = tests.client('/sec/soap', UsernameToken('bank', 'pass of bank', use_digest=True))
+        """Digests are refused with 503 within 5 seconds while Redis is unavailable, and taken again when it is
+        back; what needs no Redis goes on."""
+        service, _ = self.client('/sec/soap', UsernameToken('bank', 'pass of bank', use_digest=True))
         service.Who(note='x')
-        broker.kill('redis')
+        self.addCleanup(self.broker.start)
+        self.broker.kill('redis')
         made = service._client.create_message(service, 'Who', note='x')
-        answer = tests.send(made, 1)
+        answer = self.send(made, 1)
         self.assertEqual(answer.status, 503, answer.body)
         self.assertIn(b'Fault', answer.body)
-        self.assertEqual(tests.curl('/sec/key', '-H', 'X-Partner: key of partner')[0], 200)
-        broker.start()
-        until(lambda: tests.send(service._client.create_message(service, 'Who', note='x'), 1).status == 200,
+        self.assertEqual(self.curl('/sec/key', '-H', 'X-Partner: key of partner')[0], 200)
+        self.broker.start()
+        until(lambda: self.send(service._client.create_message(service, 'Who', note='x'), 1).status == 200,
               'WS-Security again')

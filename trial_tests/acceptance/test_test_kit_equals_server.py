@@ -11,8 +11,9 @@ from urllib.parse import quote, urlencode
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from trial_tests.support.broker import Broker, create, shared
+from trial_tests.support.broker import Broker
 from trial_tests.support.rawhttp import basic
+from trial_tests.support.served import one_server
 from zatotx.testing import ServiceKit, load
 
 USER, PASSWORD = 'same.user', 'a pass word'
@@ -316,17 +317,14 @@ def channels() -> str:
     return '\n'.join(lines) + '\n'
 
 
-def build() -> Broker:
-    broker = create()
-    broker.start()
+def extend(broker: Broker) -> None:
     broker.serve('same.py', SERVICES)
     broker.configure(channels())
-    return broker
 
 
 class SameTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.broker = shared('testing-same', build)
+        self.broker = one_server().extend('same', extend)
         file = Path(self.mktemp()).with_suffix('.py')
         file.write_text(SERVICES, 'utf-8')
         self.kit = ServiceKit(load(file.rename(file.with_name('same.py'))))

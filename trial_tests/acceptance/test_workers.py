@@ -30,6 +30,7 @@ from trial_tests.support.crewed import (
     roster,
     seen_certificate,
     services,
+    stopped_or_running,
     workers,
 )
 from trial_tests.support.rawhttp import Connection, NoAnswer, request_bytes
@@ -318,20 +319,23 @@ class Fresh(Thread):
 
 
 class EndingTests(SynchronousTestCase):
-    """How it starts and ends. Each test leaves the server running as it found it."""
+    """How it starts and ends. Some tests leave the server stopped."""
 
     def setUp(self) -> None:
-        self.broker = crewed()
+        self.broker = stopped_or_running()
         self.home = self.broker.directory()
 
     def twistd(self, *options: str) -> subprocess.Popen[str]:
         """The server as a process manager runs it."""
-        self.broker.must('stop', str(self.home))
+        self.stop()
         process = subprocess.Popen([str(SCRIPTS / 'twistd'), '-n', 'zato-server', '--dir', str(self.home), *options],
                                    cwd=self.home, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-        self.addCleanup(self.broker.start)
         self.addCleanup(self.ended, process)
         return process
+
+    def stop(self) -> None:
+        if self.broker.pids():
+            self.broker.must('stop', str(self.home))
 
     def ended(self, process: subprocess.Popen[str]) -> str:
         """What it said until its end, which comes."""
@@ -380,6 +384,7 @@ class EndingTests(SynchronousTestCase):
 
     def test_a_killed_parent(self) -> None:
         """kill -9: its workers notice, finish what is under way and end by themselves; a new start works at once."""
+        crewed()
         before, gone = workers(self.broker), parent(self.broker)
         answers: list[object] = []
         runners = [Thread(target=lambda: answers.append(asked(self.broker.port(), '/w/slow'))) for _ in range(4)]
@@ -396,8 +401,7 @@ class EndingTests(SynchronousTestCase):
 
     def test_cannot_start(self) -> None:
         """Another program has its port: one sentence, once, exit code 1, and nobody stays behind."""
-        self.broker.must('stop', str(self.home))
-        self.addCleanup(self.broker.start)
+        self.stop()
         with subprocess.Popen(['python3', '-c', 'import socket, sys, time; s = socket.create_server(("127.0.0.1", '
                                'int(sys.argv[1]))); print("up", flush=True); time.sleep(60)',
                                str(self.broker.port())], stdout=subprocess.PIPE) as other:
@@ -413,8 +417,7 @@ class EndingTests(SynchronousTestCase):
 
     def test_a_worker_cannot_start(self) -> None:
         """What all workers stumble over is said once, in their words."""
-        self.broker.must('stop', str(self.home))
-        self.addCleanup(self.broker.start)
+        self.stop()
         key = self.home / 'config' / 'secret.key'
         key.chmod(0o644)
         self.addCleanup(key.chmod, 0o600)

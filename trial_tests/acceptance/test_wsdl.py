@@ -16,9 +16,10 @@ from suds import WebFault
 from suds.cache import NoCache
 from twisted.trial.unittest import TestCase
 
-from trial_tests.support.broker import Broker, create, shared
+from trial_tests.support.broker import Broker
 from trial_tests.support.rawhttp import Connection, ask
-from zatotx.service.io.xsd_types import XsdTypes
+from trial_tests.support.served import one_server
+from zatotx.service.io.wsdl_builder import XsdTypes
 
 SERVICES = '''
 import datetime as dt
@@ -188,16 +189,13 @@ AT = dt.datetime(2026, 1, 31, 12, 30, 15, tzinfo=dt.UTC)
 def broker() -> Broker:
     """One server with all of them."""
 
-    def build() -> Broker:
-        made = create()
-        made.start()
+    def extend(made: Broker) -> None:
         second = SERVICES.split('class Classic')[1].split('class Forms')[0]
         made.serve('wsdl_services.py', SERVICES + '\n\nclass Classic2' + second.replace('wsdl.classic', 'wsdl.classic2')
                    .replace("'name', Int('number')", "'name', Float('number')"))
         made.configure(DOCUMENT)
-        return made
 
-    return shared('wsdl', build)
+    return one_server().extend('wsdl', extend)
 
 
 class Box(msgspec.Struct, Generic[T]):

@@ -235,7 +235,6 @@ class InvokeTests(InternalTestCase):
             ({'id': 999}, 404, '999'),
             ({**echo, 'payload': '*'}, 400, '$.payload: is not base64'),
             ({**echo, 'payload': b64encode(b'{').decode(), 'data_format': 'json'}, 400, '$.payload: is not JSON'),
-            ({**echo, 'async': True}, 400, 'Asynchronous'),
             ({'name': service}, 409, 'cannot invoke itself'),
         ):
             self.assertIn(told, await self.refusal(service, payload, status))

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.cli.environment.atomic_directory import PREFIX, atomic_directory
+from zatotx.cli.environment.atomic_files import PREFIX, atomic_directory
 from zatotx.cli.errors import CommandError
 
 STUCK = """
 import sys
 from pathlib import Path
-from zatotx.cli.environment.atomic_directory import atomic_directory
+from zatotx.cli.environment.atomic_files import atomic_directory
 with atomic_directory(Path(sys.argv[1]), 'last') as directory:
     (directory / 'half').write_text('done')
     print('in it', flush=True)

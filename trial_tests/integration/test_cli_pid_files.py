@@ -13,15 +13,18 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.waiting import until
 from zatotx.cli.environment.layout import SERVER, Component
-from zatotx.cli.environment.pid_files import (
+from zatotx.cli.environment.process_control import stop_components
+from zatotx.cli.environment.processes import (
     Process,
     describe_process,
     directory_option,
+    holds_port,
+    is_free,
+    listening_inodes,
+    port_owner,
     running_process,
     runs_component,
 )
-from zatotx.cli.environment.port_owner import holds_port, is_free, listening_inodes, port_owner
-from zatotx.cli.environment.process_stop import stop_components
 from zatotx.node.workers.procfs import process_start_time
 
 SLEEP = 'import sys; sys.stdin.read()'
@@ -108,7 +111,7 @@ class PidTests(SynchronousTestCase):
         assert stubborn.stdout is not None
         stubborn.stdout.readline()
         self.named(stubborn.pid)
-        self.patch(sys.modules['zatotx.cli.environment.process_stop'], 'MARGIN', 0.3)
+        self.patch(sys.modules['zatotx.cli.environment.process_control'], 'MARGIN', 0.3)
         faults = stop_components([self.part])
         self.assertEqual(len(faults), 1)
         self.assertIn('did not end within 0.4 s of SIGTERM and was killed', faults[0])

@@ -13,17 +13,16 @@ from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from zatotx.connectors.security_types import all_object_types
 from zatotx.interfaces.config import FileVersion, OutdatedSnapshot
 from zatotx.model.errors import BadRequest, Conflict, NotFound, ServiceUnavailable
-from zatotx.node import live_config, liveness
-from zatotx.schema.builtin_object_types import BUILTIN_TYPES
+from zatotx.node import live_config
 from zatotx.schema.snapshot import Actor, Operation
-from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.service.deployment.deployer import find_rollback_version
 from zatotx.service.deployment.source_package import create_zip
 from zatotx.testing.memory_node import MemoryBus, MemoryNode, make_odb
 
-TYPES = ObjectTypeRegistry(BUILTIN_TYPES)
+TYPES = all_object_types([])
 ME = Actor('tester', 'test')
 
 
@@ -229,7 +228,7 @@ class E(Service):
     async def test_slow_import_elsewhere(self) -> None:
         """A node stays responsive during a slow import, and the deployment waits for it."""
         text = b"import time\nif '/three/' in __file__: time.sleep(3.5)\n" + service('slow')
-        self.patch(liveness, 'ALIVE', 2.2)
+        self.patch(live_config, 'NODE_TIMEOUT', 2.2)
         self.patch(live_config, 'HEARTBEAT_INTERVAL', 0.2)
         for node in (self.one, self.two):
             await node.config.stop()

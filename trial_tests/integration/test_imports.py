@@ -29,6 +29,42 @@ for module in pkgutil.iter_modules(zatotx.cli.__path__):
     importlib.import_module(f'zatotx.cli.{module.name}')
 print('twisted.internet.reactor' in sys.modules)
 """
+# What a server without configuration imports: the composition root, and what each kind loads when a node is built.
+SERVER = """
+import sys
+from twisted.plugin import getPlugins
+from zatotx.tap import assembly, server, worker
+from zatotx.connectors.kind_registry import find_kinds
+for found in find_kinds():
+    kind = found.kind
+    for path in (kind.schema, kind.settings, kind.metrics, kind.channel, kind.outgoing, kind.codecs):
+        if found.enabled and path:
+            found.load(path)
+from zatotx.connectors.security_types import find_security_types
+find_security_types()
+from zatotx.rules.limits.concurrency_limit import MessageLimits
+from zatotx.pipeline.codecs import CodecRegistry
+CodecRegistry(MessageLimits())
+print(sorted(name for name in HEAVY if name in sys.modules))
+"""
+# Drivers, parsers and tools that a server loads when an object that needs them is first configured or used: a megabyte
+# or more each, or the part of a library that is.
+HEAVY = (
+    'alembic', 'asyncpg', 'boto3', 'botocore', 'confluent_kafka', 'docutils', 'jinja2', 'jwt', 'ldap3', 'lxml.etree',
+    'lxml.objectify', 'MySQLdb', 'paramiko', 'pika', 'psycopg', 'psycopg2', 'pydantic', 'pymongo', 'pymysql',
+    'requests', 'setuptools', 'sqlalchemy.ext.asyncio', 'sqlalchemy.orm', 'twisted.conch.ssh', 'twisted.mail',
+    'twisted.names', 'twisted.web.server', 'yaml', 'zatotx.odb.maintenance', 'zatotx.rules.enmasse.import_plan',
+    'zatotx.testing', 'zatotx.wire.xml.xpath', 'zeep', 'zmq',
+)  # fmt: skip
+# lxml is loaded with the first document, and elements that others made are known before that.
+XML = """
+import sys
+from zatotx.wire.xml import parser
+before = parser.is_element('a'), parser.is_lxml_loaded(), 'lxml.etree' in sys.modules
+from lxml import etree
+foreign = parser.is_element(etree.fromstring('<a/>')), parser.is_element('a'), parser.is_lxml_loaded()
+print(before, foreign, parser.is_element(parser.parse(b'<a/>')), parser.is_lxml_loaded())
+"""
 
 
 def last_line(program: str) -> str:
@@ -49,6 +85,14 @@ class ImportTests(SynchronousTestCase):
     def test_help_loads_no_command(self) -> None:
         """`zatotx --help` is quick because no command is imported for it."""
         self.assertEqual(last_line(HELP), '0 []')
+
+    def test_a_server_without_configuration_loads_no_driver(self) -> None:
+        """A server loads drivers, parsers and tools when an object that needs them is first configured or used."""
+        self.assertEqual(last_line(f'HEAVY = {HEAVY!r}\n{SERVER}'), '[]')
+
+    def test_lxml_is_loaded_with_the_first_document(self) -> None:
+        """The parser imports lxml when it parses, and recognizes elements that other code has made before."""
+        self.assertEqual(last_line(XML), '(False, False, False) (True, False, False) True True')
 
     def test_no_command_imports_the_reactor(self) -> None:
         """A command never has a reactor, so that none can be blocked by it."""

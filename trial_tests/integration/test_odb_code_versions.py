@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from trial_tests.support.odb import ME, OdbCase, channel, edit, on_every_database, service
+from trial_tests.support.odb import ME, OdbCase, channel, edit, on_every_database, per_engine, service
 from zatotx.interfaces.config import FileVersion
 from zatotx.model.errors import Conflict, NotFound
 from zatotx.odb import code_versions
@@ -55,6 +55,7 @@ class AddTests(VersionCase):
         again = await self.deploy('crm.py', b'code', 'crm.a')
         self.assertEqual((again.number, again.sha256), (3, first.sha256))
 
+    @per_engine
     async def test_any_bytes_come_back(self) -> None:
         """A package is a zip."""
         content = bytes(range(256)) * 5000
@@ -62,6 +63,7 @@ class AddTests(VersionCase):
         self.assertEqual((await self.store.version_content(version.id), version.form), (content, 'package'))
         await self.assertFailure(self.store.version_content(version.id + 1), NotFound)
 
+    @per_engine
     async def test_twenty_versions_are_kept(self) -> None:
         """The oldest are removed with their verdicts, never the active one; other files are not affected."""
         node = await self.store.register_node('server1', '', 0, 1)
@@ -89,7 +91,6 @@ class AddTests(VersionCase):
         self.assertEqual((row.old['number'], row.new['number']), (1, 2))
 
 
-@on_every_database
 class RollbackTests(VersionCase):
     async def test_to_the_one_before_and_to_any(self) -> None:
         """Rollbacks can be repeated; activating the active version changes nothing."""
@@ -122,7 +123,6 @@ class RollbackTests(VersionCase):
         self.assertEqual(await self.files(), {'crm.a': 'crm.py', 'crm.new': '', 'crm.old': 'crm.py'})
 
 
-@on_every_database
 class OwnershipTests(VersionCase):
     async def test_a_service_belongs_to_one_file(self) -> None:
         """Another file with the service is rejected completely."""
@@ -172,6 +172,7 @@ class OwnershipTests(VersionCase):
 
 @on_every_database
 class NodeTests(VersionCase):
+    @per_engine
     async def test_a_server_registers_and_beats(self) -> None:
         """One row per name, with its present address and process; a heartbeat returns the revision without incrementing
         it."""
@@ -224,6 +225,7 @@ class NodeTests(VersionCase):
 
 @on_every_database
 class WorkerTests(OdbCase):
+    @per_engine
     async def test_workers_of_a_server_have_a_row_each(self) -> None:
         """Workers share a name; a restart reuses the rows; removing the server removes all."""
         first, second, again = [

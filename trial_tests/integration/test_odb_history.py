@@ -6,13 +6,12 @@ from typing import Any
 
 from twisted.internet.defer import gatherResults
 
-from trial_tests.support.odb import ME, OdbCase, channel, delete, edit, on_every_database, service, user
+from trial_tests.support.odb import ME, OdbCase, channel, delete, edit, on_every_database, per_engine, service, user
 from zatotx.model.errors import BadInput, Conflict, NotFound
 from zatotx.odb import revisions
 from zatotx.odb.maintenance import read_snapshot, restore_revision, write_operations
-from zatotx.odb.secrets import verify_secret
-from zatotx.schema.dual_secret import get_hash
-from zatotx.schema.masking import MASK
+from zatotx.rules.security.password_hash import verify_password
+from zatotx.schema.secrets import MASK, get_hash
 from zatotx.schema.snapshot import Actor, Snapshot, StoredObject
 
 HER = Actor('her', 'zato.http-soap.edit', 'f' * 24, '192.0.2.7')
@@ -71,6 +70,7 @@ class TwoAtOnceTests(HistoryCase):
         self.assertIn(MASK, said)
         self.assertNotIn('sEcReT', said)
 
+    @per_engine
     async def test_of_many_at_once_one_wins(self) -> None:
         """With two nodes, one edit per round is accepted, the others are rejected, and no update is lost."""
         other = self.open()
@@ -129,6 +129,7 @@ class StateTests(HistoryCase):
             error = await self.assertFailure(self.store.snapshot_at(revision), NotFound)
             self.assertIn(f'the kept ones are 1 to {now}', str(error))
 
+    @per_engine
     async def test_a_revision_is_restored(self) -> None:
         """It becomes a new revision with its secrets; code, its services and the restoring user remain."""
         before = await self.filled()
@@ -149,7 +150,7 @@ class StateTests(HistoryCase):
         api, was = now.find('basic_auth', 'api'), then.find('basic_auth', 'api')
         assert api is not None and was is not None
         self.assertEqual(api.id, was.id)
-        self.assertTrue(verify_secret(get_hash(api.value.password), 'first'))
+        self.assertTrue(verify_password(get_hash(api.value.password), 'first'))
         self.assertEqual((await self.store.versions('crm.py'))[-1].services, ('crm.a', 'crm.b'))
         self.assertIsNotNone(now.find('service', 'crm.b'))
         self.assertEqual({row.who for row in await self.store.history(revision=after + 1)}, {'her'})
@@ -208,6 +209,7 @@ class FilterTests(HistoryCase):
 
 @on_every_database
 class BoundTests(HistoryCase):
+    @per_engine
     async def test_it_does_not_grow_for_ever(self) -> None:
         """The oldest revisions are removed completely; kept ones can be read and restored."""
         for name, value in (('MAX_HISTORY', 20), ('PRUNE_INTERVAL', 1)):
@@ -243,6 +245,7 @@ class BoundTests(HistoryCase):
 
 @on_every_database
 class TextTests(HistoryCase):
+    @per_engine
     async def test_any_text_comes_back(self) -> None:
         """Emoji, combining marks, quotes, backslashes, spaces at the ends; such names are distinguished."""
         names = [*'éÉaA😀😁ß', 'e\u0301', 'a ', ' a', "o'x", 'o"x', 'o\\x', 'o%sx', 'o:x', 'ss', '\u200b']
@@ -258,6 +261,7 @@ class TextTests(HistoryCase):
         error = await self.assertFailure(self.store.write([service('a\x00b')], ME), BadInput)
         self.assertIn('U+0000', str(error))
 
+    @per_engine
     def test_documents_of_sixteen_megabytes(self) -> None:
         """They are stored, found, and kept as states."""
         big = 'ü' * (8 * 1024 * 1024)

@@ -14,8 +14,8 @@ from trial_tests.support.calling import WithConnections, all_of, stored
 from trial_tests.support.nginx import Nginx
 from trial_tests.support.ports import free_port
 from zatotx.plugins.http.schema.http_outgoing import RetrySettings
-from zatotx.schema.dual_secret import combine
-from zatotx.schema.security import BasicAuth
+from zatotx.schema.secrets import combine
+from zatotx.security.basic_auth import BasicAuth
 
 PAGES = {'/customers/1.json': b'{"id": 1, "name": "' + b'n' * 5000 + b'"}',
          '/large': random.Random(1).randbytes(10_000_000), '/private/in': b'in'}

@@ -23,15 +23,14 @@ from zatotx.plugins.http.rest.oauth2_tokens import (
     parse_token_response,
 )
 from zatotx.plugins.http.test.upstream_servers import reactor, says, silent
-from zatotx.redis.client import RedisClient
+from zatotx.redis.client import RedisClient, ScriptRunner
 from zatotx.redis.keys import RedisKeys
 from zatotx.redis.lease_store import RedisLeaseBackend
 from zatotx.redis.leases import LeaseStore
-from zatotx.redis.scripts import ScriptRunner
-from zatotx.schema.security import OAUTH2_CLIENT, OAuth2Client
 from zatotx.schema.snapshot import Snapshot
 from zatotx.schema.validation import validate
-from zatotx.testing.memory_leases import EpochSequence
+from zatotx.security.oauth2_client import OAUTH2_CLIENT, OAuth2Client
+from zatotx.testing.memory_redis import EpochSequence
 
 TITLE = 'Outgoing connection CRM (rest) cannot be used: security definition CRM.token (oauth2_client)'
 KEY = 'oauth2'

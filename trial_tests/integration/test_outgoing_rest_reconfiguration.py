@@ -11,8 +11,7 @@ from zope.interface.verify import verifyObject
 from trial_tests.support.calling import CID, Asking, WithConnections, crm, started, stored
 from zatotx import Inactive, NotFound, ServiceUnavailable, Timeout
 from zatotx.connectors.ping import PingCall
-from zatotx.interfaces.fetcher import IFetcher
-from zatotx.interfaces.outgoing import IOutgoingKind, IServiceCall
+from zatotx.interfaces.outgoing import IFetcher, IOutgoingKind, IServiceCall
 from zatotx.plugins.http.test.upstream_servers import says, silent
 from zatotx.schema.snapshot import Snapshot
 

@@ -14,10 +14,12 @@ from trial_tests.support.digest_peer import DigestPeer
 from zatotx import ServiceUnavailable
 from zatotx.plugins.http.rest.digest_auth import DigestChallenge, DigestSession, strongest_challenge
 from zatotx.plugins.http.test.upstream_servers import Request, Upstream, reactor, says
-from zatotx.schema.dual_secret import combine
-from zatotx.schema.security import ApiKey, BasicAuth, DigestAuth
+from zatotx.schema.secrets import combine
 from zatotx.schema.snapshot import Snapshot, StoredObject
-from zatotx.wire.http.challenge import parse_challenges
+from zatotx.security.apikey import ApiKey
+from zatotx.security.basic_auth import BasicAuth
+from zatotx.security.digest_auth import DigestAuth
+from zatotx.wire.http.authentication import parse_challenges
 
 TITLE = 'Outgoing connection CRM (rest)'
 HASH = '$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaA'

@@ -13,10 +13,11 @@ from trial_tests.support.calling import CID, Asking, started, stored
 from trial_tests.support.soap import envelope
 from trial_tests.support.soap_calling import BALANCE, TITLE, WithSoap, answer, bank, sent, tokens, wss
 from zatotx import BadGateway, BadStatus, Inactive, NotFound, PeerFault, ServiceUnavailable, SoapFault, Timeout
-from zatotx.plugins.http.schema.http_outgoing import CircuitBreakerSettings, RetrySettings
+from zatotx.plugins.http.schema.http_outgoing import RetrySettings
 from zatotx.plugins.http.soap.faults import fault_body
 from zatotx.plugins.http.test.upstream_servers import Request, raw, says, silent
-from zatotx.schema.security import ApiKey
+from zatotx.schema.circuit_breaker import CircuitBreakerSettings
+from zatotx.security.apikey import ApiKey
 from zatotx.wire.soap import ws_security
 from zatotx.wire.soap.envelope import SOAP_11, SOAP_12, VERSIONS
 from zatotx.wire.xml import parser
@@ -329,7 +330,7 @@ class TokenTests(Calling):
         fault = self.assertRaises(ServiceUnavailable, self.bank, self.peer, wss(password=''), security='bank.wss')
         self.assertIn('its security definition bank.wss has no password yet', str(fault))
         fault = self.assertRaises(ServiceUnavailable, self.crm, self.peer, wss(), security='bank.wss')
-        self.assertIn('of type wss, which is for outgoing_soap only', str(fault))
+        self.assertIn('of type wss, which is for channels and outgoing_soap only', str(fault))
 
     def test_nothing_shows_the_password(self) -> None:
         """No repr on the way."""

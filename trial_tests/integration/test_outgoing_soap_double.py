@@ -15,7 +15,7 @@ from trial_tests.support.soap import envelope
 from trial_tests.support.soap_calling import BALANCE, TITLE, WithSoap, answer, pages, says_xml, wsdl
 from zatotx import BadStatus, PeerFault
 from zatotx.plugins.http.soap.outgoing.facade import SoapCallOptions, SoapConnectionFacade, SoapConnectionZatoApi
-from zatotx.plugins.http.soap.outgoing.operation_methods import SoapClient
+from zatotx.plugins.http.soap.outgoing.operation_calls import SoapClient
 from zatotx.plugins.http.soap.outgoing.response_parsing import SoapResponse
 from zatotx.plugins.http.test.upstream_servers import Answering, says
 from zatotx.plugins.http.testing import SIGNATURES

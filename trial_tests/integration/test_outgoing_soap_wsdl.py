@@ -32,8 +32,8 @@ from zatotx.plugins.http.soap.outgoing.operation_calls import _subtract_values
 from zatotx.plugins.http.soap.outgoing.wsdl_cache import WsdlCache
 from zatotx.plugins.http.soap.outgoing.wsdl_loader import WsdlDocuments
 from zatotx.plugins.http.test.upstream_servers import Answering, Peer, Request, Upstream, says, silent
-from zatotx.schema.security import ApiKey
 from zatotx.schema.snapshot import Snapshot
+from zatotx.security.apikey import ApiKey
 from zatotx.wire.soap.envelope import SOAP_12
 
 OUT = ('<GetBalanceResponse xmlns="urn:bank"><balance>10.50</balance><on>2026-01-31</on>'

@@ -10,7 +10,7 @@ from twisted.internet.task import deferLater
 from zope.interface.verify import verifyObject
 
 from trial_tests.support.redis import RedisCase
-from zatotx.interfaces.redis_client import IPubSub
+from zatotx.interfaces.redis import IPubSub
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.redis.client import RedisClient
 from zatotx.redis.pubsub import MAX_MESSAGE_LENGTH, RedisPubSub

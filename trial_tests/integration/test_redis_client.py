@@ -12,7 +12,7 @@ from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from trial_tests.support.valkey import Valkey
-from zatotx.interfaces.redis_client import ICommands, RedisError
+from zatotx.interfaces.redis import ICommands, RedisError
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.redis import reconnecting_connection
 from zatotx.redis.client import RedisClient

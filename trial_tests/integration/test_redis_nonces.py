@@ -10,12 +10,12 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from trial_tests.support.redis import KEYS, RedisCase
-from zatotx.interfaces.redis_client import RedisError
+from zatotx.interfaces.redis import RedisError
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.redis import nonce_store as room
 from zatotx.redis.keys import RedisKeys
 from zatotx.redis.nonce_store import RedisNonceStore
-from zatotx.testing.memory_nonces import MemoryNonces
+from zatotx.testing.memory_redis import MemoryNonces
 from zatotx.testing.redis_contracts import NonceContract
 
 reactor: Any = _reactor

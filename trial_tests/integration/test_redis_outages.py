@@ -21,24 +21,22 @@ from zope.interface import implementer
 from trial_tests.support.proxy import Proxy
 from trial_tests.support.redis import KEYS, RedisCase
 from trial_tests.support.valkey import Valkey
-from zatotx.interfaces.redis_client import RedisError, RedisNotReady
+from zatotx.interfaces.redis import RedisError, RedisNotReady
 from zatotx.model.errors import ServiceUnavailable, Timeout
-from zatotx.redis import pending_commands
-from zatotx.redis.client import RedisClient
-from zatotx.redis.connection_log import ConnectionLog
+from zatotx.redis import protocol as pending_commands
+from zatotx.redis.client import RedisClient, ScriptRunner
 from zatotx.redis.errors import describe_error, make_reply_error, make_timeout_error
 from zatotx.redis.fencing import FencedWriter
 from zatotx.redis.keys import RedisKeys
 from zatotx.redis.lease_store import RedisLeaseBackend
 from zatotx.redis.leases import LeaseStore
-from zatotx.redis.pending_commands import PendingCommands
+from zatotx.redis.protocol import PendingCommands
 from zatotx.redis.pubsub import RedisPubSub
-from zatotx.redis.scripts import ScriptRunner
+from zatotx.redis.reconnecting_connection import ConnectionLog
 from zatotx.redis.server_info import configuration_warnings, parse_info, unsupported_reason
-from zatotx.redis.stream_consumers import StreamConsumer
-from zatotx.redis.streams import RedisStream
+from zatotx.redis.streams import RedisStream, StreamConsumer
 from zatotx.redis.url import RedisAddress
-from zatotx.testing.memory_leases import EpochSequence
+from zatotx.testing.memory_redis import EpochSequence
 
 
 class ProxyCase(RedisCase):

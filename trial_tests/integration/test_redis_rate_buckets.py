@@ -16,11 +16,11 @@ from trial_tests.support.properties import holds
 from trial_tests.support.redis import KEYS, RedisCase
 from zatotx.interfaces.redis import IScriptRunner, Script
 from zatotx.model.errors import ServiceUnavailable, Timeout
+from zatotx.redis.client import ScriptRunner
 from zatotx.redis.keys import RedisKeys
 from zatotx.redis.rate_buckets import REPLY_TIMEOUT, RedisRateBuckets
-from zatotx.redis.scripts import ScriptRunner
 from zatotx.rules.limits.rate_buckets import SECOND, Rate, RateBuckets, count_admitted
-from zatotx.testing.memory_rate_limits import MemoryRates
+from zatotx.testing.memory_redis import MemoryRates
 from zatotx.testing.redis_contracts import RateContract
 
 reactor: Any = _reactor

@@ -10,11 +10,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from trial_tests.support.redis import RedisCase
-from zatotx.interfaces.redis import IScriptRunner, Script
-from zatotx.interfaces.redis_client import IPipelinedCommands, RedisError
+from zatotx.interfaces.redis import IPipelinedCommands, IScriptRunner, RedisError, Script
 from zatotx.model.errors import ServiceUnavailable, Timeout
-from zatotx.redis.polling import poll
-from zatotx.redis.scripts import ScriptRunner
+from zatotx.redis.client import ScriptRunner
+from zatotx.redis.leases import poll
 
 ADD = Script('add', "return redis.call('INCRBY', KEYS[1], ARGV[1])")
 WRONG = Script('wrong', "return redis.call('INCR', KEYS[1], 'too', 'many')")

@@ -12,12 +12,10 @@ from twisted.trial.unittest import TestCase
 from trial_tests.support.proxy import Proxy
 from trial_tests.support.redis import KEYS, RedisCase
 from zatotx.model.errors import ServiceUnavailable, Timeout
-from zatotx.redis.client import RedisClient
-from zatotx.redis.scripts import ScriptRunner
-from zatotx.redis.stream_consumers import StreamConsumer
-from zatotx.redis.streams import CONSUMER_GROUP, RedisStream
+from zatotx.redis.client import RedisClient, ScriptRunner
+from zatotx.redis.streams import CONSUMER_GROUP, RedisStream, StreamConsumer
 from zatotx.redis.url import RedisAddress
-from zatotx.testing.memory_streams import MemoryConsumer, MemoryStream
+from zatotx.testing.memory_redis import MemoryConsumer, MemoryStream
 from zatotx.testing.redis_contracts import StreamContract
 
 

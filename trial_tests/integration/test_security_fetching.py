@@ -14,10 +14,9 @@ from twisted.trial.unittest import TestCase
 from trial_tests.support.issuer import IssuerServer
 from zatotx.connectors.kind_registry import find_kinds
 from zatotx.interfaces.connector_kind import OutgoingContext
-from zatotx.interfaces.fetcher import IFetcher
+from zatotx.interfaces.outgoing import IFetcher
 from zatotx.model.errors import ServiceUnavailable, Timeout
-from zatotx.testing.fake_fetcher import FakeFetcher
-from zatotx.testing.fetch_contract import FetcherContract
+from zatotx.testing.fake_fetcher import FakeFetcher, FetcherContract
 
 
 class PlannedFetcherTests(FetcherContract, TestCase):
@@ -50,7 +49,7 @@ class KindTests(FetcherContract, TestCase):
 
     async def stop(self) -> None:
         await self.kind.stop()
-        while self.kind.environment.call_environment.timeout_sweeper.is_running:
+        while self.kind.environment.shared.deadlines.running:
             await deferLater(reactor, 0.01)
 
     def fetcher(self) -> IFetcher:

@@ -15,23 +15,21 @@ from twisted.trial.unittest import TestCase
 
 from trial_tests.support.redis import KEYS, RedisCase, spoken
 from zatotx.interfaces.data_dictionary import IDataDictionaryStore
-from zatotx.interfaces.redis import LeaseHeld
-from zatotx.interfaces.redis_client import RedisError, RedisNotReady
+from zatotx.interfaces.redis import LeaseHeld, RedisError, RedisNotReady
 from zatotx.interfaces.service_redis import CommandRefusedError
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.redis.cache_store import RedisCacheStore
-from zatotx.redis.client import RedisClient
-from zatotx.redis.connection_log import ConnectionLog
+from zatotx.redis.client import RedisClient, ScriptRunner
 from zatotx.redis.lease_store import RedisLeaseBackend
 from zatotx.redis.leases import LeaseStore
-from zatotx.redis.scripts import ScriptRunner
+from zatotx.redis.reconnecting_connection import ConnectionLog
 from zatotx.redis.service_redis import ServiceRedis, make_service_redis
 from zatotx.redis.url import RedisAddress
 from zatotx.rules.redis.cache_limits import CacheLimits
 from zatotx.rules.redis.command_table import SCRIPTS, known_commands
 from zatotx.testing.cache_contract import CacheStoreContract
 from zatotx.testing.data_dictionary_contract import DataDictionaryContract
-from zatotx.testing.memory_leases import EpochSequence
+from zatotx.testing.memory_redis import EpochSequence
 from zatotx.testing.service_redis_contract import ServiceRedisContract
 
 CLUSTER_KEYS = (KEYS.key('lease', 'scheduler'), KEYS.key('stream', 'work'), 'zatotx:other:lease:a')

@@ -21,9 +21,9 @@ from zope.interface.verify import verifyObject
 from zatotx.model.errors import StartError
 from zatotx.node.settings import Kvdb, Main, Odb, Settings
 from zatotx.odb.secrets import Secrets, new_key
+from zatotx.tap import component_service, server
 from zatotx.tap import component_service as root
-from zatotx.tap import exit_status, server
-from zatotx.tap.decrypt_settings import decrypt_urls, load_decrypted_settings
+from zatotx.tap.connections import decrypt_urls, load_decrypted_settings
 
 TWISTD = str(Path(sys.executable).with_name('twistd'))
 FAILS_LATER = """
@@ -114,7 +114,7 @@ class ComponentServiceTests(SynchronousTestCase):
         self.reactor = Reactor()
         self.said: list[str] = []
         self.patch(root, 'print_error', self.said.append)
-        self.patch(exit_status, 'print_error', self.said.append)
+        self.patch(component_service, 'print_error', self.said.append)
 
     def root(self, part: Part) -> root.ComponentService:
         return root.ComponentService(part, self.pid_file, self.reactor)
@@ -165,7 +165,7 @@ class ComponentServiceTests(SynchronousTestCase):
             service.privilegedStartService()
             service.startService()
             self.assertEqual(self.said, ['no database'])
-            self.assertEqual(self.reactor.triggers, [('after', 'shutdown', exit_status._exit, 1)])
+            self.assertEqual(self.reactor.triggers, [('after', 'shutdown', component_service._exit, 1)])
             function, *args = self.reactor.when_running[0]
             function(*args)
             self.assertEqual(self.reactor.stops, 1)
@@ -260,7 +260,7 @@ class ExitTests(SynchronousTestCase):
         """The reactor is stopped once, even if the signal arrives repeatedly."""
         self.addCleanup(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM))
         reactor = Reactor()
-        exit_status.exit_cleanly_on_sigterm(reactor)
+        component_service.exit_cleanly_on_sigterm(reactor)
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGTERM)
         self.assertEqual((reactor.stopped, reactor.stops), (True, 2))
@@ -268,10 +268,10 @@ class ExitTests(SynchronousTestCase):
     def test_sentences(self) -> None:
         """The message of an operating system error contains its reason and its file."""
         self.assertEqual(
-            exit_status.format_error(PermissionError(13, 'Permission denied', '/x')), 'Permission denied: /x'
+            component_service.format_error(PermissionError(13, 'Permission denied', '/x')), 'Permission denied: /x'
         )
-        self.assertEqual(exit_status.format_error(OSError(5, 'I/O error')), 'I/O error')
-        self.assertEqual(exit_status.format_error(ValueError()), 'ValueError')
+        self.assertEqual(component_service.format_error(OSError(5, 'I/O error')), 'I/O error')
+        self.assertEqual(component_service.format_error(ValueError()), 'ValueError')
 
 
 class DecryptSettingsTests(SynchronousTestCase):

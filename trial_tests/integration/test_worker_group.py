@@ -21,19 +21,17 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zatotx.metrics.exposition import MetricsExposition
 from zatotx.metrics.snapshot import MetricSample
 from zatotx.node.directory_lock import DirectoryLock
-from zatotx.node.log_files import LogFiles
-from zatotx.node.log_levels import LiveLogLevels
+from zatotx.node.log_files import LiveLogLevels, LogFiles
 from zatotx.node.settings import Log
-from zatotx.node.workers import ipc as peers
 from zatotx.node.workers import shared_counters as boards
+from zatotx.node.workers import worker_group as peers
 from zatotx.node.workers.control_pipe import ControlPipe, read_worker_spec
-from zatotx.node.workers.ipc import WorkerIpc, socket_name
 from zatotx.node.workers.metrics_store import FOLDER, MetricsStore, combine_samples, reset_metrics
 from zatotx.node.workers.shared_counters import SharedCounters, create_counters_file
 from zatotx.node.workers.singleton_task import RETRY_INTERVAL, SingletonTask
-from zatotx.node.workers.worker_group import WorkerGroup
+from zatotx.node.workers.worker_group import WorkerGroup, WorkerIpc, socket_name
 from zatotx.rules.limits.concurrency_limit import ConcurrencyLimit
-from zatotx.rules.resilience.heartbeat import INTERVAL
+from zatotx.rules.resilience.supervision import INTERVAL
 from zatotx.testing.memory_node import MemoryBus
 
 HOLDS = """

@@ -18,7 +18,6 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.broker import free_offset
-from trial_tests.support.unmeasured import unmeasured
 from zatotx import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +30,7 @@ HUMBLE = ('setpriv', '--bounding-set', '-dac_override,-dac_read_search,-fowner')
 
 def run(*command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """A command that must not see this checkout."""
-    variables = {key: value for key, value in unmeasured().items() if key != 'PYTHONPATH'}
+    variables = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}
     return subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, check=False, timeout=300)
 
 

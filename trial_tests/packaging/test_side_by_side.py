@@ -8,9 +8,16 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from trial_tests.support.side_by_side import Result, modules_of, portions_of
+from trial_tests.support.side_by_side import (
+    Result,
+    durations_file,
+    modules_of,
+    portions_of,
+    shared_environment,
+    slowest,
+)
 
-GOOD = 'trial_tests.unit.rules.test_backoff'
+GOOD = 'trial_tests.unit.rules.test_retry'
 SOURCE_TREE = 'trial_tests.packaging.test_source_tree'
 BAD = f'{SOURCE_TREE}.NoSuchTests'
 BROKEN = 'trial_tests.no_such_module'
@@ -26,21 +33,31 @@ class RunnerTests(SynchronousTestCase):
         """All of them, in the order of their names, those of kinds too; classes and tests as they are."""
         found = list(modules_of(['trial_tests', 'zatotx.plugins', f'{SOURCE_TREE}.SourceTreeTests']))
         self.assertIn(__name__, found)
-        self.assertIn('zatotx.plugins.http.test.test_request_body', found)
+        self.assertIn('zatotx.plugins.http.test.server.test_request_body', found)
         self.assertEqual(found[-1], f'{SOURCE_TREE}.SourceTreeTests')
         self.assertEqual(len(found), len(set(found)))
 
     def test_portions(self) -> None:
-        """Nothing is lost between them; neighbours stay together; those that start brokers come first."""
+        """No module is lost; modules of one environment stay together; the portions that take longest come first."""
         modules = list(modules_of(['trial_tests', 'zatotx.plugins']))
-        found = portions_of(modules)
+        found = portions_of(modules, {'trial_tests.acceptance.test_workers': 100.0})
         self.assertEqual(sorted(module for portion in found for module in portion), sorted(modules))
-        first = {module: place for place, portion in enumerate(found) for module in portion}
-        self.assertLess(first['trial_tests.acceptance.test_workers'], first['trial_tests.unit.node.test_log_files'])
+        self.assertIn('trial_tests.acceptance.test_workers', found[0])
         for portion in found:
-            begin = modules.index(portion[0])
-            self.assertEqual(portion, modules[begin : begin + len(portion)])
-        self.assertEqual(portions_of(['no.such', 'a.b.C']), [['no.such', 'a.b.C']])
+            self.assertEqual(len({shared_environment(module) for module in portion}), 1, portion)
+        self.assertEqual(portions_of(['no.such', 'a.b.C'], {}), [['no.such', 'a.b.C']])
+        self.assertEqual(portions_of(['a.short', 'a.b', 'a.slow'], {'a.short': 1.0, 'a.slow': 19.5}),
+                         [['a.slow'], ['a.short', 'a.b']])
+
+    def test_durations(self) -> None:
+        """The seconds of a module's tests are added up from trial's output, whatever tests print; the report names the
+        slowest modules first, and the file lists those from a second on."""
+        said = ('a.b.T.test_1 ... \nprinted\n[OK]\n(1.500 secs)\na.b.T.test_2 ... [FAIL]\n(0.250 secs)\n'
+                'a.c.T.test_1 ... [OK]\n(0.125 secs)\n')
+        found = Result(['a.b', 'a.c'], 3.0, 0, said).durations()
+        self.assertEqual(found, {'a.b': 1.75, 'a.c': 0.125})
+        self.assertEqual(slowest(found).split(), ['The', 'slowest', 'modules:', '1.8', 's', 'a.b', '0.1', 's', 'a.c'])
+        self.assertEqual(durations_file(found).splitlines()[1:], ['"a.b" = 2'])
 
     def test_a_good_run(self) -> None:
         """Ends with 0 and says how many tests there were."""
@@ -55,11 +72,11 @@ class RunnerTests(SynchronousTestCase):
             self.assertEqual(done.returncode, 1)
             self.assertIn(name.rpartition('.')[2], done.stdout)
 
-    def test_why(self) -> None:
-        """Of what trial says, the part on failures: it is the last that a run prints."""
+    def test_report(self) -> None:
+        """The part of trial's output about failures: it is the last that a run prints."""
         said = 'test_a ... [OK]\ntest_b ... [FAIL]\n\n' + '=' * 79 + '\n[FAIL]\nbecause\nRan 2 tests in 1s\n'
-        self.assertEqual(Result(['a.b'], 1.0, 1, said).why, said[said.index('=') :])
-        self.assertEqual(Result(['a.b'], 1.0, 1, 'No module named a').why, 'No module named a')
+        self.assertEqual(Result(['a.b'], 1.0, 1, said).report, said[said.index('=') :])
+        self.assertEqual(Result(['a.b'], 1.0, 1, 'No module named a').report, 'No module named a')
 
     def test_no_tests_are_no_success(self) -> None:
         """A portion in which nothing ran has failed."""

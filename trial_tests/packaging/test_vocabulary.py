@@ -32,7 +32,6 @@ HOMONYMS = {
     'BulkheadFull': 'HTTP maps the error of connectors/ to its own hierarchy',
     'CircuitOpen': 'HTTP maps the error of connectors/ to its own hierarchy',
     'ConnectionState': 'the states of two machines: to be one when Redis uses connectors/',
-    'HasDeadline': 'what a deadline sweeper looks at: to be one with a shared sweeper',
     'Headers': "`self.request.http.headers` and the headers of responses have Zato's name",
     'OutgoingConnection': 'the protocol in connectors/, and what HTTP implements it with',
     'PlainElement': 'an XML element without objectify, and a SimpleIO element without a type: to be qualified',

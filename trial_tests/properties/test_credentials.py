@@ -16,14 +16,15 @@ from trial_tests.support.properties import holds
 from trial_tests.support.tokens import GOOD, NOW, SECRET, part, sign
 from zatotx.model.errors import Unauthorized
 from zatotx.model.message import Principal
-from zatotx.pipeline.security.jwt import JwtAuthenticator, SingleKey
-from zatotx.pipeline.security.mtls import MtlsAuthenticator
-from zatotx.schema.security import Jwt, Mtls
 from zatotx.schema.snapshot import StoredObject
+from zatotx.security.jwt import Jwt
+from zatotx.security.jwt.authenticator import JwtAuthenticator, SingleKey
+from zatotx.security.mtls import Mtls
+from zatotx.security.mtls.authenticator import MtlsAuthenticator
 from zatotx.testing.fake_pipeline import make_message
+from zatotx.wire.certificates import from_certificate_name, is_same_name, parse_name
+from zatotx.wire.jose import key_from_secret, parse_key_set
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.security.distinguished_name import from_certificate_name, is_same_name, parse_name
-from zatotx.wire.security.jwk import key_from_secret, parse_key_set
 
 TEXT = st.text(st.characters(exclude_categories=['Cs']), max_size=8)
 VALUES = st.recursive(

@@ -8,9 +8,10 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
-from zatotx.pipeline.deadline_sweeper import SWEEP_INTERVAL, DeadlineSweeper
-from zatotx.rules.resilience.backoff import backoff_delay
+from zatotx.interfaces.timeout_sweeper import TimeoutSweeper
+from zatotx.rules.resilience.retry import backoff_delay
 
+INTERVAL = 0.05  # seconds
 SECONDS = st.floats(0.001, 1000)
 
 
@@ -19,14 +20,14 @@ class Run:
     """Records when it expired."""
 
     clock: Clock
-    deadlines: DeadlineSweeper
+    deadlines: TimeoutSweeper
     deadline: float
     at: float = -1.0
 
-    def expire(self) -> None:
+    def expire(self, now: float) -> None:
         assert self.at < 0
         self.at = self.clock.seconds()
-        self.deadlines.forget(self)
+        self.deadlines.remove(self)
 
 
 class BackoffTests(SynchronousTestCase):
@@ -45,20 +46,20 @@ class DeadlineTests(SynchronousTestCase):
         """Every pending run expires once, not before its deadline, and at the first check after it, depending on the
         clock's steps."""
         clock = Clock()
-        deadlines = DeadlineSweeper(clock)
+        deadlines = TimeoutSweeper(clock, INTERVAL)
         made: list[tuple[Run, bool]] = []
         for begins, lasts, ends in runs:
             run = Run(clock, deadlines, begins + lasts)
             made.append((run, ends))
-            clock.callLater(begins, deadlines.watch, run)
+            clock.callLater(begins, deadlines.add, run)
             if ends:
-                clock.callLater(begins + lasts / 2, deadlines.forget, run)
-        for step in (*steps, *[SWEEP_INTERVAL / 2] * 300):
+                clock.callLater(begins + lasts / 2, deadlines.remove, run)
+        for step in (*steps, *[INTERVAL / 2] * 300):
             clock.advance(step)
-        longest = max((*steps, SWEEP_INTERVAL))
+        longest = max((*steps, INTERVAL))
         for run, ends in made:
             if run.at >= 0:
-                self.assertTrue(run.deadline <= run.at <= run.deadline + SWEEP_INTERVAL + 2 * longest + 1e-9, run)
+                self.assertTrue(run.deadline <= run.at <= run.deadline + INTERVAL + 2 * longest + 1e-9, run)
             else:
                 self.assertTrue(ends, run)
         self.assertEqual(clock.getDelayedCalls(), [])

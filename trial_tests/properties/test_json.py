@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.corpora import json_cases
 from trial_tests.support.properties import holds
-from zatotx.wire.json.codec import Malformed, decode, encode
+from zatotx.wire.json_codec import Malformed, decode, encode
 
 TEXT = st.text(st.characters(exclude_categories=['Cs']), max_size=8)
 NUMBERS = st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)

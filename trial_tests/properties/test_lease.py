@@ -26,7 +26,7 @@ from zatotx.rules.resilience.lease import (
     token_base,
     ttl_error,
 )
-from zatotx.testing.memory_leases import EpochSequence, MemoryLeaseStore
+from zatotx.testing.memory_redis import EpochSequence, MemoryLeaseStore
 
 TTL = 3.0
 _PATIENCE = 1.0  # seconds until a question counts as lost
@@ -45,7 +45,10 @@ class ClaimTests(SynchronousTestCase):
     def test_a_late_answer(self) -> None:
         """A late response to an older request does not shorten the claim."""
         newer = claim_after_grant(claim_after_grant(LeaseClaim(ttl=30), 7, 100.0), 7, 110.0)
+        self.assertAlmostEqual(newer.expires_at, 110 + 30 - 0.3 - 0.05)
         self.assertEqual(claim_after_grant(newer, 7, 100.0), newer)
+        self.assertEqual(claim_after_grant(newer, 8, 100.0), claim_after_grant(LeaseClaim(ttl=30), 8, 100.0))
+        self.assertFalse(LeaseClaim(ttl=30).is_held(-1.0))
 
     def test_renewals(self) -> None:
         """A lease is renewed a third of the ttl after the last request, sooner after a lost one, and never after its
@@ -62,12 +65,15 @@ class ClaimTests(SynchronousTestCase):
         self.assertGreater(token_base(2), token_base(1) + 2**32 - 1)
         self.assertLess(token_base(2**20) + 2**32, 2**53)
         self.assertEqual([accepts_token(5, token) for token in (4, 5, 6)], [False, True, True])
-        self.assertFalse(accepts_token(0, 0))
+        self.assertEqual([token_base(epoch) for epoch in (1, 2)], [2**32, 2**33])
+        self.assertEqual([accepts_token(0, token) for token in (0, 1)], [False, True])
+        self.assertFalse(accepts_token(-1, 1))
 
     def test_ttls(self) -> None:
         """Too short and too long ttls are rejected with a sentence."""
         self.assertEqual([ttl_error(ttl) for ttl in (0.2, 20, 86_400)], [''] * 3)
-        self.assertIn('not 0.1', ttl_error(0.1))
+        self.assertEqual(ttl_error(0.199), 'The ttl of a lease is 0.2 to 86,400 seconds, not 0.199')
+        self.assertIn('not 86400.1', ttl_error(86_400.1))
 
 
 class _Net:
@@ -305,7 +311,7 @@ class ModelTests(SynchronousTestCase):
 
     def test_the_model_bites(self) -> None:
         """The model detects a holder that relies on its lease slightly too long."""
-        self.patch(__import__('zatotx.rules.resilience.lease', fromlist=['DRIFT']), 'DRIFT', -0.5)
+        self.patch(__import__('zatotx.rules.resilience.lease', fromlist=['MAX_CLOCK_DRIFT']), 'MAX_CLOCK_DRIFT', -0.5)
         world = self.play([('run', 1.0), ('lose', 0, 'questions'), ('lose', 1, ''), ('run', 5.0), ('lose', 0, ''),
                            ('lose', 1, 'questions'), ('run', 5.0)])
         self.assertTrue(world.both)

@@ -11,7 +11,7 @@ from trial_tests.support.properties import holds
 from zatotx.rules.resilience.circuit_breaker import CLOSED, HALF_OPEN, CircuitBreaker
 from zatotx.rules.resilience.retry import RetryBudget, parse_retry_after
 from zatotx.rules.routing.url_template import UrlTemplate, encode_query
-from zatotx.wire.http.challenge import parse_challenges, parse_parameters, quote_string
+from zatotx.wire.http.authentication import parse_challenges, parse_parameters, quote_string
 
 NOW = 1_795_600_000.0
 TEXT = st.text(st.characters(exclude_categories=['Cs']), max_size=20)

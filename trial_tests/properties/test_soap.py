@@ -14,7 +14,7 @@ from zatotx.model.message import ChannelSpec, ServiceResult
 from zatotx.model.soap import SoapChannelSpec, SoapFault
 from zatotx.plugins.http.soap.codec import SoapCodec
 from zatotx.plugins.http.soap.outgoing.envelopes import wrap_in_envelope
-from zatotx.plugins.http.soap.outgoing.username_token import new_username_token
+from zatotx.security.wss import new_username_token
 from zatotx.testing.fake_pipeline import make_message
 from zatotx.wire.soap import ws_security
 from zatotx.wire.soap.action import soap_action

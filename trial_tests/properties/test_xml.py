@@ -19,8 +19,7 @@ from zatotx import AsIs, Bool, Date, DateTime, Decimal, Dict, Float, Int, List, 
 from zatotx.model.message import ChannelSpec, Message
 from zatotx.service.io.declaration_reader import read_io_declaration
 from zatotx.service.io.input_sources import InputSources
-from zatotx.service.io.xml_input import read_element_values
-from zatotx.service.io.xml_output import build_response_element
+from zatotx.service.io.xml_codec import build_response_element, read_element_values
 from zatotx.wire.xml.parser import Malformed, parse
 from zatotx.wire.xml.writer import is_name, write_document
 

@@ -17,8 +17,7 @@ from twisted.web.http_headers import Headers
 from zatotx.plugins.http.client.agent import Agent
 from zatotx.plugins.http.client.connector import Connector
 from zatotx.plugins.http.client.errors import NoSuchHost
-from zatotx.plugins.http.client.factory import ClientEnvironment, ClientSettings, make_client
-from zatotx.plugins.http.client.http_client import HttpClient
+from zatotx.plugins.http.client.http_client import ClientEnvironment, ClientSettings, HttpClient, make_client
 from zatotx.plugins.http.client.pool import PoolLimits
 from zatotx.rules.http.proxy_selection import DIRECT, ProxySelector
 from zatotx.wire.http.host import is_address

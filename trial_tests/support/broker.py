@@ -1,7 +1,7 @@
 """A real broker for tests: a quickstart environment made, started and driven by the command line that users have.
 
-`shared(key, build)` keeps one running for all tests that name the same key, and stops it when another key is asked
-for, or the test run ends: starting one costs seconds, and two at once cost memory.
+`shared(key, build)` keeps one running for all tests that name the same key, until two others were asked for since, or
+the test process ends: starting one takes seconds of CPU time, and each needs 200 MB of memory.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from trial_tests.support.waiting import until
 SCRIPTS = Path(sys.executable).parent
 _PORTS = (17010, 17011, 17012, 17021, 11223, 20151, 8183)
 _STARTING = ('start', 'restart')
+MAX_SHARED = 2  # shared environments that run at a time
 
 
 class Broker:
@@ -35,6 +36,7 @@ class Broker:
     def __init__(self, path: Path, offset: int, env: Mapping[str, str] | None = None) -> None:
         """`env`: variables of all commands, each of which runs in a process of its own then."""
         self.path, self.offset, self.env = path, offset, env
+        self._extensions: set[str] = set()
 
     def port(self, server: int = 1) -> int:
         """Where that server listens."""
@@ -83,6 +85,14 @@ class Broker:
         """`zatotx enmasse --import` of that YAML, whatever its exit code."""
         file = self.write('import.yaml', document)
         return self.run('enmasse', str(self.path), '--import', '--input', str(file), *options)
+
+    def extend(self, name: str, extension: Callable[[Broker], None]) -> Broker:
+        """Call `extension` with this environment, unless that was done under this name: a module adds its services and
+        objects to an environment that it shares with others."""
+        if name not in self._extensions:
+            extension(self)
+            self._extensions.add(name)
+        return self
 
     def configure(self, document: str, *options: str) -> None:
         """Import that YAML, which must be taken."""
@@ -181,12 +191,32 @@ _OFFSETS = range(1000, 12_000, 20)  # 20151, the highest default port, stays bel
 
 
 def free_offset() -> int:
-    """A port offset at which every default port is free now, and that no other test process takes. Below the ports that
-    the kernel gives to clients: one of those may be free now and somebody's when the server comes to it."""
+    """A port offset at which every default port is free now, and that no other test process and no environment of
+    `create` has, which may be stopped now. Below the ports that the kernel gives to clients: one of those may be free
+    now and somebody's when the server comes to it."""
+    taken = {broker.offset for broker in _shared.made}
     for offset in _OFFSETS:
-        if claim(str(offset)) and all(is_free(port + offset) for port in _PORTS):
+        if offset not in taken and claim(str(offset)) and all(is_free(port + offset) for port in _PORTS):
             return offset
     raise AssertionError('No port offset is free')
+
+
+_templates: dict[tuple[str, ...], Path] = {}
+
+
+def quickstart(path: Path, *options: object) -> None:
+    """`zatotx quickstart create PATH OPTIONS`, which must succeed: executed once for the same options, and copied. The
+    copies have one secret key and the same passwords."""
+    words = tuple(map(str, options))
+    if words not in _templates:
+        directory = tempfile.mkdtemp(prefix='zatotx-test-template-')
+        atexit.register(shutil.rmtree, directory, ignore_errors=True)
+        said = zatotx('quickstart', 'create', Path(directory) / 'qs', *words)
+        if said.code:
+            raise AssertionError(f'quickstart create ended with {said.code}: {said.text}')
+        _templates[words] = Path(directory) / 'qs'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(_templates[words], path)
 
 
 def create(*, servers: int = 1, more: Sequence[str] = (), env: Mapping[str, str] | None = None) -> Broker:
@@ -211,36 +241,42 @@ def remove(broker: Broker, command: Callable[..., Said] = zatotx) -> None:
 
 
 class _Shared:
-    key = ''
     made: list[Broker] = []  # all that `create` made and nobody removed
-    broker: Broker | None = None
-    failure: Exception | None = None  # why the environment of this key could not be built
+    running: dict[str, Broker] = {}  # by key, the least recently used one first
+    failures: dict[str, Exception] = {}  # why the environment of a key could not be built
 
 
 _shared = _Shared()
 
 
 def shared(key: str, build: Callable[[], Broker]) -> Broker:
-    """The running environment of that key, made by `build` where another one ran until now. One that could not be
-    built is not tried again by the next test."""
-    if _shared.key != key:
-        end_shared()
-        _shared.key = key
+    """The running environment of that key, made by `build` at the first time. Two are kept; a third one replaces the
+    one that was used least recently. One that could not be built is not tried again by the next test."""
+    if key in _shared.failures:
+        raise AssertionError(f'The environment {key!r} could not be built') from _shared.failures[key]
+    broker = _shared.running.pop(key, None)
+    if broker is None:
+        while len(_shared.running) >= MAX_SHARED:
+            remove(_shared.running.pop(next(iter(_shared.running))))
+        before = tuple(_shared.made)
         try:
-            _shared.broker = build()
-        except Exception as why:
-            _shared.failure = why
-    if _shared.broker is None:
-        raise AssertionError(f'The environment {key!r} could not be built') from _shared.failure
-    return _shared.broker
+            broker = build()
+        except Exception as error:
+            _shared.failures[key] = error
+            for incomplete in (each for each in tuple(_shared.made) if each not in before):
+                remove(incomplete)
+            raise AssertionError(f'The environment {key!r} could not be built: {error}') from error
+    _shared.running[key] = broker
+    return broker
 
 
 def end_shared(command: Callable[..., Said] = zatotx) -> None:
-    """Stop the shared environment, and what is left of one that could not be built; the next test that asks gets a
+    """Stop the shared environments, and what is left of one that could not be built; the next test that asks gets a
     fresh one."""
     for broker in tuple(_shared.made):
         remove(broker, command)
-    _shared.key, _shared.broker, _shared.failure = '', None, None
+    _shared.running.clear()
+    _shared.failures.clear()
 
 
 atexit.register(end_shared, apart)  # a process that ends starts no thread any more, as the command here would

@@ -35,9 +35,17 @@ class Asking:
     def __attrs_post_init__(self) -> None:
         self.deadline = self.deadline or reactor.seconds() + 60.0
 
+    @property
+    def request(self) -> object:
+        """Each call is a request of its own."""
+        return self
+
     def run(self, begin: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         """On the reactor."""
         return begin()
+
+    def cancel_with_request(self, deferred: Deferred[Any]) -> None:
+        """Nothing ends the request."""
 
 
 def stored(value: Any, type_: str = 'outgoing_rest') -> StoredObject:
@@ -77,7 +85,7 @@ class WithConnections(WithPeers):
 
     async def _stopped(self, outgoings: HttpOutgoingConnections) -> None:
         await outgoings.stop()
-        await self.until(lambda: not outgoings.environment.call_environment.timeout_sweeper.is_running)
+        await self.until(lambda: not outgoings.environment.call_environment.timeout_sweeper.running)
 
 
 def crm(upstream: Upstream | int, **fields: Any) -> RestOutgoing:

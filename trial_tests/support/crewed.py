@@ -13,7 +13,7 @@ from trial_tests.support.certificate import write_certificate
 from trial_tests.support.rawhttp import Connection, NoAnswer, request_bytes
 from trial_tests.support.waiting import until
 from zatotx.node.workers.status_file import StatusFile, read_status_file
-from zatotx.rules.resilience.restart_policy import DEATH_WINDOW, MAX_DEATHS
+from zatotx.rules.resilience.supervision import DEATH_WINDOW, MAX_DEATHS
 
 PATIENCE = 60.0  # seconds for what takes one or two on an idle machine
 
@@ -72,7 +72,15 @@ channel_rest:
 
 
 def crewed() -> Broker:
-    """The environment, running."""
+    """The environment, running: started again if a test left it stopped."""
+    broker = stopped_or_running()
+    if not broker.pids():
+        broker.start()
+    return broker
+
+
+def stopped_or_running() -> Broker:
+    """The environment as the last test left it."""
     return shared('crewed', _built)
 
 

@@ -10,14 +10,14 @@ from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from twisted.trial.unittest import TestCase
 
 from zatotx.api import builtin_service_entries
+from zatotx.connectors.security_types import all_object_types
 from zatotx.model.message import Reply
 from zatotx.plugins.http.schema import OBJECT_TYPES
-from zatotx.schema.builtin_object_types import BUILTIN_TYPES
 from zatotx.schema.snapshot import Actor
 from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.testing.memory_node import MemoryBus, MemoryNode, make_odb
 
-TYPES = ObjectTypeRegistry([*BUILTIN_TYPES, *OBJECT_TYPES])
+TYPES = ObjectTypeRegistry([*all_object_types([]), *OBJECT_TYPES])
 ENTRIES = builtin_service_entries(TYPES)
 CRM = b"""
 from zato.server.service import Service
@@ -43,13 +43,16 @@ CHANNEL = {
 class InternalTestCase(TestCase):
     """Two nodes; requests go to the first."""
 
+    types = TYPES
+    entries = ENTRIES
+
     def setUp(self) -> Deferred[Any]:  # type: ignore[override]  # trial waits for it
         from twisted.internet import reactor
 
         place = Path(self.mktemp()).resolve()
         place.mkdir()
-        parts = {'types': TYPES, 'bus': MemoryBus(), 'internal': ENTRIES}
-        url = make_odb(place, TYPES)
+        parts = {'types': self.types, 'bus': MemoryBus(), 'internal': self.entries}
+        url = make_odb(place, self.types)
         self.one, self.two = (MemoryNode(reactor, name, place, url, **parts) for name in ('one', 'two'))
         self.addCleanup(lambda: ensureDeferred(self.one.stop()))
         self.addCleanup(lambda: ensureDeferred(self.two.stop()))

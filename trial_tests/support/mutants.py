@@ -104,10 +104,11 @@ def mutants_to_try(module: Module, equivalent: Sequence[Equivalent]) -> list[Mut
 
 
 def tests_of(module: Module, table: Table, imports: Mapping[str, frozenset[str]]) -> list[str]:
-    """The test modules that import a module, or one that imports it, and start no programs; and those of the table."""
+    """The test modules that import a module, whose tests that start programs are left out; those that import one that
+    imports it, and start no programs; and those of the table."""
     near = {name for name, imported in imports.items() if module.name in imported}
     found = {name for name, imported in imports.items()
-             if _is_test(name) and (name in near or imported & near) and not starts_programs(name)}
+             if _is_test(name) and (name in near or (imported & near and not starts_programs(name)))}
     return sorted({*found, *table.tests.get(module.shown, ())})
 
 

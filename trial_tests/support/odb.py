@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import text
 from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
 from trial_tests.support import mariadb, postgresql
+from zatotx.connectors.security_types import all_object_types
 from zatotx.interfaces.config import IConfigStore
 from zatotx.odb import migrations
 from zatotx.odb.database import Database
@@ -23,11 +25,10 @@ from zatotx.odb.store import open_store
 from zatotx.odb.tables import SCHEMA_VERSION, metadata
 from zatotx.odb.urls import sqlite_path
 from zatotx.plugins.http.schema import OBJECT_TYPES
-from zatotx.schema.builtin_object_types import BUILTIN_TYPES
 from zatotx.schema.snapshot import Actor, Operation
 from zatotx.schema.type_registry import ObjectTypeRegistry
 
-TYPES = ObjectTypeRegistry((*BUILTIN_TYPES, *OBJECT_TYPES))
+TYPES = ObjectTypeRegistry((*all_object_types([]), *OBJECT_TYPES))
 CLUSTER = 'test'
 ME = Actor('me', 'a test', '0123456789abcdef01234567', '127.0.0.1')
 KEY = new_key()  # of this run
@@ -84,6 +85,8 @@ def one_more_migration(directory: Path) -> str:
     return number
 
 
+Test = TypeVar('Test', bound=Callable[..., object])
+_PER_ENGINE: set[Callable[..., object]] = set()
 _templates: dict[str, str] = {}  # kind of database -> the URL of one that is copied
 
 
@@ -156,9 +159,21 @@ class OdbCase(TestCase):
 
 
 def on_every_database(case: type[OdbCase]) -> type[OdbCase]:
-    """The tests of a class on PostgreSQL and MariaDB too: its module gets a class more for each."""
+    """Repeat the tests of a class on PostgreSQL and MariaDB: the module gets another class for each. If tests are
+    marked with `per_engine`, only those are repeated; the class then cannot use `super()` without arguments."""
+    tests = {name: value for name, value in vars(case).items() if name.startswith('test')}
+    marked = {name for name, value in tests.items() if value in _PER_ENGINE}
+    members = {name: value for name, value in vars(case).items() if name not in tests or name in marked}
     for suffix in ('PostgreSQL', 'MariaDB'):
         name = f'{case.__name__.removesuffix("Tests")}On{suffix}Tests'
-        members = {'database_kind': suffix.lower(), '__module__': case.__module__, '__doc__': case.__doc__}
-        setattr(sys.modules[case.__module__], name, type(name, (case,), members))
+        kind = {'database_kind': suffix.lower(), '__module__': case.__module__, '__doc__': case.__doc__}
+        made = type(name, case.__bases__, {**members, **kind}) if marked else type(name, (case,), kind)
+        setattr(sys.modules[case.__module__], name, made)
     return case
+
+
+def per_engine(test: Test) -> Test:
+    """Mark a test of what differs between the engines: types, order and case of text, locks, errors, constraints, DDL.
+    Everything else is shown on SQLite only."""
+    _PER_ENGINE.add(test)
+    return test

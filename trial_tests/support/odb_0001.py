@@ -8,7 +8,7 @@ from alembic.config import Config
 from sqlalchemy import Connection, text
 
 from trial_tests.support.odb import CLUSTER, KEY
-from zatotx.odb import schema_upgrade
+from zatotx.odb import maintenance
 from zatotx.odb.engine import make_engine
 from zatotx.odb.engines.sqlite import create_database_file
 from zatotx.odb.secrets import Secrets, hash_secret
@@ -28,7 +28,7 @@ def make(url: str) -> None:
     try:
         with engine.begin() as connection:
             config = Config()
-            config.set_main_option('script_location', schema_upgrade.SCRIPT_LOCATION)
+            config.set_main_option('script_location', maintenance.SCRIPT_LOCATION)
             config.attributes['connection'] = connection
             command.upgrade(config, '0001')
             for table, row in _rows():
@@ -43,7 +43,7 @@ def go_back(url: str) -> None:
     try:
         with engine.begin() as connection:
             config = Config()
-            config.set_main_option('script_location', schema_upgrade.SCRIPT_LOCATION)
+            config.set_main_option('script_location', maintenance.SCRIPT_LOCATION)
             config.attributes['connection'] = connection
             command.downgrade(config, '0001')
     finally:

@@ -21,7 +21,7 @@ from zatotx.odb.maintenance import NewCluster, create_odb, open_database, write_
 from zatotx.odb.mutations import apply_operations
 from zatotx.odb.transaction import begin_transaction
 
-MANY = 10_000
+MANY = 3_000
 
 
 def stay(word: str = 'ready') -> None:
@@ -42,7 +42,7 @@ def pausing(at: int) -> Callable[[], None]:
 
 
 def write_many(url: str, key: str, at: str) -> None:
-    """Write 10,000 channels; stop at that step of the transaction, or right after its commit (`end`)."""
+    """Write MANY channels; stop at that step of the transaction, or right after its commit (`end`)."""
     database = open_database(url, key, cluster=CLUSTER, types=TYPES)
     operations = [channel(f'c{number}') for number in range(MANY)]
     moved = (lambda: None) if at == 'end' else pausing(int(at))

@@ -11,10 +11,16 @@ from functools import wraps
 from typing import Any
 
 from hypothesis import HealthCheck, given, seed, settings
+from hypothesis.internal.conjecture import providers
 from hypothesis.strategies import SearchStrategy
 
 SHORT, ROUND = 100, 100  # examples: in CI, and of `make fuzz` before it looks at the clock
 _SLOW_INPUT = (HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large)
+
+if not os.environ.get('ZATOTX_FUZZ_SECONDS'):
+    # Hypothesis also draws constants that it finds by parsing all modules of the project: that takes seconds in each
+    # process, and any new constant would change the examples that `make test` repeats.
+    providers.is_local_module_file = lambda file: False  # type: ignore[attr-defined, assignment]
 
 _known: list[str] = []  # all properties, to share the seconds among them
 

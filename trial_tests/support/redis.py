@@ -16,9 +16,8 @@ from twisted.trial.unittest import TestCase
 from trial_tests.support.valkey import Valkey
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.model.errors import Timeout as FaultTimeout
-from zatotx.redis.client import RedisClient
+from zatotx.redis.client import RedisClient, ScriptRunner
 from zatotx.redis.keys import RedisKeys
-from zatotx.redis.scripts import ScriptRunner
 from zatotx.redis.url import RedisAddress
 
 KEYS = RedisKeys('c1')

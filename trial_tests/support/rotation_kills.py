@@ -15,14 +15,14 @@ from pathlib import Path
 
 from sqlalchemy import Engine, event
 
+from zatotx.cli.crypto import rotation_steps
 from zatotx.cli.environment.layout import find_environment
-from zatotx.cli.rotate_key import rotation_steps
 
 EVENTS = {'os.rename', 'os.remove', 'sqlite3.connect'}
 
 
 def rotate(path: Path, at: int) -> None:
-    """Rotate; kill this process at that moment, if there are so many."""
+    """Rotate; kill this process at that moment, if there are so many; 0: do not kill it."""
     left = [at]
 
     def moment(*_: object) -> None:
@@ -37,7 +37,9 @@ def rotate(path: Path, at: int) -> None:
 
 
 def main(environment: Path, directory: Path) -> list[str]:
-    """The copies that were killed, in the order of their moments."""
+    """The copies that were killed, in the order of their moments. The first rotation is not killed: it imports what all
+    others would import again, each in its own process."""
+    rotate(Path(shutil.copytree(environment, directory / 'complete')), 0)
     killed: list[str] = []
     while True:
         copy = directory / f'killed{len(killed)}'

@@ -12,7 +12,7 @@ import hiredis
 from trial_tests.support.ports import free_port
 from trial_tests.support.valkey import Valkey
 from trial_tests.support.waiting import until
-from zatotx.redis.server_binary import find_server_binary
+from zatotx.redis.server_process import find_server_binary
 
 PASSWORD, SENTINEL_PASSWORD = 'hunter2 of data', 'hunter2 of sentinels'
 

@@ -1,11 +1,15 @@
-"""All tests under trial, in several processes side by side, each of which takes whole modules.
+"""Runs all tests under trial in several processes side by side, each of which is given whole modules.
 
-    python -m trial_tests.support.side_by_side 2 trial_tests zatotx.plugins
+    python -m trial_tests.support.side_by_side [--coverage] [--record] JOBS trial_tests zatotx.plugins
 
-trial's own `--jobs` hands out test by test, so that every process builds every environment that a module's tests share:
-most of the time went into starting brokers twice. Portions that start many programs come first, so that all processes
-end at about the same time. Prints a line for each portion, and at the end what trial says of the tests that failed.
-Ends with 1 then.
+trial's own `--jobs` distributes single tests, so that every process builds every environment that the tests of a module
+share. Here modules of one environment form a portion, which one process runs; the portions that take longest start
+first, by the durations of an earlier run in `trial_tests/durations.toml` (`--record` writes that file), so that all
+processes end at about the same time. Prints a line for each portion, at the end the slowest modules and trial's report
+of the tests that failed. The exit code is 1 if a test failed.
+
+`--coverage` measures the test processes. The processes that tests start run without coverage: it doubles their CPU
+time, and unit tests cover the same code.
 """
 
 from __future__ import annotations
@@ -16,34 +20,46 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+import tomllib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 from attrs import frozen
 
-PORTION = 6  # modules that a process is given at a time: neighbours by name often share an environment
-_KITS = 'broker|crewed|documented|guarded|mariadb|odb|postgresql|served|walkthrough'
+PORTION_SECONDS = 20.0  # a portion gets further modules up to this duration; starting a process takes two seconds
+SHARED_SECONDS = 60.0  # up to this duration if they share an environment
+SLOWEST = 15  # modules in the report
+_KNOWN_FROM = 1.0  # seconds from which a module is listed in the file of durations
+_STARTING_SECONDS, _OTHER_SECONDS = 10.0, 0.5  # estimates for modules that are not listed
+_KITS = 'broker|crewed|documented|every_field|guarded|mariadb|odb|postgresql|served|walkthrough'
 _STARTS = re.compile(rf'^from trial_tests\.support(\.| import )({_KITS})\b', re.MULTILINE)  # brokers and databases
+_ENVIRONMENTS = (  # what the modules of a portion share, by the names that they import
+    'one_server', 'two_servers', 'crewed', 'guarded', 'documented', 'every_field', 'on_every_database', 'postgresql',
+)
 _ROOT = Path(__file__).resolve().parents[2]
-_RULE = '=' * 79  # trial draws it above each failure
+_DURATIONS = _ROOT / 'trial_tests' / 'durations.toml'
+_RULE = '=' * 79  # trial prints it above each failure
 _RAN = re.compile(r'^Ran (\d+) tests? in', re.MULTILINE)
+_TIMED = re.compile(r'^([\w.]+) \.\.\. (?:(?!^\([\d.]+ secs\)$).)*?^\(([\d.]+) secs\)$', re.MULTILINE | re.DOTALL)
 
 
 @frozen
 class Result:
-    """How a portion went."""
+    """The result of a portion."""
 
     modules: Sequence[str]
     seconds: float
     code: int
-    said: str
+    output: str
 
     @property
     def tests(self) -> int:
-        """How many ran."""
-        found = _RAN.search(self.said)
+        """How many tests ran."""
+        found = _RAN.search(self.output)
         return int(found[1]) if found else 0
 
     @property
@@ -52,12 +68,21 @@ class Result:
         return self.code != 0 or not self.tests
 
     @property
-    def why(self) -> str:
-        """What trial says of the tests that failed; all it says, where it does not come to that."""
-        return self.said[max(0, self.said.find(_RULE)) :]
+    def report(self) -> str:
+        """trial's report of the tests that failed; the whole output if there is none."""
+        return self.output[max(0, self.output.find(_RULE)) :]
+
+    def durations(self) -> Counter[str]:
+        """The seconds of each module: the sum of its tests, the start of its environments included."""
+        found: Counter[str] = Counter()
+        for test, seconds in _TIMED.findall(self.output):
+            module = next((module for module in self.modules if test.startswith(f'{module}.')), '')
+            if module:
+                found[module] += float(seconds)  # type: ignore[assignment]
+        return found
 
     def line(self) -> str:
-        """One line for whoever waits."""
+        """One line for the person who waits."""
         verdict = 'FAILED' if self.failed else 'ok'
         first, last = self.modules[0].rpartition('.')[2], self.modules[-1].rpartition('.')[2]
         span = first if first == last else f'{first} … {last}'
@@ -65,7 +90,7 @@ class Result:
 
 
 def modules_of(names: Sequence[str]) -> Iterator[str]:
-    """The test modules of packages, in the order of their names; what is no package as it is."""
+    """The test modules of packages, in the order of their names; names of anything else unchanged."""
     for name in names:
         folders = _folders(name)
         if not folders:
@@ -76,7 +101,7 @@ def modules_of(names: Sequence[str]) -> Iterator[str]:
 
 
 def _folders(name: str) -> Sequence[str]:
-    """Where a package lies; nowhere for a module, a class, a test."""
+    """The directories of a package; none for a module, a class, a test."""
     try:
         spec = find_spec(name)
     except ModuleNotFoundError:
@@ -84,14 +109,39 @@ def _folders(name: str) -> Sequence[str]:
     return () if spec is None else spec.submodule_search_locations or ()
 
 
-def portions_of(modules: Sequence[str]) -> list[Sequence[str]]:
-    """Neighbours together; those that take longest first, as far as their imports tell."""
-    portions = [modules[start : start + PORTION] for start in range(0, len(modules), PORTION)]
-    return sorted(portions, key=_programs, reverse=True)
+def known_durations() -> Mapping[str, float]:
+    """The seconds of modules in an earlier run, those that took a second or longer."""
+    return tomllib.loads(_DURATIONS.read_text('utf-8')) if _DURATIONS.is_file() else {}
 
 
-def _programs(portion: Sequence[str]) -> int:
-    return sum(map(starts_programs, portion))
+def portions_of(modules: Sequence[str], durations: Mapping[str, float]) -> list[Sequence[str]]:
+    """Modules that share an environment together, other neighbors together; the portions that take longest first."""
+    seconds = {module: _estimate(module, durations) for module in modules}
+    portions: list[list[str]] = []
+    shared, total = '', 0.0
+    for module in sorted(modules, key=shared_environment):  # stable: neighbors by name stay neighbors
+        environment = shared_environment(module)
+        limit = SHARED_SECONDS if environment else PORTION_SECONDS
+        if not portions or environment != shared or total + seconds[module] > limit:
+            portions.append([])
+            shared, total = environment, 0.0
+        portions[-1].append(module)
+        total += seconds[module]
+    return sorted(portions, key=lambda portion: -sum(seconds[module] for module in portion))
+
+
+def _estimate(module: str, durations: Mapping[str, float]) -> float:
+    known = durations.get(module)
+    if known is not None:
+        return known
+    return _STARTING_SECONDS if starts_programs(module) else _OTHER_SECONDS
+
+
+def shared_environment(module: str) -> str:
+    """The first environment that a module uses and other modules use, too; '' if there is none."""
+    source = _source(module)
+    found = (name for name in _ENVIRONMENTS if re.search(rf'import .*\b{name}\b|^    {name},$', source, re.MULTILINE))
+    return next(found, '')
 
 
 def starts_programs(module: str) -> bool:
@@ -104,9 +154,10 @@ def _source(module: str) -> str:
     return path.read_text('utf-8') if path.is_file() else ''
 
 
-def run(modules: Sequence[str], folder: str) -> Result:
-    """One portion, in a process of its own, which coverage measures where it measures this one."""
-    command = [sys.executable, '-m', 'twisted.trial', '--temp-directory', f'{folder}/temp', *modules]
+def run(modules: Sequence[str], folder: str, *, coverage: bool = False) -> Result:
+    """Run one portion in a process of its own."""
+    command = [sys.executable, *(('-m', 'coverage', 'run') if coverage else ()), '-m', 'twisted.trial']
+    command += ['--reporter', 'timing', '--temp-directory', f'{folder}/temp', *modules]
     began = time.monotonic()
     done = subprocess.run(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, env=_environment()
@@ -115,31 +166,51 @@ def run(modules: Sequence[str], folder: str) -> Result:
 
 
 def _environment() -> dict[str, str]:
-    """Ours. Tests start hundreds of processes: each would compile all of zatotx where none may leave what it compiled,
-    as images of containers often have it."""
+    """The environment without PYTHONDONTWRITEBYTECODE, which images of containers often set: tests start hundreds of
+    processes, each of which would compile all of zatotx."""
     return {name: value for name, value in os.environ.items() if name != 'PYTHONDONTWRITEBYTECODE'}
 
 
-def main(jobs: int, names: Sequence[str]) -> int:
-    """The exit code."""
-    portions = portions_of(list(modules_of(names)))
+def main(jobs: int, names: Sequence[str], *, coverage: bool = False, record: bool = False) -> int:
+    """Run the tests; returns the exit code."""
+    portions = portions_of(list(modules_of(names)), known_durations())
     with tempfile.TemporaryDirectory(prefix='zatotx-trial-') as folder, ThreadPoolExecutor(jobs) as pool:
-        running = [pool.submit(_told, portion, f'{folder}/{number}') for number, portion in enumerate(portions)]
+        run_one = partial(_run_and_print, coverage=coverage)
+        running = [pool.submit(run_one, portion, f'{folder}/{number}') for number, portion in enumerate(portions)]
         results = [each.result() for each in running]
+    durations = sum((result.durations() for result in results), Counter[str]())
     bad = [result for result in results if result.failed]
     for result in bad:
-        print(f'\n{result.why}')
+        print(f'\n{result.report}')
+    print(slowest(durations))
+    if record:
+        _DURATIONS.write_text(durations_file(durations), 'utf-8')
     print(f'\nRan {sum(result.tests for result in results)} tests in {len(portions)} portions: '
           + (f'{len(bad)} of them FAILED' if bad else 'PASSED'))
     return 1 if bad else 0
 
 
-def _told(portion: Sequence[str], folder: str) -> Result:
+def slowest(durations: Counter[str]) -> str:
+    """The slowest modules, one per line."""
+    return '\n'.join(('\nThe slowest modules:', *(f'{seconds:8.1f} s  {module}'
+                                                  for module, seconds in durations.most_common(SLOWEST))))
+
+
+def durations_file(durations: Mapping[str, float]) -> str:
+    """TOML of the modules that take a second or longer."""
+    lines = [f'"{module}" = {seconds:.0f}' for module, seconds in sorted(durations.items()) if seconds >= _KNOWN_FROM]
+    head = '# Seconds of test modules, by which side_by_side.py orders them. Written by `make test RECORD=1`.'
+    return '\n'.join((head, *lines, ''))
+
+
+def _run_and_print(portion: Sequence[str], folder: str, *, coverage: bool) -> Result:
     Path(folder).mkdir()
-    result = run(portion, folder)
+    result = run(portion, folder, coverage=coverage)
     print(result.line(), flush=True)
     return result
 
 
 if __name__ == '__main__':
-    sys.exit(main(int(sys.argv[1]), sys.argv[2:]))
+    options = [word for word in sys.argv[1:] if word.startswith('--')]
+    jobs, *names = (word for word in sys.argv[1:] if not word.startswith('--'))
+    sys.exit(main(int(jobs), names, coverage='--coverage' in options, record='--record' in options))

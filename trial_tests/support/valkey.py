@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from trial_tests.support.ports import free_port
-from zatotx.redis.server_binary import find_server_binary
+from zatotx.redis.server_process import find_server_binary
 from zatotx.redis.url import RedisAddress
 
 _START = 60.0  # seconds: the machine may be busy

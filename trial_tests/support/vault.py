@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import ObjectType, field
+from zatotx.schema.secrets import ConfigObject
 from zatotx.schema.snapshot import Operation
 
 

@@ -6,15 +6,15 @@ from zatotx.api import (
     cache,
     crud,
     data_dictionary,
+    dead_letters,
     deployment,
-    docs,
     enmasse,
     health,
     history,
     invoke,
     kvdb,
-    log_levels,
     openapi,
+    outgoing_delivery,
     servers,
     services,
     wsdl,
@@ -23,8 +23,8 @@ from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.service.service_entry import ServiceEntry
 
 _MODULES = (
-    health, cache, deployment, crud, data_dictionary, docs, history, invoke, kvdb, log_levels, enmasse, openapi,
-    servers, services, wsdl,
+    health, cache, deployment, crud, data_dictionary, dead_letters, history, invoke, kvdb, enmasse, openapi,
+    outgoing_delivery, servers, services, wsdl,
 )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from zatotx.interfaces.node import INode
 from zatotx.model.errors import BadInput, Forbidden
 from zatotx.rules.security.roles import ADMIN, ungrantable_roles
 from zatotx.schema.snapshot import Actor
-from zatotx.service.io import xml_input
+from zatotx.service.io import xml_codec
 from zatotx.service.service import Service
 
 
@@ -39,7 +39,7 @@ class AdminService(Service):
     @property
     def received_fields(self) -> Any:
         """The payload; that of a SOAP message converted to values."""
-        return xml_input.read_element_values(self.request.payload)
+        return xml_codec.read_element_values(self.request.payload)
 
     @property
     def actor(self) -> Actor:

@@ -7,6 +7,7 @@ ZatoApi select among them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from time import perf_counter
 from typing import Any, ClassVar
 
 import msgspec
@@ -23,13 +24,11 @@ from zatotx.api.serialization import (
     zato_security_type,
 )
 from zatotx.model.errors import BadInput, Conflict, NotFound
-from zatotx.schema.fields import secret_fields
-from zatotx.schema.lenient_conversion import parse_int, zato_name
-from zatotx.schema.meta import ObjectType
+from zatotx.schema.meta import ObjectType, secret_fields
 from zatotx.schema.references import SnapshotReferences
 from zatotx.schema.snapshot import Operation, StoredObject
 from zatotx.schema.type_registry import ObjectTypeRegistry
-from zatotx.schema.validation import FieldError, validate_edit
+from zatotx.schema.validation import FieldError, parse_int, validate_edit, zato_name
 from zatotx.service.service_entry import ServiceEntry
 
 PASSWORD = 'password'
@@ -249,14 +248,17 @@ class ChangePassword(ObjectService):
 
 
 class Ping(ObjectService):
-    """Ping the peer of a connection; the response describes the request and the answer."""
+    """Ping the peer of a connection; the response describes the request and the answer, and has the time in
+    milliseconds."""
 
     zato_dont_import = True
 
     async def handle(self) -> None:
         stored = self.find_object()
+        began = perf_counter()
         info = await self.server.outgoing.ping(stored.type, stored.name)
-        self.response.payload = {'id': stored.id, 'name': stored.name, 'info': info}
+        response_time = round((perf_counter() - began) * 1000, 3)
+        self.response.payload = {'id': stored.id, 'name': stored.name, 'info': info, 'response_time': response_time}
 
 
 class GetSecurityList(AdminService):

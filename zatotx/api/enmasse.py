@@ -6,14 +6,10 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from argon2 import PasswordHasher
-from argon2.exceptions import Argon2Error, InvalidHashError
-
 from zatotx.api.base import AdminService, bad_request
 from zatotx.api.history import snapshot_to_yaml
 from zatotx.model.errors import BadRequest, ServiceError, ServiceUnavailable
 from zatotx.rules.enmasse.dictionary_import import SECTION, DictionaryPlan, export_rows, plan_dictionary
-from zatotx.rules.enmasse.import_plan import ImportPlan, plan_import
 from zatotx.rules.redis.data_dictionary import DataDictionary
 from zatotx.schema.snapshot import Snapshot
 from zatotx.schema.type_registry import ObjectTypeRegistry
@@ -43,14 +39,18 @@ class Import(AdminService):
             raise bad_request('document', f'expected an object, got {type(request_input.document).__name__}')
         document = dict(request_input.document)
         dictionary = await self._plan_dictionary(document)
-        plan: ImportPlan = await self.server.run_in_thread(
+        # Large, and most processes never import a document.
+        from zatotx.rules.enmasse.import_plan import plan_import
+        from zatotx.rules.security.password_hash import verify_password
+
+        plan = await self.server.run_in_thread(
             partial(
                 plan_import,
                 document,
                 self.server.types,
                 config.snapshot,
                 replace=bool(request_input.replace),
-                verify=_verify_password,
+                verify=verify_password,
                 references_resolved=bool(request_input.resolved),
             )
         )
@@ -125,14 +125,6 @@ def _to_yaml(snapshot: Snapshot, types: ObjectTypeRegistry, secrets: bool, dicti
     """Return the configuration and the data dictionary as an enmasse document."""
     rows = export_rows(dictionary)
     return snapshot_to_yaml(snapshot, types, secrets, {SECTION: rows} if rows else {})
-
-
-def _verify_password(hashed: str, clear: str) -> bool:
-    """Return whether the text has this hash. Takes about 20 ms."""
-    try:
-        return PasswordHasher().verify(hashed, clear)
-    except (Argon2Error, InvalidHashError):
-        return False
 
 
 SERVICES = (Import, Export)

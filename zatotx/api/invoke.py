@@ -9,29 +9,33 @@ from typing import Any
 from zatotx.api.base import bad_request
 from zatotx.api.services import ServiceAdminService
 from zatotx.model.errors import BadInput, BadRequest, Conflict, Forbidden
-from zatotx.service.io.elements import AsIs, Bool
-from zatotx.wire.json import codec
+from zatotx.service.io.elements import AsIs, Bool, Float
+from zatotx.wire import json_codec
 
 
 class Invoke(ServiceAdminService):
-    """Invoke a service by `id` or `name`; `payload` and `response` are base64."""
+    """Invoke a service by `id` or `name`; `payload` and `response` are base64. With `async`, the service runs later,
+    and the response is the cid; `expiration` in seconds."""
 
     name = 'zato.service.invoke'
 
     class SimpleIO:
         input_optional = (
-            'id', 'name', AsIs('payload'), 'channel', 'data_format', 'transport', Bool('async'), 'expiration',
+            'id', 'name', AsIs('payload'), 'channel', 'data_format', 'transport', Bool('async'), Float('expiration'),
         )  # fmt: skip
 
     async def handle(self) -> None:
         request_input = self.request.input
-        if request_input['async']:
-            raise BadRequest(self.cid, 'Asynchronous invocation is not available on this server yet: leave async out')
         name = self._target(request_input)
         self._permit(name)
         options: dict[str, Any] = {}
         if request_input.channel:
             options['channel'] = request_input.channel
+        if request_input['async']:
+            expiration = request_input.expiration or None
+            cid = await self.invoke_async(name, self._payload(request_input), expiration=expiration, **options)
+            self.response.payload = {'response': b64encode(cid.encode()).decode('ascii'), 'cid': cid}
+            return
         outcome = await self.invoke(name, self._payload(request_input), **options)
         body = await self.server.run_in_thread(_encode_response, outcome, self._element(name), self.cid)
         self.response.payload = {'response': b64encode(body).decode('ascii')}
@@ -69,8 +73,8 @@ class Invoke(ServiceAdminService):
         if not raw or data_format not in ('', 'json', 'dict'):
             return raw or ''
         try:
-            return codec.decode(raw)
-        except codec.Malformed as error:
+            return json_codec.decode(raw)
+        except json_codec.Malformed as error:
             if data_format:
                 raise bad_request('payload', f'is not JSON: {error}') from None
         try:
@@ -99,7 +103,7 @@ def _encode_response(value: Any, element: tuple[str, bool], cid: str) -> bytes:
     if name and internal:
         document = {'zato_env': {'result': 'ZATO_OK', 'cid': cid, 'details': ''}, **document}
     try:
-        return codec.encode(document)
+        return json_codec.encode(document)
     except TypeError:
         raise BadRequest(cid, 'The service answers with a stream, which only its own channels can carry') from None
 

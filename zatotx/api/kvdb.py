@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zatotx.api.base import AdminService
-from zatotx.interfaces.redis_client import RedisError
+from zatotx.interfaces.redis import RedisError
 from zatotx.model.errors import BadRequest
 from zatotx.rules.redis.remote_command import format_reply, parse_command
 from zatotx.service.io.elements import Text

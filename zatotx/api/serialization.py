@@ -13,13 +13,11 @@ import msgspec
 from zatotx.rules.enmasse.references import is_obvious_reference
 from zatotx.rules.security.roles import ADMIN, NO_ROLES
 from zatotx.rules.security.roles import effective_roles as held
-from zatotx.schema.fields import FieldInfo, fields_of, reference_fields, secret_fields
-from zatotx.schema.lenient_conversion import parse_request, zato_name
-from zatotx.schema.masking import MASK
-from zatotx.schema.meta import ObjectType
+from zatotx.schema.meta import FieldInfo, ObjectType, fields_of, reference_fields, secret_fields
 from zatotx.schema.references import SnapshotReferences, find_dangling_references
+from zatotx.schema.secrets import MASK
 from zatotx.schema.snapshot import StoredObject
-from zatotx.schema.validation import FieldError, validate, validate_edit
+from zatotx.schema.validation import FieldError, normalize, parse_request, validate, validate_edit, zato_name
 
 SECURITY = 'security'  # section of objects whose references include their type
 ID_SUFFIX = '_id'
@@ -44,6 +42,7 @@ def parse_changes(
     for name in secret_fields(object_type):
         if document.get(name) in ('', None, MASK):
             document.pop(name, None)
+    document = dict(normalize(object_type, document))
     value, errors = validate_edit(object_type, current, document)
     errors = [*errors, *unresolved_secrets(object_type, document), *_dangling(object_type, document, references)]
     if errors:

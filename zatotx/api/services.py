@@ -8,8 +8,7 @@ from typing import Any
 from zatotx.api.base import AdminService
 from zatotx.api.serialization import align_columns, object_to_row, parse_changes
 from zatotx.model.errors import BadInput, Conflict, NotFound
-from zatotx.schema.fields import reference_fields
-from zatotx.schema.meta import ObjectType
+from zatotx.schema.meta import ObjectType, reference_fields
 from zatotx.schema.references import SnapshotReferences
 from zatotx.schema.snapshot import Operation, Snapshot, StoredObject
 from zatotx.schema.suggestion import did_you_mean

@@ -13,13 +13,13 @@ from zatotx.api.base import AdminService, bad_request
 from zatotx.api.services import service_not_found_message
 from zatotx.model.errors import BadInput, NotFound
 from zatotx.rules.http.public_url import join_public_url
-from zatotx.rules.http.soap_names import to_urn
 from zatotx.rules.routing.route_pattern import parse_pattern
 from zatotx.schema.snapshot import Operation, Snapshot, StoredObject
 from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.service.io.elements import Text
 from zatotx.service.io.wsdl_builder import WsdlBuilder, WsdlChannel
 from zatotx.wire.malformed import Malformed
+from zatotx.wire.soap.action import to_urn
 from zatotx.wire.soap.wsdl import WsdlDescription, write_wsdl
 from zatotx.wire.xml.parser import parse as parse_xml
 from zatotx.wire.xml.xsd import to_type_name

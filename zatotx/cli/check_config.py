@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import click
 
-from zatotx.cli.checks import files, processes, stores, versions
+from zatotx.cli.checks import files, machine, stores, versions
 from zatotx.cli.checks.finding import BROKEN, CheckContext, CheckFunction, as_component
 from zatotx.cli.environment.layout import CREDENTIALS, SERVER, Component, Environment, find_environment
 from zatotx.cli.errors import CommandError, combine_errors, format_os_error
@@ -22,13 +22,13 @@ SERVER_CHECKS: dict[str, tuple[CheckFunction, ...]] = {
     'config/server.toml': (versions.check_settings, files.check_permissions),
     'secret key': (files.check_secret_key,),
     'directories': (files.check_directories,),
-    'ports': (processes.check_ports, processes.check_duplicate_ports),
+    'ports': (machine.check_ports, machine.check_duplicate_ports),
     'database': (stores.check_odb,),
     'redis': (stores.check_redis,),
 }
 REDIS_CHECKS: dict[str, tuple[CheckFunction, ...]] = {
     'directory': (files.check_permissions,),
-    'program': (processes.check_redis_program,),
+    'program': (machine.check_redis_program,),
 }
 
 

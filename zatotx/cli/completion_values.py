@@ -71,7 +71,7 @@ def list_services(cluster: ClusterClient) -> list[dict[str, Any]]:
 
 def object_type_keys(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The types of configuration objects, those of all kinds that are installed."""
-    from zatotx.cli.environment.odb_access import all_object_types
+    from zatotx.cli.environment.databases import all_object_types
 
     keys = sorted(one.key for one in all_object_types())
     return [CompletionItem(key) for key in keys if key.startswith(incomplete)]

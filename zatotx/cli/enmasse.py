@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
+from zatotx.cli.environment.atomic_files import write_private_file
 from zatotx.cli.environment.cluster_client import ClusterClient, response_element, split_errors
 from zatotx.cli.environment.layout import find_environment
-from zatotx.cli.environment.private_files import write_private_file
 from zatotx.cli.errors import CommandError, combine_errors
 from zatotx.cli.output import path_argument, progress
 
@@ -63,8 +63,8 @@ MISPLACED_OPTIONS = {
 
 
 def import_file(cluster: ClusterClient, source: str | None, *, replace: bool, dry_run: bool) -> None:
-    from zatotx.node.file_references import make_reader
-    from zatotx.rules.enmasse.substitution import substitute_references
+    from zatotx.node.settings import make_reader
+    from zatotx.rules.enmasse.references import substitute_references
 
     if source is None:
         raise click.UsageError('--import needs --input FILE.yaml')

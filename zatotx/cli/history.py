@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zatotx.cli.completion_values import object_type_keys
+from zatotx.cli.environment.atomic_files import write_private_file
+from zatotx.cli.environment.databases import command_actor, open_odb
 from zatotx.cli.environment.layout import find_environment
-from zatotx.cli.environment.odb_access import command_actor, open_odb
-from zatotx.cli.environment.private_files import write_private_file
 from zatotx.cli.errors import CommandError
 from zatotx.cli.output import format_option, path_argument, print_json, print_note, print_table, progress
 
@@ -121,7 +121,7 @@ def restore(path: str, revision: int, dry_run: bool) -> None:
     Secrets are restored too. Deployed code stays unchanged (see `zatotx service rollback`), and so do the users in
     credentials.toml.
     """
-    from zatotx.odb.maintenance import restore_revision as restore_revision
+    from zatotx.odb.maintenance import restore_revision
 
     with open_odb(find_environment(path)) as opened, progress(f'Restoring revision {revision}'):
         result = restore_revision(opened, revision, command_actor(f'history restore {revision}'), dry_run=dry_run)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from zatotx.cli.deployment_report import print_deployment_report
 from zatotx.cli.environment.cluster_client import ClusterClient
 from zatotx.cli.environment.layout import find_environment
 from zatotx.cli.errors import CommandError
 from zatotx.cli.output import path_argument, progress
+from zatotx.cli.service import print_deployment_report
 
 
 @click.command(

@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'restart': ('zatotx.cli.process:restart', 'Restart the servers one after another.'),
     'status': ('zatotx.cli.process:status', 'Show which components are running and ready.'),
     'service': ('zatotx.cli.service:service', 'Manage the services of a running cluster: invoke, list, rollback.'),
+    'dead-letter': ('zatotx.cli.dead_letters:dead_letter', 'Manage messages that failed: list, replay, purge.'),
     'new': ('zatotx.cli.new:new', 'Generate the code of a new service: service.'),
     'hot-deploy': ('zatotx.cli.hot_deploy:hot_deploy', 'Deploy files and packages to every node.'),
     'enmasse': ('zatotx.cli.enmasse:enmasse', 'Import or export the configuration as YAML.'),

@@ -11,10 +11,9 @@ from typing import NamedTuple
 
 import click
 
-from zatotx.cli.environment.atomic_directory import atomic_directory
+from zatotx.cli.environment.atomic_files import atomic_directory, make_private_dir
 from zatotx.cli.environment.layout import CREDENTIALS, SERVER_PORT, Credentials
-from zatotx.cli.environment.port_owner import is_free
-from zatotx.cli.environment.private_files import make_private_dir
+from zatotx.cli.environment.processes import is_free
 from zatotx.cli.environment.templates import EnvironmentPlan, write_credentials, write_redis, write_server
 from zatotx.cli.output import print_note, progress
 
@@ -140,7 +139,7 @@ def creation_steps(plan: EnvironmentPlan, directory: Path) -> list[CreationStep]
 
 def create_environment_odb(directory: Path, plan: EnvironmentPlan) -> None:
     """Create the schema, the cluster, its servers, and the users that all else depends on."""
-    from zatotx.cli.environment.odb_access import all_object_types, convert_errors
+    from zatotx.cli.environment.databases import all_object_types, convert_errors
     from zatotx.odb.maintenance import NewCluster, create_odb
     from zatotx.odb.nodes import NodeAddress
     from zatotx.schema.snapshot import Operation

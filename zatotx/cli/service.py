@@ -4,16 +4,33 @@ from __future__ import annotations
 
 import json
 import sys
+from base64 import b64encode
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
 from zatotx.cli.completion_values import complete_services
-from zatotx.cli.deployment_report import print_deployment_report
-from zatotx.cli.environment.cluster_client import TIMEOUT, ClusterClient, raise_for_status
+from zatotx.cli.environment.cluster_client import TIMEOUT, ClusterClient, raise_for_status, response_element
 from zatotx.cli.environment.layout import find_environment
-from zatotx.cli.errors import CommandError
+from zatotx.cli.errors import CommandError, combine_errors
 from zatotx.cli.output import format_option, path_argument, print_json, print_table, progress
 from zatotx.cli.secret_values import read_value
+
+
+def print_deployment_report(report: Mapping[str, Any]) -> None:
+    """Print one line if every node runs the version. Raises CommandError that names the nodes that refused it or did
+    not respond."""
+    version = f'{report["file"]} version {report["number"]}'
+    refused = report.get('refused') or {}
+    missing = report.get('missing') or []
+    errors = [f'{node} refused {version}: {reason}' for node, reason in sorted(refused.items())]
+    if missing:
+        errors.append(f'{", ".join(missing)} did not report in time whether it runs {version}')
+    if errors:
+        raise combine_errors([f'{each}.' for each in errors], '{} nodes do not run it')
+    services = ', '.join(report.get('services') or []) or 'no services'
+    click.echo(f'Every node runs {version}: {services}')
 
 
 @click.group(
@@ -27,7 +44,8 @@ def service() -> None:
     short_help='Invoke the service NAME and print its response.',
     epilog='\b\nExamples:\n  zatotx service invoke ~/env/qs-1 zato.ping\n'
     "  zatotx service invoke ~/env/qs-1 crm.get-balance --payload '{\"account_id\": 1}' --timeout 5\n"
-    '  zatotx service invoke ~/env/qs-1 crm.log-in --payload @log-in.json'
+    '  zatotx service invoke ~/env/qs-1 crm.log-in --payload @log-in.json\n'
+    '  zatotx service invoke ~/env/qs-1 crm.send-report --async'
 )
 @path_argument()
 @click.argument('name', shell_complete=complete_services, help='The service, e.g. zato.ping.')
@@ -38,10 +56,19 @@ def service() -> None:
               help='An HTTP header, e.g. X-Zato-CID=my-own-id; can be repeated.')
 @click.option('--timeout', default=TIMEOUT, show_default=True, type=click.FloatRange(min=0.1),
               help='Maximum duration in seconds.')
-def invoke(path: str, name: str, payload: str, headers: tuple[str, ...], timeout: float) -> None:
+@click.option('--async', 'is_async', is_flag=True,
+              help='Do not wait: write the invocation to the work stream and print its correlation ID.')
+def invoke(path: str, name: str, payload: str, headers: tuple[str, ...], timeout: float, is_async: bool) -> None:
     """Invoke the service NAME on a running server and print its response."""
     fields = dict(parse_header(text) for text in headers)
     body = encode_payload(read_value(payload, 'payload'))
+    if is_async:
+        request = {'name': name, 'payload': b64encode(body).decode('ascii'), 'data_format': 'json', 'async': True}
+        request_body = json.dumps(request).encode()
+        response = ClusterClient(find_environment(path)).post('zato.service.invoke', request_body, headers=fields,
+                                                              timeout=timeout)  # fmt: skip
+        click.echo(response_element(raise_for_status(response))['cid'])
+        return
     with progress(f'Waiting for {name}'):
         response = raise_for_status(
             ClusterClient(find_environment(path)).post(name, body, headers=fields, timeout=timeout)

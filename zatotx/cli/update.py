@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from zatotx.cli.completion_values import complete_users
+from zatotx.cli.environment.atomic_files import toml_string, write_private_file
 from zatotx.cli.environment.cluster_client import ClusterClient, PasswordRejectedError
 from zatotx.cli.environment.layout import CREDENTIALS, SERVER, Environment, components_of, find_environment, read_toml
-from zatotx.cli.environment.pid_files import running_process
-from zatotx.cli.environment.private_files import toml_string, write_private_file
+from zatotx.cli.environment.processes import running_process
 from zatotx.cli.errors import CommandError
 from zatotx.cli.output import path_argument, progress
 from zatotx.cli.secret_values import read_secret, secret_option
@@ -76,7 +76,7 @@ def change_over_api(environment: Environment, user: str, new: str) -> None:
 
 
 def change_in_odb(environment: Environment, user: str, new: str) -> None:
-    from zatotx.cli.environment.odb_access import command_actor, open_odb
+    from zatotx.cli.environment.databases import command_actor, open_odb
     from zatotx.odb.maintenance import read_snapshot, set_password
 
     with open_odb(environment) as opened:

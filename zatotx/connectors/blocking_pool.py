@@ -7,6 +7,8 @@ A thread that runs into the deadline cannot be stopped: `interrupt` makes the dr
 request, sqlite3's interrupt, the shutdown of a socket). It runs in a thread of its own, as it may block too. The slot
 is given to the next call only when both the call and its interrupt have returned, so that a late interrupt never hits
 a call that it was not meant for.
+
+A slot can be leased for several calls, as a transaction needs it. The lease takes a thread only while a call runs.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Thread
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import Logger
@@ -32,6 +34,20 @@ class PoolClosed(Exception):  # noqa: N818 - kinds map it to an error of their o
     """The connection is being closed and takes no further calls."""
 
 
+class SlotHeldByCaller(Exception):  # noqa: N818 - kinds map it to an error of their own
+    """All slots are leased by the caller itself, which would wait for them until its deadline."""
+
+
+class _SlotRequest(Protocol):
+    """What waits for a slot."""
+
+    def begin(self) -> None:
+        """The slot is available."""
+
+    def give_up(self, reason: Failure) -> None:
+        """End the wait."""
+
+
 class BlockingPool:
     """At most `size` daemon threads, started when they are needed.
 
@@ -41,93 +57,231 @@ class BlockingPool:
     def __init__(self, reactor: Any, size: int, name: str) -> None:
         self._reactor = reactor
         self._name = name
+        self._size = size
         self._free = size  # slots
         self._idle: list[_Thread] = []
-        self._waiting: deque[_PendingCall] = deque()
+        self._waiting: deque[_SlotRequest] = deque()
         self._running: set[_PendingCall] = set()
-        self._closed: Deferred[None] | None = None
+        self._leases: set[SlotLease] = set()
+        self._is_open = True
+        self._closed: Deferred[None] = Deferred()
         self._started = 0
 
     @property
     def waiting(self) -> int:
-        """Calls that wait for a thread."""
+        """Calls that wait for a slot."""
         return len(self._waiting)
 
     @property
     def running(self) -> int:
-        """Slots that are in use, those of calls that were given up included."""
+        """Calls that occupy a thread, those that were given up included."""
         return len(self._running)
 
-    def run(self, function: Callable[..., T], *args: Any, timeout: float, interrupt: Interrupt | None = None
-            ) -> Deferred[T]:
+    @property
+    def leased(self) -> int:
+        """Slots that are leased."""
+        return len(self._leases)
+
+    def run(self, function: Callable[..., T], *args: Any, timeout: float, interrupt: Interrupt | None = None,
+            owner: object = None) -> Deferred[T]:
         """Call the function in a thread.
 
-        Fails with CallTimedOut after `timeout` seconds, PoolClosed once the pool closes. A Deferred that is cancelled
-        fails with CancelledError at once. In each of these cases `interrupt` is called where the function had begun.
+        Fails with CallTimedOut after `timeout` seconds, PoolClosed once the pool closes, SlotHeldByCaller if `owner`
+        leases all slots. A Deferred that is cancelled fails with CancelledError at once. In each of these cases
+        `interrupt` is called where the function had begun.
         """
         call = _PendingCall(self, function, args, timeout, interrupt)
-        if self._closed is not None:
-            call.deferred.errback(PoolClosed())
-            return call.deferred
-        call.timer = self._reactor.callLater(timeout, call.time_out)
-        if self._free:
-            self._begin(call)
-        else:
-            self._waiting.append(call)
+        self._request(call, call.deferred, timeout, owner)
         return call.deferred
 
+    def lease(self, *, timeout: float, owner: object = None, revoked: Callable[[], object] | None = None
+              ) -> Deferred[SlotLease]:
+        """Lease a slot for several calls. `owner`: the identity of who leases it, None = unknown. `revoked` is called
+        when the pool closes while the slot is leased. Fails as `run` does."""
+        request = _LeaseRequest(self, owner, revoked)
+        self._request(request, request.deferred, timeout, owner)
+        return request.deferred
+
+    def drain(self) -> Deferred[None]:
+        """Take no further calls and leases. Those that were accepted before end in the normal way. Fires when no slot
+        is in use."""
+        self._is_open = False
+        self._settle()
+        return self._when_closed()
+
     def close(self) -> Deferred[None]:
-        """Take no further calls, fail those that wait, and interrupt those that run. Fires when no slot is in use."""
-        if self._closed is None:
-            self._closed = Deferred()
-            for call in (*self._waiting, *self._running):
-                call.give_up(Failure(PoolClosed()))
-            self._settle()
-        waiting: Deferred[None] = Deferred()
-        if self._closed.called:
-            return succeed(None)
-        self._closed.addCallback(lambda _: waiting.callback(None))
-        return waiting
+        """Take no further calls, fail those that wait, interrupt those that run, and revoke leases. Fires when no slot
+        is in use."""
+        self._is_open = False
+        for request in (*self._waiting, *self._running):
+            request.give_up(Failure(PoolClosed()))
+        for lease in tuple(self._leases):
+            lease.revoke()
+        self._settle()
+        return self._when_closed()
 
-    # Called by _PendingCall, in the reactor.
+    # Called by calls and leases, in the reactor.
 
-    def forget(self, call: _PendingCall) -> None:
-        """The call was given up while it waited."""
-        self._waiting.remove(call)
+    def forget(self, request: _SlotRequest) -> None:
+        """The request was given up while it waited."""
+        self._waiting.remove(request)
 
     def interrupt(self, call: _PendingCall, interrupt: Interrupt) -> None:
         """Run an interrupt in a thread of its own."""
         Thread(target=_interrupt, args=(self._reactor, call, interrupt), name=f'{self._name}-interrupt',
                daemon=True).start()  # fmt: skip
 
-    def release(self, call: _PendingCall) -> None:
-        """The call's slot is free again."""
-        self._running.discard(call)
-        self._free += 1
-        if call.thread is not None:
-            self._idle.append(call.thread)
-        if self._waiting:
-            self._begin(self._waiting.popleft())
-        self._settle()
-
-    def _begin(self, call: _PendingCall) -> None:
-        self._free -= 1
+    def start(self, call: _PendingCall) -> None:
+        """Run a call that has a slot."""
         self._running.add(call)
         if self._idle:
             thread = self._idle.pop()
         else:
             self._started += 1
             thread = _Thread(self._reactor, f'{self._name}-{self._started}')
-        call.begin(thread)
+        call.thread = thread
+        thread.run(call)
+
+    def returned(self, call: _PendingCall) -> None:
+        """The thread of a call is idle again."""
+        self._running.discard(call)
+        if call.thread is not None:
+            self._idle.append(call.thread)
+
+    def add_lease(self, lease: SlotLease) -> None:
+        """A lease has got its slot."""
+        self._leases.add(lease)
+
+    def remove_lease(self, lease: SlotLease) -> None:
+        """A lease has returned its slot."""
+        self._leases.discard(lease)
+        self.free_slot()
+
+    def free_slot(self) -> None:
+        """A slot is free again."""
+        self._free += 1
+        if self._waiting:
+            self._free -= 1
+            self._waiting.popleft().begin()
+        self._settle()
+
+    def start_timer(self, timeout: float, request: _SlotRequest) -> Any:
+        """Give the request up with CallTimedOut after `timeout` seconds."""
+        return self._reactor.callLater(timeout, lambda: request.give_up(Failure(CallTimedOut(timeout))))
+
+    def _request(self, request: _PendingCall | _LeaseRequest, deferred: Deferred[Any], timeout: float, owner: object
+                 ) -> None:
+        if not self._is_open:
+            deferred.errback(PoolClosed())
+        elif self._free:
+            self._free -= 1
+            request.timer = self.start_timer(timeout, request)
+            request.begin()
+        elif owner is not None and self._holds_all(owner):
+            deferred.errback(SlotHeldByCaller())
+        else:
+            request.timer = self.start_timer(timeout, request)
+            self._waiting.append(request)
+
+    def _holds_all(self, owner: object) -> bool:
+        held = [lease for lease in self._leases if lease.owner is owner and lease.is_open and not lease.is_ending]
+        return len(held) == self._size
+
+    def _when_closed(self) -> Deferred[None]:
+        if self._closed.called:
+            return succeed(None)
+        waiting: Deferred[None] = Deferred()
+        self._closed.addCallback(lambda _: waiting.callback(None))
+        return waiting
 
     def _settle(self) -> None:
-        if self._closed is None or self._running:
+        if self._is_open or self._running or self._leases or self._waiting:
             return
         for thread in self._idle:
             thread.stop()
         self._idle.clear()
         if not self._closed.called:
             self._closed.callback(None)
+
+
+class SlotLease:
+    """A slot of a BlockingPool for several calls, which run one after the other."""
+
+    def __init__(self, pool: BlockingPool, owner: object, revoked: Callable[[], object] | None) -> None:
+        self.owner = owner
+        self._pool = pool
+        self._on_revoke = revoked
+        self._calls: deque[_PendingCall] = deque()  # the first one runs
+        self.is_open = True
+        self.is_ending = False  # set in any thread by an owner that is about to release it
+
+    def run(self, function: Callable[..., T], *args: Any, timeout: float, interrupt: Interrupt | None = None
+            ) -> Deferred[T]:
+        """Call the function in a thread, after the calls of this lease before it. Fails as BlockingPool.run, and with
+        PoolClosed after `release`."""
+        call = _PendingCall(self._pool, function, args, timeout, interrupt, self)
+        if not self.is_open:
+            call.deferred.errback(PoolClosed())
+            return call.deferred
+        call.timer = self._pool.start_timer(timeout, call)
+        self._calls.append(call)
+        if len(self._calls) == 1:
+            call.begin()
+        return call.deferred
+
+    def release(self) -> None:
+        """Take no further calls, and return the slot when the last one has ended."""
+        if self.is_open:
+            self.is_open = False
+            if not self._calls:
+                self._pool.remove_lease(self)
+
+    # Called by the pool and by calls, in the reactor.
+
+    def revoke(self) -> None:
+        """The pool closes."""
+        for call in tuple(self._calls):
+            call.give_up(Failure(PoolClosed()))
+        if self._on_revoke is not None and self.is_open:
+            self._on_revoke()
+        self.release()
+
+    def forget(self, call: _PendingCall) -> None:
+        """The call was given up while it waited for the calls before it."""
+        self._calls.remove(call)
+
+    def free_slot(self) -> None:
+        """The first call has ended: begin the next one."""
+        self._calls.popleft()
+        if self._calls:
+            self._calls[0].begin()
+        elif not self.is_open:
+            self._pool.remove_lease(self)
+
+
+class _LeaseRequest:
+    """A lease, until it has a slot."""
+
+    def __init__(self, pool: BlockingPool, owner: object, revoked: Callable[[], object] | None) -> None:
+        self.deferred: Deferred[SlotLease] = Deferred(lambda _: self.give_up(Failure(CancelledError())))
+        self.timer: Any = None
+        self._pool = pool
+        self._owner = owner
+        self._revoked = revoked
+
+    def begin(self) -> None:
+        """See _SlotRequest."""
+        self.timer.cancel()
+        lease = SlotLease(self._pool, self._owner, self._revoked)
+        self._pool.add_lease(lease)
+        self.deferred.callback(lease)
+
+    def give_up(self, reason: Failure) -> None:
+        """See _SlotRequest."""
+        if self.timer.active():
+            self.timer.cancel()
+        self._pool.forget(self)
+        self.deferred.errback(reason)
 
 
 class _Thread:
@@ -162,27 +316,22 @@ class _PendingCall:
     _log = Logger()
 
     def __init__(self, pool: BlockingPool, function: Callable[..., Any], args: tuple[Any, ...], timeout: float,
-                 interrupt: Interrupt | None) -> None:
+                 interrupt: Interrupt | None, lease: SlotLease | None = None) -> None:
         self.deferred: Deferred[Any] = Deferred(self._cancelled)
         self.function = function
         self.args = args
         self.thread: _Thread | None = None
         self.timer: Any = None
         self._pool = pool
-        self._timeout = timeout
+        self._queue: BlockingPool | SlotLease = pool if lease is None else lease  # where it waits, and frees its slot
         self._interrupt = interrupt
         self._is_over = False  # the Deferred has its result
         self._has_returned = False
         self._interrupting = False
 
-    def begin(self, thread: _Thread) -> None:
-        """A slot is free."""
-        self.thread = thread
-        thread.run(self)
-
-    def time_out(self) -> None:
-        """The deadline has passed."""
-        self.give_up(Failure(CallTimedOut(self._timeout)))
+    def begin(self) -> None:
+        """See _SlotRequest."""
+        self._pool.start(self)
 
     def give_up(self, reason: Failure) -> None:
         """Fail the Deferred, and interrupt the call where it has begun."""
@@ -190,7 +339,7 @@ class _PendingCall:
             return
         self._finish()
         if self.thread is None:
-            self._pool.forget(self)
+            self._queue.forget(self)
         elif self._interrupt is not None:
             self._interrupting = True
             self._pool.interrupt(self, self._interrupt)
@@ -223,7 +372,8 @@ class _PendingCall:
             self.timer.cancel()
 
     def _release(self) -> None:
-        self._pool.release(self)
+        self._pool.returned(self)
+        self._queue.free_slot()
         self.function, self.args, self._interrupt = _nothing, (), None
 
 

@@ -19,15 +19,16 @@ from zope.interface import implementer
 from zatotx.connectors.connection_registry import UnavailableConnection
 from zatotx.connectors.connection_supervisor import ConnectionState, ConnectionSupervisor
 from zatotx.connectors.delivery import MessageDelivery
+from zatotx.connectors.inbound_policy import make_policy_delivery, to_policy
 from zatotx.connectors.listener_registry import ListenerRegistry
 from zatotx.connectors.outgoing_connections import Sources, has_same_values, no_references
 from zatotx.interfaces.config import PreparedConfig, commit_when_prepared
 from zatotx.interfaces.connector_kind import ChannelContext, ConnectorKind, IChannel
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.model.errors import ServiceError
+from zatotx.rules.listen_address import to_endpoint
 from zatotx.rules.placement import Placement
-from zatotx.rules.resilience.delivery import DeliveryPolicy
-from zatotx.schema.delivery import DeliveryRetry
+from zatotx.schema.delivery import DeliveryKeys, DeliveryRetry
 from zatotx.schema.snapshot import Snapshot, StoredObject
 
 
@@ -57,13 +58,15 @@ class ChannelParts:
     context: ChannelContext
 
 
-def make_delivery(parts: ChannelParts, dispatcher: IDispatcher, retry: DeliveryRetry | None) -> MessageDelivery:
-    """The delivery of a channel's messages. `retry`: from its configuration; None = one attempt."""
-    policy = DeliveryPolicy()
-    if retry is not None:
-        policy = DeliveryPolicy(attempts=retry.attempts, backoff=retry.backoff, max_delay=retry.max_delay)
+def make_delivery(
+    parts: ChannelParts, dispatcher: IDispatcher, keys: DeliveryKeys | DeliveryRetry | None
+) -> MessageDelivery:
+    """The delivery of a channel's messages. `keys`: its configuration, where its Struct derives from DeliveryKeys;
+    otherwise its retries alone, None = one attempt."""
+    if isinstance(keys, DeliveryKeys):
+        return make_policy_delivery(parts.title, parts.context, dispatcher, keys)
     context = parts.context
-    return MessageDelivery(title=parts.title, dispatcher=dispatcher, clock=context.reactor, policy=policy,
+    return MessageDelivery(title=parts.title, dispatcher=dispatcher, clock=context.reactor, policy=to_policy(keys),
                            dead_letters=context.dead_letters, processed_keys=context.processed_keys)  # fmt: skip
 
 
@@ -174,7 +177,7 @@ class Channels:
         field_name = self._kind.listeners.get(channel_type.object_type)
         parts = ChannelParts(
             title=_title(channel_type, stored.name),
-            address=getattr(stored.value, field_name) if field_name else '',
+            address=to_endpoint(getattr(stored.value, field_name)) if field_name else '',
             meter=self._meters[channel_type.kind].get(stored.name),
             listeners=self.listeners,
             context=self._context,

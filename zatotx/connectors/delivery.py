@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from hashlib import sha256
 from time import time
 
 from attrs import define, field
@@ -30,6 +31,7 @@ from zatotx.interfaces.delivery import DeadLetter, IDeadLetterSink, InboundDeliv
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.model.message import Message, Reply
 from zatotx.rules.resilience.delivery import DeliveryHistory, DeliveryPolicy, retry_delay
+from zatotx.rules.resilience.idempotency import MESSAGE, find_key
 
 
 @define(eq=False, kw_only=True)
@@ -42,6 +44,7 @@ class MessageDelivery:
     policy: DeliveryPolicy = field(factory=DeliveryPolicy)
     dead_letters: IDeadLetterSink | None = None  # None = messages that are given up are dropped
     processed_keys: IProcessedKeys | None = None  # None = duplicates are not recognized
+    key: str = MESSAGE  # where the key of a message is: see rules.resilience.idempotency
     key_ttl: float = 86_400.0  # seconds for which the keys of processed messages are remembered
     random: Callable[[], float] = random.random
     now: Callable[[], float] = time
@@ -63,18 +66,19 @@ class MessageDelivery:
             delivering.cancel()
 
     async def _deliver(self, delivery: InboundDelivery) -> None:
-        keys, key = self.processed_keys, delivery.key
-        if keys is not None and key and not await keys.claim(key, self.key_ttl):
+        key = '' if self.processed_keys is None else self._key_of(delivery)
+        if self.processed_keys is not None and key and not await self.processed_keys.claim(key):
             delivery.ack(None)
             return
         try:
             message, reply, history = await self._attempts(delivery)
             if reply.error is not None and self.dead_letters is not None:
-                await self.dead_letters.store(DeadLetter(message=message, history=history))
+                await self.dead_letters.store(DeadLetter(message=message, history=history, id=delivery.key))
         except BaseException:
             await self._forget(key)
             raise
         if reply.error is None:
+            await self._confirm(key)
             delivery.ack(reply)
             return
         await self._forget(key)
@@ -101,6 +105,27 @@ class MessageDelivery:
         attempt: Deferred[Reply] = Deferred(lambda _: pending.cancel())
         pending = self.dispatcher.deliver(message, attempt.callback)
         return attempt
+
+    def _key_of(self, delivery: InboundDelivery) -> str:
+        """The key of a message among those of all channels, '' where it has none."""
+        if self.key == MESSAGE:
+            found, channel = delivery.key, self.title
+        else:
+            message = delivery.make_message()
+            body = message.body if isinstance(message.body, bytes) else message.body.read()
+            found, channel = find_key(self.key, delivery.key, message.headers, body), self.title
+        return sha256(f'{channel}\0{found}'.encode('utf-8', 'surrogateescape')).hexdigest() if found else ''
+
+    async def _confirm(self, key: str) -> None:
+        if self.processed_keys is None or not key:
+            return
+        try:
+            await self.processed_keys.confirm(key, self.key_ttl)
+        except CancelledError:
+            raise
+        except Exception as error:
+            self._log.error('{title}: the key of a message that was processed cannot be stored, so a duplicate of it '
+                            'would run again: {why}', title=self.title, why=str(error))
 
     async def _forget(self, key: str) -> None:
         if self.processed_keys is None or not key:

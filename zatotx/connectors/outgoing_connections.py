@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from importlib import import_module
 from typing import Any, Generic, Protocol, TypeVar
 
 from attrs import frozen
@@ -12,6 +14,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from zatotx.connectors.connection_registry import ConnectionRegistry, UnavailableConnection
+from zatotx.connectors.guaranteed_delivery import DELIVER_SERVICE, GuaranteedNamespace, is_guaranteed
 from zatotx.connectors.ping import PingCall
 from zatotx.interfaces.config import PreparedConfig, commit_when_prepared
 from zatotx.interfaces.connector_kind import OutgoingContext
@@ -63,6 +66,8 @@ class ConnectionType(Generic[C]):
     namespace: Callable[[ConnectionRegistry[C], IServiceCall], Any]  # what `self.out.<name>` is
     build: Callable[[StoredObject, Sources, str, Any], C]
     references: Callable[[StoredObject, Snapshot], Sources] = no_references  # a change of these rebuilds the connection
+    sends: tuple[str, ...] = ()  # methods that `delivery: guaranteed` stores; () = the type does not have that
+    modules: tuple[str, ...] = ()  # that take long to import: a thread does so before the first connection is built
 
 
 @frozen
@@ -95,6 +100,7 @@ class OutgoingConnections:
 
     def __init__(self, context: OutgoingContext, types: Sequence[ConnectionType[Any]]) -> None:
         self._reactor = context.reactor
+        self._offload = context.run_in_thread
         self._types = types
         self._meters = {connection_type.kind: context.meters(connection_type.kind) for connection_type in types}
         self._built: _ByName = {}
@@ -102,18 +108,31 @@ class OutgoingConnections:
             connection_type.object_type: ConnectionRegistry[Any](connection_type.kind) for connection_type in types
         }
         self.pingable_types: Sequence[str] = tuple(self.registries)
+        self._work = context.work
         self.namespaces: Mapping[str, Callable[[IServiceCall], Any]] = {
-            name: partial(connection_type.namespace, self.registries[connection_type.object_type])
-            for connection_type in types
-            for name in connection_type.names
+            name: partial(self._namespace, connection_type, name) if connection_type.sends
+            else partial(connection_type.namespace, self.registries[connection_type.object_type])
+            for connection_type in types for name in connection_type.names
         }
 
     def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfig]:
         """See IOutgoingKind. Connections are built here; `commit` puts them in force and retires those they replace."""
+        modules = [
+            module
+            for connection_type in self._types
+            if snapshot.objects_of_types(connection_type.object_type)
+            for module in connection_type.modules
+            if module not in sys.modules
+        ]
+        if modules:
+            return self._offload(_import_all, modules).addCallback(lambda _: self._prepare(snapshot))
+        return succeed(self._prepare(snapshot))
+
+    def _prepare(self, snapshot: Snapshot) -> PreparedConfig:
         built: dict[tuple[str, str], _Built] = {}
         tables = [self._table(connection_type, snapshot, built) for connection_type in self._types]
         discard = partial(self._retire_all_but, built, self._built)
-        return succeed(PreparedConfig(partial(self._commit, tables, built), discard))
+        return PreparedConfig(partial(self._commit, tables, built), discard)
 
     def apply(self, snapshot: Snapshot) -> Deferred[None]:
         """See IOutgoingKind."""
@@ -134,7 +153,7 @@ class OutgoingConnections:
     def stop(self) -> Deferred[None]:
         """See IOutgoingKind."""
         ending = [connection.end() for registry in self.registries.values() for connection in registry]
-        ended: Deferred[Any] = gatherResults(ending)
+        ended: Deferred[Any] = gatherResults(ending, consumeErrors=True)  # those that the timeout cancels
         ended.addTimeout(CLOSE_TIMEOUT, self._reactor, lambda result, seconds: None)
         return ended.addCallback(lambda _: None)
 
@@ -149,6 +168,25 @@ class OutgoingConnections:
     def references(self) -> Iterator[StoredObject]:
         """The objects that the connections in force refer to."""
         return (stored for built in self._built.values() for stored in built.sources[1:] if stored is not None)
+
+    def _namespace(self, connection_type: ConnectionType[Any], name: str, call: IServiceCall) -> Any:
+        """`self.out.<name>` of one call, for a type whose connections may store what they send."""
+        namespace = connection_type.namespace(self.registries[connection_type.object_type], call)
+        if call.service == DELIVER_SERVICE:
+            return namespace
+        return GuaranteedNamespace(
+            kind=name,
+            namespace=namespace,
+            sends=connection_type.sends,
+            work=self._work,
+            call=call,
+            is_guaranteed=partial(self._is_guaranteed, connection_type.object_type),
+        )
+
+    def _is_guaranteed(self, object_type: str, name: str) -> bool:
+        built = self._built.get((object_type, name))
+        stored = None if built is None else built.sources[0]
+        return stored is not None and is_guaranteed(stored.value)
 
     def _table(
         self, connection_type: ConnectionType[Any], snapshot: Snapshot, built: dict[tuple[str, str], _Built]
@@ -206,6 +244,11 @@ class OutgoingConnections:
             self._log.error('{sentence}', sentence=unavailable.sentence)
             return unavailable
         return built
+
+
+def _import_all(modules: Sequence[str]) -> None:
+    for module in modules:
+        import_module(module)
 
 
 def has_same_values(connection_type: Sources, other: Sources) -> bool:

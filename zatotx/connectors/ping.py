@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from math import inf
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from zatotx.interfaces.outgoing import IServiceCall
@@ -21,7 +22,11 @@ class PingCall:
 
     def __init__(self, cid: str) -> None:
         self.cid = cid
+        self.request: object = self
 
     def run(self, begin: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         """See ICall."""
         return begin()
+
+    def cancel_with_request(self, deferred: Deferred[Any]) -> None:
+        """See ICall. A ping runs on the reactor, where cancelling it is enough."""

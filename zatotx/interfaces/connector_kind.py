@@ -3,7 +3,7 @@ name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -24,6 +24,10 @@ from zatotx.schema.meta import ObjectType
 from zatotx.schema.snapshot import Snapshot
 
 SERVER, CONNECTOR = 'server', 'connector'
+
+# Called with the definition of an HTTP channel when the configuration is applied: returns None, or a function of the
+# header fields of a request (lower-case names) that returns the header fields to add to its response.
+MakeResponseHeaders = Callable[[Any], Callable[[Mapping[bytes, bytes]], Iterable[tuple[bytes, bytes]]] | None]
 
 
 class IChannel(Interface):
@@ -135,6 +139,7 @@ class ChannelContext:
     declaration: ConnectorKind | None = None  # of the kind
     dead_letters: IDeadLetterSink | None = None  # None = messages that are given up are logged and dropped
     processed_keys: IProcessedKeys | None = None  # None = duplicates are not recognized
+    response_headers: Sequence[MakeResponseHeaders] = ()  # of all kinds, for channels that send HTTP responses
 
 
 @frozen(kw_only=True)
@@ -148,6 +153,7 @@ class OutgoingContext:
     redis: Any = None  # ICommands and IBatch
     scripts: Any = None  # IScripts
     leases: Any = None  # ILeases
+    work: Any = None  # IWorkStream; None = guaranteed delivery is not available
     redis_key: Callable[..., str] = ':'.join  # (kind, *names): a Redis key in the namespace of this cluster
     encrypt: Callable[[str], str] = str  # encrypts values stored in Redis
     decrypt: Callable[[str], str] = str  # decrypts such values, and the encrypted half of a dual secret
@@ -178,6 +184,7 @@ class ConnectorKind:
     settings_type: str = ''  # 'package.module:Struct' of that section, for the generated reference
     settings_template: str = ''  # 'package.module:TEXT' of that section, as quickstart writes it into server.toml
     metrics: str = ''  # 'package.module:DEFINITIONS', a sequence of MetricDefinition
+    response_headers: str = ''  # 'package.module:function', a MakeResponseHeaders: adds to responses of HTTP channels
     doubles: str = ''  # 'package.module:SIGNATURES': name of `self.out` -> ApiSignature, for the users' test kit
     default_endpoints: Sequence[str] = ()  # default endpoints if its section of server.toml has no `listen`
     listeners: Mapping[str, str] = {}  # object type of channels -> the field with the address that they listen on

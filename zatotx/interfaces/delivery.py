@@ -27,7 +27,7 @@ class InboundDelivery:
     make_message: Callable[[], Message]  # a fresh one for each attempt
     ack: Callable[[Reply | None], None]  # processed; the reply is None for a duplicate
     nack: Nack
-    key: str = ''  # by which duplicates are recognized; '' = they are not
+    key: str = ''  # by which the peer identifies the message, also when it delivers it again; '' = it does not
 
 
 @frozen(kw_only=True)
@@ -36,6 +36,7 @@ class DeadLetter:
 
     message: Message
     history: DeliveryHistory
+    id: str = ''  # by which the peer identifies the message; '' = it does not
 
 
 class IDeadLetterSink(Interface):
@@ -48,8 +49,13 @@ class IDeadLetterSink(Interface):
 class IProcessedKeys(Interface):
     """Remembers the keys of messages that were processed."""
 
-    def claim(key: str, ttl: float) -> Deferred[bool]:
-        """Reserve a key for `ttl` seconds. Fires with False where it is known: the message is a duplicate."""
+    def claim(key: str) -> Deferred[bool]:
+        """Reserve a key while its message is processed. Fires with False where its message was processed: this one is
+        a duplicate. Waits while another process works on the same message; if that one dies, the key is free again.
+        May be cancelled."""
+
+    def confirm(key: str, ttl: float) -> Deferred[None]:
+        """Remember for `ttl` seconds that the message was processed."""
 
     def release(key: str) -> Deferred[None]:
-        """Forget a key: its message was not processed and may come again."""
+        """Forget a reserved key: its message was not processed and may come again."""

@@ -59,6 +59,9 @@ class INode(Interface):
     user_metrics = Attribute('zatotx.interfaces.meters.IUserMetrics')
     outgoing = Attribute('zatotx.interfaces.outgoing.IOutgoingConnections')
     service_redis = Attribute('zatotx.interfaces.service_redis.IServiceRedis')
+    work = Attribute('zatotx.interfaces.work.IWorkStream')
+    result_groups = Attribute('zatotx.interfaces.work.IResultGroups')
+    dead_letters = Attribute('zatotx.interfaces.dead_letters.IDeadLetterStore')
 
     def readiness_problems() -> list[str]:
         """Returns the reasons why the node does not accept requests, one sentence each; [] if it is ready."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
+from attrs import frozen
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
@@ -20,10 +21,14 @@ class IServiceCall(Interface):
     service: str = Attribute('The name of the service')
     deadline: float = Attribute("The deadline of the service, in seconds on the reactor's clock")
     trace: str = Attribute('The W3C traceparent to propagate, or an empty text')
+    request: object = Attribute('Identity of the request: one object for all services that invoke each other for it')
 
     def run(begin: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         """Runs a coroutine on the reactor and returns what a connection's method returns to the service: an awaitable
         if the service runs on the reactor, else the result, for which the thread waits."""
+
+    def cancel_with_request(deferred: Deferred[Any]) -> None:
+        """Cancels the Deferred if the request ends while the service still runs in a thread. Reactor's thread only."""
 
 
 class IOutgoingConnections(Interface):
@@ -69,3 +74,20 @@ class IOutgoingKind(Interface):
 def connection_not_found(kind: str, name: str, cid: str | None) -> NotFound:
     """Returns the error for an unknown outgoing connection."""
     return NotFound(cid, f'There is no outgoing connection {name!r} of kind {kind}')
+
+
+@frozen(kw_only=True)
+class FetchedDocument:
+    """The response to a fetched URL."""
+
+    status: int
+    headers: Mapping[bytes, bytes]  # by lower-case name
+    body: bytes
+
+
+class IFetcher(Interface):
+    """A small HTTP client with a deadline and a size limit."""
+
+    def fetch(url: str, *, timeout: float, max_body: int) -> Deferred[FetchedDocument]:
+        """Sends a GET request; verifies certificates, does not follow redirects. `timeout`: seconds for the whole call;
+        `max_body`: maximum body size in bytes. Fails with Timeout or ServiceUnavailable, each naming the URL's host."""

@@ -1,8 +1,8 @@
-"""Interfaces of what is built on Redis: scripts, leases, fenced writes and streams."""
+"""Interfaces of Redis: commands, publish/subscribe, and what is built on them (leases, streams, nonces …)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha1
 from typing import Any
 
@@ -111,6 +111,9 @@ class IStream(Interface):
     def backlog() -> Deferred[StreamBacklog]:
         """Returns the number of entries."""
 
+    def consumers() -> Deferred[Mapping[str, int]]:
+        """Returns the number of unacknowledged entries of each consumer, including those without any."""
+
     def trim(max_length: int) -> Deferred[int]:
         """Deletes the oldest entries, delivered or not, until `max_length` are left. Fires with the number of deleted
         entries."""
@@ -132,6 +135,82 @@ class IConsumer(Interface):
         """Takes over entries that any consumer, including this one, did not acknowledge within `idle` seconds. With
         concurrent callers, each entry goes to one of them."""
 
+    def take_over(owner: str, count: int = 10) -> Deferred[list[StreamEntry]]:
+        """Takes over unacknowledged entries of one other consumer, whose process has ended, however recently it
+        received them. With concurrent callers, each entry goes to one of them."""
+
     def ack(ids: Sequence[str]) -> Deferred[int]:
         """Acknowledges and deletes entries. Fires with the number deleted; entries that another consumer claimed and
         acknowledged, or that were trimmed, do not count."""
+
+
+# Interfaces of the Redis connection: commands and publish/subscribe. See interfaces/redis.py for what is built on
+# them.
+
+class IPubSub(Interface):
+    """Publish/subscribe to all nodes of the cluster: delivers at most once, unordered and not stored. Changes that
+    nodes must not miss are in the ODB and found by their revision."""
+
+    def publish(topic: str, message: str) -> Deferred[None]:
+        """Publishes a message to all nodes. Fails with ServiceUnavailable if Redis is unavailable, within its
+        deadline."""
+
+    def subscribe(topic: str, callback: Callable[[str], None]) -> None:
+        """Calls `callback` with each further message, across reconnects."""
+
+
+class ICommands(Interface):
+    """Redis commands with a deadline. A command that fails with Timeout or ServiceUnavailable may have been executed;
+    it is never sent again."""
+
+    def execute(command: str, *args: object) -> Deferred[object]:
+        """Executes one Redis command. Fails with Timeout or ServiceUnavailable naming Redis (RedisNotReady if Redis
+        reports a temporary state), or with RedisError as reported by Redis."""
+
+
+class IPipelinedCommands(Interface):
+    """Pipelined Redis commands."""
+
+    def execute_batch(commands: Sequence[Sequence[object]]) -> Deferred[list[object]]:
+        """Executes commands in one write and fires with their results in order; all share one deadline. Commands are
+        executed independently: the result of one that Redis rejects is a RedisError or RedisNotReady. Fails as a
+        whole with Timeout or ServiceUnavailable if the connection is lost: then any prefix of the commands may have
+        been executed."""
+
+
+class ITransactions(Interface):
+    """Redis transactions."""
+
+    def execute_transaction(commands: Sequence[Sequence[object]]) -> Deferred[list[object]]:
+        """Executes commands as one transaction (MULTI … EXEC) and fires with their results in order; the result of one
+        that fails during the execution is a RedisError, and the others are executed all the same, as always in Redis.
+        Fails with RedisError if Redis rejects a command before, and then executes none; otherwise like
+        IPipelinedCommands.execute_batch, after which either all or none were executed."""
+
+
+class RedisError(Exception):
+    """An error reply of Redis to a command."""
+
+    @property
+    def code(self) -> str:
+        """The error code at the start of the message: 'WRONGTYPE', 'NOSCRIPT', 'NOGROUP' …; '' if there is none."""
+        word = str(self).partition(' ')[0]
+        return word if word.isupper() else ''
+
+
+class RedisNotReady(ServiceUnavailable):
+    """Redis responds but cannot execute commands now. `code`: LOADING (reads its data after a start), READONLY (is a
+    replica), OOM (out of memory), MISCONF (cannot write to its disk), BUSY (a script runs) …"""
+
+    def __init__(self, msg: str, code: str) -> None:
+        super().__init__(None, msg)
+        self.code = code
+
+
+class INonceStore(Interface):
+    """Remembers nonces for the whole cluster."""
+
+    def consume(name: str, ttl: float) -> Deferred[bool]:
+        """Fires with True for the first caller in the cluster, with False for all others within `ttl` seconds. Fails
+        with Timeout or ServiceUnavailable if the store is unavailable. After cancellation or failure the nonce may
+        count as used."""

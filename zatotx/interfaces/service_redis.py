@@ -10,7 +10,7 @@ from zope.interface import Attribute, Interface
 
 from zatotx.interfaces.cache import ICacheStore
 from zatotx.interfaces.data_dictionary import IDataDictionaryStore
-from zatotx.interfaces.redis_client import ICommands, IPipelinedCommands, ITransactions, RedisError
+from zatotx.interfaces.redis import ICommands, IPipelinedCommands, ITransactions, RedisError
 
 
 class CommandRefusedError(RedisError):

@@ -5,7 +5,36 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from zatotx.logs.categories import ALL_CATEGORIES, SEPARATE_CATEGORIES, SERVER, category_of
+from attrs import frozen
+
+
+@frozen
+class LogCategory:
+    """A log file and the loggers whose entries, and those of loggers below them, are written to it."""
+
+    name: str
+    file: str
+    loggers: tuple[str, ...]
+    description: str  # for users
+
+
+SERVER = LogCategory('server', 'server.log', (), 'everything of no other category, and all warnings and errors')
+KVDB = LogCategory('kvdb', 'kvdb.log', ('zatotx.redis', 'txredisapi'), 'the connection to Redis')
+ADMIN = LogCategory('admin', 'admin.log', ('zato',), 'the zato.* services')
+ACCESS = LogCategory('http_access', 'http_access.log', (), 'one line per request')
+
+SEPARATE_CATEGORIES = (KVDB, ADMIN)  # separate from server.log
+ALL_CATEGORIES = (SERVER, ACCESS, *SEPARATE_CATEGORIES)
+
+
+def category_of(logger: str) -> LogCategory:
+    """Return the category of a logger by its dotted name."""
+    for category in SEPARATE_CATEGORIES:
+        for prefix in category.loggers:
+            if logger == prefix or logger.startswith(f'{prefix}.'):
+                return category
+    return SERVER
+
 
 TRACE1 = 6  # Zato's level below debug
 _LEVELS = {

@@ -12,17 +12,22 @@ import logging
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from traceback import format_exception
 from typing import Any
 
+from twisted.application.service import IService, Service
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import ILogObserver, LogPublisher, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
-from zatotx.logs.categories import category_of
 from zatotx.logs.formats import JSON, TEXT, LogEntry, as_json, as_text, missing_lines_as_json
-from zatotx.logs.levels import LEVELS, LevelFilter
+from zatotx.logs.levels import LEVELS, LevelFilter, category_of
 from zatotx.logs.line_writer import SharedLineWriter
-from zatotx.logs.log_file import missing_lines_message
+from zatotx.logs.log_file import LogFile, missing_lines_message
+
+__all__ = ['LEVELS', 'ContextGetter', 'LoggedService', 'ServerLog', 'no_context']
+
 
 _TWISTED_LEVELS = {
     'debug': logging.DEBUG,
@@ -184,4 +189,27 @@ def _event_extras(event: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-__all__ = ['LEVELS', 'ServerLog']
+class LoggedService(Service):
+    """Runs another service, and writes the process's log to a file until that service has stopped."""
+
+    def __init__(self, service: IService, path: Path, reactor: Any) -> None:
+        """Raises OSError if the file cannot be opened."""
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._part = service
+        self._writer = SharedLineWriter(reactor, LogFile(path, mode=0o600))
+        self._log = ServerLog(self._writer)
+
+    def startService(self) -> Any:
+        super().startService()  # type: ignore[no-untyped-call]
+        self._log.install()
+        return self._part.startService()
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()  # type: ignore[no-untyped-call]
+        stopped: Deferred[None] = maybeDeferred(self._part.stopService)
+        return stopped.addBoth(self._close)
+
+    def _close(self, result: Any) -> Any:
+        self._log.uninstall()
+        self._writer.close()
+        return result

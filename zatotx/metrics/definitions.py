@@ -124,6 +124,24 @@ _DEFINITIONS = (
     MetricDefinition('zatotx_odb_up', GAUGE, 'Whether the last query of the ODB succeeded: 1 or 0', merge=min),
     MetricDefinition('zatotx_odb_revision', GAUGE, 'The last known revision of the ODB', merge=max),
     *_call_metrics('zatotx_odb', 'the ODB'),
+    MetricDefinition('zatotx_work_runs', COUNTER, 'Runs of asynchronous invocations, including failed ones'),
+    MetricDefinition('zatotx_work_failures', COUNTER, 'Runs of asynchronous invocations that failed'),
+    MetricDefinition('zatotx_work_retries', COUNTER, 'Asynchronous invocations that were delayed for another run'),
+    MetricDefinition('zatotx_work_dead_letters', COUNTER, 'Asynchronous invocations that became dead letters'),
+    MetricDefinition(
+        'zatotx_work_expired', COUNTER, 'Asynchronous invocations that expired before they ran'
+    ),
+    MetricDefinition(
+        'zatotx_work_recovered', COUNTER, 'Asynchronous invocations taken over from processes that had died'
+    ),
+    MetricDefinition('zatotx_work_running', GAUGE, 'Asynchronous invocations that this server is running'),
+    MetricDefinition(
+        'zatotx_work_waiting', GAUGE, 'Asynchronous invocations of the cluster that wait for a server', merge=max
+    ),
+    MetricDefinition(
+        'zatotx_work_delayed', GAUGE, 'Asynchronous invocations of the cluster that wait for another run', merge=max
+    ),
+    MetricDefinition('zatotx_dead_letters', GAUGE, 'Dead letters stored in the ODB', merge=max),
     MetricDefinition(
         'zatotx_certificate_expiry_timestamp_seconds',
         GAUGE,

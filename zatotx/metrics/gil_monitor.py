@@ -4,6 +4,7 @@ pathological regular expression) blocks the reactor as one in its thread does.
 
 from __future__ import annotations
 
+import resource
 import sys
 import threading
 import time
@@ -15,6 +16,9 @@ from types import FrameType
 from zatotx.metrics.stack_location import StackLocation, locate_frame
 
 _MIN_CPU_TIME = 0.1  # seconds of CPU time that a thread must have used; otherwise the process was stopped or had no CPU
+# A thread that waits for the GIL wakes up every 0.5 ms (sys.getswitchinterval), on a busy machine less often. If this
+# thread woke up less than once in so many seconds, the process was stopped, or had no CPU.
+_MAX_GIL_WAIT = 0.05
 _KEPT = 16
 UNKNOWN_THREAD = StackLocation('', 'code of another thread, which did not let go of the interpreter')
 _MAX_REPORTED = 3  # services reported per stall
@@ -33,16 +37,28 @@ class GilMonitor:
         self._deployed = deployed_name
         self._clock = time.pthread_getcpuclockid(reactor_thread)
         self._cpu_times = self._read_cpu_times()
+        self._switches = _voluntary_switches()
+        self._pauses: deque[tuple[float, float]] = deque(maxlen=_KEPT)  # intervals without CPU
         self._found: deque[tuple[float, float, tuple[StackLocation, ...]]] = deque(maxlen=_KEPT)
 
     def check(self, due: float, now: float) -> None:
         """Check for a stall: the caller was due to wake up at `due` and woke up `now`, both on `time.monotonic`."""
         previous, self._cpu_times = self._cpu_times, self._read_cpu_times()
         process_time, reactor_time = self._cpu_times[0] - previous[0], self._cpu_times[1] - previous[1]
-        if now - due >= _MIN_CPU_TIME / 2 and process_time >= _MIN_CPU_TIME and reactor_time < process_time / 2:
+        earlier, self._switches = self._switches, _voluntary_switches()
+        delay = now - due
+        if delay < _MIN_CPU_TIME / 2:
+            return
+        if not is_waiting_for_gil(self._switches - earlier, delay):
+            self._pauses.append((due, now))
+        elif process_time >= _MIN_CPU_TIME and reactor_time < process_time / 2:
             # The thread may have continued before the check, so only a part of the time is required.
             locations = tuple(sorted(set(self._busy_services(process_time / 4))))[:_MAX_REPORTED] or (UNKNOWN_THREAD,)
             self._found.append((due, now, locations))
+
+    def paused(self, begin: float, end: float) -> float:
+        """Return for how many seconds of an interval the process was stopped or had no CPU."""
+        return sum(max(0.0, min(ended, end) - max(started, begin)) for started, ended in tuple(self._pauses))
 
     def holders_between(self, begin: float, end: float) -> tuple[StackLocation, ...]:
         """Return the locations of the threads that held the GIL for at least half of an interval."""
@@ -67,6 +83,18 @@ class GilMonitor:
                 location = locate_frame(frame, self._deployed)
                 if location is not None and location.service:
                     yield location
+
+
+def is_waiting_for_gil(switches: int, delay: float) -> bool:
+    """Return whether a thread that woke up `delay` seconds too late was waiting for the GIL. `switches`: its voluntary
+    context switches since it went to sleep, which was one of them. CPU times do not tell: those of a virtual machine
+    include the time that other machines took."""
+    return switches - 1 >= delay / _MAX_GIL_WAIT
+
+
+def _voluntary_switches() -> int:
+    """Return the number of voluntary context switches of the calling thread."""
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
 
 
 def _thread_cpu_time(native: int | None) -> float:

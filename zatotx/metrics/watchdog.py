@@ -8,6 +8,7 @@ lasts; code that blocks other threads (a C function that holds the GIL) is sampl
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 from collections import Counter, OrderedDict, deque
@@ -15,10 +16,52 @@ from collections.abc import Callable
 from time import monotonic, sleep, time
 from typing import Any, NamedTuple
 
-from zatotx.metrics.counters import STALL_BUCKETS, Histogram
-from zatotx.metrics.gc_pauses import GcPauseMonitor
+from zatotx.metrics.counters import PAUSE_BUCKETS, STALL_BUCKETS, Histogram
 from zatotx.metrics.gil_monitor import GilMonitor
 from zatotx.metrics.stack_location import StackLocation, locate_frame
+
+_LONG_PAUSE = 0.05  # seconds; the last pauses of this length are kept
+_PAUSES_KEPT = 64
+
+
+class GcPauseMonitor:
+    """Measures every collection while started; any thread may read `pauses`. A collection causes two callbacks, which
+    take a microsecond."""
+
+    def __init__(self) -> None:
+        self.pauses = Histogram(PAUSE_BUCKETS)
+        self._started = 0.0  # the start of the collection in progress
+        self._long: deque[tuple[float, float]] = deque(maxlen=_PAUSES_KEPT)  # (end, length)
+
+    def start(self) -> None:
+        """Start to measure."""
+        gc.callbacks.append(self._on_gc)
+
+    def stop(self) -> None:
+        """Stop measuring; idempotent."""
+        if self._on_gc in gc.callbacks:
+            gc.callbacks.remove(self._on_gc)
+
+    def seconds_between(self, begin: float, end: float) -> float:
+        """Return the seconds that long collections took in an interval of `time.monotonic`. A collection in progress
+        counts, because the caller may have waited for the GIL until its end, and runs before the end is recorded."""
+        current_start = self._started
+        spans = [(ended - length, ended) for ended, length in tuple(self._long)]
+        if current_start and not any(abs(start - current_start) < 1e-6 for start, _ in spans):
+            spans.append((current_start, end))
+        return sum(max(0.0, min(ended, end) - max(start, begin)) for start, ended in spans)
+
+    def _on_gc(self, phase: str, info: dict[str, Any]) -> None:
+        now = monotonic()
+        if phase == 'start':
+            self._started = now
+        elif self._started:
+            length = now - self._started
+            self.pauses.observe(length)
+            if length >= _LONG_PAUSE:
+                self._long.append((now, length))
+            self._started = 0.0
+
 
 _TIMER_INTERVAL = 0.05  # seconds, as all below
 _SAMPLE_INTERVAL = 0.05
@@ -59,10 +102,12 @@ class Watchdog:
         """Start to measure."""
         self._thread = threading.get_ident()
         self._running = True
-        self._last_heartbeat = self._next_check = monotonic()
+        self._last_heartbeat = monotonic()
         self.pauses.start()
-        self._on_timer()
+        # on a busy machine it takes long until a thread runs, for which this waits
         threading.Thread(target=self._watch, name='watchdog', daemon=True).start()
+        self._last_heartbeat = self._next_check = monotonic()
+        self._on_timer()
 
     def stop(self) -> None:
         """Stop measuring; idempotent."""
@@ -85,8 +130,9 @@ class Watchdog:
 
     def _watch(self) -> None:
         gil_monitor = self._gil_monitor = GilMonitor(self._thread, self._deployed)
+        now = monotonic()
         while self._running:
-            due = monotonic() + _SAMPLE_INTERVAL
+            due = now + _SAMPLE_INTERVAL
             # takes half as much CPU as waiting for an event; the thread outlives `stop` by this time
             sleep(_SAMPLE_INTERVAL)
             now, last = monotonic(), self._last_heartbeat
@@ -94,7 +140,7 @@ class Watchdog:
             while self._finished_stalls:  # before the next stall is sampled, which may have begun
                 self._finish(*self._finished_stalls.popleft())
             if now - last >= _OVERDUE:
-                self._take_sample(now - last, last)
+                self._take_sample(now - last - gil_monitor.paused(last, now), last)
             self.reports.report_next(now)
 
     def _take_sample(self, stall: float, last: float) -> None:
@@ -116,15 +162,20 @@ class Watchdog:
         return GARBAGE_COLLECTOR if self.pauses.seconds_between(last, last + stall) >= stall / 2 else location
 
     def _finish(self, last: float, stall: float) -> None:
-        if self._attribute(None, last, stall) is GARBAGE_COLLECTOR:
-            self.reports.add(GARBAGE_COLLECTOR, stall, is_ongoing=False)
+        gil_monitor = self._gil_monitor
+        # a sample from before the process was stopped says nothing about that time
+        held = stall if gil_monitor is None else stall - gil_monitor.paused(last, last + stall)
+        if held < _REPORTED_STALL:
             return
-        for location in self._gil_monitor.holders_between(last, last + stall) if self._gil_monitor else ():
-            self.reports.add(location, stall, is_ongoing=False)
+        if self._attribute(None, last, stall) is GARBAGE_COLLECTOR:
+            self.reports.add(GARBAGE_COLLECTOR, held, is_ongoing=False)
+            return
+        for location in gil_monitor.holders_between(last, last + stall) if gil_monitor is not None else ():
+            self.reports.add(location, held, is_ongoing=False)
         if self._samples[0] == last:
             for location, share in stack_shares(self._samples[1]):
-                if share * stall >= _REPORTED_STALL / 2:
-                    self.reports.add(location, share * stall, is_ongoing=False)
+                if share * held >= _REPORTED_STALL / 2:
+                    self.reports.add(location, share * held, is_ongoing=False)
 
 
 def stack_shares(samples: Counter[StackLocation]) -> list[tuple[StackLocation, float]]:

@@ -6,24 +6,167 @@ heartbeat reads the revision every two seconds and publishes which revision this
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from attrs import Factory, define, field
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from zatotx.interfaces.config import IConfig, IConfigStore, NodeRow, OutdatedSnapshot, Prepare
-from zatotx.interfaces.redis_client import IPubSub
+from zatotx.interfaces.config import IConfig, IConfigStore, NodeRow, OutdatedSnapshot, Prepare, PreparedConfig
+from zatotx.interfaces.redis import IPubSub
 from zatotx.model.errors import ServiceUnavailable, Timeout
-from zatotx.node.coalescing_lock import CoalescingLock
-from zatotx.node.liveness import ALIVE, LivenessMonitor
-from zatotx.node.outage_log import OutageLog
-from zatotx.node.two_phase_commit import commit_all, prepare_all
+from zatotx.rules.resilience.supervision import NODE_TIMEOUT
 from zatotx.schema.snapshot import Actor, Operation, Snapshot
+
+__all__ = [
+    'HEARTBEAT_INTERVAL',
+    'MAX_REASONS',
+    'NODE_TIMEOUT',
+    'TOPIC',
+    'CoalescingLock',
+    'IConfigStore',
+    'IPubSub',
+    'LiveConfig',
+    'LivenessMonitor',
+    'OutageLog',
+    'commit_all',
+    'live_nodes',
+    'prepare_all',
+    'wait_until_applied',
+]
+
+
+@define(eq=False)
+class CoalescingLock:
+    """Allows one attempt at a time. An attempt that starts after a caller began to wait serves that caller too; if it
+    fails because the ODB is unavailable, all waiting callers fail. If each of them tried again in turn, each would wait
+    for its own timeout."""
+
+    _lock: DeferredLock = field(factory=DeferredLock)
+    _started_count: int = 0
+    _failed_count: int = 0
+    _last_error: Exception = field(factory=lambda: ServiceUnavailable(None, 'The ODB is unavailable'))
+
+    @property
+    def is_held(self) -> bool:
+        """Whether an attempt is in progress."""
+        return bool(self._lock.locked)
+
+    async def run(self, attempt: Callable[[], Awaitable[None]]) -> None:
+        """Run the attempt under the lock, unless one that started meanwhile serves this caller. Raises what the attempt
+        raises."""
+        started, failed_before = self._started_count, self._failed_count
+        await self._lock.run(lambda: ensureDeferred(self._attempt(attempt, started, failed_before)))
+
+    def wait_until_idle(self) -> Deferred[None]:
+        """Return a Deferred that fires when the attempt in progress and all that wait now have finished."""
+        done: Deferred[None] = self._lock.run(lambda: None)
+        return done
+
+    async def _attempt(self, attempt: Callable[[], Awaitable[None]], started: int, failed_before: int) -> None:
+        if self._failed_count != failed_before:
+            raise self._last_error
+        if self._started_count != started:
+            return
+        self._started_count += 1
+        try:
+            await attempt()
+        except (ServiceUnavailable, Timeout) as error:
+            self._failed_count, self._last_error = self._failed_count + 1, error
+            raise
+
+
+MAX_REASONS = 5  # logged per outage at most: some databases report a new reason each time
+
+
+@define(eq=False)
+class OutageLog:
+    """Logs each reason of an outage once until the ODB is available again, instead of every two seconds."""
+
+    log: Logger
+    reason: str = ''  # the last reason; '' = the ODB is available
+    _logged: set[str] = field(factory=set, init=False)
+
+    def log_failure(self, failure: Any) -> None:
+        """Record that an attempt to read the ODB failed."""
+        if failure.check(CancelledError):
+            return
+        self.reason = failure.getErrorMessage()
+        if self.reason not in self._logged and len(self._logged) < MAX_REASONS:
+            self._logged.add(self.reason)
+            self.log.warn('The ODB is unavailable, the current configuration stays in force: {why}', why=self.reason)
+
+    def log_recovery(self, revision: int) -> None:
+        """Record that the ODB is available and that this node runs its revision."""
+        if self.reason:
+            self.log.info('The ODB is available again, this node is at revision {revision}', revision=revision)
+        self.reason = ''
+        self._logged.clear()
+
+
+async def prepare_all(preparers: Sequence[Prepare], snapshot: Snapshot) -> list[PreparedConfig]:
+    """Return the prepared changes of all `preparers`, in their order. If one raises, those already prepared are
+    discarded, the error is raised, and the current configuration stays in force."""
+    prepared: list[PreparedConfig] = []
+    try:
+        for prepare in preparers:
+            prepared.append(await prepare(snapshot))
+    except BaseException:
+        for part in prepared:
+            part.discard()
+        raise
+    return prepared
+
+
+def commit_all(prepared: Sequence[PreparedConfig]) -> list[Awaitable[None]]:
+    """Commit the prepared changes. Nothing is awaited between the commits, so no request is served by a mix of old and
+    new components. If one fails the others are committed anyway, and its error is raised at the end. Returns the
+    awaitables that finish the changes."""
+    finishing_steps: list[Awaitable[None]] = []
+    first_error: Exception | None = None
+    for part in prepared:
+        try:
+            finishing = part.commit()
+        except Exception as error:
+            first_error = first_error or error
+            continue
+        if finishing is not None:
+            finishing_steps.append(finishing)
+    if first_error is not None:
+        raise first_error
+    return finishing_steps
+
+
+# Determines which nodes of the cluster are alive, using this node's own clock only.
+#
+# At each heartbeat a node writes its current time into its row. Times of different machines must not be compared,
+# because one clock may be an hour off or be set while it runs. A node is alive while its row changes; when it last
+# changed is measured here, on a monotonic clock.
+
+
+@define(eq=False)
+class LivenessMonitor:
+    """Remembers when each node's row last changed. A node seen for the first time counts as alive until its row has
+    been unchanged for NODE_TIMEOUT seconds. `clock` is the reactor."""
+
+    clock: IReactorTime
+    _last_changes: dict[int, tuple[float, float]] = field(factory=dict, init=False)  # id -> (seen_at, local time)
+
+    def live_nodes(self, nodes: Sequence[NodeRow]) -> list[NodeRow]:
+        """Return the nodes that are alive: their status is `running`, and their heartbeat changed recently. `nodes` are
+        all nodes of the cluster, as just read from the ODB."""
+        now = self.clock.seconds()
+        before, self._last_changes = self._last_changes, {}
+        for node in nodes:
+            seen_at, changed_at = before.get(node.id, (None, now))
+            self._last_changes[node.id] = (node.seen_at, changed_at if seen_at == node.seen_at else now)
+        changes = self._last_changes
+        return [node for node in nodes if node.up_status == 'running' and now - changes[node.id][1] < NODE_TIMEOUT]
+
 
 HEARTBEAT_INTERVAL = 2.0  # seconds
 TOPIC = 'config'
@@ -35,7 +178,7 @@ def live_nodes(nodes: Sequence[NodeRow], now: float) -> list[NodeRow]:
     """Return the nodes that are alive, for callers that check only once: their status is `running`, and their last
     heartbeat is recent. `now` is unix time of a clock in sync with those of the nodes; repeated checks use
     LivenessMonitor."""
-    return [node for node in nodes if node.up_status == 'running' and now - node.seen_at < ALIVE]
+    return [node for node in nodes if node.up_status == 'running' and now - node.seen_at < NODE_TIMEOUT]
 
 
 async def wait_until_applied(store: Any, revision: int, timeout: float, liveness: LivenessMonitor) -> list[str]:
@@ -71,6 +214,7 @@ class LiveConfig:
         init=False, default=Factory(lambda self: LivenessMonitor(self.clock), takes_self=True)
     )
     _lock: CoalescingLock = field(factory=CoalescingLock)
+    _followers: list[Callable[[Sequence[NodeRow] | None], None]] = field(factory=list)
     _loop: LoopingCall | None = None
     _log = Logger()
     _outages: OutageLog = field(init=False, default=Factory(lambda self: OutageLog(self._log), takes_self=True))
@@ -79,6 +223,11 @@ class LiveConfig:
     def unavailable_reason(self) -> str:
         """Why the last attempt to read the ODB failed; '' if it succeeded."""
         return self._outages.reason
+
+    def follow_heartbeats(self, follower: Callable[[Sequence[NodeRow] | None], None]) -> None:
+        """Call `follower` after each heartbeat of this node with the rows of all nodes, with None after one that
+        failed."""
+        self._followers.append(follower)
 
     def start(self) -> None:
         """Start following the ODB."""
@@ -168,19 +317,27 @@ class LiveConfig:
         return ensureDeferred(attempt).addErrback(self._outages.log_failure)
 
     async def _record_heartbeat(self) -> None:
+        rows: Sequence[NodeRow] | None = None
+        try:
+            rows = await self._exchange_heartbeats()
+        finally:
+            for follower in self._followers:
+                follower(rows)
+
+    async def _exchange_heartbeats(self) -> Sequence[NodeRow]:
+        """Write the heartbeat of this node and read those of all nodes."""
         await self._write_heartbeat()
         level = self.newest == self.snapshot.revision
         if not level and not self._lock.is_held:
             # Not awaited: importing code may take long, and a node without heartbeats counts as dead.
             self._log_outage(self.sync())
-        self.liveness.live_nodes(await self.store.nodes())  # recorded for callers that wait for live nodes
+        rows: Sequence[NodeRow] = await self.store.nodes()
+        self.liveness.live_nodes(rows)  # recorded for callers that wait for live nodes
         if level:  # otherwise some tables may still be locked: only a complete read ends the outage
             self._outages.log_recovery(self.snapshot.revision)
+        return rows
 
 
 def _log_unannounced(failure: Any) -> None:
     LiveConfig._log.debug('A change could not be announced; nodes find it with their next heartbeat: {why}',
                           why=failure.getErrorMessage())
-
-
-__all__ = ['ALIVE', 'HEARTBEAT_INTERVAL', 'TOPIC', 'IConfigStore', 'IPubSub', 'LiveConfig', 'live_nodes']

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from attrs import define, field
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.logger import Logger
+from zope.interface import implementer
+
 from zatotx.interfaces.connector_kind import ILineSink
-from zatotx.logs import categories
+from zatotx.interfaces.node import ILogLevels
 from zatotx.logs.formats import FORMATS, JSON, missing_lines_as_json
-from zatotx.logs.levels import LevelFilter
+from zatotx.logs.levels import SEPARATE_CATEGORIES, SERVER, LevelFilter
 from zatotx.logs.line_writer import LineWriter, SharedLineWriter
 from zatotx.logs.log_file import LogFile, missing_lines_message
 from zatotx.logs.server_log import ContextGetter, ServerLog, no_context
@@ -31,10 +37,10 @@ class LogFiles:
         self._reactor = reactor
         self._settings = settings
         self._lines: dict[str, LineWriter] = {}
-        self.shared = SharedLineWriter(reactor, self._file(categories.SERVER.file))
+        self.shared = SharedLineWriter(reactor, self._file(SERVER.file))
         self._category_writers = {
             category.name: SharedLineWriter(reactor, self._file(category.file))
-            for category in categories.SEPARATE_CATEGORIES
+            for category in SEPARATE_CATEGORIES
         }
         self._server_log = ServerLog(
             self.shared, levels=levels, category_writers=self._category_writers, get_context=find_context
@@ -116,3 +122,62 @@ def _parse_settings(settings: Log) -> tuple[LevelFilter, str]:
     if errors:
         raise StartError('; '.join(errors))
     return levels, settings.form
+
+
+# Log levels that are changed at run time: applied here at once, and announced to the other nodes through Redis.
+#
+# They last until a restart or a reload, which restore the levels in server.toml.
+
+TOPIC = 'log-level'
+MAX_NAME_LENGTH = 200  # maximum characters of a logger's name
+
+
+@implementer(ILogLevels)
+@define(eq=False)
+class LiveLogLevels:
+    """Changes log levels on all nodes. `others` sets the level in the other workers of this node, which also works
+    while Redis is unavailable."""
+
+    logs: LogFiles
+    bus: Any  # IBus
+    others: Callable[[str, str], Deferred[Any]] = field(default=lambda name, level: succeed(None))
+
+    _log = Logger()
+
+    def start(self) -> None:
+        """Subscribe to the changes that other nodes announce."""
+        self.bus.subscribe(TOPIC, self._announced)
+
+    def effective(self) -> Mapping[str, str]:
+        return self.logs.levels()
+
+    def set_level(self, name: str, level: str) -> Deferred[bool]:
+        if len(name) > MAX_NAME_LENGTH:
+            raise ValueError(f'the name of a logger has at most {MAX_NAME_LENGTH} characters')
+        self.apply(name, level)
+        return Deferred.fromCoroutine(self._announce(name, level))
+
+    async def _announce(self, name: str, level: str) -> bool:
+        try:
+            await self.others(name, level)
+            await self.bus.publish(TOPIC, json.dumps([name, level]))
+        except CancelledError:
+            raise
+        except Exception as error:
+            self._log.warn('The log level could not be announced to the other nodes: {why}', why=str(error))
+            return False
+        return True
+
+    def apply(self, name: str, level: str) -> None:
+        """Set a level in this process. Raises ValueError for an unknown level."""
+        if self.logs.levels().get(name, '') != level:
+            self.logs.set_level(name, level)
+            self._log.info('The log level of {name} is now {now}', name=repr(name) if name else 'all other loggers',
+                           now=level or 'the default')
+
+    def _announced(self, message: str) -> None:
+        try:
+            name, level = json.loads(message)
+            self.apply(str(name)[:MAX_NAME_LENGTH], str(level))
+        except (ValueError, TypeError) as error:
+            self._log.warn('A node announced an unknown log level: {why}', why=str(error))

@@ -8,24 +8,124 @@ other components.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from attrs import define
+from attrs import define, frozen
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
+from zatotx.interfaces.config import Prepare
+from zatotx.interfaces.connector_kind import IChannel
 from zatotx.model.errors import Conflict, StartError
 from zatotx.node import gc_tuning
-from zatotx.node.components import NodeComponents
-from zatotx.node.listen_address import first_tcp_address
-from zatotx.node.live_config import LiveConfig
-from zatotx.node.service_rows import missing_service_operations
-from zatotx.node.state import DRAINING, READY, STARTING, STOPPED, NodeState
+from zatotx.node.gc_tuning import MemoryTrimmer
+from zatotx.node.live_config import LiveConfig, commit_all, prepare_all
+from zatotx.node.log_files import LogFiles
+from zatotx.node.reload import SighupReloader
+from zatotx.node.settings import Settings
 from zatotx.node.thread_pools import stop_pools
-from zatotx.node.two_phase_commit import commit_all, prepare_all
+from zatotx.node.work_runner import WorkRunner
 from zatotx.node.workers.control_pipe import RETIRE_TIMEOUT, SINGLE_PROCESS, WorkerSpec
-from zatotx.schema.snapshot import Actor
+from zatotx.node.workers.slots import SlotLocks
+from zatotx.node.workers.worker_group import WorkerGroup
+from zatotx.pipeline.dispatcher import Dispatcher
+from zatotx.pipeline.pipeline import Pipeline
+from zatotx.schema.snapshot import Actor, Operation, Snapshot
+
+__all__ = [
+    'ANYWHERE',
+    'DRAINING',
+    'READY',
+    'STARTING',
+    'STOPPED',
+    'Node',
+    'NodeComponents',
+    'NodeState',
+    'StartError',
+    'first_tcp_address',
+    'missing_service_operations',
+]
+
+
+@frozen(kw_only=True)
+class NodeComponents:
+    """All components of a node. Node alone decides in which order they start and stop."""
+
+    reactor: Any  # IReactorTime, IReactorFromThreads
+    settings: Settings
+    slot_locks: SlotLocks
+    logs: LogFiles
+    pools: Sequence[Any]  # thread pools: start(), stop(), started
+    channels: Mapping[str, IChannel]  # by kind
+    odb: Any  # IConfigStore
+    redis: Sequence[Any]  # client and bus: startService(), stopService()
+    outgoing: Sequence[Any]  # IOutgoingKind objects
+    initial_preparers: Sequence[Prepare]  # apply the first configuration, before the channels open
+    pipeline: Pipeline
+    dispatcher: Dispatcher
+    services: Any  # zatotx.service.service_store.ServiceStore
+    version_keeper: Any  # zatotx.service.deployment.deployer.VersionManager
+    pickup_task: Any  # start() and stop(): watches the pickup directory, in one process of the server
+    watchdog: Any  # zatotx.metrics.watchdog.Watchdog
+    trimmer: MemoryTrimmer
+    reload: SighupReloader
+    work: WorkRunner
+    worker_group: WorkerGroup | None = None  # None without workers
+
+
+ANYWHERE = '0.0.0.0'  # noqa: S104 - the default interface of Twisted endpoints
+
+
+def first_tcp_address(kind_settings: Mapping[str, Mapping[str, Any]]) -> tuple[str, int]:
+    """Return host and port of the first listener that has a port, from its Twisted endpoint description, e.g.
+    `tcp:17010` or `ssl:port=17010:interface=10.0.0.1:…`; ('', 0) if there is none."""
+    for section in kind_settings.values():
+        for description in section.get('listen', ()):
+            _, *words = description.replace('\\:', '\0').split(':')
+            named = dict(word.split('=', 1) for word in words if '=' in word)
+            port = named.get('port') or next((word for word in words if '=' not in word), '')
+            if port.isdigit():
+                return named.get('interface', ANYWHERE).replace('\0', ':'), int(port)
+    return '', 0
+
+
+def missing_service_operations(services: Iterable[Any], snapshot: Snapshot) -> list[Operation]:
+    """Return the operations that create the missing rows of internal services, so that each has an id for Zato's API.
+    """
+    return [
+        Operation(
+            action='create',
+            type='service',
+            name=entry.name,
+            fields={'name': entry.name, 'impl_name': f'{entry.cls.__module__}.{entry.cls.__qualname__}',
+                    'is_internal': True},
+        )
+        for entry in services
+        if entry.is_internal and snapshot.find('service', entry.name) is None
+    ]
+
+
+STARTING, READY, DRAINING, STOPPED = 'starting', 'ready', 'draining', 'stopped'
+_NOT_READY_REASONS = {
+    STARTING: 'The server is starting: its services are being loaded',
+    READY: '',
+    DRAINING: 'The server is draining: it finishes running requests and accepts no new ones',
+    STOPPED: 'The server has stopped',
+}
+
+
+@define
+class NodeState:
+    """The phase, and why the node is not ready in this phase ('' = it is ready)."""
+
+    phase: str = STOPPED
+
+    @property
+    def not_ready_reason(self) -> str:
+        return _NOT_READY_REASONS[self.phase]
+
 
 _log = Logger()
 
@@ -61,6 +161,7 @@ class Node(Service):
         """Stop accepting clients because another process has taken over, and close each connection after its next
         response. The Deferred fires when all connections are closed, or after LINGER seconds."""
         _log.info('{name} of cluster {cluster} is being replaced', **self._names())
+        self.components.work.drain()
         retired: Deferred[None] = Deferred()
         timeout = self.components.reactor.callLater(RETIRE_TIMEOUT, retired.callback, None)
 
@@ -101,6 +202,7 @@ class Node(Service):
         self._set_phase(READY)
         if self.worker_spec.listen_when_ready:
             await self._listen()
+        parts.work.start(self.node_id)
         await parts.pickup_task.start()
         _log.info('{name} of cluster {cluster} is ready', **self._names())
 
@@ -135,8 +237,12 @@ class Node(Service):
         channels = list(parts.channels.values())
         for channel in channels:
             channel.drain()
+        parts.work.drain()
         await _stop_component(parts.pickup_task.stop(), 'The pickup directory')
-        await gatherResults([_stop_in_parallel(channel.stop(), 'A channel') for channel in channels])
+        await gatherResults([
+            *(_stop_in_parallel(channel.stop(), 'A channel') for channel in channels),
+            _stop_in_parallel(parts.work.stop(), 'The work stream'),
+        ])
         for outgoing in parts.outgoing:
             await _stop_component(outgoing.stop(), 'Outgoing connections')
         self._set_phase(STOPPED)
@@ -176,6 +282,3 @@ async def _stop_component(stopping: Any, what: str) -> None:
             await stopping
     except Exception as error:
         _log.warn('{what} did not stop cleanly: {why}', what=what, why=str(error) or type(error).__name__)
-
-
-__all__ = ['Node', 'StartError']

@@ -16,7 +16,7 @@ from zope.interface import implementer
 from zatotx import __version__
 from zatotx.connectors.kind_registry import FoundKind, describe_kinds
 from zatotx.interfaces.node import INode
-from zatotx.node.state import NodeState
+from zatotx.node.node import NodeState
 from zatotx.service.outgoing import ConnectionNamespaces
 
 
@@ -41,6 +41,9 @@ class NodeApi:
     finding_sources: Sequence[Callable[[], Iterable[str]]] = ()  # each yields findings, one sentence per problem
     outgoing: Any = field(factory=ConnectionNamespaces)
     service_redis: Any = None  # IServiceRedis
+    work: Any = None  # IWorkStream
+    dead_letters: Any = None  # IDeadLetterStore
+    result_groups: Any = None  # IResultGroups
     worker_group: Any = None  # zatotx.node.workers.worker_group.WorkerGroup; None without workers
     started: float = field(factory=time)
 

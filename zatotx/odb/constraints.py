@@ -15,8 +15,7 @@ from zatotx.model.errors import BadInput, Conflict
 from zatotx.odb.documents import Document
 from zatotx.odb.tables import config_object, hash_name
 from zatotx.odb.transaction import Transaction, split_into_chunks
-from zatotx.schema.fields import iter_references, reference_fields
-from zatotx.schema.meta import ObjectType
+from zatotx.schema.meta import ObjectType, iter_references, reference_fields
 from zatotx.schema.references import missing_object_error
 from zatotx.schema.type_registry import namespace_of
 

@@ -16,8 +16,7 @@ from zatotx.model.errors import BadInput, ServiceUnavailable
 from zatotx.odb.secrets import Secrets
 from zatotx.odb.tables import config_object
 from zatotx.odb.transaction import split_into_chunks
-from zatotx.schema.fields import iter_references, map_references, reference_fields, secret_fields
-from zatotx.schema.meta import ObjectType
+from zatotx.schema.meta import ObjectType, iter_references, map_references, reference_fields, secret_fields
 from zatotx.schema.snapshot import Operation
 from zatotx.schema.type_registry import ObjectTypeRegistry
 

@@ -15,12 +15,13 @@ from sqlalchemy.exc import DBAPIError
 from zatotx.interfaces.config import NodeRow
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.odb.database import Database
-from zatotx.odb.engine import dialect_of, make_engine
-from zatotx.odb.error_mapping import driver_message
+from zatotx.odb.dead_letters import count_dead_letters
+from zatotx.odb.engine import dialect_of, driver_message, make_engine
 from zatotx.odb.nodes import list_nodes
 from zatotx.odb.tables import cluster
 from zatotx.odb.transaction import Cluster, revision_of
-from zatotx.odb.urls import mask_password, parse_url, sqlite_path
+from zatotx.odb.urls import parse_url, sqlite_path
+from zatotx.wire.url_masking import mask_url
 
 # Queries of the database server's clock as Unix time. SQLite uses the clock of this machine.
 _CLOCK_QUERIES = {
@@ -45,6 +46,7 @@ class OdbHealth:
     # seconds that the database's clock is ahead of the local one, corrected by the round trip; 0 for SQLite
     clock_offset: float
     round_trip: float  # round-trip time in seconds
+    dead_letters: int = 0
 
 
 def examine_odb(database: Database, *, write: bool = True) -> OdbHealth:
@@ -53,16 +55,17 @@ def examine_odb(database: Database, *, write: bool = True) -> OdbHealth:
     with closing(database):
         dialect = dialect_of(database.url)
         backend = _backend(database.url)
-        revision, rows, size, (ahead, round_trip) = database.read(
+        revision, rows, size, (ahead, round_trip), letters = database.read(
             lambda connection, found: (
                 revision_of(connection, found.id), tuple(list_nodes(connection, found)),
                 _size(connection, backend, database.url), _measure_clock(connection, backend),
+                count_dead_letters(connection, found),
             )
         )
         if write:
             check_writable(database)
-        return OdbHealth(url=mask_password(database.url), title=dialect.title, revision=revision, nodes=rows, size=size,
-                         clock_offset=ahead, round_trip=round_trip)
+        return OdbHealth(url=mask_url(database.url), title=dialect.title, revision=revision, nodes=rows, size=size,
+                         clock_offset=ahead, round_trip=round_trip, dead_letters=letters)
 
 
 def check_writable(database: Database) -> None:
@@ -73,7 +76,7 @@ def check_writable(database: Database) -> None:
         with engine.connect() as connection, _rolled_back(connection):
             connection.execute(update(cluster).where(cluster.c.id == found.id).values(revision=cluster.c.revision))
     except DBAPIError as error:
-        message = f'The ODB ({mask_password(database.url)}) rejects writes: {driver_message(error, database.url)}'
+        message = f'The ODB ({mask_url(database.url)}) rejects writes: {driver_message(error, database.url)}'
         raise ServiceUnavailable(None, f'{message}; check whether it is locked, read-only or full') from error
     finally:
         engine.dispose()

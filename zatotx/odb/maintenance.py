@@ -14,25 +14,57 @@ from attrs import Factory, frozen
 from sqlalchemy import Connection, Engine, insert, select
 
 from zatotx.model.errors import Conflict, NotFound, ServiceUnavailable
-from zatotx.odb import queries
+from zatotx.odb import revisions
 from zatotx.odb.database import Database, map_errors
 from zatotx.odb.documents import protect_secrets
 from zatotx.odb.engine import dialect_of, make_engine
+from zatotx.odb.engines.dialect import Dialect
 from zatotx.odb.engines.sqlite import create_database_file
 from zatotx.odb.executor import CancellableCall
 from zatotx.odb.mutations import OBJECT_ID_COUNTER, apply_operations
 from zatotx.odb.nodes import NodeAddress, add_node
 from zatotx.odb.revisions import snapshot_at
-from zatotx.odb.schema_state import State, schema_state_of
-from zatotx.odb.schema_upgrade import upgrade_schema
+from zatotx.odb.schema_state import State, require_current_schema, schema_state_of
 from zatotx.odb.secrets import Secrets
 from zatotx.odb.tables import cluster, counter, hash_name
 from zatotx.odb.transaction import begin_transaction, find_cluster
-from zatotx.odb.urls import mask_password, sqlite_path
+from zatotx.odb.urls import sqlite_path
 from zatotx.rules.enmasse.plan_restore import describe_step, plan_restore, to_operations
-from zatotx.schema.fields import secret_fields
+from zatotx.schema.meta import secret_fields
 from zatotx.schema.snapshot import Actor, Operation, Snapshot
 from zatotx.schema.type_registry import ObjectTypeRegistry
+from zatotx.wire.url_masking import mask_url
+
+SCRIPT_LOCATION = 'zatotx.odb:migrations'  # works in an installed wheel, too
+
+
+def upgrade_schema(connection: Connection, dialect: Dialect, url: str, *, is_new: bool) -> bool:
+    """Upgrade the tables to this version in the connection's transaction; returns whether there was anything to do.
+    With `is_new` the tables are created; otherwise those of an ODB in use are upgraded. Concurrent upgrades are
+    serialized. Raises ServiceUnavailable if the schema is in another state."""
+    dialect.lock_schema(connection)
+    state = schema_state_of(connection)
+    is_needed = _is_unused(connection, state) if is_new else state == 'older'
+    if is_needed:
+        _migrate(connection)
+    require_current_schema(connection, url)
+    return is_needed
+
+
+def _is_unused(connection: Connection, state: State) -> bool:
+    """Return whether the ODB is empty, or was left incomplete by an interrupted creation."""
+    return state == 'empty' or (state == 'older' and not connection.execute(select(cluster.c.id)).first())
+
+
+def _migrate(connection: Connection) -> None:
+    """Run alembic. It is imported here because nodes do not need it, and the import is slow."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option('script_location', SCRIPT_LOCATION)
+    config.attributes['connection'] = connection
+    command.upgrade(config, 'head')
 
 
 @frozen(kw_only=True)
@@ -61,7 +93,7 @@ def create_odb(url: str, key: str, new: NewCluster, *, types: ObjectTypeRegistry
     try:
         with _migration_connection(url) as connection:
             upgrade_schema(connection, dialect_of(url), url, is_new=True)
-            _add_cluster(connection, new.name, secrets, url, alone=is_exclusive)
+            _add_cluster(connection, new.name, secrets, url, is_exclusive=is_exclusive)
             cluster_ = find_cluster(connection, new.name, types, secrets)
             for address in new.nodes:
                 add_node(connection, cluster_, address)
@@ -91,7 +123,7 @@ def read_snapshot(database: Database) -> Snapshot:
     """Return the cluster's present objects."""
     report_progress = CancellableCall().report_progress  # progress is not monitored
     return Snapshot().apply_changes(
-        database.read(lambda connection, found: queries.changes_since(connection, found, 0, report_progress))
+        database.read(lambda connection, found: revisions.changes_since(connection, found, 0, report_progress))
     )
 
 
@@ -177,7 +209,7 @@ def _create_file(url: str) -> bool:
     try:
         create_database_file(path)
     except OSError as error:
-        raise ServiceUnavailable(None, f'The ODB ({mask_password(url)}) cannot be created: {error.strerror}') from error
+        raise ServiceUnavailable(None, f'The ODB ({mask_url(url)}) cannot be created: {error.strerror}') from error
     return True
 
 
@@ -186,11 +218,11 @@ def _remove_files(url: str) -> None:
         Path(f'{sqlite_path(url)}{suffix}').unlink(missing_ok=True)
 
 
-def _add_cluster(connection: Connection, name: str, secrets: Secrets, url: str, *, alone: bool) -> None:
+def _add_cluster(connection: Connection, name: str, secrets: Secrets, url: str, *, is_exclusive: bool) -> None:
     names = connection.execute(select(cluster.c.name)).scalars().all()
-    if name in names or (alone and names):
+    if name in names or (is_exclusive and names):
         raise Conflict(
-            None, f'The ODB ({mask_password(url)}) has a cluster called {(names[0] if alone else name)!r} already'
+            None, f'The ODB ({mask_url(url)}) has a cluster called {(names[0] if is_exclusive else name)!r} already'
         )
     if connection.execute(select(counter.c.name).where(counter.c.name == OBJECT_ID_COUNTER)).first() is None:
         connection.execute(insert(counter).values(name=OBJECT_ID_COUNTER, value=1))

@@ -6,18 +6,19 @@ objects that refer to it: their references are resolved with the names at that r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
 
 from zatotx.model.errors import NotFound
 from zatotx.odb.constraints import ObjectChange
-from zatotx.odb.documents import decode_document, encode_document, from_document
+from zatotx.odb.documents import Document, decode_document, encode_document, from_document, names_by_id, referenced_ids
 from zatotx.odb.tables import cluster as cluster_table
-from zatotx.odb.tables import history, object_version
-from zatotx.odb.transaction import Cluster, Transaction, split_into_chunks
-from zatotx.schema.snapshot import Snapshot, StoredObject
+from zatotx.odb.tables import config_object, history, object_version, tombstone
+from zatotx.odb.transaction import Cluster, Transaction, revision_of, split_into_chunks
+from zatotx.schema.meta import ObjectType
+from zatotx.schema.snapshot import ChangeSet, Snapshot, StoredObject
 
 MAX_HISTORY = 100_000  # changes kept in the history of a cluster; older revisions are removed as a whole
 PRUNE_INTERVAL = 64  # revisions between two checks of the history's size
@@ -115,3 +116,63 @@ def _delete_superseded(t: Transaction, first: int) -> None:
         for chunk in split_into_chunks(ids):
             t.connection.execute(delete(object_version).where(_v.revision == revision, _v.object_id.in_(chunk)))
             t.report_progress()
+
+
+_Row = tuple[Any, ObjectType, Document]  # a row, its type, its document
+
+
+def changes_since(
+    connection: Connection, cluster: Cluster, since: int, report_progress: Callable[[], None]
+) -> ChangeSet:
+    """Return the objects changed after a revision, and the ids of deleted ones. Objects of unknown types (of plugins
+    that are not installed) are omitted. `report_progress` reports progress with each object, since thousands of them
+    take time."""
+    rows = list(_report_progress(_changed_rows(connection, cluster, since), report_progress))
+    names = {row.id: row.name for row, _, __ in rows}
+    names |= names_by_id(connection, _missing_names(rows, names))
+    return ChangeSet(
+        revision=revision_of(connection, cluster.id),
+        changed=tuple(
+            StoredObject(
+                row.id, object_type.key, from_document(object_type, document, names, cluster.secrets), row.revision
+            )
+            for row, object_type, document in _report_progress(rows, report_progress)
+        ),
+        deleted=_deleted_ids(connection, cluster, since) if since else (),
+    )
+
+
+def _changed_rows(connection: Connection, cluster: Cluster, since: int) -> Iterable[_Row]:
+    columns = config_object.c
+    rows = connection.execute(
+        select(columns.id, columns.type, columns.name, columns.document, columns.revision).where(
+            columns.cluster_id == cluster.id, columns.revision > since
+        )
+    )
+    for row in rows:
+        object_type = cluster.types.get(row.type)
+        if object_type is not None:
+            yield row, object_type, decode_document(row.document)
+
+
+def _report_progress(rows: Iterable[_Row], report_progress: Callable[[], None]) -> Iterable[_Row]:
+    for row in rows:
+        report_progress()
+        yield row
+
+
+def _missing_names(rows: Sequence[_Row], names: dict[int, str]) -> set[int]:
+    """Return the ids of referenced objects that are not among the changed ones."""
+    return {
+        target
+        for _, object_type, document in rows
+        for target in referenced_ids(object_type, document).values()
+        if target not in names
+    }
+
+
+def _deleted_ids(connection: Connection, cluster: Cluster, since: int) -> tuple[int, ...]:
+    rows = connection.execute(
+        select(tombstone.c.object_id).where(tombstone.c.cluster_id == cluster.id, tombstone.c.revision > since)
+    )
+    return tuple(rows.scalars())

@@ -6,28 +6,54 @@ from collections.abc import Sequence
 from typing import Any
 
 from attrs import frozen
+from sqlalchemy import Connection, insert, select, update
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from zatotx.interfaces.config import HistoryRow, IConfigStore
-from zatotx.odb import history
-from zatotx.odb.calls import CodeStore, NodeStore
+from zatotx.interfaces.config import FileVersion, HistoryRow, IConfigStore, NodeRow
+from zatotx.interfaces.dead_letters import DeadLetterFilter, IDeadLetterStore
+from zatotx.model.work import WorkMessage
+from zatotx.odb import code_versions as versions
+from zatotx.odb import dead_letters, history, nodes
 from zatotx.odb.database import AsyncDatabase, Database
 from zatotx.odb.engines.dialect import MAX_READERS
 from zatotx.odb.executor import DatabaseExecutor
-from zatotx.odb.queries import changes_since
-from zatotx.odb.revisions import snapshot_at
+from zatotx.odb.revisions import changes_since, snapshot_at
 from zatotx.odb.secrets import Secrets
-from zatotx.odb.transaction import revision_of
-from zatotx.odb.urls import mask_password
+from zatotx.odb.tables import cluster as cluster_table
+from zatotx.odb.tables import counter, hash_name
+from zatotx.odb.transaction import Cluster, revision_of
 from zatotx.schema.snapshot import Actor, ChangeSet, Operation, Snapshot
 from zatotx.schema.type_registry import ObjectTypeRegistry
+from zatotx.wire.url_masking import mask_url
+
+
+def next_epoch(connection: Connection, cluster: Cluster, name: str) -> int:
+    """Return the next number of the sequence `name` of this cluster; the first is 1."""
+    _lock_cluster(connection, cluster)
+    is_sequence = counter.c.name == _counter_name(cluster, name)
+    last = connection.execute(select(counter.c.value).where(is_sequence)).scalar_one_or_none()
+    if last is None:
+        connection.execute(insert(counter).values(name=_counter_name(cluster, name), value=1))
+        return 1
+    connection.execute(update(counter).where(is_sequence).values(value=last + 1))
+    return int(last) + 1
+
+
+def _lock_cluster(connection: Connection, cluster: Cluster) -> None:
+    """Serialize callers, including the first one of a sequence, which has no row to lock yet."""
+    connection.execute(select(cluster_table.c.id).where(cluster_table.c.id == cluster.id).with_for_update())
+
+
+def _counter_name(cluster: Cluster, name: str) -> str:
+    """Return a counter name that fits its column and differs for different names."""
+    return f'epoch:{hash_name(f"{cluster.id}:{name}")[:56]}'
 
 
 def open_store(url: str, key: str | Secrets, *, reactor: Any, cluster: str, types: ObjectTypeRegistry) -> ConfigStore:
     """Open the ODB at an absolute URL (see urls.resolve). Nothing is connected to before the first call. Raises
     ValueError for an unusable URL or key."""
-    masked_url = mask_password(url)
+    masked_url = mask_url(url)
     async_database = AsyncDatabase(
         database=Database(url=url, cluster=cluster, types=types, secrets=Secrets.of(key)),
         hash_executor=DatabaseExecutor(reactor, threads=1, name='odb-hash', database_name=masked_url),
@@ -37,10 +63,10 @@ def open_store(url: str, key: str | Secrets, *, reactor: Any, cluster: str, type
     return ConfigStore(odb=async_database)
 
 
-@implementer(IConfigStore)
+@implementer(IConfigStore, IDeadLetterStore)
 @frozen(kw_only=True)
-class ConfigStore(CodeStore, NodeStore):
-    """Implements IConfigStore; see the interface for each method."""
+class ConfigStore:
+    """Implements IConfigStore and IDeadLetterStore; see the interfaces for each method."""
 
     _odb: AsyncDatabase
 
@@ -61,6 +87,64 @@ class ConfigStore(CodeStore, NodeStore):
 
     def snapshot_at(self, revision: int) -> Deferred[Snapshot]:
         return self._odb.read(lambda connection, cluster: snapshot_at(connection, cluster, revision))
+
+    def add_version(
+        self, file: str, form: str, content: bytes, services: Sequence[str], actor: Actor
+    ) -> Deferred[FileVersion]:
+        new = versions.NewFileVersion(file=file, form=form, content=content, services=services)
+        return self._odb.transact(actor, lambda t: versions.add_version(t, new))
+
+    def activate_version(self, file: str, number: int | None, actor: Actor) -> Deferred[FileVersion]:
+        return self._odb.transact(actor, lambda t: versions.activate_version(t, file, number))
+
+    def versions(self, file: str | None = None) -> Deferred[list[FileVersion]]:
+        return self._odb.read(lambda connection, cluster: versions.list_versions(connection, cluster, file))
+
+    def version_content(self, version_id: int) -> Deferred[bytes]:
+        return self._odb.read(lambda connection, cluster: versions.version_content(connection, cluster, version_id))
+
+    def register_node(self, name: str, host: str, port: int, pid: int, worker: int = 0) -> Deferred[NodeRow]:
+        address = nodes.NodeAddress(name=name, host=host, port=port, pid=pid, worker=worker)
+        return self._odb.write(lambda connection, cluster: nodes.register_node(connection, cluster, address))
+
+    def record_heartbeat(self, node_id: int, applied_revision: int, version_results: dict[int, str]) -> Deferred[int]:
+        return self._odb.write(
+            lambda connection, cluster: nodes.record_heartbeat(
+                connection, cluster, node_id, applied_revision, version_results
+            )
+        )
+
+    def mark_node_stopped(self, node_id: int) -> Deferred[None]:
+        return self._odb.write(lambda connection, cluster: nodes.mark_stopped(connection, node_id))
+
+    def remove_node(self, node_id: int) -> Deferred[None]:
+        return self._odb.write(lambda connection, cluster: nodes.remove_nodes(connection, cluster, node_id))
+
+    def nodes(self) -> Deferred[list[NodeRow]]:
+        return self._odb.read(nodes.list_nodes)
+
+    def version_results(self, version_id: int) -> Deferred[dict[str, str]]:
+        return self._odb.read(lambda connection, cluster: nodes.version_results(connection, cluster, version_id))
+
+    def next_epoch(self, name: str) -> Deferred[int]:
+        return self._odb.write(lambda connection, cluster: next_epoch(connection, cluster, name))
+
+    def add_dead_letter(self, message: WorkMessage) -> Deferred[None]:
+        return self._odb.write(lambda connection, cluster: dead_letters.add_dead_letter(connection, cluster, message))
+
+    def dead_letters(self, which: DeadLetterFilter) -> Deferred[list[WorkMessage]]:
+        return self._odb.read(lambda connection, cluster: dead_letters.list_dead_letters(connection, cluster, which))
+
+    def edit_dead_letter(self, message: WorkMessage) -> Deferred[None]:
+        return self._odb.write(lambda connection, cluster: dead_letters.edit_dead_letter(connection, cluster, message))
+
+    def remove_dead_letters(self, messages: Sequence[WorkMessage]) -> Deferred[int]:
+        return self._odb.write(
+            lambda connection, cluster: dead_letters.remove_dead_letters(connection, cluster, messages)
+        )
+
+    def count_dead_letters(self) -> Deferred[int]:
+        return self._odb.read(dead_letters.count_dead_letters)
 
     def close(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._odb.close())

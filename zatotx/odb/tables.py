@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 from zatotx.odb.columns import BLOB, LONG_TEXT, TABLE_OPTIONS, TIMESTAMP
 
-SCHEMA_VERSION = '0002'  # the newest migration, which this code needs; checked by a test
+SCHEMA_VERSION = '0003'  # the newest migration, which this code needs; checked by a test
 
 metadata = MetaData(
     naming_convention={
@@ -201,5 +201,22 @@ version_verdict = Table(
     Column('server_id', Integer, ForeignKey('server.id'), primary_key=True, autoincrement=False),
     _text('verdict'),
     Column('at', TIMESTAMP, nullable=False),
+    **TABLE_OPTIONS,
+)
+
+# Messages that were given up, as zatotx.model.work.WorkMessage.
+dead_letter = Table(
+    'dead_letter',
+    metadata,
+    _id(),
+    _cluster(),
+    _text('message_id'),
+    Column('message_key', String(64), nullable=False),
+    _text('service'),
+    Column('service_key', String(64), nullable=False),
+    Column('document', BLOB, nullable=False),  # MessagePack
+    Column('last_failed', TIMESTAMP, nullable=False),
+    UniqueConstraint('cluster_id', 'message_key'),
+    Index('ix_dead_letter_cluster_id_last_failed', 'cluster_id', 'last_failed'),
     **TABLE_OPTIONS,
 )

@@ -15,9 +15,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from zatotx.interfaces.pipeline import IDispatcher, IPendingRequest
+from zatotx.interfaces.timeout_sweeper import TimeoutSweeper
 from zatotx.model.message import Message, Reply
-from zatotx.pipeline.deadline_sweeper import DeadlineSweeper
 from zatotx.pipeline.pipeline import Pipeline
+
+SWEEP_INTERVAL = 0.05  # seconds: a deadline may be met this much late
 
 
 @implementer(IPendingRequest)
@@ -55,7 +57,7 @@ class PendingRequest:
 
     @property
     def deadline(self) -> float:
-        """Seconds on the reactor's clock."""
+        """The deadline of the message, in seconds on the reactor's clock."""
         return self._message.deadline
 
     def wait_for(self, awaitable: object) -> None:
@@ -78,7 +80,7 @@ class PendingRequest:
         if self._close() is not None and self._waiting is not None:
             self._waiting.cancel()
 
-    def expire(self) -> None:
+    def expire(self, now: float) -> None:
         """Reply that the deadline has passed, then cancel the service. The reply does not wait for the cancellation."""
         self._answer(self._dispatcher.timeout_reply(self._message))
         if self._waiting is not None:
@@ -108,13 +110,13 @@ class PendingRequest:
 
     def _answer(self, reply: Any) -> None:
         answered, self._answered = self._answered, None  # the body of `_close`, inlined
-        self._dispatcher.deadlines.forget(self)
+        self._dispatcher.deadlines.remove(self)
         if answered is not None:
             answered(reply)
 
     def _close(self) -> Callable[[Any], None] | None:
         answered, self._answered = self._answered, None
-        self._dispatcher.deadlines.forget(self)
+        self._dispatcher.deadlines.remove(self)
         return answered
 
 
@@ -124,7 +126,7 @@ class Dispatcher:
 
     def __init__(self, pipeline: Pipeline, clock: IReactorTime) -> None:
         self._pipeline = pipeline
-        self.deadlines = DeadlineSweeper(clock)
+        self.deadlines = TimeoutSweeper(clock, SWEEP_INTERVAL)
 
     def deliver(self, message: Message, on_reply: Callable[[Reply], None]) -> IPendingRequest:
         """See IDispatcher."""
@@ -155,7 +157,7 @@ class Dispatcher:
             reply = self._pipeline.error_reply(error, message)
         else:
             pending = PendingRequest(self, message, coroutine, answered)
-            self.deadlines.watch(pending)
+            self.deadlines.add(pending)
             pending.wait_for(waiting)
             return pending
         answered(reply)

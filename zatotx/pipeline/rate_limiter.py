@@ -16,8 +16,7 @@ from attrs import evolve, frozen
 from zatotx.interfaces.rate_limits import ILocalRateBuckets, ISharedRateBuckets
 from zatotx.model.errors import ServiceUnavailable, Timeout, TooManyRequests
 from zatotx.model.message import ANONYMOUS, Message
-from zatotx.rules.limits.rate_buckets import SECOND, Rate, RateBuckets
-from zatotx.rules.limits.ratelimit_headers import RateLimitHeaders, RateLimitState, ceil_seconds
+from zatotx.rules.limits.rate_buckets import SECOND, Rate, RateBuckets, RateLimitHeaders, RateLimitState, ceil_seconds
 from zatotx.rules.security.login_throttle import client_network
 from zatotx.schema.rate_limit import ADDRESS, CHANNEL, CLOSED, LOCAL, PRINCIPAL
 from zatotx.schema.snapshot import Snapshot, StoredObject

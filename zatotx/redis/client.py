@@ -10,10 +10,14 @@ from twisted.internet.task import LoopingCall
 from zope.interface import implementer
 
 from zatotx.interfaces.meters import NullMeter, count_call
-from zatotx.interfaces.redis_client import ICommands, IPipelinedCommands, ITransactions, RedisError
-from zatotx.redis.connection_log import ConnectionLog
+from zatotx.interfaces.redis import ICommands, IPipelinedCommands, IScriptRunner, ITransactions, RedisError, Script
 from zatotx.redis.errors import UnusableServerError, make_reply_error
-from zatotx.redis.reconnecting_connection import ConnectionService, PrepareConnection, ReconnectingConnection
+from zatotx.redis.reconnecting_connection import (
+    ConnectionLog,
+    ConnectionService,
+    PrepareConnection,
+    ReconnectingConnection,
+)
 from zatotx.redis.server_info import ServerInfo, configuration_warnings, parse_info, unsupported_reason
 from zatotx.redis.url import RedisAddress
 
@@ -50,14 +54,14 @@ class RedisClient(ConnectionService):
     ) -> None:
         """`reactor`: IReactorTime, IReactorTCP, IReactorUNIX. `name`: the connection's name in CLIENT LIST. `prepare`
         is called with each connected protocol, after the server was checked and before commands are sent."""
-        self._connection_log = connection_log or ConnectionLog(str(address))
+        self.connection_log = connection_log or ConnectionLog(str(address))
         self._prepare = prepare
         connection = ReconnectingConnection(
             reactor,
             address,
             timeout=timeout,
             name=name,
-            connection_log=self._connection_log,
+            connection_log=self.connection_log,
             prepare=self._prepare_connection,
         )
         super().__init__(connection)
@@ -146,7 +150,7 @@ class RedisClient(ConnectionService):
         try:
             reply = await protocol.send_command('INFO')
         except RedisError as error:
-            self._connection_log.log_warning(
+            self.connection_log.log_warning(
                 f'{self.address} does not answer INFO, so its settings are not checked: {error}'
             )
             return
@@ -154,7 +158,7 @@ class RedisClient(ConnectionService):
         if problem := unsupported_reason(info):
             raise UnusableServerError(problem)
         for sentence in configuration_warnings(info, str(self.address)):
-            self._connection_log.log_warning(sentence)
+            self.connection_log.log_warning(sentence)
 
     def _parse_info(self, info: object) -> ServerInfo:
         self.last_info = server_info = parse_info(str(info))
@@ -178,3 +182,25 @@ def _is_unsupported(words: Sequence[object]) -> bool:
 
 def _upper(word: object) -> str:
     return word.upper() if isinstance(word, str) else word.upper().decode('latin-1') if isinstance(word, bytes) else ''
+
+
+@implementer(IScriptRunner)
+class ScriptRunner:
+    """Runs scripts over the shared connection, with a deadline for each step."""
+
+    def __init__(self, client: ICommands) -> None:
+        self._client = client
+
+    def run(self, script: Script, keys: Sequence[str], args: Sequence[object] = ()) -> Deferred[Any]:
+        """See IScripts."""
+        words = (len(keys), *keys, *args)
+        reply: Deferred[Any] = self._client.execute('EVALSHA', script.sha, *words)
+
+        def load_script(failure: Any) -> Any:
+            failure.trap(RedisError)
+            if failure.value.code != 'NOSCRIPT':
+                return failure
+            # The script was not run. EVAL runs it and caches it for the next time.
+            return self._client.execute('EVAL', script.text, *words)
+
+        return reply.addErrback(load_script)

@@ -10,8 +10,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from zatotx.interfaces.data_dictionary import IDataDictionaryStore
-from zatotx.interfaces.redis import IScriptRunner, Script
-from zatotx.interfaces.redis_client import ICommands
+from zatotx.interfaces.redis import ICommands, IScriptRunner, Script
 from zatotx.model.errors import Conflict
 from zatotx.redis.keys import RedisKeys
 from zatotx.rules.redis.data_dictionary import DataDictionary, decode_dictionary, encode_dictionary, lookup_key

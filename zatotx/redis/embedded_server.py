@@ -15,12 +15,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from zatotx.model.errors import StartError
-from zatotx.redis.one_shot_command import send_single_command
-from zatotx.redis.server_binary import find_server_binary
-from zatotx.redis.server_process import ServerProcess
+from zatotx.redis.connector import send_single_command
+from zatotx.redis.server_process import ServerProcess, find_server_binary
 from zatotx.redis.url import RedisAddress
 from zatotx.redis.waiters import WaiterSet
-from zatotx.rules.resilience.backoff import backoff_delay
+from zatotx.rules.resilience.retry import backoff_delay
 
 SOCKET, CONFIG = 'redis.sock', 'redis.conf'
 # Held by the supervisor only, and by the server process and its children, which inherit it.

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import TimeoutError
 from twisted.internet.error import ConnectError, ConnectionDone, ConnectionLost
 
-from zatotx.interfaces.redis_client import RedisError, RedisNotReady
+from zatotx.interfaces.redis import RedisError, RedisNotReady
 from zatotx.model.errors import ServiceUnavailable, Timeout
 
 # Error codes of Redis that describe the server's state, not the command.

@@ -11,8 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from zatotx.interfaces.nonces import INonceStore
-from zatotx.interfaces.redis_client import IPipelinedCommands
+from zatotx.interfaces.redis import INonceStore, IPipelinedCommands
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.redis.keys import RedisKeys
 

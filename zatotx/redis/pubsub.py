@@ -10,11 +10,10 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from zatotx.interfaces.redis_client import ICommands, IPubSub
-from zatotx.redis.connection_log import ConnectionLog
+from zatotx.interfaces.redis import ICommands, IPubSub
 from zatotx.redis.errors import describe_error
 from zatotx.redis.keys import RedisKeys
-from zatotx.redis.reconnecting_connection import ConnectionService, ReconnectingConnection
+from zatotx.redis.reconnecting_connection import ConnectionLog, ConnectionService, ReconnectingConnection
 from zatotx.redis.url import RedisAddress
 
 MAX_MESSAGE_LENGTH = 65_536  # characters; nodes announce nothing longer
@@ -34,7 +33,7 @@ class RedisPubSub(ConnectionService):
         self, reactor: Any, address: RedisAddress, client: ICommands, *, cluster: str, timeout: float = 5.0,
         name: str = '', connection_log: ConnectionLog | None = None,
     ) -> None:
-        """`reactor`: as for the client, whose `connection_log` (connection log) should be passed, too."""
+        """`reactor`: as for the client, whose `connection_log` should be passed, too."""
         super().__init__(
             ReconnectingConnection(
                 reactor,

@@ -13,15 +13,44 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from zatotx.model.errors import ServiceUnavailable, Timeout
-from zatotx.redis.connection_log import ConnectionLog
-from zatotx.redis.connector import connect
+from zatotx.redis.connector import connect, perform_handshake
 from zatotx.redis.errors import describe_error, disconnect_cause
-from zatotx.redis.handshake import perform_handshake
 from zatotx.redis.protocol import MessageListener, make_protocol
 from zatotx.redis.sentinel import MasterFinder, watch_failover
 from zatotx.redis.url import RedisAddress
 from zatotx.redis.waiters import WaiterSet
-from zatotx.rules.resilience.backoff import backoff_delay
+from zatotx.rules.resilience.retry import backoff_delay
+
+
+class ConnectionLog:
+    """Logs each change once: that Redis is connected, why it is not, and problems with its settings."""
+
+    _log = Logger('zatotx.redis')
+
+    def __init__(self, server: str) -> None:
+        """`server`: 'Redis at …'."""
+        self.server = server
+        self._state: str | None = None  # '' = connected, otherwise the problem; None = nothing was logged yet
+        self._warned: set[str] = set()
+
+    def log_connected(self) -> None:
+        """Log that there is a connection."""
+        if self._state != '':
+            self._state = ''
+            self._log.info('{where} answers', where=self.server)
+
+    def log_unavailable(self, problem: str) -> None:
+        """Log that there is no connection, with the reason as a clause."""
+        if problem != self._state:
+            self._state = problem
+            self._log.warn('{where} is unavailable: {problem}', where=self.server, problem=problem)
+
+    def log_warning(self, sentence: str) -> None:
+        """Log a problem with the server's settings."""
+        if sentence not in self._warned:
+            self._warned.add(sentence)
+            self._log.warn('{sentence}', sentence=sentence)
+
 
 _MAX_DELAY = 2.0  # seconds between attempts
 # seconds; a connection lost sooner counts as a failed attempt, to avoid a tight loop on a broken server

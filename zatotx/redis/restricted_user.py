@@ -11,8 +11,8 @@ from hashlib import sha256
 from secrets import token_hex
 from typing import Any
 
-from zatotx.interfaces.redis_client import RedisError
-from zatotx.redis.connection_log import ConnectionLog
+from zatotx.interfaces.redis import RedisError
+from zatotx.redis.reconnecting_connection import ConnectionLog
 from zatotx.rules.redis.command_table import allowed_patterns
 
 # KEYS, INFO and RESTORE are in the category @dangerous, but harmless for this user.

@@ -8,8 +8,8 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
+from zatotx.redis.connector import send_single_command
 from zatotx.redis.errors import UnusableServerError, describe_error
-from zatotx.redis.one_shot_command import send_single_command
 from zatotx.redis.url import RedisAddress, format_host_port
 
 _LOOKUP_INTERVAL = 2.0  # seconds between two lookups

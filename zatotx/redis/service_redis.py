@@ -17,13 +17,12 @@ from zatotx.interfaces.redis import ILeaseStore
 from zatotx.interfaces.service_redis import IServiceCommands, IServiceRedis
 from zatotx.redis.cache_evictions import CacheEvictions
 from zatotx.redis.cache_store import RedisCacheStore
-from zatotx.redis.client import RedisClient
-from zatotx.redis.connection_log import ConnectionLog
+from zatotx.redis.client import RedisClient, ScriptRunner
 from zatotx.redis.data_dictionary_store import RedisDataDictionaryStore
 from zatotx.redis.fencing import FencedWriter
 from zatotx.redis.keys import RedisKeys
+from zatotx.redis.reconnecting_connection import ConnectionLog
 from zatotx.redis.restricted_user import RestrictedUser
-from zatotx.redis.scripts import ScriptRunner
 from zatotx.redis.service_commands import ServiceCommands
 from zatotx.redis.url import RedisAddress
 from zatotx.rules.redis.cache_limits import DEFAULT_LIMITS, CacheLimits

@@ -4,10 +4,10 @@ derived from it and from the annotations of its Struct."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, get_type_hints
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, inspect
 
 
 class ZatoApi(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,9 +34,12 @@ class ObjectType(msgspec.Struct, frozen=True, kw_only=True):
     tag: str = ''  # value of `type:` in an enmasse section shared by several types
     title: str = ''  # display name: 'REST channel'
     zato: ZatoApi | None = None
+    # Applied to the fields of a new object, or the changed ones of an edit, before they are validated.
+    normalize: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
     validate: Callable[[Any], Sequence[tuple[str, str]]] | None = None  # validation across fields: (path, error)
     # a text other than the name that must be unique among objects of the type; '' = none
     unique_text: Callable[[Any], str] | None = None
+    purposes: frozenset[str] = frozenset()  # what references may require of its objects: 'channel', 'outgoing_rest'
     builtin_names: frozenset[str] = frozenset()  # names of objects that the broker creates; exports omit them
     unique_label: str = ''  # display name of the unique text: 'url_path and method'
 
@@ -46,7 +49,7 @@ def field(
     *,
     secret: str = '',
     ref: str = '',
-    ref_types: tuple[str, ...] = (),
+    ref_purpose: str = '',
     choices: tuple[str, ...] = (),
     aliases: Mapping[str, Any] | None = None,
     check: Callable[[Any], str] | None = None,
@@ -55,14 +58,160 @@ def field(
     """Metadata of one field, for `Annotated[type, field(...)]`.
 
     `secret`: 'encrypted' (Fernet, can be decrypted) or 'both' (also an argon2id hash, see dual_secret.py). `ref`: the
-    enmasse section of the object that the value names ('security', 'service'). `ref_types`: the types that the object
-    may have ('basic_auth'); () = any of the section. `choices`: the allowed values. `aliases`: other spellings of them.
+    enmasse section of the object that the value names ('security', 'service'). `ref_purpose`: what the object must be
+    usable for, one of its type's purposes ('channel'); '' = anything. `choices`: the allowed values. `aliases`: other
+    spellings of them.
     `check`: returns the error of a value within the bounds, or ''; not called for None. `bounds`: ge, le, min_length,
     max_length, pattern … of msgspec.Meta.
     """
     return Meta(
         description=description,
-        extra={'secret': secret, 'ref': ref, 'ref_types': ref_types, 'choices': choices,
+        extra={'secret': secret, 'ref': ref, 'ref_purpose': ref_purpose, 'choices': choices,
                'aliases': dict(aliases or {}), 'check': check},
         **bounds,
     )
+
+
+NO_DEFAULT = msgspec.NODEFAULT
+
+_KINDS: Mapping[type, str] = {
+    inspect.StrType: 'text',
+    inspect.BoolType: 'bool',
+    inspect.IntType: 'int',
+    inspect.FloatType: 'float',
+    inspect.DateTimeType: 'datetime',
+    inspect.ListType: 'list',
+    inspect.VarTupleType: 'list',
+    inspect.DictType: 'mapping',
+    inspect.StructType: 'mapping',
+}
+_cache: dict[type[Any], tuple[FieldInfo, ...]] = {}  # Structs do not change after their definition
+_BOUNDS = ('gt', 'ge', 'lt', 'le', 'min_length', 'max_length', 'pattern')
+
+
+class FieldInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One field of an object type."""
+
+    name: str
+    kind: str  # 'text', 'bool', 'int', 'float', 'datetime', 'list', 'mapping', 'any'
+    hint: Any  # its annotation, including the bounds
+    optional: bool  # whether None is allowed
+    required: bool
+    default: Any = NO_DEFAULT  # NO_DEFAULT if required
+    description: str = ''
+    secret: str = ''
+    ref: str = ''
+    ref_purpose: str = ''
+    choices: tuple[str, ...] = ()
+    aliases: Mapping[str, Any] = {}
+    check: Callable[[Any], str] | None = None
+    struct: type[Any] | None = None  # the Struct of a nested mapping
+    bounds: Mapping[str, Any] = {}  # the given ones of gt, ge, lt, le, min_length, max_length, pattern
+
+
+def fields_of(object_type: ObjectType) -> tuple[FieldInfo, ...]:
+    """Returns the fields in declaration order. Raises TypeError if the type's struct is not a msgspec.Struct."""
+    return fields_of_struct(object_type.struct)
+
+
+def field_names(object_type: ObjectType) -> tuple[str, ...]:
+    """Returns the names of the fields in declaration order."""
+    return tuple(f.name for f in fields_of(object_type))
+
+
+def reference_fields(object_type: ObjectType) -> tuple[FieldInfo, ...]:
+    """Returns the fields that refer to other objects by name."""
+    return tuple(f for f in fields_of(object_type) if f.ref)
+
+
+def iter_references(info: FieldInfo, value: Any) -> list[tuple[str, Any]]:
+    """Returns the references in a field's value with their paths: ('security', 'api.user'), or for a list
+    ('members[0]', 'api.user'), ('members[1]', …). None contains no reference."""
+    if isinstance(value, list | tuple):
+        return [(f'{info.name}[{position}]', name) for position, name in enumerate(value)]
+    return [] if value is None else [(info.name, value)]
+
+
+def map_references(value: Any, replace: Callable[[Any], Any]) -> Any:
+    """Returns a field's value with `replace` applied to each reference."""
+    if isinstance(value, list | tuple):
+        return [replace(name) for name in value]
+    return None if value is None else replace(value)
+
+
+def secret_fields(object_type: ObjectType) -> Mapping[str, str]:
+    """Returns the secret fields: name -> 'encrypted' or 'both'."""
+    return secret_fields_of_struct(object_type.struct)
+
+
+def secret_fields_of_struct(struct: type[Any]) -> Mapping[str, str]:
+    """Like secrets_of, for a Struct."""
+    return {f.name: f.secret for f in fields_of_struct(struct) if f.secret}
+
+
+def fields_of_struct(struct: type[Any]) -> tuple[FieldInfo, ...]:
+    """Like fields_of, for a Struct or for the Struct of a nested mapping (FieldInfo.struct)."""
+    fields = _cache.get(struct)
+    if fields is None:
+        fields = _cache[struct] = _read_struct(struct)
+    return fields
+
+
+def _read_struct(struct: type[Any]) -> tuple[FieldInfo, ...]:
+    described = inspect.type_info(struct)
+    if not isinstance(described, inspect.StructType):
+        raise TypeError(f'{struct!r} is not a msgspec.Struct')
+    hints = get_type_hints(struct, include_extras=True)
+    return tuple(_field(f, hints[f.name]) for f in described.fields)
+
+
+def _field(declared: inspect.Field, hint: Any) -> FieldInfo:
+    meta: dict[str, Any] = {}
+    kind, optional = _inspect_type(declared.type, meta)
+    return FieldInfo(
+        name=declared.name,
+        kind=kind,
+        hint=hint,
+        optional=optional,
+        required=declared.required,
+        default=_default(declared),
+        description=meta.get('description', ''),
+        secret=meta.get('secret', ''),
+        ref=meta.get('ref', ''),
+        ref_purpose=meta.get('ref_purpose', ''),
+        choices=tuple(meta.get('choices', ())),
+        aliases=meta.get('aliases', {}),
+        check=meta.get('check'),
+        struct=meta.get('struct'),
+        bounds={name: meta[name] for name in _BOUNDS if meta.get(name) is not None},
+    )
+
+
+def _default(declared: inspect.Field) -> Any:
+    if declared.default_factory is not NO_DEFAULT:
+        return declared.default_factory()
+    return declared.default
+
+
+def _inspect_type(type_: inspect.Type, meta: dict[str, Any]) -> tuple[str, bool]:
+    """Returns the kind of a type and whether it allows None; collects metadata from any depth of the annotation in
+    `meta`."""
+    if isinstance(type_, inspect.Metadata):
+        meta.update(type_.extra_json_schema or {})
+        meta.update(type_.extra or {})
+        return _inspect_type(type_.type, meta)
+    if isinstance(type_, inspect.UnionType):
+        return _inspect_union(type_, meta)
+    if isinstance(type_, inspect.StructType):
+        meta['struct'] = type_.cls
+    for name in _BOUNDS:
+        if getattr(type_, name, None) is not None:
+            meta[name] = getattr(type_, name)
+    return _KINDS.get(type(type_), 'any'), False
+
+
+def _inspect_union(type_: inspect.UnionType, meta: dict[str, Any]) -> tuple[str, bool]:
+    members = [m for m in type_.types if not isinstance(m, inspect.NoneType)]
+    optional = len(members) < len(type_.types)
+    kinds = {_inspect_type(member, meta)[0] for member in members}
+    return (kinds.pop() if len(kinds) == 1 else 'any'), optional

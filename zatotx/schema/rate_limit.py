@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import ObjectType, ZatoApi, field
+from zatotx.schema.secrets import ConfigObject
 
 CHANNEL, PRINCIPAL, ADDRESS = 'channel', 'principal', 'address'  # what a limit counts together
 LOCAL, OPEN, CLOSED = 'local', 'open', 'closed'  # how exact limits behave without Redis

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import ObjectType, field
+from zatotx.schema.secrets import ConfigObject
 from zatotx.schema.security.definition import Role, roles_error
 
 DEFAULT_SLOW_THRESHOLD = 99999  # milliseconds: Zato's default, which effectively disables it

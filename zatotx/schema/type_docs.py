@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from zatotx.schema.fields import NO_DEFAULT, FieldInfo, fields_of, fields_of_struct
-from zatotx.schema.meta import ObjectType
+from zatotx.schema.meta import NO_DEFAULT, FieldInfo, ObjectType, fields_of, fields_of_struct
 
 _COMPARED = {'gt': '>', 'ge': '>=', 'lt': '<', 'le': '<='}
 

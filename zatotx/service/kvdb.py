@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from hashlib import sha1
 from typing import Any, Self
 
-from zatotx.interfaces.redis_client import RedisError
+from zatotx.interfaces.redis import RedisError
 from zatotx.interfaces.service_redis import IServiceCommands
 from zatotx.rules.redis.methods import METHODS, Convert, Method, Words
 from zatotx.schema.suggestion import did_you_mean

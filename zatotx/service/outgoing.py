@@ -30,6 +30,31 @@ class OutgoingCall:
         self.deadline: float = message.deadline
         self.trace: str = message.trace
 
+    @property
+    def request(self) -> object:
+        """See IServiceCall: the first invocation of the chain."""
+        invocation = self._invocation
+        while invocation.parent is not None:
+            invocation = invocation.parent
+        return invocation
+
+    def cancel_with_request(self, deferred: Deferred[Any]) -> None:
+        """See IServiceCall."""
+        thread_call = self._invocation.thread_call
+        if thread_call is None:
+            return
+        if thread_call.cancelled:
+            deferred.cancel()
+            return
+        waits_for = thread_call.awaited
+        waits_for.add(deferred)
+
+        def forget(result: Any) -> Any:
+            waits_for.discard(deferred)
+            return result
+
+        deferred.addBoth(forget)
+
     def run(self, begin: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         """Run a coroutine for the service: awaitable on the reactor, blocking in a thread."""
         invocation = self._invocation

@@ -9,7 +9,7 @@ from typing import Any
 from zatotx.model.errors import BadInput
 from zatotx.model.message import HTTPView, Message
 from zatotx.service.compat.bunch import Bunch, bunchify
-from zatotx.service.io import xml_input
+from zatotx.service.io import xml_codec
 from zatotx.service.io.input_sources import collect_input_sources, form_params, parse_params
 from zatotx.service.lazy_attribute import lazy_attribute
 from zatotx.service.soap import SoapRequest
@@ -91,14 +91,14 @@ class Request:
         """The body as received: bytes from a channel, a Python object from another service."""
         if self._raw is not None:
             return self._raw
-        body = self._message.body
-        return body if isinstance(body, bytes) else body.read()
+        body: Any = self._message.body
+        return body.read() if hasattr(body, 'read') else body  # a message of the work stream carries a value
 
     @lazy_attribute
     def input(self) -> Any:
         """The declared input, set before the service runs; without a declaration, all input merged."""
-        is_text = xml_input.is_xml_message(self._message, self.payload)
-        return self._merged(xml_input.read_element_values(self.payload) if is_text else self.payload, texts=is_text)
+        is_text = xml_codec.is_xml_message(self._message, self.payload)
+        return self._merged(xml_codec.read_element_values(self.payload) if is_text else self.payload, texts=is_text)
 
     def parse_input_early(self) -> None:
         """Parse the input of an XML message in advance, in a thread.
@@ -107,7 +107,7 @@ class Request:
         `input` raises BadInput then.
         """
         with suppress(BadInput):
-            self.input = self._merged(xml_input.read_element_values(self.payload, message=self._message), texts=True)
+            self.input = self._merged(xml_codec.read_element_values(self.payload, message=self._message), texts=True)
 
     def _merged(self, payload: Any, *, texts: bool) -> Bunch:
         """Merge all sources of input."""

@@ -9,22 +9,21 @@ from typing import Any, ClassVar
 
 from zatotx.interfaces.meters import NullUserMetrics, UserMetrics
 from zatotx.model.message import ANONYMOUS, Message, Principal
+from zatotx.model.work import INVOKE_ASYNC
 from zatotx.schema.service import DEFAULT_SLOW_THRESHOLD
 from zatotx.service.cache import Caches
 from zatotx.service.compat.bunch import Bunch
-from zatotx.service.context import Channel, Deadline, wsgi_environ
+from zatotx.service.context import Channel, Deadline, ServiceLogger, TimeUtil, wsgi_environ
 from zatotx.service.hooks import Hooks, JobHooks
 from zatotx.service.io.log_format import format_for_log
 from zatotx.service.kvdb import RedisMethods
 from zatotx.service.lazy_attribute import lazy_attribute
 from zatotx.service.locks import lock
-from zatotx.service.logger import ServiceLogger
 from zatotx.service.naming import implementation_name, service_name
 from zatotx.service.outgoing import Outgoing
 from zatotx.service.redis_access import RedisAccess
 from zatotx.service.request import Request
 from zatotx.service.response import Response
-from zatotx.service.timeutil import TimeUtil
 from zatotx.service.translation import translate
 
 
@@ -35,6 +34,10 @@ def _request(service: Service) -> Request:
 
 def _time(service: Service) -> TimeUtil:
     return TimeUtil(service._zatotx.invoker.now, RedisAccess(service._zatotx))
+
+
+def _patterns(service: Service) -> Any:
+    return service._zatotx.invoker.create_patterns(service._zatotx)
 
 
 def _transport(message: Message) -> str:
@@ -100,6 +103,13 @@ class Service(Hooks, JobHooks):
     )
     transport: lazy_attribute[str] = lazy_attribute(
         lambda self: _transport(self._zatotx.message), "Zato's name of the transport."
+    )
+    patterns: lazy_attribute[Any] = lazy_attribute(
+        _patterns, 'Patterns of invocation: parallel, fanout, invoke_retry.'
+    )
+    in_reply_to: lazy_attribute[str] = lazy_attribute(
+        lambda self: self._zatotx.message.headers.get(b'x-zato-in-reply-to', b'').decode(),
+        "Callbacks: the cid of the invocation whose result this is; '' otherwise.",
     )
     job_type: lazy_attribute[str] = lazy_attribute(
         lambda self: self._zatotx.job_type or '', "The type of the scheduled job, or ''."
@@ -171,12 +181,11 @@ class Service(Hooks, JobHooks):
 
         Raises NotFound and Inactive naming the service, Timeout, and whatever the service raises.
         """
-        from zatotx.service.invoke import ServiceInvocation, invoke_service
-
         options.update(zip(('channel', 'data_format', 'transport', 'serialize'), args, strict=False))
         if len(args) > 4:
             as_bunch = bool(args[4])
-        call = ServiceInvocation(
+        return self._zatotx.invoker.invoke_from_service(
+            self._zatotx,
             target=target,
             payload=payload,
             timeout=timeout,
@@ -184,7 +193,39 @@ class Service(Hooks, JobHooks):
             raise_timeout=options.pop('raise_timeout', True),
             options=options,
         )
-        return invoke_service(self._zatotx, call)
+
+    def invoke_async(
+        self,
+        target: str | type[Service],
+        payload: Any = '',
+        channel: str = INVOKE_ASYNC,
+        data_format: str | None = None,
+        transport: str | None = None,
+        expiration: float | None = None,
+        to_json_string: bool = False,
+        cid: str | None = None,
+        callback: Any = None,
+        *,
+        order_key: str = '',
+        **options: Any,
+    ) -> Any:
+        """Invoke another service without waiting for it, and return the cid. In `async def` services the result must be
+        awaited; `def` services get it directly.
+
+        The message is in the cluster's work stream when the call returns. The service runs at least once, on any
+        server, or on one that matches `target` in `name@target`; a run that fails is repeated, and after five attempts
+        the message is a dead letter. `expiration`: seconds after which it does not run any more; without it, a message
+        never expires. `callback`: services that receive the result, 'self' for this one; without it, the service
+        `<name>-async-callback` where it exists. Messages with the same `order_key` run one after another.
+
+        Raises NotFound for an unknown service or server, BadRequest for a payload that cannot be stored, and
+        ServiceUnavailable or Timeout if Redis is unavailable.
+        """
+        return self._zatotx.invoker.invoke_async_from_service(
+            self._zatotx, target=target, payload=payload, channel=channel, data_format=data_format,
+            expiration=expiration, to_json_string=to_json_string, cid=cid, callback=callback, order_key=order_key,
+            options=options,
+        )  # fmt: skip
 
     def invoke_by_impl_name(self, impl: str, *args: Any, **options: Any) -> Any:
         """Invoke a service by module and class: `crm.GetBalance`."""

@@ -11,35 +11,36 @@ from typing import Any
 from attrs import define, frozen
 
 from zatotx.api import builtin_service_entries
+from zatotx.connectors.inbound_policy import StoredDeadLetters
 from zatotx.connectors.kind_registry import (
     FoundKind,
     find_kinds,
     formats,
     metric_definitions,
-    object_types,
+    response_headers,
     service_areas,
 )
+from zatotx.connectors.security_types import all_object_types
 from zatotx.interfaces.config import Prepare, prepare_without_build
 from zatotx.interfaces.connector_kind import SERVER, ChannelContext, IChannel
+from zatotx.interfaces.delivery import IDeadLetterSink, IProcessedKeys
 from zatotx.metrics.definitions import register
 from zatotx.metrics.exposition import MetricsExposition
 from zatotx.metrics.meters import MeterRegistry
 from zatotx.model.errors import StartError
 from zatotx.node import findings
-from zatotx.node.components import NodeComponents
-from zatotx.node.gc_tuning import MemoryTrimmer
+from zatotx.node.gc_tuning import MemoryTrimmer, share_malloc_arena
 from zatotx.node.listeners import Listeners
 from zatotx.node.live_config import LiveConfig
-from zatotx.node.log_files import LogFiles
-from zatotx.node.log_levels import LiveLogLevels
-from zatotx.node.node import Node
+from zatotx.node.log_files import LiveLogLevels, LogFiles
+from zatotx.node.node import Node, NodeComponents, NodeState
 from zatotx.node.node_api import NodeApi
 from zatotx.node.placed_tasks import TaskPlacer
 from zatotx.node.reload import SighupReloader
 from zatotx.node.secret_key import KEY_VARIABLE, read_key
 from zatotx.node.settings import Settings, load_settings
-from zatotx.node.state import NodeState
-from zatotx.node.thread_offload import make_offload
+from zatotx.node.thread_pools import make_offload, shorten_switch_interval
+from zatotx.node.work_runner import WorkCounters
 from zatotx.node.workers.control_pipe import WorkerSpec
 from zatotx.node.workers.slots import SlotLocks, acquire_slot
 from zatotx.node.workers.socket_handover import SocketBorrower
@@ -52,39 +53,53 @@ from zatotx.pipeline.pipeline import Pipeline
 from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.redis.keys import RedisKeys
 from zatotx.redis.nonce_store import RedisNonceStore
-from zatotx.schema.builtin_object_types import BUILTIN_TYPES
+from zatotx.redis.work_stream import RedisWorkStream
 from zatotx.schema.type_registry import ObjectTypeRegistry
+from zatotx.service.context import load_user_config
 from zatotx.service.current_call import find_current_call
 from zatotx.service.deployment.deployer import Deployer, VersionManager
 from zatotx.service.deployment.pickup import PickupWatcher
 from zatotx.service.invoker import Invoker
 from zatotx.service.service_store import ServiceStore
-from zatotx.service.user_config import load_user_config
 from zatotx.tap.authentication import (
-    AuthenticationDependencies,
+    make_authentication_dependencies,
     make_authentication_policy,
     make_client_certificate_preparer,
 )
-from zatotx.tap.core_dumps import disable_core_dumps
-from zatotx.tap.decrypt_settings import load_decrypted_settings
-from zatotx.tap.limits import ServerLimits, log_xml_name_findings, make_rate_limiter, raise_file_limit
-from zatotx.tap.monitoring import Monitoring, make_certificate_source
-from zatotx.tap.outgoing import OutgoingDependencies, find_fetcher, make_outgoing_kinds, make_outgoings
-from zatotx.tap.redis_client import RedisConnections, make_leases, make_redis_connections
-from zatotx.tap.shared_state import (
+from zatotx.tap.component_service import disable_core_dumps
+from zatotx.tap.connections import (
+    OutgoingDependencies,
+    RedisConnections,
+    find_fetcher,
+    load_decrypted_settings,
+    make_leases,
+    make_outgoing_kinds,
+    make_outgoings,
+    make_redis_connections,
+)
+from zatotx.tap.limits import (
+    ServerLimits,
+    find_xml_name_leak,
+    log_xml_name_leak,
     make_counter_lookup,
     make_limit_factory,
     make_pickup_task,
     make_rate_buckets,
+    make_rate_limiter,
     make_worker_group,
+    raise_file_limit,
     server_start_time,
 )
+from zatotx.tap.monitoring import Monitoring, make_certificate_source
+from zatotx.tap.work import make_processed_keys, make_result_groups, make_work_runner, make_work_stream
 from zatotx.wire.xml import name_cache
 
 
 def make_server(directory: str, reactor: Any, worker_spec: WorkerSpec | None = None) -> Node:
     """Return the server of a directory, not yet started; with a `worker_spec`, one of its workers. Raises
     StartError."""
+    share_malloc_arena()
+    shorten_switch_interval()
     home = Path(directory)
     kinds = find_kinds()
     settings = load_decrypted_settings(
@@ -92,6 +107,7 @@ def make_server(directory: str, reactor: Any, worker_spec: WorkerSpec | None = N
         partial(read_key, home / 'config' / 'secret.key', os.environ),
     )
     raise_file_limit()
+    name_cache.report_unsupported_to(log_xml_name_leak)
     if not settings.main.core_dumps:
         disable_core_dumps()
     worker_spec, lock = acquire_slot(home / 'work', worker_spec)
@@ -119,6 +135,8 @@ class _Infrastructure:
     redis: RedisConnections
     services: ServiceStore
     version_keeper: VersionManager
+    work: RedisWorkStream
+    work_counters: WorkCounters
 
 
 @frozen
@@ -173,16 +191,20 @@ class _ServerBuilder:
             user_config=self._user_config(),
             stuck_threads=limited.stuck_threads,
         )
-        pipeline = Pipeline(
-            authentication=endpoints.authentication_policy,
-            store=infrastructure.services,
-            invoker=invoker,
-            codecs=limited.codecs,
-            error_replies=ErrorReplies(),
-            offload=infrastructure.offload,
-            admission=limited.admission,
-            rate_limiter=limited.rate_limiter,
+        pipeline = self._pipeline(infrastructure, endpoints, invoker)
+        dispatcher = Dispatcher(pipeline, reactor)
+        runner = make_work_runner(
+            settings,
+            self.home,
+            reactor,
+            infrastructure.work,
+            client=infrastructure.redis.client,
+            pipeline=pipeline,
+            dispatcher=dispatcher,
+            dead_letters=infrastructure.odb,
+            counters=infrastructure.work_counters,
         )
+        config.follow_heartbeats(runner.heartbeat)
         work = self.home / 'work'
         pickup = PickupWatcher(
             reactor=reactor,
@@ -204,13 +226,14 @@ class _ServerBuilder:
             outgoing=endpoints.outgoing,
             initial_preparers=endpoints.preparers,
             pipeline=pipeline,
-            dispatcher=Dispatcher(pipeline, reactor),
+            dispatcher=dispatcher,
             services=infrastructure.services,
             version_keeper=infrastructure.version_keeper,
             pickup_task=make_pickup_task(pickup, work, reactor),
             watchdog=infrastructure.monitoring.watchdog,
             trimmer=MemoryTrimmer(reactor, infrastructure.offload, limited.body_memory),
             reload=SighupReloader(self._current_settings, infrastructure.logs, endpoints.listeners),
+            work=runner,
             worker_group=make_worker_group(work, self.worker_spec, node_api, reactor),
         )
         return Node(parts, config, state, self.worker_spec)
@@ -219,7 +242,7 @@ class _ServerBuilder:
         settings, reactor = self.settings, self.reactor
         logs = LogFiles(self.home / 'logs', reactor, settings.log, find_context=find_current_call)
         counts = make_counter_lookup(self.home / 'work', self.worker_spec)
-        types = ObjectTypeRegistry([*BUILTIN_TYPES, *object_types(self.kinds)])
+        types = all_object_types(self.kinds)
         register(metric_definitions(self.kinds))
         secrets = self._secrets()
         odb = self._odb(types, secrets)
@@ -243,8 +266,9 @@ class _ServerBuilder:
             odb=odb, store=services, directory=self._deployed_directory(), reactor=reactor, offload=offload
         )
         return _Infrastructure(
-            logs, counts, limited, offload, observed, types, secrets, odb, redis, services, keeper
-        )
+            logs, counts, limited, offload, observed, types, secrets, odb, redis, services, keeper,
+            make_work_stream(client, settings.main.cluster), WorkCounters(),
+        )  # fmt: skip
 
     def _endpoints(self, infrastructure: _Infrastructure) -> _Endpoints:
         """Build the channels, the outgoing connections and the authentication policy."""
@@ -265,11 +289,12 @@ class _ServerBuilder:
                 client=client,
                 odb=infrastructure.odb,
                 secrets=infrastructure.secrets,
+                work=infrastructure.work,
             ),
         )
         nonces = RedisNonceStore(reactor, client, RedisKeys(settings.main.cluster))
         guard = make_authentication_policy(
-            AuthenticationDependencies(reactor=reactor, offload=offload, nonces=nonces, fetcher=find_fetcher(outgoing))
+            make_authentication_dependencies(reactor, offload, nonces=nonces, fetcher=find_fetcher(outgoing))
         )
         worker_spec = self.worker_spec
         borrower = SocketBorrower(reactor, worker_spec.handover) if worker_spec.handover >= 0 else None
@@ -281,6 +306,8 @@ class _ServerBuilder:
             listeners=listeners,
             meters=meters,
             worker_spec=self._task_placer(client, infrastructure.odb),
+            dead_letters=StoredDeadLetters(infrastructure.odb),
+            processed_keys=make_processed_keys(reactor, client, settings.main.cluster),
         )
         preparers = [
             guard.prepare,
@@ -290,6 +317,19 @@ class _ServerBuilder:
             *(c.prepare for c in channels.values()),
         ]
         return _Endpoints(outgoing, guard, listeners, channels, preparers)
+
+    def _pipeline(self, infrastructure: _Infrastructure, endpoints: _Endpoints, invoker: Invoker) -> Pipeline:
+        limited = infrastructure.limits
+        return Pipeline(
+            authentication=endpoints.authentication_policy,
+            store=infrastructure.services,
+            invoker=invoker,
+            codecs=limited.codecs,
+            error_replies=ErrorReplies(),
+            offload=infrastructure.offload,
+            admission=limited.admission,
+            rate_limiter=limited.rate_limiter,
+        )
 
     def _node_api(
         self,
@@ -315,6 +355,7 @@ class _ServerBuilder:
                 client=infrastructure.redis.client,
             ),
             *limited.metric_sources(infrastructure.services),
+            infrastructure.work_counters.rows,
             make_certificate_source(endpoints.listeners),
         ]
         finders = [
@@ -325,7 +366,7 @@ class _ServerBuilder:
             limited.stuck_threads.findings,
             observed.findings,
             endpoints.authentication_policy.findings,
-            partial(list, log_xml_name_findings(name_cache.is_supported())),
+            find_xml_name_leak,
             *(
                 part.findings
                 for part in (*endpoints.channels.values(), *endpoints.outgoing)
@@ -349,6 +390,9 @@ class _ServerBuilder:
             user_metrics=observed.user_metrics,
             outgoing=make_outgoings(endpoints.outgoing, self.kinds),
             service_redis=infrastructure.redis.services,
+            work=infrastructure.work,
+            dead_letters=infrastructure.odb,
+            result_groups=make_result_groups(infrastructure.redis.client, main.cluster),
         )
 
     def _current_settings(self) -> Settings:
@@ -388,10 +432,13 @@ class _ServerBuilder:
         listeners: Listeners,
         meters: MeterRegistry,
         worker_spec: TaskPlacer,
+        dead_letters: IDeadLetterSink,
+        processed_keys: IProcessedKeys,
     ) -> Mapping[str, IChannel]:
         spool = self.home / 'work' / 'spool'
         spool.mkdir(parents=True, exist_ok=True, mode=0o700)
         channels = {}
+        added_headers = response_headers(self.kinds)
         for found in self.kinds:
             if found.enabled and found.kind.runs_in == SERVER and found.kind.channel:
                 name = found.kind.name
@@ -408,6 +455,9 @@ class _ServerBuilder:
                     outgoing_meters=meters.outgoing,
                     place_task=worker_spec,
                     declaration=found.kind,
+                    dead_letters=dead_letters,
+                    processed_keys=processed_keys,
+                    response_headers=added_headers,
                 )
                 channels[name] = found.load(found.kind.channel)(context)
         return channels

@@ -5,7 +5,8 @@ from __future__ import annotations
 import resource
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 from attrs import define, field
 from twisted.logger import Logger
@@ -17,20 +18,28 @@ from zatotx.metrics.definitions import OVERFLOW_LABEL
 from zatotx.metrics.meters import MAX_NAMES
 from zatotx.metrics.snapshot import MetricRow, MetricSource
 from zatotx.node import findings
+from zatotx.node.directory_lock import DirectoryLock
 from zatotx.node.gc_tuning import make_garbage_collector
+from zatotx.node.node_api import NodeApi
 from zatotx.node.settings import Limits, Settings
 from zatotx.node.thread_pools import make_daemon_pool
+from zatotx.node.workers.control_pipe import WorkerSpec
+from zatotx.node.workers.shared_counters import SharedCounterRow, SharedCounters
+from zatotx.node.workers.shared_rate_buckets import SharedBuckets
+from zatotx.node.workers.singleton_task import SingletonTask
+from zatotx.node.workers.worker_group import WorkerGroup
 from zatotx.pipeline.admission import Admission
 from zatotx.pipeline.codecs import CodecRegistry
 from zatotx.pipeline.rate_limiter import RateLimiter
+from zatotx.redis.client import ScriptRunner
 from zatotx.redis.keys import RedisKeys
 from zatotx.redis.rate_buckets import RedisRateBuckets
-from zatotx.redis.scripts import ScriptRunner
 from zatotx.rules.limits.concurrency_limit import ConcurrencyLimit, MessageLimits
-from zatotx.rules.limits.memory_budget import MemoryBudget
-from zatotx.rules.limits.memory_triggers import CollectionTrigger
+from zatotx.rules.limits.memory_budget import CollectionTrigger, MemoryBudget
+from zatotx.rules.limits.rate_buckets import RateBuckets
 from zatotx.service.stuck_threads import StuckThreads
 from zatotx.service.thread_pool import ServiceThreadPool
+from zatotx.wire.xml import name_cache
 from zatotx.wire.xml.limits import XmlLimits as XmlBudget
 
 _log = Logger()
@@ -46,13 +55,15 @@ def raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
 
 
-def log_xml_name_findings(works: bool) -> list[str]:
-    """Return the findings on the memory that names in XML documents take, and log each of them as an error. `works`:
-    zatotx.wire.xml.name_cache.is_supported()."""
-    found = list(findings.find_xml_name_leak(works))
-    for sentence in found:
+def find_xml_name_leak() -> list[str]:
+    """Return the findings on the memory that names in XML documents take; none before lxml is loaded."""
+    return list(findings.find_xml_name_leak(name_cache.was_supported()))
+
+
+def log_xml_name_leak() -> None:
+    """Log these findings as errors."""
+    for sentence in findings.find_xml_name_leak(False):
         _log.error('{sentence}', sentence=sentence)
-    return found
 
 
 MakeConcurrencyLimit = Callable[
@@ -162,3 +173,61 @@ class ServerLimits:
         yield 'zatotx_pool_threads', (name,), pool.max
         yield 'zatotx_pool_busy', (name,), statistics.busyWorkerCount
         yield 'zatotx_pool_waiting', (name,), statistics.backloggedWorkCount
+
+
+def server_start_time(work: Path) -> float:
+    """Return when the server was started, in unix time; for a worker, when its parent was started."""
+    return (work / 'lock').stat().st_mtime
+
+
+def make_counter_lookup(work: Path, worker_spec: WorkerSpec) -> Callable[[str], SharedCounterRow | None]:
+    """Return a function that gives this process's row of a shared counter by name, or None if the server has a single
+    process."""
+    if not worker_spec.is_worker:
+        return lambda name: None
+    counters = SharedCounters(work)
+    counters.clear(worker_spec.slot)
+    return lambda name: counters.row(name, worker_spec.slot)
+
+
+def make_limit_factory(shared_counter: Callable[[str], SharedCounterRow | None]) -> MakeConcurrencyLimit:
+    """Return a factory of concurrency limits that count the requests of all workers."""
+
+    def make_limit(name: str, limit: int) -> ConcurrencyLimit:
+        row = shared_counter(name)
+        return (
+            ConcurrencyLimit(limit)
+            if row is None
+            else ConcurrencyLimit(limit, count_others=row.sum_of_others, publish=row.set_own)
+        )
+
+    return make_limit
+
+
+def make_rate_buckets(work: Path, worker_spec: WorkerSpec) -> ILocalRateBuckets:
+    """Return the rate-limit buckets of this process, shared with the other workers if there are any."""
+    return cast('ILocalRateBuckets', SharedBuckets(work) if worker_spec.is_worker else RateBuckets())
+
+
+def make_worker_group(work: Path, worker_spec: WorkerSpec, node_api: NodeApi, reactor: Any) -> WorkerGroup | None:
+    """Return the WorkerGroup that connects a worker with the others for metrics, findings and log levels; None without
+    workers."""
+    if not worker_spec.is_worker:
+        return None
+    group = WorkerGroup(
+        work=work,
+        slot=worker_spec.slot,
+        reactor=reactor,
+        exposition=node_api.exposition,
+        findings=node_api.findings,
+        offload=node_api.run_in_thread,
+        levels=node_api.log_levels,
+    )
+    node_api.worker_group = group
+    return group
+
+
+def make_pickup_task(pickup: Any, work: Path, reactor: Any) -> SingletonTask:
+    """Return the pickup watcher as a task that runs in one process of the server."""
+    return SingletonTask(name='the pickup directory', lock=DirectoryLock(work / 'duty-pickup.lock'), begin=pickup.start,
+                end=pickup.stop, clock=reactor)  # fmt: skip

@@ -12,8 +12,7 @@ from OpenSSL.SSL import Connection
 from twisted.logger import Logger
 
 from zatotx import __version__
-from zatotx.metrics import collectors
-from zatotx.metrics.meters import MeterRegistry
+from zatotx.metrics.meters import MeterRegistry, build_info, process_metrics, service_metrics, single_value
 from zatotx.metrics.snapshot import MetricRow, MetricSource
 from zatotx.metrics.stack_location import make_deployed_name
 from zatotx.metrics.user_metrics import UserMetrics
@@ -61,21 +60,21 @@ class Monitoring:
         """Return the metric sources of a server. `names`: node and cluster."""
         watchdog = self.watchdog
         return [
-            collectors.service_metrics(lambda: [(entry.name, entry.stats) for entry in services.current],
+            service_metrics(lambda: [(entry.name, entry.stats) for entry in services.current],
                            self.meters.services.overflow),
             *self.meters.sources(),
             self.user_metrics.rows,
             *(part.metrics for part in (*channels.values(), *outgoing) if hasattr(part, 'metrics')),
-            collectors.single_value('zatotx_reactor_stall_seconds', lambda: watchdog.stalls),
-            collectors.single_value('zatotx_gc_pause_seconds', lambda: watchdog.pauses.pauses),
-            collectors.single_value('zatotx_log_lines_lost', logs.lost),
-            collectors.single_value('zatotx_config_revision', lambda: config.snapshot.revision),
-            collectors.single_value('zatotx_odb_revision', lambda: config.newest),
-            collectors.single_value('zatotx_odb_up', lambda: int(not config.unavailable_reason)),
-            collectors.single_value('zatotx_redis_up', lambda: int(not client.problem)),
-            collectors.single_value('zatotx_redis_connections', lambda: client.connections),
-            collectors.build_info({'version': __version__, 'python': platform.python_version(), **names}),
-            collectors.process_metrics(),
+            single_value('zatotx_reactor_stall_seconds', lambda: watchdog.stalls),
+            single_value('zatotx_gc_pause_seconds', lambda: watchdog.pauses.pauses),
+            single_value('zatotx_log_lines_lost', logs.lost),
+            single_value('zatotx_config_revision', lambda: config.snapshot.revision),
+            single_value('zatotx_odb_revision', lambda: config.newest),
+            single_value('zatotx_odb_up', lambda: int(not config.unavailable_reason)),
+            single_value('zatotx_redis_up', lambda: int(not client.problem)),
+            single_value('zatotx_redis_connections', lambda: client.connections),
+            build_info({'version': __version__, 'python': platform.python_version(), **names}),
+            process_metrics(),
         ]
 
 

@@ -22,8 +22,7 @@ from zatotx.node.workers.slots import find_free_slot
 from zatotx.node.workers.socket_handover import SocketLender
 from zatotx.node.workers.supervisor import WorkerSupervisor
 from zatotx.node.workers.worker_process import WorkerSpawner
-from zatotx.tap.core_dumps import disable_core_dumps
-from zatotx.tap.exit_status import fail_start
+from zatotx.tap.component_service import disable_core_dumps, fail_start
 
 RUN_TWISTD = 'from twisted.scripts.twistd import run; run()'
 
@@ -77,7 +76,8 @@ def make_parent_settings(settings: Settings, kinds: list[FoundKind], workers: in
             section = settings.kinds.get(found.kind.name, {})
             listen.extend(section.get('listen', found.kind.default_endpoints))
     return ParentSettings(workers=workers or settings.main.workers, listen=listen, grace=settings.shutdown.grace,
-                heartbeat_timeout=settings.main.heartbeat_timeout)  # fmt: skip
+                heartbeat_timeout=settings.main.heartbeat_timeout,
+                start_timeout=settings.main.start_timeout)  # fmt: skip
 
 
 def worker_command(home: Path, slot: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Any, ClassVar
@@ -9,8 +10,31 @@ from typing import Any, ClassVar
 from twisted.application.service import IService
 from twisted.python import usage
 
-from zatotx.tap import secret_key_option
+from zatotx.node.secret_key import KEY_VARIABLE, read_key_from_stdin
 from zatotx.tap.component_service import DirectoryOptions, make_component_service
+
+# The option `--secret-key -`: reads the secret key from stdin, so that it appears in no file, no process list and no
+# environment that the kernel shows.
+#
+# The key is then kept in this process's ZATOTX_SECRET_KEY variable, from where the workers of a server get it.
+
+SECRET_KEY_OPTION = ['secret-key', None, None, '"-": read the secret key from stdin, not from config/secret.key.']
+
+
+def read_secret_key_option(given: str | None) -> None:
+    """Read the key as the option says. Raises UsageError if stdin has no key, and if the key itself is on the command
+    line."""
+    if given is None:
+        return
+    if given != '-':
+        raise usage.UsageError(
+            'a secret key on the command line can be read by every user: use --secret-key - and pass the key on stdin.'
+        )
+    key = read_key_from_stdin()
+    if not key:
+        raise usage.UsageError('stdin contains no secret key: its first line must be the key.')
+    os.environ[KEY_VARIABLE] = key
+
 
 PID_FILE = 'server.pid'
 MAX_WORKERS = 64
@@ -27,13 +51,13 @@ class Options(DirectoryOptions):
     optParameters: ClassVar[list[list[str | None]]] = [  # type: ignore[misc,assignment]
         ['workers', 'w', None, 'Number of processes that share the sockets; default: [main] workers in server.toml.'],
         ['worker', None, None, 'Used by the parent process only: run as the worker of that number.'],
-        secret_key_option.SECRET_KEY_OPTION,
+        SECRET_KEY_OPTION,
     ]
 
     def postOptions(self) -> None:
         """Read the secret key and convert the number of workers. Raises UsageError if the number is out of range."""
         super().postOptions()
-        secret_key_option.read_secret_key_option(self['secret-key'])
+        read_secret_key_option(self['secret-key'])
         workers = self['workers']
         if workers is not None:
             if not workers.isdecimal() or not 1 <= int(workers) <= MAX_WORKERS:

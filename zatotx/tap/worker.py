@@ -12,8 +12,7 @@ from zatotx.model.errors import StartError
 from zatotx.node.node import Node
 from zatotx.node.secret_key import KEY_VARIABLE
 from zatotx.node.workers.control_pipe import READY, RELOAD, RETIRE, START_FAILED, ControlPipe, read_worker_spec
-from zatotx.tap.component_service import ComponentService, DirectoryOptions
-from zatotx.tap.exit_status import format_error, print_error, stop_reactor
+from zatotx.tap.component_service import ComponentService, DirectoryOptions, format_error, print_error, stop_reactor
 
 
 def make_worker(options: DirectoryOptions) -> IService:

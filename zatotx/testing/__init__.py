@@ -11,9 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zatotx.testing.call_result import Answer, ChannelAnswer
+    from zatotx.testing.call_result import Answer, ChannelAnswer, Pending
     from zatotx.testing.connection_results import Response, Row
-    from zatotx.testing.pending_call import Pending
     from zatotx.testing.script import Call, Unscripted
     from zatotx.testing.service_file import ServiceFile, load
     from zatotx.testing.service_kit import ServiceKit
@@ -21,12 +20,11 @@ if TYPE_CHECKING:
 
 # Maps each module to the public names it defines, which load on first access.
 _PUBLIC_NAMES = {
-    'zatotx.testing.call_result': ('Answer', 'ChannelAnswer'),
+    'zatotx.testing.call_result': ('Answer', 'ChannelAnswer', 'Pending'),
     'zatotx.testing.service_test_case': ('ServiceTestCase', 'ServiceTesting'),
     'zatotx.testing.connection_results': ('Response', 'Row'),
     'zatotx.testing.service_kit': ('ServiceKit',),
     'zatotx.testing.service_file': ('ServiceFile', 'load'),
-    'zatotx.testing.pending_call': ('Pending',),
     'zatotx.testing.script': ('Call', 'Unscripted'),
 }  # fmt: skip
 _MODULE_OF_NAME = {name: module for module, names in _PUBLIC_NAMES.items() for name in names}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import Any, Protocol
 
 import msgspec
-from attrs import frozen
+from attrs import define, frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 
 from zatotx.model.errors import BadGateway
 from zatotx.model.response import Headers, PeerResponse, to_model
@@ -142,3 +145,48 @@ def copy_containers(value: Any) -> Any:
     if type(value) is tuple:
         return tuple(copy_containers(item) for item in value)
     return value
+
+
+class ScriptedResult(Protocol):
+    """The result of a scripted call."""
+
+    async def run(self, call: Any, cid: str, clock: IReactorTime) -> Any: ...
+
+
+@define(frozen=True)
+class ImmediateResult:
+    """Returns immediately what a function returns for the call."""
+
+    make: Callable[[Any], Any]
+    make_error: Callable[[str], Exception] | None = None
+
+    @classmethod
+    def raising(cls, fault: Callable[[str], Exception]) -> ImmediateResult:
+        """Create a result that raises an error naming the request."""
+        return cls(lambda call: None, fault)
+
+    async def run(self, call: Any, cid: str, clock: IReactorTime) -> Any:
+        if self.make_error is not None:
+            raise self.make_error(cid)
+        return self.make(call)
+
+
+@define(frozen=True)
+class DelayedResult:
+    """Another result after some seconds."""
+
+    seconds: float
+    result: ScriptedResult
+
+    async def run(self, call: Any, cid: str, clock: IReactorTime) -> Any:
+        if self.seconds > 0:
+            await deferLater(clock, self.seconds)
+        return await self.result.run(call, cid, clock)
+
+
+@define(frozen=True)
+class NoResult:
+    """Waits until the caller cancels."""
+
+    async def run(self, call: Any, cid: str, clock: IReactorTime) -> Any:
+        return await Deferred()

@@ -2,27 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from threading import Thread
 from typing import Any
 
-from attrs import define
+from attrs import define, field
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from zatotx.interfaces.pipeline import ICodec
 from zatotx.interfaces.services import IServiceEntry, IServiceMap
+from zatotx.interfaces.work import IWorkStream
 from zatotx.model.message import Message, ServiceResult
+from zatotx.model.work import WorkMessage, decode_work, encode_work
 from zatotx.pipeline.codecs import CodecRegistry, RawCodec
 from zatotx.pipeline.error_replies import ErrorReplies
-from zatotx.service.invoker import Invocation, Invoker
+from zatotx.service.invocation import Invocation
+from zatotx.service.invoker import Invoker
 from zatotx.service.thread_pool import ServiceThreadPool
-from zatotx.testing.clock import KitClock
-from zatotx.testing.inline_threads import InlineThreads
+from zatotx.testing.clock import InlineThreads, KitClock
+from zatotx.testing.kit_redis.service_redis import MemoryServiceRedis
 from zatotx.testing.log_recorder import LogRecorder
-from zatotx.testing.memory_redis.service_redis import MemoryServiceRedis
 from zatotx.testing.request_builder import INVOKE_CHANNEL, NO_PAYLOAD, BuiltRequest
 from zatotx.testing.scripted_connections import ScriptedOutgoing
+
+
+@implementer(IWorkStream)
+class RecordedWork:
+    """A work stream that keeps what is written, and runs nothing."""
+
+    def __init__(self) -> None:
+        self.messages: list[WorkMessage] = []
+
+    def add(self, messages: Sequence[WorkMessage]) -> Deferred[None]:
+        """See IWorkStream. Messages are encoded and decoded, so that a payload that cannot be stored fails the test."""
+        try:
+            self.messages += [decode_work(encode_work(message), message.id) for message in messages]
+        except TypeError:
+            return fail()
+        return succeed(None)
+
+
+class RecordedGroups:
+    """Groups of results that are opened and never completed."""
+
+    def open(self, group: str, parts: Sequence[str], final: bytes) -> Deferred[None]:
+        """See IResultGroups."""
+        return succeed(None)
 
 
 @define(eq=False)
@@ -31,6 +58,8 @@ class KitNode:
 
     outgoing: ScriptedOutgoing
     service_redis: MemoryServiceRedis
+    work: RecordedWork = field(factory=lambda: RecordedWork())
+    result_groups: RecordedGroups = field(factory=lambda: RecordedGroups())
     name: str = 'test'
     cluster: str = 'test'
 

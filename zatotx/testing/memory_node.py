@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from zatotx.interfaces.meters import NullUserMetrics
 from zatotx.interfaces.node import ILogLevels, INode
-from zatotx.interfaces.redis_client import IPubSub
+from zatotx.interfaces.redis import IPubSub
 from zatotx.model.cid import new_cid
 from zatotx.model.message import ChannelSpec, Message, Principal, Reply
 from zatotx.node.live_config import LiveConfig
@@ -33,7 +33,8 @@ from zatotx.service.outgoing import ConnectionNamespaces
 from zatotx.service.service_entry import ServiceEntry
 from zatotx.service.service_store import ServiceStore
 from zatotx.testing.fake_pipeline import AllowAllPolicy, CountingStats
-from zatotx.testing.memory_redis.service_redis import memory_service_redis
+from zatotx.testing.kit_redis.service_redis import memory_service_redis
+from zatotx.testing.memory_work import MemoryWorkStream
 
 CLUSTER = 'test'
 KEY = 'bm90LWEtc2VjcmV0LWp1c3QtYS10ZXN0LWtleS0xMjM='  # a Fernet key
@@ -122,6 +123,9 @@ class MemoryNode:
         self.user_metrics = NullUserMetrics()
         self.outgoing = ConnectionNamespaces()
         self.service_redis = memory_service_redis(reactor)
+        self.work = MemoryWorkStream(reactor)
+        self.dead_letters = self.odb
+        self.result_groups: Any = None
         self.config: Any = None
         self.deployer: Any = None
 

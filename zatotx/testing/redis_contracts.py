@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from zope.interface.verify import verifyObject
 
-from zatotx.interfaces.nonces import INonceStore
 from zatotx.interfaces.rate_limits import ISharedRateBuckets
-from zatotx.interfaces.redis import IConsumer, ILease, ILeaseStore, IStream, LeaseHeld
+from zatotx.interfaces.redis import IConsumer, ILease, ILeaseStore, INonceStore, IStream, LeaseHeld
 from zatotx.rules.limits.rate_buckets import SECOND, Rate
 
 if TYPE_CHECKING:
@@ -204,6 +203,24 @@ class StreamContract(_Contract):
         self.assertTrue(await stream.remove_consumer('dead'))
         self.assertEqual((await stream.backlog()).consumers, {'alive': 3})
         self.assertEqual(await alive.ack(ids), 3)
+
+    async def test_taken_over(self) -> None:
+        """The entries of one consumer can be taken over at once; those of the others stay theirs. Consumers are known
+        while they have no entries, until they are forgotten."""
+        stream, dead, alive = self.stream(), await self.consumer('dead'), await self.consumer('alive')
+        other = await self.consumer('other')
+        ids = [await stream.add({'n': str(number)}) for number in range(4)]
+        await dead.read(3, 0)
+        await other.read(1, 0)
+        self.assertEqual(await alive.read(1, 0), [])
+        taken = [*await alive.take_over('dead', 2), *await alive.take_over('dead', 2)]
+        self.assertEqual([entry.id for entry in taken], ids[:3])
+        self.assertEqual({entry.deliveries for entry in taken}, {2})
+        self.assertEqual(await alive.take_over('dead'), [])
+        self.assertEqual(await alive.take_over('unknown'), [])
+        self.assertEqual(await stream.consumers(), {'alive': 3, 'dead': 0, 'other': 1})
+        self.assertTrue(await stream.remove_consumer('dead'))
+        self.assertEqual(await stream.consumers(), {'alive': 3, 'other': 1})
 
     async def test_trimmed(self) -> None:
         """Trimming removes the oldest entries, also from the pending ones."""

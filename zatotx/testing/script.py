@@ -9,8 +9,16 @@ from attrs import define, field
 
 from zatotx.interfaces.outgoing import connection_not_found
 from zatotx.model.errors import Inactive, ServiceUnavailable, Timeout
-from zatotx.testing.connection_results import HTTP_KINDS, Response, copy_containers, to_rows
-from zatotx.testing.scripted_results import DelayedResult, ImmediateResult, NoResult, ScriptedResult
+from zatotx.testing.connection_results import (
+    HTTP_KINDS,
+    DelayedResult,
+    ImmediateResult,
+    NoResult,
+    Response,
+    ScriptedResult,
+    copy_containers,
+    to_rows,
+)
 
 TIMEOUT = 10.0  # seconds: the default `timeout` of every outgoing connection
 SERVICE = 'service'  # the kind of scripted services

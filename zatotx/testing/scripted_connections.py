@@ -2,19 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from typing import Any
 
+from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from zatotx.interfaces.outgoing import IOutgoingConnections, IServiceCall
 from zatotx.testing import scripted_soap
-from zatotx.testing.api_signature import ApiSignature
 from zatotx.testing.connection_results import HTTP_KINDS, Response, complete_response
 from zatotx.testing.script import Call, ConnectionScript, Matcher, Scripts, canonical_kind
+from zatotx.testing.scripted_files import open_scripted
+
+
+@frozen(kw_only=True)
+class ApiSignature:
+    """The methods of one kind's connections, and their arguments."""
+
+    title: str  # 'REST'
+    methods: Sequence[str]
+    zato_methods: Sequence[str] = ()  # methods of `.conn`
+    first_argument: str = ''  # the first argument of `call`
+    positional: Sequence[str] = ()
+    arguments: Mapping[str, Sequence[str]] = {}  # of single methods, by position, instead of `positional`
+    options: Sequence[str] = ()
+    iterators: Sequence[str] = ()  # methods whose result is read with `async for` or `for`: a scripted list
+    contexts: Sequence[str] = ()  # methods that return a context manager with the same methods, sync and async
+    files: Sequence[str] = ()  # methods that open a file: the script gives its content, or a file to write to
+
+    def check_method(self, method: str, methods: Sequence[str]) -> None:
+        """Raise AttributeError if the connection has no such method."""
+        if method not in methods:
+            raise AttributeError(f'An outgoing {self.title} connection has no {method} here, but {", ".join(methods)}')
+
+    def check_arguments(self, method: str, args: Sequence[Any], options: Mapping[str, Any]) -> None:
+        """Raise TypeError for arguments that the method does not accept."""
+        first = (self.first_argument,) if method == 'call' else ()
+        positional = () if method == 'ping' else (*first, *self.arguments.get(method, self.positional))
+        if len(args) > len(positional):
+            raise TypeError(f'{method}() takes no more than {len(positional)} arguments without a name, '
+                            f'{len(args)} were given')  # fmt: skip
+        accepted = (*positional, *self.options) if positional else ()
+        if unknown := [name for name in options if name not in accepted]:
+            raise TypeError(f'{method}() has no argument {", ".join(unknown)}')
 
 
 @cache
@@ -124,6 +157,12 @@ class ConnectionDouble:
         def call(*args: Any, **kwargs: Any) -> Any:
             if signature is not None:
                 signature.check_arguments(method, args, kwargs)
+                if method in signature.contexts:
+                    return ContextDouble(self)
+                if method in signature.iterators:
+                    return IteratorDouble(partial(self._run_script, method, args, kwargs))
+                if method in signature.files:
+                    return open_scripted(self._call, partial(self._run_script, method, args, kwargs), args, kwargs)
             return self._run_script(method, args, kwargs)
 
         return call
@@ -169,6 +208,57 @@ class ConnectionDouble:
             return scripted_soap.to_record(response.data) if isinstance(response, Response) else response
 
         return caller.run(run)
+
+
+class ContextDouble:
+    """A transaction of a scripted connection: what is called in it follows the connection's script."""
+
+    def __init__(self, connection: ConnectionDouble) -> None:
+        self._connection = connection
+
+    async def __aenter__(self) -> ConnectionDouble:
+        return self._connection
+
+    async def __aexit__(self, *error: object) -> None:
+        """Commits nothing, and lets exceptions through."""
+
+    def __enter__(self) -> ConnectionDouble:
+        return self._connection
+
+    def __exit__(self, *error: object) -> None:
+        """Commits nothing, and lets exceptions through."""
+
+
+class IteratorDouble:
+    """A result that is read item by item; the script gives all of them as a list."""
+
+    def __init__(self, run: Callable[[], Any]) -> None:
+        self._run = run
+        self._items: Iterator[Any] | None = None
+
+    def __aiter__(self) -> IteratorDouble:
+        return self
+
+    async def __anext__(self) -> Any:
+        if self._items is None:
+            self._items = iter(await self._run())
+        for item in self._items:
+            return item
+        raise StopAsyncIteration
+
+    def __iter__(self) -> IteratorDouble:
+        return self
+
+    def __next__(self) -> Any:
+        if self._items is None:
+            self._items = iter(self._run())
+        return next(self._items)
+
+    async def aclose(self) -> None:
+        """Stop reading."""
+
+    def close(self) -> None:
+        """Stop reading."""
 
 
 class ZatoConnDouble:

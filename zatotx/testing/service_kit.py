@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from itertools import count
@@ -12,26 +12,98 @@ from typing import Any, Literal, Self, Unpack, overload
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
+from zatotx.interfaces.services import IServiceMap, IServiceStore
 from zatotx.model.message import Message, Reply
 from zatotx.pipeline.dispatcher import Dispatcher
 from zatotx.pipeline.pipeline import Pipeline
 from zatotx.rules.redis.data_dictionary import DataDictionary
 from zatotx.service.compat.bunch import bunchify
 from zatotx.service.service import Service
-from zatotx.testing.call_result import Answer, ChannelAnswer, make_answer, make_channel_answer
+from zatotx.service.service_entry import ServiceEntry
+from zatotx.testing.call_result import Answer, ChannelAnswer, Pending, make_answer, make_channel_answer
 from zatotx.testing.clock import KitClock, ReactorTimers
-from zatotx.testing.fake_pipeline import AllowAllPolicy
-from zatotx.testing.fake_services import FakeServices
+from zatotx.testing.fake_pipeline import AllowAllPolicy, CountingStats
 from zatotx.testing.kit_invoker import KitCodecs, KitErrorReplies, KitInvoker, KitNode
+from zatotx.testing.kit_redis.client import MemoryRedis
+from zatotx.testing.kit_redis.service_redis import memory_service_redis
 from zatotx.testing.log_recorder import LogRecorder
-from zatotx.testing.memory_redis.client import MemoryRedis
-from zatotx.testing.memory_redis.service_redis import memory_service_redis
-from zatotx.testing.pending_call import Pending
 from zatotx.testing.request_builder import NO_PAYLOAD, Request, build_message
-from zatotx.testing.script import SERVICE, Call, Matcher, Scripts, ServiceScript, Unscripted, canonical_kind
+from zatotx.testing.script import (
+    INACTIVE,
+    MISSING,
+    SERVICE,
+    Call,
+    Matcher,
+    Scripts,
+    ServiceScript,
+    Unscripted,
+    canonical_kind,
+)
 from zatotx.testing.scripted_connections import OutgoingScripts, ScriptedOutgoing
 from zatotx.testing.service_file import ServiceFile
+
+
+@implementer(IServiceMap, IServiceStore)
+class FakeServices:
+    """Services by name. Calling one that is neither provided nor scripted fails the test."""
+
+    def __init__(self, scripts: Scripts, clock: Any) -> None:
+        self._scripts, self._clock = scripts, clock
+        self._entries: dict[str, ServiceEntry] = {}
+
+    @property
+    def current(self) -> FakeServices:
+        """The services themselves, as a test has only one version of them."""
+        return self
+
+    def add(self, services: type[Service] | ServiceFile) -> list[str]:
+        """Add services and return their names. Raises BadDeclaration."""
+        return [
+            self._add_class(cls) for cls in (services.services if isinstance(services, ServiceFile) else [services])
+        ]
+
+    def _add_class(self, cls: type[Service]) -> str:
+        """Add one service and return its name. Raises ValueError if the name is taken."""
+        name = cls.get_name()
+        known = self._entries.get(name)
+        if known is not None and known.cls is not cls:
+            raise ValueError(f'Two services of this test are called {name}: {known.cls.__name__} and {cls.__name__}')
+        if known is None:
+            self._entries[name] = ServiceEntry.for_class(cls, name=name, stats=CountingStats())
+        return name
+
+    def __iter__(self) -> Iterator[ServiceEntry]:
+        return iter(self._entries.values())
+
+    def get(self, name: str) -> ServiceEntry | None:
+        """Return the service of that name, the scripted one if it has a script; None if the test declares it missing.
+
+        Any other name returns a service that fails the test when it is called.
+        """
+        script = self._scripts.existing_script(SERVICE, name)
+        if script is None and name in self._entries:
+            return self._entries[name]
+        if script is not None and script.state == MISSING:
+            return None
+        return self._scripted(name, active=script is None or script.state != INACTIVE)
+
+    def _scripted(self, name: str, *, active: bool) -> ServiceEntry:
+        """Create a service that follows its script."""
+        scripts, clock = self._scripts, self._clock
+
+        class Scripted(Service):
+            """A service that follows its script."""
+
+            async def handle(self) -> None:
+                caller = self._zatotx.parent
+                call = Call.of((SERVICE, name), 'invoke', (self.request.payload,), {})
+                result = scripts.next_result(call, '' if caller is None else caller.entry.name)
+                self.response.payload = await result.run(call, self.cid, clock)
+
+        return ServiceEntry.for_class(Scripted, name=name, stats=CountingStats(), is_active=active)
+
 
 STARTS_AT = datetime(2026, 1, 1, tzinfo=UTC)  # the value of self.time when a test begins
 
@@ -138,6 +210,11 @@ class ServiceKit(ObservedEffects):
     def invokes(self, name: str) -> ServiceScript:
         """Return the script of another service, which replaces a provided one: `kit.invokes('a.b').answers(…)`."""
         return ServiceScript(self._scripts.script_for(SERVICE, name), Matcher())
+
+    def invoked_async(self, name: str) -> list[Any]:
+        """Return the payloads of all asynchronous invocations of a service, in order: of self.invoke_async, and of the
+        patterns that use the work stream. None of them runs in a test."""
+        return [message.payload for message in self._invoker.node.work.messages if message.service == name]
 
     @overload
     def call(self, target: Target, payload: Any = ..., *, through_channel: Literal[False] = ...,

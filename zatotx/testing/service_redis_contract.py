@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from zope.interface.verify import verifyObject
 
-from zatotx.interfaces.redis_client import RedisError
+from zatotx.interfaces.redis import RedisError
 from zatotx.interfaces.service_redis import CommandRefusedError, IServiceCommands, IServiceRedis
 from zatotx.model.errors import Conflict
 from zatotx.redis.keys import RedisKeys

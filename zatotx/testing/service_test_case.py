@@ -9,9 +9,8 @@ from functools import wraps
 from typing import Any, ClassVar, Literal, Unpack, overload
 from unittest import TestCase
 
-from zatotx.testing.call_result import Answer, ChannelAnswer
-from zatotx.testing.memory_redis.client import MemoryRedis
-from zatotx.testing.pending_call import Pending
+from zatotx.testing.call_result import Answer, ChannelAnswer, Pending
+from zatotx.testing.kit_redis.client import MemoryRedis
 from zatotx.testing.request_builder import NO_PAYLOAD, Request
 from zatotx.testing.script import Call, ServiceScript
 from zatotx.testing.scripted_connections import OutgoingScripts

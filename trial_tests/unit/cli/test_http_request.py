@@ -12,7 +12,6 @@ from contextlib import closing
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.command import zatotx
-from zatotx.cli.deployment_report import print_deployment_report
 from zatotx.cli.environment.cluster_client import error_reason, raise_for_status, response_element, split_errors
 from zatotx.cli.environment.http_request import (
     BlockingRequest,
@@ -26,6 +25,7 @@ from zatotx.cli.environment.layout import Credentials
 from zatotx.cli.environment.listen_addresses import ListenAddress
 from zatotx.cli.environment.readiness_probe import not_ready_reasons
 from zatotx.cli.errors import CommandError
+from zatotx.cli.service import print_deployment_report
 
 GET = BlockingRequest('GET', '/x', {'X-A': 'b'})
 OK = b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-CID: c\r\n\r\nok'

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from zatotx.cli.environment.atomic_files import is_private, make_private_dir, toml_string, write_private_file
 from zatotx.cli.environment.layout import (
     REDIS,
     SERVER,
@@ -27,7 +28,6 @@ from zatotx.cli.environment.listen_addresses import (
     split_description,
     tcp_addresses,
 )
-from zatotx.cli.environment.private_files import is_private, make_private_dir, toml_string, write_private_file
 from zatotx.cli.environment.templates import EnvironmentPlan, write_credentials, write_redis, write_server
 from zatotx.cli.errors import CommandError
 from zatotx.cli.update import change_in_file

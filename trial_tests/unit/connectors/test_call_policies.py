@@ -44,7 +44,7 @@ class Peer:
     def answer(self, response: str) -> None:
         self.calls[-1][1].callback(response)
 
-    def fail(self, error: Exception) -> None:
+    def fail_all(self, error: Exception) -> None:
         self.calls[-1][1].errback(error)
 
 
@@ -73,7 +73,7 @@ class CircuitBreakingTests(PolicyCase):
     def test_failures_open_it(self) -> None:
         """Two failures in a row, an error or a response, and nothing more is sent until a call is let through."""
         first = self.call(self.send)
-        self.peer.fail(PeerDownError())
+        self.peer.fail_all(PeerDownError())
         self.failureResultOf(first, PeerDownError)
         second = self.call(self.send)
         self.peer.answer('unwell')
@@ -93,7 +93,7 @@ class CircuitBreakingTests(PolicyCase):
         """Other errors, and callers who give up, do not open it; a probe that ends so is followed by another."""
         for _ in range(3):
             calling = self.call(self.send)
-            self.peer.fail(OtherError())
+            self.peer.fail_all(OtherError())
             self.failureResultOf(calling, OtherError)
             calling = self.call(self.send)
             calling.cancel()
@@ -101,7 +101,7 @@ class CircuitBreakingTests(PolicyCase):
         self.assertFalse(self.meter.circuit_open)
         for _ in range(2):
             calling = self.call(self.send)
-            self.peer.fail(PeerDownError())
+            self.peer.fail_all(PeerDownError())
             self.failureResultOf(calling, PeerDownError)
         self.clock.advance(10.0)
         probe = self.call(self.send)
@@ -141,7 +141,7 @@ class RetryingTests(PolicyCase):
     def test_an_error_is_repeated(self) -> None:
         """After the pause that the decision gives, the request is sent again; its response is the call's."""
         calling = self.call(self.send)
-        self.peer.fail(PeerDownError())
+        self.peer.fail_all(PeerDownError())
         self.clock.advance(0.9)
         self.assertEqual(len(self.peer.calls), 1)
         self.clock.advance(0.1)
@@ -153,33 +153,33 @@ class RetryingTests(PolicyCase):
         calling = self.call(self.send)
         self.peer.answer('unwell')
         self.clock.advance(1.0)
-        self.peer.fail(PeerDownError())
+        self.peer.fail_all(PeerDownError())
         self.failureResultOf(calling, PeerDownError)
         self.assertEqual(self.decision.discarded, ['unwell'])
 
     def test_a_further_attempt_that_is_not_made(self) -> None:
         """Where the circuit breaker opened meanwhile, the outcome of the attempt before is the call's."""
         calling = self.call(self.send)
-        self.peer.fail(PeerDownError())
+        self.peer.fail_all(PeerDownError())
         self.clock.advance(1.0)
-        self.peer.fail(CircuitOpen(5.0))
+        self.peer.fail_all(CircuitOpen(5.0))
         self.failureResultOf(calling, PeerDownError)
 
     def test_the_budget(self) -> None:
         """A connection whose retry budget is used up repeats nothing."""
         first = self.call(self.send)
-        self.peer.fail(PeerDownError())
+        self.peer.fail_all(PeerDownError())
         self.clock.advance(1.0)
         self.peer.answer('well')
         self.successResultOf(first)
         second = self.call(self.send)
-        self.peer.fail(PeerDownError())
+        self.peer.fail_all(PeerDownError())
         self.failureResultOf(second, PeerDownError)
 
     def test_a_caller_who_gives_up(self) -> None:
         """Cancelling ends the attempt or the pause, and no attempt follows."""
         calling = self.call(self.send)
-        self.peer.fail(PeerDownError())
+        self.peer.fail_all(PeerDownError())
         calling.cancel()
         self.failureResultOf(calling, CancelledError)
         self.clock.advance(2.0)

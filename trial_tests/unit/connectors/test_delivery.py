@@ -56,6 +56,7 @@ class Memory:
     def __init__(self) -> None:
         self.letters: list[DeadLetter] = []
         self.keys: set[str] = set()
+        self.confirmed: list[tuple[str, float]] = []
         self.is_away = False
 
     def store(self, letter: DeadLetter) -> Deferred[None]:
@@ -64,10 +65,16 @@ class Memory:
         self.letters.append(letter)
         return succeed(None)
 
-    def claim(self, key: str, ttl: float) -> Deferred[bool]:
+    def claim(self, key: str) -> Deferred[bool]:
         is_new = key not in self.keys
         self.keys.add(key)
         return succeed(is_new)
+
+    def confirm(self, key: str, ttl: float) -> Deferred[None]:
+        if self.is_away:
+            return fail(OSError('away'))
+        self.confirmed.append((key, ttl))
+        return succeed(None)
 
     def release(self, key: str) -> Deferred[None]:
         self.keys.discard(key)
@@ -114,6 +121,27 @@ class DeliveryTests(SynchronousTestCase):
         self.successResultOf(delivering)
         self.assertEqual((len(set(map(id, self.service.messages))), len(self.acks)), (3, 1))
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_keys_of_messages(self) -> None:
+        """The key is the peer's id, or where the configuration says: a header, the body, a value in JSON; without one,
+        a message is no duplicate."""
+        self.delivery.key_ttl = 7.0
+        for expression, first, same, other in (
+            ('message', ('m1', {}, b'a'), ('m1', {}, b'b'), ('m2', {}, b'a')),
+            ('body', ('m1', {}, b'a'), ('m2', {}, b'a'), ('m1', {}, b'b')),
+            ('header:X-Id', ('', {b'x-id': b'1'}, b''), ('', {b'x-id': b'1'}, b'z'), ('', {b'x-id': b'2'}, b'')),
+            ('json:/o/1/id', ('', {}, b'{"o":[0,{"id":5}]}'), ('', {}, b'{"x":1,"o":[1,{"id":5}]}'), ('', {}, b'5')),
+        ):
+            self.delivery.key, self.memory.keys = expression, set()
+            began = len(self.service.messages)
+            for key, headers, body in (first, same, other):
+                self.service.outcomes = [reply()]
+                self.successResultOf(self.delivery.deliver(InboundDelivery(
+                    make_message=lambda: Message('c', SPEC, 'crm', headers, body, 1e9),  # noqa: B023
+                    ack=self.acks.append, nack=lambda reply, requeue: None, key=key)))  # fmt: skip
+            self.assertEqual(len(self.service.messages) - began, 2, expression)
+        self.assertEqual({ttl for _, ttl in self.memory.confirmed}, {7.0})
+        self.assertEqual(len({key for key, _ in self.memory.confirmed}), 7)
 
     def test_dead_letter(self) -> None:
         """A message that is given up is stored with its cause, attempts, first and last failure."""

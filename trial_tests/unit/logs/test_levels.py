@@ -15,9 +15,8 @@ from twisted.logger import Logger, LogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.logs.categories import ADMIN, ALL_CATEGORIES, KVDB, SERVER, category_of
 from zatotx.logs.formats import JSON, TEXT
-from zatotx.logs.levels import LEVELS, LevelFilter
+from zatotx.logs.levels import ADMIN, ALL_CATEGORIES, KVDB, LEVELS, SERVER, LevelFilter, category_of
 from zatotx.logs.line_writer import SharedLineWriter
 from zatotx.logs.log_file import LogFile
 from zatotx.logs.server_log import ContextGetter, ServerLog, no_context

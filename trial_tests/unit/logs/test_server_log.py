@@ -18,8 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zatotx.logs.levels import LEVELS, LevelFilter
 from zatotx.logs.line_writer import SharedLineWriter
 from zatotx.logs.log_file import LogFile
-from zatotx.logs.logged_service import LoggedService
-from zatotx.logs.server_log import ServerLog
+from zatotx.logs.server_log import LoggedService, ServerLog
 
 STAMP = r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}'
 

@@ -25,12 +25,10 @@ from zope.interface.verify import verifyObject
 
 from zatotx.connectors.kind_registry import find_kinds, metric_definitions
 from zatotx.interfaces.meters import IUserMetrics, NullUserMetrics, count_call
-from zatotx.metrics import collectors
 from zatotx.metrics.counters import CallCounters, ChannelCounters, Histogram
 from zatotx.metrics.definitions import COUNTER, DEFINITIONS, GAUGE, HISTOGRAM, MetricDefinition, register
-from zatotx.metrics.exposition import MetricsExposition
-from zatotx.metrics.meters import MeterRegistry, MeterSet
-from zatotx.metrics.prometheus_text import render_sample
+from zatotx.metrics.exposition import MetricsExposition, render_sample
+from zatotx.metrics.meters import MeterRegistry, MeterSet, build_info, process_metrics, service_metrics, single_value
 from zatotx.metrics.snapshot import MetricRow, MetricSample, MetricSource, merge_samples, take_snapshot
 from zatotx.metrics.user_metrics import UserMetrics
 from zatotx.model.errors import Timeout
@@ -92,7 +90,7 @@ class RenderTests(SynchronousTestCase):
         busy.count_error('Timeout')
         busy.in_flight = 3
         name = 'crm."odd"\n\\name'
-        got = samples(collectors.service_metrics(lambda: [(name, busy), ('idle', idle)]))
+        got = samples(service_metrics(lambda: [(name, busy), ('idle', idle)]))
         service = frozenset({('service', name)})
         self.assertEqual(got['zatotx_service_calls_total', service], 2)
         self.assertEqual(got['zatotx_service_errors_total', service], 1)
@@ -111,12 +109,12 @@ class RenderTests(SynchronousTestCase):
         stalls.observe(0.3)
         facts = {'version': '0.1', 'python': '3.13.0', 'node': 'server1', 'cluster': 'qs'}
         got = samples(
-            collectors.single_value('zatotx_reactor_stall_seconds', lambda: stalls),
-            collectors.single_value('zatotx_log_lines_lost', lambda: 4),
-            collectors.single_value('zatotx_config_revision', lambda: 17),
-            collectors.single_value('zatotx_redis_up', lambda: 0),
-            collectors.build_info(facts),
-            collectors.process_metrics(),
+            single_value('zatotx_reactor_stall_seconds', lambda: stalls),
+            single_value('zatotx_log_lines_lost', lambda: 4),
+            single_value('zatotx_config_revision', lambda: 17),
+            single_value('zatotx_redis_up', lambda: 0),
+            build_info(facts),
+            process_metrics(),
         )
         self.assertEqual(got['zatotx_reactor_stall_seconds_bucket', frozenset({('le', '0.25')})], 0)
         self.assertEqual(got['zatotx_reactor_stall_seconds_bucket', frozenset({('le', '0.5')})], 1)
@@ -154,7 +152,7 @@ class RenderTests(SynchronousTestCase):
             yield 'zatotx_config_revision', (), 1
             raise ZeroDivisionError
 
-        got = samples(broken, collectors.single_value('zatotx_log_lines_lost', lambda: 4))
+        got = samples(broken, single_value('zatotx_log_lines_lost', lambda: 4))
         self.assertNotIn(('zatotx_config_revision', NONE), got)
         self.assertEqual((got['zatotx_log_lines_lost_total', NONE], got['zatotx_metrics_failed', NONE]), (4, 1))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
@@ -223,7 +221,7 @@ class MetersTests(SynchronousTestCase):
         others = CallCounters()
         others.observe(0.1)
         own = CallCounters()
-        got = samples(collectors.service_metrics(lambda: [('a', own), ('b', others), ('c', others)], others))
+        got = samples(service_metrics(lambda: [('a', own), ('b', others), ('c', others)], others))
         calls = {dict(labels)['service']: value for (name, labels), value in got.items()
                  if name == 'zatotx_service_calls_total'}  # fmt: skip
         self.assertEqual(calls, {'a': 0, '(others)': 1})
@@ -356,10 +354,10 @@ class SumTests(SynchronousTestCase):
             slots.observe(0.002)
         slots.in_flight = calls
         found: MetricSample = json.loads(json.dumps(take_snapshot([
-            collectors.service_metrics(lambda: [('crm', slots)]),
-            collectors.single_value('zatotx_config_revision', lambda: revision),
-            collectors.single_value('zatotx_redis_up', lambda: int(revision > 5)),
-            collectors.build_info({'version': '1', 'python': '3', 'node': 'n', 'cluster': 'c'}),
+            service_metrics(lambda: [('crm', slots)]),
+            single_value('zatotx_config_revision', lambda: revision),
+            single_value('zatotx_redis_up', lambda: int(revision > 5)),
+            build_info({'version': '1', 'python': '3', 'node': 'n', 'cluster': 'c'}),
         ])))  # fmt: skip
         return found
 
@@ -387,7 +385,7 @@ class SumTests(SynchronousTestCase):
         """A worker of another version during a rolling restart does no harm: unknown metrics, histograms with other
         buckets and rows with other labels are omitted."""
         name = 'zatotx_service_duration_seconds'
-        ours = take_snapshot([collectors.service_metrics(lambda: [('crm', CallCounters())])])
+        ours = take_snapshot([service_metrics(lambda: [('crm', CallCounters())])])
         theirs = {'zatotx_of_tomorrow': [[[], 1]], name: [[['crm'], [1.0, [1, 2]]]], 'zatotx_service_calls': [[[], 9]]}
         self.assertEqual(merge_samples(ours, theirs), ours)
 
@@ -426,7 +424,7 @@ class ScrapesTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.asked = 0
         self.offload = Later()
-        self.scrapes = MetricsExposition([collectors.single_value('zatotx_log_lines_lost', self.look)], self.offload)
+        self.scrapes = MetricsExposition([single_value('zatotx_log_lines_lost', self.look)], self.offload)
 
     def look(self) -> int:
         self.asked += 1
@@ -467,7 +465,7 @@ class ImportTests(TestCase):
     async def test_lazy(self) -> None:
         """Importing the module does not import prometheus_client, so that nodes start faster."""
         code = (
-            'import sys, zatotx.metrics.prometheus_text, zatotx.metrics.exposition, zatotx.metrics.collectors;'
+            'import sys, zatotx.metrics.exposition, zatotx.metrics.exposition, zatotx.metrics.meters;'
             "print('prometheus_client' in sys.modules)"
         )
         out, err, _ = await getProcessOutputAndValue(sys.executable, ['-c', code], env=dict(os.environ))

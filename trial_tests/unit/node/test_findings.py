@@ -9,8 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.connectors.kind_registry import find_kinds
 from zatotx.node import findings
+from zatotx.node.node import NodeState
 from zatotx.node.node_api import NodeApi
-from zatotx.node.state import NodeState
 from zatotx.schema.snapshot import Snapshot
 from zatotx.schema.type_registry import ObjectTypeRegistry
 

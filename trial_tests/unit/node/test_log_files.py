@@ -7,13 +7,17 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
 
-from zatotx.model.errors import StartError
-from zatotx.node.log_files import LogFiles
+from zatotx.interfaces.node import ILogLevels
+from zatotx.model.errors import ServiceUnavailable, StartError
+from zatotx.node.log_files import LiveLogLevels, LogFiles
 from zatotx.node.settings import Log, parse_settings
+from zatotx.testing.memory_node import MemoryBus
 
 
 class LogbookTests(SynchronousTestCase):
@@ -114,3 +118,56 @@ class LogbookTests(SynchronousTestCase):
         )
         self.assertEqual({mistake.split(':')[0] for mistake in mistakes},
                          {'log.max_size', 'log.keep', 'log.levels', 'log.colour'})
+
+
+class AwayBus(MemoryBus):
+    """Redis is unavailable."""
+
+    def publish(self, topic: str, message: str) -> Deferred[None]:
+        return fail(ServiceUnavailable(None, 'Redis is unavailable'))
+
+
+class LiveLevelsTests(SynchronousTestCase):
+    def node(self, bus: Any) -> LiveLogLevels:
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        book = LogFiles(directory, Clock(), Log())
+        self.addCleanup(book.stop)
+        levels = LiveLogLevels(book, bus)
+        levels.start()
+        return levels
+
+    def test_every_node(self) -> None:
+        """What is set on one node is set on all."""
+        bus = MemoryBus()
+        one, two = self.node(bus), self.node(bus)
+        verifyObject(ILogLevels, one)
+        self.assertTrue(self.successResultOf(one.set_level('crm', 'debug')))
+        self.assertEqual((one.effective(), two.effective()), ({'': 'info', 'crm': 'debug'},) * 2)
+        self.successResultOf(two.set_level('crm', ''))
+        self.assertEqual((one.effective(), two.effective()), ({'': 'info'},) * 2)
+
+    def test_without_redis(self) -> None:
+        """Without Redis it is set where it was asked for, and for this node's other workers, and says so."""
+        levels = self.node(AwayBus())
+        told: list[tuple[str, str]] = []
+
+        def tell(name: str, level: str) -> Deferred[None]:
+            told.append((name, level))
+            return succeed(None)
+
+        levels.others = tell
+        self.assertFalse(self.successResultOf(levels.set_level('', 'error')))
+        self.assertEqual((levels.effective(), told), ({'': 'error'}, [('', 'error')]))
+
+    def test_nonsense(self) -> None:
+        """A level that does not exist is refused, here and from the bus; nothing changes and nobody is told."""
+        bus = MemoryBus()
+        one, two = self.node(bus), self.node(bus)
+        with self.assertRaisesRegex(ValueError, "'loud' is not one of trace1, debug"):
+            one.set_level('crm', 'loud')
+        with self.assertRaisesRegex(ValueError, 'at most 200'):
+            one.set_level('x' * 201, 'debug')
+        for message in ('', '{}', '[1]', '["crm", "loud"]', 'null', '["a", "b", "c"]'):
+            self.successResultOf(bus.publish('log-level', message))
+        self.assertEqual((one.effective(), two.effective()), ({'': 'info'},) * 2)

@@ -4,6 +4,7 @@ up."""
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.internet.task import Clock
+from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -27,7 +29,8 @@ from zatotx.node.workers.socket_handover import SocketLender
 from zatotx.node.workers.status_file import FILE_NAME, read_status_file
 from zatotx.node.workers.supervisor import WorkerSupervisor
 from zatotx.node.workers.worker_process import GONE, HUNG, LEAVING, READY, STARTING, WorkerProcess, WorkerSpawner
-from zatotx.rules.resilience.heartbeat import TIMEOUT
+from zatotx.rules.resilience.supervision import START_TIMEOUT, TIMEOUT
+from zatotx.testing.log_recorder import LogRecorder
 
 GRACE = 10.0
 
@@ -356,15 +359,39 @@ class SupervisorTests(SynchronousTestCase):
             self.hired.beat(0)
         self.assertEqual(self.seats(), [0, 1])
 
-    def test_one_that_starts_or_leaves_may_be_silent(self) -> None:
-        """Neither gives heartbeats; leaving has a limit of its own."""
+    def test_one_that_hangs_while_it_starts(self) -> None:
+        """A worker that is not ready within the time limit is killed with a sentence in the log, and another one is
+        started. This neither ends the server nor fails its start."""
+        log = LogRecorder()
+        globalLogPublisher.addObserver(log)
+        self.addCleanup(globalLogPublisher.removeObserver, log)
+        self.crew.fill()
+        self.hired.ready(1)
+        self.seconds(START_TIMEOUT - 1, 1)
+        self.assertEqual([self.hired.pipes(n).signals for n in (0, 1)], [[], []])
+        self.seconds(2, 1)
+        self.assertEqual([self.hired.pipes(n).signals for n in (0, 1)], [['KILL'], []])
+        (error,) = log.messages(logging.ERROR)
+        self.assertIn('Worker 0 (process 1001) was not ready within 120 s and is killed; starting another one', error)
+        self.hired.ready(2)
+        self.successResultOf(self.crew.all_ready)
+        self.assertEqual((self.given_up, sorted(self.seats())), ([], [0, 1]))
+
+    def test_none_ever_becomes_ready(self) -> None:
+        """Each one gets the whole time."""
+        self.crew.fill()
+        self.seconds(3 * START_TIMEOUT + 5)
+        self.assertEqual((self.given_up, len(self.hired.workers)), ([], 8))
+        self.assertEqual(self.hired.pipes(7).signals, [])
+
+    def test_one_that_leaves_may_be_silent(self) -> None:
+        """It gives no heartbeats; leaving has a limit of its own."""
         self.hired.obedient = False
         self.crew.fill()
         self.hired.ready(0)
         self.crew.retire(self.hired.workers[0], 600)
         self.seconds(300)
-        self.assertEqual([worker.phase for worker in self.hired.workers[:2]], [LEAVING, STARTING])
-        self.assertEqual([self.hired.pipes(n).signals for n in (0, 1)], [[], []])
+        self.assertEqual((self.hired.workers[0].phase, self.hired.pipes(0).signals), (LEAVING, []))
 
     def test_all_stood_still(self) -> None:
         """The machine slept, or the whole group was stopped, for an hour: whoever goes on with the parent is left

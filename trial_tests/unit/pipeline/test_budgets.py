@@ -28,7 +28,7 @@ from zatotx.testing.fake_pipeline import (
     MemorySpooledBody,
     make_message,
 )
-from zatotx.wire.json.limits import exceeds_depth, has_more_keys
+from zatotx.wire.json_codec import exceeds_depth, has_more_keys
 
 
 def held(value: Any) -> int:

@@ -25,8 +25,7 @@ from zatotx.model.errors import (
 )
 from zatotx.model.message import ANONYMOUS, ChannelSpec, Message, Principal, Reply, ServiceResult
 from zatotx.pipeline.codecs import CodecRegistry
-from zatotx.pipeline.deadline_sweeper import SWEEP_INTERVAL
-from zatotx.pipeline.dispatcher import Dispatcher
+from zatotx.pipeline.dispatcher import SWEEP_INTERVAL, Dispatcher
 from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline
 from zatotx.testing.fake_pipeline import (

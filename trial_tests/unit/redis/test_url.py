@@ -7,7 +7,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.model.errors import StartError
-from zatotx.redis.server_binary import find_server_binary
+from zatotx.redis.server_process import find_server_binary
 from zatotx.redis.url import RedisAddress, parse_address, resolve_paths
 
 HERE = Path('/env/server1')

@@ -40,6 +40,7 @@ class BreakerTests(SynchronousTestCase):
         self.assertEqual((breaker.state, breaker.times_opened), (OPEN, 1))
         self.assertEqual([breaker.acquire(now) for now in (100.0, 105.0, 109.9)], [None] * 3)
         self.assertEqual([breaker.wait_time(now) for now in (100.0, 104.0, 111.0)], [10.0, 6.0, 0.0])
+        self.assertEqual(CircuitBreaker(3, 10.0).wait_time(-1.0), 0.0)
 
     def test_one_success_forgets_failures(self) -> None:
         """Occasional failures never open it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.rules.resilience.delivery import DeliveryHistory, DeliveryPolicy, FailedAttempt, retry_delay
+from zatotx.rules.resilience.delivery import DeliveryHistory, DeliveryPolicy, FailedAttempt, is_permanent, retry_delay
 
 POLICY = DeliveryPolicy(attempts=4, backoff=1.0, max_delay=3.0)
 
@@ -25,9 +25,19 @@ class RetryTests(SynchronousTestCase):
         """Without retries the first failure is the last one."""
         self.assertIsNone(retry_delay(DeliveryPolicy(), DeliveryHistory().failed(0, 'no'), 500, lambda: 1.0))
 
+    def test_usual_delays(self) -> None:
+        """Without configuration of its own a channel waits a second at first, and a minute at most; before the first
+        failure there is one attempt to make."""
+        usual = DeliveryPolicy(attempts=99)
+        delays = [retry_delay(usual, DeliveryHistory(attempts=number), 500, lambda: 1.0) for number in (1, 2, 6, 7, 98)]
+        self.assertEqual(delays, [1.0, 2.0, 32.0, 60.0, 60.0])
+        self.assertEqual(retry_delay(DeliveryPolicy(), DeliveryHistory(), 500, lambda: 1.0), 1.0)
+
     def test_errors_of_the_message(self) -> None:
         """A message that is wrong itself is given up at once; one that came at a bad moment is not."""
         self.assertEqual([after(1, status) for status in (400, 404, 422)], [None, None, None])
+        permanent = [status for status in range(700) if is_permanent(status)]
+        self.assertEqual(permanent, [*range(400, 429), *range(430, 500)])
         self.assertEqual([after(1, status) for status in (429, 503, 504)], [1.0, 1.0, 1.0])
 
     def test_history(self) -> None:

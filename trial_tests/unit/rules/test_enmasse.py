@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.odb import TYPES
 from zatotx.plugins.http.schema import CHANNEL_REST, OUTGOING_REST, RestChannel, RestOutgoing
-from zatotx.plugins.http.schema.http_outgoing import CircuitBreakerSettings, RetrySettings
+from zatotx.plugins.http.schema.http_outgoing import RetrySettings
 from zatotx.rules.enmasse.config_diff import describe_changes
 from zatotx.rules.enmasse.import_plan import (
     DocumentError,
@@ -20,13 +20,15 @@ from zatotx.rules.enmasse.import_plan import (
     plan_import,
     substitute_references,
 )
-from zatotx.schema.masking import ConfigObject
+from zatotx.schema.circuit_breaker import CircuitBreakerSettings
 from zatotx.schema.meta import ObjectType, field
-from zatotx.schema.security import BASIC_AUTH, BasicAuth, DigestAuth
-from zatotx.schema.security.definition import CHANNEL_TYPES
+from zatotx.schema.secrets import ConfigObject
+from zatotx.schema.security.definition import FOR_CHANNELS
 from zatotx.schema.service import ServiceConfig
 from zatotx.schema.snapshot import Operation, Snapshot, StoredObject
 from zatotx.schema.type_registry import ObjectTypeRegistry
+from zatotx.security.basic_auth import BASIC_AUTH, BasicAuth
+from zatotx.security.digest_auth import DigestAuth
 
 TAGS = ', '.join(object_type.tag for object_type in TYPES.in_namespace('security'))
 _NO_DOCUMENTS: tuple[object, ...] = (None, [], 'text', 7)
@@ -206,6 +208,23 @@ class MistakeTests(SynchronousTestCase):
         )
         self.assertEqual(len(found), 11)
 
+    def test_references_to_what_is_wrong_itself(self) -> None:
+        """A reference to an object of the document whose type is wrong is reported at that object only."""
+        self.assertEqual(self.errors('''
+            security: [{name: odd, type: kerberos}]
+            channel_rest: [{name: d, url_path: /d, service: echo, security: odd}]
+        '''), [f"security 'odd': type: must be one of: {TAGS}, got 'kerberos'"])
+
+    def test_kinds_of_values(self) -> None:
+        """What stands in place of a document, a section or an object is named."""
+        for value, said in ((None, 'nothing'), ('x', 'text'), (7, 'a number'), (7.5, 'a number'),
+                            (True, 'true or false'), ([], 'a list'), ({1}, 'a set')):  # fmt: skip
+            self.assertEqual(self.errors(value), [f'the document must be a mapping of sections, not {said}'])
+        self.assertEqual(self.errors({'channel_rest': {}}),
+                         ['channel_rest: must be a list of objects, not a mapping'])  # fmt: skip
+        self.assertEqual(self.errors({'channel_rest': [['x']]}),
+                         ['channel_rest #1: must be a mapping of fields, not a list'])  # fmt: skip
+
     def test_references_to_what_does_not_fit(self) -> None:
         """References to definitions of an unsuitable type are rejected, in the document or the cluster: channels
         verify, outgoing connections send credentials."""
@@ -223,11 +242,11 @@ class MistakeTests(SynchronousTestCase):
               - {name: o, host: "http://127.0.0.1", url_path: /, security: account}
               - {name: p, host: "http://127.0.0.1", url_path: /, security: token}
         ''', ours)
-        callers = ', '.join(CHANNEL_TYPES)
+        callers = ', '.join(t.key for t in TYPES.in_namespace('security') if FOR_CHANNELS in t.purposes)
         self.assertEqual([str(mistake) for mistake in found.errors], [
             f"groups 'g': members[2]: 'token' is of type oauth2_client, and only {callers} will do here",
             f"channel_rest 'd': security: 'digest' is of type digest_auth, and only {callers} will do here",
-            "outgoing_rest 'o': security: 'account' is of type tech_account, and only basic_auth, apikey, digest_auth, "
+            "outgoing_rest 'o': security: 'account' is of type tech_account, and only apikey, basic_auth, digest_auth, "
             'oauth2_client will do here',
         ])
 
@@ -332,6 +351,12 @@ class ExportTests(SynchronousTestCase):
                 ],
             },
         )
+
+    def test_nested_values(self) -> None:
+        """Values within a field are exported without defaults too."""
+        outgoing = RestOutgoing(name='CRM', host='http://h', url_path='/', retry=RetrySettings(attempts=4))
+        (item,) = export_document(stored(('outgoing_rest', outgoing)), TYPES)['outgoing_rest']
+        self.assertEqual(item, {'name': 'CRM', 'host': 'http://h', 'url_path': '/', 'retry': {'attempts': 4}})
 
     def test_an_export_is_the_same_each_time(self) -> None:
         """An export does not depend on the order of ids, also through YAML."""

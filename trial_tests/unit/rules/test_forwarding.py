@@ -14,7 +14,16 @@ from zatotx.rules.http.forwarding import (
     request_origin,
 )
 from zatotx.rules.http.public_url import join_public_url, public_url_error
-from zatotx.wire.http.forwarded import MAX_ELEMENTS, ForwardedHop, parse_forwarded, parse_x_forwarded_for
+from zatotx.wire.http.forwarded import (
+    MAX_ELEMENTS,
+    ForwardedHop,
+    parse_address,
+    parse_forwarded,
+    parse_host,
+    parse_scheme,
+    parse_x_forwarded_for,
+    x_forwarded_element,
+)
 from zatotx.wire.malformed import Malformed
 
 TRUSTED = parse_trusted_proxies(['10.0.0.0/8', '2001:db8::/32', 'unix'])
@@ -61,6 +70,44 @@ class ReadTests(SynchronousTestCase):
                                                               '192.0.2.1'])  # fmt: skip
         for value in ('example.com', '192.0.2.1:', '1', '192.0.2.1;x', '_hidden', '192.0.2.1 192.0.2.2'):
             self.assertRaises(Malformed, list, parse_x_forwarded_for(value))
+
+
+    def test_reasons(self) -> None:
+        """What is wrong is said."""
+        pairs, quoted = 'not of pairs name=value, each name once', 'a quoted string that does not end'
+        token, port = 'neither a token nor a quoted string', 'Forwarded has a port that is none'
+        for value, why in (
+            ('for', pairs), ('=x', pairs), ('for=1.1.1.1;For=1.1.1.1', pairs), ('for=', token), ('for=a"', token),
+            ('for=a b', token), ('for="a', quoted), ('for="', quoted), ('for="a"b"', quoted), ('for="a\\b"', quoted),
+            ('for=1.1.1.1:x', port), ('for="[::1]x"', port), ('for="[::1]:65536"', port), ('for="1.1.1.1:"', port),
+            ('for="[1.1.1.1]"', 'an address in brackets is none of IPv6'), ('for=x', 'an address is none'),
+            ('for="[::1%x]"', 'an address has a zone'), ('proto=ftp', 'the scheme is neither http nor https'),
+            ('host="a b"', 'the host is none'), ('host=\u00e4', 'the host is not ASCII'),
+            ('"' + 'x' * 509 + ',"', pairs), ('"' + 'x' * 510 + ',"', 'an element is longer than 512 characters'),
+            (','.join(['for=_x'] * 33), 'there are more than 32 elements'),
+        ):  # fmt: skip
+            said = str(self.assertRaises(Malformed, list, parse_forwarded(value)))
+            self.assertIn(why, said, value)
+        self.assertEqual(len(list(parse_forwarded(' , '.join(['for=_x'] * 32)))), 32)
+
+    def test_addresses(self) -> None:
+        """Addresses have their canonical form, with and without ports."""
+        for text, address in (('1.1.1.1', '1.1.1.1'), ('1.1.1.1:65535', '1.1.1.1'), ('[2001:DB8::0]:1', '2001:db8::'),
+                              ('::ffff:1.1.1.1', '1.1.1.1'), ('[::1]', '::1')):  # fmt: skip
+            self.assertEqual(parse_address(text), address)
+        for text, why in (('1.1.1.1:', 'has a port that is none'), ('1.1.1.1:65536', 'has a port that is none'),
+                          ('1.1.1.1:000001', 'has a port that is none'), ('1.1.1.1:\u0661', 'has a port that is none'),
+                          ('[::1', 'in brackets is none'), ('[::1]x', 'in brackets is none'), ('', 'address is none'),
+                          ('[1.1.1.1]', 'in brackets is none'), ('fe80::1%x', 'has a zone')):  # fmt: skip
+            self.assertIn(why, str(self.assertRaises(Malformed, parse_address, text)))
+        self.assertEqual((parse_scheme('HTTPS'), parse_host('a:1')), ('https', 'a:1'))
+        self.assertEqual(list(parse_forwarded('for=Unknown')), [ForwardedHop()])
+
+    def test_elements_by_number(self) -> None:
+        """The element that has so many others behind it; the first one where there are fewer."""
+        for passed, element in ((0, 'c'), (1, 'b'), (2, 'a'), (3, 'a')):
+            self.assertEqual(x_forwarded_element('a, b ,,c', passed), element)
+        self.assertEqual(x_forwarded_element(' ,', 0), '')
 
 
 class OriginTests(SynchronousTestCase):
@@ -147,6 +194,15 @@ class PublicUrlTests(SynchronousTestCase):
         for url in ('api.example.com', 'ftp://a', 'https://', 'https://u:p@a', 'https://a/?x', 'https://a/#x',
                     'https://a:99999', 'https://a/b c', 'https://ä', 'https://a/"'):
             self.assertTrue(public_url_error(url), url)
+
+    def test_reasons(self) -> None:
+        """What is wrong is said."""
+        form, bare = 'must be a URL like', 'must be without ? and #'
+        for url, why in (('ftp://a', form), ('https://', form), ('https://:80', form), ('https://u@a', form),
+                         ('https://\u00e4', form), ('https://[', form), ('https://a/b c', 'must be percent-encoded'),
+                         ('https://a/?', bare), ('https://a/#', bare)):  # fmt: skip
+            self.assertIn(why, public_url_error(url))
+        self.assertEqual(public_url_error("https://a/-._~!$&'()*+,;=:@%20"), '')
 
     def test_joined(self) -> None:
         """With one slash between."""

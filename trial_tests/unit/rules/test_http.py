@@ -10,9 +10,15 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.properties import holds
 from zatotx.plugins.http.schema import CHANNEL_REST
 from zatotx.plugins.http.schema.cors import Cors, cors_rules
-from zatotx.rules.http.compression import accepts_gzip, is_compressible
 from zatotx.rules.http.cors import CorsForbidden, CorsRules, HeaderFields, header_names_error, origin_error
-from zatotx.rules.http.etag import compute_etag, is_etag, matches_if_none_match, weaken
+from zatotx.rules.http.negotiation import (
+    accepts_gzip,
+    compute_etag,
+    is_compressible,
+    is_etag,
+    matches_if_none_match,
+    weaken,
+)
 from zatotx.schema.validation import validate
 
 SHOP, ADMIN, OTHER = b'https://shop.example', b'http://admin.example:8080', b'https://evil.example'
@@ -86,7 +92,37 @@ class PreflightTests(SynchronousTestCase):
             self.assertIn('no name of a method', str(error))
 
 
+    def test_bounds(self) -> None:
+        """The list of requested names has at most 4,096 bytes; a default rule allows every method and header."""
+        free = CorsRules(origins=None)
+        self.assertEqual((free.max_age, free.credentials, free.expose_headers, free.methods, free.headers),
+                         (600, False, (), (), None))  # fmt: skip
+        self.assertEqual(told(free.preflight_headers(b'x', b'LINK', b'x' * 4096))['Allow-Headers'], 'x' * 4096)
+        self.assertRaises(CorsForbidden, free.preflight_headers, b'x', b'LINK', b'x' * 4097)
+        self.assertNotIn('Allow-Credentials', told(CorsRules(origins=None, credentials=True).response_headers(b'x')))
+        self.assertEqual(told(free.preflight_headers(b'x', b'LINK', b' A ,b'))['Allow-Headers'], 'A, b')
+
+
 class OriginTests(SynchronousTestCase):
+    def test_reasons(self) -> None:
+        """The reason is that of the first thing that is wrong."""
+        form, rest = 'must be a scheme and a host', 'must have nothing but a host'
+        for origin, why in (
+            ('null', 'is every site that hides what it is'), ('', form), ('shop.example', form), ('://x', form),
+            ('ht tp://x', form), ('h\u00e9://x', form), ('-://x', form), ('https:x', form), ('https://', rest),
+            ('https://a/', rest), ('https://u@a', rest), ('https://a?x', rest), ('https://a#x', rest),
+            ('https://a,b', rest), ('https://a b', rest), ('https://[::1', rest), ('https://[::1]8', rest),
+            ('https://b\u00fccher.example', rest), ('https://:80', rest), ('https://a:', 'has a port that is none'),
+            ('https://a:x', 'has a port that is none'), ('https://a:0', 'has a port that is none'),
+            ('https://a:65536', 'has a port that is none'), ('https://a:000001', 'has a port that is none'),
+            ('https://a:443', 'must do without :443'), ('HTTP://a:80', 'must do without :80'),
+        ):  # fmt: skip
+            self.assertIn(why, origin_error(origin), origin)
+        for origin in ('https://a:65535', 'https://a:1', 'https://a:80', 'ftp://a:443', 'x-y+z.1://a', 'https://[::1]'):
+            self.assertEqual(origin_error(origin), '', origin)
+        self.assertEqual(header_names_error(['X One']), "'X One' is no name of a field")
+        self.assertEqual(header_names_error(['A', '*']), "must be '*' alone, or names")
+
     def test_origins_as_browsers_send_them(self) -> None:
         """Origins are accepted only in the form that browsers send."""
         for origin in ('https://shop.example', 'http://localhost:3000', 'http://127.0.0.1', 'http://[::1]:8080', '*',
@@ -160,6 +196,8 @@ class CodingTests(SynchronousTestCase):
                       b'br;q=1, gzip;q=0.8, *;q=0.1', b'identity;q=0, *', b'gzip ;q=0.001'):  # fmt: skip
             self.assertTrue(accepts_gzip(field), field)
         self.assertFalse(accepts_gzip(None))
+        for field in (b'gzip, *;q=0', b'gzip;q=0.5, identity;q=0.5', b'x-gzip, *;q=0', b'*;q=0.1', b'gzip; Q=1'):
+            self.assertTrue(accepts_gzip(field), field)
         for field in (b'', b'identity', b'gzip;q=0', b'gzip;q=0.000', b'br', b'*;q=0', b'gzip;q=0, *;q=1',
                       b'gzip;q=0.5, identity', b'gzip;q=nan', b'gzip;q=-1', b'gzip;q=2', b'gzip;q=', b'gzip;x=1',
                       b'gzipped', b'gzip;q=0.4;q=1'):  # fmt: skip

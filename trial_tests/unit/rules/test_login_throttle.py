@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.rules.limits.fair_queue import FairQueue
+from zatotx.rules.limits.concurrency_limit import FairQueue
 from zatotx.rules.security.login_throttle import LoginThrottle, client_network
 
 
@@ -51,6 +51,27 @@ class ThrottleTests(SynchronousTestCase):
             throttle.record_failure(f'10.0.{number // 256}.{number % 256}', 0.0)
         self.assertEqual(len(throttle), 100)
 
+    def test_dropped(self) -> None:
+        """The network whose last failure is oldest is forgotten, with its delay; the usual number is 10,000."""
+        throttle = LoginThrottle(limit=1, max_networks=2)
+        for network in ('a', 'a', 'b', 'b', 'a'):
+            throttle.record_failure(network, 0.0)
+        self.assertEqual((len(throttle), [*throttle.delayed_until]), (2, ['b', 'a']))
+        throttle.record_failure('c', 0.0)
+        self.assertEqual((len(throttle), throttle.delayed_until, throttle.delay('b', 0.0)), (2, {'a': 60.0}, 0.0))
+        usual = LoginThrottle()
+        for number in range(10_001):
+            usual.record_failure(str(number), 0.0)
+        self.assertEqual(len(usual), 10_000)
+
+    def test_fractions(self) -> None:
+        """The excess is rounded up; at the limit there is no delay."""
+        throttle = self.failing(22)
+        self.assertEqual([throttle.delay('10.0.0.1', now) for now in (2.9, 3.0, 5.9)], [1.0, 0.5, 0.5])
+        self.assertEqual((throttle.delay('10.0.0.1', 6.0), throttle.delayed_until), (0.0, {}))
+        throttle = self.failing(21)
+        self.assertEqual((throttle.delay('x', 2.9), len(throttle.delayed_until)), (0.0, 1))
+
     def test_networks(self) -> None:
         """IPv6 addresses of one /64 count together, since they have one owner."""
         same = ('2001:db8:1:2:3:4:5:6', '2001:db8:1:2::7', '2001:db8:1:2:ffff::')
@@ -58,6 +79,10 @@ class ThrottleTests(SynchronousTestCase):
         self.assertEqual(client_network('2001:db8::1'), client_network('2001:db8:0:0:9::'))
         self.assertNotEqual(client_network('2001:db8:1:3::7'), '2001:db8:1:2')
         self.assertEqual(client_network('192.0.2.7'), '192.0.2.7')
+        for address, network in (('::1', '0:0:0:0'), ('2001:db8::', '2001:db8:0:0'), ('1:2:3::4', '1:2:3:0'),
+                                 ('1:2:3:4::', '1:2:3:4'), ('1:2:3:4:5::', '1:2:3:4'), ('1:2:3:4:5:6:7:8', '1:2:3:4'),
+                                 ('::ffff:1:2', '0:0:0:0')):  # fmt: skip
+            self.assertEqual(client_network(address), network)
 
     def test_networks_of_a_dual_stack_listener(self) -> None:
         """IPv4-mapped addresses, as a listener on `::` sees IPv4 clients, count as IPv4 addresses, as with a listener
@@ -76,6 +101,12 @@ class ThrottleTests(SynchronousTestCase):
         self.assertEqual((throttle.delay('10.0.0.1', 0.0), throttle.delayed_until), (0.0, {}))
         throttle.revoke_failure('10.0.0.2', 0.0)
         self.assertEqual(len(throttle), 1)
+        throttle = self.failing(1)
+        for _ in range(2):
+            throttle.revoke_failure('10.0.0.1', 0.0)
+        for _ in range(20):
+            throttle.record_failure('10.0.0.1', 0.0)
+        self.assertEqual(throttle.delay('10.0.0.1', 0.0), 0.0)
 
     def test_who_is_slowed(self) -> None:
         """Delayed networks are found by one lookup, and dropped afterwards even without another attempt."""

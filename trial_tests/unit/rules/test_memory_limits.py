@@ -15,18 +15,20 @@ from zatotx.node import gc_tuning
 from zatotx.node.gc_tuning import CHECK_INTERVAL, MemoryTrimmer, make_garbage_collector
 from zatotx.rules.limits.memory_budget import (
     AUTHENTICATED,
+    COLLECT_AFTER,
+    DEFAULT_LIMIT,
     EARLY_SPOOL_SIZE,
+    FULL_COLLECT_AFTER,
+    MAX_BACKOFF,
+    MAX_UNACCOUNTED,
+    MIDDLE,
+    MIN_LIMIT,
     MIN_SPOOL_SIZE,
+    OLDEST,
     UNAUTHENTICATED,
+    CollectionTrigger,
     MemoryBudget,
     MemoryReservation,
-)
-from zatotx.rules.limits.memory_triggers import (
-    COLLECT_AFTER,
-    MAX_BACKOFF,
-    MIDDLE,
-    OLDEST,
-    CollectionTrigger,
     TrimTrigger,
 )
 
@@ -74,9 +76,10 @@ class ByteBudgetTests(SynchronousTestCase):
 
     def test_every_history(self) -> None:
         """Of two charges and five operations: what is held is what the open ones hold, each bound holds, nothing is
-        given back twice, and nothing is left when both are closed."""
+        given back twice, and nothing is left when both are closed. The charges are alike: the first operation is always
+        on the first one."""
         limit = 16
-        for history in product(product(OPERATIONS, (0, 1)), repeat=4):
+        for history in product(product(OPERATIONS, (0,)), *[product(OPERATIONS, (0, 1))] * 3):
             budget = MemoryBudget(limit)
             charges, models = [MemoryReservation(budget), MemoryReservation(budget)], [Model(), Model()]
             for name, which in history:
@@ -124,6 +127,26 @@ class ByteBudgetTests(SynchronousTestCase):
         self.assertEqual(budget.spool_threshold(MB), EARLY_SPOOL_SIZE)
 
 
+    def test_sizes(self) -> None:
+        """The sizes are those of the documentation."""
+        self.assertEqual((DEFAULT_LIMIT, MIN_LIMIT, MemoryBudget().limit), (384 * MB, 64 * MB, 384 * MB))
+        self.assertEqual((EARLY_SPOOL_SIZE, MIN_SPOOL_SIZE, MAX_UNACCOUNTED), (65_536, 4_096, 4_096))
+
+    def test_who_is_told(self) -> None:
+        """Every increase is reported with the new total; what was refused is not."""
+        grown: list[tuple[int, int]] = []
+        budget = MemoryBudget(100, lambda size, held: grown.append((size, held)))
+        one, other = MemoryReservation(budget, AUTHENTICATED), MemoryReservation(budget)
+        self.assertEqual(
+            [one.reserve(60), other.reserve(10), one.reserve(40), one.reserve(30)], [True, True, False, True]
+        )
+        one.release(30)
+        self.assertEqual(grown, [(60, 60), (10, 70), (30, 100)])
+        self.assertEqual((one.size, other.size, budget.used, budget.rejected), (60, 10, 70, 1))
+        one.close()
+        self.assertEqual((one.reserve(1), one.size, budget.used, budget.rejected), (False, 0, 10, 1))
+
+
 class Cycle:
     """A body in a reference cycle."""
 
@@ -135,7 +158,9 @@ class Cycle:
 class CollectionTests(SynchronousTestCase):
     def test_by_bytes(self) -> None:
         """So many bytes are a collection; of the oldest objects too, once many bytes have survived others."""
+        self.assertEqual((COLLECT_AFTER, FULL_COLLECT_AFTER, MIDDLE, OLDEST), (32 * MB, 64 * MB, 1, 2))
         pace = CollectionTrigger()
+        self.assertEqual([pace.next_generation(size, 0) for size in (COLLECT_AFTER - 1, 1)], [None, MIDDLE])
         self.assertEqual([pace.next_generation(COLLECT_AFTER // 2, 0) for _ in range(4)], [None, MIDDLE, None, MIDDLE])
         self.assertEqual(
             [pace.next_generation(COLLECT_AFTER, 20 * MB) for _ in range(5)], [MIDDLE, MIDDLE, MIDDLE, OLDEST, MIDDLE]
@@ -164,7 +189,8 @@ class TrimTests(SynchronousTestCase):
         return [pace.should_trim(size * MB, held * MB) for size in sizes]
 
     def test_after_growth(self) -> None:
-        """Not for a little; where it gives nothing, again after growth, and else ever later."""
+        """Not for a little; where it gives nothing, again after growth, and else ever later: 64 checks at most."""
+        self.assertEqual(MAX_BACKOFF, 64)
         pace = TrimTrigger()
         self.assertEqual(self.looks(pace, 90, 121, 122), [False, False, True])
         pace.record_trim(122 * MB, 122 * MB, 0)
@@ -183,6 +209,24 @@ class TrimTests(SynchronousTestCase):
         self.assertEqual(self.looks(pace, 400, held=10), [True])
         pace.record_trim(400 * MB, 95 * MB, 10 * MB)
         self.assertEqual(self.looks(pace, *[95] * 10), [False] * 10)
+
+    def test_what_is_useful(self) -> None:
+        """A trim that gives 8 MiB is useful: the next check may trim again. One that gives less is useless."""
+        for gained, expected in ((8 * MB, [True]), (8 * MB - 1, [False, True])):
+            pace = TrimTrigger()
+            self.assertEqual(self.looks(pace, 90, 400), [False, True])
+            pace.record_trim(400 * MB, 400 * MB - gained, 0)
+            self.assertEqual(self.looks(pace, *[400] * len(expected)), expected)
+
+    def test_what_is_enough(self) -> None:
+        """32 MiB that bodies no longer hold are asked for at the next check, less is not."""
+        for held, expected in ((32, True), (31, False)):
+            pace = TrimTrigger()
+            self.looks(pace, 90)
+            pace.record_trim(400 * MB, 400 * MB, 0)
+            pace.record_trim(400 * MB, 400 * MB, 0)
+            self.assertEqual(self.looks(pace, 400, held=held), [False])
+            self.assertEqual(self.looks(pace, 400), [expected])
 
 
 class TrimmerTests(SynchronousTestCase):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from trial_tests.support.properties import holds
 from zatotx.rules.resilience.retry import (
     FailedAttempt,
     RetryBudget,
     RetryPolicy,
+    backoff_delay,
     is_transient_status,
     parse_retry_after,
     retry_delay,
@@ -60,6 +63,8 @@ class PauseTests(SynchronousTestCase):
         pauses = [longest(FailedAttempt(), made=made, repeats=many) for made in (1, 2, 3, 10)]
         self.assertEqual(pauses, [0.2, 0.4, 0.8, 10.0])
         self.assertEqual(retry_delay(many, 1, FailedAttempt(), is_retryable=True, random=lambda: 0.0), 0.0)
+        self.assertEqual(longest(FailedAttempt(), repeats=RetryPolicy(attempts=2)), 0.2)
+        self.assertEqual(longest(FailedAttempt(), repeats=RetryPolicy(attempts=2, backoff=20.0)), 20.0)
 
     def test_never_sooner_than_asked(self) -> None:
         """The delay is at least Retry-After, however long; a shorter Retry-After does not shorten it."""
@@ -102,3 +107,50 @@ class BudgetTests(SynchronousTestCase):
         self.assertEqual(sum(budget.try_acquire(100.0) for _ in range(300)), 200)
         self.assertFalse(budget.try_acquire(111.0))  # of the window before
         self.assertEqual(sum(budget.try_acquire(131.0) for _ in range(30)), 10)
+
+    def test_windows(self) -> None:
+        """Windows follow each other without gaps while there are calls; retries of the previous window count too, older
+        ones do not. After a pause the next call begins a window."""
+        budget = RetryBudget(share=0.5, min_retries=2, window=10.0)
+        for _ in range(10):
+            budget.record_call(100.0)
+        self.assertEqual([budget.try_acquire(109.9) for _ in range(6)], [True] * 5 + [False])
+        budget.record_call(110.0)
+        self.assertFalse(budget.try_acquire(110.0))
+        budget.record_call(119.9)
+        self.assertEqual([budget.try_acquire(119.9) for _ in range(2)], [True, False])
+        self.assertEqual([budget.try_acquire(120.0) for _ in range(2)], [True, False])
+        self.assertEqual([budget.try_acquire(moment) for moment in (129.9, 130.0, 130.0)], [False, True, False])
+        self.assertEqual([budget.try_acquire(moment) for moment in (150.0, 150.0, 150.0)], [True, True, False])
+        self.assertEqual([budget.try_acquire(moment) for moment in (169.9, 169.9)], [False, False])
+
+    def test_usual_window(self) -> None:
+        """A window has ten seconds."""
+        budget = RetryBudget()
+        for _ in range(100):
+            budget.record_call(100.0)
+        self.assertEqual(sum(budget.try_acquire(109.9) for _ in range(30)), 20)
+        self.assertEqual([budget.try_acquire(moment) for moment in (119.9, 120.0)], [False, True])
+
+
+class BackoffTests(SynchronousTestCase):
+    def test_grows(self) -> None:
+        """The maximum delay doubles with each failure, up to the cap."""
+        longest = [backoff_delay(attempt, lambda: 1.0, base=0.5, cap=4.0) for attempt in range(6)]
+        self.assertEqual(longest, [0.5, 1.0, 2.0, 4.0, 4.0, 4.0])
+        self.assertEqual([backoff_delay(attempt, lambda: 1.0) for attempt in (-1, 0, 1, 9)], [0.1, 0.1, 0.2, 5.0])
+
+    def test_doublings_end(self) -> None:
+        """After 32 doublings the delay stays as it is, even below the cap."""
+        self.assertEqual([backoff_delay(attempt, lambda: 1.0, base=1.0, cap=1e30) for attempt in (31, 32, 33, 10**9)],
+                         [2.0**31, 2.0**32, 2.0**32, 2.0**32])  # fmt: skip
+
+    def test_full_jitter(self) -> None:
+        """The delay is a random part of the maximum, possibly zero."""
+        self.assertEqual(backoff_delay(3, lambda: 0.0), 0.0)
+        self.assertEqual(backoff_delay(3, lambda: 0.25, base=1.0, cap=100.0), 2.0)
+
+    @holds(attempt=st.integers(-5, 10**9), drawn=st.floats(0, 1, exclude_max=True))
+    def test_bounds(self, attempt: int, drawn: float) -> None:
+        """No number of failures gives a negative delay, or one above the cap."""
+        self.assertTrue(0.0 <= backoff_delay(attempt, lambda: drawn) <= 5.0)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from functools import partial
 from itertools import product
-from timeit import repeat
+from timeit import repeat, timeit
 
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from trial_tests.support.properties import holds
+from zatotx.rules.routing.route_pattern import Placeholder, parse_pattern
 from zatotx.rules.routing.route_table import (
     ANY,
     NO_PARAMS,
@@ -201,6 +202,41 @@ class MistakeTests(Case):
         self.assertFalse(any('/good' in mistake for mistake in mistakes))
         self.assertEqual(len(self.errors('/{a}{a}?')), 3)
 
+    def test_reasons(self) -> None:
+        """Each error has its phrase."""
+        name = 'needs a name of letters, digits, _, - and ., beginning with a letter or _'
+        for path, why in (
+            ('a', ['it must begin with /']), ('/a?b', ['it must be a path, without ? and #']),
+            ('/a#b', ['it must be a path, without ? and #']),
+            ('/' + '/'.join('a' * 101), ['it has more than 100 segments']),
+            ('/{x', ["the braces of '{x' are not in pairs"]), ('/x}', ["the braces of 'x}' are not in pairs"]),
+            ('/{1}', [f'{{1}} {name}']), ('/{a b}', [f'{{a b}} {name}']),
+            ('/{x:int}', ['{x:int} must be {x} or {x:path}']), ('/{x:}', ['{x:} must be {x} or {x:path}']),
+            ('/{a}{b}', ["two names of '{a}{b}' need literal text between them"]),
+            ('/{a}-{b:path}', ["{\u2026:path} must be the only name of its segment, unlike in '{a}-{b:path}'"]),
+            ('/{a}/{b}/{a}/{a}', ['{a} stands twice']),
+        ):  # fmt: skip
+            self.assertEqual(parse_pattern(path)[1], why)
+            (said, *_) = self.errors(path)
+            self.assertEqual(said, f'The path {path!r} is no pattern: {why[0]}')
+        self.assertEqual(self.errors(('get', '/b'), ('GET', '/b')), ("The path '/b' with GET is there twice",))
+        self.assertEqual(parse_pattern('/' + '/'.join('a' * 100))[1], [])
+
+    def test_patterns(self) -> None:
+        """A pattern has its segments, its names, and the length of its literal beginning."""
+        pattern, _ = parse_pattern('/ab/{x}/p{y}-{z}s/{w:path}')
+        self.assertEqual((pattern.names, pattern.literal_length), (('x', 'y', 'z', 'w'), 4))
+        self.assertEqual(pattern.segments, ('ab', Placeholder('', (), '', False), Placeholder('p', ('-',), 's', False),
+                                            Placeholder('', (), '', True)))  # fmt: skip
+        spanning, _ = parse_pattern('/{x}/{y}-{z}', match_slash=True)
+        self.assertEqual(spanning.segments, (Placeholder('', (), '', True), Placeholder('', ('-',), '', False)))
+        part = Placeholder('p', ('-', '-'), 's', False)
+        for text, values in (('pa-b-cs', ('a', 'b', 'c')), ('pa--b-cs', ('a', '-b', 'c')),
+                             ('p-a-b-cs', ('-a', 'b', 'c')), ('pa-b-s', None), ('pa-bs', None),
+                             ('p-b-cs', None), ('pa-b--s', ('a', 'b', '-'))):
+            self.assertEqual(part.match(text), values, text)
+        self.assertEqual([Placeholder('a', (), 'b', False).match(text) for text in ('ab', 'axb')], [None, ('x',)])
+
     def test_twice(self) -> None:
         """Two routes with the same path and method are an error, also if only parameter names differ."""
         self.assertEqual(len(self.errors(('GET', '/a/{x}'), ('get', '/a/{y}'), '/b', '/b', ('GET', '/b'))), 2)
@@ -224,9 +260,7 @@ class EquivalenceTests(Case):
     segments = ('a', 'b', '{x}', 'a{x}', '{x}b', '{p:path}')
     seconds = ('', '/a', '/b', '/{y}', '/{q:path}', '/{y}b')
 
-    @settings(max_examples=300, deadline=None, database=None, derandomize=True,
-              suppress_health_check=[HealthCheck.too_slow])
-    @given(
+    @holds(
         patterns=st.sets(st.sampled_from(sorted(
             f'/{first}{second}{third}' for first, second, third in product(segments, seconds, ('', '/a'))
         )), min_size=1, max_size=12),
@@ -247,7 +281,7 @@ class CostTests(Case):
     def seconds(self, routes: RouteTable, *paths: bytes) -> float:
         """Returns the best of many short runs, to exclude the effect of other processes."""
         find = routes.find
-        return min(repeat(lambda: [find('GET', path) for path in paths], number=20, repeat=200))
+        return min(repeat(lambda: [find('GET', path) for path in paths], number=20, repeat=50))
 
     def big(self, count: int) -> RouteTable:
         shapes = ('/exact/{}/path', '/api/r{}/{{id}}/items/{{item}}', '/t/{{x}}.suffix{}', '/s/{{p:path}}/end{}',
@@ -270,4 +304,5 @@ class CostTests(Case):
         routes = table('/a/{x:path}/b/{y:path}/c', '/a/{x:path}/b/{y:path}/d/{z:path}/e', '/{p:path}/b/{q:path}/b/{r}')
         for path in (b'/a' + b'/b' * 4000, b'/a' + b'/b/d' * 2000, b'/' * 8000, b'/a' + b'/' * 8000,
                      b'/b' * 4000 + b'/'):
-            self.assertLess(min(repeat(partial(routes.find, 'GET', path), number=1, repeat=3)), 1.0)
+            times = (timeit(partial(routes.find, 'GET', path), number=1) for _ in range(3))
+            self.assertTrue(any(seconds < 1.0 for seconds in times), path[:20])

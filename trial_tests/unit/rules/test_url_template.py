@@ -85,6 +85,34 @@ class TemplateTests(SynchronousTestCase):
             self.assertIn(wrong, template_error(text), text)
 
 
+    def test_reasons(self) -> None:
+        """Each error is reported once, in the order of what is read."""
+        braces = 'the braces of {!r} are not in pairs around names'
+        blanks = 'it must have neither blanks nor control characters'
+        for text, why in (
+            ('?a=1', 'it must begin with /'), ('/a?b#c', 'it must be without #'), ('/{a}?b={a}', '{a} stands twice'),
+            ('/{a}/{a}', '{a} stands twice'), ('/{a:path}?b={a}&c={a}', '{a} stands twice'),
+            ('/a?b={', braces.format('b={')), ('/a?{}=b', braces.format('{}=b')), ('/a?}b', braces.format('}b')),
+            ('/a\x7fb', blanks), ('/a\x1fb', blanks), ('/a b', blanks), ('/a?b\u00a0', blanks),
+            ('/a?b#c d', f'it must be without #; {blanks}'),
+        ):  # fmt: skip
+            self.assertEqual(template_error(text), why, text)
+        self.assertEqual([template_error(text) for text in ('/a!', '/a?', '/a?{b}', '/\u00e9~')], [''] * 4)
+
+    def test_names(self) -> None:
+        """The names of the parameters are those of the path and of the query, in order."""
+        self.assertEqual(UrlTemplate('/{b}/{a:path}?x={c:path}&{d}').names, ('b', 'a', 'c', 'd'))
+        template = UrlTemplate('/{b}?x={c:path}&{d}=1')
+        self.assertEqual(template.fill({'b': 'x/y', 'c': '../a', 'd': 'q/r'})[0], b'/x%2Fy?x=../a&q%2Fr=1')
+        self.assertEqual((template.text, template.fixed_path), ('/{b}?x={c:path}&{d}=1', b'/'))
+        self.assertEqual(UrlTemplate('/{a:path}').fill({'a': 'x./..y/...'})[0], b'/x./..y/...')
+        for value in ('./a', 'a/.', 'a/../b'):
+            self.assertRaises(ValueError, UrlTemplate('/{a:path}').fill, {'a': value})
+        self.assertEqual(UrlTemplate('/{a}').fill({'a': 'x/..'})[0], b'/x%2F..')
+        self.assertEqual(UrlTemplate('/{a}').fill({'a': True})[0], b'/true')
+        self.assertRaises(ValueError, UrlTemplate('/x?{a}').fill, {})
+
+
 class QueryTests(SynchronousTestCase):
     def test_values(self) -> None:
         """Values keep their order, with JSON and ISO 8601 forms; None is omitted."""

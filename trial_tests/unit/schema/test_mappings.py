@@ -10,14 +10,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from zatotx.rules.enmasse.config_diff import describe_changes
 from zatotx.rules.enmasse.import_plan import export_document, plan_import
 from zatotx.schema import type_docs
-from zatotx.schema.fields import fields_of
-from zatotx.schema.lenient_conversion import parse_request
-from zatotx.schema.masking import ConfigObject
-from zatotx.schema.meta import ObjectType, ZatoApi, field
+from zatotx.schema.meta import ObjectType, ZatoApi, field, fields_of
 from zatotx.schema.references import SnapshotReferences
+from zatotx.schema.secrets import ConfigObject
 from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.schema.type_registry import ObjectTypeRegistry
-from zatotx.schema.validation import validate, validate_edit
+from zatotx.schema.validation import parse_request, validate, validate_edit
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):

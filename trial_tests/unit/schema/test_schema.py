@@ -11,16 +11,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.odb import TYPES
 from zatotx.plugins.http.schema import CHANNEL_REST, RestChannel
 from zatotx.schema import type_docs
-from zatotx.schema.fields import NO_DEFAULT, fields_of, reference_fields
-from zatotx.schema.lenient_conversion import parse_request
-from zatotx.schema.masking import ConfigObject
-from zatotx.schema.meta import ObjectType, ZatoApi, field
+from zatotx.schema.meta import NO_DEFAULT, ObjectType, ZatoApi, field, fields_of, reference_fields
 from zatotx.schema.references import SnapshotReferences, find_dangling_references
-from zatotx.schema.security import BASIC_AUTH, BasicAuth
+from zatotx.schema.secrets import ConfigObject
 from zatotx.schema.service import SERVICE, ServiceConfig
 from zatotx.schema.snapshot import Operation, Snapshot, StoredObject
 from zatotx.schema.type_registry import ObjectTypeRegistry, namespace_of
-from zatotx.schema.validation import validate, validate_edit
+from zatotx.schema.validation import parse_request, validate, validate_edit
+from zatotx.security.basic_auth import BASIC_AUTH, BasicAuth
 
 CHANNEL: dict[str, Any] = {'name': 'c', 'url_path': '/c', 'service': 's'}
 
@@ -56,7 +54,7 @@ class TypesTests(SynchronousTestCase):
         self.assertIs(TYPES.get('nothing'), None)
         self.assertIn('service', TYPES)
         self.assertEqual(len(TYPES), len(list(TYPES)))
-        self.assertIn(BASIC_AUTH, TYPES.in_namespace('security'))
+        self.assertIn(TYPES['basic_auth'], TYPES.in_namespace('security'))
         self.assertEqual(TYPES.in_namespace('service'), (SERVICE,))
         self.assertEqual(TYPES.in_namespace('nothing'), ())
         self.assertEqual(TYPES.sections[:2], ('security', 'groups'))
@@ -65,7 +63,7 @@ class TypesTests(SynchronousTestCase):
         rest = {'connection': 'channel', 'transport': 'plain_http', 'cluster_id': 1}
         self.assertIs(TYPES.find_by_zato_prefix('http-soap', rest), CHANNEL_REST)
         self.assertIs(TYPES.find_by_zato_prefix('http-soap', {**rest, 'connection': 'another'}), None)
-        self.assertIs(TYPES.find_by_zato_prefix('security.basic-auth'), BASIC_AUTH)
+        self.assertIs(TYPES.find_by_zato_prefix('security.basic-auth'), TYPES['basic_auth'])
 
     def test_every_mistake_in_the_types_is_named(self) -> None:
         """All errors of the declarations are reported: duplicate keys, section and tag, or zato.* prefix; a Struct

@@ -15,9 +15,8 @@ from trial_tests.support.invoking import CID, Calls, call, outcome_of
 from zatotx import Bunch, Secret, Service
 from zatotx.model.message import Body
 from zatotx.service.compat.bunch import bunchify, unbunchify
+from zatotx.service.context import TimeUtil, load_user_config
 from zatotx.service.response import Payload
-from zatotx.service.timeutil import TimeUtil
-from zatotx.service.user_config import load_user_config
 from zatotx.testing.fake_pipeline import MemorySpooledBody
 
 
@@ -42,6 +41,11 @@ class ContextTests(SynchronousTestCase):
         self.assertTrue(seen(lambda s: s.impl_name).endswith('test_context.seen.<locals>.Looking'))
         self.assertEqual(seen(lambda s: s.impl_name), seen(lambda s: s.get_impl_name()))
 
+    def test_in_reply_to(self) -> None:
+        """A callback sees the cid of the invocation whose result it receives; any other call sees ''."""
+        self.assertEqual(seen(lambda s: s.in_reply_to), '')
+        self.assertEqual(seen(lambda s: s.in_reply_to, headers={b'x-zato-in-reply-to': b'0123'}), '0123')
+
     def test_channel(self) -> None:
         """The channel equals Zato's constant and has a name."""
         channel = seen(lambda s: s.channel)
@@ -54,7 +58,7 @@ class ContextTests(SynchronousTestCase):
         calls = Calls(type('Timed', (Service,), {'handle': _nothing}))
         inbound = calls.http()
         service = calls.entries[0].cls()
-        from zatotx.service.invoker import Invocation
+        from zatotx.service.invocation import Invocation
 
         service._zatotx = Invocation(calls.invoker, calls.entries[0], calls.services, inbound, '')
         calls.clock.advance(10)

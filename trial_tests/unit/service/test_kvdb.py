@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx import Service
-from zatotx.interfaces.redis_client import RedisError
+from zatotx.interfaces.redis import RedisError
 from zatotx.interfaces.service_redis import CommandRefusedError
 from zatotx.model.errors import Conflict, Timeout
 from zatotx.service.invoker import Invoker

@@ -18,8 +18,8 @@ from zatotx import Service
 from zatotx.model.errors import BadInput
 from zatotx.model.message import ServiceResult
 from zatotx.pipeline.codecs import XmlCodec
-from zatotx.service.code_inspection import mentions_name
-from zatotx.service.io.xml_input import LARGE_DOCUMENT, read_element_values
+from zatotx.service.io.xml_codec import LARGE_DOCUMENT, read_element_values
+from zatotx.service.metadata import mentions_name
 from zatotx.wire.xml.parser import THREAD_THRESHOLD, parse
 
 READ_IN: list[int] = []  # threads

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -83,6 +84,53 @@ class OutgoingTests(SynchronousTestCase):
     def test_interfaces(self) -> None:
         """The objects provide their interfaces."""
         calls = Calls(Greets)
-        run: Any = type('Run', (), {'message': calls.inbound(), 'entry': calls.entries[0], 'invoker': calls.invoker})
+        run: Any = type('Run', (), {'message': calls.inbound(), 'entry': calls.entries[0], 'invoker': calls.invoker,
+                                    'parent': None, 'thread_call': None})  # fmt: skip
         self.assertTrue(verifyObject(IServiceCall, OutgoingCall(run)))
         self.assertTrue(verifyObject(IOutgoingConnections, ConnectionNamespaces()))
+
+    def test_requests(self) -> None:
+        """All services that invoke each other have the identity of one request; another request has its own."""
+        seen: list[object] = []
+
+        class Identity:
+            def __init__(self, call: IServiceCall) -> None:
+                seen.append(call.request)
+
+        class Inner(Service):
+            name = 'out.inner'
+
+            async def handle(self) -> None:
+                self.out.hello  # noqa: B018 - creates the call
+
+        class Outer(Service):
+            name = 'out.outer'
+
+            async def handle(self) -> None:
+                self.out.hello  # noqa: B018
+                await self.invoke('out.inner')
+
+        calls = Calls(Outer, Inner, node=Node(hello=Identity))
+        for _ in range(2):
+            outcome_of(calls.start(calls.inbound()))
+        self.assertIs(seen[0], seen[1])
+        self.assertIs(seen[2], seen[3])
+        self.assertIsNot(seen[0], seen[2])
+
+    def test_the_end_of_a_request(self) -> None:
+        """A Deferred is cancelled with the request of a service that runs in a thread, at once if that is over."""
+        calls = Calls(Greets)
+        thread_call: Any = type('ThreadCall', (), {'cancelled': False, 'awaited': set()})()
+        run: Any = type('Run', (), {'message': calls.inbound(), 'entry': calls.entries[0], 'invoker': calls.invoker,
+                                    'parent': None, 'thread_call': thread_call})  # fmt: skip
+        call = OutgoingCall(run)
+        ended, waiting, late = Deferred[None](), Deferred[None](), Deferred[None]()
+        call.cancel_with_request(ended)
+        call.cancel_with_request(waiting)
+        ended.callback(None)
+        self.assertEqual(thread_call.awaited, {waiting})
+        thread_call.cancelled = True
+        call.cancel_with_request(late)
+        self.failureResultOf(late, CancelledError)
+        run.thread_call = None
+        call.cancel_with_request(Deferred())

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.corpora import http1_cases, with_host
 from trial_tests.support.parsed import one_by_one, outcome
+from trial_tests.support.properties import holds
 
 # Invalid for gunicorn by a setting of its own, and legal HTTP/1: taken here. A channel answers them 404: nobody has
 # such a path.
@@ -141,10 +141,13 @@ class SplitTests(SynchronousTestCase):
     ]
 
     def test_every_split_gives_the_same(self) -> None:
-        """Each case split at each position gives the same result as in one piece."""
+        """Each case split at each position gives the same result as in one piece. Within long runs of letters and
+        digits every 101st position stands for its neighbors."""
         for data in self.cases:
             whole = outcome([data]).verdict
             for at in range(1, len(data)):
+                if at % 101 and data[max(0, at - 8) : at + 8].isalnum():
+                    continue
                 if outcome([data[:at], data[at:]]).verdict != whole:
                     self.fail(f'{data[:60]!r}… gives another verdict when it is cut at {at}')
 
@@ -153,9 +156,7 @@ class SplitTests(SynchronousTestCase):
         for data in self.cases:
             self.assertEqual(outcome(one_by_one(data)).verdict, outcome([data]).verdict, data[:60])
 
-    @settings(max_examples=400, deadline=None, database=None, derandomize=True,
-              suppress_health_check=[HealthCheck.too_slow])  # fmt: skip
-    @given(
+    @holds(
         case=st.sampled_from([data for data in cases if len(data) < 400]),
         changes=st.lists(st.tuples(st.integers(0, 400), st.sampled_from(
             [b'', b'\r', b'\n', b'\r\n', b'\0', b' ', b'\t', b':', b';', b'%', b'_', b'0', b'\x80', b'\r\n\r\n']

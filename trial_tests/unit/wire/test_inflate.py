@@ -90,6 +90,45 @@ class InflaterTests(SynchronousTestCase):
             tracemalloc.stop()
         self.assertLess(peak, 8 << 20)
 
+    def test_usual_limits(self) -> None:
+        """The ratio is a hundred by default, beyond exactly 64 KiB."""
+        data = gzip.compress(bytes(65_537))
+        self.assertLess(len(data), 655)
+        why = self.assertRaises(DecompressionBomb, inflated, data, ratio=2)
+        self.assertIn('more than 2 times', str(why))
+        self.assertEqual(len(inflated(data + gzip.compress(b'', 0) * 3, ratio=1_000)), 65_537)
+        most = Decompressor('deflate', max_size=1 << 24)
+        self.assertRaises(DecompressionBomb, most.feed, zlib.compress(bytes(1 << 20)))
+        size = 100 * len(zlib.compress(bytes(1 << 20), 9))
+        exact = Decompressor('deflate', max_size=1 << 24, max_ratio=(1 << 20) // (size // 100) + 1)
+        self.assertEqual(len(exact.feed(zlib.compress(bytes(1 << 20), 9))), 1 << 20)
+
+    def test_reasons(self) -> None:
+        """What is wrong is said."""
+        for coding, data, why in (
+            ('gzip', b'plain', 'the body is not gzip, or was damaged'),
+            ('gzip', gzip.compress(TEXT)[:-1], 'the gzip body ends too early'),
+            ('deflate', b'', 'the deflate body ends too early'),
+            ('deflate', zlib.compress(b'x') + b'y', 'something follows the end of the deflate body'),
+            ('gzip', gzip.compress(b'') * 1_001, 'the gzip body has more than 1000 members'),
+        ):
+            self.assertEqual(str(self.assertRaises(Malformed, inflated, data, coding)), why)
+        self.assertIn('larger than the 5 bytes', str(self.assertRaises(
+            DecompressionBomb, inflated, gzip.compress(bytes(1 << 20)), most=5, ratio=1)))  # fmt: skip
+
+    def test_without_a_header(self) -> None:
+        """Some servers send deflate without its header; only the first byte tells, and only where that is expected."""
+        raw = zlib.compressobj(wbits=-15)
+        data = raw.compress(TEXT) + raw.flush()
+        for piece in (1, 1 << 20):
+            for sent in (data, zlib.compress(TEXT)):
+                bare = Decompressor('deflate', max_size=1 << 24, allow_raw=True)
+                self.assertEqual(bare.feed(b''), b'')
+                self.assertEqual(b''.join(bare.feed(sent[at : at + piece]) for at in range(0, len(sent), piece)), TEXT)
+                bare.finish()
+        self.assertRaises(Malformed, inflated, data, 'deflate')
+        self.assertRaises(Malformed, Decompressor('gzip', max_size=9, allow_raw=True).feed, data)
+
     def test_names(self) -> None:
         """Names of codings follow RFC 9110 §8.4.1, in any case; multiple codings are rejected."""
         known = {None: '', b'': '', b'identity': '', b'gzip': 'gzip', b'X-GZip': 'gzip', b' deflate ': 'deflate'}

@@ -12,12 +12,12 @@ from types import MappingProxyType
 from uuid import UUID
 
 import msgspec
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.corpora import json_cases
-from zatotx.wire.json.codec import Malformed, decode, encode
+from trial_tests.support.properties import holds
+from zatotx.wire.json_codec import Malformed, decode, encode
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
@@ -87,19 +87,13 @@ class MalformedTests(SynchronousTestCase):
         self.assertEqual(decode(b'{"a":1,"a":2,"b":"\\u0000"}'), {'a': 2, 'b': '\0'})
         self.assertRaises(Malformed, decode, b'"\0"')
 
-    def test_any_bytes(self) -> None:
+    @holds(text=st.binary(max_size=40) | st.text('[]{}",:\\u0123dDeE+-.truefalsn ').map(str.encode))
+    def test_any_bytes(self, text: bytes) -> None:
         """Any input is decoded or raises Malformed."""
-
-        @settings(max_examples=300, deadline=None, database=None, derandomize=True,
-                  suppress_health_check=[HealthCheck.too_slow])
-        @given(st.binary(max_size=40) | st.text('[]{}",:\\u0123dDeE+-.truefalsn ').map(str.encode))
-        def holds(text: bytes) -> None:
-            try:
-                decode(text)
-            except Malformed as malformed:
-                self.assertTrue(str(malformed))
-
-        holds()
+        try:
+            decode(text)
+        except Malformed as malformed:
+            self.assertTrue(str(malformed))
 
 
 class Colour(Enum):
@@ -194,13 +188,7 @@ class EncodeTests(SynchronousTestCase):
         endless.append(endless)
         self.assertRaises(ValueError, encode, endless)
 
-    def test_there_and_back(self) -> None:
+    @holds(value=JSON_VALUES)
+    def test_there_and_back(self, value: object) -> None:
         """Every JSON value is decoded from its encoding unchanged."""
-
-        @settings(max_examples=200, deadline=None, database=None, derandomize=True,
-                  suppress_health_check=[HealthCheck.too_slow])
-        @given(JSON_VALUES)
-        def holds(value: object) -> None:
-            self.assertEqual(decode(encode(value)), value)
-
-        holds()
+        self.assertEqual(decode(encode(value)), value)

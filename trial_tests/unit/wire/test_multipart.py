@@ -131,6 +131,29 @@ class FormTests(SynchronousTestCase):
             self.assertRaises(Malformed, parse_boundary, bad)
 
 
+    def test_bounds(self) -> None:
+        """The limits are exact, and those of the documentation."""
+        usual = MultipartLimits()
+        self.assertEqual((usual.parts, usual.text, usual.header, usual.headers), (1_000, 1_048_576, 4_096, 8))
+        self.assertEqual(read(written(('a', b'12345', None), ('b', b'67890', None)), text=10).fields['b'], '67890')
+        self.assertEqual(len(parse_boundary(b'multipart/form-data; boundary=' + b'x' * 70)), 70)
+        for field, why in ((b'multipart/form-data; boundary=' + b'x' * 71, 'the boundary is longer than 70 characters'),
+                           (b'multipart/mixed; boundary=x', 'Content-Type names no boundary'),
+                           (b'multipart/form-data; boundary=""', 'Content-Type names no boundary')):  # fmt: skip
+            self.assertIn(why, str(self.assertRaises(Malformed, parse_boundary, field)))
+        self.assertIn('is not form-data with a name', self.refused(written(('', b'1', None))))
+
+    def test_metadata(self) -> None:
+        """A file without a name or type has none; three values of a field make one list."""
+        typed = written(('a', b'x', None)).replace(b'\r\n\r\n', b'\r\nContent-Type: image/png\r\n\r\n', 1)
+        [part] = read(typed).files
+        self.assertEqual((part.filename, part.content_type, part.size), ('', 'image/png', 1))
+        [part] = read(written(('a', b'', 'f'))).files
+        self.assertEqual((part.content_type, part.size, dict(part.headers)),
+                         ('', 0, {'Content-Disposition': 'form-data; name="a"; filename="f"'}))  # fmt: skip
+        self.assertEqual(read(written(*[('a', b'%d' % n, None) for n in range(4)])).fields, {'a': ['0', '1', '2', '3']})
+
+
 class PlaceTests(SynchronousTestCase):
     @holds(parts=PARTS, size=st.integers(1, 40))
     def test_every_file_is_found_where_it_lies(self, parts: list[tuple[str, list[bytes], bool]], size: int) -> None:

@@ -77,6 +77,46 @@ class ReadTests(SynchronousTestCase):
             self.assertRaises(Malformed, parse_proxy_header, data)
 
 
+    def test_reasons(self) -> None:
+        """What is wrong is said, and found as soon as it is there."""
+        line, address = 'its line is not `PROXY TCP4 source destination port port`', 'one of its addresses is none'
+        for data, why in (
+            (b'GET', 'the connection does not begin with a PROXY protocol header'),
+            (b'PROXY ' + b'1' * 101, 'its line is longer than 107 bytes'), (b'PROXY TCP4 1\r\n', line),
+            (b'PROXY UDP4 203.0.113.7 10.0.0.1 1 2\r\n', line), (b'PROXY TCP4 1.1.1.1 1.1.1.1 1 2 3\r\n', line),
+            (b'PROXY TCP4 203.0.113.256 10.0.0.1 1 2\r\n', address), (b'PROXY TCP4 1.1.1.1 \xff 1 2\r\n', address),
+            (b'PROXY TCP4 ::1 ::1 1 2\r\n', 'one of its addresses is not of IPv4'),
+            (b'PROXY TCP6 1.1.1.1 ::1 1 2\r\n', 'one of its addresses is not of IPv6'),
+            (b'PROXY TCP6 ::1 fe80::1%x 1 2\r\n', 'one of its addresses is not of IPv6'),
+            (b'PROXY TCP4 1.1.1.1 1.1.1.1 65536 2\r\n', 'one of its ports is none'),
+            (b'PROXY TCP4 1.1.1.1 1.1.1.1 1 000001\r\n', 'one of its ports is none'),
+            (b'PROXY TCP4 1.1.1.1 1.1.1.1 1 x\r\n', 'one of its ports is none'),
+            (version_2(0x11, V4, 0x11)[:16], 'its version or its command is not known'),
+            (version_2(0x11, V4[:11]), 'its addresses are cut short'),
+            (version_2(0x21, addresses(socket.AF_INET6, '::1', '::1')[:35]), 'its addresses are cut short'),
+            (version_2(0x11, V4 + b'\x20'), 'one of its fields is cut short'),
+            (version_2(0x11, V4 + b'\x01\x00'), 'one of its fields is cut short'),
+            (version_2(0x11, V4 + b'\x01\x00\x02x'), 'one of its fields is cut short'),
+        ):  # fmt: skip
+            self.assertEqual(str(self.assertRaises(Malformed, parse_proxy_header, data)), why)
+        self.assertIsNone(parse_proxy_header(b'PROXY ' + b'1' * 100))
+        longest = b'PROXY UNKNOWN ' + b'1' * 91 + b'\r\n'
+        self.assertEqual(parse_proxy_header(longest), ProxyHeader(107))
+
+    def test_fields(self) -> None:
+        """TLS is reported by one bit of one field, behind others; datagrams and Unix sockets have no address."""
+        for fields, secure in ((b'', False), (b'\x20\x00\x00', False), (b'\x20\x00\x01\x01', True),
+                               (b'\x20\x00\x01\x02', False), (b'\x20\x00\x01\x03', True),
+                               (b'\x01\x00\x00\x02\x00\x01\x20' + SSL, True),
+                               (b'\x20\x00\x01\x00' + SSL, False), (b'\x04\x01\x00' + b'\x01' * 256, False)):
+            for family, block in ((0x11, V4), (0x31, b'\0' * 216)):
+                header = parse_proxy_header(version_2(family, block + fields))
+                assert header is not None
+                self.assertEqual((header.secure, header.size), (secure, 16 + len(block) + len(fields)), fields)
+        for family in (0x12, 0x10, 0x41):
+            self.assertEqual(parse_proxy_header(version_2(family, V4 + SSL)), ProxyHeader(16 + len(V4 + SSL)))
+
+
 class Inner(Protocol):
     """What is behind the header."""
 

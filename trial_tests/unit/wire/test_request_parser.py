@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from ipaddress import AddressValueError, IPv6Address
 
+import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.parsed import Message, Outcome, one_by_one, outcome
-from zatotx.wire.http1.fields import TOKEN_CHARACTERS, is_authority
-from zatotx.wire.http1.request_head import METHODS
+from zatotx.wire.http1.fields import TOKEN_CHARACTERS, check_transfer_encoding, is_authority, parse_content_length
+from zatotx.wire.http1.request_head import METHODS, _body_length
 from zatotx.wire.http1.request_parser import END, EndOfBody, MessageRejected, ParserLimits, RequestHead, RequestParser
 
 
@@ -439,3 +440,145 @@ class LimitTests(Case):
             else:
                 self.fail(f'{start!r} goes on for ever')
             self.assertLess(most, 34_000)
+
+
+class ReasonTests(SynchronousTestCase):
+    def test_reasons(self) -> None:
+        """Each error is found as soon as its line is there, and its reason is given."""
+        feed = 'A line feed without a carriage return stands '
+        line, version, chunk = ('The request line is not a method, a target and a version with one space between each',
+                                'The request line does not end in a version of HTTP', b'POST / HTTP/1.1\r\nHost: a\r\n'
+                                b'Transfer-Encoding: chunked\r\n\r\n')  # fmt: skip
+        form = 'The request target is neither a path nor an absolute http or https URL'
+        head = b'GET / HTTP/1.1\r\nHost: a\r\n'
+        for data, status, reason in (
+            (b'\n', 400, f'{feed}before or in the request line'),
+            (b'GET / HTTP/1.1\n', 400, f'{feed}before or in the request line'),
+            (b'\r\n' * 5, 400, 'More than 4 empty lines stand before a request'),
+            (b'GET  / HTTP/1.1\r\n', 400, line), (b'GET /\r\n', 400, line), (b'GET / a HTTP/1.1\r\n', 400, line),
+            (b'G(T / HTTP/1.1\r\n', 400, 'The request line does not begin with a method'),
+            (b'GET / HTTX/1.1\r\n', 400, version), (b'GET / HTTP/1.\r\n', 400, version),
+            (b'GET / HTTP/1.11\r\n', 400, version), (b'GET / HTTP/x.1\r\n', 400, version),
+            (b'GET / HTTP/1.x\r\n', 400, version), (b'GET / HTTP/1x1\r\n', 400, version),
+            (b'GET / HTTP/2.0\r\n', 505, 'HTTP/1.1 and HTTP/1.0 are spoken here'),
+            (b'LIST / HTTP/1.1\r\n', 501, 'The method of the request is not known here'),
+            (b'LIST / HTTP/2.1\r\n', 505, 'HTTP/1.1 and HTTP/1.0 are spoken here'),
+            (b'GET /%zz HTTP/1.1\r\n', 400, 'The request target has a % that is not followed by two hex digits'),
+            (b'GET /%00 HTTP/1.1\r\n', 400, 'The path of the request target has an encoded NUL'),
+            (b'CONNECT a HTTP/1.1\r\n', 400, 'The target of CONNECT is not a host and a port'),
+            (b'CONNECT a: HTTP/1.1\r\n', 400, 'The target of CONNECT is not a host and a port'),
+            (b'GET x HTTP/1.1\r\n', 400, form), (b'GET * HTTP/1.1\r\n', 400, form),
+            (b'OPTIONS ** HTTP/1.1\r\n', 400, form), (b'GET ftp://a HTTP/1.1\r\n', 400, form),
+            (b'GET http://:80/ HTTP/1.1\r\n', 400,
+             'The authority of the request target is not a host with an optional port'),
+            (head + b'A: b\nC', 400, f'{feed}in the head'),
+            (b'GET / HTTP/1.1\r\n\r\n', 400, 'A request of HTTP/1.1 must have the field Host'),
+            (b'GET / HTTP/1.1\r\nHost: a b\r\n\r\n', 400, 'The field Host is not a host with an optional port'),
+            (b'GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n', 400,
+             'Transfer-Encoding does not exist in HTTP/1.0'),
+            (head + b'Transfer-Encoding: gzip, chunked\r\n\r\n', 501, 'Transfer-Encoding has a coding beside chunked'),
+            (head + b'Host: b\r\n\r\n', 400, 'The field host stands twice'),
+            (head + b'Content_Length: 1\r\n\r\n', 400,
+             'The field content_length is spelled with _ where the field it imitates has -'),
+            (chunk + b'1\r\nab', 400, 'A chunk is longer than its size says'),
+        ):  # fmt: skip
+            got = outcome([data], eof=False)
+            self.assertEqual((got.status, got.reason), (status, reason), data)
+            self.assertEqual(outcome(one_by_one(data), eof=False).status, status, data)
+            if not data.startswith(chunk) and feed not in reason:
+                self.assertEqual(outcome([data[:-1]], eof=False).status, 0, data)
+
+    def test_what_llhttp_finds(self) -> None:
+        """What llhttp rejects first is checked here too, so that it does not depend on the library."""
+        for value in (b'', b'+1', b'1' * 20):
+            self.assertRaises(MessageRejected, parse_content_length, value)
+        self.assertEqual(parse_content_length(b'9' * 19), 10**19 - 1)
+        self.assertIn('stand in one head', self.assertRaises(
+            MessageRejected, _body_length, (1, 1), b'1', b'chunked', 9).reason)  # fmt: skip
+        for value in (b'gzip', b'chunked, gzip', b'chunked, chunked', b'gz ip, chunked', b'gzip;a, chunked', b''):
+            refused = self.assertRaises(MessageRejected, check_transfer_encoding, value)
+            self.assertEqual((refused.status, refused.is_framing_error), (400, True), value)
+        check_transfer_encoding(b'\tCHUNKED ')
+
+    def test_usual_limits(self) -> None:
+        """The defaults are those of the documentation."""
+        self.assertEqual(msgspec.structs.asdict(ParserLimits()), {
+            'head': 32_768, 'fields': 100, 'field': 8_190, 'target': 8_192, 'body': 20_971_520,
+            'chunk_extensions': 4_096, 'trailers': 8_192,
+        })  # fmt: skip
+
+    def test_bounds(self) -> None:
+        """Empty lines, hosts and ports have exact limits."""
+        self.assertEqual(outcome([b'\r\n' * 4 + request()]).status, 0)
+        self.assertEqual(outcome([b'\r\n' * 4 + request() + b'\r\n' * 4 + request()]).status, 0)
+        for value, legal in (
+            (b'a:65535', True), (b'a:65536', False), (b'a:00080', True), (b'a:000080', False),
+            (b'a' * 261, True), (b'a' * 262, False), (b'[::1]:65535', True), (b'[::1]:65536', False), (b'%41', True),
+            (b'%4', False), (b'a%', False), (b'[1:2:3:4:5:6:255.255.255.255]', True), (b'[::1.2.3.0256]', False),
+            (b'[::1.2.3.256]', False), (b'[::1.2.3.4444]', False), (b'[1:2:3:4:5:6:7::]', True),
+            (b'[1:2:3:4:5:6:7:8::]', False), (b'[::a.2.3.4]', False), (b'[::1.2.3.4.5]', False), (b'[abcd::]', True),
+        ):  # fmt: skip
+            self.assertEqual(is_authority(value), legal, value)
+
+    def test_what_a_rejected_head_was(self) -> None:
+        """A head that ends early is rejected with its request line, if that was complete."""
+        for data, line in ((b'GET / HT', b''), (b'GET / HTTP/1.1\r\nHost', b'GET / HTTP/1.1')):
+            parser = RequestParser(ParserLimits())
+            parser.feed(data)
+            self.assertIsNone(parser.next())
+            refused = self.assertRaises(MessageRejected, parser.feed_eof)
+            self.assertEqual((refused.reason, refused.request_line), ('The connection ended inside a request', line))
+            self.assertEqual((parser.is_finished, parser.pending_bytes, parser.is_idle), (True, 0, False))
+
+    def test_cached_heads(self) -> None:
+        """Identical heads of at most 1,024 bytes share an object, until `forget`; heads that close the connection do
+        not, nor do those in another place."""
+        short, long = (request(b'A: ' + b'b' * (size - len(request(b'A: ')))) for size in (1024, 1025))
+        for data, shared in ((short, True), (long, False)):
+            parser = RequestParser(ParserLimits())
+            heads = []
+            for _ in range(2):
+                parser.feed(data)
+                heads.append(parser.next())
+                self.assertEqual(parser.take_whole_body(), b'')
+            self.assertEqual(heads[0] is heads[1], shared)
+        parser = RequestParser(ParserLimits())
+        parser.feed(short + short[:-1])
+        head = parser.next()
+        self.assertIs(parser.next(), END)
+        self.assertIsNone(parser.next())
+        parser.feed(b'\n' + short)
+        again = parser.next()
+        self.assertEqual((again, parser.take_whole_body()), (head, b''))
+        self.assertIs(parser.next(), again)
+        parser.take_whole_body()
+        self.assertTrue(parser.is_between_messages)
+        parser.clear_cache()
+        parser.feed(short)
+        self.assertIsNot(parser.next(), again)
+
+    def test_forget_within_a_message(self) -> None:
+        """What has not been read stays when the caches are discarded."""
+        parser = RequestParser(ParserLimits())
+        parser.feed(request() + request()[:10])
+        self.assertIsInstance(parser.next(), RequestHead)
+        self.assertIs(parser.next(), END)
+        parser.clear_cache()
+        self.assertEqual(parser.pending_bytes, 10)
+        parser.feed(request()[10:])
+        self.assertIsInstance(parser.next(), RequestHead)
+
+    def test_whole_bodies(self) -> None:
+        """`take_whole` returns a complete body of known length only, and ends the message."""
+        parser = RequestParser(ParserLimits())
+        parser.feed(request(b'Content-Length: 2', body=b'a'))
+        parser.next()
+        self.assertIsNone(parser.take_whole_body())
+        parser.feed(b'b' + chunked(b'0\r\n\r\n'))
+        self.assertEqual((parser.take_whole_body(), parser.is_between_messages), (b'ab', False))
+        parser.next()
+        self.assertIsNone(parser.take_whole_body())
+        self.assertIs(parser.next(), END)
+        parser.feed(request(b'Connection: close', b'Content-Length: 1', body=b'xy'))
+        parser.next()
+        self.assertEqual((parser.take_whole_body(), parser.is_finished, parser.pending_bytes), (b'x', True, 0))

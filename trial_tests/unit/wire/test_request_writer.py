@@ -104,11 +104,28 @@ class HeadTests(SynchronousTestCase):
 
     def test_owned_fields(self) -> None:
         """Framing and connection-specific fields cannot be set by the caller."""
+        self.assertEqual(sorted(RESERVED_FIELDS), [b'connection', b'content-length', b'expect', b'keep-alive', b'te',
+                                                   b'trailer', b'transfer-encoding', b'upgrade'])  # fmt: skip
         for name in RESERVED_FIELDS:
             error = self.assertRaises(
                 ValueError, write_request_head, 'GET', b'/', b'a', [(name.title(), b'x')], NO_BODY
             )
             self.assertIn('is written by the client and cannot be set', str(error))
+
+    def test_host_twice(self) -> None:
+        """A second Host field is rejected; no target is an error."""
+        fields = [(b'Host', b'a'), (b'host', b'b')]
+        error = self.assertRaises(ValueError, write_request_head, 'GET', b'/', b'a', fields, NO_BODY)
+        self.assertEqual(str(error), 'The field Host stands twice')
+        self.assertRaises(ValueError, write_request_head, 'GET', b'', b'a', (), NO_BODY)
+
+    def test_number_of_fields(self) -> None:
+        """Fields know their number, and show nothing else."""
+        fields = HeaderFields.from_pairs([(b'X', b'y'), (b'%d', b'%b')])
+        self.assertEqual((len(fields), fields.validated, repr(fields)), (2, 2, '<Named 2 fields>'))
+        self.assertIn(b'X: y\r\n%d: %b\r\n', write_request_head('GET', b'/', b'a', fields, NO_BODY))
+        self.assertEqual(HeaderFields((), ()).validated, 0)
+        self.assertRaises(ValueError, list, HeaderFields((b'X',), ()))
 
     def test_methods(self) -> None:
         """Any token is accepted as a method."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import msgspec
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -19,6 +20,7 @@ from zatotx.wire.http1.response_parser import (
     ParserLimits,
     ResponseHead,
     ResponseParser,
+    _body_framing,
 )
 
 
@@ -177,6 +179,87 @@ class AnswerTests(SynchronousTestCase):
         ):  # fmt: skip
             for parts in ([data], one_by_one(data)):
                 self.assertEqual(reading(parts, limits=limits).status, status, limits)
+
+    def test_reasons(self) -> None:
+        """Each error is found as soon as it is there, and its reason is given."""
+        start = b'HTTP/1.1 200 OK\r\n'
+        control = 'A control character stands in the head, or a line of it does not end as it should'
+        first = 'The first line of the answer is not HTTP/1.1 or HTTP/1.0, a status and a reason'
+        status = 'The status of the answer is not one from 100 to 999'
+        body = 'has no body, and its head says that it has one'
+        for data, reason in (
+            (b'HTTP/1.1 200 OK\nA: b\r\n\r\n', control), (start + b'A: \x01\r\n\r\n', control),
+            (start + b'A: b\nC', 'A line feed without a carriage return stands in the head'),
+            (b'HTTQ', 'The answer does not begin with HTTP/1'), (b'HTTP/2', 'The answer does not begin with HTTP/1'),
+            (b'HTTP/1.2 200 OK\r\n\r\n', first), (b'HTTP/1.1 20 OK\r\n\r\n', first),
+            (b'HTTP/1.1 2000 OK\r\n\r\n', first), (b'HTTP/1.1_200 OK\r\n\r\n', first),
+            (b'HTTP/1.1 099 OK\r\n\r\n', status), (b'HTTP/1.1 20\r\n\r\n', status),
+            (b'HTTP/1.1 101 OK\r\n\r\n', 'The peer changes to another protocol, which nobody asked for'),
+            (start + b'Location: a\r\nlocation: a\r\n\r\n', 'The field location stands twice'),
+            (start + b'Content_Length: a\r\n\r\n',
+             'The field content_length is spelled with _ where the field it imitates has -'),
+            (b'HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n', 'Transfer-Encoding does not exist in HTTP/1.0'),
+            (start + b'Transfer-Encoding: gzip\r\n\r\n',
+             'Transfer-Encoding is not chunked, and nothing else was asked for'),
+            (b'HTTP/1.1 204 OK\r\nContent-Length: 1\r\n\r\n', f'An answer of status 204 {body}'),
+            (b'HTTP/1.1 199 OK\r\nTransfer-Encoding: chunked\r\n\r\n', f'An answer of status 199 {body}'),
+            (b'HTTP/1.1 100 OK\r\n\r\n' * 17, 'More than 16 interim answers came before one that is final'),
+            (start + b'Content-Length: 0\r\n\r\nx', 'Bytes came that belong to no answer'),
+        ):  # fmt: skip
+            got = reading([data], eof=False)
+            self.assertEqual((got.status, got.reason), (400, reason), data)
+
+    def test_what_llhttp_finds(self) -> None:
+        """What llhttp rejects first is checked here too, so that it does not depend on the library."""
+        headers = {b'transfer-encoding': b'chunked', b'content-length': b'1'}
+        self.assertIn('stand in one head', self.assertRaises(
+            MessageRejected, _body_framing, 'GET', 200, (1, 1), headers).reason)  # fmt: skip
+
+    def test_bounds(self) -> None:
+        """Statuses, interim responses and CONNECT have exact bounds."""
+        interim = b'HTTP/1.1 100 OK\r\n\r\n' * 16
+        twice = interim + b'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n' + interim
+        got = reading([twice], ['GET', 'GET'], eof=False)
+        self.assertEqual((got.status, len(got.heads)), (0, 33))
+        for status, method, length in ((999, 'GET', None), (200, 'CONNECT', 0), (299, 'CONNECT', 0),
+                                       (300, 'CONNECT', None), (304, 'GET', 0), (204, 'GET', 0), (205, 'GET', None),
+                                       (200, 'HEAD', 0)):  # fmt: skip
+            head = self.head(b'HTTP/1.1 %d\r\n\r\n' % status, method)
+            self.assertEqual((head.length, head.keep_alive), (length, length == 0), status)
+        self.assertEqual(self.head(b'HTTP/1.1 204 No\r\nContent-Length: 0\r\n\r\n').length, 0)
+        self.assertEqual(self.head(b'HTTP/1.1 304 No\r\nContent-Length: 7\r\n\r\n').length, 0)
+        self.assertEqual(msgspec.structs.asdict(RESPONSE_LIMITS), {
+            'head': 65_536, 'fields': 200, 'field': 32_768, 'target': 8_192, 'body': 2**62,
+            'chunk_extensions': 4_096, 'trailers': 8_192,
+        })  # fmt: skip
+
+    def test_shared_heads(self) -> None:
+        """Heads of at most 1,024 bytes share an object; larger ones, and those before the end of a connection, do
+        not."""
+        data = b'HTTP/1.1 200 OK\r\nContent-Length: 0\r\nA: '
+        for size, shared in ((1024, True), (1025, False)):
+            head = data + b'b' * (size - len(data) - 4) + b'\r\n\r\n'
+            got = reading([head, head], ['GET', 'GET'])
+            self.assertEqual((got.status, got.heads[0] is got.heads[1]), (0, shared))
+
+    def test_ends(self) -> None:
+        """The end of the connection ends a response without a length, and no other one; afterwards nothing follows."""
+        for data, end in ((b'HTTP/1.1 200 OK\r\n\r\nab', END), (b'', None)):
+            parser = ResponseParser(RESPONSE_LIMITS)
+            parser.expect_response('GET')
+            parser.feed(data)
+            while parser.next() is not None:
+                pass
+            self.assertIs(parser.feed_eof(), end)
+            self.assertEqual((parser.is_finished, parser.feed_eof(), parser.pending_bytes), (end is END, None, 0))
+        for data in (b'H', b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na'):
+            parser = ResponseParser(RESPONSE_LIMITS)
+            parser.expect_response('GET')
+            parser.feed(data)
+            while parser.next() is not None:
+                pass
+            refused = self.assertRaises(MessageRejected, parser.feed_eof)
+            self.assertEqual((refused.reason, parser.is_finished), ('The connection ended inside an answer', True))
 
 
 CUTS = st.sets(st.integers(0, 400), max_size=12)

@@ -50,6 +50,9 @@ class HeadTests(SynchronousTestCase):
         """Known statuses have their reason phrase, others none; invalid ones are rejected."""
         self.assertEqual(self.head(404)[0], b'HTTP/1.1 404 Not Found')
         self.assertEqual(self.head(799)[0], b'HTTP/1.1 799 ')
+        self.assertEqual(self.head(999)[0], b'HTTP/1.1 999 ')
+        bodiless = [status for status in range(100, 1000) if b'Content-Length: 3' not in self.head(status)]
+        self.assertEqual(bodiless, [*range(100, 200), 204, 304])
         for status in (0, 99, 1000, -1):
             self.assertRaises(ValueError, self.head, status)
 
@@ -79,6 +82,8 @@ class HeadTests(SynchronousTestCase):
         """Additional fields are written as given; reserved ones are rejected in any case."""
         self.assertEqual(write_field_lines([(b'Allow', b'GET, PUT'), (b'X-A', b'')]), b'Allow: GET, PUT\r\nX-A: \r\n')
         self.assertEqual(write_field_lines([]), b'')
+        self.assertEqual(RESERVED_FIELDS, {b'connection', b'content-length', b'content-type', b'date', b'server',
+                                           b'transfer-encoding'})  # fmt: skip
         for name in RESERVED_FIELDS:
             self.assertRaises(ValueError, write_field_lines, [(name.upper(), b'1')])
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import codecs
 import copy
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from threading import Thread
 
@@ -386,6 +387,17 @@ class NameTests(SynchronousTestCase):
             other.start()
             other.join()
         self.assertEqual((name_cache.is_supported(), name_cache.release_names(), found), (True, False, [True, True]))
+
+    def test_another_lxml_is_reported(self) -> None:
+        """If names cannot be released, loading lxml reports it, and findings say so from then on."""
+        reports: list[str] = []
+        self.patch(name_cache, '_check', name_cache._Check())
+        name_cache.report_unsupported_to(partial(reports.append, 'leak'))
+        name_cache.check()
+        self.assertEqual((name_cache.was_supported(), reports), (True, []))
+        self.patch(name_cache, 'is_supported', lambda: False)
+        name_cache.check()
+        self.assertEqual((name_cache.was_supported(), reports), (False, ['leak']))
 
     def test_documents_outlive_the_names(self) -> None:
         """A tree remains usable after a release, and can be combined with a later one."""

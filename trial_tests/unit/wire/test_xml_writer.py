@@ -23,6 +23,7 @@ from zatotx.wire.xml.writer import (
     wrap_in_element,
     wrap_in_root,
     write_document,
+    write_error,
 )
 
 
@@ -120,6 +121,8 @@ class ValueTests(SynchronousTestCase):
     def test_sayable(self) -> None:
         """Error details are written whatever characters they contain."""
         self.assertEqual(replace_invalid_characters('a\0b\ud800c\n'), 'a�b�c\n')
+        self.assertEqual(write_error('c<', 'a\0 & b'),
+                         '<error><cid>c&lt;</cid><details>a� &amp; b</details></error>'.encode())  # fmt: skip
 
 
 class RootTests(SynchronousTestCase):

@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
+import ctypes
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zatotx.cli.checks.finding import BROKEN, REQUEST_TIMEOUT, WARNING, Check, CheckContext
-from zatotx.cli.checks.kernel_clock import is_clock_unsynchronized
+from zatotx.cli.environment.databases import all_object_types, convert_errors, is_embedded, odb_url, redis_address
 from zatotx.cli.environment.layout import REDIS, SERVER, Component, components_of, get_setting, read_settings
-from zatotx.cli.environment.odb_access import all_object_types, convert_errors, odb_url
-from zatotx.cli.environment.pid_files import running_process
-from zatotx.cli.environment.redis_access import is_embedded, redis_address
+from zatotx.cli.environment.processes import running_process
 from zatotx.cli.environment.secret_keys import read_secret_key
 from zatotx.cli.errors import CommandError
+from zatotx.rules.resilience.supervision import NODE_TIMEOUT
 
 if TYPE_CHECKING:
     from zatotx.odb.health import OdbHealth
     from zatotx.redis.server_info import ServerInfo
 
+
+_TIME_ERROR = 5  # the clock is not synchronized
+_STRUCT = 256  # bytes, at least the size of struct timex on any platform; all zero = read only
+
+
+def is_clock_unsynchronized() -> bool:
+    """Whether the kernel reports that its clock is not synchronized. False if that cannot be determined."""
+    try:
+        state: int = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_STRUCT))
+    except (OSError, AttributeError):
+        return False
+    return state == _TIME_ERROR
+
+
 LARGE_SQLITE_FILE = 20 * 1024**3  # bytes of an SQLite file
 MEMORY_WARNING_SHARE = 0.9  # share of Redis's maxmemory
 MAX_CLOCK_DIFFERENCE = 2.0  # tolerated difference of two clocks in seconds
-LIVENESS_TIMEOUT = 6.0  # seconds without a heartbeat after which nodes count as dead: zatotx.node.liveness.ALIVE
 
 
 def inspect_odb(part: Component) -> OdbHealth:
@@ -74,6 +87,16 @@ def check_odb(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]
                         'PostgreSQL or MariaDB')  # fmt: skip
 
 
+def check_dead_letters(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+    """Check that no message was given up."""
+    first = next(one for one in components_of(part.path.parent) if one.kind == SERVER)
+    found: OdbHealth | None = _inspect_or_none(scene, inspect_odb, part) if part == first else None
+    if found is not None and found.dead_letters:
+        is_one = found.dead_letters == 1
+        yield WARNING, (f'{found.dead_letters} message{" is a dead letter" if is_one else "s are dead letters"}: see '
+                        f"'zatotx dead-letter list {part.path.parent}', then replay or purge")  # fmt: skip
+
+
 def check_redis(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that Redis is reachable, persists its data, and has memory left."""
     from zatotx.redis.server_info import configuration_warnings
@@ -97,7 +120,7 @@ def check_clocks(scene: CheckContext, part: Component) -> Iterator[tuple[str, st
     """Check that this machine, the ODB, Redis and the other nodes have the same time."""
     for ahead, clock_owner in _differences(scene, part):
         if abs(ahead) > MAX_CLOCK_DIFFERENCE:
-            severity = BROKEN if abs(ahead) > LIVENESS_TIMEOUT else WARNING
+            severity = BROKEN if abs(ahead) > NODE_TIMEOUT else WARNING
             yield (
                 severity,
                 (
@@ -161,6 +184,13 @@ CHECKS = (
         '(maxmemory-policy), has no append-only file, failed to write, or uses 90 % of its memory',
         SERVER,
         check_redis,
+        sends_requests=True,
+    ),
+    Check(
+        'dead letters',
+        'messages failed as often as they may run, and wait for replay or purge',
+        SERVER,
+        check_dead_letters,
         sends_requests=True,
     ),
     Check(

@@ -17,9 +17,7 @@ from zatotx.cli.environment.http_request import (
 )
 from zatotx.cli.environment.layout import SERVER, Component
 from zatotx.cli.environment.listen_addresses import first_tcp_address
-from zatotx.cli.environment.pid_files import running_process
-from zatotx.cli.environment.port_owner import holds_port
-from zatotx.cli.environment.worker_status import missing_workers
+from zatotx.cli.environment.processes import holds_port, missing_workers, running_process
 
 TIMEOUT = 3.0  # seconds per probe; on a busy machine a process may not run for one or two
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zatotx import __version__
+from zatotx.cli.environment.atomic_files import make_private_dir, toml_string, write_private_file
 from zatotx.cli.environment.layout import CREDENTIALS, INFO_FILE, REDIS, SERVER, Credentials
-from zatotx.cli.environment.private_files import make_private_dir, toml_string, write_private_file
 
 ODB_FILE = 'odb/zatotx.db'
 SERVER_DIRS = ('config', 'logs', 'work', 'pickup/incoming/services')

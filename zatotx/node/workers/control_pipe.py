@@ -18,7 +18,7 @@ from twisted.internet import fdesc
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from zatotx.rules.resilience.heartbeat import INTERVAL
+from zatotx.rules.resilience.supervision import INTERVAL
 
 COMMAND_DESCRIPTOR, NOTICE_DESCRIPTOR = 3, 4  # inherited descriptors of the pipes; those of the sockets follow
 RELOAD, RETIRE = 'reload', 'retire'

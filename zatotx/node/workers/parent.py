@@ -24,7 +24,7 @@ from zatotx.node.workers.socket_handover import SocketLender
 from zatotx.node.workers.status_file import FILE_NAME, StatusFile, WorkerStatus, write_status_file
 from zatotx.node.workers.supervisor import WorkerSupervisor
 from zatotx.node.workers.worker_process import WorkerEndedError, WorkerProcess
-from zatotx.rules.resilience.heartbeat import TIMEOUT
+from zatotx.rules.resilience.supervision import START_TIMEOUT, TIMEOUT
 
 EXIT_TIMEOUT = 8.0  # seconds that a worker may take to exit after its grace period
 _SOCKET_RELEASE_TIMEOUT = 15.0  # seconds that the workers of a killed parent may take to close their sockets
@@ -39,6 +39,7 @@ class ParentSettings:
     listen: Sequence[str]  # endpoint descriptions of all kinds
     grace: float  # seconds that running requests may take to finish
     heartbeat_timeout: float = TIMEOUT  # seconds without a heartbeat after which a worker is killed
+    start_timeout: float = START_TIMEOUT  # seconds within which a worker must be ready; otherwise it is killed
 
 
 @define(eq=False, slots=False, kw_only=True)
@@ -75,12 +76,16 @@ class WorkerParent(Service):
         self.logs.start()
         plan = self.read_settings()
         self._grace = plan.grace
-        self.supervisor.monitor.timeout = plan.heartbeat_timeout
+        self._set_timeouts(plan)
         await self._bind(plan.listen)
         self.supervisor.target_count = plan.workers
         self._log.info('Starting {count} workers', count=plan.workers)
         self.supervisor.fill()
         await self.supervisor.all_ready
+
+    def _set_timeouts(self, plan: ParentSettings) -> None:
+        monitor = self.supervisor.monitor
+        monitor.timeout, monitor.start_timeout = plan.heartbeat_timeout, plan.start_timeout
 
     async def _bind(self, listen: Sequence[str]) -> None:
         """Bind the sockets. Workers of a parent that was killed exit by themselves and close their sockets first, so
@@ -148,7 +153,7 @@ class WorkerParent(Service):
             plan = self.read_settings()
             self.sockets.open(plan.listen)
             self._grace = plan.grace
-            self.supervisor.monitor.timeout = plan.heartbeat_timeout
+            self._set_timeouts(plan)
             self.supervisor.target_count = plan.workers
             await self._replace_each(old_workers)
             self.supervisor.fill()

@@ -4,17 +4,64 @@ shutdown."""
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from zatotx.model.errors import StartError
-from zatotx.node.workers.heartbeat_monitor import HeartbeatMonitor
 from zatotx.node.workers.worker_process import READY, STARTING, WorkerProcess
-from zatotx.rules.resilience.restart_policy import DEATH_WINDOW, MAX_DEATHS, RestartPolicy
+from zatotx.rules.resilience.supervision import (
+    DEATH_WINDOW,
+    INTERVAL,
+    MAX_DEATHS,
+    START_TIMEOUT,
+    TIMEOUT,
+    RestartPolicy,
+)
+
+
+@define(eq=False, kw_only=True)
+class HeartbeatMonitor:
+    """Calls `on_hang` with each ready worker that has sent no heartbeat for `timeout` seconds, and each worker that is
+    not ready within `start_timeout` seconds, counting only time in which the parent process was running itself.
+    `on_hang` must end the worker's phase. Workers that are stopping are not checked: stopping has its own time
+    limit."""
+
+    reactor: Any  # IReactorTime
+    workers: Callable[[], Iterable[WorkerProcess]]
+    on_hang: Callable[[WorkerProcess], None]
+    timeout: float = TIMEOUT
+    start_timeout: float = START_TIMEOUT
+    _last_check: float = field(default=0.0, init=False)  # time of the last check
+    _loop: LoopingCall = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._loop = LoopingCall(self._check)
+        self._loop.clock = self.reactor
+
+    def start(self) -> None:
+        """Start checking. Idempotent."""
+        if not self._loop.running:
+            self._last_check = self.reactor.seconds()
+            self._loop.start(INTERVAL, now=False)
+
+    def stop(self) -> None:
+        """Stop checking. Idempotent."""
+        if self._loop.running:
+            self._loop.stop()
+
+    def _check(self) -> None:
+        now = self.reactor.seconds()
+        elapsed, self._last_check = now - self._last_check, now
+        for worker in [worker for worker in self.workers() if worker.phase in (STARTING, READY)]:
+            worker.silence = worker.silence.record_silence(elapsed)
+            if worker.silence.is_hung(self.start_timeout if worker.phase == STARTING else self.timeout):
+                self.on_hang(worker)
+
 
 T = TypeVar('T')
 
@@ -84,6 +131,7 @@ class WorkerSupervisor:
         worker = self.spawn(slot, listen_when_ready=listen_when_ready or bool(self.ready) or self.all_ready.called,
                            descriptors=self.descriptors())
         self.workers.append(worker)
+        self.monitor.start()
         worker.ready.addCallback(self._became_ready, worker)
         worker.ended.addCallback(self._ended, worker)
         self.on_change()
@@ -138,7 +186,6 @@ class WorkerSupervisor:
 
     def _became_ready(self, _: None, worker: WorkerProcess) -> None:
         self._restart_policy = self._restart_policy.record_start()
-        self.monitor.start()
         self._log.info('Worker {seat} (process {pid}) is ready', seat=worker.slot, pid=worker.pid)
         self.on_change()
         if not self.all_ready.called and len(self.ready) >= self.target_count:
@@ -148,10 +195,11 @@ class WorkerSupervisor:
         """Kill a worker that hangs and start another one. Hangs are not counted as deaths: they take so long to detect
         that restarting repeatedly costs little, and workers that hang at the same time for a while do not stop the
         server."""
+        seconds = f'{worker.silence.silent_seconds:.0f} s'
+        hang = f'was not ready within {seconds}' if worker.phase == STARTING else f'has sent no heartbeat for {seconds}'
         worker.abandon()
         self.on_change()
-        self._start_later(f'Worker {worker.slot} (process {worker.pid}) has sent no heartbeat for '
-                    f'{worker.silence.silent_seconds:.0f} s and is killed')
+        self._start_later(f'Worker {worker.slot} (process {worker.pid}) {hang} and is killed')
 
     def _ended(self, reason: str, worker: WorkerProcess) -> str:
         self.workers.remove(worker)

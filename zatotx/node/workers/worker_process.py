@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from zatotx.node.secret_key import KEY_VARIABLE
 from zatotx.node.workers import control_pipe
 from zatotx.node.workers.control_pipe import COMMAND_DESCRIPTOR, NOTICE_DESCRIPTOR, WorkerSpec
-from zatotx.rules.resilience.heartbeat import SilenceDetector
+from zatotx.rules.resilience.supervision import SilenceDetector
 
 STARTING, READY, LEAVING, HUNG, GONE = 'starting', 'ready', 'leaving', 'hung', 'gone'
 _PIPE_DRAIN_TIMEOUT = 0.5  # seconds after its end in which its pipes may still contain data

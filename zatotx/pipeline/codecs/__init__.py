@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from zatotx.pipeline.codecs.form import FormCodec, NamedFormCodec
-from zatotx.pipeline.codecs.json import JsonCodec
-from zatotx.pipeline.codecs.raw import RawCodec
+from zatotx.pipeline.codecs.data_formats import JsonCodec, RawCodec, XmlCodec
+from zatotx.pipeline.codecs.forms import FormCodec, NamedFormCodec
 from zatotx.pipeline.codecs.registry import CodecRegistry
-from zatotx.pipeline.codecs.xml import XmlCodec
 
 __all__ = ['CodecRegistry', 'FormCodec', 'JsonCodec', 'NamedFormCodec', 'RawCodec', 'XmlCodec']

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 
 from zatotx.interfaces.pipeline import ICodec
 from zatotx.model.message import Message
-from zatotx.pipeline.codecs.form import FormCodec, NamedFormCodec
-from zatotx.pipeline.codecs.json import JsonCodec
-from zatotx.pipeline.codecs.multipart import FileCodec, MultipartCodec
-from zatotx.pipeline.codecs.raw import RawCodec
-from zatotx.pipeline.codecs.xml import XmlCodec
+from zatotx.model.work import VALUE_FORMAT
+from zatotx.pipeline.codecs.data_formats import JsonCodec, RawCodec, XmlCodec
+from zatotx.pipeline.codecs.forms import FileCodec, FormCodec, MultipartCodec, NamedFormCodec
+from zatotx.pipeline.codecs.value import ValueCodec
 from zatotx.rules.limits.concurrency_limit import DEFAULT_BUDGET, MessageLimits
 from zatotx.wire.http.multipart import CONTENT_TYPE
 
@@ -29,7 +28,8 @@ class CodecRegistry:
         self._multipart: ICodec = MultipartCodec(budget)
         self._may_receive_forms: tuple[ICodec, ...] = (self._json, self._raw, self._form)
         self._by_format = {'file': FileCodec(budget), 'json': self._json, '': self._raw, 'form': self._form,
-                           'post': self._form, 'xml': XmlCodec(budget), **(additional or {})}  # fmt: skip
+                           'post': self._form, 'xml': XmlCodec(budget), VALUE_FORMAT: ValueCodec(),
+                           **(additional or {})}  # fmt: skip
 
     def select(self, message: Message) -> ICodec:
         """Return the codec for the channel's data format. A form, as browsers send it, is also accepted on JSON

@@ -8,15 +8,38 @@ are unavailable, for example) is raised if no other one succeeds.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Hashable, Iterator, Sequence
-from inspect import isawaitable
+from collections.abc import Awaitable, Coroutine, Generator, Hashable, Iterator, Sequence
+from inspect import isawaitable, iscoroutine
+from typing import Any, Generic, TypeVar
 
 from zatotx.interfaces.pipeline import NEEDS_BODY, NeedsBody
+from zatotx.interfaces.security_type import GENERIC_CHALLENGE
 from zatotx.model.errors import ServiceError, Unauthorized
 from zatotx.model.message import Message, Principal
 from zatotx.pipeline.security.authenticator import ANY_DEFINITION, Authenticator
-from zatotx.pipeline.security.challenges import GENERIC_CHALLENGE
-from zatotx.pipeline.security.pending_check import PendingCheck
+
+_T = TypeVar('_T')
+
+
+class PendingCheck(Generic[_T]):
+    """Awaits `going_on`, which awaits `first`. If it is dropped before it starts, both must be closed to avoid Python's
+    "never awaited" warning."""
+
+    __slots__ = ('_continuation', '_first')
+
+    def __init__(self, first: Awaitable[Any], continuation: Coroutine[Any, Any, _T]) -> None:
+        self._first = first
+        self._continuation = continuation
+
+    def __await__(self) -> Generator[Any, Any, _T]:
+        return self._continuation.__await__()
+
+    def close(self) -> None:
+        """Close both coroutines: this object will not be awaited."""
+        self._continuation.close()
+        if iscoroutine(self._first) or isinstance(self._first, PendingCheck):
+            self._first.close()
+
 
 MAX_CHALLENGES = 16  # per response: clients limit the size of heads, too
 

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Hashable, Mapping
-from typing import Any, Protocol
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable, Mapping
+from typing import Any, Generic, Protocol, TypeVar
 
+from attrs import frozen
+from twisted.internet.defer import Deferred, fail
+from zope.interface import implementer
+
+from zatotx.interfaces.outgoing import FetchedDocument, IFetcher
+from zatotx.interfaces.redis import INonceStore
+from zatotx.model.errors import ServiceUnavailable
 from zatotx.model.message import Message, Principal
+from zatotx.pipeline.security.password_verifier import PasswordVerifier
+from zatotx.pipeline.security.secret_comparison import SecretComparison
 from zatotx.rules.security.roles import effective_roles
 from zatotx.schema.snapshot import StoredObject
 
@@ -53,3 +63,53 @@ def make_principal(stored: StoredObject, username: str = '', claims: Mapping[str
         claims or {},
         effective_roles(stored.type, stored.name, definition.roles),
     )
+
+
+@implementer(IFetcher)
+class UnavailableFetcher:
+    """The IFetcher that is used if no installed kind provides one: every fetch fails."""
+
+    def fetch(self, url: str, *, timeout: float, max_body: int) -> Deferred[FetchedDocument]:
+        return fail(ServiceUnavailable(None, 'no kind of connections that could fetch them is installed'))
+
+
+@frozen(kw_only=True)
+class AuthenticationDependencies:
+    """What authenticators may use besides their definition."""
+
+    reactor: Any  # IReactorTime, IReactorThreads …
+    offload: Callable[..., Deferred[Any]]  # (function, *args): runs it in a thread
+    nonces: INonceStore
+    fetcher: IFetcher  # fetches documents by their URL, e.g. the keys of JWT issuers
+    # One for all authenticators: failed guesses at one definition slow down guesses at all of them.
+    comparison: SecretComparison
+    verifier: PasswordVerifier
+
+
+_Key = TypeVar('_Key')
+
+
+class PrincipalCache(Generic[_Key]):
+    """Maps credentials to principals, each until its expiry. The oldest entries are dropped beyond `most`."""
+
+    __slots__ = ('_entries', '_max_size')
+
+    def __init__(self, max_size: int) -> None:
+        self._entries: OrderedDict[_Key, tuple[float, Principal]] = OrderedDict()
+        self._max_size = max_size
+
+    def get(self, key: _Key, now: float) -> Principal | None:
+        """Return the principal, unless it is unknown or expired."""
+        entry = self._entries.get(key)
+        return entry[1] if entry is not None and now < entry[0] else None
+
+    def store(self, key: _Key, principal: Principal, expires_at: float) -> None:
+        """Store a principal until `expires_at`, on the clock of `get`'s `now`."""
+        self._entries.pop(key, None)
+        self._entries[key] = expires_at, principal
+        if len(self._entries) > self._max_size:
+            self._entries.popitem(last=False)
+
+    def clear(self) -> None:
+        """Drop all entries."""
+        self._entries.clear()

@@ -14,24 +14,23 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from zatotx.connectors.security_types import secret_query_parameters
 from zatotx.interfaces.config import PreparedConfig, commit_when_prepared
 from zatotx.interfaces.connector_kind import ChannelContext, IChannel
 from zatotx.interfaces.listener import IListenerOptions
 from zatotx.interfaces.meters import MetricRow
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.model.errors import StartError
-from zatotx.plugins.http.metrics import metric_rows
-from zatotx.plugins.http.server.builtin_endpoints import enabled_endpoints
+from zatotx.plugins.http.metrics import HttpCounters, metric_rows
 from zatotx.plugins.http.server.client_info import peer_address
 from zatotx.plugins.http.server.connection import ServerConnection
-from zatotx.plugins.http.server.counters import HttpCounters
 from zatotx.plugins.http.server.request_router import RequestRouter
 from zatotx.plugins.http.server.response_filters import CompressionContext, make_filters
-from zatotx.plugins.http.server.route_table import KIND, REST, SOAP, ChannelTable, build_table
-from zatotx.plugins.http.server.server_context import ServerContext
-from zatotx.plugins.http.server.timeout_sweeper import ServerTimeoutSweeper
+from zatotx.plugins.http.server.route_table import KIND, REST, SOAP, ChannelTable, build_table, enabled_endpoints
+from zatotx.plugins.http.server.server_context import ConnectionChecks, ServerContext
 from zatotx.plugins.http.settings import read_settings
 from zatotx.schema.snapshot import Snapshot, StoredObject
+from zatotx.wire.xml.parser import is_lxml_loaded, load_lxml
 
 IDLE_GRACE = 5.0  # seconds after the listeners close during which idle connections may still send a request
 MAX_INLINE_CHANNELS = (
@@ -82,17 +81,21 @@ class HTTPChannel:
         self._context = context
         self._settings = read_settings(context.settings)
         self._applied: list[StoredObject] = []
-        self._queries: list[str] = []  # names of query parameters that carry API keys
+        self._queries: list[str] = []  # names of query parameters that carry secrets
         self._endpoints = enabled_endpoints(self._settings.openapi, docs=self._settings.docs, wsdl=self._settings.wsdl)
         self._channel_meters = context.channel_meters(KIND)
-        self._build_filters = partial(make_filters, CompressionContext(context.run_in_thread, context.reactor))
+        self._build_filters = partial(
+            make_filters,
+            CompressionContext(context.run_in_thread, context.reactor),
+            response_headers=context.response_headers,
+        )
         table, _ = build_table((), self._endpoints, self._channel_meters.get)
         self._router = RequestRouter(table, self._settings.max_body)
         self._apply_lock = DeferredLock()  # applies one configuration at a time
         self._ports: list[IListeningPort] = []
         self._closing: list[Deferred[Any]] = []  # results of stopListening
         self._server_context: ServerContext | None = None
-        self._sweeper: ServerTimeoutSweeper | None = None
+        self._checks: ConnectionChecks | None = None
         self._stopping: Deferred[None] | None = None
         self._idle_until = 0.0  # on the reactor's clock, set by drain
         self.counters = HttpCounters()
@@ -116,13 +119,13 @@ class HTTPChannel:
     def start(self, dispatcher: IDispatcher) -> Deferred[None]:
         """Start listening. Fails with StartError naming the address that cannot be bound, and then listens nowhere."""
         self._server_context = ServerContext(self._context, self._settings, dispatcher, self._router, self.counters)
-        self._sweeper = ServerTimeoutSweeper(self._server_context)
-        self._sweeper.start()
+        self._checks = ConnectionChecks(self._server_context)
+        self._checks.start()
         return Deferred.fromCoroutine(self._listen(self._server_context))
 
     def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfig]:
         """Build the route table of a snapshot's channels. Requests whose head arrives after the commit use it."""
-        queries = [stored.value.query for stored in snapshot.objects_of_types('apikey') if stored.value.query]
+        queries = secret_query_parameters(snapshot)
         return Deferred.fromCoroutine(self._prepare(snapshot.objects_of_types(REST, SOAP), queries))
 
     def apply(self, snapshot: Snapshot) -> Deferred[None]:
@@ -182,6 +185,8 @@ class HTTPChannel:
     async def _prepare(self, channels: list[StoredObject], queries: list[str]) -> PreparedConfig:
         if channels == self._applied and queries == self._queries:
             return PreparedConfig()
+        if not is_lxml_loaded() and any(map(_reads_xml, channels)):
+            await self._context.run_in_thread(load_lxml)  # otherwise the first request would wait for it
         if len(channels) <= MAX_INLINE_CHANNELS:
             table, errors = build_table(channels, self._endpoints, self._channel_meters.get, self._build_filters)
         else:
@@ -202,7 +207,7 @@ class HTTPChannel:
     async def _stop(self) -> None:
         await gatherResults(self._closing)
         context = self._server_context
-        if context is None or self._sweeper is None:
+        if context is None or self._checks is None:
             return
         if context.connections:
             empty: Deferred[None] = Deferred()
@@ -214,7 +219,7 @@ class HTTPChannel:
             for call in calls:
                 if call.active():
                     call.cancel()
-        self._sweeper.stop()
+        self._checks.stop()
 
     def _close_idle(self, context: ServerContext) -> None:
         for connection in list(context.connections):
@@ -227,6 +232,10 @@ class HTTPChannel:
 
     def _log_close_error(self, failure: Failure) -> None:
         self._log.failure('A listener cannot be closed', failure)
+
+
+def _reads_xml(channel: StoredObject) -> bool:
+    return bool(channel.value.data_format == 'xml')
 
 
 def _fire(waiting: Deferred[None]) -> None:

@@ -6,9 +6,8 @@ from typing import Any
 
 import msgspec
 
-from zatotx.schema.fields import fields_of_struct, reference_fields, secret_fields
-from zatotx.schema.masking import MASK
-from zatotx.schema.meta import ObjectType
+from zatotx.schema.meta import ObjectType, fields_of_struct, reference_fields, secret_fields
+from zatotx.schema.secrets import MASK
 
 
 def changed_fields(old: Any, new: Any) -> tuple[str, ...]:

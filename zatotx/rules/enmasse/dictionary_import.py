@@ -10,8 +10,12 @@ from typing import Any
 
 from attrs import define, field
 
-from zatotx.rules.enmasse.import_plan import UNRESOLVED_REFERENCE, DocumentError
-from zatotx.rules.enmasse.references import escape_references, has_unresolved_reference
+from zatotx.rules.enmasse.references import (
+    UNRESOLVED_REFERENCE,
+    DocumentError,
+    escape_references,
+    has_unresolved_reference,
+)
 from zatotx.rules.redis.data_dictionary import DataDictionary, Entry, entry_error
 
 SECTION = 'data_dictionary'

@@ -11,8 +11,7 @@ import msgspec
 
 from zatotx.rules.enmasse.config_diff import non_default_fields, without_defaults
 from zatotx.rules.enmasse.references import escape_references
-from zatotx.schema.fields import secret_fields
-from zatotx.schema.meta import ObjectType
+from zatotx.schema.meta import ObjectType, secret_fields
 from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.schema.type_registry import ObjectTypeRegistry
 

@@ -15,16 +15,19 @@ from attrs import Factory, define
 
 from zatotx.rules.enmasse.config_diff import allows_anonymous_access, changed_fields, describe_changes
 from zatotx.rules.enmasse.export import export_document
-from zatotx.rules.enmasse.references import has_unresolved_reference
-from zatotx.rules.enmasse.substitution import DocumentError, item_label, substitute_references
-from zatotx.schema.dual_secret import get_hash, is_dual_secret
-from zatotx.schema.fields import fields_of, iter_references, reference_fields, secret_fields
-from zatotx.schema.lenient_conversion import convert_text
-from zatotx.schema.meta import ObjectType
+from zatotx.rules.enmasse.references import (
+    UNRESOLVED_REFERENCE,
+    DocumentError,
+    has_unresolved_reference,
+    item_label,
+    substitute_references,
+)
+from zatotx.schema.meta import ObjectType, fields_of, iter_references, reference_fields, secret_fields
 from zatotx.schema.references import SnapshotReferences, reference_error
+from zatotx.schema.secrets import get_hash, is_dual_secret
 from zatotx.schema.snapshot import Operation, Snapshot, StoredObject
 from zatotx.schema.type_registry import ObjectTypeRegistry
-from zatotx.schema.validation import unknown_field_error, validate
+from zatotx.schema.validation import convert_text, normalize, unknown_field_error, validate
 
 _KINDS = {
     type(None): 'nothing',
@@ -36,7 +39,6 @@ _KINDS = {
     dict: 'a mapping',
 }
 
-UNRESOLVED_REFERENCE = 'it refers to a variable that was not read: the one who sends the document must replace it'
 MAX_SUGGESTIONS = 20  # maximum number of errors per document that suggest a similar name
 
 __all__ = ['DocumentError', 'ImportEntry', 'ImportPlan', 'export_document', 'plan_import', 'substitute_references']
@@ -169,7 +171,7 @@ class _DocumentReader:
                     continue  # reported at that object
                 target = self.named.get(key) or references.type_of(*key)
                 known_names = self._known_names(references, info.ref) if target is None else ()
-                error = reference_error(info, name, target, known_names)
+                error = reference_error(info, name, target, references.keys_for(info), known_names)
                 if error:
                     yield path, error
 
@@ -199,13 +201,14 @@ def _type_of(types: ObjectTypeRegistry, section: str, item: Mapping[str, Any]) -
 
 def _fields(object_type: ObjectType, item: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the item without its `type:`; converts text, as environment variables supply it, to the type of the
-    field."""
+    field, and normalizes the fields."""
     infos = {f.name: f for f in fields_of(object_type)}
-    return {
+    fields = {
         str(key): convert_text(infos[key], value) if key in infos else value
         for key, value in item.items()
         if not (key == 'type' and object_type.tag)
     }
+    return dict(normalize(object_type, fields))
 
 
 def _kept_fields(object_type: ObjectType, existing: StoredObject | None, *, whole: bool) -> dict[str, Any]:

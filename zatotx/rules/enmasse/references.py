@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import msgspec
 from attrs import frozen
 
 _PLACEHOLDER = re.compile(r'\$(\$)?\{([^{}]*)\}')
@@ -25,6 +26,8 @@ _ZATO_WHOLE = re.compile(rf'(?i:{_ZATO})(.*)', re.DOTALL)
 _ANY_REFERENCE = re.compile(rf'{_PLACEHOLDER.pattern}|(\$*)(?i:{_ZATO})')
 _ZATO_VARIABLE = re.compile(rf'(\$+)(?!(?i:{_ZATO}))([A-Z_][A-Z0-9_]*)')  # lower-case text is more likely a password
 _OBVIOUS_REFERENCE = re.compile(rf'\$\{{[A-Za-z_][A-Za-z0-9_]*\}}|file:/\S+|(?i:{_ZATO}).*', re.DOTALL)
+
+UNRESOLVED_REFERENCE = 'it refers to a variable that was not read: the one who sends the document must replace it'
 
 FileReader = Callable[[str], str]  # returns the text of a file; raises ValueError with a sentence
 
@@ -144,3 +147,56 @@ def _items_of(value: object) -> Iterator[object]:
         yield from value.values()
     elif isinstance(value, list):
         yield from value
+
+
+class DocumentError(msgspec.Struct, frozen=True):
+    """One error in a document: where and what."""
+
+    section: str
+    object: str  # its quoted name, '#3' if it has none, or ''
+    field: str
+    description: str
+
+    def __str__(self) -> str:
+        location = ' '.join(part for part in (self.section, self.object) if part)
+        return ': '.join(part for part in (location, self.field, self.description) if part)
+
+
+def item_label(item: object, number: int) -> str:
+    """Returns the label of the `number`th object of a section for error messages."""
+    name = item.get('name') if isinstance(item, dict) else None
+    return repr(name) if isinstance(name, str) and name else f'#{number}'
+
+
+def substitute_references(
+    document: Any, environ: Mapping[str, str], read_file: FileReader | None = None
+) -> tuple[Any, list[DocumentError]]:
+    """Returns the document with every reference replaced (see rules/enmasse/references.py), and an error for each that
+    cannot be resolved. `read_file` returns the text of a file; without it, `file:` is plain text."""
+    if not isinstance(document, dict):
+        return document, []
+    errors: list[DocumentError] = []
+    sources = ReferenceResolver(environ=environ, read_file=read_file, zato_syntax=True)
+    replaced = {
+        section: [
+            _substitute_object(item, sources, errors, (str(section), item_label(item, number)))
+            for number, item in enumerate(items, 1)
+        ]
+        if isinstance(items, list)
+        else items
+        for section, items in document.items()
+    }
+    return replaced, errors
+
+
+def _substitute_object(
+    item: Any, sources: ReferenceResolver, errors: list[DocumentError], location: tuple[str, str]
+) -> Any:
+    if not isinstance(item, dict):
+        return item
+    replaced: dict[Any, Any] = {}
+    for field, value in item.items():
+        texts: list[str] = []
+        replaced[field] = sources.resolve(value, texts)
+        errors.extend(DocumentError(*location, str(field), text) for text in texts)
+    return replaced

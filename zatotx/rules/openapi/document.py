@@ -12,21 +12,118 @@ from urllib.parse import quote
 
 import msgspec
 
+from zatotx.rules.openapi.json_example import NoExample, Schema, make_example
 from zatotx.rules.openapi.model import ChannelModel, SchemaWithComponents, SecuritySource
-from zatotx.rules.openapi.request import NO_EXAMPLE, OperationRequest, Parameter, describe_request
-from zatotx.rules.openapi.responses import build_responses
+from zatotx.rules.openapi.request import (
+    BINARY,
+    BYTES,
+    JSON,
+    METHODS_WITH_BODY,
+    NO_EXAMPLE,
+    OperationRequest,
+    Parameter,
+    describe_request,
+)
 from zatotx.rules.openapi.schema_registry import (
-    SCHEMES,
+    XML,
+    XML_ERROR,
     SchemaRegistry,
     UniqueNames,
+    error_response_name,
     error_responses,
+    example_document,
     header_components,
+    response_headers,
+    response_schema,
     safe_component_name,
     xml_error_responses,
+    xml_error_schema,
 )
-from zatotx.rules.openapi.xml_schemas import ERROR as XML_ERROR
-from zatotx.rules.openapi.xml_schemas import error_schema as xml_error_schema
 from zatotx.rules.routing.route_pattern import RoutePattern, parse_pattern
+from zatotx.wire.http.sse import CONTENT_TYPE as EVENTS
+
+__all__ = [
+    'DocumentInfo',
+    'build_document',
+    'build_responses',
+    'default_method',
+    'documented_methods',
+    'error_statuses',
+    'operation_tag',
+    'path_template',
+]
+
+
+TEXT = 'text/plain'
+_DESCRIPTION = 'What the service answers'
+_ALWAYS = (400, 404, 405, 500, 503, 504)
+_NO_CONTENT = (204, 205, 304)
+_STRING: Schema = {'type': 'string'}
+_ANYTHING: Schema = {}
+
+
+def build_responses(channel: ChannelModel, method: str, components: SchemaRegistry) -> dict[str, Any]:
+    """Returns the responses of one operation by status; registers their schemas in `components`."""
+    service, xml = channel.service, channel.data_format == 'xml'
+    success_statuses = {200, *(status for status in service.statuses if 200 <= status < 400)}
+    if channel.etag and method in ('GET', 'HEAD'):
+        success_statuses.add(304)
+    content = _content(channel, components)
+    responses = {str(status): _success_response(status, content) for status in sorted(success_statuses)}
+    for status in sorted(error_statuses(channel, method)):
+        responses[str(status)] = {'$ref': f'#/components/responses/{error_response_name(status, xml=xml)}'}
+    return responses
+
+
+def error_statuses(channel: ChannelModel, method: str) -> set[int]:
+    """Returns the status codes of errors of the server, of the channel's limits and authentication, and of the
+    service."""
+    statuses = {*_ALWAYS, *channel.service.error_statuses}
+    if channel.security:
+        statuses |= {401, 429}
+    if channel.has_roles:
+        statuses.add(403)
+    if channel.is_limited:
+        statuses.add(429)
+    return statuses | {413, 415} if method in METHODS_WITH_BODY else statuses
+
+
+def _success_response(status: int, content: Mapping[str, Any]) -> dict[str, Any]:
+    response: dict[str, Any] = {'description': _DESCRIPTION, 'headers': response_headers(status)}
+    return response if status in _NO_CONTENT else {**response, 'content': content}
+
+
+def _content(channel: ChannelModel, components: SchemaRegistry) -> dict[str, Any]:
+    """Returns the content by content type: those that the service sets itself, and that of its encoded payload."""
+    service = channel.service
+    own_types = {content_type: {'schema': _schema_of(content_type)} for content_type in service.content_types}
+    if service.has_own_type:
+        return own_types
+    return {**_payload_content(channel, components), **own_types}
+
+
+def _payload_content(channel: ChannelModel, components: SchemaRegistry) -> dict[str, Any]:
+    service, xml = channel.service, channel.data_format == 'xml'
+    default_type = XML if xml else JSON
+    if service.output is None:
+        raw_types = {} if channel.data_format else {TEXT: {'schema': _STRING}, BYTES: {'schema': BINARY}}
+        return {default_type: {'schema': _ANYTHING}, **raw_types}
+    output = response_schema(service, service.output) if xml else service.output
+    media = {'schema': components.register(output)}
+    try:
+        media['example'] = example_document(output) if xml else make_example(output.schema, output.components)
+    except NoExample:
+        return {default_type: media}
+    return {default_type: media}
+
+
+def _schema_of(content_type: str) -> Schema:
+    if content_type == EVENTS.partition(';')[0]:  # every event is an object to clients
+        return _ANYTHING
+    if content_type.startswith('text/') or content_type.endswith('xml'):
+        return _STRING
+    return _ANYTHING if content_type.endswith(('json', '*')) else BINARY
+
 
 VERSION = '3.1.0'
 OPENAPI_METHODS = ('GET', 'PUT', 'POST', 'DELETE', 'OPTIONS', 'HEAD', 'PATCH', 'TRACE')
@@ -82,7 +179,7 @@ class _DocumentBuilder:
         self.has_xml = False
         self._templates: dict[tuple[Any, ...], str] = {}  # normalized path -> the template used for it
         self._ids = UniqueNames()
-        self._scheme_names: dict[SecuritySource, str] = {}
+        self._scheme_names: dict[str, str] = {}  # by the name of the definition
         self._free_schemes = UniqueNames()
 
     def add(self, channel: ChannelModel) -> None:
@@ -131,13 +228,13 @@ class _DocumentBuilder:
 
     def _security(self, accepted: Iterable[SecuritySource]) -> list[dict[str, list[str]]]:
         """Returns the accepted alternatives that have a security scheme."""
-        return [{self._scheme(definition): []} for definition in accepted if definition.type in SCHEMES]
+        return [{self._scheme(definition): []} for definition in accepted if definition.scheme is not None]
 
     def _scheme(self, definition: SecuritySource) -> str:
-        name = self._scheme_names.get(definition)
+        name = self._scheme_names.get(definition.name)
         if name is None:
-            name = self._scheme_names[definition] = self._free_schemes.new(safe_component_name(definition.name))
-            self.schemes[name] = SCHEMES[definition.type](definition)
+            name = self._scheme_names[definition.name] = self._free_schemes.new(safe_component_name(definition.name))
+            self.schemes[name] = definition.scheme
         return name
 
 
@@ -227,12 +324,9 @@ def _descriptions(channel: ChannelModel) -> dict[str, str]:
     if not channel.method:
         paragraphs.append(_ANY_METHOD)
     definitions = [
-        f'{definition.name!r} ({definition.type})' for definition in channel.security if definition.type not in SCHEMES
+        f'{definition.name!r} ({definition.type})' for definition in channel.security if definition.scheme is None
     ]
     if definitions:
         paragraphs.append(f'Protected by {" or ".join(definitions)}.')
     summary_only = {'summary': summary.strip() or channel.service.name}
     return {**summary_only, 'description': '\n\n'.join(paragraphs)} if paragraphs else summary_only
-
-
-__all__ = ['DocumentInfo', 'build_document', 'default_method', 'documented_methods', 'operation_tag', 'path_template']

@@ -21,7 +21,7 @@ from zatotx.rules.openapi.model import (
     ServiceInput,
     ServiceModel,
 )
-from zatotx.rules.openapi.xml_schemas import XML, example_document, request_schema
+from zatotx.rules.openapi.schema_registry import XML, example_document, request_schema
 from zatotx.rules.routing.route_pattern import Placeholder, parse_pattern
 
 JSON, FORM, BYTES = 'application/json', 'application/x-www-form-urlencoded', 'application/octet-stream'

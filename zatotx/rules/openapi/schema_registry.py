@@ -5,40 +5,105 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from zatotx.rules.openapi import xml_schemas as openapi_xml
-from zatotx.rules.openapi.json_example import REF, Schema
-from zatotx.rules.openapi.model import SchemaWithComponents, SecuritySource
-from zatotx.wire.xml.writer import write_error
+from zatotx.rules.openapi.json_example import REF, NoExample, Schema, make_example, resolve_reference
+from zatotx.rules.openapi.model import SchemaWithComponents, ServiceModel
+from zatotx.wire.xml.writer import ITEM, KEY, VALUE, NotRepresentable, write_document, write_error
+
+# Schemas of XML channels in an OpenAPI document, with OpenAPI's `xml` attributes. Pure.
+#
+# Follows service/io: lists are wrapped and have an `<item>` for each element; objects with arbitrary keys are encoded
+# as key-value pairs, and are also accepted with their keys as child elements, as requests are documented.
+
+XML = 'application/xml'
+XML_ERROR = 'ZatoErrorXml'
+DEFAULT_REQUEST_ELEMENT, DEFAULT_RESPONSE_ELEMENT, ITEM_LIST_ELEMENT = 'request', 'response', 'item_list'
+_COMBINATORS = ('anyOf', 'oneOf', 'allOf', 'prefixItems')
+_ITEM: Schema = {'xml': {'name': ITEM}}
+_ZATO_ENV: Schema = {
+    'type': 'object', 'properties': {'cid': {'type': 'string'}, 'result': {'type': 'string', 'enum': ['ZATO_OK']}},
+    'required': ['cid', 'result'],
+}  # fmt: skip
+
+
+def request_schema(content: SchemaWithComponents, service: ServiceModel) -> SchemaWithComponents:
+    """Returns the shape of a request document. `content`: the shape of its content."""
+    return _with_root(content, service.request_elem or DEFAULT_REQUEST_ELEMENT, service.namespace, pairs=False)
+
+
+def response_schema(service: ServiceModel, output: SchemaWithComponents) -> SchemaWithComponents:
+    """Returns the shape of a response document: with classic SimpleIO an item, or a list of items, beside
+    `zato_env`."""
+    if service.element:
+        inner = output.schema['properties'][service.element]
+        name = ITEM_LIST_ELEMENT if resolve_reference(inner, output.components).get('type') == 'array' else ITEM
+        properties = {'zato_env': _ZATO_ENV, name: inner}
+        output = SchemaWithComponents(
+            {'type': 'object', 'properties': properties, 'required': [*properties]}, output.components
+        )
+    return _with_root(output, service.element or DEFAULT_RESPONSE_ELEMENT, service.namespace, pairs=True)
+
+
+def example_document(shape: SchemaWithComponents, value: Any = None) -> str:
+    """Encodes a value, or by default an example, as an XML document. Raises NoExample."""
+    root = shape.schema['xml']
+    try:
+        value = make_example(shape.schema, shape.components) if value is None else value
+        return write_document(root['name'], value, root.get('namespace', '')).data.decode('utf-8')
+    except NotRepresentable as error:
+        raise NoExample(str(error)) from None
+
+
+def xml_error_schema() -> Schema:
+    """Returns the schema of the body of error responses."""
+    properties = {'cid': {'type': 'string'}, 'details': {'type': 'string'}}
+    return {'type': 'object', 'title': XML_ERROR, 'description': 'Why a request failed.', 'properties': properties,
+            'required': [*properties], 'xml': {'name': 'error'}}  # fmt: skip
+
+
+def _with_root(shape: SchemaWithComponents, name: str, namespace: str, *, pairs: bool) -> SchemaWithComponents:
+    root = {'name': name, 'namespace': namespace} if namespace else {'name': name}
+    components = {name: _to_xml(component, pairs) for name, component in shape.components.items()}
+    return SchemaWithComponents({**_to_xml(shape.schema, pairs), 'xml': root}, components)
+
+
+def _to_xml(schema: Any, pairs: bool) -> Any:
+    """Returns a schema, and all nested schemas, with `xml` attributes."""
+    if not isinstance(schema, Mapping):
+        return schema
+    result = dict(schema)
+    for keyword in _COMBINATORS:
+        if keyword in result:
+            result[keyword] = [_to_xml(subschema, pairs) for subschema in result[keyword]]
+    if 'properties' in result:
+        properties = result['properties'].items()
+        result['properties'] = {name: _to_xml(property_schema, pairs) for name, property_schema in properties}
+    elif pairs and result.get('type') == 'object':
+        return _to_pairs(result)
+    if result.get('type') == 'array':
+        result['xml'] = {'wrapped': True}
+        if isinstance(result.get('items'), Mapping):
+            result['items'] = {**_to_xml(result['items'], pairs), **_ITEM}
+        if 'prefixItems' in result:
+            result.pop('items', None)  # `false`: maxItems has the same effect, and XML tools expect a schema here
+            result['prefixItems'] = [{**subschema, **_ITEM} for subschema in result['prefixItems']]
+    return result
+
+
+def _to_pairs(schema: Schema) -> Schema:
+    """Returns the schema of an object with arbitrary keys as a list of key-value pairs."""
+    value = _to_xml(schema.get('additionalProperties', {}), True)
+    pair = {'type': 'object', 'properties': {KEY: {'type': 'string'}, VALUE: value if isinstance(value, dict) else {}},
+            'required': [KEY, VALUE], **_ITEM}  # fmt: skip
+    return {'type': 'array', 'items': pair, 'xml': {'wrapped': True}}
+
 
 CID = 'X-Zato-CID'
 ERROR = 'ZatoError'
 _UNSAFE_CHARACTERS = re.compile(r'[^A-Za-z0-9._-]')
 _EXAMPLE_CID = '8f14e45fceea167a5a36dedd'
-
-# Security schemes by definition type. Types without a scheme are mentioned in the description only.
-SCHEMES: dict[str, Callable[[SecuritySource], dict[str, Any]]] = {
-    'basic_auth': lambda guarded: {
-        'type': 'http',
-        'scheme': 'basic',
-        'description': f'{guarded.name}: HTTP Basic' + (f', realm {guarded.realm!r}' if guarded.realm else ''),
-    },
-    'apikey': lambda guarded: {
-        'type': 'apiKey',
-        'in': guarded.location,
-        'name': guarded.field,
-        'description': f'{guarded.name}: a key, {guarded.field!r} in the {guarded.location}',
-    },
-    'jwt': lambda guarded: {
-        'type': 'http',
-        'scheme': 'bearer',
-        'bearerFormat': 'JWT',
-        'description': f'{guarded.name}: a JSON Web Token',
-    },
-    'mtls': lambda guarded: {'type': 'mutualTLS', 'description': f'{guarded.name}: a client certificate'},
-}
 
 # status -> (name of the response, description, example of its details)
 ERROR_RESPONSES: dict[int, tuple[str, str, str]] = {
@@ -94,7 +159,7 @@ class SchemaRegistry:
         self._names = UniqueNames()
         self._known: dict[str, str] = {}  # a schema and all that it refers to, as text -> its component name
         self._names.new(ERROR)
-        self._names.new(openapi_xml.ERROR)
+        self._names.new(XML_ERROR)
         self.schemas[ERROR] = error_schema()
 
     def register(self, shape: SchemaWithComponents) -> Any:
@@ -200,9 +265,9 @@ def xml_error_responses() -> dict[str, Any]:
     responses = {}
     for status, (_, description, details) in ERROR_RESPONSES.items():
         if status not in _ROUTER_STATUSES:
-            media = {'schema': {'$ref': f'{REF}{openapi_xml.ERROR}'},
+            media = {'schema': {'$ref': f'{REF}{XML_ERROR}'},
                      'example': write_error(_EXAMPLE_CID, details).decode('utf-8')}  # fmt: skip
-            content = {openapi_xml.XML: media}
+            content = {XML: media}
             responses[error_response_name(status, xml=True)] = {
                 'description': description, 'headers': response_headers(status), 'content': content,
             }  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from attrs import evolve, frozen
 
-from zatotx.rules.resilience.backoff import backoff_delay
+from zatotx.rules.resilience.retry import backoff_delay
 
 TOO_MANY_REQUESTS = 429
 

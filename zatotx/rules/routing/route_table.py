@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from zatotx.rules.routing.route_pattern import Placeholder, RoutePattern, parse_pattern
-from zatotx.wire.http.percent_encoding import decode_segment
+from zatotx.wire.http.urlencoded import decode_segment
 
 ANY = ''
 NO_PARAMS: Mapping[str, str] = MappingProxyType({})

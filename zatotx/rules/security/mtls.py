@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from attrs import frozen
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -28,10 +28,18 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL.crypto import X509, X509Store, X509StoreContext, X509StoreContextError, X509StoreFlags
 
 from zatotx.rules.http.tls_errors import describe_certificate_error
-from zatotx.schema.security import Mtls
-from zatotx.wire.security.alternative_name import AlternativeName, certificate_alternative_names, parse_alternative_name
-from zatotx.wire.security.certificates import parse_certificates, parse_fingerprint, parse_revocation_lists
-from zatotx.wire.security.distinguished_name import DistinguishedName, from_certificate_name, is_same_name, parse_name
+from zatotx.wire.certificates import (
+    AlternativeName,
+    DistinguishedName,
+    certificate_alternative_names,
+    from_certificate_name,
+    is_same_name,
+    parse_alternative_name,
+    parse_certificates,
+    parse_fingerprint,
+    parse_name,
+    parse_revocation_lists,
+)
 
 MAX_CERTIFICATES = 10  # maximum number of certificates accepted from a client
 _MIN_RSA_BITS = 2048  # bits
@@ -66,7 +74,22 @@ class CertificateRequirements:
     revocation_lists: Mapping[Name, CertificateRevocationList]  # CRLs by name of the authority
 
 
-def certificate_requirements(definition: Mtls) -> CertificateRequirements:
+class CertificateDefinition(Protocol):
+    """The fields of a mutual TLS definition."""
+
+    @property
+    def subject(self) -> str: ...
+    @property
+    def san(self) -> Sequence[str]: ...
+    @property
+    def ca(self) -> str: ...
+    @property
+    def fingerprint(self) -> Sequence[str]: ...
+    @property
+    def crl(self) -> str: ...
+
+
+def certificate_requirements(definition: CertificateDefinition) -> CertificateRequirements:
     """Returns the requirements of a definition. Raises Malformed for an invalid field."""
     lists = tuple(parse_revocation_lists(definition.crl)) if definition.crl else ()
     return CertificateRequirements(

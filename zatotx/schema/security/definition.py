@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from msgspec import Meta
 
-from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import field
+from zatotx.schema.secrets import ConfigObject
+from zatotx.wire.http.host import is_loopback
 
-# The types that channels can verify, and the types that outgoing connections can send.
-CHANNEL_TYPES = ('basic_auth', 'apikey', 'tech_account', 'wss', 'xpath', 'jwt', 'mtls')
-OUTGOING_TYPES = ('basic_auth', 'apikey', 'digest_auth', 'oauth2_client')
+# The purposes of security definitions, to which references are limited: channels authenticate callers by them, outgoing
+# REST and SOAP connections send them, and protocols with a login of their own (FTP) check its user name and password.
+FOR_CHANNELS, FOR_OUTGOING_REST, FOR_OUTGOING_SOAP = 'channel', 'outgoing_rest', 'outgoing_soap'
+FOR_LOGINS = 'login'
 _MAX_ROLES = 100
 
 
@@ -45,3 +48,25 @@ class SecurityDefinition(ConfigObject, frozen=True, kw_only=True):
         field('Roles of authenticated callers; channels and services may require them', max_length=_MAX_ROLES,
               check=roles_error),
     ] = []
+
+
+def secure_url_error(url: str, *, no_user_reason: str, http_risk: str) -> str:
+    """Returns the error of a URL, or '': it must be https, or http on loopback. `no_user_reason`: why it must not
+    contain a user name and password; `http_risk`: what an attacker could do with plain http. Both are clauses of the
+    error message."""
+    try:
+        parts = urlsplit(url)
+        host, _port = parts.hostname or '', parts.port
+    except ValueError:
+        return 'must be a URL'
+    if not url.isascii() or not url.isprintable() or ' ' in url:
+        return 'must be a URL, with what is not ASCII encoded'
+    if parts.scheme not in ('https', 'http') or not host:
+        return 'must be a URL that begins with https://'
+    if '@' in parts.netloc:
+        return f'must have no user name or password: {no_user_reason}'
+    if '#' in url:
+        return 'must have no fragment'
+    if parts.scheme == 'http' and not is_loopback(host):
+        return f'must begin with https://: by plain http anybody on the way could {http_risk}'
+    return ''

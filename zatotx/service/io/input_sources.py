@@ -10,7 +10,7 @@ import msgspec
 from zatotx.model.errors import BadInput
 from zatotx.model.message import Message
 from zatotx.service.io.elements import as_mapping
-from zatotx.wire.http import form
+from zatotx.wire.http import urlencoded
 
 BODY_FIRST = 'msg-over-channel-params'
 FORMS = ('form', 'post')  # data formats of HTML forms: zatotx's and Zato's name
@@ -33,8 +33,8 @@ def parse_params(raw: bytes, where: str = 'query') -> Params:
     if not raw:
         return _NOTHING
     try:
-        return form.decode_form(raw)
-    except form.Malformed as error:
+        return urlencoded.decode_form(raw)
+    except urlencoded.Malformed as error:
         raise BadInput([(where, str(error))]) from None
 
 
@@ -53,7 +53,7 @@ def is_form(message: Message) -> bool:
         return data_format in TAKE_UPLOADS
     if not content_type.startswith(FORM):
         return False
-    return data_format != 'json' or not (isinstance(body, bytes) and form.looks_like_json(body))
+    return data_format != 'json' or not (isinstance(body, bytes) and urlencoded.looks_like_json(body))
 
 
 def form_params(message: Message, payload: Any) -> Params:

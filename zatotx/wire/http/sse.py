@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from zatotx.wire.json import codec
+from zatotx.wire import json_codec
 
 CONTENT_TYPE = 'text/event-stream; charset=utf-8'
 KEEP_ALIVE_COMMENT = b': keep-alive\n\n'  # a comment: clients ignore it, but proxies and sockets see traffic
@@ -49,4 +49,4 @@ def encode_event(event: Any) -> bytes:
 def _data_text(data: Any) -> str:
     if isinstance(data, str):
         return data
-    return (data if isinstance(data, bytes) else codec.encode(data)).decode('utf-8')
+    return (data if isinstance(data, bytes) else json_codec.encode(data)).decode('utf-8')

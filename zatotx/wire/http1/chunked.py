@@ -39,7 +39,6 @@ class ChunkedDecoder:
     def __init__(self, limits: ParserLimits) -> None:
         self._limits = limits
         self._state = _SIZE
-        self._chunk_remaining = 0  # remaining bytes of this chunk
         self._body_remaining = limits.body  # remaining bytes of data allowed
         self._extensions_remaining = limits.chunk_extensions  # remaining bytes of extensions allowed
         self._trailers_remaining = limits.trailers
@@ -60,7 +59,7 @@ class ChunkedDecoder:
         same call before the error is lost, since the message is invalid.
         """
         pieces: list[bytes] = []
-        previous = -1
+        previous = None
         while previous != position and self._state != _DONE:
             previous = position
             if self._state == _DATA:
@@ -101,7 +100,7 @@ class ChunkedDecoder:
             raise MessageRejected(400, 'The size of a chunk is not 1 to 16 hex digits')
         if semicolon:
             self._check_extensions(line[len(digits) :])
-        self._chunk_remaining = int(digits, 16)
+        self._chunk_remaining = int(digits, 16)  # bytes of this chunk
         if self._chunk_remaining > self._body_remaining:
             raise MessageRejected(413, f'The body is longer than {self._limits.body} bytes')
         self._body_remaining -= self._chunk_remaining

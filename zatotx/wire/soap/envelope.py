@@ -8,13 +8,15 @@ application data. For faults see `wire.soap.faults`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, AnyStr
 
 import msgspec
-from lxml import etree
 
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.xml.parser import to_bytes
+from zatotx.wire.xml import parser
+from zatotx.wire.xml.encoding import to_utf8
+from zatotx.wire.xml.parser import local_name, to_bytes
+from zatotx.wire.xml.writer import SerializedElement
 
 Element = Any  # lxml.etree._Element, or an objectified one
 
@@ -122,7 +124,7 @@ def mandatory_headers(envelope: Envelope) -> Iterator[Element]:
             continue
         value = value.strip()
         if value not in _YES and value not in _NO:
-            raise Malformed(f'header {etree.QName(header).localname} has mustUnderstand={value!r}, which is no boolean')
+            raise Malformed(f'header {local_name(header)} has mustUnderstand={value!r}, which is no boolean')
         if value in _YES and header.get(version.actor, '').strip() in version.own_actors:
             yield header
 
@@ -157,7 +159,7 @@ def _payload(body: Element) -> Element | None:
         if first is None:
             first = child
         if child.tag in _RESERVED_TAGS:
-            raise Malformed(f'the Body holds a second {etree.QName(child).localname}: a message within the message')
+            raise Malformed(f'the Body holds a second {local_name(child)}: a message within the message')
         _reject_text(child.tail, 'Body')
     return first
 
@@ -168,18 +170,24 @@ def _reject_text(text: str | None, where: str) -> None:
 
 
 def _not_an_envelope(tag: str) -> Malformed:
-    name = etree.QName(tag)
-    if name.localname == 'Envelope':
+    namespace, name = _split_tag(tag)
+    if name == 'Envelope':
         return UnsupportedSoapVersion(
-            f'the namespace {name.namespace or ""!r} of the Envelope is that of no version of SOAP: '
+            f'the namespace {namespace!r} of the Envelope is that of no version of SOAP: '
             f'1.1 is {NS_11}, 1.2 is {NS_12}'
         )
-    return Malformed(f'the root is {name.localname}, not an Envelope of SOAP')
+    return Malformed(f'the root is {name}, not an Envelope of SOAP')
 
 
 def _describe(version: SoapVersion, tag: str) -> str:
-    name = etree.QName(tag)
-    return f'a second {name.localname}' if name.namespace == version.namespace else f'the element {name.localname}'
+    namespace, name = _split_tag(tag)
+    return f'a second {name}' if namespace == version.namespace else f'the element {name}'
+
+
+def _split_tag(tag: str) -> tuple[str, str]:
+    """Returns the namespace, '' for none, and the local name of a tag in lxml's notation `{namespace}name`."""
+    namespace, _, name = tag.rpartition('}')
+    return namespace[1:], name
 
 
 def _describe_extra(version: SoapVersion, tag: str) -> str:
@@ -188,3 +196,51 @@ def _describe_extra(version: SoapVersion, tag: str) -> str:
     if tag == version.header:
         return 'the Header stands after the Body'
     return f'the Envelope has {_describe(version, tag)} after its Body, where nothing may stand'
+
+
+_UNLIMITED = parser.XmlLimits(elements=1 << 62, attributes=1 << 62, per_element=1 << 30, namespaces=1 << 62)
+
+
+class CompleteEnvelope:
+    """A complete envelope that the service created itself."""
+
+    __slots__ = ('data', 'version')
+
+    def __init__(self, data: bytes, version: SoapVersion) -> None:
+        self.data = data
+        self.version = version
+
+
+def to_body_content(value: Any) -> SerializedElement | CompleteEnvelope:
+    """Converts an element or a document to content of an envelope, or to a complete envelope if it is one. Checks that
+    it cannot break the envelope around it. Raises Malformed."""
+    if type(value) is SerializedElement or type(value) is CompleteEnvelope:
+        return value
+    if parser.is_element(value):
+        data = parser.to_bytes(value)
+        version = soap_version(value)
+        return SerializedElement(data) if version is None else CompleteEnvelope(data, version)
+    return _from_document(value)
+
+
+def _from_document(value: Any) -> SerializedElement | CompleteEnvelope:
+    if isinstance(value, str):  # text has no encoding any more, although it may declare one
+        try:
+            value = strip_xml_declaration(value.lstrip('\ufeff').strip()).encode('utf-8')
+        except UnicodeEncodeError:
+            raise Malformed('it has a lone surrogate, which has no form in XML') from None
+    if not isinstance(value, bytes):
+        raise Malformed(f'a value of type {type(value).__name__} is no XML')
+    data = to_utf8(value)
+    content = strip_xml_declaration(data)
+    version = soap_version(parser.parse(content, budget=_UNLIMITED))
+    if version is None:
+        return SerializedElement(content)
+    return CompleteEnvelope(value if data is value else content, version)
+
+
+def strip_xml_declaration(text: AnyStr) -> AnyStr:
+    """Removes the XML declaration of a document."""
+    opening, closing = ('<?xml', '?>') if isinstance(text, str) else (b'<?xml', b'?>')
+    end = text.find(closing) if text.startswith(opening) else -1
+    return text if end < 0 else text[end + 2 :]

@@ -216,5 +216,5 @@ def _parse_time(text: str) -> float:
             raise ValueError
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
+    except ValueError:
         raise Malformed('a time of the Security header is no xs:dateTime') from None

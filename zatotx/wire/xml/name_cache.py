@@ -6,7 +6,7 @@ after every few megabytes. A document keeps the dictionary it was parsed with.
 
 lxml has no function for this. A thread that ends releases its dictionary, but parsing every document in a new thread
 costs five times as much for small ones. Therefore this removes lxml's entry from the thread state. Its name is an
-implementation detail: `works` checks that it is still correct, the server calls it at startup, a test does too, and
+implementation detail: `is_supported` checks that it is still correct as soon as lxml is loaded, a test does too, and
 setup.cfg lists the supported versions of lxml.
 """
 
@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import ctypes
 import threading
+from collections.abc import Callable
 from typing import Any
-
-from lxml import etree
 
 RELEASE_AFTER = 8 * 1024 * 1024  # bytes of documents
 _DICTIONARY_KEY = '_ParserDictionaryContext'  # lxml's key in the thread state (parser.pxi)
@@ -47,7 +46,36 @@ def release_names() -> bool:
 
 
 def is_supported() -> bool:
-    """Returns whether `release` works with the installed version of lxml: parses a document and checks that its names
-    are found."""
+    """Returns whether `release_names` works with the installed version of lxml: parses a document and checks that its
+    names are found. Imports lxml."""
+    from lxml import etree
+
     etree.fromstring(b'<a/>', etree.XMLParser())
     return release_names()
+
+
+class _Check:
+    """Whether names can be released; True until lxml is loaded."""
+
+    supported = True
+    report: Callable[[], None] | None = None
+
+
+_check = _Check()
+
+
+def report_unsupported_to(report: Callable[[], None]) -> None:
+    """Sets the function that is called when lxml is loaded, in any thread, if its names cannot be released."""
+    _check.report = report
+
+
+def check() -> None:
+    """Checks the version of lxml; called once, when lxml is loaded."""
+    _check.supported = is_supported()
+    if not _check.supported and _check.report is not None:
+        _check.report()
+
+
+def was_supported() -> bool:
+    """Returns the result of `check`; True if lxml is not loaded."""
+    return _check.supported

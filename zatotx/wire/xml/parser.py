@@ -8,23 +8,26 @@ removed and CDATA sections become text, so that every text is complete (`text_of
 from __future__ import annotations
 
 import copy
-from functools import lru_cache
+import re
+import sys
+from functools import cache, lru_cache
 from typing import Any
-
-from lxml import etree, objectify
 
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.xml import limits as xml_budget
-from zatotx.wire.xml import markup
-from zatotx.wire.xml.encoding import content_type_charset, to_utf8
+from zatotx.wire.xml import name_cache
+from zatotx.wire.xml.encoding import content_type_charset, error_position, to_utf8
 from zatotx.wire.xml.limits import DEFAULT_BUDGET, NAME_TOO_LONG, XmlLimits
-from zatotx.wire.xml.name_cache import record_parsed
 
 __all__ = [
     'CHECK_THRESHOLD',
     'DEFAULT_BUDGET',
     'NIL',
+    'PYTYPE',
     'THREAD_THRESHOLD',
+    'TOO_DEEP',
+    'TOO_LONG',
+    'TRUE',
     'XSI',
     'Element',
     'Malformed',
@@ -33,13 +36,63 @@ __all__ = [
     'content_type_charset',
     'ensure_own_tree',
     'is_element',
+    'is_lxml_loaded',
     'is_nil',
+    'load_lxml',
     'local_name',
     'parse',
     'parse_trusted',
+    'reject_dtd',
     'text_of',
     'to_bytes',
-]  # fmt: skip
+]
+
+
+# Rejects document type declarations (DTDs), which are searched in the bytes before parsing.
+#
+# Entities, external subsets and default attributes all require a DTD. Comments, processing instructions and CDATA
+# sections are accepted anywhere: the parser removes the first two and converts the third to text, so that values are
+# complete.
+
+_DTD = b'<!DOCTYPE'  # XML 1.0 §2.8: case-sensitive
+_COMMENT, _INSTRUCTION = b'<!--', b'<?'
+# What may precede it, in bounded steps, since a call holds the interpreter's lock. Longer items are skipped one by one.
+_SHORT = re.compile(rb'(?:[ \t\r\n]{1,9999}+|<!--(?:[^-]|-(?!->)){0,99}+-->|<\?(?:[^?]|\?(?!>)){0,99}+\?>){1,99}+')
+
+
+def reject_dtd(data: bytes) -> None:
+    """Raises Malformed for a UTF-8 document with a DTD. Linear. Invalid XML passes, since the parser reports better
+    errors.
+
+    A DTD can only precede the root (XML 1.0 §2.8): after it the same characters are data or not well-formed.
+    """
+    if _DTD in data:
+        position = _end_of_misc(data)
+        if data.startswith(_DTD, position):
+            where = error_position(data, position)
+            raise Malformed(f'a document type declaration (DTD) is not accepted here ({where})')
+
+
+def _end_of_misc(data: bytes) -> int:
+    """Returns the position after the XML declaration, comments, processing instructions and white space at the
+    start."""
+    position = 0
+    while True:
+        if short := _SHORT.match(data, position):
+            position = short.end()
+        elif data.startswith(_COMMENT, position):
+            position = _position_after(data, b'-->', position + len(_COMMENT))
+        elif data.startswith(_INSTRUCTION, position):
+            position = _position_after(data, b'?>', position + len(_INSTRUCTION))
+        else:
+            return position
+
+
+def _position_after(data: bytes, mark: bytes, start: int) -> int:
+    """Returns the position after the next mark; the end of the data if there is none."""
+    index = data.find(mark, start)
+    return len(data) if index < 0 else index + len(mark)
+
 
 Element = Any  # lxml's; the class depends on the element class lookup
 
@@ -56,23 +109,22 @@ TOO_LONG = 'a text has more than {} characters, the limit here'
 _MAX_MESSAGE_LENGTH = 200  # maximum number of characters, since libxml2 repeats names of any length
 
 
-class _DocumentParser(etree.XMLParser):
-    """The parser of a single document, so that each document has its own element class lookup."""
+_MODULES = sys.modules
 
 
-_OBJECTIFY_LOOKUP = objectify.ObjectifyElementClassLookup()
-_PARSER = _DocumentParser(
-    encoding='utf-8', resolve_entities=False, load_dtd=False, no_network=True, huge_tree=False, collect_ids=False,
-    remove_comments=True, remove_pis=True,
-)  # fmt: skip
-_PARSER.set_element_class_lookup(_OBJECTIFY_LOOKUP)
+@cache
+def load_lxml() -> Any:
+    """Imports lxml and returns `wire.xml.lxml_objects`. Parsing does so by itself; a caller that knows beforehand that
+    XML will be parsed can call this while no request waits."""
+    from zatotx.wire.xml import lxml_objects
 
-_STRING: Any = etree.XPath('string()', smart_strings=False)
-_INCLUDES = etree.XPath('boolean(//*[namespace-uri() = "http://www.w3.org/2001/XInclude"])')
-_NIL_VALUE = 'normalize-space(@xsi:nil)'
-_NONEMPTY_NIL: Any = etree.XPath(  # name of an element with xsi:nil and content
-    f'local-name(//*[@xsi:nil][node()][{_NIL_VALUE} = "true" or {_NIL_VALUE} = "1"])', namespaces={'xsi': XSI}
-)
+    name_cache.check()
+    return lxml_objects
+
+
+def is_lxml_loaded() -> bool:
+    """Returns whether `load_lxml` was called."""
+    return load_lxml.cache_info().currsize > 0
 
 
 def parse(data: bytes, charset: str = '', budget: XmlLimits = DEFAULT_BUDGET) -> Element:
@@ -84,23 +136,23 @@ def parse(data: bytes, charset: str = '', budget: XmlLimits = DEFAULT_BUDGET) ->
     """
     data = to_utf8(data, charset)
     xml_budget.check_limits(data, budget)
-    markup.reject_dtd(data)
+    reject_dtd(data)
     try:
         root = parse_trusted(data)
-    except etree.XMLSyntaxError as error:
+    except load_lxml().etree.XMLSyntaxError as error:
         raise Malformed(_describe_error(error, budget)) from None
-    record_parsed(len(data))
+    name_cache.record_parsed(len(data))
     _check_tree(root, data, budget)
     return _strip_types(root, data) if b'xmlns:' in data else root
 
 
 def to_bytes(element: Element) -> bytes:
     """Serializes an element as a UTF-8 document without XML declaration, without the annotations of lxml.objectify."""
-    data: bytes = etree.tostring(element, encoding='utf-8', with_tail=False)
+    data: bytes = load_lxml().etree.tostring(element, encoding='utf-8', with_tail=False)
     if PYTYPE.encode() in data:
         element = copy.deepcopy(element)
-        objectify.deannotate(element, xsi=False, cleanup_namespaces=True)
-        data = etree.tostring(element, encoding='utf-8', with_tail=False)
+        load_lxml().objectify.deannotate(element, xsi=False, cleanup_namespaces=True)
+        data = load_lxml().etree.tostring(element, encoding='utf-8', with_tail=False)
     return data
 
 
@@ -123,17 +175,19 @@ class PlainElement:
         self._parser.set_element_class_lookup(None)
 
     def __exit__(self, *_: object) -> None:
-        self._parser.set_element_class_lookup(_OBJECTIFY_LOOKUP)
+        self._parser.set_element_class_lookup(load_lxml().OBJECTIFY_LOOKUP)
 
 
 def is_element(value: object) -> bool:
-    """Returns whether a value is an lxml element."""
-    return isinstance(value, etree._Element)
+    """Returns whether a value is an lxml element. There is none before lxml is loaded, by whomever."""
+    element_type = getattr(_MODULES.get('lxml.etree'), '_Element', None)
+    return element_type is not None and isinstance(value, element_type)
 
 
 def ensure_own_tree(element: Element) -> Element:
     """Returns the element if this module parsed its tree, otherwise a copy parsed by this module."""
-    return element if isinstance(element.getroottree().parser, _DocumentParser) else parse_trusted(to_bytes(element))
+    is_own = isinstance(element.getroottree().parser, load_lxml().DocumentParser)
+    return element if is_own else parse_trusted(to_bytes(element))
 
 
 def local_name(element: Element) -> str:
@@ -145,7 +199,7 @@ def local_name(element: Element) -> str:
 def text_of(element: Element) -> str:
     """Returns the whole text of an element and its descendants in document order, '' for none, without comments and
     processing instructions (the string value of XPath 1.0 §5.2). Used for every value of a document."""
-    text: str = _STRING(element) if element.getchildren() else element.text or ''
+    text: str = load_lxml().STRING(element) if element.getchildren() else element.text or ''
     return text
 
 
@@ -156,11 +210,11 @@ def is_nil(element: Element) -> bool:
 
 def parse_trusted(data: bytes) -> Element:
     """Parses a trusted UTF-8 document and returns its root."""
-    parser: Any = _PARSER.copy()
-    return etree.fromstring(data, parser)
+    lxml = load_lxml()
+    return lxml.etree.fromstring(data, lxml.PARSER.copy())
 
 
-def _describe_error(error: etree.XMLSyntaxError, budget: XmlLimits) -> str:
+def _describe_error(error: Any, budget: XmlLimits) -> str:
     """Returns libxml2's error message in one line, with the position from the error."""
     message = ' '.join((error.msg or 'no element was found').rpartition(', line ')[0].split())
     if 'xcessive depth' in message:
@@ -185,7 +239,7 @@ def _check_tree(root: Element, data: bytes, budget: XmlLimits) -> None:
     if len(data) > budget.text and _finds(root, f'//text()[string-length() > {budget.text}]'):
         raise Malformed(TOO_LONG.format(budget.text))
     # a namespace may be written with character references
-    if (b'XInclude' in data or b'&#' in data) and _INCLUDES(root):
+    if (b'XInclude' in data or b'&#' in data) and load_lxml().INCLUDES(root):
         raise Malformed('XInclude is not accepted here')
 
 
@@ -195,15 +249,15 @@ def _finds(root: Element, path: str) -> bool:
 
 @lru_cache(maxsize=16)  # compiling costs more than searching
 def _compiled(path: str) -> Any:
-    return etree.XPath(f'boolean({path})')
+    return load_lxml().etree.XPath(f'boolean({path})')
 
 
 def _strip_types(root: Element, data: bytes) -> Element:
     """Removes xsi:type and lxml's equivalent from the document. Raises Malformed for null elements with content (XML
     Schema 1 §3.3.4)."""
-    if b':nil' in data and (name := _NONEMPTY_NIL(root)):
+    if b':nil' in data and (name := load_lxml().NONEMPTY_NIL(root)):
         raise Malformed(f'the element {name} is null (xsi:nil) and has content')
     if b':type' not in data and b':pytype' not in data:
         return root
-    etree.strip_attributes(root, *_TYPES)
+    load_lxml().etree.strip_attributes(root, *_TYPES)
     return root if root.find('*') is not None else copy.deepcopy(root)  # its class was selected by a removed attribute

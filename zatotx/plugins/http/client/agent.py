@@ -37,7 +37,7 @@ from zatotx.plugins.http.client.errors import (
     PeerReset,
     TotalTimeout,
 )
-from zatotx.plugins.http.client.response_body import MAX_BUFFERED
+from zatotx.plugins.http.client.response_reader import MAX_BUFFERED
 from zatotx.wire.http1.request_writer import RESERVED_FIELDS, TARGET_CHARACTERS
 
 # Fields that Twisted consumes and does not show among a response's headers.
@@ -140,7 +140,7 @@ class BodyDelivery:
     _log = Logger()
     disconnecting = False
 
-    def __init__(self, response: AgentResponse, body: BodyStream, protocol: Any, done: type[Exception]) -> None:
+    def __init__(self, response: AgentResponse, body: BodyStream, protocol: IProtocol, done: type[Exception]) -> None:
         self._response = response
         self._body = body
         self._protocol = protocol
@@ -246,7 +246,7 @@ class ProducerBody:
     _log = Logger()
     repeatable = False
 
-    def __init__(self, producer: Any) -> None:
+    def __init__(self, producer: IBodyProducer) -> None:
         self._producer = producer
         self.length: int | None = None if producer.length == UNKNOWN_LENGTH else producer.length
         self._buffered: list[bytes] = []

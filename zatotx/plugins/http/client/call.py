@@ -16,6 +16,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
 
+from zatotx.rules.http.redirects import parse_target
 from zatotx.wire.http1.request_writer import HeaderFields
 from zatotx.wire.http1.response_parser import ResponseHead
 
@@ -36,6 +37,13 @@ class Origin(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
         """The value of the Host field: the port only if it is not the scheme's default."""
         host = f'[{self.host}]' if ':' in self.host else self.host
         return (host if self.port == _PORTS.get(self.scheme) else f'{host}:{self.port}').encode('ascii')
+
+
+def split_url(url: str) -> tuple[Origin, bytes]:
+    """Return the origin of a URL, and its path and query. Raises RedirectError, a ValueError, for anything but an http
+    or https URL."""
+    parsed = parse_target(url)
+    return Origin('https' if parsed.secure else 'http', parsed.host, parsed.port), parsed.target.encode('ascii')
 
 
 class BodySource(Protocol):
@@ -174,4 +182,5 @@ __all__ = [
     'ResponseHead',
     'Sender',
     'Timeouts',
+    'split_url',
 ]  # fmt: skip

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from enum import Enum, auto
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionDone
@@ -11,32 +13,70 @@ from twisted.internet.interfaces import IProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from zatotx.plugins.http.client.call import HttpResponse
-from zatotx.plugins.http.client.errors import BadResponse, CallFailed, PeerReset, TooLarge
+from zatotx.connectors.tls_client import late_handshake_error
+from zatotx.plugins.http.client.call import HttpResponse, Origin
+from zatotx.plugins.http.client.errors import BadResponse, CallFailed, PeerReset, TlsFailed, TooLarge
 from zatotx.plugins.http.client.pending_call import CallEnvironment, PendingCall
 from zatotx.plugins.http.client.request_writer import RequestWriter
 from zatotx.plugins.http.client.response_reader import ResponseReader
-from zatotx.plugins.http.client.tls import late_handshake_error
-from zatotx.plugins.http.server.buffered_writer import READ_SIZE, enlarge_reads
+from zatotx.plugins.http.transport.buffered_writer import READ_SIZE, enlarge_reads
 from zatotx.wire.http1.response_parser import MessageRejected
-
-if TYPE_CHECKING:
-    from zatotx.plugins.http.client.pool import ConnectionPool
 
 CLOSE_TIMEOUT = 5.0  # seconds that a connection has to shut down after we close it, as TLS does
 
 
+class ClientConnectionState(Enum):
+    """The life of a connection. It is idle or busy, by `call`, while it is OPEN."""
+
+    CONNECTING = auto()
+    OPEN = auto()  # it occupies a slot of the pool
+    CLOSING = auto()  # by us
+    LOST = auto()  # closed by the peer; the call in progress still occupies the slot
+    CLOSED = auto()
+
+
+CONNECTING, OPEN, CLOSING, LOST, CLOSED = ClientConnectionState
+
+_AFTER_LOSS = {CONNECTING: CLOSED, OPEN: LOST, CLOSING: CLOSED}  # the next state when the connection is lost
+_AFTER_RELEASE = {OPEN: CLOSING, LOST: CLOSED}  # the next state when the slot is free again
+# The states that may follow each state.
+NEXT_STATES: Mapping[ClientConnectionState, frozenset[ClientConnectionState]] = {
+    CONNECTING: frozenset({OPEN, CLOSED}),
+    OPEN: frozenset({CLOSING, LOST}),
+    CLOSING: frozenset({CLOSED}),
+    LOST: frozenset({CLOSED}),
+    CLOSED: frozenset(),
+}
+
+
+class ConnectionSlots(Protocol):
+    """The pool of a connection, which occupies one of its slots."""
+
+    origin: Origin
+
+    def release(self, connection: ClientConnection, now: float) -> None:
+        """Take back a connection whose call has finished."""
+
+    def connection_lost(self, connection: ClientConnection) -> None:
+        """Free the slot of a connection that is unusable."""
+
+    def repeat(self, call: PendingCall) -> None:
+        """Send a call again, on a new connection in the slot of the one that failed."""
+
+
 @implementer(IProtocol)
 class ClientConnection:
-    """`call` is the call in progress. `idle_since` is when the last one ended, in seconds of the reactor's clock."""
+    """`call` is the call in progress. `idle_since` is when the last one ended, in seconds of the reactor's clock.
+
+    The states of a connection follow each other as NEXT_STATES lists.
+    """
 
     __slots__ = (
-        '_ended',
         '_environment',
-        '_has_slot',
         '_pool',
         '_reader',
         '_reused',
+        '_state',
         'call',
         'deadline',
         'idle_since',
@@ -44,12 +84,11 @@ class ClientConnection:
         'transport',
     )  # fmt: skip
 
-    def __init__(self, pool: ConnectionPool, environment: CallEnvironment) -> None:
+    def __init__(self, pool: ConnectionSlots, environment: CallEnvironment) -> None:
         self._pool = pool
         self._environment = environment
         self._reader = ResponseReader(environment, self)
-        self._has_slot = False  # whether it occupies a slot of the pool
-        self._ended = False
+        self._state: ClientConnectionState = CONNECTING
         self._reused = False
         self.call: PendingCall | None = None
         self.idle_since = 0.0
@@ -62,7 +101,7 @@ class ClientConnection:
         self.transport = transport
         if isinstance(transport.getPeer(), IPv4Address | IPv6Address):
             transport.setTcpNoDelay(True)
-        self.request_writer = RequestWriter(self._environment, transport, self.fail)
+        self.request_writer = RequestWriter(self._environment, transport, self.fail_all)
 
     def connectionMade(self) -> None:
         """Do nothing: `makeConnection` does it all."""
@@ -79,14 +118,14 @@ class ClientConnection:
         try:
             self._reader.feed(call, data)
         except MessageRejected as rejection:
-            self.fail(BadResponse(rejection.reason))
+            self.fail_all(BadResponse(rejection.reason))
         except TooLarge as error:
-            self.fail(error)
+            self.fail_all(error)
 
     def connectionLost(self, reason: Failure) -> None:
         """End the current call: the connection is lost, closed by either side."""
         self._environment.timeout_sweeper.remove(self)
-        self._ended = True
+        self._state = _AFTER_LOSS[self._state]
         call = self.call
         if call is None:
             self._release_slot()
@@ -97,8 +136,10 @@ class ClientConnection:
 
     def occupy_slot(self) -> bool:
         """Occupy a slot of the pool; False if the connection is already closed."""
-        self._has_slot = not self._ended
-        return self._has_slot
+        if self._state is CLOSED:
+            return False
+        self._state = OPEN
+        return True
 
     def start(self, call: PendingCall, now: float) -> None:
         """Send a call's request."""
@@ -115,7 +156,7 @@ class ClientConnection:
     def close(self) -> None:
         """Close the connection in an orderly way: no call is in progress."""
         self._release_slot()
-        if not self._ended:
+        if self._state is not CLOSED:
             self.deadline = self._environment.seconds() + CLOSE_TIMEOUT
             self._environment.timeout_sweeper.add(self)
             self.request_writer.close()
@@ -146,13 +187,13 @@ class ClientConnection:
         else:
             call.succeed(response)
 
-    def fail(self, error: CallFailed) -> None:
+    def fail_all(self, error: CallFailed) -> None:
         """Fail the call: there is no response, or no more of it, and the connection cannot be reused."""
         call, self.call = self.call, None
         self._abort()
         if call is not None:
             call.connection = None
-            call.fail(error)
+            call.fail_all(error)
 
     def _lose(self, call: PendingCall | None, error: CallFailed) -> None:
         """Give up the connection. A call that may be repeated is sent again on another one."""
@@ -164,7 +205,7 @@ class ClientConnection:
             self._abort(renewed=call)
         else:
             error.reached_peer = error.reached_peer and call.reached_peer
-            self.fail(error)
+            self.fail_all(error)
 
     def _abort(self, renewed: PendingCall | None = None) -> None:
         """Abort the connection. Unsent data is dropped. `renewed`: a call that is tried again on a new connection,
@@ -177,8 +218,9 @@ class ClientConnection:
 
     def _release_slot(self, renewed: PendingCall | None = None) -> None:
         """Free the slot in the pool, however long the connection takes to close."""
-        if self._has_slot:
-            self._has_slot = False
+        state = self._state
+        if state is OPEN or state is LOST:
+            self._state = _AFTER_RELEASE[state]
             if renewed is None:
                 self._pool.connection_lost(self)
             else:
@@ -190,7 +232,8 @@ def _connection_error(reason: Failure, host: str, *, begun: bool) -> CallFailed:
     if begun:
         error: CallFailed = PeerReset('the connection was lost within the answer', response_started=True)
     else:
+        rejection = late_handshake_error(reason.value)
         closed = PeerReset('the peer closed the connection without an answer')
-        error = late_handshake_error(reason.value, host) or closed
+        error = TlsFailed(f'{host} {rejection}') if rejection else closed
     error.__cause__ = reason.value
     return error

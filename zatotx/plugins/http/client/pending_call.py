@@ -3,11 +3,14 @@ error, a timeout and cancellation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from enum import Enum, auto
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 
+from zatotx.interfaces.timeout_sweeper import TimeoutSweeper
 from zatotx.plugins.http.client.call import BodySource, HttpRequest, HttpResponse
 from zatotx.plugins.http.client.errors import (
     CallFailed,
@@ -17,20 +20,76 @@ from zatotx.plugins.http.client.errors import (
     SilenceTimeout,
     TotalTimeout,
 )
-from zatotx.plugins.http.client.response_body import StreamedBody
-from zatotx.plugins.http.client.timeout_sweeper import CallTimeoutSweeper
-from zatotx.plugins.http.server.write_batch import WriteBatch
+from zatotx.plugins.http.transport.buffered_writer import WriteBatch
 
-if TYPE_CHECKING:
-    from zatotx.plugins.http.client.connection import ClientConnection
-    from zatotx.plugins.http.client.pool import ConnectionPool
+SWEEP_INTERVAL = 0.02  # seconds: a timeout fires at most this much late
 
-# Stages of a call.
-QUEUED, CONNECTING, AWAITING_CONTINUE, AWAITING_RESPONSE, RECEIVING, FINISHED = range(6)
 # RFC 9110 §9.2.2, and the safe methods of its registry.
 IDEMPOTENT_METHODS = frozenset(
     {'GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE', 'QUERY', 'PROPFIND', 'REPORT', 'SEARCH'}
 )
+
+
+class CallStage(Enum):
+    """What a call waits for."""
+
+    QUEUED = auto()  # a free slot of the pool
+    CONNECTING = auto()  # a new connection
+    AWAITING_CONTINUE = auto()  # 100 Continue
+    AWAITING_RESPONSE = auto()  # the first byte of the response
+    RECEIVING = auto()  # the rest of the response
+    FINISHED = auto()
+
+
+QUEUED, CONNECTING, AWAITING_CONTINUE, AWAITING_RESPONSE, RECEIVING, FINISHED = CallStage
+
+# The stages that may follow each stage. CONNECTING follows again when the call is repeated on a new connection.
+NEXT_STAGES: Mapping[CallStage, frozenset[CallStage]] = {
+    QUEUED: frozenset({CONNECTING, AWAITING_CONTINUE, AWAITING_RESPONSE, FINISHED}),
+    CONNECTING: frozenset({AWAITING_CONTINUE, AWAITING_RESPONSE, FINISHED}),
+    AWAITING_CONTINUE: frozenset({CONNECTING, AWAITING_RESPONSE, RECEIVING, FINISHED}),
+    AWAITING_RESPONSE: frozenset({CONNECTING, RECEIVING, FINISHED}),
+    RECEIVING: frozenset({AWAITING_RESPONSE, FINISHED}),
+    FINISHED: frozenset(),
+}
+
+
+class CallQueue(Protocol):
+    """The queue of calls that wait for a connection."""
+
+    def remove_waiting(self, call: PendingCall) -> None:
+        """Remove a call from the queue."""
+
+
+class RequestUpload(Protocol):
+    """The part of a connection that sends the request of a call."""
+
+    def has_unsent(self, data: bytes) -> bool:
+        """Return whether `data`, the first of the call, is still buffered: the peer has not seen any of it."""
+
+    def last_progress(self, now: float) -> float:
+        """Return when the request last made progress, in seconds of the reactor's clock."""
+
+    def send_body(self, now: float) -> None:
+        """Send the body without waiting for 100 Continue any longer."""
+
+
+class CallConnection(Protocol):
+    """The connection of a call in progress."""
+
+    @property
+    def request_writer(self) -> RequestUpload:
+        """The writer of the request."""
+
+    def abort(self) -> None:
+        """Abort the connection: its call has ended without it."""
+
+
+class FailableStream(Protocol):
+    """The body of a streamed response, which ends early if the call fails."""
+
+    def fail_all(self, error: CallFailed) -> None:
+        """Fail the stream: no more data follows."""
 
 
 class CallEnvironment:
@@ -38,16 +97,16 @@ class CallEnvironment:
 
     __slots__ = ('reactor', 'seconds', 'timeout_sweeper', 'write_batch')
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: IReactorTime) -> None:
         self.reactor = reactor
         self.seconds: Callable[[], float] = reactor.seconds
-        self.timeout_sweeper = CallTimeoutSweeper(reactor)
+        self.timeout_sweeper = TimeoutSweeper(reactor, SWEEP_INTERVAL)
         self.write_batch = WriteBatch(reactor)
 
 
 class PendingCall:
-    """A call from `send` to its end. `data` is sent at once, `body` (or None) after it. CallTimeoutSweeper checks
-    `deadline`."""
+    """A call from `send` to its end. `data` is sent at once, `body` (or None) after it. TimeoutSweeper checks
+    `deadline`. Its stages follow each other as NEXT_STAGES lists."""
 
     __slots__ = (
         '_deferred',
@@ -66,7 +125,7 @@ class PendingCall:
         'request',
         'stage',
         'started_at',
-    )  # fmt: skip
+    )
 
     def __init__(
         self, environment: CallEnvironment, request: HttpRequest, data: bytes, body: bytes | BodySource | None
@@ -78,11 +137,11 @@ class PendingCall:
         now = self.started_at = environment.seconds()
         self._total_due = self.deadline = min(now + request.timeouts.total_timeout, request.deadline)
         self._deferred: Deferred[HttpResponse] | None = None  # once it is started
-        self._stream: StreamedBody | None = None
-        self.stage = QUEUED
-        self.pool: ConnectionPool | None = None  # the pool whose queue it waits in
+        self._stream: FailableStream | None = None
+        self.stage: CallStage = QUEUED
+        self.pool: CallQueue | None = None  # the pool whose queue it waits in
         self.connecting: Deferred[Any] | None = None
-        self.connection: ClientConnection | None = None
+        self.connection: CallConnection | None = None
         self.body_started = False  # whether pieces were taken from the body's source
         self.reached_peer = False
         self.is_repeated = False
@@ -93,7 +152,7 @@ class PendingCall:
         deferred = self._deferred = Deferred(self._cancel)
         return deferred
 
-    def enter_stage(self, stage: int, now: float, seconds: float) -> None:
+    def enter_stage(self, stage: CallStage, now: float, seconds: float) -> None:
         """Enter a stage, with a timeout of some seconds."""
         self.stage = stage
         due = now + seconds
@@ -127,7 +186,7 @@ class PendingCall:
         assert deferred is not None
         deferred.callback(response)
 
-    def start_stream(self, response: HttpResponse, stream: StreamedBody) -> None:
+    def start_stream(self, response: HttpResponse, stream: FailableStream) -> None:
         """Return a response, unless the call has already failed. Its body is a stream, to which the timeouts still
         apply."""
         self._stream = stream
@@ -140,35 +199,35 @@ class PendingCall:
         self.stage = FINISHED
         self._environment.timeout_sweeper.remove(self)
 
-    def fail(self, error: CallFailed) -> None:
+    def fail_all(self, error: CallFailed) -> None:
         """Fail the call: there is no response, or no more of it. Does nothing if the call is finished."""
-        if self.stage == FINISHED:
+        if self.stage is FINISHED:
             return
         stream = self._stream
         if stream is None:
             self._detach().errback(error)
         else:
             self.finish()
-            stream.fail(error)
+            stream.fail_all(error)
 
     def expire(self, now: float) -> None:
         """Handle that `deadline` has passed: fail the call, unless it only marked a time to check progress."""
         if now < self._total_due:
-            if self.stage == AWAITING_CONTINUE:
+            if self.stage is AWAITING_CONTINUE:
                 assert self.connection is not None
                 self.connection.request_writer.send_body(now)
                 return
-            if self.stage == AWAITING_RESPONSE and self._is_progressing(now):
+            if self.stage is AWAITING_RESPONSE and self._is_progressing(now):
                 return
         if self.connecting is not None:
-            self.connecting.cancel()  # it may know which step is missing, and then calls `fail`
-            if self.stage == FINISHED:
+            self.connecting.cancel()  # it may know which step is missing, and then calls `fail_all`
+            if self.stage is FINISHED:
                 return
         error = self._timeout_error(now)
         self.cancel()
         stream, deferred = self._stream, self._deferred
         if stream is not None:
-            stream.fail(error)
+            stream.fail_all(error)
         elif deferred is not None:
             self._deferred = None
             deferred.errback(error)
@@ -176,13 +235,13 @@ class PendingCall:
     def cancel(self) -> None:
         """Cancel the call, and release what it uses."""
         stage = self.stage
-        if stage == FINISHED:
+        if stage is FINISHED:
             return
         self.finish()
-        if stage == QUEUED:
+        if stage is QUEUED:
             if self.pool is not None:
                 self.pool.remove_waiting(self)
-        elif stage == CONNECTING:
+        elif stage is CONNECTING:
             if self.connecting is not None:
                 self.connecting.cancel()
         elif self.connection is not None:
@@ -219,11 +278,11 @@ class PendingCall:
         if now >= self._total_due:
             return TotalTimeout(f'the call was not over within {self._total_due - self.started_at:.3g} s',
                                 reached_peer=self.reached_peer)
-        if self.stage == QUEUED:
+        if self.stage is QUEUED:
             return QueueTimeout(f'no connection was free within {timeouts.queue_timeout:.3g} s')
-        if self.stage == CONNECTING:
+        if self.stage is CONNECTING:
             return ConnectTimeout(f'there was no connection within {timeouts.connect_timeout:.3g} s')
-        if self.stage == AWAITING_RESPONSE:
+        if self.stage is AWAITING_RESPONSE:
             return FirstByteTimeout(f'the peer did not begin to answer within {timeouts.first_byte_timeout:.3g} s',
                                     reached_peer=self.reached_peer)
         return SilenceTimeout(f'the peer stopped for {timeouts.read_timeout:.3g} s within its answer')

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
-from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocolFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -46,7 +46,7 @@ class ClientConnectionFactory:
         self._pool = pool
         self._environment = environment
 
-    def buildProtocol(self, addr: Any) -> ClientConnection:
+    def buildProtocol(self, addr: IAddress) -> ClientConnection:
         return ClientConnection(self._pool, self._environment)
 
     def doStart(self) -> None:
@@ -92,7 +92,7 @@ class ConnectionPool:
         self._on_empty = on_empty  # called when the pool is closed and no slot is occupied any more
         self._idle: list[ClientConnection] = []  # the most recently used one last
         self._waiting: OrderedDict[PendingCall, None] = OrderedDict()
-        self._reap_call: Any = None
+        self._reap_call: IDelayedCall | None = None
         self._filling = False
         self._factory = ClientConnectionFactory(self, environment)
         self.occupied_slots = 0
@@ -128,7 +128,7 @@ class ConnectionPool:
             call.enter_stage(QUEUED, now, call.request.timeouts.queue_timeout)
             self._waiting[call] = None
         else:
-            call.fail(QueueFull(f'all connections are busy and {len(self._waiting)} calls wait already'))
+            call.fail_all(QueueFull(f'all connections are busy and {len(self._waiting)} calls wait already'))
 
     def remove_waiting(self, call: PendingCall) -> None:
         """Remove a call from the queue."""
@@ -139,7 +139,7 @@ class ConnectionPool:
         call.is_repeated = True
         if self._closed:
             self._free()
-            call.fail(ClientClosed('the connection was closed', reached_peer=call.reached_peer))
+            call.fail_all(ClientClosed('the connection was closed', reached_peer=call.reached_peer))
         else:
             self._connect(call, self._environment.seconds())
 
@@ -178,7 +178,7 @@ class ConnectionPool:
         """Accept no more calls, fail those that wait, and close each connection after its call."""
         self._closed = True
         while self._waiting:
-            self._waiting.popitem(last=False)[0].fail(ClientClosed('the connection was closed'))
+            self._waiting.popitem(last=False)[0].fail_all(ClientClosed('the connection was closed'))
         self.close_idle()
 
     def _free(self) -> None:
@@ -224,7 +224,7 @@ class ConnectionPool:
             connection.start(call, self._environment.seconds())
             return
         self._free()
-        call.fail(PeerReset('the peer closed the connection at once', reached_peer=False))
+        call.fail_all(PeerReset('the peer closed the connection at once', reached_peer=False))
 
     def _connect_failed(self, failure: Failure, call: PendingCall) -> None:
         call.connecting = None
@@ -232,10 +232,9 @@ class ConnectionPool:
         if failure.check(CancelledError):  # by the call, which knows the reason
             return
         error = translate_twisted_error(failure.value)
-        error.reached_peer = (
-            error.reached_peer or call.reached_peer
-        )  # by the previous connection, if this one was to replace it
-        call.fail(error)
+        # `call.reached_peer`: by the previous connection, if this one was to replace it
+        error.reached_peer = error.reached_peer or call.reached_peer
+        call.fail_all(error)
 
     def _log_failure(self, failure: Failure) -> None:
         self._log.failure('A new connection to {host} could not be used', failure, host=self.origin.host)

@@ -14,15 +14,15 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from zatotx.connectors.failure_log import FailureLog
+from zatotx.interfaces.meters import IOutgoingMeter
 from zatotx.interfaces.outgoing import IServiceCall
 from zatotx.plugins.http.client.call import BodyStream, HttpResponse
 from zatotx.plugins.http.client.errors import CallFailed, ConnectTimeout
-from zatotx.plugins.http.client.factory import WrappedClient
+from zatotx.plugins.http.client.http_client import WrappedClient
 from zatotx.plugins.http.rest.call_chain import Attempt
 from zatotx.plugins.http.rest.error_mapping import BulkheadFull, CircuitOpen, is_circuit_failure, map_error
 from zatotx.plugins.http.rest.request_builder import OutgoingRequest, RequestTemplate
-from zatotx.plugins.http.rest.response import RestResponse, StreamedRestResponse
-from zatotx.plugins.http.rest.response_parsing import THREAD_THRESHOLD
+from zatotx.plugins.http.rest.response import THREAD_THRESHOLD, RestResponse, StreamedRestResponse
 from zatotx.rules.resilience.circuit_breaker import CLOSED, CircuitBreaker
 
 
@@ -39,7 +39,7 @@ class ConnectionParts:
     ping_method: str
     redirect_to_any_origin: bool = False  # whether redirects to other origins are followed
     max_in_flight: int = maxsize
-    meter: Any  # IOutgoingMeter
+    meter: IOutgoingMeter
 
 
 @define(eq=False)
@@ -130,8 +130,8 @@ class OutgoingConnection:
             reason = f' ({self._failures.cause})' if self._failures.cause else ''
             yield (
                 f'{self.parts.title} is cut off by its circuit breaker, after {breaker.failure_threshold} failures in '
-                f'a row{reason}: see that its peer is well; one call is let through every '
-                f'{breaker.reset_timeout:g} s to try'
+                f'a row'
+                f'{reason}: see that its peer is well; one call is let through every {breaker.reset_timeout:g} s to try'
             )
 
     # Helpers of send.

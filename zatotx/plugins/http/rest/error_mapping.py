@@ -13,6 +13,20 @@ from zatotx.model.errors import BadGateway, ServiceUnavailable, Timeout
 from zatotx.plugins.http.client import errors
 from zatotx.plugins.http.client.errors import CallFailed, NotReached
 
+_TIMEOUTS = (
+    errors.TotalTimeout, errors.FirstByteTimeout, errors.SilenceTimeout, errors.ConnectTimeout, errors.QueueTimeout,
+)  # fmt: skip
+_BAD_GATEWAY: Mapping[type[CallFailed], str] = {  # '… gave no usable answer: …'
+    errors.BadCoding: 'its body is damaged, or grows too large when it is unpacked',
+    errors.BadResponse: 'it is not HTTP',
+    errors.TooLarge: 'it is larger than it may be',
+    errors.TooManyRedirects: 'it redirects without end',
+    errors.BadRedirect: 'it redirects to where calls must not go',
+    errors.StreamClosed: 'it was closed before its end',
+}
+# Errors that a retry may solve. An invalid certificate is none, and after a timeout no time is left.
+_TRANSIENT = (errors.ConnectRefused, errors.NoSuchHost, errors.ConnectTimeout, errors.PeerReset)
+
 
 class CircuitOpen(NotReached):
     """The circuit breaker rejects calls. `retry_after`: seconds until it may let one through."""
@@ -26,9 +40,6 @@ class BulkheadFull(NotReached):
     """As many calls are in progress as the connection allows."""
 
 
-_TIMEOUTS = (
-    errors.TotalTimeout, errors.FirstByteTimeout, errors.SilenceTimeout, errors.ConnectTimeout, errors.QueueTimeout,
-)  # fmt: skip
 _UNAVAILABLE: Mapping[type[CallFailed], str] = {  # '… cannot be used: …'
     errors.ConnectRefused: 'nobody is at its address',
     errors.NoSuchHost: 'the name of its host has no address',
@@ -41,21 +52,11 @@ _UNAVAILABLE: Mapping[type[CallFailed], str] = {  # '… cannot be used: …'
     BulkheadFull: 'as many calls are under way as it may have',
     CallFailed: 'there is no connection to it',
 }
-_BAD_GATEWAY: Mapping[type[CallFailed], str] = {  # '… gave no usable answer: …'
-    errors.BadCoding: 'its body is damaged, or grows too large when it is unpacked',
-    errors.BadResponse: 'it is not HTTP',
-    errors.TooLarge: 'it is larger than it may be',
-    errors.TooManyRedirects: 'it redirects without end',
-    errors.BadRedirect: 'it redirects to where calls must not go',
-    errors.StreamClosed: 'it was closed before its end',
-}
 # Not caused by the peer: none of them counts as its failure.
 _NOT_PEER_ERRORS = (
     errors.QueueTimeout, errors.QueueFull, errors.ClientClosed, errors.BodyFailed, errors.StreamClosed, errors.TooLarge,
     errors.BadRedirect, errors.TooManyRedirects, CircuitOpen, BulkheadFull,
 )  # fmt: skip
-# Errors that a retry may solve. An invalid certificate is none, and after a timeout no time is left.
-_TRANSIENT = (errors.ConnectRefused, errors.NoSuchHost, errors.ConnectTimeout, errors.PeerReset)
 
 
 def map_error(failure: CallFailed, title: str, cid: str, timeout: float) -> BaseException:

@@ -11,9 +11,10 @@ from attrs import frozen
 
 from zatotx import __version__
 from zatotx.connectors.call_policies import CircuitBreaking, Retrying
-from zatotx.plugins.http.client.call import HttpResponse
-from zatotx.plugins.http.client.content_decoding import ACCEPT_ENCODING
-from zatotx.plugins.http.client.factory import (
+from zatotx.interfaces.meters import IOutgoingMeter
+from zatotx.interfaces.security_type import OutgoingCredentials
+from zatotx.plugins.http.client.call import HttpResponse, split_url
+from zatotx.plugins.http.client.http_client import (
     DEFAULT_MAX_REDIRECTS,
     ClientEnvironment,
     ClientSettings,
@@ -21,6 +22,7 @@ from zatotx.plugins.http.client.factory import (
     make_client,
 )
 from zatotx.plugins.http.client.pool import PoolLimits
+from zatotx.plugins.http.client.response_processing import ACCEPT_ENCODING
 from zatotx.plugins.http.rest.call_chain import (
     Attempt,
     AuthorizingSender,
@@ -30,10 +32,8 @@ from zatotx.plugins.http.rest.call_chain import (
     is_server_error,
 )
 from zatotx.plugins.http.rest.connection import ConnectionParts, OutgoingConnection
-from zatotx.plugins.http.rest.credentials import OutgoingCredentials
 from zatotx.plugins.http.rest.error_mapping import CircuitOpen
 from zatotx.plugins.http.rest.request_builder import RequestTemplate
-from zatotx.plugins.http.rest.urls import split_url
 from zatotx.plugins.http.schema.http_outgoing import ANY_ORIGIN, HttpOutgoing, RetrySettings, tls_settings
 from zatotx.rules.resilience.circuit_breaker import CircuitBreaker
 from zatotx.rules.resilience.retry import SAFE_METHODS, RetryBudget, RetryPolicy
@@ -52,7 +52,7 @@ class BuildContext:
 
     environment: ClientEnvironment
     component: bytes
-    meter: Any  # the IOutgoingMeter of the connection
+    meter: IOutgoingMeter
 
 
 @frozen(kw_only=True)
@@ -137,27 +137,17 @@ def make_request_template(
         *credentials.fields,
     )
     return form(
-        origin=origin,
-        method=value.method,
-        url_template=UrlTemplate(_join_paths(base, value.url_path)),
-        data_format=value.data_format,
-        content_type=value.content_type.encode('ascii'),
-        common_fields=HeaderFields.from_pairs(fields),
-        fixed_query=credentials.query,
-        timeout=value.timeout,
+        origin=origin, method=value.method, url_template=UrlTemplate(_join_paths(base, value.url_path)),
+        data_format=value.data_format, content_type=value.content_type.encode('ascii'),
+        common_fields=HeaderFields.from_pairs(fields), fixed_query=credentials.query, timeout=value.timeout,
         connect_timeout=inf if value.connect_timeout is None else value.connect_timeout,
-        max_response_size=value.max_response_size,
-        offload=context.environment.offload,
+        max_response_size=value.max_response_size, offload=context.environment.offload,
         seconds=context.environment.reactor.seconds,
-        repeatable_methods=SAFE_METHODS.union(retried),
-        requires_challenge=credentials.requires_challenge,
-        **own,
-    )
+        repeatable_methods=SAFE_METHODS.union(retried), requires_challenge=credentials.requires_challenge, **own,
+    )  # fmt: skip
 
 
 def _rest_form(value: HttpOutgoing, credentials: OutgoingCredentials, context: BuildContext) -> RequestTemplate:
-    if credentials.make_token is not None:
-        raise ValueError('its security definition is of type wss, which is for outgoing_soap only')
     accept = _ACCEPTED.get(value.data_format, _ANYTHING)
     return make_request_template(RequestTemplate, value, credentials, context, accept)
 

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 
 from zatotx.plugins.http.client.call import BodySource
 from zatotx.rules.routing.url_template import encode_query
-from zatotx.wire.json import codec
+from zatotx.wire import json_codec
 from zatotx.wire.xml import parser
 
 Offload = Callable[..., Deferred[Any]]
@@ -67,7 +67,7 @@ def _encode_value(data: Any, data_format: str) -> tuple[bytes, bytes]:
         return encode_query(data), CONTENT_TYPES[FORM]
     if getattr(data, 'zato_model', False):  # a Model knows which of its fields are set
         return data.to_json().encode('utf-8'), CONTENT_TYPES[JSON]
-    return codec.encode(data), CONTENT_TYPES[JSON]
+    return json_codec.encode(data), CONTENT_TYPES[JSON]
 
 
 class OneShotBody:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from math import inf
-from time import time
+from time import gmtime, strftime, time
 from typing import Any
 
 import msgspec
@@ -14,11 +14,11 @@ from attrs import field, frozen
 from zatotx.interfaces.outgoing import IServiceCall
 from zatotx.plugins.http.client.call import BodySource, Fields, HttpRequest, Origin, Timeouts
 from zatotx.plugins.http.rest.request_body import Offload, encode_body
-from zatotx.plugins.http.rest.timestamp_header import TimestampFormatter
 from zatotx.rules.resilience.retry import SAFE_METHODS
 from zatotx.rules.routing.url_template import UrlTemplate, encode_query
 from zatotx.wire.http1.request_writer import HeaderFields
 
+_SECOND = '%Y-%m-%dT%H:%M:%S'
 DEADLINE_MARGIN = (
     0.05  # seconds before the service's deadline at which a call times out, so that the error names the connection
 )
@@ -29,6 +29,24 @@ _TRACED = (b'traceparent',)
 _STAMPS = (b'X-Zato-CID', b'X-Zato-Msg-TS', b'X-Zato-Deadline-Ms')  # the last two depend on the time of sending
 _NONE: frozenset[bytes] = frozenset()
 _MAX_DEADLINE = 86_400_000  # milliseconds, the largest value that zatotx accepts
+
+
+class TimestampFormatter:
+    """Formats the header X-Zato-Msg-TS, the time of sending in Zato's format: ISO 8601 in UTC without a zone. Those
+    within one second share a cached text."""
+
+    __slots__ = ('_second', '_text')
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._text = b''
+
+    def format(self, now: float) -> bytes:
+        """Format `now`, seconds since the epoch, to the microsecond: b'2026-11-26T17:46:10.000123'."""
+        second = int(now)
+        if second != self._second:
+            self._second, self._text = second, strftime(_SECOND, gmtime(second)).encode('ascii')
+        return b'%b.%06d' % (self._text, int((now - second) * 1_000_000))
 
 
 class CallSpec(msgspec.Struct):
@@ -66,7 +84,7 @@ class OutgoingRequest:
         'stream',
         'target',
         'timeout',
-    )  # fmt: skip
+    )
 
     def __init__(self, spec: CallSpec, call: IServiceCall, default_method: str = '') -> None:
         self.call = call

@@ -14,10 +14,9 @@ from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from zatotx.plugins.http.client.agent import Agent
-from zatotx.plugins.http.client.call import Origin, Timeouts
-from zatotx.plugins.http.client.redirects import other_origin_error
+from zatotx.plugins.http.client.call import Origin, Timeouts, split_url
+from zatotx.plugins.http.client.response_processing import other_origin_error
 from zatotx.plugins.http.rest.connection import OutgoingConnection
-from zatotx.plugins.http.rest.urls import split_url
 
 
 class TreqClient(HTTPClient):

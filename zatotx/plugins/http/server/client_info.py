@@ -1,15 +1,22 @@
-"""The client that sends a request: the peer of the connection, or, behind a trusted proxy, the client the proxy
-forwards."""
+"""The client that sends a request: the peer of the connection, or, behind a trusted proxy, the client that the proxy
+names in the Forwarded or X-Forwarded-* fields of the request."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.interfaces import IAddress, ITransport
+from twisted.logger import Logger
 
-from zatotx.plugins.http.server.client_certificates import peer_certificates
-from zatotx.rules.http.forwarding import UNIX
+from zatotx.plugins.http.metrics import HttpCounters
+from zatotx.plugins.http.settings import HttpSettings
+from zatotx.rules.http.forwarding import UNIX, RequestOrigin, parse_trusted_proxies, request_origin
+from zatotx.wire.http1.request_parser import RequestHead
+
+_MAX_CERTIFICATES = 11  # of one client that are kept: one more than anything uses
 
 
 class ClientInfo:
@@ -31,12 +38,12 @@ class ClientInfo:
         self.listener_url = listener_url(transport.getHost(), secure=True)
 
 
-def peer_address(peer: Any) -> str:
+def peer_address(peer: IAddress) -> str:
     """Return the address of a peer (IAddress): an IP address, or UNIX."""
     return peer.host if isinstance(peer, IPv4Address | IPv6Address) else UNIX
 
 
-def make_client_info(transport: Any, public_url: str) -> ClientInfo:
+def make_client_info(transport: ITransport, public_url: str) -> ClientInfo:
     """Return the client of a new connection. Behind a `haproxy:` endpoint the transport has the addresses of the PROXY
     header, and knows whether the client used TLS."""
     peer, host = transport.getPeer(), transport.getHost()
@@ -44,10 +51,69 @@ def make_client_info(transport: Any, public_url: str) -> ClientInfo:
     return ClientInfo(peer_address(peer), listener_url(host, secure=secure), public_url, secure=secure)
 
 
-def listener_url(listener_address: Any, *, secure: bool) -> str:
+def listener_url(listener_address: IAddress, *, secure: bool) -> str:
     """Return the scheme and authority of the listener at an address (IAddress)."""
     scheme = 'https' if secure else 'http'
     if not isinstance(listener_address, IPv4Address | IPv6Address):
         return f'{scheme}://localhost'
     name = f'[{listener_address.host}]' if ':' in listener_address.host else listener_address.host
     return f'{scheme}://{name}' if listener_address.port == (443 if secure else 80) else f'{scheme}://{name}:{listener_address.port}'
+
+
+def peer_certificates(transport: Any) -> Sequence[bytes]:
+    """Return the certificates that the client has sent, which are not verified here, in DER, its own first; () if it
+    sent none or was not asked for one."""
+    own = transport.getPeerCertificate()
+    if own is None:
+        return ()
+    certificates = [own.to_cryptography(), *(transport.getHandle().get_peer_cert_chain(as_cryptography=True) or ())]
+    kept = certificates[:_MAX_CERTIFICATES]
+    return tuple(dict.fromkeys(certificate.public_bytes(Encoding.DER) for certificate in kept))
+
+
+class ForwardedClients:
+    """Reads the client of a request from the fields that trusted proxies set. Invalid fields are counted, and logged
+    once."""
+
+    _log = Logger()
+
+    def __init__(self, settings: HttpSettings, counters: HttpCounters) -> None:
+        self._trusted = parse_trusted_proxies(settings.trusted_proxies)
+        self._header_setting = settings.proxy_headers
+        self._public_url = settings.public_url
+        self._counters = counters
+        self._is_logged = False
+
+    def trusts(self, address: str) -> bool:
+        """Return whether a peer is a trusted proxy."""
+        return self._trusted.trusts(address)
+
+    def client_for(self, head: RequestHead, proxy: ClientInfo) -> ClientInfo:
+        """Return the client of this request; the proxy itself if the fields name none."""
+        origin = request_origin(head.headers, proxy.address, self._trusted, self._header_setting)
+        if origin.error:
+            self._count_invalid(proxy.address, origin.error)
+        secure = proxy.is_tls if not origin.proto else origin.proto == 'https'
+        client = ClientInfo(origin.address, proxy.listener_url, self._public_url or _public_url(origin, head, secure),
+                            secure=secure)  # fmt: skip
+        client.certificates = proxy.certificates  # certificates are those of the proxy, which vouches for its clients
+        return client
+
+    def _count_invalid(self, address: str, reason: str) -> None:
+        self._counters.bad_forwarded += 1
+        if not self._is_logged:
+            self._is_logged = True
+            self._log.warn(
+                'The trusted proxy {address} says something of a client that is not taken: {wrong}. This is logged '
+                'once; the metric zatotx_http_bad_forwarded counts how often it happens',
+                address=address, wrong=reason,
+            )  # fmt: skip
+
+
+def _public_url(origin: RequestOrigin, head: RequestHead, secure: bool) -> str:
+    """Return the base URL by which the client reached the proxy: from the host that the proxy names, or from the Host
+    field if the proxy names the scheme only."""
+    host = origin.host
+    if not host and origin.proto:
+        host = head.headers.get(b'host', b'').decode('latin-1')
+    return f'{"https" if secure else "http"}://{host}' if host else ''

@@ -3,7 +3,10 @@ shutdown."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from enum import Enum, auto
 from math import inf
+from socket import SO_ERROR, SOL_SOCKET
 from typing import Any
 
 from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener, IProtocol
@@ -11,28 +14,91 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from zatotx.plugins.http.server import error_responses
-from zatotx.plugins.http.server.buffered_writer import READ_SIZE, enlarge_reads, make_writer
 from zatotx.plugins.http.server.client_info import make_client_info
-from zatotx.plugins.http.server.half_close import DISCONNECTED, PROBING, probe_client
-from zatotx.plugins.http.server.request_reader import HEAD, INPUT_CLOSED, RequestReader, body_deadline, spool_body
+from zatotx.plugins.http.server.request_reader import HEAD, INPUT_CLOSED, RequestReader
 from zatotx.plugins.http.server.response_writer import ResponseWriter
 from zatotx.plugins.http.server.server_context import ServerContext
+from zatotx.plugins.http.transport.buffered_writer import READ_SIZE, BufferedWriter, enlarge_reads, make_writer
 from zatotx.rules.http.forwarding import UNIX
+from zatotx.wire.http1.response_writer import CONTINUE
 
 MAX_PENDING_BYTES = 64 * 1024  # unread bytes that may be pending before reading from the client pauses
 LINGER_TIMEOUT = 5.0  # seconds in which a client that is still sending can read the error response
 HEAD_CACHE_TIMEOUT = 5.0  # seconds of idleness after which the last request head is dropped
 PROBE_DELAY = 0.2  # seconds that a half-closed connection waits for its responses before the client is probed
 
-# What `due` is the deadline of. RESTING is IDLE with the last request head dropped.
-NO_DEADLINE, NEW, IDLE, IDLE_WITHOUT_HEAD, IN_HEAD, IN_BODY, LINGERING, CLOSING, HALF_CLOSED, PROBE_SENT = range(10)
+
+class ServerConnectionState(Enum):
+    """What a connection waits for, and so what `due` is the deadline of."""
+
+    NEW = auto()  # the first byte
+    IDLE = auto()  # the next request
+    IDLE_WITHOUT_HEAD = auto()  # the next request; the last request head is dropped
+    IN_HEAD = auto()  # the rest of a head
+    IN_BODY = auto()  # the rest of a body
+    BUSY = auto()  # nothing that the client sends: responses are due
+    HALF_CLOSED = auto()  # responses; the client sends no more
+    PROBE_SENT = auto()  # as HALF_CLOSED; an interim response was sent to find out whether the client is still there
+    LINGERING = auto()  # the client, which may read the last response before we close
+    CLOSING = auto()  # the transport, which writes what is buffered
+    CLOSED = auto()
+
+
+(NEW, IDLE, IDLE_WITHOUT_HEAD, IN_HEAD, IN_BODY, BUSY, HALF_CLOSED, PROBE_SENT, LINGERING, CLOSING,
+ CLOSED) = ServerConnectionState  # fmt: skip
+
+_ENDING = frozenset({HALF_CLOSED, LINGERING, CLOSING, CLOSED})
+# The states that may follow each state.
+NEXT_STATES: Mapping[ServerConnectionState, frozenset[ServerConnectionState]] = {
+    NEW: _ENDING | {IN_HEAD, IN_BODY, BUSY, IDLE},
+    IDLE: _ENDING | {IDLE_WITHOUT_HEAD, IN_HEAD, IN_BODY, BUSY},
+    IDLE_WITHOUT_HEAD: _ENDING | {IDLE, IN_HEAD, IN_BODY, BUSY},
+    IN_HEAD: _ENDING | {IDLE, IN_BODY, BUSY},
+    IN_BODY: _ENDING | {IDLE, IN_HEAD, BUSY},
+    BUSY: _ENDING | {IDLE, IN_HEAD, IN_BODY},
+    HALF_CLOSED: frozenset({PROBE_SENT, CLOSING, CLOSED}),
+    PROBE_SENT: frozenset({CLOSING, CLOSED}),
+    LINGERING: frozenset({CLOSING, CLOSED}),
+    CLOSING: frozenset({CLOSED}),
+    CLOSED: frozenset(),
+}  # fmt: skip
+
+
+class ProbeResult(Enum):
+    """What is known of a half-closed client."""
+
+    DISCONNECTED = auto()
+    PROBING = auto()  # a probe was sent
+    UNKNOWN = auto()
+
+
+def probe_client(transport: Any, responses: ResponseWriter, writer: BufferedWriter, *, is_probed: bool) -> ProbeResult:
+    """Return whether a half-closed client has disconnected, as far as that is known.
+
+    TCP sends a FIN both when a client has disconnected and when it has only stopped sending; only when we write does a
+    closed socket answer with a reset. So while a service runs for a half-closed client, this function sends an interim
+    `100 Continue`, once, which HTTP/1.1 allows before any response (RFC 9110 15.2), but not in the middle of one, and
+    checks for a reset a moment later. After a reset the service is cancelled; otherwise (`printf … | nc -N`) the
+    response is sent when it is ready. HTTP/1.0 has no interim responses: such a client must not half-close, and counts
+    as disconnected.
+    """
+    if transport.getHandle().getsockopt(SOL_SOCKET, SO_ERROR):
+        return ProbeResult.DISCONNECTED
+    if is_probed or not responses.requests or responses.stream is not None or writer.is_backlogged:
+        return ProbeResult.UNKNOWN
+    head = responses.requests[0].head
+    if head is None or head.version != (1, 1):
+        return ProbeResult.DISCONNECTED
+    responses.write(CONTINUE)
+    return ProbeResult.PROBING
 
 
 @implementer(IProtocol, IHalfCloseableProtocol, IHandshakeListener)
 class ServerConnection:
     """One HTTP connection. It is no subclass of Twisted's Protocol, which would give each idle connection a dictionary.
 
-    `deadline` is checked by TimeoutSweeper, in seconds of the reactor's clock.
+    Its states follow each other as NEXT_STATES lists. `deadline` is the deadline of the state, in seconds of the
+    reactor's clock; ConnectionChecks enforces it.
     """
 
     __slots__ = (
@@ -53,7 +119,7 @@ class ServerConnection:
     def __init__(self, context: ServerContext) -> None:
         self._context = context
         self._paused = False
-        self._state = NEW
+        self._state: ServerConnectionState = NEW
         self._limit_key = ''  # returned by AddressLimit.enter
         self._requests_before_head = 0  # requests before the head that is being received
         self._idle_timeout = context.settings.idle_timeout
@@ -92,17 +158,16 @@ class ServerConnection:
         if len(data) == READ_SIZE:
             enlarge_reads(self.transport)
         reader = self._reader
-        if reader.phase != INPUT_CLOSED:
+        if reader.phase is not INPUT_CLOSED:
             reader.parser.feed(data)
             self._advance()
 
     def readConnectionLost(self) -> None:
-        """Handle the client's half-close. Whether it still reads is not known: see `half_close`."""
+        """Handle the client's half-close. Whether it still reads is not known: see `probe_client`."""
         if self._state in (LINGERING, CLOSING):
             self.transport.loseConnection()
             return
-        self._state = HALF_CLOSED
-        self.deadline = self._context.seconds() + PROBE_DELAY
+        self._enter(HALF_CLOSED, self._context.seconds() + PROBE_DELAY)
         self._advance()
 
     def writeConnectionLost(self) -> None:
@@ -110,7 +175,7 @@ class ServerConnection:
 
     def connectionLost(self, reason: Failure) -> None:
         """Cancel all requests: the connection is lost."""
-        self.deadline = inf
+        self._enter(CLOSED, inf)
         self._reader.close_input()
         self._responses.cancel_all()
         if self._limit_key:
@@ -125,9 +190,8 @@ class ServerConnection:
         if responses.is_buffering:
             return
         reader, now = self._reader, self._context.seconds()
-        if self._state == NO_DEADLINE and reader.is_idle:  # the response was sent that both sides were waiting for
-            self._state = IDLE
-            self.deadline = now + self._idle_timeout
+        if self._state is BUSY and reader.is_idle:  # the response was sent that both sides were waiting for
+            self._enter(IDLE, now + self._idle_timeout)
             return
         responses.is_buffering = True
         try:
@@ -136,10 +200,9 @@ class ServerConnection:
             responses.flush()
         if responses.is_closed:
             self._finish()
-        elif self._state == IDLE and reader.phase == HEAD and reader.parser.is_idle:  # the usual state after a request
+        elif self._state is IDLE and reader.phase is HEAD and reader.parser.is_idle:  # the usual state after a request
             if responses.requests:
-                self._state = NO_DEADLINE
-                self.deadline = inf
+                self._enter(BUSY, inf)
             else:
                 self.deadline = now + self._idle_timeout
         else:
@@ -156,7 +219,7 @@ class ServerConnection:
         """Set the state and the deadline by what the connection waits for."""
         reader = self._reader
         blocked = reader.is_blocked
-        if self._state >= HALF_CLOSED:
+        if self._state in (HALF_CLOSED, PROBE_SENT):
             if blocked:
                 return
             if not reader.is_complete:
@@ -164,7 +227,7 @@ class ServerConnection:
             elif not self._responses.requests:
                 self._close()
             return
-        if self._state == CLOSING:  # the response just written was the last one
+        if self._state is CLOSING:  # the response just written was the last one
             return
         if blocked and (
             reader.parser.pending_bytes > MAX_PENDING_BYTES
@@ -176,26 +239,27 @@ class ServerConnection:
         elif self._paused:
             self._paused = False
             self.transport.resumeProducing()
-        if reader.phase != HEAD:
-            self._state = IN_BODY
-            self.deadline = inf if reader.phase == INPUT_CLOSED else body_deadline(reader, now)
+        if reader.phase is not HEAD:
+            self._enter(IN_BODY, inf if reader.phase is INPUT_CLOSED else reader.body_deadline(now))
         elif blocked or (reader.parser.is_idle and self._responses.requests):
-            self._state = NO_DEADLINE
-            self.deadline = inf
+            self._enter(BUSY, inf)
         elif reader.parser.is_idle:
-            self._state = IDLE
-            self.deadline = now + self._idle_timeout
-        elif self._state != IN_HEAD or self._requests_before_head != reader.request_count:
+            self._enter(IDLE, now + self._idle_timeout)
+        elif self._state is not IN_HEAD or self._requests_before_head != reader.request_count:
             self._requests_before_head = reader.request_count
-            self._state = IN_HEAD
-            self.deadline = now + self._context.settings.head_timeout
+            self._enter(IN_HEAD, now + self._context.settings.head_timeout)
+
+    def _enter(self, state: ServerConnectionState, due: float) -> None:
+        """Change the state, whose deadline is `deadline`."""
+        self._state = state
+        self.deadline = due
 
     # Shutdown.
 
     def close_if_drained(self) -> None:
         """Close the connection if the node is draining and no request is in progress."""
         reader = self._reader
-        if self._context.draining and reader.phase == HEAD and reader.is_complete and not self._responses.requests:
+        if self._context.draining and reader.phase is HEAD and reader.is_complete and not self._responses.requests:
             self._close()
 
     connectionMade = close_if_drained  # a draining node accepts no new client
@@ -205,25 +269,23 @@ class ServerConnection:
         reader = self._reader
         unread = not reader.is_complete
         reader.close_input()
-        if not unread or self._state >= HALF_CLOSED:
+        if not unread or self._state in (HALF_CLOSED, PROBE_SENT, CLOSED):
             self._close()
             return
-        self._state = LINGERING
-        self.deadline = self._context.seconds() + LINGER_TIMEOUT
+        self._enter(LINGERING, self._context.seconds() + LINGER_TIMEOUT)
         self._writer.half_close()
         if self._paused:
             self._paused = False
             self.transport.resumeProducing()
 
     def _close(self) -> None:
-        if self._state == CLOSING:
+        if self._state in (CLOSING, CLOSED):
             return
         self._reader.close_input()
-        self._state = CLOSING
-        self.deadline = self._context.seconds() + self._context.settings.write_timeout
+        self._enter(CLOSING, self._context.seconds() + self._context.settings.write_timeout)
         self._writer.close()
 
-    # Called by TimeoutSweeper.
+    # Called by ConnectionChecks.
 
     def enforce_timeouts(self, now: float) -> None:
         """Enforce the timeouts: of a client that does not read, of a stream whose service makes no progress, and
@@ -235,29 +297,29 @@ class ServerConnection:
             self.transport.abortConnection()
         elif self.deadline <= now:
             self._time_out(now)
-        elif self._state == IDLE and now >= self.deadline - self._idle_timeout + HEAD_CACHE_TIMEOUT:
-            self._state = IDLE_WITHOUT_HEAD
+        elif self._state is IDLE and now >= self.deadline - self._idle_timeout + HEAD_CACHE_TIMEOUT:
+            self._enter(IDLE_WITHOUT_HEAD, self.deadline)
             self._reader.drop_last_head()
-        elif self._state == IN_BODY and self._context.spool_quota and spool_body(self._reader, now):
+        elif self._state is IN_BODY and self._context.spool_quota and self._reader.spool_body(now):
             self._context.spool_quota -= 1
             self.deadline = inf  # it waits for the disk or the dispatcher
 
     def _time_out(self, now: float) -> None:
         state, reader = self._state, self._reader
-        if state == IN_HEAD:
+        if state is IN_HEAD:
             reader.reject(408, error_responses.HEAD_TIMEOUT, now)
-        elif state == IN_BODY:
+        elif state is IN_BODY:
             reader.reject(408, error_responses.BODY_TIMEOUT, now)
         elif state in (HALF_CLOSED, PROBE_SENT):
             self.deadline = now + PROBE_DELAY
-            result = probe_client(self.transport, self._responses, self._writer, is_probed=state == PROBE_SENT)
-            if result == DISCONNECTED:
+            result = probe_client(self.transport, self._responses, self._writer, is_probed=state is PROBE_SENT)
+            if result is ProbeResult.DISCONNECTED:
                 self.transport.abortConnection()
-            elif result == PROBING:
-                self._state = PROBE_SENT
+            elif result is ProbeResult.PROBING:
+                self._enter(PROBE_SENT, self.deadline)
         elif self._writer.is_backlogged:  # the client is still reading: `enforce_timeouts` notices when it stops
             self.deadline = now + LINGER_TIMEOUT
-        elif state == CLOSING:
+        elif state is CLOSING:
             self.transport.abortConnection()
         else:
             self._close()

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
 from zatotx.model.message import Reply
 from zatotx.plugins.http.soap.faults import error_fault
+from zatotx.wire import json_codec
 from zatotx.wire.soap.envelope import VERSIONS
 from zatotx.wire.xml.writer import XML_TYPE, write_error
-
-if TYPE_CHECKING:
-    from zatotx.plugins.http.server.request_context import RequestContext
 
 XML = 'xml'  # a data format, and the format of its errors
 _JSON = b'application/json'
@@ -37,6 +33,15 @@ BODY_TIMEOUT = 'The body of the request did not arrive in time'
 INCOMPLETE_REQUEST = 'The request ended before it was complete'
 
 
+class ErrorResult(msgspec.Struct, frozen=True):
+    """An error response that needs no dispatcher; it has no cid yet."""
+
+    status: int
+    details: str
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    soap_version: str = ''  # SOAP version of the fault; '' = Zato's error in JSON
+
+
 def error_response(
     status: int, cid: str, details: str, headers: tuple[tuple[bytes, bytes], ...] = (), error_format: str = ''
 ) -> Reply:
@@ -49,11 +54,4 @@ def error_response(
     if error_format:
         version = VERSIONS[error_format]
         return Reply(status, error_fault(version, status, cid, details), version.content_type.encode('ascii'), headers)
-    body = msgspec.json.encode({'zato_env': {'result': 'ZATO_ERROR', 'cid': cid, 'details': details}})
-    return Reply(status, body, _JSON, headers)
-
-
-def error_response_to(request: RequestContext, status: int, details: str) -> Reply:
-    """Return an error response in the format of the channel that the request was routed to."""
-    resolved = request.resolved
-    return error_response(status, request.cid, details, error_format='' if resolved is None else resolved.error_format)
+    return Reply(status, json_codec.write_error(cid, details), _JSON, headers)

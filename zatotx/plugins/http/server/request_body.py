@@ -1,4 +1,4 @@
-"""The body of a request while it is received: in memory if it is small, in a temporary file if it is large.
+"""The body of a request: in memory if it is small, in a temporary file if it is large, decoded when it is read.
 
 Files are written, read and closed in threads. While a write is in progress the collector is `busy` and the connection
 passes it no more data, so at most one batch is in memory. Bodies of requests that are not admitted yet are not written
@@ -6,6 +6,9 @@ to files.
 
 Bytes in memory are charged to the process's MemoryBudget: the charge grows with each piece, shrinks with each batch
 written, and is released when the body is closed.
+
+A body in a content coding is decoded when the service reads it: the client is authenticated then, and admission control
+has accepted the request.
 """
 
 from __future__ import annotations
@@ -19,11 +22,22 @@ from typing import IO, Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from zatotx.model.errors import BadRequest, ContentTooLarge
+from zatotx.plugins.http.settings import HttpSettings
 from zatotx.rules.limits.memory_budget import MemoryBudget, MemoryReservation
+from zatotx.wire.http.decompression import (
+    UNLIMITED_RATIO_SIZE,
+    DecompressionBomb,
+    Decompressor,
+    Malformed,
+    parse_content_encoding,
+)
 
 Offload = Callable[..., Deferred[Any]]
 
 BATCH_SIZE = 256 * 1024
+_QUICK_SIZE = 8 * 1024  # largest body that is decoded on the reactor: a millisecond or two at worst
+_PIECE_SIZE = 64 * 1024
 
 
 class SpooledBody:
@@ -231,3 +245,73 @@ def _append_batch(file: IO[bytes] | None, batch: bytes | bytearray, work_dir: st
 def _close(file: IO[bytes], offload: Offload) -> None:
     # Closing frees the blocks, which must not happen on the reactor.
     offload(file.close).addErrback(lambda failure: None)
+
+
+def wrap_encoded_body(
+    body: bytes | SpooledBody, field: bytes, settings: HttpSettings
+) -> bytes | SpooledBody | EncodedBody:
+    """Return the body wrapped to be decoded by its Content-Encoding, which RequestRouter has found to be supported."""
+    coding = parse_content_encoding(field)
+    return EncodedBody(body, coding, max_size=settings.max_body, max_ratio=settings.max_ratio) if coding else body
+
+
+class EncodedBody:
+    """A body in a content coding, see model.message.Body. `read` returns it decoded, at most `max_size` bytes and
+    `max_ratio` times the received size. It blocks unless the body is `is_nonblocking`."""
+
+    __slots__ = ('_body', '_coding', '_max_ratio', '_max_size', 'size')
+    seekable = False
+
+    def __init__(self, body: bytes | SpooledBody, coding: str, *, max_size: int, max_ratio: int) -> None:
+        self._body = body
+        self._coding = coding
+        self._max_size = max_size
+        self._max_ratio = max_ratio
+        self.size = len(body) if isinstance(body, bytes) else body.size
+
+    @property
+    def is_nonblocking(self) -> bool:
+        """Whether the body is so small that it can be decoded on the reactor."""
+        return isinstance(self._body, bytes) and self.size <= _QUICK_SIZE
+
+    @property
+    def max_size(self) -> int:
+        """The maximum number of bytes that `read` returns."""
+        return min(self._max_size, max(UNLIMITED_RATIO_SIZE, self._max_ratio * self.size))
+
+    def read(self) -> bytes:
+        """Return the whole decoded body. Raises BadRequest if it is not in that coding, ContentTooLarge if it exceeds a
+        limit."""
+        inflater = Decompressor(self._coding, max_size=self._max_size, max_ratio=self._max_ratio)
+        decoded = bytearray()
+        try:
+            for piece in self._pieces():
+                decoded += inflater.feed(piece)
+            inflater.finish()
+        except Malformed as error:
+            raise BadRequest(None, f'The body cannot be decoded: {error}') from None
+        except DecompressionBomb as error:
+            raise ContentTooLarge(None, str(error)) from None
+        return bytes(decoded)
+
+    def iter_chunks(self, size: int) -> Iterator[bytes]:
+        """Yield the decoded body in pieces of `size` bytes. Raises as `read` does."""
+        decoded = self.read()
+        yield from (decoded[start : start + size] for start in range(0, len(decoded), size))
+
+    def read_at(self, start: int, size: int) -> bytes:
+        """Return `size` decoded bytes from `start` on. Raises as `read` does."""
+        return self.read()[start : start + size]
+
+    def close(self) -> None:
+        """Close the encoded body."""
+        if isinstance(self._body, SpooledBody):
+            self._body.close()
+
+    def _pieces(self) -> Iterator[bytes]:
+        body = self._body
+        if isinstance(body, SpooledBody):
+            yield from body.iter_chunks(_PIECE_SIZE)
+        else:
+            for start in range(0, len(body), _PIECE_SIZE):
+                yield body[start : start + _PIECE_SIZE]

@@ -1,20 +1,86 @@
-"""The state of one request of a connection, from its head to the end of its response."""
+"""The state of one request of a connection, from its head to the end of its response, and the result of its routing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import Any
 
+import msgspec
+from zope.interface import Attribute, Interface
+
+from zatotx.interfaces.meters import IChannelMeter, NullMeter
 from zatotx.interfaces.pipeline import IPendingRequest
-from zatotx.model.message import Message, Reply
+from zatotx.model.message import ChannelSpec, HTTPView, Message, Reply
+from zatotx.plugins.http.server.error_responses import ErrorResult, error_response
 from zatotx.plugins.http.server.request_body import RequestResources
+from zatotx.rules.http.cors import CorsRules
 from zatotx.wire.http1.request_parser import RequestHead
-
-if TYPE_CHECKING:
-    from zatotx.plugins.http.server.request_router import ResolvedRequest
 
 # RFC 9110 9.2.1. Only requests with these methods run concurrently with others of their connection (RFC 9112 9.3.2).
 SAFE_METHODS = frozenset({'GET', 'HEAD', 'OPTIONS', 'TRACE', 'QUERY', 'PROPFIND', 'REPORT', 'SEARCH'})
+
+_NO_CHANNEL = ChannelSpec(name='', kind='http-soap', service='')
+NO_METER: Any = NullMeter()
+
+
+class IResponseFilter(Interface):
+    """Filters the responses to requests with one head."""
+
+    def apply(request: RequestContext, reply: Reply) -> None:  # noqa: N805 - an interface
+        """Filter a response and pass it to `request.dressed`: at once, or when a thread has finished its part."""
+
+
+class IResponseFilters(Interface):
+    """The response filters of one channel."""
+
+    cors: CorsRules | None = Attribute('The rules for preflight requests.')
+
+    def filter_for(head: RequestHead) -> IResponseFilter:  # noqa: N805 - an interface
+        """Return the filter for responses to requests with this head."""
+
+
+class ChannelTarget(msgspec.Struct, frozen=True):
+    """The channel that a route leads to."""
+
+    spec: ChannelSpec
+    label: str  # the channel's name as the access log writes it
+    is_active: bool = True
+    any_method: bool = False  # of a channel that names no method
+    meter: IChannelMeter = NO_METER  # of its requests
+    response_filters: IResponseFilters | None = None  # for its responses
+
+
+class ChannelMatch(msgspec.Struct, frozen=True):
+    """The channel found for a method and a target, and with SOAP for an action."""
+
+    target: ChannelTarget
+    service: str
+    params: Mapping[str, str]
+    path: str
+    request: str  # method and target for the log
+    forked: bool = False  # whether another SOAP action may lead elsewhere
+
+
+class ResolvedRequest(msgspec.Struct, frozen=True):
+    """The routing result for requests with a certain head, under certain routes, and from a certain client."""
+
+    head: RequestHead
+    routes: object  # the route table that was used
+    channel_label: str  # the channel's name for the log
+    request_line: str  # the request line for the log
+    user_agent: str  # the user agent for the log
+    peer_address: str  # the client's address
+    caller_cid: str | None  # the caller's own correlation ID
+    traceparent: bytes | None  # the caller's traceparent
+    error: ErrorResult | None = None  # if set, the fields below have their defaults
+    spec: ChannelSpec = _NO_CHANNEL
+    service: str = ''
+    http_view: HTTPView | None = None
+    timeout: float = 0.0  # seconds until the request times out
+    route_match: ChannelMatch | None = None
+    error_format: str = ''  # format of errors: a version of SOAP, 'xml', or '' = JSON
+    meter: IChannelMeter = NO_METER
+    response_filter: IResponseFilter | None = None  # the filter for the channel's responses
 
 
 class RequestContext:
@@ -34,7 +100,7 @@ class RequestContext:
         'resources',
         'send_continue',
         'started_at',
-    )  # fmt: skip
+    )
 
     def __init__(self, head: RequestHead | None, started_at: float, on_reply: Callable[[RequestContext], None]) -> None:
         self.head = head  # None if the message was rejected before its head was complete
@@ -91,3 +157,9 @@ class RequestContext:
         if self.resources is not None:
             self.resources.close()
             self.resources = None
+
+
+def error_response_to(request: RequestContext, status: int, details: str) -> Reply:
+    """Return an error response in the format of the channel that the request was routed to."""
+    resolved = request.resolved
+    return error_response(status, request.cid, details, error_format='' if resolved is None else resolved.error_format)

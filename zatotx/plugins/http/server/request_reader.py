@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from enum import Enum, auto
 from functools import partial
 from math import inf
 
@@ -11,15 +12,13 @@ from twisted.logger import Logger
 from zatotx.model.cid import new_cid
 from zatotx.model.message import ANONYMOUS, Message, Reply
 from zatotx.plugins.http.server import error_responses
-from zatotx.plugins.http.server.buffered_writer import BufferedWriter
 from zatotx.plugins.http.server.client_info import ClientInfo
-from zatotx.plugins.http.server.content_encoding import wrap_encoded_body
-from zatotx.plugins.http.server.error_responses import error_response, error_response_to
-from zatotx.plugins.http.server.request_body import BodyCollector, RequestResources, SpooledBody
-from zatotx.plugins.http.server.request_context import SAFE_METHODS, RequestContext
-from zatotx.plugins.http.server.request_router import ResolvedRequest
+from zatotx.plugins.http.server.error_responses import error_response
+from zatotx.plugins.http.server.request_body import BodyCollector, RequestResources, SpooledBody, wrap_encoded_body
+from zatotx.plugins.http.server.request_context import SAFE_METHODS, RequestContext, ResolvedRequest, error_response_to
 from zatotx.plugins.http.server.response_writer import MAX_BUFFERED, ResponseWriter
 from zatotx.plugins.http.server.server_context import ServerContext
+from zatotx.plugins.http.transport.buffered_writer import BufferedWriter
 from zatotx.rules.limits.memory_budget import MAX_UNACCOUNTED, OUT_OF_BUDGET, UNAUTHENTICATED, MemoryReservation
 from zatotx.wire.http1.request_parser import MessageRejected, RequestHead, RequestParser
 
@@ -27,15 +26,31 @@ MAX_PIPELINED = 16  # requests of one connection that may be in progress at once
 _MAX_SKIPPED = 64 * 1024  # bytes of a rejected request's body to skip; a larger one ends the connection
 _MIN_RATE = 1024  # bytes per second that a body must arrive at on average, after its grace time
 
-HEAD, BODY, SKIPPED_BODY, INPUT_CLOSED = range(4)
+
+class ReaderPhase(Enum):
+    """The part of the client's input that is read next."""
+
+    HEAD = auto()  # between requests, or inside a head
+    BODY = auto()  # inside the body of the last request
+    SKIPPED_BODY = auto()  # inside the body of a request that is already answered
+    INPUT_CLOSED = auto()  # nothing: no request follows
+
+
+HEAD, BODY, SKIPPED_BODY, INPUT_CLOSED = ReaderPhase
+
+# The phases that may follow each phase.
+NEXT_PHASES: Mapping[ReaderPhase, frozenset[ReaderPhase]] = {
+    HEAD: frozenset({BODY, SKIPPED_BODY, INPUT_CLOSED}),
+    BODY: frozenset({HEAD, SKIPPED_BODY, INPUT_CLOSED}),
+    SKIPPED_BODY: frozenset({HEAD, INPUT_CLOSED}),
+    INPUT_CLOSED: frozenset(),
+}
 
 
 class RequestReader:
     """Reads requests from the parser until it has to wait.
 
-    `phase`: HEAD = between requests or inside a head; BODY = inside the body of the last request; SKIP = inside the
-    body of a request that is already answered; INPUT_CLOSED = no request follows. `on_resume` is called when reading
-    may continue.
+    `phase` changes as NEXT_PHASES lists. `on_resume` is called when reading may continue.
     """
 
     __slots__ = (
@@ -75,7 +90,7 @@ class RequestReader:
         self._resolve = context.resolver_for(client)
         self._on_resume = on_resume
         self.parser = RequestParser(context.limits)
-        self.phase = HEAD
+        self.phase: ReaderPhase = HEAD
         self.request_count = 0  # requests begun so far
         self._resolved: ResolvedRequest | None = None  # the last request's routing result
         self._blocked_head: RequestHead | None = None  # a head that must wait until the requests before it are answered
@@ -94,14 +109,14 @@ class RequestReader:
     @property
     def is_blocked(self) -> bool:
         """Whether received data must wait."""
-        if self.phase == HEAD:
+        if self.phase is HEAD:
             return (
                 self._blocked_head is not None
                 or len(self._responses.requests) >= MAX_PIPELINED
                 or self._writer.is_backlogged
                 or self._responses.buffered_size >= MAX_BUFFERED
             )
-        return self._waiting_since is not None or self.phase == INPUT_CLOSED
+        return self._waiting_since is not None or self.phase is INPUT_CLOSED
 
     @property
     def is_complete(self) -> bool:
@@ -116,7 +131,7 @@ class RequestReader:
     def is_idle(self) -> bool:
         """Whether every request received is answered, and no byte of another one is pending."""
         return (
-            self.phase == HEAD and self._blocked_head is None and not self._responses.requests and self.parser.is_idle
+            self.phase is HEAD and self._blocked_head is None and not self._responses.requests and self.parser.is_idle
         )
 
     def process(self, now: float) -> None:
@@ -134,7 +149,7 @@ class RequestReader:
                     return
                 if type(event) is RequestHead:
                     more = self._begin(event, now)
-                    if more and self.phase == BODY and (body := parser.take_whole_body()) is not None:
+                    if more and self.phase is BODY and (body := parser.take_whole_body()) is not None:
                         self._dispatch(body, now)
                         more = parser.pending_bytes > 0 and not self.is_blocked
                 elif type(event) is bytes:
@@ -150,10 +165,10 @@ class RequestReader:
         self._context.counters.refused += 1
         request, self._request = self._request, None
         self._drop_body()
-        if phase == BODY and request is not None:
+        if phase is BODY and request is not None:
             request.keep_alive = False
             request.receive_reply(error_response_to(request, status, details))
-        elif phase == HEAD:
+        elif phase is HEAD:
             request = RequestContext(None, now, self._responses.write_ready)
             request.cid = new_cid()
             request.request_line = request_line
@@ -174,9 +189,31 @@ class RequestReader:
         self._resolved = None
         self.parser.clear_cache()
 
-    # One request.
+    # Called by the connection's timeouts.
 
-    # Each step returns whether the next one may follow.
+    def body_deadline(self, now: float) -> float:
+        """Return when the current body must have made progress; inf if the reader does not wait for the client."""
+        if self.is_waiting:
+            return inf
+        settings, collector = self._context.settings, self._collector
+        size = collector.size if collector is not None else 0
+        return min(now, self._body_began + size / _MIN_RATE) + settings.body_timeout
+
+    def spool_body(self, now: float) -> bool:
+        """Move the body being received from memory to disk, if its sender may use the disk, because memory is scarce.
+        Returns whether the reader waits for that now."""
+        collector, request = self._collector, self._request
+        if collector is None or request is None or self.is_waiting:
+            return False
+        if collector.needs_admission:
+            self._request_admission(request, now)
+        else:
+            collector.spool()
+            if collector.is_writing:
+                self._waiting_since = now
+        return self.is_waiting
+
+    # The steps of one request. Each returns whether the next one may follow.
 
     def _begin(self, head: RequestHead, now: float) -> bool:
         requests = self._responses.requests
@@ -238,7 +275,7 @@ class RequestReader:
         else:
             self.phase = SKIPPED_BODY
         request.receive_reply(reply)
-        return self.phase == SKIPPED_BODY
+        return self.phase is SKIPPED_BODY
 
     def _add_piece(self, piece: bytes, now: float) -> bool:
         collector, request = self._collector, self._request
@@ -272,7 +309,7 @@ class RequestReader:
 
     def _end(self, now: float) -> bool:
         collector = self._collector
-        if self.phase == SKIPPED_BODY:
+        if self.phase is SKIPPED_BODY:
             self.phase = INPUT_CLOSED if self.parser.is_finished else HEAD
         elif collector is None:
             piece, self._piece = self._piece or b'', None
@@ -339,21 +376,6 @@ class RequestReader:
             collector.discard()
 
 
-def spool_body(reader: RequestReader, now: float) -> bool:
-    """Move the body being received from memory to disk, if its sender may use the disk. Called when memory is scarce.
-    Returns whether the reader waits for that now."""
-    collector, request = reader._collector, reader._request
-    if collector is None or request is None or reader.is_waiting:
-        return False
-    if collector.needs_admission:
-        reader._request_admission(request, now)
-    else:
-        collector.spool()
-        if collector.is_writing:
-            reader._waiting_since = now
-    return reader.is_waiting
-
-
 def _charge_body(
     request: RequestContext, message: Message, body: bytes | SpooledBody, charge: MemoryReservation
 ) -> bool:
@@ -372,12 +394,3 @@ def _raise_charge_limit(message: Message, charge: MemoryReservation) -> None:
     principal = message.principal
     if principal is not None and principal.kind != ANONYMOUS.kind:
         charge.mark_authenticated()
-
-
-def body_deadline(reader: RequestReader, now: float) -> float:
-    """Return when the current body must have made progress; inf if the reader does not wait for the client."""
-    if reader.is_waiting:
-        return inf
-    settings, collector = reader._context.settings, reader._collector
-    size = collector.size if collector is not None else 0
-    return min(now, reader._body_began + size / _MIN_RATE) + settings.body_timeout

@@ -3,65 +3,71 @@
 A client that keeps its connection usually sends identical heads, and the parser then returns the same RequestHead
 again. So everything that follows from head and routes alone is computed once, as a `ResolvedRequest`; what differs
 between requests (cid, deadline, span) is created for each. If only header fields differ (a request id, say), the last
-RouteMatch is still reused.
+ChannelMatch is still reused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-import msgspec
-
-from zatotx.interfaces.meters import NullMeter
+from zatotx.interfaces.meters import IChannelMeter
 from zatotx.model.cid import new_cid, validated_cid
 from zatotx.model.message import ChannelSpec, HTTPView, Message, Reply
-from zatotx.plugins.http.server import error_responses
+from zatotx.plugins.http.server import error_responses, soap_routing
 from zatotx.plugins.http.server.access_log import QueryKeyNames, describe_request, escape_bytes
-from zatotx.plugins.http.server.client_info import ClientInfo
-from zatotx.plugins.http.server.cors_preflight import answer_preflight
-from zatotx.plugins.http.server.error_responses import error_response
-from zatotx.plugins.http.server.request_context import RequestContext
-from zatotx.plugins.http.server.response_filters import ResponseFilter
-from zatotx.plugins.http.server.route_match import ChannelTarget, ErrorResult, RouteMatch
+from zatotx.plugins.http.server.client_info import ClientInfo, ForwardedClients
+from zatotx.plugins.http.server.error_responses import ErrorResult, error_response
+from zatotx.plugins.http.server.request_context import (
+    NO_METER,
+    ChannelMatch,
+    ChannelTarget,
+    IResponseFilter,
+    RequestContext,
+    ResolvedRequest,
+)
 from zatotx.plugins.http.server.route_table import ChannelTable
-from zatotx.plugins.http.soap import routing as soap_routing
-from zatotx.rules.routing.route_table import MatchedRoute as Match
-from zatotx.rules.routing.route_table import MethodNotRouted
+from zatotx.rules.http.cors import CorsForbidden
+from zatotx.rules.routing.route_table import MatchedRoute, MethodNotRouted
 from zatotx.wire.http.decompression import parse_content_encoding
-from zatotx.wire.http.percent_encoding import Malformed, decode_path
 from zatotx.wire.http.traceparent import continue_trace
+from zatotx.wire.http.urlencoded import Malformed, decode_path
 from zatotx.wire.http1.request_parser import RequestHead
 from zatotx.wire.soap.action import ACCEPTED_TYPES, accepts_soap_content_type, is_unambiguously_soap, requested_version
 
+_VARY = b'Vary', b'Origin, Access-Control-Request-Method, Access-Control-Request-Headers'
 _NO_PARAMS: Mapping[str, str] = {}
-_NO_CHANNEL = ChannelSpec(name='', kind='http-soap', service='')
-_UNCOUNTED = NullMeter()
 NO_CONTENT = 204
 _SERVER_WIDE = ErrorResult(NO_CONTENT, '')  # the response to `OPTIONS *` (RFC 9110 §9.3.7)
 _MAX_DEADLINE = 24 * 60 * 60 * 1000  # milliseconds, eight digits
 
 
-class ResolvedRequest(msgspec.Struct, frozen=True):
-    """The routing result for requests with a certain head, under certain routes, and from a certain client."""
-
-    head: RequestHead
-    routes: ChannelTable
-    channel_label: str  # the channel's name for the log
-    request_line: str  # the request line for the log
-    user_agent: str  # the user agent for the log
-    peer_address: str  # the client's address
-    caller_cid: str | None  # the caller's own correlation ID
-    traceparent: bytes | None  # the caller's traceparent
-    error: ErrorResult | None = None  # if set, the fields below have their defaults
-    spec: ChannelSpec = _NO_CHANNEL
-    service: str = ''
-    http_view: HTTPView | None = None
-    timeout: float = 0.0  # seconds until the request times out
-    route_match: RouteMatch | None = None
-    error_format: str = ''  # format of errors: a version of SOAP, 'xml', or '' = JSON
-    meter: Any = _UNCOUNTED  # IChannelMeter
-    response_filter: ResponseFilter | None = None  # the filter for the channel's responses
+def answer_preflight(routes: ChannelTable, head: RequestHead) -> tuple[ChannelTarget, ErrorResult] | None:
+    """Return the channel and the response to a CORS preflight request (Fetch standard), from the head alone, without
+    credentials and without the service. Returns None if the request is no preflight, or names
+    no channel with CORS rules: then it is processed like any other."""
+    headers = head.headers
+    origin, method = headers.get(b'origin'), headers.get(b'access-control-request-method')
+    if origin is None or method is None:
+        return None
+    try:
+        match = routes.rest.find(method.decode('latin-1'), head.path)
+    except Malformed:
+        return None
+    target = match.target if isinstance(match, MatchedRoute) else None
+    if (
+        target is None
+        or not target.is_active
+        or target.response_filters is None
+        or target.response_filters.cors is None
+    ):
+        return None
+    try:
+        fields = target.response_filters.cors.preflight_headers(
+            origin, method, headers.get(b'access-control-request-headers')
+        )
+    except CorsForbidden as error:
+        return target, ErrorResult(403, f'{error}', (_VARY,))
+    return target, ErrorResult(204, '', (*fields, _VARY))
 
 
 class RequestRouter:
@@ -77,7 +83,7 @@ class RequestRouter:
 
     def resolve(self, head: RequestHead, client: ClientInfo, last_resolved: ResolvedRequest | None) -> ResolvedRequest:
         """Resolve a head. Returns `last_resolved`, the connection's last result, if nothing has changed."""
-        match: RouteMatch | ErrorResult | None = None
+        match: ChannelMatch | ErrorResult | None = None
         peer = client.address
         if head.method == 'OPTIONS':
             if head.path == b'*':
@@ -89,11 +95,7 @@ class RequestRouter:
                 return last_resolved
             if last_resolved.head.target == head.target and last_resolved.head.method == head.method:
                 match = last_resolved.route_match
-                if (
-                    match is not None
-                    and match.depends_on_action
-                    and not soap_routing.same_action(last_resolved.head, head)
-                ):
+                if match is not None and match.forked and not soap_routing.same_action(last_resolved.head, head):
                     match = None
         if match is None:
             match = self._match(head)
@@ -108,10 +110,18 @@ class RequestRouter:
             head.method, head.target, match.path, head.query, head.headers, match.params, peer, head.version,
             client.certificates, client.is_tls, client.listener_url, client.public_url,
         )  # fmt: skip
-        request, agent, cid, parent = _request_fields(head, match.request_text)
+        request, agent, cid, parent = _request_fields(head, match.request)
         return ResolvedRequest(head, self.routes, match.target.label, request, agent, peer, cid, parent, None, spec,
                                match.service, view, allowed, match, _error_format(spec, head), match.target.meter,
                                _filter_for(match.target, head))  # fmt: skip
+
+    def place_forwarded(
+        self, clients: ForwardedClients, head: RequestHead, proxy: ClientInfo, last: ResolvedRequest | None
+    ) -> ResolvedRequest:
+        """Resolve a head as `resolve` does, for the client that a trusted proxy forwards."""
+        if last is not None and last.head is head and last.routes is self.routes:
+            return last
+        return self.resolve(head, clients.client_for(head, proxy), last)
 
     def start_request(self, request: RequestContext, resolved: ResolvedRequest) -> Reply | None:
         """Assign the request its cid and its message. Returns the response if the dispatcher is not needed, else
@@ -146,7 +156,9 @@ class RequestRouter:
         *,
         is_filtered: bool = True,
     ) -> ResolvedRequest:
-        label, meter, form, response_filter = '-', _UNCOUNTED, error.soap_version, None
+        label, form = '-', error.soap_version
+        meter: IChannelMeter = NO_METER
+        response_filter: IResponseFilter | None = None
         if target is not None:
             label, meter, response_filter = (
                 target.label,
@@ -160,7 +172,7 @@ class RequestRouter:
         return ResolvedRequest(head, self.routes, label, request, agent, peer, cid, parent, error, meter=meter,
                                error_format=form, response_filter=response_filter)  # fmt: skip
 
-    def _match(self, head: RequestHead) -> RouteMatch | ErrorResult:
+    def _match(self, head: RequestHead) -> ChannelMatch | ErrorResult:
         """Return the channel, the parameters that its pattern captured, and the decoded path; or an error."""
         by_action = is_unambiguously_soap(head.headers) or (self.routes.has_soap and soap_routing.is_wsdl_request(head))
         try:
@@ -168,7 +180,7 @@ class RequestRouter:
             path = decode_path(head.path)
         except Malformed as error:
             return ErrorResult(400, f'The URL cannot be read: {error}')
-        if not isinstance(match, Match):
+        if not isinstance(match, MatchedRoute):
             return _routing_error(match, head, requested_version(head.headers) if by_action else '')
         if not isinstance(match.target, ChannelTarget):
             return soap_routing.match_action(
@@ -178,7 +190,7 @@ class RequestRouter:
         if not service:  # a built-in endpoint: its path names the service, which is no parameter of that service
             service, params = params['service'], _NO_PARAMS
         request = describe_request(head.method, head.target, self.key_names.names)
-        return RouteMatch(match.target, service, params, path, request, depends_on_action=self.routes.has_soap)
+        return ChannelMatch(match.target, service, params, path, request, forked=self.routes.has_soap)
 
     def _check(self, target: ChannelTarget, head: RequestHead) -> ErrorResult | None:
         """Return the error if this channel cannot process a request with such a head."""
@@ -217,7 +229,7 @@ class RequestRouter:
         return min(timeout, int(field) / 1000)
 
 
-def _filter_for(target: ChannelTarget, head: RequestHead) -> ResponseFilter | None:
+def _filter_for(target: ChannelTarget, head: RequestHead) -> IResponseFilter | None:
     return None if target.response_filters is None else target.response_filters.filter_for(head)
 
 

@@ -2,30 +2,49 @@
 
 A channel that needs none of them has no ResponseFilters. A channel that does creates a ResponseFilter for each head:
 what follows from the head alone is computed once (see `request_router`).
+
+gzip compresses whole bodies at once, and streams piece by piece, so that each piece is sent without delay.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from attrs import define, frozen
 from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
+from zatotx.interfaces.connector_kind import MakeResponseHeaders
 from zatotx.model.message import Reply
 from zatotx.plugins.http.schema.cors import cors_rules
-from zatotx.plugins.http.server.gzip import THREAD_THRESHOLD, GzipStream, gzip_body
-from zatotx.plugins.http.server.request_context import RequestContext
-from zatotx.plugins.http.server.response_stream import discard_stream
-from zatotx.rules.http.compression import MIN_SIZE, accepts_gzip, is_compressible
+from zatotx.plugins.http.schema.http_channel import HttpChannel
+from zatotx.plugins.http.server.request_context import IResponseFilter, IResponseFilters, RequestContext
+from zatotx.plugins.http.transport.response_stream import close_stream, discard_stream
 from zatotx.rules.http.cors import CorsRules, HeaderFields
-from zatotx.rules.http.etag import compute_etag, is_etag, matches_if_none_match, weaken
+from zatotx.rules.http.negotiation import (
+    MIN_SIZE,
+    accepts_gzip,
+    compute_etag,
+    is_compressible,
+    is_etag,
+    matches_if_none_match,
+    weaken,
+)
 from zatotx.wire.http1.request_parser import RequestHead
 from zatotx.wire.http1.response_writer import write_field_lines
 
+AddedHeaders = Callable[[Mapping[bytes, bytes]], Iterable[tuple[bytes, bytes]]]
+
+THREAD_THRESHOLD = 64 * 1024  # largest body that is compressed on the reactor, in bytes: a millisecond at worst
+_LEVEL = 5  # a third slower than the fastest level, and a sixth smaller
+_SMALL = 16 + 13, 5  # window and memory: 48 KiB instead of 256, whose allocation would dominate for a small body
+_LARGE = 16 + zlib.MAX_WBITS, 8
 COMPRESSION_TIMEOUT = 5.0  # seconds that a thread may take to compress a response; after that it is sent uncompressed
 _CORS = b'access-control-'
 _ETAG = b'etag'
@@ -34,31 +53,101 @@ _GZIP = b'Content-Encoding', b'gzip'
 _UNFILTERED = frozenset({204, 206, 304})  # statuses without a body, or with a part of one
 
 
+def gzip_body(body: bytes) -> bytes:
+    """Return the body compressed with gzip. Call it in a thread if the body is larger than THREAD_THRESHOLD."""
+    compressor = _compressor(*(_LARGE if len(body) > THREAD_THRESHOLD else _SMALL))
+    return compressor.compress(body) + compressor.flush()
+
+
+class GzipStream:
+    """A streamed response body, compressed with gzip. Large pieces are compressed in a thread."""
+
+    def __init__(self, source: AsyncIterator[bytes], offload: Callable[..., Deferred[Any]]) -> None:
+        """`offload` calls (function, *args) in the node's worker threads."""
+        self._source = source
+        self._pieces = aiter(source)
+        self._offload = offload
+        self._compressor = _compressor(*_SMALL)
+        self._finished = False
+
+    def __aiter__(self) -> GzipStream:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._finished:
+            raise StopAsyncIteration
+        try:
+            piece = await anext(self._pieces)
+        except StopAsyncIteration:
+            self._finished = True
+            return self._compressor.flush()
+        if not piece:
+            return b''
+        if len(piece) <= THREAD_THRESHOLD:
+            return self._compress(piece)
+        compressed: bytes = await self._offload(self._compress, piece)
+        return compressed
+
+    async def aclose(self) -> None:
+        """Close the source: the client disconnected, or the service failed."""
+        await close_stream(self._source)
+
+    def _compress(self, piece: bytes) -> bytes:
+        return self._compressor.compress(piece) + self._compressor.flush(zlib.Z_SYNC_FLUSH)
+
+
+def _compressor(window: int, memory: int) -> zlib._Compress:
+    return zlib.compressobj(_LEVEL, zlib.DEFLATED, window, memory)
+
+
 @frozen
 class CompressionContext:
     """The thread pool and the clock for bodies that are too large to process on the reactor."""
 
     offload: Callable[..., Deferred[Any]]  # (function, *args): run in the node's worker threads
-    clock: Any  # IReactorTime
+    clock: IReactorTime
 
 
-def make_filters(context: CompressionContext, channel: Any) -> ResponseFilters | None:
-    """Return the filters of a channel of the configuration (schema.shared.HttpChannel); None if it needs none."""
+def make_filters(
+    context: CompressionContext, channel: HttpChannel, *, response_headers: Sequence[MakeResponseHeaders] = ()
+) -> ResponseFilters | None:
+    """Return the filters of a channel of the configuration (schema.shared.HttpChannel); None if it needs none.
+    `response_headers`: of the installed kinds; one that fails is logged and adds nothing."""
     cors, etag = getattr(channel, 'cors', None), getattr(channel, 'etag', False)
-    if cors is None and not (channel.rate_limits or channel.compress or etag):
+    added = [added for make in response_headers if (added := _added_headers(make, channel)) is not None]
+    if cors is None and not (channel.rate_limits or channel.compress or etag or added):
         return None
     rules = None if cors is None else cors_rules(cors)
-    return ResponseFilters(context, cors=rules, compress=channel.compress, etag=etag)
+    return ResponseFilters(context, cors=rules, compress=channel.compress, etag=etag, added_headers=added)
 
 
+def _added_headers(make: MakeResponseHeaders, channel: HttpChannel) -> AddedHeaders | None:
+    try:
+        return make(channel)
+    except Exception:  # whatever the code of a kind raises: the channel works without its fields
+        ResponseFilters._log.failure('A kind cannot add header fields to the responses of channel {name!r}',
+                                     name=channel.name)  # fmt: skip
+        return None
+
+
+@implementer(IResponseFilters)
 class ResponseFilters:
     """The response filters of one channel."""
 
-    __slots__ = ('_compress', '_context', '_cors', '_etag')
+    __slots__ = ('_added_headers', '_compress', '_context', '_cors', '_etag')
+    _log = Logger()
 
     def __init__(
-        self, context: CompressionContext, *, cors: CorsRules | None = None, compress: bool = False, etag: bool = False
+        self,
+        context: CompressionContext,
+        *,
+        cors: CorsRules | None = None,
+        compress: bool = False,
+        etag: bool = False,
+        added_headers: Sequence[AddedHeaders] = (),
     ) -> None:
+        """`added_headers`: functions of the installed kinds, each of the header fields of a request."""
+        self._added_headers = added_headers
         self._context = context
         self._cors = cors
         self._compress = compress
@@ -75,12 +164,21 @@ class ResponseFilters:
         is_read = head.method in ('GET', 'HEAD')
         return ResponseFilter(
             self._context,
-            header_lines=write_field_lines(self._header_fields(headers.get(b'origin'))),
+            header_lines=write_field_lines(self._header_fields(headers.get(b'origin'))) + self._added_lines(headers),
             has_cors=cors is not None,
             compress=self._compress and accepts_gzip(headers.get(b'accept-encoding')),
             add_etag=self._etag and is_read,
             if_none_match=headers.get(b'if-none-match', b'') if self._etag and is_read else b'',
         )
+
+    def _added_lines(self, headers: Mapping[bytes, bytes]) -> bytes:
+        lines = b''
+        for added in self._added_headers:
+            try:
+                lines += write_field_lines(added(headers))
+            except Exception:  # whatever the code of a kind raises: the response is sent without its fields
+                self._log.failure('A kind cannot add its header fields to a response')
+        return lines
 
     def _header_fields(self, origin: bytes | None) -> HeaderFields:
         vary = []
@@ -94,6 +192,7 @@ class ResponseFilters:
         return (*allowed, (b'Vary', b', '.join(vary))) if vary else allowed
 
 
+@implementer(IResponseFilter)
 class ResponseFilter:
     """Filters the responses to requests with one head."""
 
@@ -121,9 +220,8 @@ class ResponseFilter:
     def apply(self, request: RequestContext, reply: Reply) -> None:
         """Filter a response and pass it to its request: at once, or when a thread has finished its part."""
         rate_limit = None if request.message is None else request.message.rate_limit_state
-        request.header_lines = (
-            self._header_lines if rate_limit is None else rate_limit.header_lines() + self._header_lines
-        )
+        limit_lines = b'' if rate_limit is None else rate_limit.header_lines()
+        request.header_lines = limit_lines + self._header_lines
         if self._cors and reply.headers:
             reply.headers = [field for field in reply.headers if not field[0].lower().startswith(_CORS)]
         if (self._gzip or self._etag) and reply.status not in _UNFILTERED:

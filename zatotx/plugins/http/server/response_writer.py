@@ -1,4 +1,7 @@
-"""The response writer: writes the responses of one connection in the order of its requests."""
+"""The response writer: writes the responses of one connection in the order of its requests.
+
+The head of a response has what HTTP requires, plus the fields that the service set.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,17 @@ from twisted.python.failure import Failure
 
 from zatotx.model.message import Reply
 from zatotx.plugins.http.server.access_log import CLIENT_GONE
-from zatotx.plugins.http.server.buffered_writer import SLICE_SIZE, BufferedWriter
-from zatotx.plugins.http.server.error_responses import error_response_to
-from zatotx.plugins.http.server.request_context import RequestContext
-from zatotx.plugins.http.server.response_head import BODILESS, build_response_head
-from zatotx.plugins.http.server.response_stream import ResponseStream, discard_stream
+from zatotx.plugins.http.server.request_context import RequestContext, error_response_to
 from zatotx.plugins.http.server.server_context import ServerContext
-from zatotx.wire.http1.response_writer import CHUNKED, CONTINUE, write_response_head
+from zatotx.plugins.http.transport.buffered_writer import SLICE_SIZE, BufferedWriter
+from zatotx.plugins.http.transport.response_stream import ResponseStream, discard_stream
+from zatotx.wire.http1.response_writer import CHUNKED, CONTINUE, RESERVED_FIELDS, write_field_lines, write_response_head
 
+# Fields that the connection sets: those of a service are ignored.
+_SERVER_FIELDS = (RESERVED_FIELDS - {b'content-type'}) | {
+    b'keep-alive', b'proxy-connection', b'te', b'trailer', b'upgrade', b'x-zato-cid',
+}  # fmt: skip
+BODILESS = frozenset({204, 304})  # RFC 9110 6.4.1
 MAX_BUFFERED = (
     256 * 1024
 )  # bytes that a connection buffers in one iteration of the reactor before it lets others go first
@@ -26,12 +32,31 @@ _PIECE_COST = 4 * 1024  # added to the size of each piece: many small responses 
 _ERROR = 'An error has occurred'
 
 
+def build_response_head(reply: Reply, cid: str, length: int | None, ending: bytes) -> bytes:
+    """Build the head of a final response; `length` and `ending` as in wire.http1.response_writer.response_head. Raises
+    ValueError for a status or a field that cannot be sent."""
+    status = reply.status
+    if not 200 <= status <= 599:
+        raise ValueError(f'{status} is not the status of a final answer, 200 to 599')
+    if not reply.headers:
+        return write_response_head(status, reply.content_type, length, cid, ending)
+    content_type = reply.content_type
+    fields = []
+    for name, value in reply.headers:
+        key = name.lower()
+        if key == b'content-type':
+            content_type = value
+        elif key not in _SERVER_FIELDS:
+            fields.append((name, value))
+    return write_response_head(status, content_type, length, cid, write_field_lines(fields) + ending)
+
+
 class ResponseWriter:
     """Keeps every request from its head on, and writes its response when all before it are written.
 
     While `is_buffering`, output is buffered: requests that arrived in one read are answered in one write.
-    `buffered_size` is the size of that output: at GATHERED bytes no further request is started in this iteration of
-    the reactor. `on_progress` is called when a request is finished, or in the reactor's next iteration after that;
+    `buffered_size` is the size of that output: at MAX_BUFFERED bytes no further request is started in this iteration
+    of the reactor. `on_progress` is called when a request is finished, or in the reactor's next iteration after that;
     `on_last_response` after the connection's last response, `on_failed_stream` when a streamed response failed.
     """
 

@@ -1,4 +1,5 @@
-"""Builds the route table from the channels of a snapshot and the built-in endpoints."""
+"""The route table of a node: the channels of a snapshot, and the broker's built-in endpoints under /zato/, which always
+exist and accept any method."""
 
 from __future__ import annotations
 
@@ -7,31 +8,97 @@ from typing import Any
 
 import msgspec
 
-from zatotx.interfaces.meters import NullMeter
+from zatotx.interfaces.meters import IChannelMeter
 from zatotx.model.message import ChannelSpec
 from zatotx.model.soap import SoapChannelSpec
-from zatotx.plugins.http.schema.http_channel import pattern_key
+from zatotx.plugins.http.schema.http_channel import HttpChannel, pattern_key
+from zatotx.plugins.http.schema.rest_channel import RestChannel
+from zatotx.plugins.http.schema.soap_channel import SoapChannel
 from zatotx.plugins.http.server.access_log import escape_text
-from zatotx.plugins.http.server.builtin_endpoints import BUILTIN_ENDPOINTS, WSDL
-from zatotx.plugins.http.server.route_match import ChannelTarget
-from zatotx.plugins.http.soap.routing import group_by_action
-from zatotx.rules.http.soap_names import operation_name
+from zatotx.plugins.http.server.request_context import NO_METER, ChannelTarget, IResponseFilters
+from zatotx.plugins.http.server.soap_routing import group_by_action
 from zatotx.rules.routing.route_pattern import parse_pattern
 from zatotx.rules.routing.route_table import ANY, InvalidRoutes, MatchedRoute, MethodNotRouted, Route, RouteTable
+from zatotx.rules.security import roles
 from zatotx.schema.snapshot import StoredObject
-from zatotx.wire.soap.action import unquote_action
+from zatotx.wire.soap.action import operation_name, unquote_action
 
+PREFIX = '/zato/'
+ADMIN, PUBAPI = 'admin.invoke', 'pubapi'  # names of the Basic auth definitions that every new cluster has
+# Roles whose security definitions have access too.
+_ADMINS, _API, _MONITORS = (roles.ADMIN,), (roles.API,), (roles.ADMIN, roles.MONITOR)
+WSDL = '/zato/wsdl'  # of a service; `?wsdl` at a SOAP channel's path leads there too
+OPEN, BASIC, OFF = 'open', 'basic', 'off'  # who may read the OpenAPI document
 REST, SOAP = 'channel_rest', 'channel_soap'  # object types
 KIND = 'http-soap'  # Zato's name for the channels of this kind
-MeterFactory = Callable[[str], Any]
-FiltersFactory = Callable[[Any], Any]  # a channel of the configuration -> its ResponseFilters or None
+MeterFactory = Callable[[str], IChannelMeter]
+FiltersFactory = Callable[[HttpChannel], IResponseFilters | None]
+
+
+def _endpoint(
+    name: str,
+    service: str = '',
+    security: str | None = None,
+    *,
+    roles: tuple[str, ...] = (),
+    always_open: bool = False,
+    internal_only: bool = False,
+    soap: SoapChannelSpec | None = None,
+) -> ChannelSpec:
+    return ChannelSpec(
+        name=name,
+        kind='http-soap',
+        service=service,
+        data_format='json' if soap is None else 'soap',
+        soap=soap,
+        security=security,
+        roles=roles,
+        is_builtin_endpoint=True,
+        serves_while_draining=always_open,
+        internal_only=internal_only,
+        merge_url_params=service == '',
+    )
+
+
+# Path -> endpoint. An endpoint without a service invokes the service that its path names.
+BUILTIN_ENDPOINTS: dict[str, ChannelSpec] = {
+    '/zato/ping': _endpoint('zato.ping', 'zato.ping', always_open=True),
+    '/zato/live': _endpoint('zato.live', 'zato.health.live', always_open=True),
+    '/zato/ready': _endpoint('zato.ready', 'zato.health.ready', always_open=True),
+    '/zato/metrics': _endpoint('zato.metrics', 'zato.metrics.get', ADMIN, roles=_MONITORS, always_open=True),
+    '/zato/api/invoke/{service}': _endpoint('zato.api.invoke', security=ADMIN, roles=_ADMINS),
+    '/zato/json/{service}': _endpoint('zato.json', security=PUBAPI, roles=_API, internal_only=True),
+    '/zato/soap': _endpoint('zato.soap', security=PUBAPI, roles=_API, internal_only=True, soap=SoapChannelSpec()),
+    WSDL: _endpoint('zato.wsdl', 'zato.wsdl.get'),
+    '/zato/cache/{key}': _endpoint('zato.cache.entry', 'zato.cache.entry', ADMIN, roles=_ADMINS),
+    '/zato/cache/{operation}/{selection}': _endpoint('zato.cache.list', 'zato.cache.select', ADMIN, roles=_ADMINS),
+    '/zato/cache/{operation}/{selection}/{text}': _endpoint(
+        'zato.cache.select', 'zato.cache.select', ADMIN, roles=_ADMINS
+    ),
+    '/zato/admin/invoke': _endpoint('admin.invoke.json', 'zato.service.invoke', ADMIN, roles=_ADMINS),
+}
+
+
+def enabled_endpoints(openapi: str = BASIC, *, docs: bool = True, wsdl: bool = True) -> dict[str, ChannelSpec]:
+    """Return the endpoints that the settings enable: BUILTIN_ENDPOINTS, with or without WSDL, the OpenAPI document and
+    the page that displays it. The page contains nothing about the cluster, so it needs no credentials; it asks for
+    those of the document in a form of its own. If the browser prompted for them, it would also send them with requests
+    that other sites trigger."""
+    endpoints = {path: spec for path, spec in BUILTIN_ENDPOINTS.items() if wsdl or path != WSDL}
+    if openapi != OFF:
+        security, allowed_roles = (ADMIN, _ADMINS) if openapi == BASIC else (None, ())
+        endpoints['/zato/openapi.json'] = _endpoint('zato.openapi', 'zato.openapi.get', security, roles=allowed_roles)
+        if docs:
+            endpoints['/zato/docs'] = _endpoint('zato.docs', 'zato.docs.get')
+            endpoints['/zato/docs/{file}'] = _endpoint('zato.docs.file', 'zato.docs.get')
+    return endpoints
 
 
 class ChannelTable(msgspec.Struct, frozen=True):
     """All routes of a node."""
 
     rest: RouteTable  # routes to a Target
-    soap: RouteTable  # routes to a Target or to what zatotx.plugins.http.soap.routing tells apart
+    soap: RouteTable  # routes to a Target or to what zatotx.plugins.http.server.soap_routing tells apart
     has_soap: bool = False  # whether there is a SOAP channel, apart from built-in endpoints
 
     def find(self, method: str, path: bytes, *, soap_first: bool = False) -> MatchedRoute | MethodNotRouted | None:
@@ -50,7 +117,7 @@ class ChannelTable(msgspec.Struct, frozen=True):
 def build_table(
     channels: Sequence[StoredObject],
     builtin_endpoints: Mapping[str, ChannelSpec] = BUILTIN_ENDPOINTS,
-    make_meter: MeterFactory = lambda name: NullMeter(),
+    make_meter: MeterFactory = lambda name: NO_METER,
     make_filters: FiltersFactory = lambda channel: None,
 ) -> tuple[ChannelTable, list[str]]:
     """Build the table of these channels and endpoints. Returns it with a message about each channel that is left out:
@@ -83,7 +150,7 @@ def _rest_table(routes: Sequence[Route]) -> tuple[RouteTable, list[str]]:
         return RouteTable.build(valid_routes), errors
 
 
-def _methods(channels: Sequence[Any]) -> Mapping[str, tuple[str, ...]]:
+def _methods(channels: Sequence[RestChannel]) -> Mapping[str, tuple[str, ...]]:
     """Return the methods of each path that several channels share, if one of them accepts any method."""
     methods: dict[str, list[str]] = {}
     for channel in channels:
@@ -95,9 +162,12 @@ def _methods(channels: Sequence[Any]) -> Mapping[str, tuple[str, ...]]:
 
 
 def _route(
-    channel: Any, make_meter: MeterFactory, make_filters: FiltersFactory, methods_by_path: Mapping[str, tuple[str, ...]]
+    channel: RestChannel,
+    make_meter: MeterFactory,
+    make_filters: FiltersFactory,
+    methods_by_path: Mapping[str, tuple[str, ...]],
 ) -> Route:
-    """Build the route of one REST channel (schema.rest.RestChannel)."""
+    """Build the route of one REST channel."""
     others: tuple[str, ...] = ()
     if methods_by_path:
         others = methods_by_path.get(pattern_key(channel.url_path, match_slash=channel.match_slash), ())
@@ -114,8 +184,8 @@ def _route(
     return Route(channel.url_path, channel.method or ANY, target, match_slash=channel.match_slash)
 
 
-def _soap_target(channel: Any, make_meter: MeterFactory, make_filters: FiltersFactory) -> ChannelTarget:
-    """Build the target of one SOAP channel (schema.soap.SoapChannel)."""
+def _soap_target(channel: SoapChannel, make_meter: MeterFactory, make_filters: FiltersFactory) -> ChannelTarget:
+    """Build the target of one SOAP channel."""
     action = unquote_action(channel.soap_action)
     soap = SoapChannelSpec(
         action=action,
@@ -136,9 +206,8 @@ def _soap_target(channel: Any, make_meter: MeterFactory, make_filters: FiltersFa
     )
 
 
-def _spec(channel: Any, **own: Any) -> ChannelSpec:
-    """Build a ChannelSpec from the fields of all channels (schema.shared.HttpChannel) and those of a channel type in
-    `own`."""
+def _spec(channel: HttpChannel, **own: Any) -> ChannelSpec:
+    """Build a ChannelSpec from the fields of all channels and those of a channel type, in `own`."""
     return ChannelSpec(
         name=channel.name,
         kind=KIND,

@@ -4,27 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from math import inf
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from zatotx.interfaces.connector_kind import ChannelContext
 from zatotx.interfaces.pipeline import IDispatcher
-from zatotx.plugins.http.server.accept_limiter import AcceptLimiter
-from zatotx.plugins.http.server.access_log import AccessLog
-from zatotx.plugins.http.server.address_limit import AddressLimit
-from zatotx.plugins.http.server.client_info import ClientInfo
-from zatotx.plugins.http.server.counters import HttpCounters
-from zatotx.plugins.http.server.date_cache import DateCache
-from zatotx.plugins.http.server.forwarded_clients import ForwardedClients
-from zatotx.plugins.http.server.request_router import RequestRouter, ResolvedRequest
-from zatotx.plugins.http.server.write_batch import WriteBatch
+from zatotx.interfaces.timeout_sweeper import TimeoutSweeper
+from zatotx.plugins.http.metrics import HttpCounters
+from zatotx.plugins.http.server.access_log import AccessLog, DateCache
+from zatotx.plugins.http.server.client_info import ClientInfo, ForwardedClients
+from zatotx.plugins.http.server.connection_limits import AcceptLimiter, AddressLimit
+from zatotx.plugins.http.server.request_context import ResolvedRequest
+from zatotx.plugins.http.server.request_router import RequestRouter
 from zatotx.plugins.http.settings import HttpSettings
+from zatotx.plugins.http.transport.buffered_writer import WriteBatch
 from zatotx.rules.http.forwarding import UNIX
 from zatotx.wire.http1.request_parser import RequestHead
 
-if TYPE_CHECKING:
-    from zatotx.plugins.http.server.connection import ServerConnection
+SWEEP_INTERVAL = 0.5  # seconds
+_MAX_RELIEVED = 200  # connections whose bodies are moved out of memory in one sweep, when memory is scarce
+
+
+class OpenConnection(Protocol):
+    """A connection of the server, as the node shuts it down and the sweeper checks it."""
+
+    transport: Any  # ITCPTransport, or of TLS or a Unix socket
+
+    def enforce_timeouts(self, now: float) -> None:
+        """Enforce the timeouts of the connection."""
+
+    def close_if_drained(self) -> None:
+        """Close the connection if the node is draining and no request is in progress."""
 
 
 class ServerContext:
@@ -55,7 +69,7 @@ class ServerContext:
 
     def __init__(self, context: ChannelContext, settings: HttpSettings, dispatcher: IDispatcher, router: RequestRouter,
                  counters: HttpCounters) -> None:
-        self.reactor: Any = context.reactor
+        self.reactor: IReactorTime = context.reactor
         self.seconds: Callable[[], float] = context.reactor.seconds
         self.offload: Callable[..., Deferred[Any]] = context.run_in_thread
         self.work_dir = context.work_dir
@@ -69,7 +83,7 @@ class ServerContext:
         self.access_log = AccessLog(context.line_sink('http_access.log'), self.date_cache, router.key_names)
         self.counters = counters
         self.write_batch = WriteBatch(context.reactor)
-        self.connections: set[ServerConnection] = set()
+        self.connections: set[OpenConnection] = set()
         self.draining = False
         self.on_empty: Callable[[], None] | None = None
         self.accept_limiter = AcceptLimiter(settings.max_connections, counters, self.seconds)
@@ -83,7 +97,7 @@ class ServerContext:
         peers other than trusted proxies have no extra cost."""
         if self.forwarded_clients is None or not self.forwarded_clients.trusts(client.address):
             return self.router.resolve
-        return partial(self.forwarded_clients.resolve, self.router)
+        return partial(self.router.place_forwarded, self.forwarded_clients)
 
     def is_limited(self, client: ClientInfo) -> bool:
         """Return whether the number of connections from the peer's address is limited. Trusted proxies connect for many
@@ -92,15 +106,46 @@ class ServerContext:
             self.forwarded_clients is None or not self.forwarded_clients.trusts(client.address)
         )
 
-    def add_connection(self, connection: ServerConnection) -> None:
+    def add_connection(self, connection: OpenConnection) -> None:
         self.connections.add(connection)
         self.counters.accepted += 1
         self.counters.open += 1
 
-    def remove_connection(self, connection: ServerConnection) -> None:
+    def remove_connection(self, connection: OpenConnection) -> None:
         self.connections.discard(connection)
         self.counters.open -= 1
         if self.counters.paused:
             self.accept_limiter.resume_if_possible()
         if not self.connections and self.on_empty is not None:
             self.on_empty()
+
+
+class ConnectionChecks:
+    """Checks every connection twice a second, and the limit of the connections."""
+
+    deadline = -inf  # in every sweep
+    _log = Logger()
+
+    def __init__(self, context: ServerContext) -> None:
+        self._context = context
+        self._sweeper = TimeoutSweeper(context.reactor, SWEEP_INTERVAL)
+
+    def start(self) -> None:
+        """Start checking."""
+        self._sweeper.add(self)
+
+    def stop(self) -> None:
+        """Stop checking. Does nothing if that is not started."""
+        self._sweeper.stop()
+
+    def expire(self, now: float) -> None:
+        """Check all connections."""
+        context = self._context
+        context.accept_limiter.resume_if_possible()
+        context.spool_quota = _MAX_RELIEVED if context.byte_budget.is_under_pressure else 0
+        for connection in list(context.connections):
+            try:
+                connection.enforce_timeouts(now)
+            except Exception:  # an error in one connection must not stop the check of the others
+                self._log.failure('The deadlines of a connection cannot be kept')
+                connection.transport.abortConnection()

@@ -15,8 +15,7 @@ from zatotx.model.errors import ServiceError as ModelFault
 from zatotx.model.soap import MustUnderstandFault, PeerFault, SoapFault
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.soap import faults
-from zatotx.wire.soap.body_content import to_body_content
-from zatotx.wire.soap.envelope import SOAP_12, SoapVersion
+from zatotx.wire.soap.envelope import SOAP_12, SoapVersion, to_body_content
 from zatotx.wire.soap.faults import RECEIVER, SENDER, VERSION_MISMATCH, FaultElement, escape_text, write_fault
 
 NAMESPACE = 'https://zato.io/ns/20130518'

@@ -14,9 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.plugins.http.client.call import BodyStream, HttpRequest, HttpResponse, Origin
 from zatotx.plugins.http.client.http_client import HttpClient
-from zatotx.plugins.http.client.pending_call import CallEnvironment
+from zatotx.plugins.http.client.pending_call import SWEEP_INTERVAL, CallEnvironment
 from zatotx.plugins.http.client.pool import PoolLimits
-from zatotx.plugins.http.client.timeout_sweeper import INTERVAL
 
 ORIGIN = Origin('http', 'peer.example', 80)
 OK = b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
@@ -114,7 +113,7 @@ class Memory:
         """Advance the clock, one timeout sweep at a time."""
         end = self.clock.seconds() + seconds
         while self.clock.seconds() < end - 1e-9:
-            self.clock.advance(min(INTERVAL / 2, end - self.clock.seconds()))
+            self.clock.advance(min(SWEEP_INTERVAL / 2, end - self.clock.seconds()))
 
     @property
     def counts(self) -> tuple[int, int, int]:

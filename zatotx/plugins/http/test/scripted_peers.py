@@ -155,7 +155,7 @@ class WithCore(TestCase):
     async def _end(self, client: HttpClient, shared: CallEnvironment) -> None:
         await client.close()
         self.clean(client)
-        await self.until(lambda: not shared.timeout_sweeper.is_running)
+        await self.until(lambda: not shared.timeout_sweeper.running)
 
     async def _hang_up(self, port: Any, listener: Listener) -> None:
         await port.stopListening()

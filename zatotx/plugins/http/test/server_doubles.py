@@ -17,14 +17,13 @@ from zope.interface import implementer
 from zatotx.interfaces.connector_kind import ChannelContext, ILineSink
 from zatotx.interfaces.pipeline import IDispatcher, IPendingRequest
 from zatotx.model.message import Message, Reply
+from zatotx.plugins.http.metrics import HttpCounters
 from zatotx.plugins.http.schema import RestChannel
 from zatotx.plugins.http.server.connection import ServerConnection
-from zatotx.plugins.http.server.counters import HttpCounters
 from zatotx.plugins.http.server.request_router import RequestRouter
 from zatotx.plugins.http.server.response_filters import CompressionContext, make_filters
 from zatotx.plugins.http.server.route_table import build_table
-from zatotx.plugins.http.server.server_context import ServerContext
-from zatotx.plugins.http.server.timeout_sweeper import INTERVAL, ServerTimeoutSweeper
+from zatotx.plugins.http.server.server_context import SWEEP_INTERVAL, ConnectionChecks, ServerContext
 from zatotx.plugins.http.settings import read_settings
 from zatotx.schema.snapshot import StoredObject
 
@@ -226,7 +225,7 @@ class Server:
         dress = partial(make_filters, CompressionContext(offload, self.clock))
         table, _ = build_table([channel()] if channels is None else channels, make_filters=dress)
         self.site = ServerContext(context, read, exchange, RequestRouter(table, read.max_body), HttpCounters())
-        self.sweep = ServerTimeoutSweeper(self.site)
+        self.sweep = ConnectionChecks(self.site)
         self.sweep.start()
 
     def connect(self, address: IAddress | None = None) -> Client:
@@ -236,7 +235,7 @@ class Server:
         """Advance the clock, one sweep at a time."""
         left = seconds
         while left > 0:
-            step = min(INTERVAL, left)
+            step = min(SWEEP_INTERVAL, left)
             self.clock.advance(step)
             left -= step
 

@@ -9,10 +9,12 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
 from twisted.logger import capturedLogs, formatEvent
+from twisted.python.threadable import isInIOThread
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.interfaces.connector_kind import ChannelContext
 from zatotx.model.errors import StartError
+from zatotx.plugins.http import channel as http_channel
 from zatotx.plugins.http.channel import IDLE_GRACE, HTTPChannel
 from zatotx.plugins.http.test.server_doubles import Client, Lines, ScriptedExchange, Server, channel, get, post, run_now
 from zatotx.plugins.http.test.socket_clients import Served, everything, exchange, pause
@@ -88,6 +90,17 @@ class ApplyTests(Served):
         await first
         await second
         self.assertEqual([await self.status('/last'), await self.status('/c/999')], [200, 404])
+
+    async def test_what_xml_needs_is_loaded_beforehand(self) -> None:
+        """The first channel that reads XML loads lxml, in a thread and before the channel is served; others do not."""
+        loaded: list[bool] = []
+        self.patch(http_channel, 'is_lxml_loaded', lambda: False)
+        self.patch(http_channel, 'load_lxml', lambda: loaded.append(isInIOThread()))
+        await self.serve()
+        await self.channel.apply(Snapshot(2, [channel(url_path='/json')]))
+        self.assertEqual(loaded, [])
+        await self.channel.apply(Snapshot(3, [channel(url_path='/xml', data_format='xml')]))
+        self.assertEqual(loaded, [False])
 
     async def test_nothing_changed(self) -> None:
         """A newer snapshot with the same channels keeps the table."""

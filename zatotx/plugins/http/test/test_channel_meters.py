@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from zatotx.interfaces.connector_kind import ChannelContext
+from zatotx.interfaces.meters import IChannelMeter
 from zatotx.plugins.http.channel import HTTPChannel
 from zatotx.plugins.http.server.route_table import build_table
 from zatotx.plugins.http.test.server_doubles import Lines, ScriptedExchange, Server, channel, get, post, run_now
 from zatotx.schema.snapshot import Snapshot
 
 
+@implementer(IChannelMeter)
 class Meter:
     """A meter that records its calls."""
 

@@ -25,9 +25,9 @@ from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
 from zatotx.plugins.http.client.call import HttpRequest, HttpResponse, Origin, Timeouts
+from zatotx.plugins.http.client.connector import AddressResolver
 from zatotx.plugins.http.client.errors import CallFailed
-from zatotx.plugins.http.client.factory import ClientEnvironment, ClientSettings, WrappedClient, make_client
-from zatotx.plugins.http.client.resolver import AddressResolver
+from zatotx.plugins.http.client.http_client import ClientEnvironment, ClientSettings, WrappedClient, make_client
 
 reactor: Any = global_reactor
 PATIENCE = 60.0  # seconds after which a test that waits for something gives up
@@ -209,7 +209,7 @@ class WithPeers(TestCase):
         await client.close()
         core = client.client
         self.assertEqual((core.active, core.idle, core.waiting), (0, 0, 0))
-        await self.until(lambda: not reach.call_environment.timeout_sweeper.is_running)
+        await self.until(lambda: not reach.call_environment.timeout_sweeper.running)
 
     async def _close(self, port: Any, upstream: Upstream) -> None:
         await port.stopListening()

@@ -11,17 +11,22 @@ from attrs import field as attribute
 from twisted.internet.defer import Deferred
 
 from zatotx.interfaces.outgoing import IServiceCall
+from zatotx.interfaces.security_type import OutgoingCredentials
 from zatotx.model.errors import BadGateway
 from zatotx.model.soap import PeerFault
-from zatotx.plugins.http.rest.connection import OutgoingConnection
+from zatotx.plugins.http.rest.connection import ConnectionParts, OutgoingConnection
+from zatotx.plugins.http.rest.factory import BuildContext, HttpConnectionType, make_request_template
 from zatotx.plugins.http.schema.outgoing_soap import SoapOutgoing
 from zatotx.plugins.http.soap.outgoing.envelopes import SoapCallSpec, SoapRequest, SoapRequestTemplate
-from zatotx.plugins.http.soap.outgoing.response_parsing import SoapResponse, read_response
+from zatotx.plugins.http.soap.outgoing.response_parsing import SoapResponse, is_server_failure, read_response
 from zatotx.plugins.http.soap.outgoing.wsdl_cache import WsdlCache
 from zatotx.plugins.http.soap.outgoing.wsdl_loader import WsdlLoader
+from zatotx.wire.soap.action import unquote_action
+from zatotx.wire.soap.envelope import VERSIONS
 from zatotx.wire.xml import parser
 
 _MAX_LOGGED = 500  # characters of a fault that are logged
+_ACCEPTED = {'1.1': b'text/xml, application/xml', '1.2': b'application/soap+xml, application/xml'}
 
 
 @define(eq=False)
@@ -76,7 +81,7 @@ class SoapConnection(OutgoingConnection):
             self.wsdl_cache.cancel_unused_load()
 
     async def send_message(self, message: SoapCallSpec, call: IServiceCall) -> SoapResponse:
-        """Send a message and return its response. Raises what `send` and `read_response` raise, and ValueError and
+        """Send a message and return its response. Raises what `perform` and `read_response` raise, and ValueError and
         TypeError for data that cannot be sent."""
         with self.in_use():
             request = await self._request(message, call)
@@ -103,3 +108,18 @@ class SoapConnection(OutgoingConnection):
             request: SoapRequest = await form.offload(form.build_request, message, call)
             return request
         return form.build_request(message, call)
+
+
+def _form(value: SoapOutgoing, credentials: OutgoingCredentials, context: BuildContext) -> SoapRequestTemplate:
+    return make_request_template(
+        SoapRequestTemplate, value, credentials, context, _ACCEPTED[value.soap_version],
+        version=VERSIONS[value.soap_version], action=unquote_action(value.soap_action),
+        make_token=credentials.make_token,
+    )  # fmt: skip
+
+
+def _connection(parts: ConnectionParts, reactor: Any, value: SoapOutgoing) -> SoapConnection:
+    return SoapConnection(parts, reactor, config=value)
+
+
+SOAP = HttpConnectionType(make_template=_form, make_connection=_connection, is_failure=is_server_failure)

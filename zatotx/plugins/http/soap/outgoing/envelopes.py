@@ -7,14 +7,12 @@ from typing import Any
 
 import msgspec
 from attrs import field, frozen
-from lxml import etree
 
 from zatotx.interfaces.outgoing import IServiceCall
 from zatotx.plugins.http.client.call import HttpRequest
 from zatotx.plugins.http.rest.request_builder import CONTENT_TYPE_NAMES, CallSpec, OutgoingRequest, RequestTemplate
 from zatotx.wire.soap import envelope, ws_security
-from zatotx.wire.soap.body_content import CompleteEnvelope, to_body_content
-from zatotx.wire.soap.envelope import SOAP_11, SoapVersion
+from zatotx.wire.soap.envelope import SOAP_11, CompleteEnvelope, SoapVersion, to_body_content
 from zatotx.wire.xml import parser as xml
 
 _TYPED_11 = (*CONTENT_TYPE_NAMES, b'SOAPAction')
@@ -90,7 +88,7 @@ class SoapRequestTemplate(RequestTemplate):
         """Return the envelope of a message that zeep built. Consumes the tree."""
         if self.make_token is not None:
             return _split_at_token(root, version)
-        return PreparedEnvelope(version, etree.tostring(root, encoding='utf-8'))
+        return PreparedEnvelope(version, xml.load_lxml().etree.tostring(root, encoding='utf-8'))
 
     def _prepare(self, message: SoapCallSpec) -> PreparedEnvelope:
         if isinstance(message.data, PreparedEnvelope):
@@ -124,6 +122,7 @@ def wrap_in_envelope(
 def _split_at_token(root: Any, version: SoapVersion) -> PreparedEnvelope:
     """Split an envelope where the token belongs, first in its Header. An envelope with a token of its own is not
     split."""
+    etree = xml.load_lxml().etree
     header = root.find(version.header)
     if header is None:
         header = etree.Element(version.header)
@@ -138,6 +137,7 @@ def _split_at_token(root: Any, version: SoapVersion) -> PreparedEnvelope:
 def _reparse(data: bytes) -> Any:
     """Parse an envelope, already checked, into plain elements. Raises ValueError if its parts are in the wrong
     order."""
+    etree = xml.load_lxml().etree
     parser = etree.XMLParser(
         encoding='utf-8', resolve_entities=False, no_network=True, remove_comments=True, remove_pis=True
     )

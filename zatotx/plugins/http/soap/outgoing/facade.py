@@ -10,7 +10,7 @@ from zatotx.connectors.connection_registry import ConnectionRegistry
 from zatotx.interfaces.outgoing import IServiceCall
 from zatotx.plugins.http.soap.outgoing.connection import SoapConnection
 from zatotx.plugins.http.soap.outgoing.envelopes import SoapCallSpec
-from zatotx.plugins.http.soap.outgoing.operation_methods import SoapClient
+from zatotx.plugins.http.soap.outgoing.operation_calls import SoapClient
 
 Params = Mapping[str, Any] | list[tuple[str, Any]] | str | None
 Headers = Mapping[str, Any] | None

@@ -11,8 +11,7 @@ from zatotx.model.soap import PeerFault
 from zatotx.plugins.http.client.call import HttpResponse
 from zatotx.plugins.http.rest.call_chain import is_server_error
 from zatotx.plugins.http.rest.request_body import XML
-from zatotx.plugins.http.rest.response import RestResponse
-from zatotx.plugins.http.rest.response_parsing import response_format
+from zatotx.plugins.http.rest.response import RestResponse, response_format
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.soap import envelope as soap
 from zatotx.wire.soap.envelope import Envelope, SoapVersion

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError, succeed
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -27,7 +28,7 @@ class WsdlCache:
 
     loader: WsdlLoader
     config: SoapOutgoing
-    reactor: Any  # IReactorTime
+    reactor: IReactorTime
     offload: Callable[..., Deferred[Any]]
     title: str
     client: WsdlClient | None = None

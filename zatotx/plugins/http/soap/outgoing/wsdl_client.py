@@ -17,8 +17,7 @@ import msgspec
 from zatotx.model.response import PeerResponse
 from zatotx.plugins.http.schema.outgoing_soap import SoapOutgoing
 from zatotx.plugins.http.soap.outgoing.wsdl_loader import InvalidWsdl, WsdlDocuments, document_name
-from zatotx.wire.soap.body_content import strip_xml_declaration
-from zatotx.wire.soap.envelope import VERSIONS, SoapVersion
+from zatotx.wire.soap.envelope import VERSIONS, SoapVersion, strip_xml_declaration
 from zatotx.wire.xml.encoding import to_utf8
 from zatotx.wire.xml.parser import content_type_charset
 

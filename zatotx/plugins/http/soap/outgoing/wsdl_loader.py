@@ -14,7 +14,7 @@ import attrs
 
 from zatotx.connectors.ping import PingCall
 from zatotx.model.cid import new_cid
-from zatotx.plugins.http.client.call import HttpResponse, Origin
+from zatotx.plugins.http.client.call import HttpResponse, Origin, split_url
 from zatotx.plugins.http.client.errors import CallFailed
 from zatotx.plugins.http.rest.call_chain import Attempt, DirectSender
 from zatotx.plugins.http.rest.connection import ConnectionParts
@@ -22,11 +22,10 @@ from zatotx.plugins.http.rest.error_mapping import map_error
 from zatotx.plugins.http.rest.factory import USER_AGENT
 from zatotx.plugins.http.rest.request_builder import OutgoingRequest, RequestTemplate
 from zatotx.plugins.http.rest.response import RestResponse
-from zatotx.plugins.http.rest.urls import split_url
 from zatotx.plugins.http.schema.outgoing_soap import SoapOutgoing, is_document
 from zatotx.wire.http1.request_writer import HeaderFields
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.soap.body_content import strip_xml_declaration
+from zatotx.wire.soap.envelope import strip_xml_declaration
 from zatotx.wire.xml import parser
 from zatotx.wire.xml.encoding import to_utf8
 

@@ -52,7 +52,7 @@ class ListeningChannel(Factory):
 
     async def start(self, dispatcher: IDispatcher, lost: Callable[[str], None]) -> None:
         """See InboundChannel."""
-        self.delivery = make_delivery(self.parts, dispatcher, self.value.retry)
+        self.delivery = make_delivery(self.parts, dispatcher, self.value)
         await self.parts.listeners.acquire(self.parts.address, self)
 
     def stop(self) -> Deferred[None]:

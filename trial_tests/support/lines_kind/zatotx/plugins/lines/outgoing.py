@@ -153,7 +153,7 @@ def make_outgoing(context: OutgoingContext) -> IOutgoingKind:
 
     connections: IOutgoingKind = OutgoingConnections(context, [
         ConnectionType(object_type='outgoing_lines', kind='lines', names=('lines',), namespace=LinesNamespace,
-                       build=build, references=definition_of),
+                       build=build, references=definition_of, sends=('send',)),
     ])  # fmt: skip
     return connections
 

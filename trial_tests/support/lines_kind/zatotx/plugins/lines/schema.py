@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from zatotx.schema.delivery import DeliveryRetry
-from zatotx.schema.masking import ConfigObject
+from zatotx.schema.delivery import DeliveryKeys, OutgoingDelivery
 from zatotx.schema.meta import ObjectType, ZatoApi, field
+from zatotx.schema.secrets import ConfigObject
 
 _ADDRESS = r'^(tcp|tcp6|ssl|unix):.+$'
 
@@ -20,7 +20,7 @@ class LinesDefinition(ConfigObject, frozen=True, kw_only=True):
     prefix: Annotated[str, field('Text before each reply', max_length=100)] = ''
 
 
-class LinesChannel(ConfigObject, frozen=True, kw_only=True):
+class LinesChannel(DeliveryKeys, frozen=True, kw_only=True):
     """An address where clients send lines to a service."""
 
     name: Annotated[str, field('Name of the channel', min_length=1, max_length=200)]
@@ -30,14 +30,15 @@ class LinesChannel(ConfigObject, frozen=True, kw_only=True):
     service: Annotated[str, field('Service that replies', ref='service', min_length=1)]
     definition: Annotated[str, field('Definition of the dialect', ref='definition_lines', min_length=1)]
     timeout: Annotated[float, field('Seconds until a line is answered with an error', gt=0, le=86400)] = 60.0
-    retry: Annotated[DeliveryRetry | None, field('Retries; none = one attempt')] = None
+    # A client waits for the reply to its line, and learns that it failed.
+    dead_letter: Annotated[bool, field('Whether lines that failed for the last time become dead letters')] = False
     nodes: Annotated[list[str], field('Names of the nodes that may listen; none = all', max_length=100)] = []
     max_in_flight: (
         Annotated[int, field('Lines at once on a node; none = no limit of its own', ge=1, le=100_000)] | None
     ) = None
 
 
-class LinesOutgoing(ConfigObject, frozen=True, kw_only=True):
+class LinesOutgoing(OutgoingDelivery, frozen=True, kw_only=True):
     """A peer that services send lines to: `self.out.lines[name].send(text)`."""
 
     name: Annotated[str, field('Name of the connection', min_length=1, max_length=200)]

@@ -1,0 +1,63 @@
+"""Dead letters on real SQLite, PostgreSQL and MariaDB."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import gatherResults
+
+from trial_tests.support.odb import OdbCase, on_every_database
+from zatotx.interfaces.dead_letters import DeadLetterFilter, IDeadLetterStore
+from zatotx.model.errors import NotFound
+from zatotx.model.work import WorkMessage
+
+ALL = DeadLetterFilter()
+
+
+def letter(number: int, **fields: Any) -> WorkMessage:
+    """A message that has failed."""
+    made = {'service': 'crm.pay', 'payload': {'n': number}, 'attempts': 5, 'cause': 'boom', 'first_failed': 1.5,
+            'last_failed': 100.25 + number, **fields}  # fmt: skip
+    return WorkMessage(id=f'm{number}', cid=f'c{number}', **made)
+
+
+@on_every_database
+class DeadLetterTests(OdbCase):
+    async def test_kept_as_they_are(self) -> None:
+        """Dead letters come back unchanged, those that failed last first, by ids and by service; others are not found
+        by names that a database takes for the same."""
+        self.assertTrue(IDeadLetterStore.providedBy(self.store))
+        store: Any = self.store
+        letters = [letter(1, payload=b'\xff' * 70_000, cause='ż' * 70_000), letter(2, service='CRM.pay '), letter(3)]
+        for one in letters:
+            await store.add_dead_letter(one)
+        self.assertEqual(await store.dead_letters(ALL), letters[::-1])
+        self.assertEqual(await store.dead_letters(DeadLetterFilter(limit=1)), letters[2:])
+        self.assertEqual(await store.dead_letters(DeadLetterFilter(service='crm.pay')), [letters[2], letters[0]])
+        self.assertEqual(await store.dead_letters(DeadLetterFilter(ids=('m2', 'M1', 'm1'))), [letters[1], letters[0]])
+        self.assertEqual(await store.count_dead_letters(), 3)
+
+    async def test_one_for_each_message(self) -> None:
+        """A message that is given up again replaces its dead letter, also by several nodes at once."""
+        stores: list[Any] = [self.store, self.open()]
+        await gatherResults([store.add_dead_letter(letter(1, attempts=n, last_failed=float(n)))
+                             for n in range(1, 5) for store in stores])  # fmt: skip
+        (found,) = await stores[0].dead_letters(ALL)
+        self.assertEqual(found.id, 'm1')
+
+    async def test_edited_and_removed(self) -> None:
+        """An edit replaces the content; one that has failed again since it was read is not removed; an unknown one is
+        NotFound."""
+        store: Any = self.store
+        first, second = letter(1), letter(2)
+        for one in (first, second):
+            await store.add_dead_letter(one)
+        edited = msgspec.structs.replace(first, payload='new')
+        await store.edit_dead_letter(edited)
+        await store.add_dead_letter(msgspec.structs.replace(second, last_failed=200.0))
+        self.assertEqual(await store.remove_dead_letters([edited, second, letter(7)]), 1)
+        (left,) = await store.dead_letters(ALL)
+        self.assertEqual((left.id, left.last_failed), ('m2', 200.0))
+        with self.assertRaisesRegex(NotFound, "no dead letter 'm1'"):
+            await store.edit_dead_letter(edited)

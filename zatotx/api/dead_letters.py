@@ -1,0 +1,190 @@
+"""zato.dead-letter.*: lists, shows, edits, replays and purges the messages that were given up."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from zatotx.api.base import AdminService, bad_request
+from zatotx.interfaces.dead_letters import DeadLetterFilter
+from zatotx.model.errors import NotFound
+from zatotx.model.work import VALUE_FORMAT, WorkMessage
+from zatotx.service.io.elements import AsIs, Bool, Int, Text
+
+MAX_ROWS = 10_000  # maximum number of dead letters in a response, or in one replay or purge
+DEFAULT_ROWS = 100
+
+
+class DeadLetterService(AdminService):
+    """Base class of these services."""
+
+    async def named(self) -> list[WorkMessage]:
+        """Return the dead letters named by `ids`, or with `all` those of `service`, or of all services. Raises NotFound
+        for an unknown id, BadInput where the request names none."""
+        request_input = self.request.input
+        ids = read_ids(request_input.ids)
+        if bool(ids) == bool(request_input.all):
+            raise bad_request('ids', 'give either ids or all')
+        which = DeadLetterFilter(ids=tuple(ids), service=request_input.service or '', limit=MAX_ROWS)
+        found: list[WorkMessage] = await self.server.dead_letters.dead_letters(which)
+        known = {message.id for message in found}
+        if unknown := [id_ for id_ in ids if id_ not in known]:
+            raise NotFound(self.cid, f'There is no dead letter {", ".join(unknown)}')
+        return found
+
+    async def one(self) -> WorkMessage:
+        """Return the dead letter named by `id`. Raises NotFound."""
+        id_ = str(self.request.input.id)
+        found: list[WorkMessage] = await self.server.dead_letters.dead_letters(DeadLetterFilter(ids=(id_,)))
+        if not found:
+            raise NotFound(self.cid, f'There is no dead letter {id_!r}')
+        return found[0]
+
+
+class GetList(DeadLetterService):
+    """List dead letters, those that failed last first."""
+
+    name = 'zato.dead-letter.get-list'
+
+    class SimpleIO:
+        input_optional = (Text('service'), Int('limit'))
+
+    async def handle(self) -> None:
+        limit = self.request.input.limit or DEFAULT_ROWS
+        if not 0 < limit <= MAX_ROWS:
+            raise bad_request('limit', f'must be 1 to {MAX_ROWS}')
+        which = DeadLetterFilter(service=self.request.input.service or '', limit=limit)
+        found = await self.server.dead_letters.dead_letters(which)
+        self.response.payload = [to_row(message) for message in found]
+
+
+class Get(DeadLetterService):
+    """Return one dead letter."""
+
+    name = 'zato.dead-letter.get'
+
+    class SimpleIO:
+        input_required = (Text('id'),)
+
+    async def handle(self) -> None:
+        self.response.payload = to_row(await self.one())
+
+
+class Edit(DeadLetterService):
+    """Change the payload of a dead letter, or the service that a replay runs."""
+
+    name = 'zato.dead-letter.edit'
+
+    class SimpleIO:
+        input_required = (Text('id'),)
+        input_optional = (AsIs('payload'), Text('service'))
+
+    async def handle(self) -> None:
+        message = await self.one()
+        changes: dict[str, Any] = {}
+        sent = self.received_fields or {}
+        if 'payload' in sent:
+            changes['payload'] = edited_payload(message, sent['payload'])
+        if self.request.input.service:
+            changes['service'] = self.request.input.service
+        if not changes:
+            raise bad_request('payload', 'missing: give payload or service')
+        edited = msgspec.structs.replace(message, **changes)
+        await self.server.dead_letters.edit_dead_letter(edited)
+        self.response.payload = to_row(edited)
+
+
+class Replay(DeadLetterService):
+    """Write dead letters to the work stream again, as if they had never run, and remove them."""
+
+    name = 'zato.dead-letter.replay'
+
+    class SimpleIO:
+        input_optional = (AsIs('ids'), Bool('all'), Text('service'))
+
+    async def handle(self) -> None:
+        found = await self.named()
+        # Added first: a server that dies between the two steps leaves a message to run and its dead letter.
+        await self.server.work.add([as_new(message) for message in found])
+        await self.server.dead_letters.remove_dead_letters(found)
+        self.response.payload = {'replayed': len(found)}
+
+
+class Purge(DeadLetterService):
+    """Delete dead letters."""
+
+    name = 'zato.dead-letter.purge'
+
+    class SimpleIO:
+        input_optional = (AsIs('ids'), Bool('all'), Text('service'))
+
+    async def handle(self) -> None:
+        self.response.payload = {'purged': await self.server.dead_letters.remove_dead_letters(await self.named())}
+
+
+def read_ids(given: Any) -> list[str]:
+    """Return ids given as a list or as text. Raises BadInput."""
+    if given in (None, '', []):
+        return []
+    values: Sequence[Any] = [given] if isinstance(given, (str, int)) else given
+    if not isinstance(values, list) or not all(isinstance(value, (str, int)) for value in values):
+        raise bad_request('ids', 'expected a list of ids')
+    return [str(value) for value in values]
+
+
+def as_new(message: WorkMessage) -> WorkMessage:
+    """Return a message without the history of its failures. It does not expire any more: somebody wants it to run."""
+    return msgspec.structs.replace(message, attempts=0, first_failed=0.0, last_failed=0.0, cause='', expires_at=0.0)
+
+
+def edited_payload(message: WorkMessage, payload: Any) -> Any:
+    """Return a new payload in the form that the message needs: the body in bytes, unless it carries a value."""
+    if message.data_format == VALUE_FORMAT:
+        return payload
+    return payload.encode('utf-8') if isinstance(payload, str) else msgspec.json.encode(payload)
+
+
+def to_row(message: WorkMessage) -> dict[str, Any]:
+    """Return a dead letter as a row of the response."""
+    return {
+        'id': message.id,
+        'service': message.service,
+        'payload': shown_payload(message),
+        'cause': message.cause,
+        'attempts': message.attempts,
+        'first_failed': to_time(message.first_failed),
+        'last_failed': to_time(message.last_failed),
+    }
+
+
+def shown_payload(message: WorkMessage) -> Any:
+    """Return the payload as JSON can represent it: a JSON body is decoded, bytes that are no text are base64."""
+    payload = message.payload
+    if message.data_format == 'json' and isinstance(payload, bytes):
+        try:
+            return msgspec.json.decode(payload)
+        except msgspec.DecodeError:
+            return shown_bytes(payload)
+    if isinstance(payload, bytes):
+        return shown_bytes(payload)
+    return msgspec.to_builtins(payload, builtin_types=(), str_keys=True)
+
+
+def shown_bytes(data: bytes) -> str:
+    """Return bytes as text, or as base64 if they are not UTF-8."""
+    try:
+        return data.decode('utf-8')
+    except UnicodeDecodeError:
+        return b64encode(data).decode('ascii')
+
+
+def to_time(seconds: float) -> str:
+    """Return unix time as ISO 8601, '' for 0."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat() if seconds else ''
+
+
+SERVICES = (GetList, Get, Edit, Replay, Purge)

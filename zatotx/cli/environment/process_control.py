@@ -1,0 +1,232 @@
+"""Starts components as processes of their own and stops them: waits until they are ready, or have drained."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from zatotx.cli.environment.layout import SERVER, Component, get_setting, read_settings
+from zatotx.cli.environment.listen_addresses import tcp_addresses
+from zatotx.cli.environment.processes import (
+    POLL_INTERVAL,
+    Process,
+    describe_process,
+    holds_port,
+    is_free,
+    port_owner,
+    running_process,
+    runs_component,
+)
+from zatotx.cli.environment.readiness_probe import embedded_redis_error, probe_component, redis_command
+from zatotx.node.secret_key import KEY_VARIABLE
+
+START_TIMEOUT = 60.0  # seconds until each component must be ready, also on a busy machine
+PORT_RELEASE_TIMEOUT = 30.0  # seconds until the kernel, or its workers, close the sockets of a killed process
+START_POLL_INTERVAL = 0.05
+IN_USE = 'Address already in use'  # message of the operating system
+STDERR_KEPT = 1024 * 1024  # bytes after which stderr.log is rotated
+
+RUN_TWISTD = 'from twisted.scripts.twistd import run; run()'
+
+
+class LaunchedProcess(NamedTuple):
+    """A component that was just started."""
+
+    part: Component
+    process: subprocess.Popen[bytes]
+    stderr_size: int  # size of its stderr.log before the start
+
+
+def twistd_command(part: Component) -> list[str]:
+    """Return the command line that runs the component in the foreground, with the twistd of this installation."""
+    script = Path(sys.executable).with_name('twistd')
+    twistd = [str(script)] if script.is_file() else ['-c', RUN_TWISTD]
+    return [sys.executable, *twistd, '--nodaemon', '--pidfile=', part.plugin, '--dir', str(part.path)]
+
+
+def start_process(part: Component) -> LaunchedProcess:
+    """Start the component in its own session, so that it outlives this process and its terminal."""
+    log = rotate_stderr_log(part.stderr_log)
+    key = os.environ.get(KEY_VARIABLE, '') if part.kind == SERVER else ''
+    with log.open('ab') as stderr:
+        stderr_size = stderr.tell()
+        process = subprocess.Popen(
+            [*twistd_command(part), *(['--secret-key', '-'] if key else [])],
+            cwd=part.path,
+            env={name: value for name, value in os.environ.items() if name != KEY_VARIABLE},
+            stdin=subprocess.PIPE if key else subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,  # it logs to its own files
+            stderr=stderr,
+            start_new_session=True,
+            umask=0o077,
+        )
+    if key:
+        pass_secret_key(process, key)
+    return LaunchedProcess(part, process, stderr_size)
+
+
+def pass_secret_key(process: subprocess.Popen[bytes], key: str) -> None:
+    """Write the secret key to the process's stdin: the environment of a process can be read as long as it runs."""
+    assert process.stdin is not None
+    with suppress(BrokenPipeError), process.stdin as pipe:  # if it has ended already, the reason is in stderr.log
+        pipe.write(key.encode('utf-8') + b'\n')
+
+
+def rotate_stderr_log(path: Path) -> Path:
+    """Return the file for the stderr of a process, rotated if it is too large."""
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    if path.exists() and path.stat().st_size > STDERR_KEPT:
+        path.replace(path.with_name(f'{path.name}.1'))
+    path.touch(mode=0o600)
+    return path
+
+
+def port_conflict(part: Component) -> str:
+    """Return a sentence if another program uses a port of the component; '' otherwise."""
+    if part.kind != SERVER:
+        return ''
+    for address in tcp_addresses(part):
+        if not wait_until_free(address.host, address.port, part):
+            pid = port_owner(address.port)
+            user = describe_process(pid) if pid else 'another program'
+            file = part.path / 'config' / 'server.toml'
+            return f'port {address.port} is in use by {user}: stop it, or change http.listen in {file}'
+    return ''
+
+
+def wait_until_free(host: str, port: int, part: Component) -> bool:
+    """Wait until the port is free; returns False if another program uses it. After SIGKILL the port of a process stays
+    in use for a moment without an owner; and the workers of a killed parent close their sockets as soon as they notice.
+    """
+    end = time.monotonic() + PORT_RELEASE_TIMEOUT
+    while not is_free(host, port):
+        pid = port_owner(port)
+        # Checked again at the end: a worker that is just ending no longer looks like one of ours.
+        foreign = pid is not None and not runs_component(pid, part) and holds_port(pid, port)
+        if foreign or time.monotonic() > end:
+            return False
+        time.sleep(START_POLL_INTERVAL)
+    return True
+
+
+def start_components(parts: Sequence[Component], timeout: float = START_TIMEOUT) -> list[str]:
+    """Start all components that are stopped, in parallel. Returns errors, one sentence per component."""
+    errors, launched = [], []
+    for part in parts:
+        if probe_component(part).pid is not None:
+            continue  # another process is starting it; its readiness is awaited, too
+        error = port_conflict(part)
+        if error:
+            errors.append(f'{part.name} cannot start: {error}')
+        else:
+            launched.append(start_process(part))
+    end = time.monotonic() + timeout
+    launched_by_component = {launched_process.part: launched_process for launched_process in launched}
+    failed = {error.split(' ', 1)[0] for error in errors}
+    for part in parts:
+        if part.name not in failed:
+            errors.extend(await_ready(part, launched_by_component.get(part), end))
+    return errors
+
+
+def await_ready(part: Component, launched: LaunchedProcess | None, end: float) -> list[str]:
+    """Wait until a component is ready. Returns a list with the error, if it fails."""
+    while True:
+        has_ended = launched is None or launched.process.poll() is not None  # checked before the probe
+        state = probe_component(part)
+        if state.ready:
+            return []
+        if has_ended and state.pid is None:
+            if launched is None:
+                return [f'{part.name} ended in the meantime']
+            return [f'{part.name} cannot start: {why_ended(launched)}']
+        if time.monotonic() > end:
+            reason = state.reason or f'it does not respond: see {part.path}/logs'
+            return [f'{part.name} is not ready after {START_TIMEOUT:g} s: {reason}']
+        time.sleep(START_POLL_INTERVAL)
+
+
+def why_ended(launched: LaunchedProcess) -> str:
+    """Return why a process ended: its last line on stderr, or which program uses its port."""
+    message = last_stderr_lines(launched)
+    return (port_conflict(launched.part) or message) if IN_USE in message else message
+
+
+def last_stderr_lines(launched: LaunchedProcess) -> str:
+    """Return the last line that the process wrote to stderr."""
+    with launched.part.stderr_log.open('rb') as file:
+        file.seek(launched.stderr_size)
+        lines = [line.strip() for line in file.read().decode('utf-8', 'replace').splitlines() if line.strip()]
+    if lines:
+        return lines[-1]
+    return f'it ended with exit code {launched.process.returncode} and no message: see {launched.part.path}/logs'
+
+
+GRACE = 10.0  # seconds, the default of shutdown.grace in server.toml
+MARGIN = 20.0  # seconds after the grace period until a process counts as hanging
+KILL_WAIT = 5.0
+
+
+def stop_components(parts: Sequence[Component]) -> list[str]:
+    """Stop all servers in parallel, then Redis, which they use until they end. Returns errors, one sentence each."""
+    servers = [part for part in parts if part.kind == SERVER]
+    others = [part for part in reversed(parts) if part.kind != SERVER]
+    errors = stop_in_parallel(servers)
+    for part in others:
+        errors.extend(stop_in_parallel([part]))
+        errors.extend(stop_orphan(part))
+    return errors
+
+
+def stop_orphan(part: Component) -> list[str]:
+    """Shut down a Redis whose supervisor was killed, after it has saved its data."""
+    socket = part.path / 'redis.sock'
+    end = time.monotonic() + KILL_WAIT
+    while not embedded_redis_error(part.path):
+        if time.monotonic() > end:
+            return [f'{part.name} does not end: see {part.path}/server.pid for its process']
+        with suppress(OSError):  # it closes the connection instead of responding
+            redis_command(socket, b'SHUTDOWN')
+        time.sleep(POLL_INTERVAL)
+    return []
+
+
+def stop_in_parallel(parts: Sequence[Component]) -> list[str]:
+    running = [(part, process) for part in parts if (process := running_process(part)) is not None]
+    started = time.monotonic()
+    for _, process in running:
+        process.send(signal.SIGTERM)
+    errors = []
+    for part, process in running:
+        limit = stop_timeout(part)
+        if not process.ended_within(started + limit - time.monotonic()):
+            errors.append(kill_process(part, process, limit))
+    for part in parts:
+        if running_process(part) is None:  # left by a killed process
+            part.pid_file.unlink(missing_ok=True)
+    return errors
+
+
+def stop_timeout(part: Component) -> float:
+    """Return how many seconds a component may take to stop: its grace period plus a margin."""
+    return grace_period(part) + MARGIN
+
+
+def grace_period(part: Component) -> float:
+    """Return the seconds that running requests get to finish."""
+    return get_setting(read_settings(part), 'shutdown', 'grace', GRACE) if part.kind == SERVER else GRACE
+
+
+def kill_process(part: Component, process: Process, limit: float) -> str:
+    """Kill a process that did not stop. Returns the message about it."""
+    process.send(signal.SIGKILL)
+    if process.ended_within(KILL_WAIT):
+        return f'{part.name} did not end within {limit:g} s of SIGTERM and was killed: see {part.path}/logs for why'
+    return f'{part.name} (process {process.pid}) did not end after SIGKILL: it hangs in the kernel'

@@ -1,0 +1,196 @@
+"""Finds the processes of a component: by pid file, by port, and workers by the status file of their parent."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+import time
+from collections.abc import Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import NamedTuple
+
+from zatotx.cli.environment.layout import PLUGINS, SERVER, Component
+from zatotx.node.workers.procfs import process_start_time
+from zatotx.node.workers.status_file import StatusFile, read_status_file
+
+POLL_INTERVAL = 0.02  # seconds between two checks
+
+
+class Process(NamedTuple):
+    """A running process whose command line contains a component's directory."""
+
+    pid: int
+    started: str  # in clock ticks since boot; together with the pid it identifies a process uniquely
+
+    def is_alive(self) -> bool:
+        return process_start_time(self.pid) == self.started
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal, unless the process has ended."""
+        if self.is_alive():
+            try:
+                os.kill(self.pid, number)
+            except ProcessLookupError:
+                return
+
+    def ended_within(self, seconds: float) -> bool:
+        """Wait for the end of the process; whether it ended in time."""
+        end = time.monotonic() + seconds
+        while self.is_alive():
+            if time.monotonic() > end:
+                return False
+            time.sleep(POLL_INTERVAL)
+        return True
+
+
+def running_process(part: Component) -> Process | None:
+    """Return the process of a component; None if its pid file is absent or stale, or names a process of another
+    program."""
+    try:
+        pid = int(part.pid_file.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    started = process_start_time(pid)
+    return Process(pid, started) if started and runs_component(pid, part) else None
+
+
+def runs_component(pid: int, part: Component) -> bool:
+    """Whether the process is twistd running this component: the name of the plugin, then --dir with exactly this
+    directory."""
+    try:
+        return component_directory(pid, (part.plugin,)) == part.path.resolve()
+    except OSError:  # it has ended, or belongs to another user
+        return False
+
+
+def describe_process(pid: int) -> str:
+    """Describe a process for messages: `server1 of /home/ann/env/qs-1 (process 12)` for a component, else `process 12
+    (nginx)`."""
+    try:
+        name = Path(f'/proc/{pid}/comm').read_text().strip()
+        directory = component_directory(pid, tuple(PLUGINS.values()))
+    except OSError:  # it has ended, or belongs to another user
+        return f'process {pid}'
+    return f'process {pid} ({name})' if directory is None else f'{directory.name} of {directory.parent} (process {pid})'
+
+
+def component_directory(pid: int, plugins: Sequence[str]) -> Path | None:
+    """Return the directory of the component that a process runs, by its command line; None if it runs none of these
+    twistd plugins. Raises OSError if the process has ended or belongs to another user."""
+    arguments = [os.fsdecode(argument) for argument in Path(f'/proc/{pid}/cmdline').read_bytes().split(b'\0')]
+    directory = directory_option(arguments)
+    if not directory or not any(plugin in arguments for plugin in plugins):
+        return None
+    return Path(f'/proc/{pid}/cwd', directory).resolve()
+
+
+def directory_option(arguments: Sequence[str]) -> str:
+    """Return the value of --dir in a command line."""
+    for word, following in zip_longest(arguments, arguments[1:], fillvalue=''):
+        if word in ('--dir', '-d'):
+            return following
+        if word.startswith('--dir='):
+            return word.removeprefix('--dir=')
+    return ''
+
+
+LISTEN = '0A'  # a socket's state in /proc/net/tcp
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether a server could listen on the port now, with SO_REUSEADDR as in Twisted."""
+    family = socket.AF_INET6 if ':' in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((host, port))
+        except OSError as error:
+            return error.errno != errno.EADDRINUSE
+    return True
+
+
+def holds_port(pid: int, port: int) -> bool:
+    """Whether the process itself has a listening socket on the port."""
+    socket_links = {f'socket:[{inode}]' for inode in listening_inodes(port)}
+    return bool(socket_links & open_files(pid))
+
+
+def port_owner(port: int) -> int | None:
+    """Return the process that listens on the port, if we have permission to see it."""
+    socket_links = {f'socket:[{inode}]' for inode in listening_inodes(port)}
+    for entry in Path('/proc').iterdir():
+        if entry.name.isdecimal() and socket_links & open_files(int(entry.name)):
+            return int(entry.name)
+    return None
+
+
+def listening_inodes(port: int) -> list[str]:
+    """Return the inodes of the sockets that listen on the port, on any address."""
+    found = []
+    for table in ('/proc/net/tcp', '/proc/net/tcp6'):
+        if not Path(table).exists():  # the kernel has no IPv6
+            continue
+        for line in Path(table).read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == LISTEN and int(fields[1].rpartition(':')[2], 16) == port:
+                found.append(fields[9])
+    return found
+
+
+def open_files(pid: int) -> set[str]:
+    """Return the link targets of a process's descriptors; empty if it has ended or belongs to another user."""
+    try:
+        return {link_target(entry) for entry in Path(f'/proc/{pid}/fd').iterdir()}
+    except OSError:
+        return set()
+
+
+def link_target(descriptor: Path) -> str:
+    try:
+        return os.readlink(descriptor)  # noqa: PTH115 - 'socket:[1]' is not a path
+    except OSError:  # closed in the meantime
+        return ''
+
+
+REPLACE_TIMEOUT = 60.0  # seconds that replacing one worker may take in addition to its grace period
+
+
+def read_worker_status(part: Component, process: Process | None) -> StatusFile | None:
+    """Return the status that the parent process of a server's workers has written; None if the server has a single
+    process or is stopped."""
+    if part.kind != SERVER or process is None:
+        return None
+    return read_status_file(part.path / 'work', process.pid)
+
+
+def missing_workers(part: Component, process: Process) -> str:
+    """Return a sentence if not all workers serve requests; '' if they do or there are none."""
+    status = read_worker_status(part, process)
+    if status is None or status.ready_count >= status.wanted:
+        return ''
+    return f'{status.ready_count} of {status.wanted} workers are ready'
+
+
+def replace_workers(part: Component, grace: float) -> list[str] | None:
+    """Make the parent process replace all workers, which keeps the listening sockets. Returns errors, one sentence
+    each; None if the server has no parent process."""
+    process = running_process(part)
+    status = read_worker_status(part, process)
+    if process is None or status is None:
+        return None
+    target = status.asked + 1
+    deadline = time.monotonic() + (REPLACE_TIMEOUT + grace) * (len(status.workers) + 1)
+    process.send(signal.SIGUSR2)
+    while process.is_alive():
+        status = read_worker_status(part, process)
+        if status is not None and status.done >= target:
+            reason = status.why.rstrip('.')
+            error = f'not all workers of {part.name} could be replaced: {reason}; the running ones continue'
+            return [error] if reason else []
+        if time.monotonic() > deadline:
+            return [f'the workers of {part.name} are not replaced yet: see {part.path}/logs']
+        time.sleep(POLL_INTERVAL)
+    return [f'{part.name} ended in the meantime: see {part.path}/logs']

@@ -1,0 +1,41 @@
+"""Interface of the stored dead letters: messages that were given up, until somebody replays or purges them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from twisted.internet.defer import Deferred
+from zope.interface import Interface
+
+from zatotx.model.work import WorkMessage
+
+
+class DeadLetterFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Selects dead letters."""
+
+    ids: tuple[str, ...] = ()  # of the messages; () = all
+    service: str = ''  # '' = of all services
+    limit: int = 0  # 0 = no limit
+
+
+class IDeadLetterStore(Interface):
+    """Dead letters in the ODB, of every kind of channel; each message has at most one, whatever fails meanwhile. A dead
+    letter is the WorkMessage that runs the message again. Every method fails with ServiceUnavailable or Timeout if the
+    database is unavailable."""
+
+    def add_dead_letter(message: WorkMessage) -> Deferred[None]:
+        """Stores a dead letter, or replaces the one with the same message id. Fires when it is committed."""
+
+    def dead_letters(which: DeadLetterFilter) -> Deferred[list[WorkMessage]]:
+        """Returns dead letters, those that failed last first."""
+
+    def edit_dead_letter(message: WorkMessage) -> Deferred[None]:
+        """Replaces the content of a dead letter. Raises NotFound."""
+
+    def remove_dead_letters(messages: Sequence[WorkMessage]) -> Deferred[int]:
+        """Removes dead letters, except those that have failed again since they were read. Fires with the number of
+        removed ones."""
+
+    def count_dead_letters() -> Deferred[int]:
+        """Returns the number of all dead letters."""

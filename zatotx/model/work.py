@@ -1,0 +1,119 @@
+"""Messages of the work stream: asynchronous invocations of services, and their encoded form."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from zatotx.model.message import Message, Principal, Reply, ServiceResult
+
+INVOKE_ASYNC, INVOKE_ASYNC_CALLBACK = 'invoke-async', 'invoke-async-callback'  # Zato's channels
+VALUE_FORMAT = 'dict'  # data format of messages that carry a Python value, as services pass them to each other
+
+DEFAULT_ATTEMPTS = 5
+DEFAULT_BACKOFF = 1.0  # seconds before the second attempt; tripled after each further one
+DEFAULT_MAX_DELAY = 18.0  # seconds; five attempts end 31 seconds after the first
+
+
+class WorkMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One asynchronous invocation of a service. Times are unix times in seconds."""
+
+    id: str  # unique in the cluster; kept by retries, dead letters and replays
+    cid: str
+    service: str
+    payload: Any = ''  # a value of MessagePack; the body in bytes where data_format is not VALUE_FORMAT
+    channel: str = INVOKE_ASYNC  # kind of the channel that the service sees
+    channel_name: str = ''
+    data_format: str = VALUE_FORMAT
+    headers: dict[bytes, bytes] = {}
+    principal: Principal | None = None  # of the caller
+    trace: str = ''  # W3C traceparent
+    in_reply_to: str = ''  # callbacks: the cid of the invocation whose result this is
+    target: str = ''  # name of the server that runs the message; '' = any
+    order_key: str = ''  # messages of one key run one after another, in the order they were added; '' = unordered
+    callbacks: tuple[str, ...] = ()  # services that receive the result
+    group: str = ''  # the group of results that the result belongs to; '' = none
+    part: str = ''  # the name of the result in its group
+    source: str = ''  # patterns: the service that asked; callbacks then get a report of the result, of failures too
+    context: Any = None  # patterns: a value for the callback
+    retries_all: bool = False  # whether errors that say that the message is wrong are retried, too
+    created_at: float = 0.0
+    expires_at: float = 0.0  # 0 = never
+    max_attempts: int = DEFAULT_ATTEMPTS
+    backoff: float = DEFAULT_BACKOFF
+    max_delay: float = DEFAULT_MAX_DELAY
+    attempts: int = 0  # runs so far, all of which failed
+    first_failed: float = 0.0
+    last_failed: float = 0.0
+    cause: str = ''  # of the last failure
+
+
+class WorkDelivery(msgspec.Struct, frozen=True, kw_only=True):
+    """A message of the work stream as a consumer received it."""
+
+    message: WorkMessage
+    entry: str  # identifies the delivery to its consumer
+    crashes: int = 0  # deliveries whose process died before it settled them
+
+
+class WorkCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """The number of messages of one queue of the work stream."""
+
+    waiting: int = 0  # not received by any consumer yet
+    running: int = 0  # received and not settled
+    delayed: int = 0  # waiting for another attempt
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(WorkMessage)
+
+
+def encode_work(message: WorkMessage) -> bytes:
+    """Encode a message as MessagePack. Raises TypeError for a payload that MessagePack cannot represent."""
+    return _encoder.encode(message)
+
+
+def decode_work(data: bytes, entry: str) -> WorkMessage:
+    """Decode a message. Data that is not one, such as an entry that another program added, becomes a message without a
+    service, so that it ends as a dead letter with its data."""
+    try:
+        return _decoder.decode(data)
+    except msgspec.MsgspecError as error:
+        return WorkMessage(id=entry, cid=entry, service='', payload=data, max_attempts=1, attempts=1,
+                           cause=f'the message cannot be read: {error}')  # fmt: skip
+
+
+def to_timestamp(seconds: float) -> str:
+    """Return unix time as ISO 8601 in UTC without a zone, as in Zato's reports."""
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()
+
+
+class ValueMessage(Message):
+    """A message whose payload is a Python value; `value` replaces the body."""
+
+    __slots__ = ('value',)
+    value: Any
+
+
+class ValueReply(Reply):
+    """The reply to a ValueMessage: the result of the service, before it is encoded."""
+
+    __slots__ = ('result',)
+    result: ServiceResult | None
+
+
+__all__ = [
+    'INVOKE_ASYNC',
+    'INVOKE_ASYNC_CALLBACK',
+    'VALUE_FORMAT',
+    'ValueMessage',
+    'ValueReply',
+    'WorkCounts',
+    'WorkDelivery',
+    'WorkMessage',
+    'decode_work',
+    'encode_work',
+    'to_timestamp',
+]

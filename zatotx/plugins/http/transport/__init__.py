@@ -1,0 +1,1 @@
+"""Writing to sockets, for the server and the client."""

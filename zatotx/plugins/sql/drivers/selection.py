@@ -1,0 +1,63 @@
+"""Finds the driver of a database, without importing it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+from zatotx.plugins.sql.database_url import DatabaseUrl
+from zatotx.plugins.sql.drivers.base import DatabaseDriver
+from zatotx.plugins.sql.drivers.mysql import MySQLDriver
+from zatotx.plugins.sql.drivers.postgresql import PostgreSQLDriver
+from zatotx.plugins.sql.drivers.sqlite import SQLiteDriver
+
+
+class OracleDriver(DatabaseDriver):
+    """Oracle Database, by its URL."""
+
+    title = 'Oracle Database'
+    module = 'oracledb'
+    install = 'pip install oracledb'
+    ping_statement = 'SELECT 1 FROM dual'
+
+    def cancel(self, dbapi: object) -> None:
+        """See DatabaseDriver."""
+        dbapi.cancel()  # type: ignore[attr-defined]  # python-oracledb's Connection.cancel
+
+
+class SQLServerDriver(DatabaseDriver):
+    """Microsoft SQL Server with pymssql, by its URL."""
+
+    title = 'Microsoft SQL Server'
+    module = 'pymssql'
+    install = 'pip install pymssql'
+
+
+    def call_statement(self, procedure: str, names: Sequence[str]) -> str:
+        """See DatabaseDriver."""
+        return f'EXEC {procedure} {", ".join(f"@{name} = :{name}" for name in names)}'.rstrip()
+
+
+class SQLServerOdbcDriver(SQLServerDriver):
+    """Microsoft SQL Server with pyodbc, by its URL."""
+
+    module = 'pyodbc'
+    install = 'pip install pyodbc'
+
+
+_DRIVERS: dict[str, type[DatabaseDriver]] = {
+    'sqlite+pysqlite': SQLiteDriver,
+    'postgresql+psycopg': PostgreSQLDriver,
+    'mysql+pymysql': MySQLDriver,
+    'oracle+oracledb': OracleDriver,
+    'mssql+pymssql': SQLServerDriver,
+    'mssql+pyodbc': SQLServerOdbcDriver,
+}
+
+
+def select_driver(url: DatabaseUrl) -> DatabaseDriver:
+    """Return the driver. Raises ValueError, with what to install, if its library is missing."""
+    driver = _DRIVERS[url.driver]()
+    if find_spec(driver.module) is None:
+        raise ValueError(f'{driver.title} needs the library {driver.module}: {driver.install}')
+    return driver

@@ -1,0 +1,101 @@
+"""The addresses of a host name: a cache of DNS lookups, the order in which to try them, and their scope. Pure."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from enum import Enum
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from itertools import chain, zip_longest
+
+from attrs import frozen
+
+TTL = 30.0  # seconds that a successful lookup is cached
+FAILURE_TTL = 2.0  # seconds that a failed lookup is cached
+_MAX_NAMES = 1_000  # maximum number of names
+
+
+@frozen
+class LookupResult:
+    """The result of a lookup: addresses as text, IPv6 with its zone if any; or why there are none."""
+
+    addresses: tuple[str, ...]
+    error: str = ''  # '', or the error of the resolver
+
+
+def interleave_families(addresses: Sequence[str]) -> tuple[str, ...]:
+    """Returns the unique addresses with alternating families, beginning with that of the first (RFC 8305 §4): a family
+    without connectivity costs one attempt, however many addresses it has."""
+    unique = tuple(dict.fromkeys(addresses))
+    first = [address for address in unique if (':' in address) == (':' in unique[0])]
+    other = [address for address in unique if (':' in address) != (':' in unique[0])]
+    return tuple(address for address in chain.from_iterable(zip_longest(first, other)) if address is not None)
+
+
+class DnsCache:
+    """An LRU cache of lookup results by name."""
+
+    __slots__ = ('_entries',)
+
+    def __init__(self) -> None:
+        self._entries: OrderedDict[str, tuple[float, LookupResult]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, name: str, now: float) -> LookupResult | None:
+        """Returns the cached result if it has not expired."""
+        entry = self._entries.get(name)
+        if entry is None:
+            return None
+        expires, result = entry
+        if now >= expires:
+            del self._entries[name]
+            return None
+        self._entries.move_to_end(name)
+        return result
+
+    def put(self, name: str, result: LookupResult, now: float) -> None:
+        """Caches a result."""
+        self._entries[name] = (now + (TTL if result.addresses else FAILURE_TTL), result)
+        self._entries.move_to_end(name)
+        if len(self._entries) > _MAX_NAMES:
+            self._entries.popitem(last=False)
+
+
+_NAT64 = IPv6Network('64:ff9b::/96')  # RFC 6052: the last 32 bits are an IPv4 address
+_COMPATIBLE = IPv6Network('::/96')  # RFC 4291 §2.5.5.1, deprecated; except ::1 and ::
+
+
+class AddressScope(Enum):
+    """LOOPBACK is this machine; LINK_LOCAL the local link, where clouds serve their metadata; PRIVATE everything else
+    outside the public Internet: private networks, multicast and reserved addresses."""
+
+    LOOPBACK = 'loopback'
+    LINK_LOCAL = 'link-local'
+    PRIVATE = 'private'
+    PUBLIC = 'public'
+
+
+def address_scope(address: str) -> AddressScope:
+    """Returns the scope of an address, for IPv6 optionally with a zone. IPv4 addresses embedded in IPv6 have the scope
+    of IPv4."""
+    ip = _unwrap_ipv4(ip_address(address))
+    if ip.is_loopback or ip.is_unspecified:  # a connection to 0.0.0.0 or :: reaches this machine
+        return AddressScope.LOOPBACK
+    if ip.is_link_local:
+        return AddressScope.LINK_LOCAL
+    is_site_local = isinstance(ip, IPv6Address) and ip.is_site_local  # deprecated, and never global
+    return AddressScope.PUBLIC if ip.is_global and not ip.is_multicast and not is_site_local else AddressScope.PRIVATE
+
+
+def _unwrap_ipv4(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    if isinstance(address, IPv4Address):
+        return address
+    ipv4 = address.ipv4_mapped or address.sixtofour
+    if ipv4 is not None:
+        return ipv4
+    without_zone = IPv6Address(int(address))
+    if without_zone in _NAT64 or (without_zone in _COMPATIBLE and int(without_zone) > 1):
+        return IPv4Address(int(without_zone) & 0xFFFF_FFFF)
+    return address

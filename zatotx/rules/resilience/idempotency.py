@@ -1,0 +1,51 @@
+"""Finds the key by which duplicates of an inbound message are recognized. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import sha256
+
+import msgspec
+
+MESSAGE, BODY, HEADER, JSON = 'message', 'body', 'header:', 'json:'
+
+
+def key_error(expression: str) -> str:
+    """Returns what is wrong with a key expression as a clause, '' if nothing is."""
+    if expression in (MESSAGE, BODY):
+        return ''
+    if expression.startswith(HEADER) and expression.removeprefix(HEADER).strip():
+        return ''
+    if expression.startswith(JSON + '/'):
+        return ''
+    return "must be 'message' (its id at the peer), 'body', 'header:NAME' or 'json:/pointer'"
+
+
+def find_key(expression: str, message_id: str, headers: Mapping[bytes, bytes], body: bytes) -> str:
+    """Returns the key of a message, '' where it has none: such a message is no duplicate of another one.
+    `message_id`: by which the peer identifies it; `headers`: with names in lower case."""
+    if expression == MESSAGE:
+        return message_id
+    if expression == BODY:
+        return sha256(body).hexdigest()
+    if expression.startswith(HEADER):
+        name = expression.removeprefix(HEADER).strip().lower()
+        return headers.get(name.encode('utf-8'), b'').decode('utf-8', 'surrogateescape')
+    return _pointed_value(expression.removeprefix(JSON), body)
+
+
+def _pointed_value(pointer: str, body: bytes) -> str:
+    """Returns the text, number or boolean that a JSON pointer (RFC 6901) names, '' if there is none."""
+    try:
+        value = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        return ''
+    for token in pointer.split('/')[1:]:
+        name = token.replace('~1', '/').replace('~0', '~')
+        if isinstance(value, dict):
+            value = value.get(name)
+        elif isinstance(value, list) and name.isdigit() and int(name) < len(value):
+            value = value[int(name)]
+        else:
+            return ''
+    return str(value) if isinstance(value, (str, int, float)) else ''

@@ -1,0 +1,60 @@
+"""Decides what happens to a message of the work stream: run, expire, retry after a delay, or give up. Pure: `now` is
+unix time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from zatotx.model.work import WorkMessage
+from zatotx.rules.resilience.delivery import is_permanent
+
+_GROWTH = 3.0  # factor between two delays
+_JITTER = 0.1  # share by which a delay may be shorter, so that messages that failed together do not return together
+_MAX_STEPS = 32  # further steps reach every maximum
+
+CRASHED = 'the process that ran it ended before the service did'
+
+
+def is_expired(message: WorkMessage, now: float) -> bool:
+    """Returns whether the caller's expiration has passed."""
+    return 0 < message.expires_at <= now
+
+
+def record_failure(message: WorkMessage, cause: str, now: float) -> WorkMessage:
+    """Returns the message after one more run that failed."""
+    return msgspec.structs.replace(message, attempts=message.attempts + 1, cause=cause, last_failed=now,
+                                   first_failed=message.first_failed or now)  # fmt: skip
+
+
+def record_crashes(message: WorkMessage, crashes: int, now: float) -> WorkMessage:
+    """Returns the message after `crashes` runs during which the process died."""
+    for _ in range(crashes):
+        message = record_failure(message, CRASHED, now)
+    return message
+
+
+def is_exhausted(message: WorkMessage) -> bool:
+    """Returns whether the message has failed as often as it may run."""
+    return message.attempts >= message.max_attempts
+
+
+def next_delay(message: WorkMessage, status: int, random: Callable[[], float]) -> float | None:
+    """Returns the seconds until the next attempt of a message that just failed, None if it is given up. `status`: of
+    the error; errors that say that the message itself is wrong are not retried. `random` returns numbers in [0, 1)."""
+    if is_exhausted(message) or (is_permanent(status) and not message.retries_all):
+        return None
+    return _delay(message, message.attempts, random)
+
+
+def delay_after_crash(message: WorkMessage, random: Callable[[], float]) -> float:
+    """Returns the seconds to wait before a message runs again whose process died. The first time it runs at once, as
+    the message is rarely the reason; then the delays grow, so that a message that ends processes does not end one after
+    another until the server gives up."""
+    return 0.0 if message.attempts <= 1 else _delay(message, message.attempts, random)
+
+
+def _delay(message: WorkMessage, attempts: int, random: Callable[[], float]) -> float:
+    longest = min(message.max_delay, message.backoff * _GROWTH ** min(attempts - 1, _MAX_STEPS))
+    return longest * (1 - _JITTER * random())

@@ -1,0 +1,76 @@
+"""Secrets in configuration objects: how they are masked as `******`, and those that are stored in two forms.
+
+Values without a schema (settings, URLs) are masked by their names and forms; see also zatotx.wire.url_masking.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from zatotx.schema.meta import secret_fields_of_struct
+from zatotx.wire.url_masking import is_secret_name, mask_urls
+
+MASK = '******'
+
+_ENCRYPTED = re.compile(r'enc:gAAAA[\w=-]*')
+
+
+def mask_secrets(struct: type[Any], document: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the document with all non-empty secrets masked."""
+    secrets = secret_fields_of_struct(struct)
+    return {name: MASK if name in secrets and value else value for name, value in document.items()}
+
+
+class ConfigObject(msgspec.Struct, frozen=True, kw_only=True):
+    """The base class of the Structs of all object types: immutable, with secrets masked in its repr."""
+
+    def __repr__(self) -> str:
+        fields = mask_secrets(type(self), msgspec.structs.asdict(self))
+        return f'{type(self).__name__}({", ".join(f"{name}={value!r}" for name, value in fields.items())})'
+
+
+def mask_setting(name: str, value: Any) -> Any:
+    """Masks secrets in a setting: text whose name indicates a secret, and passwords in URLs. `name`: name of the
+    setting."""
+    if isinstance(value, str):
+        return MASK if value and is_secret_name(name) else _ENCRYPTED.sub(f'enc:{MASK}', mask_urls(value))
+    if isinstance(value, Mapping):
+        return {key: mask_setting(str(key), item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [mask_setting(name, item) for item in value]
+    return value
+
+
+# Secrets stored both hashed and encrypted, for definitions that channels verify and outgoing connections send.
+#
+# The stored form, also in Structs, is `$argon2id$… enc:…`: the hash for verification, and the secret encrypted with
+# the secret key. Values stored before dual secrets existed are a hash only.
+
+HASHED = '$argon2id$'
+ENCRYPTED = 'enc:'
+_BETWEEN = f' {ENCRYPTED}'
+
+
+def combine(hashed: str, sealed: str) -> str:
+    """Combines a hash and an encrypted secret into the stored form."""
+    return f'{hashed} {sealed}'
+
+
+def get_hash(stored: str) -> str:
+    """Returns the hash to verify a password against; '' if no password is set."""
+    return stored.partition(_BETWEEN)[0]
+
+
+def get_encrypted(stored: str) -> str:
+    """Returns the encrypted secret for OutgoingContext.unseal; '' if there is none, or only a hash: then the password
+    must be set again before an outgoing connection can use it."""
+    return f'{ENCRYPTED}{stored.partition(_BETWEEN)[2]}' if is_dual_secret(stored) else ''
+
+
+def is_dual_secret(text: str) -> bool:
+    """Returns whether a text has the stored form of a dual secret."""
+    return text.startswith(HASHED) and _BETWEEN in text

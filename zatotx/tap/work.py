@@ -1,0 +1,63 @@
+"""Builds the work stream of a server and what runs its messages."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from zatotx.interfaces.dead_letters import IDeadLetterStore
+from zatotx.interfaces.pipeline import IDispatcher
+from zatotx.interfaces.work import IWorkConsumer
+from zatotx.node.settings import Settings
+from zatotx.node.work_runner import WorkContext, WorkCounters, WorkRunner
+from zatotx.node.workers.slots import is_locked, slot_lock_path
+from zatotx.pipeline.pipeline import Pipeline
+from zatotx.redis.client import RedisClient, ScriptRunner
+from zatotx.redis.keys import RedisKeys
+from zatotx.redis.processed_keys import RedisProcessedKeys
+from zatotx.redis.result_groups import RedisResultGroups
+from zatotx.redis.work_stream import RedisWorkConsumer, RedisWorkStream
+
+
+def make_work_stream(client: RedisClient, cluster: str) -> RedisWorkStream:
+    """Return the work stream of a cluster."""
+    return RedisWorkStream(client, ScriptRunner(client), RedisKeys(cluster))
+
+
+def make_result_groups(client: RedisClient, cluster: str) -> RedisResultGroups:
+    """Return the groups of results of a cluster."""
+    return RedisResultGroups(client, ScriptRunner(client), RedisKeys(cluster))
+
+
+def make_processed_keys(reactor: Any, client: RedisClient, cluster: str) -> RedisProcessedKeys:
+    """Return the keys of the messages that the channels of a cluster have processed."""
+    return RedisProcessedKeys(reactor, ScriptRunner(client), RedisKeys(cluster))
+
+
+def make_work_runner(
+    settings: Settings, home: Path, reactor: Any, work: RedisWorkStream, *, client: RedisClient, pipeline: Pipeline,
+    dispatcher: IDispatcher, dead_letters: IDeadLetterStore, counters: WorkCounters,
+) -> WorkRunner:
+    """Return what runs the messages of this process, not yet started."""
+    context = WorkContext(
+        dispatcher=dispatcher, dead_letters=dead_letters, clock=reactor, has_room=pipeline.has_room,
+        has_service=lambda name: pipeline.store.current.get(name) is not None,
+        concurrency=settings.limits.work_in_flight, counters=counters,
+        groups=make_result_groups(client, settings.main.cluster),
+    )  # fmt: skip
+    make_consumer = partial(_make_consumer, settings, reactor, work, client)
+    return WorkRunner(context=context, make_consumer=make_consumer, node=settings.main.name,
+                      grace=settings.shutdown.grace,
+                      is_slot_free=lambda slot: not is_locked(slot_lock_path(home / 'work', slot)))  # fmt: skip
+
+
+def _make_consumer(
+    settings: Settings, reactor: Any, work: RedisWorkStream, client: RedisClient, queue: str, name: str
+) -> IWorkConsumer:
+    main = settings.main
+    consumer: IWorkConsumer = RedisWorkConsumer(
+        reactor, client.address, work, queue=queue, name=name, timeout=settings.kvdb.timeout,
+        connection=RedisKeys(main.cluster).connection_name(main.name), connection_log=client.connection_log,
+    )  # fmt: skip
+    return consumer
