@@ -187,6 +187,11 @@ class ConnectorKind:
     response_headers: str = ''  # 'package.module:function', a MakeResponseHeaders: adds to responses of HTTP channels
     doubles: str = ''  # 'package.module:SIGNATURES': name of `self.out` -> ApiSignature, for the users' test kit
     default_endpoints: Sequence[str] = ()  # default endpoints if its section of server.toml has no `listen`
+    # Whether its `listen` addresses serve the broker's own endpoints (/zato/…), which commands call.
+    serves_endpoints: bool = False
+    # Commands of `zatotx`: name -> 'package.module:command', a click command. Declare them in the kind's __init__.py;
+    # zatotx's own commands have precedence.
+    commands: Mapping[str, str] = {}
     listeners: Mapping[str, str] = {}  # object type of channels -> the field with the address that they listen on
     placement: Mapping[str, Placement] = {}  # object type of channels -> where they run; default: EVERY_WORKER
     required_modules: Sequence[str] = ()  # modules of optional libraries; the kind is disabled if one is missing

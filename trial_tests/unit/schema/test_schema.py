@@ -310,6 +310,7 @@ class DocsTests(SynchronousTestCase):
         self.assertIn('| `count` | int >= 0 <= 9 | 1 | How many |', table)
         self.assertIn('Some \\| text', table)
         self.assertEqual(len(table.splitlines()), 2 + len(fields_of(EVERYTHING)))
+        self.assertIn('Usable types: apikey, basic_auth, jwt', type_docs.field_table(CHANNEL_REST, TYPES))
 
     def test_a_field_describes_itself_in_a_line(self) -> None:
         """Help for the CLI is one line."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zatotx.testing.scripted_connections import ApiSignature
+from zatotx.testing.api_signatures import ApiSignature
 
 _ARGUMENTS = {
     'listdir': ('path', 'wildcard', 'full', 'absolute', 'dirs_only', 'files_only'),
