@@ -19,6 +19,7 @@ from bench import (
     channels,
     footprint,
     formats,
+    ftp,
     hostile,
     hostile_logins,
     hostile_memory,
@@ -40,7 +41,7 @@ from bench.machine import describe
 
 RESULTS = Path(__file__).with_name('results')
 SUBJECTS = ('idle', 'echo', 'connections', 'overload', 'start', 'channels', 'pipelines', 'workers',
-            'outgoing', 'blocking', 'sql', 'formats', 'limits', 'hostile', 'instructions')
+            'outgoing', 'blocking', 'sql', 'ftp', 'formats', 'limits', 'hostile', 'instructions')
 
 
 def say(text: str) -> None:
@@ -59,6 +60,9 @@ def measure(options: argparse.Namespace) -> Iterator[Row]:
     if 'sql' in options.only:
         say('sql: statements relative to SQLAlchemy in threads, and cancelled ones')
         yield from _rows('sql', lambda: sql.measure(options.rounds, say))
+    if 'ftp' in options.only:
+        say('ftp: a file of 1 GB, relative to curl')
+        yield from _rows('ftp', lambda: ftp.measure(options.rounds, say))
     if 'channels' in options.only:
         say('channels: 10,000 relative to 10')
         yield from _rows('channels', lambda: channels.measure(rounds=options.rounds, seconds=options.seconds, say=say))

@@ -19,7 +19,7 @@ from zatotx.interfaces.outgoing import IServiceCall
 from zatotx.model.errors import RemoteFileNotFound
 
 FILE, DIRECTORY, LINK, OTHER = 'file', 'directory', 'link', 'other'
-READ_SIZE = 256 * 1024  # bytes that are read from a source at once
+READ_SIZE = 4 * 1024 * 1024  # bytes that are read from a source at once
 SEEK_END = 2
 
 Source = Any  # bytes, text, a file, an iterable or an async iterable of bytes
@@ -125,7 +125,7 @@ async def read_chunks(data: Source, run_in_thread: Callable[..., Any]) -> AsyncI
     elif isinstance(data, bytes | bytearray | memoryview):
         yield bytes(data)
     elif callable(getattr(data, 'read', None)):
-        while chunk := await run_in_thread(data.read, READ_SIZE):
+        async for chunk in _read_ahead(data, run_in_thread):
             yield chunk.encode('utf-8') if isinstance(chunk, str) else chunk
     elif isinstance(data, AsyncIterable):
         async for chunk in data:
@@ -136,6 +136,17 @@ async def read_chunks(data: Source, run_in_thread: Callable[..., Any]) -> AsyncI
             yield chunk.encode('utf-8') if isinstance(chunk, str) else chunk
     else:
         raise TypeError(f'a file is written from text, bytes, a file or an iterator, not from {type(data).__name__}')
+
+
+async def _read_ahead(file: Any, run_in_thread: Callable[..., Any]) -> AsyncIterator[Any]:
+    """Yield the chunks of a file. The next one is read while one is written."""
+    following = run_in_thread(file.read, READ_SIZE)
+    try:
+        while chunk := await following:
+            following = run_in_thread(file.read, READ_SIZE)
+            yield chunk
+    finally:
+        following.addErrback(lambda _: None)  # of a chunk that is not wanted any more
 
 
 async def read_all(reader: FileReader) -> bytes:

@@ -3,6 +3,7 @@ log of failures. Implements RemoteFiles."""
 
 from __future__ import annotations
 
+import random
 import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from math import inf
@@ -13,7 +14,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from zatotx.connectors.call_policies import CircuitBreaking, TimeLimit
+from zatotx.connectors.call_policies import CircuitBreaking, CircuitOpen, Retrying, TimeLimit
 from zatotx.connectors.failure_log import FailureLog
 from zatotx.connectors.remote_files import FileInfo, WriteOptions
 from zatotx.connectors.tls_client import TlsClientFactory
@@ -22,7 +23,13 @@ from zatotx.interfaces.meters import count_call
 from zatotx.interfaces.outgoing import IServiceCall
 from zatotx.model.errors import RemoteFileNotFound, ServiceUnavailable, Timeout
 from zatotx.plugins.ftp.client.connector import SessionConnector
-from zatotx.plugins.ftp.client.errors import CommandRejected, ConnectionClosed, FileTooLarge
+from zatotx.plugins.ftp.client.errors import (
+    CommandRejected,
+    ConnectionClosed,
+    FileTooLarge,
+    TransferFailed,
+    Unreachable,
+)
 from zatotx.plugins.ftp.client.pool import SessionPool
 from zatotx.plugins.ftp.client.session import FtpSession, SessionSettings
 from zatotx.plugins.ftp.client.transfer import Download, Upload
@@ -31,6 +38,7 @@ from zatotx.plugins.ftp.files import FtpReader, FtpWriter
 from zatotx.plugins.ftp.schema.outgoing_ftp import IMPLICIT, FtpOutgoing, tls_settings
 from zatotx.plugins.ftp.wire import path_error
 from zatotx.rules.resilience.circuit_breaker import CLOSED, CircuitBreaker
+from zatotx.rules.resilience.retry import FailedAttempt, RetryBudget, RetryPolicy, retry_delay
 
 T = TypeVar('T')
 ANONYMOUS = 'anonymous'
@@ -42,8 +50,36 @@ class FtpCall(Generic[T]):
     `keeps_session` a successful operation keeps the session, and releases it later."""
 
     operation: Callable[[FtpSession], Awaitable[T]]
-    seconds: float
+    deadline: float  # seconds on the reactor's clock
     keeps_session: bool = False
+    is_repeatable: bool = False  # it only reads
+
+
+@frozen
+class FtpRetryDecision:
+    """RetryDecision of FTP: operations that only read, and those of which the server knows nothing."""
+
+    policy: RetryPolicy
+    seconds: Callable[[], float]
+
+    def after_error(self, request: FtpCall[Any], attempts: int, error: Exception) -> float | None:
+        """See RetryDecision."""
+        if not isinstance(error, Unreachable | TransferFailed):
+            return None
+        failed = FailedAttempt(reached_peer=not error.is_before_operation)
+        delay = retry_delay(self.policy, attempts, failed, is_retryable=request.is_repeatable, random=random.random)
+        return None if delay is None or self.seconds() + delay >= request.deadline else delay
+
+    def after_response(self, request: FtpCall[Any], attempts: int, response: Any) -> float | None:
+        """See RetryDecision. Rejections are errors, and final."""
+        return None
+
+    def discard(self, response: Any) -> None:
+        """See RetryDecision."""
+
+    def ends_retries(self, request: FtpCall[Any], error: Exception) -> bool:
+        """See RetryDecision."""
+        return isinstance(error, CircuitOpen)
 
 
 class FtpConnection:
@@ -64,7 +100,7 @@ class FtpConnection:
                                 idle_timeout=value.idle_timeout)  # fmt: skip
         self._failures = FailureLog(title, context.reactor.seconds)
         attempt: Callable[[FtpCall[Any]], Awaitable[Any]] = TimeLimit(
-            self._attempt, context.reactor, lambda request: request.seconds
+            self._attempt, context.reactor, lambda request: max(0.0, request.deadline - context.reactor.seconds())
         ).send
         self._send_once = attempt  # without the circuit breaker
         self._breaker: CircuitBreaker | None = None
@@ -75,6 +111,10 @@ class FtpConnection:
                 attempt, self._breaker, context.reactor.seconds, meter, is_failed_response=lambda _: False,
                 is_failure=lambda error: isinstance(error, PEER_FAILURES),
             ).send  # fmt: skip
+        if value.retry is not None and value.retry.attempts > 1:
+            policy = RetryPolicy(attempts=value.retry.attempts, backoff=value.retry.backoff)
+            decision = FtpRetryDecision(policy, context.reactor.seconds)
+            attempt = Retrying(attempt, decision, context.reactor, meter, RetryBudget()).send
         self._send = attempt
 
     # RemoteFiles
@@ -82,15 +122,11 @@ class FtpConnection:
     async def list_directory(self, path: str, call: IServiceCall) -> list[FileInfo]:
         """See RemoteFiles."""
         directory = '' if path in ('.', './') else path
-        return await self._operate(lambda session: session.list_directory(directory), call, path)
+        return await self._operate(lambda session: session.list_directory(directory), call, path, is_repeatable=True)
 
     async def find(self, path: str, call: IServiceCall) -> FileInfo | None:
-        """See RemoteFiles. The size comes from SIZE where listings do not tell it."""
-
-        async def find(session: FtpSession) -> FileInfo | None:
-            return await session.info(path)
-
-        return await self._operate(find, call, path)
+        """See RemoteFiles."""
+        return await self._operate(lambda session: session.info(path), call, path, is_repeatable=True)
 
     async def make_directory(self, path: str, call: IServiceCall) -> None:
         """See RemoteFiles."""
@@ -125,7 +161,7 @@ class FtpConnection:
             download.expected = size if self._value.check_size else None
             return session, download
 
-        session, download, record = await self._start_transfer(start, call, path)
+        session, download, record = await self._start_transfer(start, call, path, is_repeatable=True)
         return FtpReader(self, session, download, record, call=call, limit=limit)
 
     async def open_writer(self, path: str, call: IServiceCall, options: WriteOptions) -> FtpWriter:
@@ -158,7 +194,7 @@ class FtpConnection:
     async def ping(self, call: IServiceCall) -> str:
         """Send NOOP; return it with the reply and the time of the response. Ignores the circuit breaker."""
         began = self._reactor.seconds()
-        request = FtpCall(lambda session: session.require('NOOP'), self._seconds(call))
+        request = FtpCall(lambda session: session.require('NOOP'), self._deadline(call))
         reply = await self._observed(self._send_once(request), call, '')
         taken = (self._reactor.seconds() - began) * 1000
         return f'Sent NOOP, received {reply} in {taken:.1f} ms'
@@ -216,9 +252,13 @@ class FtpConnection:
 
     # Helpers
 
-    async def _operate(self, operation: Callable[[FtpSession], Awaitable[T]], call: IServiceCall, path: str) -> T:
+    async def _operate(
+        self, operation: Callable[[FtpSession], Awaitable[T]], call: IServiceCall, path: str, *,
+        is_repeatable: bool = False,
+    ) -> T:
         _check_path(path)
-        result: T = await self._observed(self._send(FtpCall(operation, self._seconds(call))), call, path)
+        request = FtpCall(operation, self._deadline(call), is_repeatable=is_repeatable)
+        result: T = await self._observed(self._send(request), call, path)
         return result
 
     async def _observed(self, sending: Awaitable[T], call: IServiceCall, path: str) -> T:
@@ -238,14 +278,16 @@ class FtpConnection:
         return await count_call(self._meter, self._reactor.seconds, Deferred.fromCoroutine(run()))
 
     async def _start_transfer(
-        self, start: Callable[[FtpSession], Awaitable[tuple[FtpSession, Any]]], call: IServiceCall, path: str
+        self, start: Callable[[FtpSession], Awaitable[tuple[FtpSession, Any]]], call: IServiceCall, path: str, *,
+        is_repeatable: bool = False,
     ) -> tuple[FtpSession, Any, Deferred[None]]:
         """Return session and transfer, and the Deferred that the end of the transfer fires, for the meter."""
         _check_path(path)
         record: Deferred[None] = Deferred()
         count_call(self._meter, self._reactor.seconds, record).addErrback(lambda _: None)
         try:
-            session, transfer = await self._send(FtpCall(start, self._seconds(call), keeps_session=True))
+            request = FtpCall(start, self._deadline(call), keeps_session=True, is_repeatable=is_repeatable)
+            session, transfer = await self._send(request)
         except BaseException as error:
             mapped = error if isinstance(error, CancelledError) else self.failed(error, call, path)
             record.errback(Failure(mapped))
@@ -271,9 +313,9 @@ class FtpConnection:
             self.pool.release(session)
         return result
 
-    def _seconds(self, call: IServiceCall) -> float:
-        remaining: float = call.deadline - self._reactor.seconds()
-        return min(self._value.timeout, max(0.0, remaining))
+    def _deadline(self, call: IServiceCall) -> float:
+        timeout: float = self._reactor.seconds() + self._value.timeout
+        return min(timeout, call.deadline)
 
     def _too_large(self) -> str:
         return f'it is larger than max_content_size ({self.max_content_size} bytes): open it, and read it in chunks'

@@ -118,7 +118,7 @@ class PollChannel:
     # Polling
 
     def _poll(self) -> None:
-        polling = Deferred.fromCoroutine(self._look())
+        polling = Deferred.fromCoroutine(self._scan())
         self._polling = polling
         polling.addErrback(self._failed)
         polling.addBoth(self._polled)
@@ -126,7 +126,7 @@ class PollChannel:
     def _polled(self, result: Any) -> Any:
         self._polling = None
         if not self._is_stopping:
-            delay = self._tracker.next_look(self._reactor.seconds(), self._value.interval)
+            delay = self._tracker.delay(self._reactor.seconds(), self._value.interval)
             self._timer = self._reactor.callLater(delay, self._poll)
         return result
 
@@ -139,10 +139,10 @@ class PollChannel:
             self._log.failure('{title}: files cannot be fetched', failure, title=self._parts.title)
             self._failures.failed(type(failure.value).__name__)
 
-    async def _look(self) -> None:
+    async def _scan(self) -> None:
         value = self._value
         entries = await self._files.list_directory(value.directory, PingCall(new_cid()))
-        ready = self._tracker.look(
+        ready = self._tracker.update(
             [info for info in entries if info.is_file and matches(info.name, value.pattern, value.ignored_patterns)],
             self._reactor.seconds(),
         )

@@ -28,7 +28,7 @@ class StabilityTracker:
     stable_for: float
     _seen: dict[str, _Seen] = field(factory=dict)
 
-    def look(self, entries: Iterable[FileInfo], now: float) -> list[FileInfo]:
+    def update(self, entries: Iterable[FileInfo], now: float) -> list[FileInfo]:
         """Return the files that are complete, the oldest first. `now`: seconds on a clock that does not go back."""
         seen = {}
         for info in entries:
@@ -43,7 +43,7 @@ class StabilityTracker:
         """A file turned out to be incomplete, or has gone: it begins anew."""
         self._seen.pop(name, None)
 
-    def next_look(self, now: float, interval: float) -> float:
+    def delay(self, now: float, interval: float) -> float:
         """Return the seconds until the next look: earlier than `interval` where a file will be complete before."""
         ends = [each.since + self.stable_for - now for each in self._seen.values()]
         return min([interval, *(end for end in ends if end > 0)])

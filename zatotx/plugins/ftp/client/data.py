@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -15,8 +15,10 @@ from zope.interface import implementer
 from zatotx.plugins.ftp.client.errors import TransferFailed
 
 RECEIVE_SIZE = 256 * 1024  # bytes of one read from the socket
+SEND_SIZE = 1024 * 1024  # bytes of one write to the socket
+NOTIFY_SIZE = 64 * 1024  # bytes that are worth to wake up their reader at once; records of TLS are smaller
 HIGH_WATER, LOW_WATER = 2 * 1024 * 1024, 512 * 1024  # bytes received and not read yet: stop and resume reading
-WRITE_SIZE = 256 * 1024  # bytes of one write
+WRITE_SIZE = 1024 * 1024  # bytes of one write
 
 
 @implementer(IPushProducer)
@@ -25,7 +27,9 @@ class DataConnection(Protocol):
 
     transport: Any  # ITCPTransport, or that of TLS
 
-    def __init__(self) -> None:
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._is_notifying = False
         self.received = 0
         self.sent = 0
         self.is_closed = False
@@ -62,12 +66,12 @@ class DataConnection(Protocol):
         """Whether the peer keeps up with what is written."""
         return not self._is_output_paused
 
-    def write(self, data: bytes | memoryview) -> None:
+    def write(self, data: bytes) -> None:
         """Write data. Raises TransferFailed if the connection is closed."""
         if self.is_closed:
             raise TransferFailed('the data connection was closed')
         self.sent += len(data)
-        self.transport.write(bytes(data))
+        self.transport.write(data)
 
     def wait_writable(self) -> Deferred[None]:
         """Fires when more can be written, or when the connection is closed."""
@@ -92,6 +96,11 @@ class DataConnection(Protocol):
         if not self.is_closed:
             self.transport.abortConnection()
 
+    def enlarge_buffers(self) -> None:
+        """Move more bytes with each system call, where the transport is a socket."""
+        if hasattr(self.transport, 'bufferSize'):
+            self.transport.bufferSize, self.transport.SEND_LIMIT = RECEIVE_SIZE, SEND_SIZE
+
     # IPushProducer, of the writing side
 
     def pauseProducing(self) -> None:
@@ -106,10 +115,6 @@ class DataConnection(Protocol):
 
     # Protocol
 
-    def connectionMade(self) -> None:
-        if hasattr(self.transport, 'bufferSize'):
-            self.transport.bufferSize = RECEIVE_SIZE
-
     def dataReceived(self, data: bytes) -> None:
         self.received += len(data)
         self._chunks.append(data)
@@ -117,7 +122,11 @@ class DataConnection(Protocol):
         if self._buffered > HIGH_WATER and not self._is_input_paused:
             self._is_input_paused = True
             self.transport.pauseProducing()
-        self._notify()
+        if len(data) >= NOTIFY_SIZE:
+            self._notify()
+        elif not self._is_notifying:
+            self._is_notifying = True
+            self._clock.callLater(0, self._notify_later)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.is_closed = True
@@ -128,6 +137,10 @@ class DataConnection(Protocol):
         waiting: Deferred[None] = Deferred(self._abandon)
         self._waiting = waiting
         return waiting
+
+    def _notify_later(self) -> None:
+        self._is_notifying = False
+        self._notify()
 
     def _notify(self) -> None:
         waiting, self._waiting = self._waiting, None

@@ -9,13 +9,13 @@ from attrs import define
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.error import ConnectError
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import ServerFactory
 
 from zatotx.connectors.tls_client import TlsClientFactory, TlsHandshakeFailed
 from zatotx.plugins.ftp.client.connecting import connect_protocol
 from zatotx.plugins.ftp.client.control import ControlConnection
-from zatotx.plugins.ftp.client.data import RECEIVE_SIZE, DataConnection
+from zatotx.plugins.ftp.client.data import DataConnection
 from zatotx.plugins.ftp.client.errors import CommandRejected, TransferFailed
 from zatotx.plugins.ftp.client.progress import ProgressLimit
 from zatotx.plugins.ftp.wire import (
@@ -53,7 +53,7 @@ class DataChannel:
         port = await self._passive_port()
         endpoint_class = TCP6ClientEndpoint if ':' in self.control.peer_host else TCP4ClientEndpoint
         endpoint = endpoint_class(self.reactor, self.control.peer_host, port, timeout=self.limit.timeout)
-        connection = DataConnection()
+        connection = DataConnection(self.reactor)
         try:
             await self.limit.wait(connect_protocol(endpoint, connection))
         except ConnectError as error:
@@ -78,7 +78,7 @@ class DataChannel:
 
     async def _listen(self) -> PreparedData:
         control = self.control
-        listener = DataListener(control.peer_host)
+        listener = DataListener(self.reactor, control.peer_host)
         listener.port = self.reactor.listenTCP(_UNUSED_PORT, listener, backlog=1, interface=control.local_host)
         try:
             host, port = control.local_host, listener.port.getHost().port
@@ -111,8 +111,7 @@ class PreparedData:
         channel, connection = self.channel, self.connection
         if self.listener is not None:
             await channel.limit.wait(self.listener.connected)
-        if hasattr(connection.transport, 'bufferSize'):
-            connection.transport.bufferSize = RECEIVE_SIZE
+        connection.enlarge_buffers()
         if channel.tls is not None and not connection.is_closed:
             await self._start_tls(channel.tls)
         return connection
@@ -147,10 +146,11 @@ class DataListener(ServerFactory):
 
     noisy = False
 
-    def __init__(self, peer_host: str) -> None:
+    def __init__(self, clock: IReactorTime, peer_host: str) -> None:
+        self._clock = clock
         self._peer_host = peer_host
         self.port: Any = None  # IListeningPort
-        self.connection = DataConnection()
+        self.connection = DataConnection(clock)
         self.connected: Deferred[None] = Deferred(self._cancel)
         self._is_taken = False
 
@@ -160,7 +160,7 @@ class DataListener(ServerFactory):
             return None
         self._is_taken = True
         self.close()
-        self.port.reactor.callLater(0, self._connected)
+        self._clock.callLater(0, self._connected)
         return self.connection
 
     def close(self) -> None:

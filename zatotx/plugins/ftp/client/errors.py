@@ -9,7 +9,10 @@ MAX_SHOWN = 200  # characters of a reply in messages
 
 
 class FtpFailed(Exception):  # noqa: N818 - what happened, not an error of ours
-    """An operation failed."""
+    """An operation failed. `is_before_operation`: while its connection was opened, so that the server knows nothing of
+    it."""
+
+    is_before_operation = False
 
 
 class Unreachable(FtpFailed):

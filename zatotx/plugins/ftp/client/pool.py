@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredSemaphore, succeed
 from twisted.internet.interfaces import IReactorTime
 
-from zatotx.plugins.ftp.client.errors import Unreachable
+from zatotx.plugins.ftp.client.errors import FtpFailed, Unreachable
 from zatotx.plugins.ftp.client.session import FtpSession
 
 CLOSE_TIMEOUT = 1.0  # seconds that a server gets to close its side
@@ -113,7 +113,11 @@ class SessionPool:
             if made:
                 self._lost(made[0])
 
-        session = await self._connect(lost)
+        try:
+            session = await self._connect(lost)
+        except FtpFailed as error:
+            error.is_before_operation = True
+            raise
         made.append(session)
         return session
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from time import time
 from typing import Any
@@ -18,12 +19,13 @@ from zatotx.plugins.ftp.client.errors import (
     CommandRejected,
     ConnectionClosed,
     FileTooLarge,
+    FtpFailed,
     LoginRejected,
 )
 from zatotx.plugins.ftp.client.progress import ProgressLimit
 from zatotx.plugins.ftp.client.transfer import Download
 from zatotx.plugins.ftp.listing import parse_facts, parse_listing, parse_machine_listing, parse_time
-from zatotx.plugins.ftp.wire import FtpReply, parse_directory_reply, parse_features
+from zatotx.plugins.ftp.wire import FtpReply, InvalidReply, parse_directory_reply, parse_features
 
 NOT_IMPLEMENTED = (500, 502, 504)
 UNAVAILABLE = (450, 501, 550, 553)
@@ -247,7 +249,8 @@ class FtpSession:
     async def explain(self, error: CommandRejected) -> CommandRejected:
         """Return the error, which says now whether the path does not exist: these codes stand for many reasons."""
         if error.reply.code in UNAVAILABLE and error.path:
-            error.is_absent = await self.info(error.path) is None
+            with suppress(FtpFailed, InvalidReply):  # the rejection stands, without its reason
+                error.is_absent = await self.info(error.path) is None
         return error
 
     def _entry_of(self, reply: FtpReply, name: str) -> FileInfo | None:

@@ -169,11 +169,11 @@ class Upload(FtpTransfer):
 
     async def write(self, data: bytes) -> None:
         """Write data; wait while the server is slower. Raises CommandRejected (452, 552: its storage is full)."""
-        connection, view = self.data, memoryview(data)
-        for start in range(0, len(view), WRITE_SIZE):
+        connection = self.data
+        for start in range(0, len(data), WRITE_SIZE):
             if connection.is_closed:
                 await self._explain_loss()
-            connection.write(view[start : start + WRITE_SIZE])
+            connection.write(data[start : start + WRITE_SIZE])  # no copy where it is all of it
             if not connection.is_writable:
                 await self.session.limit.wait(connection.wait_writable(), self._acknowledged)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import codecs
 from typing import Annotated, Literal
 
+import msgspec
+
 from zatotx.connectors.tls_settings import InvalidTlsSettings, TlsSettings, parse_tls_settings
 from zatotx.plugins.ftp.wire import path_error
 from zatotx.schema.circuit_breaker import CircuitBreakerSettings
@@ -22,6 +24,18 @@ def _encoding_error(name: str) -> str:
     except LookupError:
         return 'is not an encoding that Python knows'
     return ''
+
+
+class FtpRetry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How failed operations are repeated, within `timeout`."""
+
+    attempts: Annotated[
+        int, field('Maximum number of attempts, including the first: for operations that read, and for any if the '
+                   'server could not be connected to', ge=1, le=20)
+    ] = 3
+    backoff: Annotated[
+        float, field('Maximum pause in seconds before the second attempt, doubled for each further one', ge=0, le=60)
+    ] = 0.2
 
 
 class FtpOutgoing(ConfigObject, frozen=True, kw_only=True):
@@ -83,6 +97,7 @@ class FtpOutgoing(ConfigObject, frozen=True, kw_only=True):
         int, field('Maximum bytes of a file or listing that is read into memory; streamed files have no limit',
                    ge=1024, le=2**31)
     ] = 100 * MEBIBYTE
+    retry: Annotated[FtpRetry, field('Repeats failed operations; none = no retries')] | None = None
     circuit_breaker: (
         Annotated[CircuitBreakerSettings, field('Suspends calls to a failing server; none = never')] | None
     ) = None

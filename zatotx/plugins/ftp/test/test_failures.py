@@ -21,6 +21,7 @@ from zatotx.model.errors import (
     ServiceUnavailable,
     Timeout,
 )
+from zatotx.plugins.ftp.schema.outgoing_ftp import FtpRetry
 from zatotx.schema.circuit_breaker import CircuitBreakerSettings
 
 SHORT = 0.4  # seconds
@@ -221,6 +222,27 @@ class LostConnectionTests(WithFtpConnections):
         server = self.serve(RNFR='350 go on', RNTO='421 shutting down')
         error = await self.failure((await self.files(server.port)).rename('x', 'y'), ServiceUnavailable)
         self.assertIn('421 shutting down', error.msg)
+
+    async def test_retries(self) -> None:
+        """Operations that read are repeated, and any other one if the server could not be connected to: never one
+        that the server may have executed. Rejections are final."""
+        refusals = 2
+
+        def refuse(control: ScriptedControl, argument: str) -> None:
+            nonlocal refusals
+            refusals -= 1
+            control.sendLine(b'220 ready' if refusals < 0 else b'421 too many users')
+
+        server = self.serve(**{'': refuse}, DELE='421 shutting down', RNFR='550 no')
+        server.replies['MLSD'] = server.replies['LIST'] = '421 shutting down'
+        files = await self.files(server.port, retry=FtpRetry(attempts=3, backoff=0.01))
+        await self.failure(files.remove('x'), ServiceUnavailable)
+        self.assertEqual((len(server.controls), server.commands.count('DELE x')), (3, 1))
+        await self.failure(files.listdir(), ServiceUnavailable)
+        self.assertEqual(server.commands.count('LIST'), 3)
+        await self.failure(files.rename('x', 'y'), RemoteFileError)
+        self.assertEqual(server.commands.count('RNFR x'), 1)
+        self.assertEqual(self.meters.outgoing('ftp').get('Files').retries, 4)
 
     async def test_circuit_breaker(self) -> None:
         """Servers that fail open the circuit; a file that is missing does not."""

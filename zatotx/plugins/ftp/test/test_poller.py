@@ -35,31 +35,31 @@ class StabilityTests(SynchronousTestCase):
     def test_stable(self) -> None:
         """A file is complete when its size and time have not changed for a while."""
         tracker = StabilityTracker(5.0)
-        self.assertEqual(tracker.look([info('a')], 100.0), [])
-        self.assertEqual(tracker.look([info('a', 2)], 104.0), [])
-        self.assertEqual(tracker.look([info('a', 2)], 108.9), [])
-        self.assertEqual(tracker.look([info('a', 2, 1)], 109.0), [])
-        self.assertEqual(tracker.look([info('a', 2, 1)], 114.0), [info('a', 2, 1)])
+        self.assertEqual(tracker.update([info('a')], 100.0), [])
+        self.assertEqual(tracker.update([info('a', 2)], 104.0), [])
+        self.assertEqual(tracker.update([info('a', 2)], 108.9), [])
+        self.assertEqual(tracker.update([info('a', 2, 1)], 109.0), [])
+        self.assertEqual(tracker.update([info('a', 2, 1)], 114.0), [info('a', 2, 1)])
 
     def test_order(self) -> None:
         """The oldest files come first; those that are gone are forgotten."""
         tracker = StabilityTracker(1.0)
-        tracker.look([info('b')], 0.0)
-        tracker.look([info('b'), info('c'), info('a')], 0.5)
-        self.assertEqual(tracker.look([info('c'), info('b'), info('a')], 2.0), [info('b'), info('a'), info('c')])
-        tracker.look([], 3.0)
-        self.assertEqual(tracker.look([info('a')], 4.0), [])
+        tracker.update([info('b')], 0.0)
+        tracker.update([info('b'), info('c'), info('a')], 0.5)
+        self.assertEqual(tracker.update([info('c'), info('b'), info('a')], 2.0), [info('b'), info('a'), info('c')])
+        tracker.update([], 3.0)
+        self.assertEqual(tracker.update([info('a')], 4.0), [])
         tracker.forget('a')
-        self.assertEqual(tracker.look([info('a')], 9.0), [])
+        self.assertEqual(tracker.update([info('a')], 9.0), [])
 
-    def test_next_look(self) -> None:
+    def test_delay(self) -> None:
         """The next look is when a file is complete, or at the interval."""
         tracker = StabilityTracker(5.0)
-        self.assertEqual(tracker.next_look(0.0, 30.0), 30.0)
-        tracker.look([info('a')], 10.0)
-        self.assertEqual(tracker.next_look(12.0, 30.0), 3.0)
-        self.assertEqual(tracker.next_look(12.0, 2.0), 2.0)
-        self.assertEqual(tracker.next_look(20.0, 30.0), 30.0)
+        self.assertEqual(tracker.delay(0.0, 30.0), 30.0)
+        tracker.update([info('a')], 10.0)
+        self.assertEqual(tracker.delay(12.0, 30.0), 3.0)
+        self.assertEqual(tracker.delay(12.0, 2.0), 2.0)
+        self.assertEqual(tracker.delay(20.0, 30.0), 30.0)
 
     def test_patterns(self) -> None:
         """Names of incomplete files are no matches."""
