@@ -36,7 +36,7 @@ SERVICES = """
                 log.write(json.dumps({**file, 'pid': os.getpid()}) + '\\n')
             if text.endswith('wait') and not file['redelivered']:
                 import time
-                time.sleep(60)
+                time.sleep(200)
             if text.endswith('fail'):
                 raise RuntimeError('not this one')
 """
@@ -77,6 +77,16 @@ class FtpChannelTests(SynchronousTestCase):
         """What the service got."""
         return [json.loads(line) for line in self.log.read_text().splitlines()] if self.log.exists() else []
 
+    def kill(self, worker: int) -> None:
+        """Kill a worker while another one is ready to take over."""
+        until(lambda: len(self.ready_workers()) == 2, 'both workers', 120.0)
+        os.kill(worker, signal.SIGKILL)
+
+    def ready_workers(self) -> list[int]:
+        """The processes of the workers that are ready."""
+        status = json.loads((self.broker.directory() / 'work' / 'workers.json').read_text())
+        return [each['pid'] for each in status['workers'] if each['state'] == 'ready']
+
     def has_delivered(self, number: int) -> bool:
         """Whether the service was called so often."""
         return len(self.deliveries()) >= number
@@ -87,7 +97,7 @@ class FtpChannelTests(SynchronousTestCase):
         self.configure()
         self.assertTrue(self.upload('orders.csv', 'wait').startswith('226'))
         until(lambda: self.deliveries(), 'the delivery')
-        os.kill(self.deliveries()[0]['pid'], signal.SIGKILL)
+        self.kill(self.deliveries()[0]['pid'])
         until(lambda: (self.directory / 'processed' / 'orders.csv').exists(), 'the second delivery', 60.0)
         first, second = self.deliveries()
         self.assertEqual((first['redelivered'], second['redelivered']), (False, True))
@@ -96,7 +106,7 @@ class FtpChannelTests(SynchronousTestCase):
         self.assertTrue(self.upload('next.csv').startswith('226'))
 
     def test_nothing_is_lost(self) -> None:
-        """Clients upload while workers are killed: each upload with a reply 226 is delivered, with one id."""
+        """Clients upload while the worker is killed: each upload with a reply 226 is delivered, with one id."""
         self.configure(', max_in_flight: 4')
         received: list[str] = []
 
@@ -111,10 +121,8 @@ class FtpChannelTests(SynchronousTestCase):
         clients = [Thread(target=run, args=(client,)) for client in range(4)]
         for client in clients:
             client.start()
-        for _ in range(2):
-            known = len(self.deliveries())
-            until(partial(self.has_delivered, known + 4), 'deliveries', 60.0)
-            os.kill(self.deliveries()[-1]['pid'], signal.SIGKILL)
+        until(partial(self.has_delivered, 8), 'deliveries', 60.0)
+        self.kill(self.deliveries()[-1]['pid'])
         for client in clients:
             client.join()
         self.assertGreater(len(received), 15)
