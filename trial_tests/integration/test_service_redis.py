@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
@@ -226,6 +227,31 @@ class FaultTests(RedisCase):
         self.assertTrue(1.0 <= took <= 1.1, took)
         await self.answered(made.client, 'PING')
 
+    async def test_frozen_locks_and_caches(self) -> None:
+        """With a frozen Redis, locks, caches and translations end typed within their timeout + 10 %, and the holder of
+        a lock knows that it lost it."""
+        made = await self.connected(1.0)
+        held = await self.got(made.leases.acquire('lock:held', ttl=2.0))
+        lost = held.when_lost()
+        os.kill(self.server.pid, signal.SIGSTOP)
+        try:
+            began = reactor.seconds()
+            attempts: list[Deferred[Any]] = [
+                made.leases.acquire('lock:a', ttl=2.0, wait=0.5),
+                made.cache_store.get('default', ['a']),
+                made.data_dictionary.translate('a', 'b', 'c', 'd', 'e'),
+            ]
+            for attempt in attempts:
+                with self.assertRaises((Timeout, ServiceUnavailable)):
+                    await attempt
+                self.assertLess(reactor.seconds() - began, 1.1)
+            self.assertIn("'lock:held' could not be renewed in time", await self.got(lost))
+            self.assertFalse(held.is_held)
+            self.assertLess(reactor.seconds() - began, 2.5)
+        finally:
+            os.kill(self.server.pid, signal.SIGCONT)
+        await self.answered(made.client, 'PING')
+
     async def test_wiped(self) -> None:
         """After a wipe, commands and scripts work: the next connection has its user again after a restart, too."""
         made = await self.connected(5.0)
@@ -317,9 +343,11 @@ class PausedHolderTests(RedisCase):
 _HOLDER = """
 import sys
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
+from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 from trial_tests.integration.test_service_redis import started_service_redis
