@@ -23,7 +23,7 @@ class SqlServicesTests(InternalTestCase):
     entries = builtin_service_entries(TYPES)
 
     def stored(self) -> Any:
-        found = self.one.config.snapshot.named('sql', 'CRM')
+        found = self.one.config.snapshot.find('sql', 'CRM')
         assert found is not None
         return found.value
 

@@ -1,1 +1,1 @@
-"""Tests of zatotx.pipeline."""
+"""Tests of zatotx.security."""
