@@ -13,8 +13,8 @@ from zatotx.rules.http.proxy_selection import UnusableProxy, make_proxy_selector
 from zatotx.rules.http.redirects import RedirectError, parse_target
 from zatotx.rules.routing.url_template import template_error
 from zatotx.schema.circuit_breaker import CircuitBreakerSettings
+from zatotx.schema.delivery import OutgoingDelivery
 from zatotx.schema.meta import field
-from zatotx.schema.secrets import ConfigObject
 from zatotx.schema.security.definition import FOR_OUTGOING_REST
 
 MEBIBYTE = 1024 * 1024
@@ -70,7 +70,7 @@ class RetrySettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = []
 
 
-class HttpOutgoing(ConfigObject, frozen=True, kw_only=True):
+class HttpOutgoing(OutgoingDelivery, frozen=True, kw_only=True):
     """Another system that services call over HTTP."""
 
     name: Annotated[str, field('Name of the connection', min_length=1, max_length=1000)]
