@@ -21,13 +21,13 @@ from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
-from zatotx.connectors.channels import ChannelParts, Channels, ChannelType, make_delivery
+from zatotx.connectors.channels import ChannelParts, ChannelType, make_delivery
 from zatotx.connectors.delivery import MessageDelivery
 from zatotx.connectors.failure_log import FailureLog
 from zatotx.connectors.outgoing_connections import Sources
 from zatotx.connectors.ping import PingCall
 from zatotx.connectors.remote_files import FileInfo, RemoteFiles
-from zatotx.interfaces.connector_kind import ChannelContext, IChannel, OutgoingContext
+from zatotx.interfaces.connector_kind import ChannelContext, OutgoingContext
 from zatotx.interfaces.delivery import InboundDelivery
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.model.cid import new_cid
@@ -305,9 +305,3 @@ def poll_channel_type(context: ChannelContext) -> ChannelType:
         return PollChannel(stored.value, parts, files, files.end, in_progress)
 
     return ChannelType(object_type=OBJECT_TYPE, kind=KIND, build=build, references=connection_of)
-
-
-def make_channel(context: ChannelContext) -> IChannel:
-    """See ConnectorKind.channel."""
-    channels: IChannel = Channels(context, [poll_channel_type(context)])
-    return channels
