@@ -234,7 +234,8 @@ class RetryTests(SynchronousTestCase):
         """With a full disk, starts are retried forever, the reason is logged once, and Redis is back within 15 s after
         it ends."""
         self.successResultOf(self.start())
-        obstacle = self.directory / '.redis.conf.new'
+        obstacle = self.directory / 'redis.conf'
+        obstacle.unlink()
         obstacle.mkdir()
         self.die()
         self.machine.pass_time(600)

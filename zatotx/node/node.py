@@ -25,7 +25,6 @@ from zatotx.node.live_config import LiveConfig, commit_all, prepare_all
 from zatotx.node.log_files import LogFiles
 from zatotx.node.reload import SighupReloader
 from zatotx.node.settings import Settings
-from zatotx.node.thread_pools import stop_pools
 from zatotx.node.work_runner import WorkRunner
 from zatotx.node.workers.control_pipe import RETIRE_TIMEOUT, SINGLE_PROCESS, WorkerSpec
 from zatotx.node.workers.slots import SlotLocks
@@ -33,6 +32,7 @@ from zatotx.node.workers.worker_group import WorkerGroup
 from zatotx.pipeline.dispatcher import Dispatcher
 from zatotx.pipeline.pipeline import Pipeline
 from zatotx.schema.snapshot import Actor, Operation, Snapshot
+from zatotx.system.thread_pool import stop_pools
 
 __all__ = [
     'ANYWHERE',
@@ -256,7 +256,8 @@ class Node(Service):
         for client in parts.redis:
             await _stop_component(client.stopService(), 'Redis')
         await _stop_component(parts.odb.close(), 'The ODB')
-        await stop_pools(parts.reactor, parts.pools)
+        if not await stop_pools(parts.reactor, parts.pools):
+            _log.warn('Service threads are still busy and are abandoned')
         _log.info('{name} of cluster {cluster} has stopped', **self._names())
         parts.logs.stop()
         parts.slot_locks.release()

@@ -20,6 +20,7 @@ from zatotx.redis.server_process import ServerProcess, find_server_binary
 from zatotx.redis.url import RedisAddress
 from zatotx.redis.waiters import WaiterSet
 from zatotx.rules.resilience.retry import backoff_delay
+from zatotx.system.atomic_file import write_file
 
 SOCKET, CONFIG = 'redis.sock', 'redis.conf'
 # Held by the supervisor only, and by the server process and its children, which inherit it.
@@ -178,7 +179,7 @@ class RedisSupervisor(Service):
 
     def _spawn(self, lock: int) -> ServerProcess:
         config = self._directory / CONFIG
-        _write_config(config, _SETTINGS)
+        write_file(config, _SETTINGS.encode('utf-8'))
         (self._directory / SOCKET).unlink(missing_ok=True)
         process = ServerProcess()
         devnull = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
@@ -283,16 +284,6 @@ def _try_lock(path: Path) -> int:
         os.close(fd)
         return -1
     return fd
-
-
-def _write_config(path: Path, text: str) -> None:
-    """Write a file atomically, readable by its owner only."""
-    temporary = path.with_name(f'.{path.name}.new')
-    temporary.unlink(missing_ok=True)
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, 'w', encoding='utf-8') as file:
-        file.write(text)
-    temporary.replace(path)
 
 
 def _read_pid(path: Path) -> str:

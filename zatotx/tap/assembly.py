@@ -38,7 +38,6 @@ from zatotx.node.placed_tasks import TaskPlacer
 from zatotx.node.reload import SighupReloader
 from zatotx.node.secret_key import KEY_VARIABLE, read_key
 from zatotx.node.settings import Settings, load_settings
-from zatotx.node.thread_pools import make_offload
 from zatotx.node.work_runner import WorkCounters
 from zatotx.node.workers.control_pipe import WorkerSpec
 from zatotx.node.workers.slots import SlotLocks, acquire_slot
@@ -60,6 +59,7 @@ from zatotx.service.deployment.deployer import Deployer, VersionManager
 from zatotx.service.deployment.pickup import PickupWatcher
 from zatotx.service.invoker import Invoker
 from zatotx.service.service_store import ServiceStore
+from zatotx.system.thread_pool import make_offload
 from zatotx.tap.authentication import (
     AuthenticationDependencies,
     make_authentication_policy,

@@ -26,6 +26,7 @@ from twisted.python import usage
 from twisted.python.failure import Failure
 
 from zatotx.model.errors import StartError
+from zatotx.system.atomic_file import write_file
 
 _log = Logger()
 
@@ -246,10 +247,8 @@ class ComponentService(Service):
 
     def _write_pid(self) -> None:
         """Write the pid file atomically, so that a reader never sees a partial number."""
-        temporary = self._pid_file.with_name(f'.{self._pid_file.name}.{os.getpid()}')
         try:
-            temporary.write_text(pid_line())
-            temporary.replace(self._pid_file)
+            write_file(self._pid_file, pid_line().encode('ascii'))
         except OSError as error:
             raise report_startup_error(error) from None
 

@@ -117,7 +117,7 @@ class SqlConnection:
         if error is None:
             self._succeeded(None)
         else:
-            self._meter.failed(type(error).__name__)
+            self._meter.count_error(type(error).__name__)
             self._note_failure(error)
 
     def remaining(self, call: IServiceCall, timeout: float | None) -> float:

@@ -11,10 +11,9 @@ from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
-from twisted.python.threadpool import ThreadPool
 from twisted.trial.unittest import TestCase
 
-from zatotx.node.thread_pools import make_offload
+from zatotx.system.thread_pool import DaemonThreadPool, make_offload
 
 SECONDS = 30.0
 
@@ -36,7 +35,7 @@ class OffloadTests(TestCase):
     timeout = 120
 
     def setUp(self) -> None:
-        self.pool = ThreadPool(0, 1)
+        self.pool = DaemonThreadPool('offload', 1)
         self.pool.start()
         self.addCleanup(self.pool.stop)
         self.offload = make_offload(reactor, self.pool)

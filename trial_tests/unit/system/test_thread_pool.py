@@ -8,12 +8,12 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.service.thread_calls import ServiceThreadCalls
-from zatotx.service.thread_pool import ServiceThreadPool
+from zatotx.system.thread_pool import DaemonThreadPool
 
 
 class PoolTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.pool = ServiceThreadPool('service', 3)
+        self.pool = DaemonThreadPool('service', 3)
         self.addCleanup(self.pool.stop)
 
     def test_threads_are_made_when_needed(self) -> None:
