@@ -23,7 +23,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from zatotx.connectors.call_policies import CallTimedOut
-from zatotx.system.thread_pool import DaemonThreadPool
+from zatotx.system.thread_pool import DaemonThreadPool, IThreadReactor
 
 T = TypeVar('T')
 
@@ -54,7 +54,7 @@ class BlockingPool:
     `name`: prefix of the threads' names. `reactor`: IReactorTime and IReactorFromThreads.
     """
 
-    def __init__(self, reactor: Any, size: int, name: str) -> None:
+    def __init__(self, reactor: IThreadReactor, size: int, name: str) -> None:
         self._reactor = reactor
         self._name = name
         self._size = size
@@ -298,7 +298,7 @@ class _PendingCall:
         self._has_begun = True
         self._pool.start(self)
 
-    def run(self, reactor: Any) -> None:
+    def run(self, reactor: IThreadReactor) -> None:
         """Call the function, and pass its result to the reactor. Called in a thread of the pool."""
         result: Any
         try:
@@ -352,7 +352,7 @@ class _PendingCall:
         self.function, self.args, self._interrupt = _nothing, (), None
 
 
-def _interrupt(reactor: Any, call: _PendingCall, interrupt: Interrupt) -> None:
+def _interrupt(reactor: IThreadReactor, call: _PendingCall, interrupt: Interrupt) -> None:
     failure = None
     try:
         interrupt()

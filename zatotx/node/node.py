@@ -18,6 +18,7 @@ from twisted.logger import Logger
 
 from zatotx.interfaces.config import Prepare
 from zatotx.interfaces.connector_kind import IChannel
+from zatotx.interfaces.reactor import IReactor
 from zatotx.model.errors import Conflict, StartError
 from zatotx.node import gc_tuning
 from zatotx.node.gc_tuning import MemoryTrimmer
@@ -53,7 +54,7 @@ __all__ = [
 class NodeComponents:
     """All components of a node. Node alone decides in which order they start and stop."""
 
-    reactor: Any  # IReactorTime, IReactorFromThreads
+    reactor: IReactor  # IReactorTime, IReactorFromThreads
     settings: Settings
     slot_locks: SlotLocks
     logs: LogFiles

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 
 from zatotx.interfaces.meters import NullMeter, count_call
 from zatotx.model.errors import ServiceUnavailable, Timeout
-from zatotx.system.thread_pool import DaemonThreadPool, stop_pools
+from zatotx.system.thread_pool import DaemonThreadPool, IThreadReactor, stop_pools
 
 CALL_DEADLINE = 4.0  # seconds without progress; below the 5 of the contract, above the timeouts in engines/dialect.py
 
@@ -87,7 +87,7 @@ class CancellableCall:
 class DatabaseExecutor:
     """Runs calls in `threads` threads. `database_name`: the ODB's URL without password, for messages."""
 
-    def __init__(self, reactor: Any, *, threads: int, name: str, database_name: str) -> None:
+    def __init__(self, reactor: IThreadReactor, *, threads: int, name: str, database_name: str) -> None:
         self._reactor = reactor
         self._database_name = database_name
         self.meter: Any = NullMeter()  # an ICallMeter that counts calls, including the time they wait for a thread
@@ -123,7 +123,7 @@ class DatabaseExecutor:
 class _PendingCall:
     """The reactor's side of a call."""
 
-    def __init__(self, reactor: Any, what: str, done: Callable[[_PendingCall], None]) -> None:
+    def __init__(self, reactor: IThreadReactor, what: str, done: Callable[[_PendingCall], None]) -> None:
         self.deferred: Deferred[Any] = Deferred(self._on_cancel)
         self._waiters: list[Deferred[None]] = []
         self._call = CancellableCall()

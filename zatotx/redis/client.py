@@ -10,6 +10,7 @@ from twisted.internet.task import LoopingCall
 from zope.interface import implementer
 
 from zatotx.interfaces.meters import NullMeter, count_call
+from zatotx.interfaces.reactor import IReactor
 from zatotx.interfaces.redis import ICommands, IPipelinedCommands, IScriptRunner, RedisError, Script
 from zatotx.redis.errors import UnusableServerError
 from zatotx.redis.reconnecting_connection import ConnectionLog, ConnectionService, ReconnectingConnection
@@ -39,7 +40,7 @@ class RedisClient(ConnectionService):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactor,
         address: RedisAddress,
         *,
         timeout: float = 5.0,

@@ -14,6 +14,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from zatotx.interfaces.reactor import IReactor
 from zatotx.model.errors import StartError
 from zatotx.redis.connector import send_single_command
 from zatotx.redis.server_process import ServerProcess, find_server_binary
@@ -53,7 +54,7 @@ _STOP_TIMEOUT = 10.0  # seconds to save and exit
 _PROBE_INTERVAL = 0.05  # seconds between two probes
 
 
-def make_redis_service(directory: str, reactor: Any) -> RedisSupervisor:
+def make_redis_service(directory: str, reactor: IReactor) -> RedisSupervisor:
     """Create the service that runs the Redis of `directory`. Its `startService` raises StartError if it cannot start,
     and otherwise returns a Deferred that fires when Redis replies or fails with StartError."""
     return RedisSupervisor(Path(directory).absolute(), reactor)
@@ -68,7 +69,7 @@ class RedisSupervisor(Service):
 
     _log = Logger()
 
-    def __init__(self, directory: Path, reactor: Any) -> None:
+    def __init__(self, directory: Path, reactor: IReactor) -> None:
         """`reactor`: IReactorTime, IReactorProcess, IReactorUNIX."""
         self.address = RedisAddress(path=str(directory / SOCKET))
         self.ready = False  # it has replied since its last start

@@ -12,6 +12,7 @@ from threading import Lock, Thread
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -19,6 +20,10 @@ from zatotx.model.errors import ServiceUnavailable
 
 STOP_TIMEOUT = 2.0  # seconds that the threads of a pool get to finish
 Job = Callable[[], object]
+
+
+class IThreadReactor(IReactorTime, IReactorFromThreads):
+    """A reactor with timers, which threads can call."""
 
 
 class DaemonThreadPool:
@@ -108,9 +113,9 @@ class DaemonThreadPool:
             del job  # release the job's references while waiting for the next one
 
 
-async def stop_pools(reactor: Any, pools: Sequence[DaemonThreadPool], timeout: float = STOP_TIMEOUT) -> bool:
+async def stop_pools(reactor: IThreadReactor, pools: Sequence[DaemonThreadPool], timeout: float = STOP_TIMEOUT) -> bool:
     """Stop the pools. Threads that do not finish within `timeout` seconds are abandoned; returns whether there are
-    none. `reactor`: IReactorTime, IReactorFromThreads."""
+    none."""
     stopped: Deferred[bool] = Deferred()
 
     def stop() -> None:
@@ -135,10 +140,9 @@ async def stop_pools(reactor: Any, pools: Sequence[DaemonThreadPool], timeout: f
 # and a call that was cancelled before it started is not run.
 
 
-def make_offload(reactor: Any, pool: DaemonThreadPool) -> Callable[..., Deferred[Any]]:
+def make_offload(reactor: IReactorFromThreads, pool: DaemonThreadPool) -> Callable[..., Deferred[Any]]:
     """Return a function `(function, *args)` that runs `function` in a thread of the pool and returns a Deferred, which
-    fires in the reactor's thread. A call that is cancelled before a thread has started it is not run. `reactor`:
-    IReactorFromThreads."""
+    fires in the reactor's thread. A call that is cancelled before a thread has started it is not run."""
 
     def offload(function: Callable[..., Any], *args: Any, **named: Any) -> Deferred[Any]:
         job = _Job(reactor, partial(function, *args, **named))
@@ -153,7 +157,7 @@ class _Job:
 
     __slots__ = ('_reactor', '_work', 'done')
 
-    def __init__(self, reactor: Any, work: Callable[[], Any]) -> None:
+    def __init__(self, reactor: IReactorFromThreads, work: Callable[[], Any]) -> None:
         self._reactor = reactor
         self._work: Callable[[], Any] | None = work
         self.done: Deferred[Any] = Deferred(self._cancel)

@@ -23,6 +23,7 @@ from zatotx.connectors.kind_registry import (
 from zatotx.interfaces.config import Prepare, prepare_without_build
 from zatotx.interfaces.connector_kind import SERVER, ChannelContext, IChannel
 from zatotx.interfaces.delivery import IDeadLetterSink, IProcessedKeys
+from zatotx.interfaces.reactor import IReactor
 from zatotx.metrics.definitions import register
 from zatotx.metrics.exposition import MetricsExposition
 from zatotx.metrics.meters import MeterRegistry
@@ -93,7 +94,7 @@ from zatotx.tap.work import make_processed_keys, make_result_groups, make_work_r
 from zatotx.wire.xml import name_cache
 
 
-def make_server(directory: str, reactor: Any, worker_spec: WorkerSpec | None = None) -> Node:
+def make_server(directory: str, reactor: IReactor, worker_spec: WorkerSpec | None = None) -> Node:
     """Return the server of a directory, not yet started; with a `worker_spec`, one of its workers. Raises
     StartError."""
     share_malloc_arena()
@@ -153,7 +154,7 @@ class _ServerBuilder:
     """Builds a Node step by step; the attributes are shared by the steps."""
 
     home: Path
-    reactor: Any
+    reactor: IReactor
     settings: Settings
     lock: SlotLocks
     kinds: Sequence[FoundKind]

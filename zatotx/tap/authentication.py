@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, fail
 from zope.interface import implementer
 
 from zatotx.interfaces.outgoing import FetchedDocument, IFetcher
+from zatotx.interfaces.reactor import IReactor
 from zatotx.interfaces.redis import INonceStore
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.node.listeners import Listeners
@@ -27,7 +28,7 @@ from zatotx.schema.snapshot import Snapshot, StoredObject
 class AuthenticationDependencies:
     """The collaborators that authenticators need besides their definition."""
 
-    reactor: Any
+    reactor: IReactor
     offload: Callable[..., Any]
     nonces: INonceStore
     fetcher: IFetcher | None  # fetches the keys of JWT issuers; None = no installed kind provides one

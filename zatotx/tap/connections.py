@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 from zatotx.connectors.kind_registry import FoundKind
 from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.interfaces.outgoing import IFetcher
+from zatotx.interfaces.reactor import IReactor
 from zatotx.interfaces.work import IWorkStream
 from zatotx.metrics.meters import MeterRegistry
 from zatotx.model.errors import ServiceUnavailable, StartError
@@ -31,7 +32,7 @@ from zatotx.schema.secrets import ENCRYPTED
 from zatotx.service.outgoing import ConnectionNamespaces
 
 
-def make_redis_client(settings: Settings, home: Path, reactor: Any) -> tuple[RedisClient, RedisPubSub]:
+def make_redis_client(settings: Settings, home: Path, reactor: IReactor) -> tuple[RedisClient, RedisPubSub]:
     """Return the client and its pub/sub announcements, not yet started. Raises StartError if the URL is not valid."""
     kvdb, main = settings.kvdb, settings.main
     address = parse_address(kvdb.url, home, TlsOptions(ca=kvdb.ca, cert=kvdb.cert, key=kvdb.key))
@@ -44,7 +45,7 @@ def make_redis_client(settings: Settings, home: Path, reactor: Any) -> tuple[Red
     return client, RedisPubSub(reactor, address, client, cluster=main.cluster, **shared)
 
 
-def make_leases(reactor: Any, client: RedisClient, odb: Any, cluster: str) -> LeaseStore:
+def make_leases(reactor: IReactor, client: RedisClient, odb: Any, cluster: str) -> LeaseStore:
     """The leases of a cluster. `odb`: IConfigStore, whose epochs make their tokens grow over a loss of Redis."""
     store = RedisLeaseBackend(ScriptRunner(client), RedisKeys(cluster))
     return LeaseStore(reactor, store, partial(odb.next_epoch, 'redis'))
@@ -54,7 +55,7 @@ def make_leases(reactor: Any, client: RedisClient, odb: Any, cluster: str) -> Le
 class OutgoingDependencies:
     """The collaborators that every kind receives."""
 
-    reactor: Any
+    reactor: IReactor
     settings: Settings
     offload: Callable[..., Deferred[Any]]
     meters: MeterRegistry

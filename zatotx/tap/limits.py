@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from zatotx.interfaces.pipeline import ICodec
 from zatotx.interfaces.rate_limits import ILocalRateBuckets
+from zatotx.interfaces.reactor import IReactor
 from zatotx.metrics.definitions import OVERFLOW_LABEL
 from zatotx.metrics.meters import MAX_NAMES
 from zatotx.metrics.snapshot import MetricRow, MetricSource
@@ -74,7 +76,7 @@ def make_process_limit(name: str, limit: int) -> ConcurrencyLimit:
     return ConcurrencyLimit(limit)
 
 
-def make_rate_limiter(reactor: Any, client: Any, cluster: str, buckets: ILocalRateBuckets) -> RateLimiter:
+def make_rate_limiter(reactor: IReactorTime, client: Any, cluster: str, buckets: ILocalRateBuckets) -> RateLimiter:
     """Return the rate limiter of a node. `client`: zatotx.redis.client.RedisClient."""
     return RateLimiter(RedisRateBuckets(reactor, ScriptRunner(client), RedisKeys(cluster)), buckets, reactor.seconds)
 
@@ -93,7 +95,7 @@ class ServerLimits:
     """The limits of a server, built from its settings."""
 
     settings: Settings
-    reactor: Any
+    reactor: IReactorTime
     rate_limiter: RateLimiter = field(factory=RateLimiter)
     make_limit: MakeConcurrencyLimit = make_process_limit
     formats: Callable[[MessageLimits], Mapping[str, ICodec]] = lambda budget: {}  # codecs of the installed kinds
@@ -206,7 +208,7 @@ def make_rate_buckets(work: Path, worker_spec: WorkerSpec) -> ILocalRateBuckets:
     return cast('ILocalRateBuckets', SharedBuckets(work) if worker_spec.is_worker else RateBuckets())
 
 
-def make_worker_group(work: Path, worker_spec: WorkerSpec, node_api: NodeApi, reactor: Any) -> WorkerGroup | None:
+def make_worker_group(work: Path, worker_spec: WorkerSpec, node_api: NodeApi, reactor: IReactor) -> WorkerGroup | None:
     """Return the WorkerGroup that connects a worker with the others for metrics, findings and log levels; None without
     workers."""
     if not worker_spec.is_worker:
@@ -224,7 +226,7 @@ def make_worker_group(work: Path, worker_spec: WorkerSpec, node_api: NodeApi, re
     return group
 
 
-def make_pickup_task(pickup: Any, work: Path, reactor: Any) -> SingletonTask:
+def make_pickup_task(pickup: Any, work: Path, reactor: IReactorTime) -> SingletonTask:
     """Return the pickup watcher as a task that runs in one process of the server."""
     return SingletonTask(name='the pickup directory', lock=DirectoryLock(work / 'duty-pickup.lock'), begin=pickup.start,
                 end=pickup.stop, clock=reactor)  # fmt: skip

@@ -7,12 +7,12 @@ import weakref
 from threading import Event, get_ident
 from typing import Any
 
-from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
+from trial_tests.support.reactor import reactor
 from zatotx.system.thread_pool import DaemonThreadPool, make_offload
 
 SECONDS = 30.0

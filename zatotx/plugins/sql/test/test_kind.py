@@ -46,7 +46,7 @@ class ImportTests(SynchronousTestCase):
 class MissingDriverTests(TestCase):
     async def test_missing_driver(self) -> None:
         """A connection whose driver is not installed cannot be used; a finding says what to install."""
-        from twisted.internet import reactor
+        from trial_tests.support.reactor import reactor
 
         outgoing: Any = make_outgoing(OutgoingContext(reactor=reactor, settings={}, run_in_thread=deferToThread))
         value = SqlOutgoing(name='Old', url='oracle://u@127.0.0.1:1521/x')
