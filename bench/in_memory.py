@@ -29,6 +29,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from zope.interface import implementer
 
+from trial_tests.support.reactor import as_reactor
 from zatotx import Service
 from zatotx.interfaces.connector_kind import ChannelContext, ILineSink, OutgoingContext
 from zatotx.metrics.meters import MeterRegistry
@@ -147,8 +148,9 @@ class Broker:
         self._meters = MeterRegistry()
         snapshot = Snapshot(1, _objects())
         channel = make_channel(ChannelContext(
-            reactor=self.reactor, settings={'listen': ['tcp:17010']}, line_sink=lambda name: self.lines, work_dir='.',
-            run_in_thread=maybeDeferred, channel_meters=self._meters.channels, listen=self._listen,
+            reactor=as_reactor(self.reactor), settings={'listen': ['tcp:17010']},
+            line_sink=lambda name: self.lines, work_dir='.', run_in_thread=maybeDeferred,
+            channel_meters=self._meters.channels, listen=self._listen,
         ))  # fmt: skip
         channel.start(Dispatcher(self._pipeline(snapshot), self.reactor))
         channel.apply(snapshot)
@@ -176,11 +178,11 @@ class Broker:
         policy = AuthenticationPolicy({'basic_auth': partial(BasicAuthAuthenticator, verifier)})
         policy.apply(snapshot)
         http = make_outgoing(OutgoingContext(
-            reactor=self.reactor, settings={}, run_in_thread=maybeDeferred, meters=self._meters.outgoing,
+            reactor=as_reactor(self.reactor), settings={}, run_in_thread=maybeDeferred, meters=self._meters.outgoing,
         ))  # fmt: skip
         http.apply(snapshot)
         store = ServiceStore([ServiceEntry.for_class(one) for one in (Echo, Relay)], self._meters.services.get)
-        invoker = Invoker(self.reactor, None, node=Node(ConnectionNamespaces(http.namespaces)))
+        invoker = Invoker(as_reactor(self.reactor), None, node=Node(ConnectionNamespaces(http.namespaces)))
         return Pipeline(
             policy,
             store,

@@ -20,6 +20,7 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.protocol import ServerFactory
 
 from bench.peers.twisted_echo import Echo
+from trial_tests.support.reactor import as_reactor
 from zatotx.node.workers.shared_counters import SharedCounters, create_counters_file
 from zatotx.node.workers.shared_listeners import adopt_tcp
 
@@ -57,7 +58,8 @@ def serve(port: int, shared: socket.socket | None, folder: Path, seat: int) -> N
     reactor = EPollReactor()
     factory = ServerFactory.forProtocol(NamedEcho)
     if shared is not None:
-        adopt_tcp(reactor, shared.fileno(), socket.AF_INET, factory, SharedCounters(folder).row('connections', seat))
+        row = SharedCounters(folder).row('connections', seat)
+        adopt_tcp(as_reactor(reactor), shared.fileno(), socket.AF_INET, factory, row)
     else:
         own = listener(port, share_port=True)
         reactor.adoptStreamPort(own.fileno(), socket.AF_INET, factory)

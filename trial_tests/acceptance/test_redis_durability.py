@@ -10,11 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from trial_tests.support.broker import SCRIPTS
+from trial_tests.support.reactor import reactor
 from trial_tests.support.redis import RedisCase, spoken
 from trial_tests.support.served import serve, two_servers
 from zatotx.cli.environment.templates import write_redis

@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 from shutil import which
 
-from twisted.internet import reactor
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from trial_tests.support.authority import Authority
 from trial_tests.support.broker import Broker, free_offset
+from trial_tests.support.reactor import reactor
 from trial_tests.support.redis import RedisCase
 from trial_tests.support.valkey import Valkey
 from zatotx.model.errors import ServiceUnavailable, StartError

@@ -16,13 +16,13 @@ from typing import Any
 
 import yaml
 from sqlalchemy import Table
-from twisted.internet import reactor
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support import broker
 from trial_tests.support.broker import Broker, free_offset, quickstart
 from trial_tests.support.command import Said, sentences, zatotx
 from trial_tests.support.odb import CLUSTER, KEY, ME, TYPES, OdbCase, edit, on_every_database, per_engine, user
+from trial_tests.support.reactor import reactor
 from trial_tests.support.vault import VAULT, installed, vault
 from trial_tests.support.waiting import until
 from zatotx.cli import crypto

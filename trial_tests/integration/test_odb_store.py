@@ -7,7 +7,6 @@ from typing import Annotated
 
 import msgspec
 from sqlalchemy import text
-from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
 from zope.interface.verify import verifyObject
 
@@ -25,6 +24,7 @@ from trial_tests.support.odb import (
     service,
     user,
 )
+from trial_tests.support.reactor import reactor
 from zatotx.interfaces.config import IConfigStore
 from zatotx.model.errors import BadInput, Conflict, NotFound, ServiceUnavailable
 from zatotx.odb import executor

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from zope.interface.verify import verifyObject
 
+from trial_tests.support.reactor import reactor
 from trial_tests.support.redis import RedisCase
 from zatotx.interfaces.redis import IPubSub
 from zatotx.model.errors import ServiceUnavailable

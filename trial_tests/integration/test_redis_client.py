@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
+from trial_tests.support.reactor import reactor
 from trial_tests.support.valkey import Valkey
 from zatotx.interfaces.redis import ICommands, RedisError
 from zatotx.model.errors import ServiceUnavailable, Timeout

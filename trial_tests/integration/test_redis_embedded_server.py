@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, ConnectionRefusedError, ProcessDone, ProcessTerminated
 from twisted.internet.task import deferLater
@@ -18,6 +17,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from trial_tests.support.reactor import as_reactor, reactor
 from trial_tests.support.valkey import Valkey
 from zatotx.model.errors import StartError
 from zatotx.redis.client import RedisClient
@@ -209,7 +209,7 @@ class RetryTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.machine = Machine()
         self.directory = Path(self.mktemp()).absolute()
-        self.service = make_redis_service(str(self.directory), self.machine)
+        self.service = make_redis_service(str(self.directory), as_reactor(self.machine))
 
     def start(self) -> Deferred[None]:
         started = self.service.startService()
@@ -234,7 +234,8 @@ class RetryTests(SynchronousTestCase):
         """With a full disk, starts are retried forever, the reason is logged once, and Redis is back within 15 s after
         it ends."""
         self.successResultOf(self.start())
-        obstacle = self.directory / '.redis.conf.new'
+        obstacle = self.directory / 'redis.conf'
+        obstacle.unlink()
         obstacle.mkdir()
         self.die()
         self.machine.pass_time(600)

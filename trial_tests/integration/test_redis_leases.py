@@ -7,13 +7,13 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, fail, gatherResults
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from trial_tests.support.odb import CLUSTER, KEY, TYPES
 from trial_tests.support.proxy import Proxy
+from trial_tests.support.reactor import reactor
 from trial_tests.support.redis import KEYS, RedisCase
 from zatotx.interfaces.redis import LeaseHeld
 from zatotx.model.errors import Conflict, ServiceError, ServiceUnavailable, Timeout

@@ -9,7 +9,6 @@ from typing import Any
 
 from attrs import evolve
 from OpenSSL import SSL
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred, DeferredList, TimeoutError
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.protocol import Protocol, ServerFactory
@@ -19,6 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from trial_tests.support.proxy import Proxy
+from trial_tests.support.reactor import reactor
 from trial_tests.support.redis import KEYS, RedisCase
 from trial_tests.support.valkey import Valkey
 from zatotx.interfaces.redis import RedisError, RedisNotReady

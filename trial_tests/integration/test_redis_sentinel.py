@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from trial_tests.support.ports import free_port
+from trial_tests.support.reactor import reactor
 from trial_tests.support.sentinel import PASSWORD, SENTINEL_PASSWORD, Watched
 from zatotx.model.errors import ServiceError, ServiceUnavailable
 from zatotx.redis.client import RedisClient

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from trial_tests.support.proxy import Proxy
+from trial_tests.support.reactor import reactor
 from trial_tests.support.redis import KEYS, RedisCase
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.redis.client import RedisClient, ScriptRunner

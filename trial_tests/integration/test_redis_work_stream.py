@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from twisted.internet import reactor
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
+from trial_tests.support.reactor import reactor
 from trial_tests.support.redis import KEYS, RedisCase
 from zatotx.interfaces.work import IWorkStream
 from zatotx.redis.client import ScriptRunner

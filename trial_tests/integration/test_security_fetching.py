@@ -5,13 +5,13 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from trial_tests.support.issuer import IssuerServer
+from trial_tests.support.reactor import reactor
 from zatotx.connectors.kind_registry import find_kinds
 from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.interfaces.outgoing import IFetcher

@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
+from trial_tests.support.reactor import reactor
 from trial_tests.support.redis import KEYS, RedisCase, spoken
 from zatotx.interfaces.data_dictionary import IDataDictionaryStore
 from zatotx.interfaces.redis import LeaseHeld, RedisError, RedisNotReady
@@ -342,7 +342,7 @@ class PausedHolderTests(RedisCase):
 
 _HOLDER = """
 import sys
-from twisted.internet import reactor
+from trial_tests.support.reactor import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.internet.defer import Deferred

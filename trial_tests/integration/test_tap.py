@@ -18,6 +18,7 @@ from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from trial_tests.support.reactor import as_reactor
 from zatotx.model.errors import StartError
 from zatotx.node.settings import Kvdb, Main, Odb, Settings
 from zatotx.odb.secrets import Secrets, new_key
@@ -117,7 +118,7 @@ class ComponentServiceTests(SynchronousTestCase):
         self.patch(component_service, 'print_error', self.said.append)
 
     def root(self, part: Part) -> root.ComponentService:
-        return root.ComponentService(part, self.pid_file, self.reactor)
+        return root.ComponentService(part, self.pid_file, as_reactor(self.reactor))
 
     def test_pid_file(self) -> None:
         """The pid file exists while the component runs, and is removed when it has stopped."""
@@ -260,7 +261,7 @@ class ExitTests(SynchronousTestCase):
         """The reactor is stopped once, even if the signal arrives repeatedly."""
         self.addCleanup(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM))
         reactor = Reactor()
-        component_service.exit_cleanly_on_sigterm(reactor)
+        component_service.exit_cleanly_on_sigterm(as_reactor(reactor))
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGTERM)
         self.assertEqual((reactor.stopped, reactor.stops), (True, 2))

@@ -11,13 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.testing import MemoryReactorClock
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from trial_tests.support.reactor import as_reactor, reactor
 from zatotx.metrics.exposition import MetricsExposition
 from zatotx.metrics.snapshot import MetricSample
 from zatotx.node.directory_lock import DirectoryLock
@@ -435,7 +435,7 @@ class ControlPipeTests(TestCase):
         """A heartbeat is sent every second; a frozen parent with a full pipe does not block the worker."""
         orders, _, answers, notices = self.pipes()
         clock = MemoryReactorClock()
-        line = ControlPipe(clock, orders=orders, notices=notices)
+        line = ControlPipe(as_reactor(clock), orders=orders, notices=notices)
         line.start(lambda order: None, lambda: None)
         line.start_heartbeat()
         clock.pump([INTERVAL] * 3)

@@ -13,6 +13,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
+from trial_tests.support.reactor import as_reactor
 from zatotx.interfaces.redis import LeaseHeld
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.redis.lease_store import EpochSeed
@@ -210,7 +211,8 @@ class _World:
 
     def _holder(self) -> _Holder:
         net, clock = _Net(self), _Paused(self.time)
-        self.everybody.append(_Holder(self, net, clock, LeaseStore(clock, net, self.epochs, now=self.time.seconds)))
+        store = LeaseStore(as_reactor(clock), net, self.epochs, now=self.time.seconds)
+        self.everybody.append(_Holder(self, net, clock, store))
         return self.everybody[-1]
 
     def written(self, holder: _Holder, token: int) -> None:

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
+from trial_tests.support.reactor import as_reactor
 from zatotx.interfaces.services import IServiceMap
 from zatotx.model.message import ChannelSpec, HTTPView, Message, Principal, ServiceResult
 from zatotx.service.invoker import Invoker
@@ -39,7 +40,7 @@ class Calls:
         self.clock = Clock()
         self.entries = [one if isinstance(one, ServiceEntry) else ServiceEntry.for_class(one) for one in services]
         self.services = ServiceMap(*self.entries)
-        self.invoker = Invoker(reactor or self.clock, pool, **known)
+        self.invoker = Invoker(as_reactor(reactor or self.clock), pool, **known)
 
     def inbound(self, body: bytes = b'', *, deadline: float = 60.0, **channel: Any) -> Message:
         """A message of a channel that is no HTTP one."""

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import text
-from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
 from trial_tests.support import mariadb, postgresql
+from trial_tests.support.reactor import reactor
 from zatotx.connectors.security_types import all_object_types
 from zatotx.interfaces.config import IConfigStore
 from zatotx.odb import migrations

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import hiredis
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from trial_tests.support.reactor import reactor
 from trial_tests.support.valkey import Valkey
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.model.errors import Timeout as FaultTimeout

@@ -8,6 +8,7 @@ from xml.sax.saxutils import quoteattr
 from twisted.internet.defer import maybeDeferred
 from zope.interface import implementer
 
+from trial_tests.support.reactor import as_reactor
 from zatotx.interfaces.pipeline import IAuthenticationPolicy
 from zatotx.model.message import Message, Principal
 from zatotx.pipeline.codecs import CodecRegistry
@@ -91,7 +92,7 @@ class SoapSide:
         stored = StoredObject(1, 'channel_soap', SoapChannel(**given), 1)
         self.server = Server(ScriptedExchange(), channels=[stored, *channels])
         store = ServiceStore(entries, lambda name: CountingStats())
-        invoker = Invoker(self.server.clock, None, node=node)
+        invoker = Invoker(as_reactor(self.server.clock), None, node=node)
         pipeline = Pipeline(
             authentication=guard or AdminGuard(),
             store=store,

@@ -32,7 +32,7 @@ class BlockingCall(Asking):
 
     def run(self, begin: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         """For the thread."""
-        from twisted.internet import reactor
+        from trial_tests.support.reactor import reactor
 
         running: Any = reactor
         return blockingCallFromThread(running, lambda: Deferred.fromCoroutine(begin()))
@@ -48,7 +48,7 @@ class WithDatabase(TestCase):
     timeout = 120.0
 
     def setUp(self) -> None:
-        from twisted.internet import reactor
+        from trial_tests.support.reactor import reactor
 
         self.reactor: Any = reactor
         self.meters = MeterRegistry()

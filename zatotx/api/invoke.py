@@ -99,9 +99,9 @@ def _encode_response(value: Any, element: tuple[str, bool], cid: str) -> bytes:
     name, internal = element
     if isinstance(value, str) and not name:
         return value.encode('utf-8')
-    document = {name: value} if name else value
-    if name and internal:
-        document = {'zato_env': {'result': 'ZATO_OK', 'cid': cid, 'details': ''}, **document}
+    document = value
+    if name:
+        document = json_codec.with_success(cid, name, value) if internal else {name: value}
     try:
         return json_codec.encode(document)
     except TypeError:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Protocol, TypeVar
 
@@ -24,6 +23,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from zatotx.connectors.call_policies import CallTimedOut
+from zatotx.system.thread_pool import DaemonThreadPool, IThreadReactor
 
 T = TypeVar('T')
 
@@ -54,18 +54,18 @@ class BlockingPool:
     `name`: prefix of the threads' names. `reactor`: IReactorTime and IReactorFromThreads.
     """
 
-    def __init__(self, reactor: Any, size: int, name: str) -> None:
+    def __init__(self, reactor: IThreadReactor, size: int, name: str) -> None:
         self._reactor = reactor
         self._name = name
         self._size = size
         self._free = size  # slots
-        self._idle: list[_Thread] = []
+        self._threads = DaemonThreadPool(name, size)
+        self._threads.start()
         self._waiting: deque[_SlotRequest] = deque()
         self._running: set[_PendingCall] = set()
         self._leases: set[SlotLease] = set()
         self._is_open = True
         self._closed: Deferred[None] = Deferred()
-        self._started = 0
 
     @property
     def waiting(self) -> int:
@@ -134,19 +134,11 @@ class BlockingPool:
     def start(self, call: _PendingCall) -> None:
         """Run a call that has a slot."""
         self._running.add(call)
-        if self._idle:
-            thread = self._idle.pop()
-        else:
-            self._started += 1
-            thread = _Thread(self._reactor, f'{self._name}-{self._started}')
-        call.thread = thread
-        thread.run(call)
+        self._threads.callInThread(lambda: call.run(self._reactor))
 
     def returned(self, call: _PendingCall) -> None:
         """The thread of a call is idle again."""
         self._running.discard(call)
-        if call.thread is not None:
-            self._idle.append(call.thread)
 
     def add_lease(self, lease: SlotLease) -> None:
         """A lease has got its slot."""
@@ -197,9 +189,7 @@ class BlockingPool:
     def _settle(self) -> None:
         if self._is_open or self._running or self._leases or self._waiting:
             return
-        for thread in self._idle:
-            thread.stop()
-        self._idle.clear()
+        self._threads.close()
         if not self._closed.called:
             self._closed.callback(None)
 
@@ -284,32 +274,6 @@ class _LeaseRequest:
         self.deferred.errback(reason)
 
 
-class _Thread:
-    """One thread of a pool: runs a call at a time."""
-
-    def __init__(self, reactor: Any, name: str) -> None:
-        self._reactor = reactor
-        self._calls: SimpleQueue[_PendingCall | None] = SimpleQueue()
-        Thread(target=self._work, name=name, daemon=True).start()
-
-    def run(self, call: _PendingCall) -> None:
-        self._calls.put(call)
-
-    def stop(self) -> None:
-        """End when the current call returns."""
-        self._calls.put(None)
-
-    def _work(self) -> None:
-        while (call := self._calls.get()) is not None:
-            result: Any
-            try:
-                result = call.function(*call.args)
-            except BaseException:
-                result = Failure()
-            self._reactor.callFromThread(call.returned, result)
-            del call, result  # else an idle thread keeps them alive
-
-
 class _PendingCall:
     """One call, from its queueing until its slot is free."""
 
@@ -320,25 +284,36 @@ class _PendingCall:
         self.deferred: Deferred[Any] = Deferred(self._cancelled)
         self.function = function
         self.args = args
-        self.thread: _Thread | None = None
         self.timer: Any = None
         self._pool = pool
         self._queue: BlockingPool | SlotLease = pool if lease is None else lease  # where it waits, and frees its slot
         self._interrupt = interrupt
         self._is_over = False  # the Deferred has its result
+        self._has_begun = False
         self._has_returned = False
         self._interrupting = False
 
     def begin(self) -> None:
         """See _SlotRequest."""
+        self._has_begun = True
         self._pool.start(self)
+
+    def run(self, reactor: IThreadReactor) -> None:
+        """Call the function, and pass its result to the reactor. Called in a thread of the pool."""
+        result: Any
+        try:
+            result = self.function(*self.args)
+        except BaseException:
+            result = Failure()
+        reactor.callFromThread(self.returned, result)
+        result = None  # a Failure references this frame
 
     def give_up(self, reason: Failure) -> None:
         """Fail the Deferred, and interrupt the call where it has begun."""
         if self._is_over:
             return
         self._finish()
-        if self.thread is None:
+        if not self._has_begun:
             self._queue.forget(self)
         elif self._interrupt is not None:
             self._interrupting = True
@@ -377,7 +352,7 @@ class _PendingCall:
         self.function, self.args, self._interrupt = _nothing, (), None
 
 
-def _interrupt(reactor: Any, call: _PendingCall, interrupt: Interrupt) -> None:
+def _interrupt(reactor: IThreadReactor, call: _PendingCall, interrupt: Interrupt) -> None:
     failure = None
     try:
         interrupt()

@@ -25,6 +25,7 @@ from zatotx.connectors.outgoing_connections import Sources, has_same_values, no_
 from zatotx.interfaces.config import PreparedConfig, commit_when_prepared
 from zatotx.interfaces.connector_kind import ChannelContext, ConnectorKind, IChannel
 from zatotx.interfaces.pipeline import IDispatcher
+from zatotx.interfaces.reactor import IReactor
 from zatotx.model.errors import ServiceError
 from zatotx.rules.listen_address import to_endpoint
 from zatotx.rules.placement import Placement
@@ -233,7 +234,7 @@ class _Slot:
     """One configured channel, through all its edits. `title` is what messages call it."""
 
     title: str
-    reactor: Any
+    reactor: IReactor
     nodes: Sequence[str]
     channel: InboundChannel
     task: Any = field(default=None, init=False)  # IPlacedTask

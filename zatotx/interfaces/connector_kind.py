@@ -18,6 +18,7 @@ from zatotx.interfaces.config import PreparedConfig
 from zatotx.interfaces.delivery import IDeadLetterSink, IProcessedKeys
 from zatotx.interfaces.meters import IMeters, null_meters
 from zatotx.interfaces.pipeline import IDispatcher
+from zatotx.interfaces.reactor import IReactor
 from zatotx.rules.limits.memory_budget import MemoryBudget
 from zatotx.rules.placement import Placement
 from zatotx.schema.meta import ObjectType
@@ -76,7 +77,7 @@ class ILineSink(Interface):
         """Appends one line, without its line ending."""
 
 
-def listen_on_own_socket(reactor: Any, description: str, factory: Any) -> Deferred[IListeningPort]:
+def listen_on_own_socket(reactor: IReactor, description: str, factory: Any) -> Deferred[IListeningPort]:
     """Listens on a Twisted endpoint description with a socket that this process binds itself."""
     listening: Deferred[IListeningPort] = serverFromString(reactor, description).listen(factory)
     return listening
@@ -119,7 +120,7 @@ def place_everywhere(
 class ChannelContext:
     """The resources of a node that channels of a kind may use."""
 
-    reactor: Any  # IReactorTime, IReactorTCP, IReactorThreads …
+    reactor: IReactor  # IReactorTime, IReactorTCP, IReactorThreads …
     settings: dict[str, Any]  # the kind's section of server.toml
     line_sink: Callable[[str], ILineSink]  # returns the ILineSink for a file name in logs/
     work_dir: str  # directory for temporary files of this node
@@ -146,7 +147,7 @@ class ChannelContext:
 class OutgoingContext:
     """The resources of a node that outgoing connections of a kind may use."""
 
-    reactor: Any
+    reactor: IReactor
     settings: dict[str, Any]  # the kind's section of server.toml
     run_in_thread: Callable[..., Deferred[Any]]  # (function, *args): runs it in the node's thread pool
     meters: Callable[[str], IMeters] = null_meters  # by kind of connection: 'rest', 'soap' …

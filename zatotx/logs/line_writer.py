@@ -7,6 +7,7 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Any
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.threadable import isInIOThread
 from zope.interface import implementer
 
@@ -28,7 +29,7 @@ def escape_line(text: str) -> str:
 class LineWriter:
     """A writer for the reactor's thread only, such as that of the access log; a line costs a list append."""
 
-    def __init__(self, reactor: Any, file: LogFile) -> None:
+    def __init__(self, reactor: IReactorTime, file: LogFile) -> None:
         """`reactor`: IReactorTime. The writer owns the file."""
         self._reactor = reactor
         self._file = file
@@ -87,7 +88,7 @@ class SharedLineWriter:
     threads at once, so that a message about a stalled reactor is not delayed. No thread waits for the lock: the thread
     that holds it writes the lines of the others."""
 
-    def __init__(self, reactor: Any, file: LogFile) -> None:
+    def __init__(self, reactor: IReactorTime, file: LogFile) -> None:
         """`reactor`: IReactorTime. The writer owns the file."""
         self._reactor = reactor
         self._file = file

@@ -18,6 +18,7 @@ from typing import Any
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import ILogObserver, LogPublisher, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
@@ -192,7 +193,7 @@ def _event_extras(event: dict[str, Any]) -> dict[str, Any]:
 class LoggedService(Service):
     """Runs another service, and writes the process's log to a file until that service has stopped."""
 
-    def __init__(self, service: IService, path: Path, reactor: Any) -> None:
+    def __init__(self, service: IService, path: Path, reactor: IReactorTime) -> None:
         """Raises OSError if the file cannot be opened."""
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._part = service

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from time import monotonic, sleep, time
 from typing import Any, NamedTuple
 
+from twisted.internet.interfaces import IReactorTime
+
 from zatotx.metrics.counters import PAUSE_BUCKETS, STALL_BUCKETS, Histogram
 from zatotx.metrics.gil_monitor import GilMonitor
 from zatotx.metrics.stack_location import StackLocation, locate_frame
@@ -78,8 +80,10 @@ GARBAGE_COLLECTOR = StackLocation('', 'the garbage collector')
 class Watchdog:
     """Start and stop it in the reactor's thread; any thread may read `stalls`."""
 
-    def __init__(self, reactor: Any, deployed_name: Callable[[str], str], report: Callable[[str], None]) -> None:
-        """`reactor`: IReactorTime. `deployed_name`: the result of `files_below`. `report` receives one sentence,
+    def __init__(
+        self, reactor: IReactorTime, deployed_name: Callable[[str], str], report: Callable[[str], None]
+    ) -> None:
+        """`deployed_name`: the result of `files_below`. `report` receives one sentence,
         called in the watchdog's thread while the reactor may be stalled: it must not need the reactor."""
         self.stalls = Histogram(STALL_BUCKETS)
         self.pauses = GcPauseMonitor()

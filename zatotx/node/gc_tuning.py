@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
 from zatotx.rules.limits.memory_budget import CollectionTrigger, MemoryBudget, TrimTrigger
@@ -48,7 +49,7 @@ class MemoryTrimmer:
     """Returns memory that is free after a peak to the operating system, by calling malloc_trim in a thread. Only for
     glibc."""
 
-    def __init__(self, reactor: Any, offload: Callable[..., Deferred[Any]], memory: MemoryBudget) -> None:
+    def __init__(self, reactor: IReactorTime, offload: Callable[..., Deferred[Any]], memory: MemoryBudget) -> None:
         self._offload = offload
         self._memory = memory
         self._pace = TrimTrigger()

@@ -19,6 +19,7 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
 from zatotx.interfaces.listener import IListenerOptions
+from zatotx.interfaces.reactor import IReactor
 from zatotx.node.endpoint_spec import EndpointSpec, parse_endpoint, strip_proxy_prefix
 from zatotx.node.proxy_protocol import ProxyProtocolFactory
 from zatotx.node.workers.listening_sockets import BoundSocket
@@ -37,7 +38,7 @@ class Listeners:
     sockets that the parent process has bound; `borrower` asks it for others; `find_shared_counter` returns the
     workers' shared counter of a name."""
 
-    reactor: Any  # IReactorTCP, IReactorUNIX, IReactorSocket
+    reactor: IReactor
     inherited_descriptors: Mapping[str, int] = field(factory=dict)
     find_shared_counter: Callable[[str], SharedCounterRow | None] = _no_shared_counter
     borrower: SocketBorrower | None = None  # of a worker
@@ -92,10 +93,10 @@ class Listeners:
 
     def _open(self, description: str, spec: EndpointSpec, factory: Any) -> Any:
         descriptor = self.inherited_descriptors.get(description, spec.inherited_descriptor)
-        if descriptor < 0 and isinstance(spec.address, str):
-            bound = BoundSocket(spec)
-            return adopt_unix(self.reactor, bound.descriptor, spec, factory, bound.close)
         if descriptor < 0:
+            if isinstance(spec.address, str):
+                bound = BoundSocket(spec)
+                return adopt_unix(self.reactor, bound.descriptor, spec, factory, bound.close)
             return self.reactor.listenTCP(spec.address, factory, spec.backlog, spec.interface)
         return self._adopt(description, descriptor, spec, factory)
 

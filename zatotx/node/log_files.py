@@ -9,6 +9,7 @@ from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -28,7 +29,7 @@ class LogFiles:
     one. Several processes may write the same files. Not thread-safe: used in the reactor's thread."""
 
     def __init__(
-        self, directory: Path, reactor: Any, settings: Log, *, find_context: ContextGetter = no_context
+        self, directory: Path, reactor: IReactorTime, settings: Log, *, find_context: ContextGetter = no_context
     ) -> None:
         """`find_context` returns the context of a log event, see ServerLog. Raises StartError if the directory is not
         writable or a setting is invalid."""

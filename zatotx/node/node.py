@@ -18,6 +18,7 @@ from twisted.logger import Logger
 
 from zatotx.interfaces.config import Prepare
 from zatotx.interfaces.connector_kind import IChannel
+from zatotx.interfaces.reactor import IReactor
 from zatotx.model.errors import Conflict, StartError
 from zatotx.node import gc_tuning
 from zatotx.node.gc_tuning import MemoryTrimmer
@@ -25,7 +26,6 @@ from zatotx.node.live_config import LiveConfig, commit_all, prepare_all
 from zatotx.node.log_files import LogFiles
 from zatotx.node.reload import SighupReloader
 from zatotx.node.settings import Settings
-from zatotx.node.thread_pools import stop_pools
 from zatotx.node.work_runner import WorkRunner
 from zatotx.node.workers.control_pipe import RETIRE_TIMEOUT, SINGLE_PROCESS, WorkerSpec
 from zatotx.node.workers.slots import SlotLocks
@@ -33,6 +33,7 @@ from zatotx.node.workers.worker_group import WorkerGroup
 from zatotx.pipeline.dispatcher import Dispatcher
 from zatotx.pipeline.pipeline import Pipeline
 from zatotx.schema.snapshot import Actor, Operation, Snapshot
+from zatotx.system.thread_pool import stop_pools
 
 __all__ = [
     'ANYWHERE',
@@ -53,7 +54,7 @@ __all__ = [
 class NodeComponents:
     """All components of a node. Node alone decides in which order they start and stop."""
 
-    reactor: Any  # IReactorTime, IReactorFromThreads
+    reactor: IReactor  # IReactorTime, IReactorFromThreads
     settings: Settings
     slot_locks: SlotLocks
     logs: LogFiles
@@ -256,7 +257,8 @@ class Node(Service):
         for client in parts.redis:
             await _stop_component(client.stopService(), 'Redis')
         await _stop_component(parts.odb.close(), 'The ODB')
-        await stop_pools(parts.reactor, parts.pools)
+        if not await stop_pools(parts.reactor, parts.pools):
+            _log.warn('Service threads are still busy and are abandoned')
         _log.info('{name} of cluster {cluster} has stopped', **self._names())
         parts.logs.stop()
         parts.slot_locks.release()

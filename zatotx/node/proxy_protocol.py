@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -28,7 +28,7 @@ class ProxyProtocolFactory(Factory):
 
     noisy = False
 
-    def __init__(self, clock: Any, wrapped: Any, options: IListenerOptions | None) -> None:
+    def __init__(self, clock: IReactorTime, wrapped: Any, options: IListenerOptions | None) -> None:
         """`clock`: IReactorTime. `options` decide which proxies are trusted; without them, all are."""
         self.clock = clock
         self.wrapped = wrapped

@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
 
 from zatotx.interfaces.meters import NullMeter, count_call
 from zatotx.model.errors import ServiceUnavailable, Timeout
+from zatotx.system.thread_pool import DaemonThreadPool, IThreadReactor, stop_pools
 
 CALL_DEADLINE = 4.0  # seconds without progress; below the 5 of the contract, above the timeouts in engines/dialect.py
 
@@ -84,26 +84,14 @@ class CancellableCall:
             return self._is_abandoned
 
 
-class _DaemonThread(threading.Thread):
-    """A thread that does not keep the process alive when a frozen database blocks it."""
-
-    daemon = True
-
-
-class _DaemonPool(ThreadPool):
-    """A thread pool of daemon threads."""
-
-    threadFactory = _DaemonThread
-
-
 class DatabaseExecutor:
     """Runs calls in `threads` threads. `database_name`: the ODB's URL without password, for messages."""
 
-    def __init__(self, reactor: Any, *, threads: int, name: str, database_name: str) -> None:
+    def __init__(self, reactor: IThreadReactor, *, threads: int, name: str, database_name: str) -> None:
         self._reactor = reactor
         self._database_name = database_name
         self.meter: Any = NullMeter()  # an ICallMeter that counts calls, including the time they wait for a thread
-        self._pool = _DaemonPool(0, threads, name)
+        self._pool = DaemonThreadPool(name, threads)
         self._pool.start()
         self._pending: set[_PendingCall] = set()
         self._closed = False
@@ -119,9 +107,7 @@ class DatabaseExecutor:
             return pending.deferred
         self._pending.add(pending)
         pending.begin()
-        self._pool.callInThreadWithCallback(
-            lambda _, result: self._reactor.callFromThread(pending.ended, result), pending.work, function
-        )
+        self._pool.callInThread(lambda: pending.work(function))
         return pending.deferred
 
     async def close(self) -> None:
@@ -131,22 +117,13 @@ class DatabaseExecutor:
         self._closed = True
         for pending in list(self._pending):
             await pending.over()
-        ended: Deferred[None] = Deferred()
-        threading.Thread(target=self._stop_pool, args=(ended,), daemon=True).start()
-        timeout = self._reactor.callLater(CALL_DEADLINE, _fire, ended)
-        await ended
-        if timeout.active():
-            timeout.cancel()
-
-    def _stop_pool(self, ended: Deferred[None]) -> None:
-        self._pool.stop()
-        self._reactor.callFromThread(_fire, ended)
+        await stop_pools(self._reactor, [self._pool], CALL_DEADLINE)
 
 
 class _PendingCall:
     """The reactor's side of a call."""
 
-    def __init__(self, reactor: Any, what: str, done: Callable[[_PendingCall], None]) -> None:
+    def __init__(self, reactor: IThreadReactor, what: str, done: Callable[[_PendingCall], None]) -> None:
         self.deferred: Deferred[Any] = Deferred(self._on_cancel)
         self._waiters: list[Deferred[None]] = []
         self._call = CancellableCall()
@@ -160,12 +137,18 @@ class _PendingCall:
         """Start the deadline."""
         self._timer = self._reactor.callLater(CALL_DEADLINE, self._check_deadline)
 
-    def work(self, function: Callable[[CancellableCall], Any]) -> Any:
-        """Run the function; called in the thread. Waiting for a thread does not count as progress."""
-        self._call.check_abandoned()
-        return function(self._call)
+    def work(self, function: Callable[[CancellableCall], Any]) -> None:
+        """Run the function and pass its result to the reactor. Called in the thread; waiting for one is no progress."""
+        result: Any = None
+        try:
+            self._call.check_abandoned()
+            result = function(self._call)
+        except BaseException:
+            result = Failure()
+        self._reactor.callFromThread(self._ended, result)
+        result = None  # a Failure references this frame; the cycle would keep the data until the next collection
 
-    def ended(self, result: Any) -> None:
+    def _ended(self, result: Any) -> None:
         """Handle the thread's result; after the deadline it is discarded."""
         if self._timer is not None:
             self._finish(result)
@@ -211,8 +194,3 @@ class _PendingCall:
         self._on_done(self)
         for waiting in self._waiters:
             waiting.callback(None)
-
-
-def _fire(deferred: Deferred[None]) -> None:
-    if not deferred.called:
-        deferred.callback(None)

@@ -25,6 +25,7 @@ from zatotx.odb.tables import counter, hash_name
 from zatotx.odb.transaction import Cluster, revision_of
 from zatotx.schema.snapshot import Actor, ChangeSet, Operation, Snapshot
 from zatotx.schema.type_registry import ObjectTypeRegistry
+from zatotx.system.thread_pool import IThreadReactor
 from zatotx.wire.url_masking import mask_url
 
 
@@ -50,7 +51,9 @@ def _counter_name(cluster: Cluster, name: str) -> str:
     return f'epoch:{hash_name(f"{cluster.id}:{name}")[:56]}'
 
 
-def open_store(url: str, key: str | Secrets, *, reactor: Any, cluster: str, types: ObjectTypeRegistry) -> ConfigStore:
+def open_store(
+    url: str, key: str | Secrets, *, reactor: IThreadReactor, cluster: str, types: ObjectTypeRegistry
+) -> ConfigStore:
     """Open the ODB at an absolute URL (see urls.resolve). Nothing is connected to before the first call. Raises
     ValueError for an unusable URL or key."""
     masked_url = mask_url(url)

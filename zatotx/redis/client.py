@@ -10,6 +10,7 @@ from twisted.internet.task import LoopingCall
 from zope.interface import implementer
 
 from zatotx.interfaces.meters import NullMeter, count_call
+from zatotx.interfaces.reactor import IReactor
 from zatotx.interfaces.redis import ICommands, IPipelinedCommands, IScriptRunner, ITransactions, RedisError, Script
 from zatotx.redis.errors import UnusableServerError, make_reply_error
 from zatotx.redis.reconnecting_connection import (
@@ -44,7 +45,7 @@ class RedisClient(ConnectionService):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactor,
         address: RedisAddress,
         *,
         timeout: float = 5.0,

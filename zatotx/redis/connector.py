@@ -13,6 +13,7 @@ from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import Factory
 
+from zatotx.interfaces.reactor import IReactor
 from zatotx.interfaces.redis import RedisError
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.redis.errors import UnusableServerError, disconnect_cause
@@ -88,7 +89,7 @@ class _SingleProtocolFactory(Factory):
         return self._protocol
 
 
-async def connect(reactor: Any, address: RedisAddress, protocol: Any, timeout: float) -> None:
+async def connect(reactor: IReactor, address: RedisAddress, protocol: Any, timeout: float) -> None:
     """Connect `protocol` (an IProtocol) to the address within `timeout` seconds. Raises what Twisted's endpoints raise,
     OSError if the directory of the socket does not exist, UnfitError for unusable TLS files. A certificate that is not
     trusted is detected by the first command: the connection ends then, and the protocol learns the reason."""
@@ -117,7 +118,7 @@ async def _connect(endpoint: Any, protocol: Any) -> None:
         raise CancelledError from None
 
 
-def _unix_endpoint(reactor: Any, path: str, timeout: float) -> Any:
+def _unix_endpoint(reactor: IReactor, path: str, timeout: float) -> Any:
     return UNIXClientEndpoint(reactor, path, timeout=timeout)
 
 
@@ -153,7 +154,7 @@ async def _require_master(protocol: Any) -> None:
         raise UnusableServerError('the server that the sentinels name as master is not a master')
 
 
-async def send_single_command(reactor: Any, address: RedisAddress, *words: str, timeout: float = 2.0) -> object:
+async def send_single_command(reactor: IReactor, address: RedisAddress, *words: str, timeout: float = 2.0) -> object:
     """Connect, authenticate, send one command and return its reply. Raises ResponseError if Redis rejects it,
     RedisRefused if Redis cannot execute it now, the reason for the disconnect if Redis disconnects, Timeout after
     `timeout` seconds without a reply, and what connecting raises."""

@@ -14,12 +14,14 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from zatotx.interfaces.reactor import IReactor
 from zatotx.model.errors import StartError
 from zatotx.redis.connector import send_single_command
 from zatotx.redis.server_process import ServerProcess, find_server_binary
 from zatotx.redis.url import RedisAddress
 from zatotx.redis.waiters import WaiterSet
 from zatotx.rules.resilience.retry import backoff_delay
+from zatotx.system.atomic_file import write_file
 
 SOCKET, CONFIG = 'redis.sock', 'redis.conf'
 # Held by the supervisor only, and by the server process and its children, which inherit it.
@@ -52,7 +54,7 @@ _STOP_TIMEOUT = 10.0  # seconds to save and exit
 _PROBE_INTERVAL = 0.05  # seconds between two probes
 
 
-def make_redis_service(directory: str, reactor: Any) -> RedisSupervisor:
+def make_redis_service(directory: str, reactor: IReactor) -> RedisSupervisor:
     """Create the service that runs the Redis of `directory`. Its `startService` raises StartError if it cannot start,
     and otherwise returns a Deferred that fires when Redis replies or fails with StartError."""
     return RedisSupervisor(Path(directory).absolute(), reactor)
@@ -67,7 +69,7 @@ class RedisSupervisor(Service):
 
     _log = Logger()
 
-    def __init__(self, directory: Path, reactor: Any) -> None:
+    def __init__(self, directory: Path, reactor: IReactor) -> None:
         """`reactor`: IReactorTime, IReactorProcess, IReactorUNIX."""
         self.address = RedisAddress(path=str(directory / SOCKET))
         self.ready = False  # it has replied since its last start
@@ -178,7 +180,7 @@ class RedisSupervisor(Service):
 
     def _spawn(self, lock: int) -> ServerProcess:
         config = self._directory / CONFIG
-        _write_config(config, _SETTINGS)
+        write_file(config, _SETTINGS.encode('utf-8'))
         (self._directory / SOCKET).unlink(missing_ok=True)
         process = ServerProcess()
         devnull = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
@@ -283,16 +285,6 @@ def _try_lock(path: Path) -> int:
         os.close(fd)
         return -1
     return fd
-
-
-def _write_config(path: Path, text: str) -> None:
-    """Write a file atomically, readable by its owner only."""
-    temporary = path.with_name(f'.{path.name}.new')
-    temporary.unlink(missing_ok=True)
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, 'w', encoding='utf-8') as file:
-        file.write(text)
-    temporary.replace(path)
 
 
 def _read_pid(path: Path) -> str:

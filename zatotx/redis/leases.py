@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
@@ -23,7 +24,7 @@ _FIRST_PAUSE, _MAX_PAUSE = 0.02, 0.25  # seconds between two polls
 
 
 async def poll(
-    clock: Any, check: Callable[[], Awaitable[T | None]], *, timeout: float, random: Callable[[], float],
+    clock: IReactorTime, check: Callable[[], Awaitable[T | None]], *, timeout: float, random: Callable[[], float],
 ) -> T | None:
     """Call `check` until it returns something other than None; returns that, or None after `timeout` seconds. `check`
     is called at least once.
@@ -57,7 +58,7 @@ class LeaseStore:
 
     def __init__(
         self,
-        clock: Any,
+        clock: IReactorTime,
         backend: ILeaseBackend,
         next_epoch: Callable[[], Deferred[int]],
         *,
@@ -145,7 +146,8 @@ class RedisLease:
     """A lease that is renewed at a third of its ttl, and sooner after a request without a reply."""
 
     def __init__(
-        self, clock: Any, backend: ILeaseBackend, name: str, owner: str, *, claim: LeaseClaim, now: Callable[[], float]
+        self, clock: IReactorTime, backend: ILeaseBackend, name: str, owner: str, *, claim: LeaseClaim,
+        now: Callable[[], float],
     ) -> None:
         self.name = name
         self.token = claim.token

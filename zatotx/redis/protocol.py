@@ -13,8 +13,10 @@ from functools import cache
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
+from zatotx.interfaces.reactor import IReactor
 from zatotx.interfaces.redis import RedisNotReady
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.redis.errors import describe_error, make_connection_lost_error, make_reply_error, make_timeout_error
@@ -51,7 +53,7 @@ class PendingCommands:
     """Matches replies to commands, which arrive in the same order. The oldest command has the next deadline, so one
     timer serves all of them, and is reset only when it fires."""
 
-    def __init__(self, clock: Any, timeout: float, on_timeout: Callable[[str], None]) -> None:
+    def __init__(self, clock: IReactorTime, timeout: float, on_timeout: Callable[[str], None]) -> None:
         """`clock`: IReactorTime. `on_timeout` is called with the name of a command without a reply within `timeout`
         seconds; it must end the connection, since later replies could not be matched to commands."""
         self._clock = clock
@@ -128,7 +130,7 @@ class PendingCommands:
 MessageListener = Callable[[object, object], None]
 
 
-def make_protocol(reactor: Any, server: str, timeout: float, on_message: MessageListener | None = None) -> Any:
+def make_protocol(reactor: IReactor, server: str, timeout: float, on_message: MessageListener | None = None) -> Any:
     """Create a protocol, to be connected. Strings are returned as `str`, or as bytes if they are not UTF-8.
 
     `server` names Redis in errors; `timeout`: seconds for each command; `on_message(channel, message)` receives what is
@@ -150,7 +152,7 @@ class _CommandSender:
 
     transport: Any
 
-    def prepare(self, reactor: Any, where: str, timeout: float, on_message: MessageListener | None) -> None:
+    def prepare(self, reactor: IReactor, where: str, timeout: float, on_message: MessageListener | None) -> None:
         import hiredis
 
         self.where = where
@@ -206,7 +208,7 @@ def _protocol_class() -> Any:
     import txredisapi
 
     class Conversation(_CommandSender, txredisapi.RedisProtocol):  # type: ignore[misc]
-        def __init__(self, reactor: Any, where: str, timeout: float, on_message: MessageListener | None) -> None:
+        def __init__(self, reactor: IReactor, where: str, timeout: float, on_message: MessageListener | None) -> None:
             super().__init__(charset='utf-8', errors='strict', convertNumbers=False)
             self.prepare(reactor, where, timeout, on_message)
 

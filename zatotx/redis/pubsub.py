@@ -10,6 +10,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from zatotx.interfaces.reactor import IReactor
 from zatotx.interfaces.redis import ICommands, IPubSub
 from zatotx.redis.errors import describe_error
 from zatotx.redis.keys import RedisKeys
@@ -30,7 +31,7 @@ class RedisPubSub(ConnectionService):
     _log = Logger()
 
     def __init__(
-        self, reactor: Any, address: RedisAddress, client: ICommands, *, cluster: str, timeout: float = 5.0,
+        self, reactor: IReactor, address: RedisAddress, client: ICommands, *, cluster: str, timeout: float = 5.0,
         name: str = '', connection_log: ConnectionLog | None = None,
     ) -> None:
         """`reactor`: as for the client, whose `connection_log` should be passed, too."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -97,7 +98,7 @@ class _Batch:
 class RedisRateBuckets:
     """Charges buckets over the shared connection. While a reply is overdue, further calls fail at once."""
 
-    def __init__(self, clock: Any, scripts: IScriptRunner, keys: RedisKeys) -> None:
+    def __init__(self, clock: IReactorTime, scripts: IScriptRunner, keys: RedisKeys) -> None:
         """`clock`: IReactorTime."""
         self._clock = clock
         self._scripts = scripts

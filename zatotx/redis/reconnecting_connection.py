@@ -12,6 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from zatotx.interfaces.reactor import IReactor
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.redis.connector import connect, perform_handshake
 from zatotx.redis.errors import describe_error, disconnect_cause
@@ -77,7 +78,7 @@ class ReconnectingConnection:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactor,
         address: RedisAddress,
         *,
         timeout: float,

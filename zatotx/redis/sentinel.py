@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
+from zatotx.interfaces.reactor import IReactor
 from zatotx.redis.connector import send_single_command
 from zatotx.redis.errors import UnusableServerError, describe_error
 from zatotx.redis.url import RedisAddress, format_host_port
@@ -18,7 +19,7 @@ _LOOKUP_INTERVAL = 2.0  # seconds between two lookups
 class MasterFinder:
     """Queries the sentinels in turn, beginning with the one that knew the master last."""
 
-    def __init__(self, reactor: Any, address: RedisAddress, timeout: float) -> None:
+    def __init__(self, reactor: IReactor, address: RedisAddress, timeout: float) -> None:
         """`address`: one with sentinels. `timeout`: seconds for each sentinel."""
         assert address.sentinels is not None
         self._reactor = reactor
@@ -56,7 +57,7 @@ class MasterFinder:
 
 
 def watch_failover(
-    finder: MasterFinder | None, server_address: RedisAddress, clock: Any, on_failover: Callable[[], None]
+    finder: MasterFinder | None, server_address: RedisAddress, clock: IReactorTime, on_failover: Callable[[], None]
 ) -> Deferred[None]:
     """Query the sentinels periodically until they name another master than `server_address`, then call `on_failover`
     once. The caller cancels the Deferred. Without a finder, nothing is done."""
@@ -65,7 +66,7 @@ def watch_failover(
 
 
 async def _wait_for_failover(
-    finder: MasterFinder | None, server_address: RedisAddress, clock: Any, on_failover: Callable[[], None]
+    finder: MasterFinder | None, server_address: RedisAddress, clock: IReactorTime, on_failover: Callable[[], None]
 ) -> None:
     while finder is not None:
         await deferLater(clock, _LOOKUP_INTERVAL)

@@ -16,6 +16,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from zatotx.interfaces.reactor import IReactor
 from zatotx.model.errors import StartError
 
 _LINES_KEPT = 20  # lines of output kept, to report why it ended
@@ -51,7 +52,7 @@ class ServerProcess(ProcessProtocol):
         self.has_ended = True
         self.ended.callback(_exit_reason(reason.value))
 
-    def stop(self, reactor: Any, kill_after: float) -> Deferred[None]:
+    def stop(self, reactor: IReactor, kill_after: float) -> Deferred[None]:
         """Send SIGTERM so that it saves and ends; send SIGKILL after `kill_after` seconds. Fires when it has ended."""
         if self.has_ended:
             return succeed(None)

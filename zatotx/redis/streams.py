@@ -9,6 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredLock, Timeo
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from zatotx.interfaces.reactor import IReactor
 from zatotx.interfaces.redis import (
     ICommands,
     IConsumer,
@@ -183,7 +184,7 @@ class StreamConsumer(ConnectionService):
     that no caller received."""
 
     def __init__(
-        self, reactor: Any, address: RedisAddress, stream: RedisStream, *, consumer: str, timeout: float = 5.0,
+        self, reactor: IReactor, address: RedisAddress, stream: RedisStream, *, consumer: str, timeout: float = 5.0,
         name: str = '', connection_log: ConnectionLog | None = None,
     ) -> None:
         """`consumer`: a name that no other consumer uses at the same time. The other parameters are those of

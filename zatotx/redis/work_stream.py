@@ -15,6 +15,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
+from zatotx.interfaces.reactor import IReactor
 from zatotx.interfaces.redis import ICommands, IScriptRunner, Script, StreamEntry
 from zatotx.interfaces.work import IWorkConsumer, IWorkStream
 from zatotx.model.work import WorkCounts, WorkDelivery, WorkMessage, decode_work, encode_work
@@ -138,7 +139,7 @@ class RedisWorkConsumer:
     """Consumes one queue over a connection of its own. See IWorkConsumer for each method."""
 
     def __init__(
-        self, reactor: Any, address: RedisAddress, work: RedisWorkStream, *, queue: str, name: str,
+        self, reactor: IReactor, address: RedisAddress, work: RedisWorkStream, *, queue: str, name: str,
         timeout: float = 5.0, connection: str = '', connection_log: ConnectionLog | None = None,
     ) -> None:
         """`queue`: the name of a server, or '' for the shared queue. `connection`: its name in CLIENT LIST."""

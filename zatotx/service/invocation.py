@@ -25,6 +25,7 @@ from zatotx.service.server_sent_events import encode_event_stream
 from zatotx.service.service_entry import ServiceEntry
 from zatotx.service.soap import check_mandatory_headers
 from zatotx.service.thread_calls import ServiceThreadCalls, ThreadCall, ThreadLender
+from zatotx.system.thread_pool import IThreadReactor
 from zatotx.wire.xml.parser import is_element
 
 SCHEDULER = 'scheduler'
@@ -34,7 +35,7 @@ JOB_TYPE_HEADER = b'x-zato-job-type'  # header of the scheduler's messages: one_
 class ServiceRunner(Protocol):
     """What an invocation needs of the Invoker that runs it."""
 
-    reactor: Any  # IReactorTime and IReactorFromThreads
+    reactor: IThreadReactor  # IReactorTime and IReactorFromThreads
     threads: ServiceThreadCalls
     node: Any  # `self.server` of the services built into zatotx
     user_config: Bunch

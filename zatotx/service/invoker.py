@@ -24,6 +24,7 @@ from zatotx.service.missing_await import explain_error
 from zatotx.service.patterns import Patterns
 from zatotx.service.stuck_threads import StuckThreads
 from zatotx.service.thread_calls import ServiceThreadCalls, ThreadCall, ThreadLender
+from zatotx.system.thread_pool import IThreadReactor
 
 
 @implementer(IServiceInvoker)
@@ -36,7 +37,7 @@ class Invoker:
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, pool: Any, *, node: Any = None, user_config: Bunch | None = None,
+    def __init__(self, reactor: IThreadReactor, pool: Any, *, node: Any = None, user_config: Bunch | None = None,
                  stuck_threads: StuckThreads | None = None) -> None:
         self.reactor = reactor
         self.threads = ServiceThreadCalls(reactor, pool, stuck_threads)

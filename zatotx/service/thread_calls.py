@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 
 from zatotx.model.errors import Timeout
 from zatotx.service.stuck_threads import StuckThreads
+from zatotx.system.thread_pool import IThreadReactor
 
 GRACE_PERIOD = 10.0  # seconds that a thread waits beyond the deadline for an unresponsive reactor
 
@@ -127,7 +128,7 @@ class ServiceThreadCalls:
     __slots__ = ('_calls', '_pool', '_reactor', '_wakeup_scheduled', 'stuck_threads')
     _log = Logger()
 
-    def __init__(self, reactor: Any, pool: Any, stuck_threads: StuckThreads | None = None) -> None:
+    def __init__(self, reactor: IThreadReactor, pool: Any, stuck_threads: StuckThreads | None = None) -> None:
         self._reactor = reactor  # IReactorTime, IReactorFromThreads
         self._pool = pool  # has callInThread; started and stopped by its owner
         self._calls: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()

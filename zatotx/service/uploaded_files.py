@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, execute
 
 from zatotx.model.errors import BadInput
 from zatotx.model.message import Body
+from zatotx.system.atomic_file import write_file
 from zatotx.wire.http.multipart import FilePart
 
 CHUNK_SIZE = 256 * 1024  # bytes
@@ -44,7 +45,7 @@ class UploadedFile:
 
         An existing file is replaced atomically. Raises OSError.
         """
-        return self._result(lambda: _save_file(self, Path(path)))
+        return self._result(lambda: write_file(Path(path), self.chunks()))
 
     def chunks(self, size: int = CHUNK_SIZE) -> FileChunks:
         """Iterate over the content in chunks of `size` bytes."""
@@ -140,18 +141,3 @@ def _read_fully(body: Body, start: int, size: int) -> bytes:
     while len(content) < size and (piece := body.read_at(start + len(content), size - len(content))):
         content += piece
     return bytes(content)
-
-
-def _save_file(file: UploadedFile, path: Path) -> int:
-    """Write a file atomically. Called in a thread."""
-    temporary = path.with_name(f'{path.name}.{os.getpid()}-{get_ident()}.part')
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, 'wb') as stream:
-            for piece in file.chunks():
-                stream.write(piece)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink()
-        raise
-    return file.size

@@ -24,6 +24,7 @@ from zatotx.connectors.security_types import all_object_types
 from zatotx.interfaces.config import Prepare, prepare_without_build
 from zatotx.interfaces.connector_kind import SERVER, ChannelContext, IChannel
 from zatotx.interfaces.delivery import IDeadLetterSink, IProcessedKeys
+from zatotx.interfaces.reactor import IReactor
 from zatotx.metrics.definitions import register
 from zatotx.metrics.exposition import MetricsExposition
 from zatotx.metrics.meters import MeterRegistry
@@ -39,7 +40,6 @@ from zatotx.node.placed_tasks import TaskPlacer
 from zatotx.node.reload import SighupReloader
 from zatotx.node.secret_key import KEY_VARIABLE, read_key
 from zatotx.node.settings import Settings, load_settings
-from zatotx.node.thread_pools import make_offload, shorten_switch_interval
 from zatotx.node.work_runner import WorkCounters
 from zatotx.node.workers.control_pipe import WorkerSpec
 from zatotx.node.workers.slots import SlotLocks, acquire_slot
@@ -61,6 +61,7 @@ from zatotx.service.deployment.deployer import Deployer, VersionManager
 from zatotx.service.deployment.pickup import PickupWatcher
 from zatotx.service.invoker import Invoker
 from zatotx.service.service_store import ServiceStore
+from zatotx.system.thread_pool import make_offload, shorten_switch_interval
 from zatotx.tap.authentication import (
     make_authentication_dependencies,
     make_authentication_policy,
@@ -95,7 +96,7 @@ from zatotx.tap.work import make_processed_keys, make_result_groups, make_work_r
 from zatotx.wire.xml import name_cache
 
 
-def make_server(directory: str, reactor: Any, worker_spec: WorkerSpec | None = None) -> Node:
+def make_server(directory: str, reactor: IReactor, worker_spec: WorkerSpec | None = None) -> Node:
     """Return the server of a directory, not yet started; with a `worker_spec`, one of its workers. Raises
     StartError."""
     share_malloc_arena()
@@ -155,7 +156,7 @@ class _ServerBuilder:
     """Builds a Node step by step; the attributes are shared by the steps."""
 
     home: Path
-    reactor: Any
+    reactor: IReactor
     settings: Settings
     lock: SlotLocks
     kinds: Sequence[FoundKind]

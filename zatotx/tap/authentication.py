@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from zatotx.connectors.kind_registry import load_part
 from zatotx.connectors.security_types import find_security_types, requires_client_certificates
 from zatotx.interfaces.outgoing import IFetcher
+from zatotx.interfaces.reactor import IReactor
 from zatotx.interfaces.redis import INonceStore
 from zatotx.node.listeners import Listeners
 from zatotx.pipeline.security.authenticator import AuthenticationDependencies, Authenticator, UnavailableFetcher
@@ -21,7 +22,7 @@ from zatotx.schema.snapshot import Snapshot, StoredObject
 
 
 def make_authentication_dependencies(
-    reactor: Any, offload: Callable[..., Deferred[Any]], *, nonces: INonceStore, fetcher: IFetcher | None
+    reactor: IReactor, offload: Callable[..., Deferred[Any]], *, nonces: INonceStore, fetcher: IFetcher | None
 ) -> AuthenticationDependencies:
     """Return the collaborators of the authenticators of a node. `fetcher`: None = no installed kind provides one."""
     comparison = SecretComparison(reactor)

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from select import EPOLLIN
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -25,7 +25,9 @@ from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
 
+from zatotx.interfaces.reactor import IReactor
 from zatotx.model.errors import StartError
+from zatotx.system.atomic_file import write_file
 
 _log = Logger()
 
@@ -45,7 +47,7 @@ def format_error(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def fail_start(reactor: Any, sentence: str, failure: Failure | None = None, *,
+def fail_start(reactor: IReactor, sentence: str, failure: Failure | None = None, *,
                report: Callable[[str], None] | None = None) -> None:
     """End a process whose component cannot start: print the sentence to stderr, stop everything in order, exit with
     code 1.
@@ -61,7 +63,7 @@ def fail_start(reactor: Any, sentence: str, failure: Failure | None = None, *,
     reactor.callWhenRunning(stop_reactor, reactor)
 
 
-def exit_cleanly_on_sigterm(reactor: Any) -> None:
+def exit_cleanly_on_sigterm(reactor: IReactor) -> None:
     """Make SIGTERM stop the reactor, so that the process exits with code 0 after it has drained.
 
     twistd by itself raises the signal again at the end, which process managers count as a failure. Call this in the
@@ -70,12 +72,12 @@ def exit_cleanly_on_sigterm(reactor: Any) -> None:
     signal.signal(signal.SIGTERM, lambda _number, _frame: reactor.callFromThread(stop_reactor, reactor))
 
 
-def call_on_signal(reactor: Any, number: signal.Signals, action: Callable[[], object]) -> None:
+def call_on_signal(reactor: IReactor, number: signal.Signals, action: Callable[[], object]) -> None:
     """Call `action` in the reactor's thread whenever the signal arrives. Must be called in the main thread."""
     signal.signal(number, lambda _number, _frame: reactor.callFromThread(action))
 
 
-def stop_reactor(reactor: Any) -> None:
+def stop_reactor(reactor: IReactor) -> None:
     """Stop the reactor; does nothing if it is stopping already."""
     with suppress(ReactorNotRunning):  # it is stopping already
         reactor.stop()
@@ -159,9 +161,16 @@ class DirectoryOptions(usage.Options):
             raise usage.UsageError("--dir is missing: give the component's directory, e.g. --dir /opt/env/server1.")
 
 
+def running_reactor() -> IReactor:
+    """Return the reactor of this process, which is installed with the first import."""
+    from twisted.internet import reactor
+
+    return cast(IReactor, reactor)
+
+
 def make_component_service(options: DirectoryOptions, build: BuildComponent, pid_file: str) -> IService:
     """Build the component and wrap it in a ComponentService. Raises SystemExit with code 1 if it cannot be built."""
-    from twisted.internet import reactor as reactor_in_use
+    reactor_in_use = running_reactor()
 
     directory = Path(options['dir']).absolute()
     if not (directory / '.zato-info').is_file():
@@ -184,7 +193,7 @@ def report_startup_error(error: Exception, report: Callable[[str], None] | None 
 class ComponentService(Service):
     """Starts and stops a component; see the module's docstring."""
 
-    def __init__(self, part: IService, pid_file: Path, reactor: Any) -> None:
+    def __init__(self, part: IService, pid_file: Path, reactor: IReactor) -> None:
         self._part = part
         self._pid_file = pid_file
         self._reactor = reactor
@@ -246,10 +255,8 @@ class ComponentService(Service):
 
     def _write_pid(self) -> None:
         """Write the pid file atomically, so that a reader never sees a partial number."""
-        temporary = self._pid_file.with_name(f'.{self._pid_file.name}.{os.getpid()}')
         try:
-            temporary.write_text(pid_line())
-            temporary.replace(self._pid_file)
+            write_file(self._pid_file, pid_line().encode('ascii'))
         except OSError as error:
             raise report_startup_error(error) from None
 

@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred
 from zatotx.connectors.kind_registry import FoundKind
 from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.interfaces.outgoing import IFetcher
+from zatotx.interfaces.reactor import IReactor
 from zatotx.interfaces.work import IWorkStream
 from zatotx.metrics.meters import MeterRegistry
 from zatotx.model.errors import ServiceUnavailable, StartError
@@ -48,7 +49,7 @@ class RedisConnections:
         return self.client, self.announcements, self.services.client
 
 
-def make_redis_connections(settings: Settings, home: Path, reactor: Any, odb: Any) -> RedisConnections:
+def make_redis_connections(settings: Settings, home: Path, reactor: IReactor, odb: Any) -> RedisConnections:
     """Return the connections of a node. `odb`: see make_leases. Raises StartError if the URL is not valid."""
     kvdb, main = settings.kvdb, settings.main
     address = parse_address(kvdb.url, home, TlsOptions(ca=kvdb.ca, cert=kvdb.cert, key=kvdb.key))
@@ -71,7 +72,7 @@ def make_redis_connections(settings: Settings, home: Path, reactor: Any, odb: An
     return RedisConnections(client, RedisPubSub(reactor, address, client, cluster=main.cluster, **shared), services)
 
 
-def make_leases(reactor: Any, client: RedisClient, odb: Any, cluster: str) -> LeaseStore:
+def make_leases(reactor: IReactor, client: RedisClient, odb: Any, cluster: str) -> LeaseStore:
     """The leases of a cluster. `odb`: IConfigStore, whose epochs make their tokens grow over a loss of Redis."""
     store = RedisLeaseBackend(ScriptRunner(client), RedisKeys(cluster))
     return LeaseStore(reactor, store, partial(odb.next_epoch, 'redis'))
@@ -81,7 +82,7 @@ def make_leases(reactor: Any, client: RedisClient, odb: Any, cluster: str) -> Le
 class OutgoingDependencies:
     """The collaborators that every kind receives."""
 
-    reactor: Any
+    reactor: IReactor
     settings: Settings
     offload: Callable[..., Deferred[Any]]
     meters: MeterRegistry

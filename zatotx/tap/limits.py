@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.python.threadpool import ThreadPool
 
 from zatotx.interfaces.pipeline import ICodec
 from zatotx.interfaces.rate_limits import ILocalRateBuckets
+from zatotx.interfaces.reactor import IReactor
 from zatotx.metrics.definitions import OVERFLOW_LABEL
 from zatotx.metrics.meters import MAX_NAMES
 from zatotx.metrics.snapshot import MetricRow, MetricSource
@@ -22,7 +23,6 @@ from zatotx.node.directory_lock import DirectoryLock
 from zatotx.node.gc_tuning import make_garbage_collector
 from zatotx.node.node_api import NodeApi
 from zatotx.node.settings import Limits, Settings
-from zatotx.node.thread_pools import make_daemon_pool
 from zatotx.node.workers.control_pipe import WorkerSpec
 from zatotx.node.workers.shared_counters import SharedCounterRow, SharedCounters
 from zatotx.node.workers.shared_rate_buckets import SharedBuckets
@@ -38,7 +38,7 @@ from zatotx.rules.limits.concurrency_limit import ConcurrencyLimit, MessageLimit
 from zatotx.rules.limits.memory_budget import CollectionTrigger, MemoryBudget
 from zatotx.rules.limits.rate_buckets import RateBuckets
 from zatotx.service.stuck_threads import StuckThreads
-from zatotx.service.thread_pool import ServiceThreadPool
+from zatotx.system.thread_pool import DaemonThreadPool
 from zatotx.wire.xml import name_cache
 from zatotx.wire.xml.limits import XmlLimits as XmlBudget
 
@@ -76,7 +76,7 @@ def make_process_limit(name: str, limit: int) -> ConcurrencyLimit:
     return ConcurrencyLimit(limit)
 
 
-def make_rate_limiter(reactor: Any, client: Any, cluster: str, buckets: ILocalRateBuckets) -> RateLimiter:
+def make_rate_limiter(reactor: IReactorTime, client: Any, cluster: str, buckets: ILocalRateBuckets) -> RateLimiter:
     """Return the rate limiter of a node. `client`: zatotx.redis.client.RedisClient."""
     return RateLimiter(RedisRateBuckets(reactor, ScriptRunner(client), RedisKeys(cluster)), buckets, reactor.seconds)
 
@@ -95,12 +95,12 @@ class ServerLimits:
     """The limits of a server, built from its settings."""
 
     settings: Settings
-    reactor: Any
+    reactor: IReactorTime
     rate_limiter: RateLimiter = field(factory=RateLimiter)
     make_limit: MakeConcurrencyLimit = make_process_limit
     formats: Callable[[MessageLimits], Mapping[str, ICodec]] = lambda budget: {}  # codecs of the installed kinds
-    worker_threads: ThreadPool = field(init=False)
-    service_threads: ServiceThreadPool = field(init=False)
+    worker_threads: DaemonThreadPool = field(init=False)
+    service_threads: DaemonThreadPool = field(init=False)
     stuck_threads: StuckThreads = field(init=False)
     admission: Admission = field(init=False)
     codecs: CodecRegistry = field(init=False)
@@ -108,8 +108,8 @@ class ServerLimits:
 
     def __attrs_post_init__(self) -> None:
         limits, threads = self.settings.limits, self.settings.threads
-        self.worker_threads = make_daemon_pool('worker', threads.workers)
-        self.service_threads = ServiceThreadPool('service', threads.services, limits.in_flight)
+        self.worker_threads = DaemonThreadPool('worker', threads.workers)
+        self.service_threads = DaemonThreadPool('service', threads.services, limits.in_flight)
         self.stuck_threads = StuckThreads(self.reactor)
         self.admission = Admission(self.reactor, node=self.make_limit('node', limits.in_flight),
                                    make_limit=self.make_limit)  # fmt: skip
@@ -160,19 +160,18 @@ class ServerLimits:
         yield 'zatotx_rate_limits_unchecked', (), self.rate_limiter.unchecked
 
     def _service_thread_rows(self) -> Iterator[MetricRow]:
-        pool = self.service_threads
-        yield 'zatotx_pool_threads', (pool.name,), pool.size
-        yield 'zatotx_pool_busy', (pool.name,), pool.busy
-        yield 'zatotx_pool_waiting', (pool.name,), pool.waiting
-        yield 'zatotx_pool_refused', (pool.name,), pool.rejected
+        yield from _pool_rows(self.service_threads)
+        yield 'zatotx_pool_refused', (self.service_threads.name,), self.service_threads.rejected
         yield 'zatotx_threads_stuck', (), self.stuck_threads.count()
 
     def _worker_thread_rows(self) -> Iterator[MetricRow]:
-        pool = self.worker_threads
-        name, statistics = str(pool.name), pool._team.statistics()
-        yield 'zatotx_pool_threads', (name,), pool.max
-        yield 'zatotx_pool_busy', (name,), statistics.busyWorkerCount
-        yield 'zatotx_pool_waiting', (name,), statistics.backloggedWorkCount
+        yield from _pool_rows(self.worker_threads)
+
+
+def _pool_rows(pool: DaemonThreadPool) -> Iterator[MetricRow]:
+    yield 'zatotx_pool_threads', (pool.name,), pool.size
+    yield 'zatotx_pool_busy', (pool.name,), pool.busy
+    yield 'zatotx_pool_waiting', (pool.name,), pool.waiting
 
 
 def server_start_time(work: Path) -> float:
@@ -209,7 +208,7 @@ def make_rate_buckets(work: Path, worker_spec: WorkerSpec) -> ILocalRateBuckets:
     return cast('ILocalRateBuckets', SharedBuckets(work) if worker_spec.is_worker else RateBuckets())
 
 
-def make_worker_group(work: Path, worker_spec: WorkerSpec, node_api: NodeApi, reactor: Any) -> WorkerGroup | None:
+def make_worker_group(work: Path, worker_spec: WorkerSpec, node_api: NodeApi, reactor: IReactor) -> WorkerGroup | None:
     """Return the WorkerGroup that connects a worker with the others for metrics, findings and log levels; None without
     workers."""
     if not worker_spec.is_worker:
@@ -227,7 +226,7 @@ def make_worker_group(work: Path, worker_spec: WorkerSpec, node_api: NodeApi, re
     return group
 
 
-def make_pickup_task(pickup: Any, work: Path, reactor: Any) -> SingletonTask:
+def make_pickup_task(pickup: Any, work: Path, reactor: IReactorTime) -> SingletonTask:
     """Return the pickup watcher as a task that runs in one process of the server."""
     return SingletonTask(name='the pickup directory', lock=DirectoryLock(work / 'duty-pickup.lock'), begin=pickup.start,
                 end=pickup.stop, clock=reactor)  # fmt: skip

@@ -12,6 +12,7 @@ from OpenSSL.SSL import Connection
 from twisted.logger import Logger
 
 from zatotx import __version__
+from zatotx.interfaces.reactor import IReactor
 from zatotx.metrics.meters import MeterRegistry, build_info, process_metrics, service_metrics, single_value
 from zatotx.metrics.snapshot import MetricRow, MetricSource
 from zatotx.metrics.stack_location import make_deployed_name
@@ -26,7 +27,7 @@ _log = Logger('zatotx.watchdog')
 class Monitoring:
     """The meters and the watchdog of a server. `deployed`: the directory of the deployed code."""
 
-    reactor: Any
+    reactor: IReactor
     deployed: Path
     meters: MeterRegistry = field(factory=MeterRegistry)
     user_metrics: UserMetrics = field(factory=UserMetrics)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from zatotx.connectors.kind_registry import FoundKind, find_kinds
 from zatotx.interfaces.connector_kind import SERVER
+from zatotx.interfaces.reactor import IReactor
 from zatotx.node.directory_lock import DirectoryLock
 from zatotx.node.log_files import LogFiles
 from zatotx.node.reload import SighupReloader
@@ -27,7 +27,7 @@ from zatotx.tap.component_service import disable_core_dumps, fail_start
 RUN_TWISTD = 'from twisted.scripts.twistd import run; run()'
 
 
-def make_parent(directory: str, reactor: Any, workers: int | None) -> WorkerParent:
+def make_parent(directory: str, reactor: IReactor, workers: int | None) -> WorkerParent:
     """Return the parent of the workers of a directory, not yet started. `workers` overrides the number in server.toml.
     Raises StartError."""
     home = Path(directory)

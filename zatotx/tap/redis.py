@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from twisted.application.service import IService
 
+from zatotx.interfaces.reactor import IReactor
 from zatotx.tap.component_service import DirectoryOptions, make_component_service
 
 PID_FILE = 'redis.pid'
@@ -23,7 +23,7 @@ def makeService(options: Options) -> IService:
     return make_component_service(options, _build, PID_FILE)
 
 
-def _build(directory: str, reactor: Any) -> IService:
+def _build(directory: str, reactor: IReactor) -> IService:
     from zatotx.logs.server_log import LoggedService
     from zatotx.redis.embedded_server import make_redis_service
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from twisted.application.service import IService
 from twisted.python import usage
 
+from zatotx.interfaces.reactor import IReactor
 from zatotx.node.secret_key import KEY_VARIABLE, read_key_from_stdin
 from zatotx.tap.component_service import DirectoryOptions, make_component_service
 
@@ -72,7 +73,7 @@ def makeService(options: Options) -> IService:
 
         return make_worker(options)
 
-    def build(directory: str, reactor: Any) -> IService:
+    def build(directory: str, reactor: IReactor) -> IService:
         if (options['workers'] or read_worker_count(Path(directory))) > 1:
             from zatotx.tap.parent import make_parent
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from zatotx.interfaces.dead_letters import IDeadLetterStore
 from zatotx.interfaces.pipeline import IDispatcher
+from zatotx.interfaces.reactor import IReactor
 from zatotx.interfaces.work import IWorkConsumer
 from zatotx.node.settings import Settings
 from zatotx.node.work_runner import WorkContext, WorkCounters, WorkRunner
@@ -30,14 +30,14 @@ def make_result_groups(client: RedisClient, cluster: str) -> RedisResultGroups:
     return RedisResultGroups(client, ScriptRunner(client), RedisKeys(cluster))
 
 
-def make_processed_keys(reactor: Any, client: RedisClient, cluster: str) -> RedisProcessedKeys:
+def make_processed_keys(reactor: IReactor, client: RedisClient, cluster: str) -> RedisProcessedKeys:
     """Return the keys of the messages that the channels of a cluster have processed."""
     return RedisProcessedKeys(reactor, ScriptRunner(client), RedisKeys(cluster))
 
 
 def make_work_runner(
-    settings: Settings, home: Path, reactor: Any, work: RedisWorkStream, *, client: RedisClient, pipeline: Pipeline,
-    dispatcher: IDispatcher, dead_letters: IDeadLetterStore, counters: WorkCounters,
+    settings: Settings, home: Path, reactor: IReactor, work: RedisWorkStream, *, client: RedisClient,
+    pipeline: Pipeline, dispatcher: IDispatcher, dead_letters: IDeadLetterStore, counters: WorkCounters,
 ) -> WorkRunner:
     """Return what runs the messages of this process, not yet started."""
     context = WorkContext(
@@ -53,7 +53,7 @@ def make_work_runner(
 
 
 def _make_consumer(
-    settings: Settings, reactor: Any, work: RedisWorkStream, client: RedisClient, queue: str, name: str
+    settings: Settings, reactor: IReactor, work: RedisWorkStream, client: RedisClient, queue: str, name: str
 ) -> IWorkConsumer:
     main = settings.main
     consumer: IWorkConsumer = RedisWorkConsumer(

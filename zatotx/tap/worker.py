@@ -8,18 +8,24 @@ from typing import Any
 
 from twisted.application.service import IService
 
+from zatotx.interfaces.reactor import IReactor
 from zatotx.model.errors import StartError
 from zatotx.node.node import Node
 from zatotx.node.secret_key import KEY_VARIABLE
 from zatotx.node.workers.control_pipe import READY, RELOAD, RETIRE, START_FAILED, ControlPipe, read_worker_spec
-from zatotx.tap.component_service import ComponentService, DirectoryOptions, format_error, print_error, stop_reactor
+from zatotx.tap.component_service import (
+    ComponentService,
+    DirectoryOptions,
+    format_error,
+    print_error,
+    running_reactor,
+    stop_reactor,
+)
 
 
 def make_worker(options: DirectoryOptions) -> IService:
     """Return the worker, not yet started. If it cannot be built, the error is sent to the parent and SystemExit with
     code 1 is raised."""
-    from twisted.internet import reactor
-
     from zatotx.tap.assembly import make_server
 
     try:
@@ -29,6 +35,7 @@ def make_worker(options: DirectoryOptions) -> IService:
         raise SystemExit(1) from None
     if spec.secret_key:
         os.environ[KEY_VARIABLE] = spec.secret_key
+    reactor = running_reactor()
     control_pipe = ControlPipe(reactor)
     try:
         node = make_server(str(Path(options['dir']).absolute()), reactor, spec)
@@ -42,7 +49,7 @@ class WorkerService(ComponentService):
     """Runs a node as a worker: writes no pid file, which is the parent's, and reports errors to the parent instead of
     stderr."""
 
-    def __init__(self, node: Node, directory: Path, reactor: Any, control_pipe: ControlPipe) -> None:
+    def __init__(self, node: Node, directory: Path, reactor: IReactor, control_pipe: ControlPipe) -> None:
         super().__init__(node, directory / 'server.pid', reactor)
         self._node = node
         self._control_pipe = control_pipe

@@ -15,6 +15,7 @@ from zope.interface import implementer
 
 from zatotx.model.errors import Timeout
 from zatotx.service.thread_calls import ServiceThreadCalls, ThreadCall, ThreadLender
+from zatotx.system.thread_pool import IThreadReactor
 
 
 @implementer(IReactorTime)
@@ -46,12 +47,13 @@ class ReactorTimers:
             timer.cancel()
 
 
+@implementer(IThreadReactor)
 class KitClock(Clock):
     """Twisted's Clock (`seconds`, `callLater`, `advance`), which can also advance to the next event by itself."""
 
-    def callFromThread(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    def callFromThread(self, callable: Callable[..., Any], *args: object, **kwargs: object) -> None:
         """Call the function immediately, as there is only one thread."""
-        function(*args, **kwargs)
+        callable(*args, **kwargs)
 
     def advance(self, amount: float) -> None:
         """Let that many seconds pass. Each event in between sees its own time, so that a lock is renewed meanwhile."""

@@ -20,7 +20,7 @@ from zatotx.pipeline.codecs import CodecRegistry, RawCodec
 from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.service.invocation import Invocation
 from zatotx.service.invoker import Invoker
-from zatotx.service.thread_pool import ServiceThreadPool
+from zatotx.system.thread_pool import DaemonThreadPool
 from zatotx.testing.clock import InlineThreads, KitClock
 from zatotx.testing.kit_redis.service_redis import MemoryServiceRedis
 from zatotx.testing.log_recorder import LogRecorder
@@ -68,7 +68,7 @@ class KitInvoker(Invoker):
     """An Invoker that keeps the outcome of each call's first service, before it is serialized."""
 
     def __init__(self, clock: Any, node: KitNode, recorder: LogRecorder, **options: Any) -> None:
-        self.pool = ServiceThreadPool('service', 5)  # its threads start only if a reactor runs
+        self.pool = DaemonThreadPool('service', 5)  # its threads start only if a reactor runs
         super().__init__(clock, self.pool, node=node, **options)
         self._log = Logger('zatotx.service', observer=recorder)
         self.requests: dict[int, BuiltRequest] = {}  # by id of their messages, until they run

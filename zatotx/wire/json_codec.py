@@ -19,6 +19,7 @@ __all__ = [
     'estimate_memory',
     'exceeds_depth',
     'has_more_keys',
+    'with_success',
     'write_error',
 ]
 
@@ -62,6 +63,11 @@ def encode(value: object) -> bytes:
 def write_error(cid: str, details: str) -> bytes:
     """Encodes an error in Zato's JSON format."""
     return encode({'zato_env': {'result': 'ZATO_ERROR', 'cid': cid, 'details': details}})
+
+
+def with_success(cid: str, element: str, value: object) -> dict[str, object]:
+    """Returns the response of a zato.* service in Zato's JSON format: `zato_env`, and the value beside it."""
+    return {'zato_env': {'result': 'ZATO_OK', 'cid': cid, 'details': ''}, element: value}
 
 
 def _to_supported(value: object) -> object:

@@ -10,6 +10,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from trial_tests.support.reactor import as_reactor
 from trial_tests.support.thread_clock import PATIENCE, ThreadClock
 from zatotx.connectors.blocking_pool import BlockingPool, PoolClosed
 from zatotx.connectors.call_policies import CallTimedOut
@@ -42,7 +43,7 @@ class Statement:
 class BlockingPoolTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = ThreadClock()
-        self.pool = BlockingPool(self.clock, 1, 'test-pool')
+        self.pool = BlockingPool(as_reactor(self.clock), 1, 'test-pool')
         self.addCleanup(self.end)
 
     def end(self) -> None:

@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from trial_tests.support.reactor import as_reactor
 from zatotx.connectors.channels import ChannelParts, Channels, ChannelType
 from zatotx.interfaces.connector_kind import ChannelContext, ConnectorKind, IChannel, UnplacedTask
 from zatotx.interfaces.pipeline import IDispatcher
@@ -63,7 +64,7 @@ class ChannelsTests(SynchronousTestCase):
         kind = ConnectorKind(name='x', title='X', runs_in='', listeners={'channel_x': 'address'},
                              placement={'channel_x': Placement.ONE_WORKER_PER_NODE})  # fmt: skip
         context = ChannelContext(
-            reactor=self.clock,
+            reactor=as_reactor(self.clock),
             settings={},
             line_sink=lambda name: None,  # type: ignore[arg-type,return-value]
             work_dir='',

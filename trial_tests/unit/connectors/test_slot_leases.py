@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from trial_tests.support.reactor import as_reactor
 from trial_tests.support.thread_clock import PATIENCE, ThreadClock
 from zatotx.connectors.blocking_pool import BlockingPool, PoolClosed, SlotHeldByCaller, SlotLease
 from zatotx.connectors.call_policies import CallTimedOut
@@ -16,7 +17,7 @@ from zatotx.connectors.call_policies import CallTimedOut
 class SlotLeaseTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = ThreadClock()
-        self.pool = BlockingPool(self.clock, 1, 'test-pool')
+        self.pool = BlockingPool(as_reactor(self.clock), 1, 'test-pool')
         self.addCleanup(self.end)
 
     def end(self) -> None:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
@@ -22,6 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
 from trial_tests.support.certificate import write_certificate
+from trial_tests.support.reactor import reactor
 from zatotx.interfaces.connector_kind import listen_on_own_socket
 from zatotx.interfaces.listener import IListenerOptions
 from zatotx.model.errors import StartError

@@ -19,7 +19,7 @@ ADDRESS = 'tcp:0:interface=127.0.0.1'
 
 class HandoverTests(TestCase):
     def setUp(self) -> None:
-        from twisted.internet import reactor
+        from trial_tests.support.reactor import reactor
 
         self.reactor: Any = reactor
         self.lender = SocketLender(reactor)

@@ -18,6 +18,7 @@ from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from trial_tests.support.reactor import as_reactor
 from zatotx.model.errors import StartError
 from zatotx.node.directory_lock import DirectoryLock
 from zatotx.node.workers import control_pipe
@@ -74,7 +75,7 @@ class Hired:
     def __call__(self, slot: int, *, listen_when_ready: bool, descriptors: Mapping[str, int]) -> WorkerProcess:
         if self.failing:
             raise OSError(11, 'Resource temporarily unavailable')
-        worker = WorkerProcess(slot, self.clock)
+        worker = WorkerProcess(slot, as_reactor(self.clock))
         self.workers.append(worker)
         self.late.append(listen_when_ready)
         self.handed.append(descriptors)
@@ -126,7 +127,8 @@ class SupervisorTests(SynchronousTestCase):
         self.given_up: list[str] = []
         self.left: list[int] = []
         self.crew = WorkerSupervisor(
-            reactor=self.clock, spawn=self.hired, find_free_slot=lambda besides: min(set(range(99)) - besides),
+            reactor=as_reactor(self.clock), spawn=self.hired,
+            find_free_slot=lambda besides: min(set(range(99)) - besides),
             descriptors=lambda: {'tcp:1': 7}, on_change=lambda: None, on_give_up=self.given_up.append,
             on_slot_freed=self.left.append, random=lambda: 0.999, target_count=2,
         )  # fmt: skip
@@ -439,16 +441,17 @@ class ParentTests(SynchronousTestCase):
     def made(self) -> WorkerParent:
         sockets = ListeningSockets()
         crew = WorkerSupervisor(
-            reactor=self.clock, spawn=self.hired, find_free_slot=lambda besides: find_free_slot(self.work, besides),
+            reactor=as_reactor(self.clock), spawn=self.hired,
+            find_free_slot=lambda besides: find_free_slot(self.work, besides),
             descriptors=sockets.descriptors, on_change=lambda: self.parent.write_status(), on_give_up=self.fail,
         )  # fmt: skip
         return WorkerParent(
-            reactor=self.clock,
+            reactor=as_reactor(self.clock),
             work=self.work,
             read_settings=self.plan,
             supervisor=crew,
             sockets=sockets,
-            lender=SocketLender(self.clock),
+            lender=SocketLender(as_reactor(self.clock)),
             lock=self.lock,
             logs=Logs(),
             reload_files=self.followed,
@@ -693,7 +696,8 @@ class SpawnerTests(SynchronousTestCase):
     def test_what_a_worker_gets(self) -> None:
         """The two pipes, the hand-over and the sockets, each by its own number; the place as the first order."""
         reactor = Spawned()
-        spawn = WorkerSpawner(reactor, lambda seat: ['python', 'twistd', str(seat)], socket.socket, {'PATH': '/bin'})
+        command = lambda slot: ['python', 'twistd', str(slot)]  # noqa: E731
+        spawn = WorkerSpawner(as_reactor(reactor), command, socket.socket, {'PATH': '/bin'})
         worker = spawn(3, listen_when_ready=True, descriptors={'tcp:1': 20, 'unix:x': 21})
         (call,) = reactor.calls
         self.assertEqual(call['args'], ['python', 'twistd', '3'])
@@ -711,7 +715,8 @@ class SpawnerTests(SynchronousTestCase):
     def test_a_secret_key(self) -> None:
         """It goes down the pipe: neither the command line nor the environment of a worker has it, nor a repr."""
         reactor = Spawned()
-        spawn = WorkerSpawner(reactor, lambda seat: ['twistd'], socket.socket, {'ZATOTX_SECRET_KEY': 'hush', 'A': 'b'})
+        environ = {'ZATOTX_SECRET_KEY': 'hush', 'A': 'b'}
+        spawn = WorkerSpawner(as_reactor(reactor), lambda seat: ['twistd'], socket.socket, environ)
         worker = spawn(0, listen_when_ready=False, descriptors={})
         self.assertEqual(reactor.calls[0]['env'], {'A': 'b'})
         transport: Any = worker.transport

@@ -12,6 +12,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from trial_tests.support.reactor import as_reactor
 from trial_tests.support.thread_clock import ThreadClock
 from trial_tests.support.waiting import until
 from zatotx.model.errors import BadRequest
@@ -212,7 +213,7 @@ class OwnThreadTests(SynchronousTestCase):
     def start(self, source: SourcePackage) -> tuple[Deferred[Any], threading.Thread]:
         """Import a module crm.py in its own thread, within 30 seconds of the clock."""
         importing = run_in_import_thread(
-            self.clock, lambda: import_source(source, self.place), source, description='the import'
+            as_reactor(self.clock), lambda: import_source(source, self.place), source, description='the import'
         )
         (thread,) = [thread for thread in threading.enumerate() if thread.name == 'the import of crm.py']
         return importing, thread
@@ -221,7 +222,7 @@ class OwnThreadTests(SynchronousTestCase):
         """User code is imported in a thread named for its file."""
         source = module('import threading\nname = threading.current_thread().name')
         importing = run_in_import_thread(
-            self.clock, lambda: import_source(source, self.place), source, description='the import'
+            as_reactor(self.clock), lambda: import_source(source, self.place), source, description='the import'
         )
         self.clock.turn()
         self.assertEqual(self.successResultOf(importing).modules[0].name, 'the import of crm.py')

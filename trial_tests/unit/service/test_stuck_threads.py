@@ -25,7 +25,7 @@ from zatotx.service.deployment.module_importer import import_source
 from zatotx.service.deployment.source_package import parse_upload
 from zatotx.service.stuck_threads import CHECK_INTERVAL, StuckThreads, thread_location
 from zatotx.service.thread_calls import ServiceThreadCalls
-from zatotx.service.thread_pool import ServiceThreadPool
+from zatotx.system.thread_pool import DaemonThreadPool
 
 reactor: Any = the_reactor
 WAITS = b'''
@@ -120,7 +120,7 @@ class LeftBehindTests(SynchronousTestCase):
             source = parse_upload(file, content)
             loaded = import_source(source, Path(self.mktemp()).resolve())
             wait = next(module.wait for module in loaded.modules if hasattr(module, 'wait'))
-            event, pool = Event(), ServiceThreadPool('service', 1)
+            event, pool = Event(), DaemonThreadPool('service', 1)
             pool.start()
             pool.callInThread(partial(wait, event))
             ident = until(partial(self.busy_thread, pool), 'the thread')
@@ -128,7 +128,7 @@ class LeftBehindTests(SynchronousTestCase):
             event.set()
             pool.stop()
 
-    def busy_thread(self, pool: ServiceThreadPool) -> int:
+    def busy_thread(self, pool: DaemonThreadPool) -> int:
         return pool.threads[0].ident or 0 if pool.busy else 0
 
     def is_at(self, thread: int, place: str) -> bool:
@@ -150,7 +150,7 @@ def _zipped(files: dict[str, bytes]) -> bytes:
 class PoolTests(SynchronousTestCase):
     def test_the_queue_is_bounded(self) -> None:
         """With all threads busy and the queue full, a call is rejected at once and counted; queued calls run later."""
-        pool, release = ServiceThreadPool('service', 2, 3), Event()
+        pool, release = DaemonThreadPool('service', 2, 3), Event()
         pool.start()
         done: list[int] = []
         for _ in range(2):
@@ -169,7 +169,7 @@ class PoolTests(SynchronousTestCase):
 
 class HopTests(TestCase):
     def setUp(self) -> None:
-        self.pool = ServiceThreadPool('service', 1)
+        self.pool = DaemonThreadPool('service', 1)
         self.pool.start()
         self.threads = ServiceThreadCalls(reactor, self.pool)
 

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from zatotx.cli.errors import CommandError
+from zatotx.system.atomic_file import write_file
 
-PRIVATE_DIR, PRIVATE_FILE = 0o700, 0o600
+PRIVATE_DIR = 0o700
 
 
 def make_private_dir(path: Path) -> Path:
@@ -27,23 +28,7 @@ def make_private_dir(path: Path) -> Path:
 
 def write_private_file(path: Path, text: str) -> None:
     """Write a file with mode 0600 atomically: a reader sees the old text or the new one. Raises OSError."""
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        temporary.unlink(missing_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE)
-    except OSError as error:
-        error.filename = str(path)  # report the name that users know
-        raise
-    try:
-        with os.fdopen(descriptor, 'w', encoding='utf-8') as file:
-            os.fchmod(file.fileno(), PRIVATE_FILE)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    write_file(path, text.encode('utf-8'), durable=True)
 
 
 def toml_string(text: str) -> str:

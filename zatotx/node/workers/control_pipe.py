@@ -15,9 +15,12 @@ from typing import Any
 
 from attrs import asdict, field, frozen
 from twisted.internet import fdesc
+from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from zope.interface import implementer
 
+from zatotx.interfaces.reactor import IReactor
 from zatotx.rules.resilience.supervision import INTERVAL
 
 COMMAND_DESCRIPTOR, NOTICE_DESCRIPTOR = 3, 4  # inherited descriptors of the pipes; those of the sockets follow
@@ -61,13 +64,15 @@ def read_worker_spec(descriptor: int = COMMAND_DESCRIPTOR) -> WorkerSpec:
     return spec
 
 
+@implementer(IReadDescriptor)
 class ControlPipe:
     """Connects a worker's reactor with its parent process."""
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, *, orders: int = COMMAND_DESCRIPTOR, notices: int = NOTICE_DESCRIPTOR) -> None:
-        """`reactor`: IReactorFDSet, IReactorTime."""
+    def __init__(
+        self, reactor: IReactor, *, orders: int = COMMAND_DESCRIPTOR, notices: int = NOTICE_DESCRIPTOR
+    ) -> None:
         self._reactor = reactor
         self._orders = orders
         self._notices = notices

@@ -20,6 +20,7 @@ from attrs import frozen
 
 from zatotx.metrics.snapshot import MetricSample, merge_samples, without_gauges
 from zatotx.node.workers.procfs import process_start_time
+from zatotx.system.atomic_file import write_file
 
 FOLDER = 'samples'
 _GONE = 'gone.json'
@@ -46,7 +47,8 @@ class MetricsStore:
         """Store a snapshot of this worker, before it is exposed."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
         with self._lock:  # a scrape and a request of another worker may coincide
-            _write(self._folder / f'{self._slot}-{self._process_id}.json', without_gauges(sample))
+            path = self._folder / f'{self._slot}-{self._process_id}.json'
+            write_file(path, msgspec.json.encode(without_gauges(sample)))
 
     def load_stored(self) -> StoredSamples:
         """Return the stored snapshots to combine with the responses that are about to be requested; see
@@ -64,7 +66,7 @@ class MetricsStore:
                     gone = merge_samples(gone, _read(path))
                     ended.append(path)
             if ended:
-                _write(self._folder / _GONE, gone)
+                write_file(self._folder / _GONE, msgspec.json.encode(gone))
                 for path in ended:
                     path.unlink(missing_ok=True)
         return StoredSamples(gone, others)
@@ -104,10 +106,3 @@ def _read(path: Path) -> MetricSample:
         return msgspec.json.decode(path.read_bytes(), type=MetricSample)
     except (OSError, msgspec.DecodeError):  # the file does not exist, or was written to a full disk
         return {}
-
-
-def _write(path: Path, sample: MetricSample) -> None:
-    temporary = path.with_name(f'.{path.name}')
-    temporary.touch(mode=0o600)
-    temporary.write_bytes(msgspec.json.encode(sample))
-    temporary.replace(path)

@@ -16,6 +16,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from zatotx.interfaces.reactor import IReactor
 from zatotx.model.errors import StartError
 from zatotx.node.directory_lock import DirectoryLock
 from zatotx.node.workers.control_pipe import RETIRE_TIMEOUT
@@ -49,7 +50,7 @@ class WorkerParent(Service):
     """The service of the parent process. `read_settings` reads the settings at the start and at each replacement; it
     raises StartError with one sentence."""
 
-    reactor: Any  # IReactorTime
+    reactor: IReactor  # IReactorTime
     work: Path  # the server's work/
     read_settings: Callable[[], ParentSettings]
     supervisor: WorkerSupervisor

@@ -13,10 +13,11 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet import tcp, unix
 
+from zatotx.interfaces.reactor import IReactor
 from zatotx.node.endpoint_spec import EndpointSpec
 from zatotx.node.workers.shared_counters import SharedCounterRow
 
@@ -87,19 +88,14 @@ class _CountedConnection(tcp.Server):
 
     def startReading(self) -> None:
         if not self.since:  # the last call that Twisted makes for a new connection
-            self.since = _seconds(self.reactor)
+            self.since = cast(IReactor, self.reactor).seconds()
         super().startReading()  # type: ignore[no-untyped-call]
 
     def connectionLost(self, reason: Any) -> None:
         port: Any = self.server
         balancer: AcceptBalancer = port.balancer
-        balancer.connection_closed(_seconds(self.reactor) - self.since)
+        balancer.connection_closed(cast(IReactor, self.reactor).seconds() - self.since)
         super().connectionLost(reason)
-
-
-def _seconds(reactor: Any) -> float:
-    seconds: float = reactor.seconds()
-    return seconds
 
 
 class SharedTCPPort(tcp.Port):
@@ -115,7 +111,7 @@ class SharedTCPPort(tcp.Port):
         """Accept connections, or first give another worker a moment to accept them."""
         if not self._has_waited and not self.balancer.should_accept():
             self._has_waited = True
-            reactor: Any = self.reactor
+            reactor = cast(IReactor, self.reactor)  # Twisted declares IReactorFDSet only
             self.stopReading()  # type: ignore[no-untyped-call]
             reactor.callLater(YIELD_DELAY, self._resume)
             return
@@ -151,7 +147,7 @@ class SharedUNIXPort(unix.Port):
 
 
 def adopt_tcp(
-    reactor: Any, descriptor: int, family: int, factory: Any, shared: SharedCounterRow | None = None,
+    reactor: IReactor, descriptor: int, family: int, factory: Any, shared: SharedCounterRow | None = None,
     closed: Callable[[], None] | None = None,
 ) -> Any:
     """Return a listening port on a duplicate of the descriptor, which stays open and may be adopted again. `shared`
@@ -165,7 +161,7 @@ def adopt_tcp(
 
 
 def adopt_unix(
-    reactor: Any, descriptor: int, spec: EndpointSpec, factory: Any, closed: Callable[[], None] | None = None
+    reactor: IReactor, descriptor: int, spec: EndpointSpec, factory: Any, closed: Callable[[], None] | None = None
 ) -> Any:
     """Return a listening port on a duplicate of a Unix socket's descriptor, without balancing. `closed` is called when
     the port has stopped listening."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
@@ -25,7 +26,7 @@ class SingletonTask:
     lock: DirectoryLock
     begin: Callable[[], Any]
     end: Callable[[], Any]
-    clock: Any  # IReactorTime
+    clock: IReactorTime
     holds_lock: bool = field(default=False, init=False)
     _retry_loop: LoopingCall | None = field(default=None, init=False)
 

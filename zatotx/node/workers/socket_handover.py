@@ -27,6 +27,7 @@ from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from zatotx.interfaces.reactor import IReactor
 from zatotx.node.workers.listening_sockets import BoundSocket, bind
 
 OPEN, CLOSE, OPENED, FAILED = 'open', 'close', 'opened', 'failed'
@@ -45,7 +46,7 @@ class _JsonLines(LineOnlyReceiver):
 class SocketLender:
     """The parent's side: binds addresses and knows which workers use them. `reactor`: IReactorSocket, IReactorTime."""
 
-    reactor: Any
+    reactor: IReactor
     bound: dict[str, BoundSocket] = field(factory=dict, init=False)  # by endpoint description
     _users: dict[str, set[_LenderConnection]] = field(factory=dict, init=False)
     _closing: dict[str, Any] = field(factory=dict, init=False)  # IDelayedCall of addresses whose workers died
@@ -126,7 +127,7 @@ class _LenderConnection(_JsonLines):
 class SocketBorrower:
     """A worker's side. `descriptor`: its end of the socket pair."""
 
-    reactor: Any  # IReactorSocket
+    reactor: IReactor  # IReactorSocket
     descriptor: int
     _connection: _BorrowerConnection | None = field(default=None, init=False)
 

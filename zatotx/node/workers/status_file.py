@@ -6,6 +6,8 @@ from pathlib import Path
 
 import msgspec
 
+from zatotx.system.atomic_file import write_file
+
 FILE_NAME = 'workers.json'
 
 
@@ -36,10 +38,7 @@ class StatusFile(msgspec.Struct, frozen=True, kw_only=True):
 
 def write_status_file(work: Path, status: StatusFile) -> None:
     """Write the file atomically."""
-    temporary = work / f'.{FILE_NAME}'
-    temporary.touch(mode=0o600)
-    temporary.write_bytes(msgspec.json.encode(status))
-    temporary.replace(work / FILE_NAME)
+    write_file(work / FILE_NAME, msgspec.json.encode(status))
 
 
 def read_status_file(work: Path, parent: int) -> StatusFile | None:

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from zatotx.interfaces.reactor import IReactor
 from zatotx.model.errors import StartError
 from zatotx.node.workers.worker_process import READY, STARTING, WorkerProcess
 from zatotx.rules.resilience.supervision import (
@@ -31,7 +32,7 @@ class HeartbeatMonitor:
     `on_hang` must end the worker's phase. Workers that are stopping are not checked: stopping has its own time
     limit."""
 
-    reactor: Any  # IReactorTime
+    reactor: IReactor  # IReactorTime
     workers: Callable[[], Iterable[WorkerProcess]]
     on_hang: Callable[[WorkerProcess], None]
     timeout: float = TIMEOUT
@@ -81,7 +82,7 @@ class WorkerSupervisor:
     """Supervises workers. `on_change` is called whenever a worker starts, becomes ready or ends. `on_give_up` is
     called with one sentence if workers die too often, or none can start; after that no worker is started."""
 
-    reactor: Any  # IReactorTime
+    reactor: IReactor  # IReactorTime
     spawn: SpawnWorker
     find_free_slot: Callable[[set[int]], int]  # returns a free slot that is not among those
     descriptors: Callable[[], Mapping[str, int]]

@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
 
+from zatotx.interfaces.reactor import IReactor
 from zatotx.metrics.snapshot import MetricSample
 from zatotx.node.workers.metrics_store import MetricsStore, combine_samples
 
@@ -107,7 +108,7 @@ class WorkerIpc:
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, work: Path, slot: int, handlers: RequestHandlers) -> None:
+    def __init__(self, reactor: IReactor, work: Path, slot: int, handlers: RequestHandlers) -> None:
         """`reactor`: IReactorUNIX, IReactorTime."""
         self._reactor = reactor
         self._work = work
@@ -182,7 +183,7 @@ METRICS, FINDINGS, LEVEL = 'metrics', 'findings', 'level'
 class WorkerGroup:
     """Extends a worker's metrics and findings with those of the other workers, and sets log levels in all of them."""
 
-    reactor: Any
+    reactor: IReactor
     work: Path
     slot: int
     exposition: Any  # zatotx.metrics.exposition.MetricsExposition

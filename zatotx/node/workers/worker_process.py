@@ -15,6 +15,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from zatotx.interfaces.reactor import IReactor
 from zatotx.node.secret_key import KEY_VARIABLE
 from zatotx.node.workers import control_pipe
 from zatotx.node.workers.control_pipe import COMMAND_DESCRIPTOR, NOTICE_DESCRIPTOR, WorkerSpec
@@ -30,7 +31,7 @@ class WorkerProcess(ProcessProtocol):
 
     _log = Logger()
 
-    def __init__(self, slot: int, reactor: Any) -> None:
+    def __init__(self, slot: int, reactor: IReactor) -> None:
         self.slot = slot
         self.phase = STARTING
         self.stop_requested = False
@@ -143,7 +144,7 @@ class WorkerSpawner:
     """Starts worker processes. `command` returns the command line for a slot. A secret key from the environment is
     passed through the pipe instead, because other processes of the same user can read a process's environment."""
 
-    reactor: Any  # IReactorProcess, IReactorTime
+    reactor: IReactor  # IReactorProcess, IReactorTime
     command: Callable[[int], Sequence[str]]
     connect_worker: Callable[[], socket.socket]  # the worker's end of its way to the sockets of the ODB's listeners
     environment: Mapping[str, str] = field(factory=lambda: os.environ, repr=False)

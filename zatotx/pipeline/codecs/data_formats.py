@@ -18,7 +18,6 @@ from zatotx.wire.xml.limits import estimate_tree_size
 from zatotx.wire.xml.writer import XML_TYPE, SerializedElement, write_document, write_error
 
 UNLIMITED = 1 << 62  # bytes
-_ZATO_OK = 'ZATO_OK'
 _BYTES = b'application/octet-stream'
 _BODY_METHODS = frozenset({'POST', 'PUT', 'PATCH'})
 
@@ -84,7 +83,7 @@ def wrap_in_envelope(outcome: ServiceResult, cid: str) -> dict[str, Any]:
     """Wrap the value in its response element; for zato.* services, with `zato_env` next to it (Zato's wire form)."""
     if not outcome.internal:
         return {outcome.element: outcome.value}
-    return {'zato_env': {'result': _ZATO_OK, 'cid': cid, 'details': ''}, outcome.element: outcome.value}
+    return json_codec.with_success(cid, outcome.element, outcome.value)
 
 
 def encode_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:

@@ -18,6 +18,7 @@ from zatotx.connectors.failure_log import FailureLog
 from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.interfaces.meters import IOutgoingMeter, count_call
 from zatotx.interfaces.outgoing import IServiceCall
+from zatotx.interfaces.reactor import IReactor
 from zatotx.model.errors import ServiceUnavailable, Timeout, TransactionAborted
 from zatotx.plugins.sql.cancellation import Cancellation
 from zatotx.plugins.sql.database import SqlDatabase, dbapi_of
@@ -41,7 +42,7 @@ class SqlConnection:
         size = value.pool_size or UNPOOLED
         self.title = title
         self.timeout = value.timeout
-        self.reactor: Any = context.reactor
+        self.reactor: IReactor = context.reactor
         self.database = SqlDatabase(
             url, value.password, driver, pool_size=value.pool_size, timeout=value.timeout,
             max_result_size=value.max_result_size, options=parse_engine_options(value.extra)[0],

@@ -44,6 +44,7 @@ from zatotx.service.deployment.module_importer import import_source
 from zatotx.service.deployment.service_checks import CheckedVersion, call_after_add_hooks, check_services
 from zatotx.service.deployment.source_package import SourcePackage, parse_stored, parse_upload
 from zatotx.service.service_store import ServiceStore, resolve_conflicts
+from zatotx.system.thread_pool import IThreadReactor
 
 VERDICT_TIMEOUT = DEADLINE + 10  # seconds that the other nodes have to import a version
 
@@ -55,7 +56,7 @@ class VersionManager:
     odb: IConfigStore
     store: ServiceStore
     directory: Path  # the node's work/deployed directory
-    reactor: Any
+    reactor: IThreadReactor
     offload: Callable[..., Deferred[Any]]
     verdicts: dict[int, str] = field(
         factory=dict, init=False

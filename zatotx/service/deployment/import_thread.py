@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 from zatotx.model.errors import BadRequest
 from zatotx.model.garbage_collection import gc_disabled
 from zatotx.service.deployment.source_package import SourcePackage
+from zatotx.system.thread_pool import IThreadReactor
 
 DEADLINE = 30.0  # seconds
 _WINDOW = 1.0  # seconds before the deadline (at most half of it) in which the thread's CPU use is measured
@@ -39,7 +40,7 @@ class ImportThread:
     `source` is the code that runs; `description` describes the work in error messages.
     """
 
-    reactor: Any
+    reactor: IThreadReactor
     function: Callable[[], Any]
     source: SourcePackage
     description: str
@@ -91,7 +92,8 @@ class ImportThread:
 
 
 def run_in_import_thread(
-    reactor: Any, function: Callable[[], Any], source: SourcePackage, *, description: str, deadline: float = DEADLINE
+    reactor: IThreadReactor, function: Callable[[], Any], source: SourcePackage, *, description: str,
+    deadline: float = DEADLINE,
 ) -> Deferred[Any]:
     """Run `function` in a daemon thread named after its work.
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import builtins
 import sys
-import threading
 import weakref
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec, SourceFileLoader
@@ -28,6 +27,7 @@ from zatotx.model.errors import BadRequest
 from zatotx.service.compat import import_finder
 from zatotx.service.deployment.source_package import MODULE, SourcePackage
 from zatotx.service.naming import DEPLOYED_PACKAGE
+from zatotx.system.atomic_file import write_file
 
 PREFIX = DEPLOYED_PACKAGE
 _SKIPPED = frozenset({'test', 'tests', '__main__', 'conftest', 'setup'})
@@ -164,11 +164,7 @@ def write_source_files(root: Path, source: SourcePackage) -> None:
         if target.is_file() and target.read_bytes() == data:
             continue
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = target.with_name(f'.{target.name}.{threading.get_ident()}')
-        temporary.unlink(missing_ok=True)
-        temporary.touch(mode=0o600)
-        temporary.write_bytes(data)
-        temporary.replace(target)
+        write_file(target, data)
 
 
 def format_import_error(error: BaseException, root: Path, file: str) -> str:

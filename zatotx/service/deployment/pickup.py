@@ -35,6 +35,7 @@ from zatotx.service.deployment.pickup_scan import (
     scan_directory,
 )
 from zatotx.service.deployment.source_package import parse_upload
+from zatotx.system.thread_pool import IThreadReactor
 
 SCAN_INTERVAL = 0.5  # seconds between two scans
 HAS_INOTIFY = sys.platform.startswith('linux')
@@ -44,7 +45,7 @@ HAS_INOTIFY = sys.platform.startswith('linux')
 class PickupWatcher:
     """Watches one pickup directory. `notify=False` disables inotify."""
 
-    reactor: Any
+    reactor: IThreadReactor
     directory: str
     deployer: IDeployer
     odb: IConfigStore

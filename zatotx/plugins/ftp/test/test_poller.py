@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from trial_tests.support.reactor import as_reactor
 from trial_tests.unit.connectors.test_delivery import Memory, Service, reply
 from zatotx.connectors.channels import ChannelParts
 from zatotx.connectors.listener_registry import ListenerRegistry
@@ -144,7 +145,7 @@ class PollerTests(SynchronousTestCase):
         value = FtpPollChannel(**{'name': 'orders', 'connection': 'Bank', 'service': 'orders', 'directory': 'in',
                                   'interval': 10, 'stable_for': 5, 'retry': None, **fields})  # fmt: skip
         context = ChannelContext(
-            reactor=self.clock, settings={}, line_sink=self.fail, work_dir=self.work_dir, run_in_thread=execute,
+            reactor=as_reactor(self.clock), settings={}, line_sink=self.fail, work_dir=self.work_dir, run_in_thread=execute,
             dead_letters=self.memory, processed_keys=self.memory,
         )  # fmt: skip
         parts = ChannelParts(title='Channel orders (ftp-poll)', address='', meter=NullMeter(), context=context,

@@ -24,6 +24,7 @@ from twisted.internet.protocol import ClientFactory, Protocol
 from twisted.python.failure import Failure
 
 from zatotx.connectors.tls_client import TlsClientFactory, TlsHandshakeFailed
+from zatotx.interfaces.reactor import IReactor
 from zatotx.plugins.http.client.call import Origin
 from zatotx.plugins.http.client.errors import (
     BadRedirect,
@@ -54,7 +55,7 @@ class AddressResolver:
     """The lookups of a process, with a cache of recent results."""
 
     def __init__(
-        self, reactor: Any, lookup: Lookup = system_lookup, *, max_concurrent: int = MAX_CONCURRENT_LOOKUPS
+        self, reactor: IReactor, lookup: Lookup = system_lookup, *, max_concurrent: int = MAX_CONCURRENT_LOOKUPS
     ) -> None:
         """`reactor`: IReactorTime and IReactorFromThreads. `lookup` is called in threads."""
         self._reactor = reactor
@@ -132,7 +133,7 @@ class PlaceholderProtocol(Protocol):
         self.factory.connected(self)
 
 
-def connect_first(reactor: Any, addresses: Sequence[str], port: int) -> Deferred[Any]:
+def connect_first(reactor: IReactor, addresses: Sequence[str], port: int) -> Deferred[Any]:
     """Return the transport of a TCP connection to one of the addresses. They are tried in order: the next one as soon
     as one has failed, or HEAD_START after the last was started. Replace its protocol before anything is read.
 
@@ -143,7 +144,7 @@ def connect_first(reactor: Any, addresses: Sequence[str], port: int) -> Deferred
 
 
 class _ConnectRace:
-    def __init__(self, reactor: Any, addresses: Sequence[str], port: int) -> None:
+    def __init__(self, reactor: IReactor, addresses: Sequence[str], port: int) -> None:
         self._reactor = reactor
         self._remaining: Iterator[str] = iter(addresses)
         self._port = port
@@ -164,7 +165,9 @@ class _ConnectRace:
             self._timer = self._reactor.callLater(ATTEMPT_DELAY, self._next)
             attempt = _Attempt(self)
             self._attempts.append(attempt)
-            attempt.connector = self._reactor.connectTCP(address, self._port, attempt, None)
+            attempt.connector = self._reactor.connectTCP(
+                address, self._port, attempt, None,  # type: ignore[arg-type]  # None: the kernel's timeout
+            )  # fmt: skip
         elif not self._attempts and not self.is_finished:
             self._end().errback(_most_informative(self._failures))
 
@@ -229,7 +232,7 @@ def _most_informative(failures: Sequence[Failure]) -> Failure:
 class Connector:
     """Opens connections; its `connect` is a Dial."""
 
-    reactor: Any
+    reactor: IReactor
     resolver: AddressResolver
     tls: TlsClientFactory
     proxies: ProxySelector

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
-from typing import Any
 from weakref import WeakValueDictionary
 
 from attrs import field, frozen
@@ -18,6 +17,7 @@ from twisted.internet.defer import Deferred, fail
 
 from zatotx.connectors.tls_client import TlsClientFactory
 from zatotx.connectors.tls_settings import TlsSettings
+from zatotx.interfaces.reactor import IReactor
 from zatotx.plugins.http.client.call import BodySource, Dial, HttpRequest, HttpResponse, Origin, Sender
 from zatotx.plugins.http.client.connector import AddressResolver, Connector
 from zatotx.plugins.http.client.errors import ClientClosed, TotalTimeout
@@ -168,7 +168,8 @@ class ClientEnvironment:
     """The environment that all clients of a node share."""
 
     def __init__(
-        self, reactor: Any, offload: Offload, *, environ: Mapping[str, str], resolver: AddressResolver | None = None
+        self, reactor: IReactor, offload: Offload, *, environ: Mapping[str, str],
+        resolver: AddressResolver | None = None,
     ) -> None:
         """`offload(function, *args)` runs a function in a thread; `environ` may name proxies (http_proxy …)."""
         self.reactor = reactor

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from sys import maxsize
 from time import time
-from typing import Any
 
 from attrs import define, field, frozen
 from twisted.internet.defer import CancelledError, Deferred
@@ -16,6 +15,7 @@ from twisted.logger import Logger
 from zatotx.connectors.failure_log import FailureLog
 from zatotx.interfaces.meters import IOutgoingMeter
 from zatotx.interfaces.outgoing import IServiceCall
+from zatotx.interfaces.reactor import IReactor
 from zatotx.plugins.http.client.call import BodyStream, HttpResponse
 from zatotx.plugins.http.client.errors import CallFailed, ConnectTimeout
 from zatotx.plugins.http.client.http_client import WrappedClient
@@ -48,7 +48,7 @@ class OutgoingConnection:
     them."""
 
     parts: ConnectionParts
-    reactor: Any  # IReactorTime, IReactorFromThreads
+    reactor: IReactor  # IReactorTime, IReactorFromThreads
     request_template: RequestTemplate = field(init=False)
     in_flight: int = 0  # calls of this connection; connections may share the meter
     _failures: FailureLog = field(init=False)

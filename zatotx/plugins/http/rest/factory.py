@@ -12,6 +12,7 @@ from attrs import frozen
 from zatotx import __version__
 from zatotx.connectors.call_policies import CircuitBreaking, Retrying
 from zatotx.interfaces.meters import IOutgoingMeter
+from zatotx.interfaces.reactor import IReactor
 from zatotx.interfaces.security_type import OutgoingCredentials
 from zatotx.plugins.http.client.call import HttpResponse, split_url
 from zatotx.plugins.http.client.http_client import (
@@ -152,7 +153,7 @@ def _rest_form(value: HttpOutgoing, credentials: OutgoingCredentials, context: B
     return make_request_template(RequestTemplate, value, credentials, context, accept)
 
 
-def _rest_connection(parts: ConnectionParts, reactor: Any, value: HttpOutgoing) -> OutgoingConnection:
+def _rest_connection(parts: ConnectionParts, reactor: IReactor, value: HttpOutgoing) -> OutgoingConnection:
     return OutgoingConnection(parts, reactor)
 
 

@@ -14,6 +14,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from trial_tests.support.reactor import as_reactor
 from zatotx.interfaces.connector_kind import ChannelContext, ILineSink
 from zatotx.interfaces.pipeline import IDispatcher, IPendingRequest
 from zatotx.model.message import Message, Reply
@@ -215,7 +216,7 @@ class Server:
         self.lines = Lines()
         self.exchange = exchange
         context = ChannelContext(
-            reactor=self.clock,
+            reactor=as_reactor(self.clock),
             settings=settings,
             line_sink=lambda name: self.lines,
             work_dir=work_dir,

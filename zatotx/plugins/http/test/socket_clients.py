@@ -15,12 +15,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
+from trial_tests.support.reactor import reactor
 from zatotx.interfaces.connector_kind import ChannelContext
 from zatotx.plugins.http.channel import HTTPChannel
 from zatotx.plugins.http.test.server_doubles import Answer, Lines, ScriptedExchange, answers_in, channel

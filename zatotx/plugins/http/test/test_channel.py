@@ -12,6 +12,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.python.threadable import isInIOThread
 from twisted.trial.unittest import SynchronousTestCase
 
+from trial_tests.support.reactor import as_reactor
 from zatotx.interfaces.connector_kind import ChannelContext
 from zatotx.model.errors import StartError
 from zatotx.plugins.http import channel as http_channel
@@ -201,7 +202,7 @@ class KeptAliveTests(SynchronousTestCase):
         self.exchange = ScriptedExchange()
         port: Any = NoPort()
         context = ChannelContext(
-            reactor=self.clock,
+            reactor=as_reactor(self.clock),
             settings={'grace': 30, 'listen': ['tcp:1']},
             line_sink=lambda name: Lines(),
             work_dir='.',

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from trial_tests.support.reactor import as_reactor
 from zatotx.interfaces.connector_kind import ChannelContext
 from zatotx.interfaces.meters import IChannelMeter
 from zatotx.plugins.http.channel import HTTPChannel
@@ -119,7 +120,7 @@ class KeptTests(SynchronousTestCase):
                 kept.append(set(names))
 
         context = ChannelContext(
-            reactor=None, settings={}, line_sink=lambda name: Lines(), work_dir='.', run_in_thread=run_now,
+            reactor=as_reactor(None), settings={}, line_sink=lambda name: Lines(), work_dir='.', run_in_thread=run_now,
             channel_meters=lambda kind: Meters() if kind == 'http-soap' else None,  # type: ignore[arg-type,return-value]
         )
         http = HTTPChannel(context)

@@ -26,7 +26,7 @@ from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.schema.snapshot import Snapshot
 found = [one for one in find_kinds() if one.kind.name == 'sql']
 assert [one.key for one in object_types(found)] == ['sql']
-outgoing = found[0].load(found[0].kind.outgoing)(OutgoingContext(reactor=None, settings={}, offload=None))
+outgoing = found[0].load(found[0].kind.outgoing)(OutgoingContext(reactor=None, settings={}, run_in_thread=None))
 outgoing.apply(Snapshot(1, []))
 print([name for name in sys.modules if name.partition('.')[0] in ('sqlalchemy', 'psycopg', 'pymysql')])
 """
@@ -46,7 +46,7 @@ class ImportTests(SynchronousTestCase):
 class MissingDriverTests(TestCase):
     async def test_missing_driver(self) -> None:
         """A connection whose driver is not installed cannot be used; a finding says what to install."""
-        from twisted.internet import reactor
+        from trial_tests.support.reactor import reactor
 
         outgoing: Any = make_outgoing(OutgoingContext(reactor=reactor, settings={}, run_in_thread=deferToThread))
         value = SqlOutgoing(name='Old', url='oracle://u@127.0.0.1:1521/x')

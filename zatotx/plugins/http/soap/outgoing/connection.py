@@ -11,6 +11,7 @@ from attrs import field as attribute
 from twisted.internet.defer import Deferred
 
 from zatotx.interfaces.outgoing import IServiceCall
+from zatotx.interfaces.reactor import IReactor
 from zatotx.interfaces.security_type import OutgoingCredentials
 from zatotx.model.errors import BadGateway
 from zatotx.model.soap import PeerFault
@@ -118,7 +119,7 @@ def _form(value: SoapOutgoing, credentials: OutgoingCredentials, context: BuildC
     )  # fmt: skip
 
 
-def _connection(parts: ConnectionParts, reactor: Any, value: SoapOutgoing) -> SoapConnection:
+def _connection(parts: ConnectionParts, reactor: IReactor, value: SoapOutgoing) -> SoapConnection:
     return SoapConnection(parts, reactor, config=value)
 
 

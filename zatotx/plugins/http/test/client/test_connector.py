@@ -16,6 +16,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from trial_tests.support.reactor import as_reactor
 from zatotx.connectors.tls_client import TlsClientFactory
 from zatotx.connectors.tls_settings import TlsSettings
 from zatotx.plugins.http.client.call import Origin
@@ -129,7 +130,7 @@ class ResolverTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = Turns()
         self.servers = NameServers(crm=('10.0.0.1', '10.0.0.2'), erp=('10.0.0.3',))
-        self.resolver = AddressResolver(self.reactor, self.servers, max_concurrent=2)
+        self.resolver = AddressResolver(as_reactor(self.reactor), self.servers, max_concurrent=2)
 
     def found(self, name: str) -> tuple[str, ...]:
         asking = self.resolver.resolve(name)
@@ -217,7 +218,7 @@ class ResolverTests(SynchronousTestCase):
 class RaceTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
-        self.racing: Deferred[Any] = connect_first(self.reactor, ['10.0.0.1', '10.0.0.2', '10.0.0.3'], 80)
+        self.racing: Deferred[Any] = connect_first(as_reactor(self.reactor), ['10.0.0.1', '10.0.0.2', '10.0.0.3'], 80)
 
     def tried(self) -> list[str]:
         return [str(client[0]) for client in self.reactor.tcpClients]
@@ -278,8 +279,8 @@ class DeadlineTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = Turns()
         self.servers = NameServers(crm=('10.0.0.1', '10.0.0.2'))
-        resolver = AddressResolver(self.reactor, self.servers)
-        self.dialer = Connector(self.reactor, resolver, TlsClientFactory(TlsSettings()), ProxySelector())
+        resolver = AddressResolver(as_reactor(self.reactor), self.servers)
+        self.dialer = Connector(as_reactor(self.reactor), resolver, TlsClientFactory(TlsSettings()), ProxySelector())
 
     def dial(self) -> Deferred[IProtocol]:
         return self.dialer.connect(Origin('http', 'crm', 80), Factory.forProtocol(Protocol), self.reactor.seconds() + 3)

@@ -8,6 +8,7 @@ from twisted.internet.defer import execute
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
+from trial_tests.support.reactor import as_reactor
 from zatotx.connectors.tls_settings import InvalidTlsSettings, TlsSettings
 from zatotx.plugins.http.client.http_client import ClientEnvironment, ClientSettings, make_client
 from zatotx.rules.http.proxy_selection import DIRECT, UnusableProxy
@@ -16,7 +17,7 @@ from zatotx.rules.http.proxy_selection import DIRECT, UnusableProxy
 class MakingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.environ: dict[str, str] = {}
-        self.reach = ClientEnvironment(MemoryReactorClock(), execute, environ=self.environ)
+        self.reach = ClientEnvironment(as_reactor(MemoryReactorClock()), execute, environ=self.environ)
 
     def sender(self, **settings: Any) -> str:
         """Return the class that receives a client's calls first."""

@@ -7,13 +7,14 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from trial_tests.support.reactor import as_reactor
 from zatotx.service.thread_calls import ServiceThreadCalls
-from zatotx.service.thread_pool import ServiceThreadPool
+from zatotx.system.thread_pool import DaemonThreadPool
 
 
 class PoolTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.pool = ServiceThreadPool('service', 3)
+        self.pool = DaemonThreadPool('service', 3)
         self.addCleanup(self.pool.stop)
 
     def test_threads_are_made_when_needed(self) -> None:
@@ -92,7 +93,7 @@ class WakingTests(SynchronousTestCase):
     def test_many_calls_wake_the_reactor_once(self) -> None:
         """Several queued calls wake the reactor once; calls added while they run wake it again."""
         reactor = WakingReactor()
-        threads = ServiceThreadCalls(reactor, None)
+        threads = ServiceThreadCalls(as_reactor(reactor), None)
         seen: list[int] = []
 
         def first() -> None:
@@ -110,7 +111,7 @@ class WakingTests(SynchronousTestCase):
     def test_a_call_that_fails_harms_no_other(self) -> None:
         """A failing call is logged and does not affect others."""
         reactor = WakingReactor()
-        threads = ServiceThreadCalls(reactor, None)
+        threads = ServiceThreadCalls(as_reactor(reactor), None)
         seen: list[int] = []
         threads.call_on_reactor(lambda: 1 / 0)
         threads.call_on_reactor(seen.append, 1)

@@ -8,14 +8,13 @@ import weakref
 from threading import Event, get_ident
 from typing import Any
 
-from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
-from twisted.python.threadpool import ThreadPool
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from zatotx.node.thread_pools import SWITCH_INTERVAL, make_offload, shorten_switch_interval
+from trial_tests.support.reactor import reactor
+from zatotx.system.thread_pool import SWITCH_INTERVAL, DaemonThreadPool, make_offload, shorten_switch_interval
 
 SECONDS = 30.0
 
@@ -45,7 +44,7 @@ class OffloadTests(TestCase):
     timeout = 120
 
     def setUp(self) -> None:
-        self.pool = ThreadPool(0, 1)
+        self.pool = DaemonThreadPool('offload', 1)
         self.pool.start()
         self.addCleanup(self.pool.stop)
         self.offload = make_offload(reactor, self.pool)

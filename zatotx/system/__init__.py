@@ -1,0 +1,1 @@
+"""Files and threads of the operating system, which several layers share."""
