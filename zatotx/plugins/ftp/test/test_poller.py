@@ -145,7 +145,8 @@ class PollerTests(SynchronousTestCase):
         value = FtpPollChannel(**{'name': 'orders', 'connection': 'Bank', 'service': 'orders', 'directory': 'in',
                                   'interval': 10, 'stable_for': 5, 'retry': None, **fields})  # fmt: skip
         context = ChannelContext(
-            reactor=as_reactor(self.clock), settings={}, line_sink=self.fail, work_dir=self.work_dir, run_in_thread=execute,
+            reactor=as_reactor(self.clock), settings={}, line_sink=self.fail, work_dir=self.work_dir,
+            run_in_thread=execute,
             dead_letters=self.memory, processed_keys=self.memory,
         )  # fmt: skip
         parts = ChannelParts(title='Channel orders (ftp-poll)', address='', meter=NullMeter(), context=context,
