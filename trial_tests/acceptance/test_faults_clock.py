@@ -15,7 +15,7 @@ from trial_tests.support.rawhttp import connected, request_bytes
 from trial_tests.support.served import serve
 from trial_tests.support.waiting import until
 from zatotx.interfaces.config import NodeRow
-from zatotx.node.live_config import ALIVE, LivenessMonitor
+from zatotx.node.live_config import NODE_TIMEOUT, LivenessMonitor
 from zatotx.tap.component_service import MonotonicEpollReactor
 
 HOUR = 3600.0
@@ -59,7 +59,7 @@ class PulseTests(SynchronousTestCase):
         """Six seconds without a change, whatever time it says; a beat after it is life again."""
         row = ('a', HOUR, 'running')
         self.assertEqual(self.living(row), ['a'])
-        self.clock.advance(ALIVE - 0.1)
+        self.clock.advance(NODE_TIMEOUT - 0.1)
         self.assertEqual(self.living(row), ['a'])
         self.clock.advance(0.2)
         self.assertEqual(self.living(row), [])

@@ -100,7 +100,7 @@ class SettingsTests(SynchronousTestCase):
                          ('sqlite:///x.db', 'redis://:planted@h:1', 2.5))
         self.assertEqual(settings.kinds['http'], {'listen': ['tcp:81']})
         self.assertNotIn('planted', repr(settings))
-        self.assertIn('redis://:******@h:1', repr(settings))
+        self.assertIn('redis://:***@h:1', repr(settings))
 
     def test_all_that_lead_nowhere_are_named_at_once(self) -> None:
         """Each by section and key, beside the other mistakes; what is wrong because of them is not."""

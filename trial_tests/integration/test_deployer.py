@@ -17,7 +17,6 @@ from zatotx.connectors.security_types import all_object_types
 from zatotx.interfaces.config import FileVersion, OutdatedSnapshot
 from zatotx.model.errors import BadRequest, Conflict, NotFound, ServiceUnavailable
 from zatotx.node import live_config
-from zatotx.node import live_config as liveness
 from zatotx.schema.snapshot import Actor, Operation
 from zatotx.service.deployment.deployer import find_rollback_version
 from zatotx.service.deployment.source_package import create_zip
@@ -229,7 +228,7 @@ class E(Service):
     async def test_slow_import_elsewhere(self) -> None:
         """A node stays responsive during a slow import, and the deployment waits for it."""
         text = b"import time\nif '/three/' in __file__: time.sleep(3.5)\n" + service('slow')
-        self.patch(liveness, 'ALIVE', 2.2)
+        self.patch(live_config, 'NODE_TIMEOUT', 2.2)
         self.patch(live_config, 'HEARTBEAT_INTERVAL', 0.2)
         for node in (self.one, self.two):
             await node.config.stop()

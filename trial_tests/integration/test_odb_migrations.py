@@ -14,7 +14,7 @@ from trial_tests.support.odb import KEY, ME, OdbCase, edit, on_every_database
 from zatotx.interfaces.config import IConfigStore
 from zatotx.odb.engine import dialect_of
 from zatotx.odb.maintenance import restore_revision, schema_state, upgrade_odb
-from zatotx.odb.secrets import verify_secret
+from zatotx.rules.security.password_hash import verify_password
 from zatotx.schema.secrets import get_hash
 from zatotx.schema.snapshot import Snapshot
 
@@ -59,7 +59,7 @@ class UpgradeCase(OdbCase):
         assert found is not None and login is not None
         self.assertEqual((found.id, found.revision, found.value.url_path), (3, 4, '/a'))
         self.assertEqual((found.value.service, found.value.security), (service, user))
-        self.assertTrue(verify_secret(get_hash(login.value.password), 'sesame'))
+        self.assertTrue(verify_password(get_hash(login.value.password), 'sesame'))
         self.assertEqual((await store.changes(5)).deleted, (4,))
         self.assertEqual([(n.name, n.worker, n.bind_port) for n in await store.nodes()],
                          [('server1', 0, 17010), ('server2', 0, 17011)])  # fmt: skip

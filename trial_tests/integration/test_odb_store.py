@@ -30,8 +30,9 @@ from zatotx.model.errors import BadInput, Conflict, NotFound, ServiceUnavailable
 from zatotx.odb import executor
 from zatotx.odb.engine import make_engine
 from zatotx.odb.executor import CancellableCall
-from zatotx.odb.secrets import Secrets, hash_secret, is_hash, new_key, verify_secret
+from zatotx.odb.secrets import Secrets, hash_secret, is_hash, new_key
 from zatotx.odb.store import open_store
+from zatotx.rules.security.password_hash import verify_password
 from zatotx.schema.meta import ObjectType, field
 from zatotx.schema.secrets import ConfigObject, combine, get_encrypted, get_hash
 from zatotx.schema.snapshot import ChangeSet, Operation, Snapshot, StoredObject
@@ -221,9 +222,9 @@ class SecretTests(StoreCase):
         await self.store.write([user('api', 'open-sesame')], ME)
         found = await self.named('basic_auth', 'api')
         self.assertTrue(found.value.password.startswith('$argon2id$v=19$m=19456,t=2,p=1$'))
-        self.assertTrue(verify_secret(get_hash(found.value.password), 'open-sesame'))
-        self.assertFalse(verify_secret(get_hash(found.value.password), 'open-sesamo'))
-        self.assertFalse(verify_secret('', 'open-sesame'))
+        self.assertTrue(verify_password(get_hash(found.value.password), 'open-sesame'))
+        self.assertFalse(verify_password(get_hash(found.value.password), 'open-sesamo'))
+        self.assertFalse(verify_password('', 'open-sesame'))
         self.assertNotIn('open-sesame', self.stored())
         history = repr(await self.store.history())
         self.assertNotIn('open-sesame', history)
@@ -249,7 +250,7 @@ class SecretTests(StoreCase):
         await self.store.write([user('a', hashed), user('b', '$argon2id$nonsense')], ME)
         self.assertEqual((await self.named('basic_auth', 'a')).value.password, hashed)
         self.assertTrue(
-            verify_secret(get_hash((await self.named('basic_auth', 'b')).value.password), '$argon2id$nonsense')
+            verify_password(get_hash((await self.named('basic_auth', 'b')).value.password), '$argon2id$nonsense')
         )
         self.assertFalse(is_hash(hashed.replace('m=19456', 'm=4194304')))
 
@@ -265,7 +266,7 @@ class SecretTests(StoreCase):
         await self.store.write([edit('basic_auth', before.id, realm='R')], ME)
         self.assertEqual((await self.named('basic_auth', 'a')).value.password, before.value.password)
         await self.store.write([edit('basic_auth', before.id, password='second')], ME)
-        self.assertTrue(verify_secret(get_hash((await self.named('basic_auth', 'a')).value.password), 'second'))
+        self.assertTrue(verify_password(get_hash((await self.named('basic_auth', 'a')).value.password), 'second'))
 
     async def test_what_is_encrypted_is_not_encrypted_again(self) -> None:
         """With this key; ciphertext of another key is encrypted as text."""

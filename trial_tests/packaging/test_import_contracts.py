@@ -17,9 +17,6 @@ from twisted.trial.unittest import SynchronousTestCase
 ROOT = Path(__file__).resolve().parents[2]
 LINTER = 'from importlinter.cli import lint_imports_command; lint_imports_command()'
 
-# Packages whose files may still import each other in cycles. This list may only shrink.
-PACKAGES_WITH_CYCLES = ('zatotx.service',)
-
 
 def import_graph(sources: Mapping[str, str]) -> dict[str, set[str]]:
     """Return which modules each of these modules imports, anywhere in its text, below `if TYPE_CHECKING:` too.
@@ -60,16 +57,9 @@ def product_sources() -> dict[str, str]:
 class CycleTests(SynchronousTestCase):
     def test_no_files_import_each_other_in_a_cycle(self) -> None:
         """A module can be read and tested without the modules that use it; type annotations are no exception."""
-        sources = {name: text for name, text in product_sources().items()
-                   if not name.startswith(tuple(f'{package}.' for package in PACKAGES_WITH_CYCLES))}  # fmt: skip
+        sources = product_sources()
         self.assertGreater(len(sources), 300)
         self.assertEqual(find_cycle(sources), [])
-
-    def test_the_exceptions_are_needed(self) -> None:
-        """A package without cycles is no exception any more."""
-        for package in PACKAGES_WITH_CYCLES:
-            sources = {name: text for name, text in product_sources().items() if name.startswith(f'{package}.')}
-            self.assertNotEqual(find_cycle(sources), [], package)
 
     def test_cycles_are_found(self) -> None:
         """Imports of modules and of their names count, in functions and for type annotations too."""

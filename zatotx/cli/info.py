@@ -11,7 +11,6 @@ from typing import Any
 import click
 
 from zatotx import __version__
-from zatotx.cli.checks.stores import LIVENESS_TIMEOUT
 from zatotx.cli.environment.cluster_client import ClusterClient
 from zatotx.cli.environment.databases import all_object_types, convert_errors, odb_url, redis_address
 from zatotx.cli.environment.layout import SERVER, Component, Environment, cluster_name, find_environment, read_info
@@ -20,6 +19,8 @@ from zatotx.cli.environment.secret_keys import any_server, read_secret_key
 from zatotx.cli.errors import CommandError
 from zatotx.cli.output import format_option, path_argument, print_json, print_table
 from zatotx.cli.process import describe_status
+from zatotx.rules.resilience.supervision import NODE_TIMEOUT
+from zatotx.wire.url_masking import mask_url
 
 RUNNING = 'running'  # status in a node's row until it is stopped
 
@@ -82,7 +83,6 @@ def odb_info(environment: Environment) -> tuple[dict[str, Any], dict[str, Any], 
     """Return the ODB's URL with its password masked, the cluster's revision and the rows of its nodes."""
     from zatotx.odb.health import examine_odb
     from zatotx.odb.maintenance import open_database
-    from zatotx.odb.urls import mask_password
 
     url = ''
     try:
@@ -94,7 +94,7 @@ def odb_info(environment: Environment) -> tuple[dict[str, Any], dict[str, Any], 
             )
             health = examine_odb(opened, write=False)
     except (CommandError, OSError) as error:
-        return {'url': mask_password(url) if url else '', 'problem': str(error)}, {}, []
+        return {'url': mask_url(url) if url else '', 'problem': str(error)}, {}, []
     rows = [node_info(row, time.time()) for row in without_stopped_workers(health.nodes)]
     return {'url': health.url, 'problem': ''}, {'revision': health.revision}, rows
 
@@ -110,7 +110,7 @@ def node_info(row: Any, now: float) -> dict[str, Any]:
     return {
         'name': row.name,
         'worker': row.worker,
-        'state': ('running' if now - row.seen_at < LIVENESS_TIMEOUT else 'gone') if up else 'stopped',
+        'state': ('running' if now - row.seen_at < NODE_TIMEOUT else 'gone') if up else 'stopped',
         'address': f'{row.host}:{row.bind_port}' if row.bind_port else row.host,
         'pid': row.pid,
         'revision': row.applied_revision,

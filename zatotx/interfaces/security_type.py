@@ -11,7 +11,7 @@ from twisted.plugin import IPlugin
 from zope.interface import Attribute, implementer
 
 from zatotx.schema.meta import ObjectType
-from zatotx.schema.security.definition import FOR_CHANNELS, FOR_OUTGOING_REST, FOR_OUTGOING_SOAP
+from zatotx.schema.security.definition import FOR_CHANNELS, FOR_LOGINS, FOR_OUTGOING_REST, FOR_OUTGOING_SOAP
 from zatotx.wire.soap.ws_security import UsernameToken
 
 GENERIC_CHALLENGE = 'Basic realm="zatotx"'  # for unknown definitions
@@ -80,6 +80,7 @@ class SecurityType:
     outgoing: Sequence[str] = (FOR_OUTGOING_REST, FOR_OUTGOING_SOAP)  # the connections that can send these credentials
     # (definition) -> names of the query parameters that carry its secret, which logs mask.
     query_parameters: Callable[[Any], Sequence[str]] = _no_query_parameters
+    has_login: bool = False  # it is a user name and a password, with which clients of FTP log in
     requests_client_certificate: bool = False  # TLS listeners request client certificates while one is active
 
     @property
@@ -91,7 +92,8 @@ class SecurityType:
     def purposes(self) -> frozenset[str]:
         """What its definitions can be used for, as in the `ref_purpose` of fields that refer to them."""
         channels = (FOR_CHANNELS,) if self.authenticator else ()
-        return frozenset((*channels, *(self.outgoing if self.credentials else ())))
+        logins = (FOR_LOGINS,) if self.has_login else ()
+        return frozenset((*channels, *logins, *(self.outgoing if self.credentials else ())))
 
     def usable_object_type(self) -> ObjectType:
         """Return the object type with the purposes of its definitions."""

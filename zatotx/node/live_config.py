@@ -19,12 +19,13 @@ from zope.interface import implementer
 from zatotx.interfaces.config import IConfig, IConfigStore, NodeRow, OutdatedSnapshot, Prepare, PreparedConfig
 from zatotx.interfaces.redis import IPubSub
 from zatotx.model.errors import ServiceUnavailable, Timeout
+from zatotx.rules.resilience.supervision import NODE_TIMEOUT
 from zatotx.schema.snapshot import Actor, Operation, Snapshot
 
 __all__ = [
-    'ALIVE',
     'HEARTBEAT_INTERVAL',
     'MAX_REASONS',
+    'NODE_TIMEOUT',
     'TOPIC',
     'CoalescingLock',
     'IConfigStore',
@@ -146,13 +147,11 @@ def commit_all(prepared: Sequence[PreparedConfig]) -> list[Awaitable[None]]:
 # because one clock may be an hour off or be set while it runs. A node is alive while its row changes; when it last
 # changed is measured here, on a monotonic clock.
 
-ALIVE = 6.0  # seconds without a heartbeat after which a node counts as dead
-
 
 @define(eq=False)
 class LivenessMonitor:
     """Remembers when each node's row last changed. A node seen for the first time counts as alive until its row has
-    been unchanged for ALIVE seconds. `clock` is the reactor."""
+    been unchanged for NODE_TIMEOUT seconds. `clock` is the reactor."""
 
     clock: IReactorTime
     _last_changes: dict[int, tuple[float, float]] = field(factory=dict, init=False)  # id -> (seen_at, local time)
@@ -165,7 +164,8 @@ class LivenessMonitor:
         for node in nodes:
             seen_at, changed_at = before.get(node.id, (None, now))
             self._last_changes[node.id] = (node.seen_at, changed_at if seen_at == node.seen_at else now)
-        return [node for node in nodes if node.up_status == 'running' and now - self._last_changes[node.id][1] < ALIVE]
+        changes = self._last_changes
+        return [node for node in nodes if node.up_status == 'running' and now - changes[node.id][1] < NODE_TIMEOUT]
 
 
 HEARTBEAT_INTERVAL = 2.0  # seconds
@@ -178,7 +178,7 @@ def live_nodes(nodes: Sequence[NodeRow], now: float) -> list[NodeRow]:
     """Return the nodes that are alive, for callers that check only once: their status is `running`, and their last
     heartbeat is recent. `now` is unix time of a clock in sync with those of the nodes; repeated checks use
     LivenessMonitor."""
-    return [node for node in nodes if node.up_status == 'running' and now - node.seen_at < ALIVE]
+    return [node for node in nodes if node.up_status == 'running' and now - node.seen_at < NODE_TIMEOUT]
 
 
 async def wait_until_applied(store: Any, revision: int, timeout: float, liveness: LivenessMonitor) -> list[str]:

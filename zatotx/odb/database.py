@@ -22,9 +22,9 @@ from zatotx.odb.mutations import apply_operations
 from zatotx.odb.schema_state import require_current_schema
 from zatotx.odb.secrets import Secrets
 from zatotx.odb.transaction import Cluster, Transaction, begin_transaction, find_cluster
-from zatotx.odb.urls import mask_password
 from zatotx.schema.snapshot import Actor, Operation
 from zatotx.schema.type_registry import ObjectTypeRegistry
+from zatotx.wire.url_masking import mask_url
 
 MAX_ATTEMPTS = 6  # for one write, in case of deadlocks or lost races
 RECONNECT_WINDOW = 1.0  # a connection cut within this many seconds is replaced by another, once
@@ -39,7 +39,7 @@ class Database:
     """One cluster of the ODB at a URL. The schema's version and the existence of the cluster are checked until the
     check succeeds once, so the ODB may be unavailable at the start."""
 
-    url: str = field(repr=mask_password)
+    url: str = field(repr=mask_url)
     cluster: str
     types: ObjectTypeRegistry = field(repr=False)
     secrets: Secrets = field(repr=False)
@@ -87,7 +87,7 @@ class Database:
 
     def _unconfirmed_message(self, error: DBAPIError) -> str:
         cause = driver_message(error, self.url)
-        return f'The ODB ({mask_password(self.url)}) did not confirm a commit: check whether it was made ({cause})'
+        return f'The ODB ({mask_url(self.url)}) did not confirm a commit: check whether it was made ({cause})'
 
     def _read_once(self, function: Callable[[Connection, Cluster], _T]) -> _T:
         with self._read_engine.connect() as connection, connection.begin():

@@ -14,7 +14,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.odb.engines import mysql, postgresql, sqlite
 from zatotx.odb.engines.dialect import Dialect, Purpose
-from zatotx.odb.urls import mask_password, parse_url
+from zatotx.odb.urls import parse_url
+from zatotx.wire.url_masking import mask_url
 
 _DIALECTS = {'sqlite': sqlite.DIALECT, 'postgresql': postgresql.DIALECT, 'mysql': mysql.DIALECT}
 
@@ -42,7 +43,7 @@ def make_engine(url: str, purpose: Purpose = 'read') -> Engine:
     try:
         engine = dialect.make_engine(parsed, purpose)
     except (TypeError, ValueError) as error:
-        raise ValueError(f'The ODB ({mask_password(url)}) cannot be reached by this URL: {error}') from error
+        raise ValueError(f'The ODB ({mask_url(url)}) cannot be reached by this URL: {error}') from error
     event.listen(engine, 'do_connect', partial(_connect, url))
     return engine
 
@@ -55,7 +56,7 @@ def _connect(url: str, dialect: Any, _: Any, args: Any, options: Any) -> Any:
     except (TypeError, ValueError, OSError, dialect.loaded_dbapi.ProgrammingError) as error:
         details = ' '.join(str(error).split())
         raise ServiceUnavailable(
-            None, f'The ODB ({mask_password(url)}) cannot be reached: {details}; check the options of its URL'
+            None, f'The ODB ({mask_url(url)}) cannot be reached: {details}; check the options of its URL'
         ) from error
 
 
@@ -66,10 +67,10 @@ def map_error(error: Exception, url: str) -> Exception:
     """Return ServiceUnavailable if the database is unreachable, locked, full, read-only or not a database; otherwise
     the error itself."""
     if isinstance(error, PoolTimeout):
-        return ServiceUnavailable(None, f'The ODB ({mask_password(url)}) has no free connection now')
+        return ServiceUnavailable(None, f'The ODB ({mask_url(url)}) has no free connection now')
     if _is_lost(error) or dialect_of(url).is_unavailable(error):
         return ServiceUnavailable(
-            None, f'The ODB ({mask_password(url)}) cannot be used now: {driver_message(error, url)}'
+            None, f'The ODB ({mask_url(url)}) cannot be used now: {driver_message(error, url)}'
         )
     return error
 

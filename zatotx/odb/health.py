@@ -20,7 +20,8 @@ from zatotx.odb.engine import dialect_of, driver_message, make_engine
 from zatotx.odb.nodes import list_nodes
 from zatotx.odb.tables import cluster
 from zatotx.odb.transaction import Cluster, revision_of
-from zatotx.odb.urls import mask_password, parse_url, sqlite_path
+from zatotx.odb.urls import parse_url, sqlite_path
+from zatotx.wire.url_masking import mask_url
 
 # Queries of the database server's clock as Unix time. SQLite uses the clock of this machine.
 _CLOCK_QUERIES = {
@@ -63,7 +64,7 @@ def examine_odb(database: Database, *, write: bool = True) -> OdbHealth:
         )
         if write:
             check_writable(database)
-        return OdbHealth(url=mask_password(database.url), title=dialect.title, revision=revision, nodes=rows, size=size,
+        return OdbHealth(url=mask_url(database.url), title=dialect.title, revision=revision, nodes=rows, size=size,
                          clock_offset=ahead, round_trip=round_trip, dead_letters=letters)
 
 
@@ -75,7 +76,7 @@ def check_writable(database: Database) -> None:
         with engine.connect() as connection, _rolled_back(connection):
             connection.execute(update(cluster).where(cluster.c.id == found.id).values(revision=cluster.c.revision))
     except DBAPIError as error:
-        message = f'The ODB ({mask_password(database.url)}) rejects writes: {driver_message(error, database.url)}'
+        message = f'The ODB ({mask_url(database.url)}) rejects writes: {driver_message(error, database.url)}'
         raise ServiceUnavailable(None, f'{message}; check whether it is locked, read-only or full') from error
     finally:
         engine.dispose()

@@ -28,11 +28,12 @@ from zatotx.odb.schema_state import State, require_current_schema, schema_state_
 from zatotx.odb.secrets import Secrets
 from zatotx.odb.tables import cluster, counter, hash_name
 from zatotx.odb.transaction import begin_transaction, find_cluster
-from zatotx.odb.urls import mask_password, sqlite_path
+from zatotx.odb.urls import sqlite_path
 from zatotx.rules.enmasse.plan_restore import describe_step, plan_restore, to_operations
 from zatotx.schema.meta import secret_fields
 from zatotx.schema.snapshot import Actor, Operation, Snapshot
 from zatotx.schema.type_registry import ObjectTypeRegistry
+from zatotx.wire.url_masking import mask_url
 
 SCRIPT_LOCATION = 'zatotx.odb:migrations'  # works in an installed wheel, too
 
@@ -92,7 +93,7 @@ def create_odb(url: str, key: str, new: NewCluster, *, types: ObjectTypeRegistry
     try:
         with _migration_connection(url) as connection:
             upgrade_schema(connection, dialect_of(url), url, is_new=True)
-            _add_cluster(connection, new.name, secrets, url, alone=is_exclusive)
+            _add_cluster(connection, new.name, secrets, url, is_exclusive=is_exclusive)
             cluster_ = find_cluster(connection, new.name, types, secrets)
             for address in new.nodes:
                 add_node(connection, cluster_, address)
@@ -208,7 +209,7 @@ def _create_file(url: str) -> bool:
     try:
         create_database_file(path)
     except OSError as error:
-        raise ServiceUnavailable(None, f'The ODB ({mask_password(url)}) cannot be created: {error.strerror}') from error
+        raise ServiceUnavailable(None, f'The ODB ({mask_url(url)}) cannot be created: {error.strerror}') from error
     return True
 
 
@@ -217,11 +218,11 @@ def _remove_files(url: str) -> None:
         Path(f'{sqlite_path(url)}{suffix}').unlink(missing_ok=True)
 
 
-def _add_cluster(connection: Connection, name: str, secrets: Secrets, url: str, *, alone: bool) -> None:
+def _add_cluster(connection: Connection, name: str, secrets: Secrets, url: str, *, is_exclusive: bool) -> None:
     names = connection.execute(select(cluster.c.name)).scalars().all()
-    if name in names or (alone and names):
+    if name in names or (is_exclusive and names):
         raise Conflict(
-            None, f'The ODB ({mask_password(url)}) has a cluster called {(names[0] if alone else name)!r} already'
+            None, f'The ODB ({mask_url(url)}) has a cluster called {(names[0] if is_exclusive else name)!r} already'
         )
     if connection.execute(select(counter.c.name).where(counter.c.name == OBJECT_ID_COUNTER)).first() is None:
         connection.execute(insert(counter).values(name=OBJECT_ID_COUNTER, value=1))

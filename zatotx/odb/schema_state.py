@@ -8,7 +8,7 @@ from sqlalchemy import Connection, inspect, text
 
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.odb.tables import SCHEMA_VERSION, metadata
-from zatotx.odb.urls import mask_password
+from zatotx.wire.url_masking import mask_url
 
 State = Literal['current', 'older', 'newer', 'empty', 'foreign']
 
@@ -41,4 +41,4 @@ def require_current_schema(connection: Connection, url: str) -> None:
     """Raise ServiceUnavailable, with instructions, unless the schema is current."""
     state = schema_state_of(connection)
     if state != 'current':
-        raise ServiceUnavailable(None, f'The ODB ({mask_password(url)}) {STATE_MESSAGES[state]}')
+        raise ServiceUnavailable(None, f'The ODB ({mask_url(url)}) {STATE_MESSAGES[state]}')

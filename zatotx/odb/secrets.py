@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from argon2 import PasswordHasher, extract_parameters
-from argon2.exceptions import Argon2Error, InvalidHashError
+from argon2.exceptions import InvalidHashError
 from cryptography.fernet import Fernet, InvalidToken
 
 from zatotx.model.errors import ServiceUnavailable, StartError
@@ -37,14 +37,6 @@ def is_hash(text: str) -> bool:
     except InvalidHashError:
         return False
     return parameters.memory_cost <= 65536 and parameters.time_cost <= 10
-
-
-def verify_secret(hashed: str, clear: str) -> bool:
-    """Return whether the hash is of this secret. As slow as hash_secret. An invalid hash matches nothing."""
-    try:
-        return _hasher.verify(hashed, clear)
-    except (Argon2Error, InvalidHashError):
-        return False
 
 
 def split_keys(text: str) -> list[str]:

@@ -23,9 +23,9 @@ from zatotx.odb.secrets import Secrets
 from zatotx.odb.tables import cluster as cluster_table
 from zatotx.odb.tables import counter, hash_name
 from zatotx.odb.transaction import Cluster, revision_of
-from zatotx.odb.urls import mask_password
 from zatotx.schema.snapshot import Actor, ChangeSet, Operation, Snapshot
 from zatotx.schema.type_registry import ObjectTypeRegistry
+from zatotx.wire.url_masking import mask_url
 
 
 def next_epoch(connection: Connection, cluster: Cluster, name: str) -> int:
@@ -50,14 +50,43 @@ def _counter_name(cluster: Cluster, name: str) -> str:
     return f'epoch:{hash_name(f"{cluster.id}:{name}")[:56]}'
 
 
-# The parts of the ODB's store that deal with deployed code, nodes and dead letters; see IConfigStore and
-# IDeadLetterStore for each method.
+def open_store(url: str, key: str | Secrets, *, reactor: Any, cluster: str, types: ObjectTypeRegistry) -> ConfigStore:
+    """Open the ODB at an absolute URL (see urls.resolve). Nothing is connected to before the first call. Raises
+    ValueError for an unusable URL or key."""
+    masked_url = mask_url(url)
+    async_database = AsyncDatabase(
+        database=Database(url=url, cluster=cluster, types=types, secrets=Secrets.of(key)),
+        hash_executor=DatabaseExecutor(reactor, threads=1, name='odb-hash', database_name=masked_url),
+        read_executor=DatabaseExecutor(reactor, threads=MAX_READERS, name='odb-read', database_name=masked_url),
+        write_executor=DatabaseExecutor(reactor, threads=1, name='odb-write', database_name=masked_url),
+    )
+    return ConfigStore(odb=async_database)
 
-class CodeStore:
-    """Stores versions of deployed files."""
 
-    __slots__ = ()
+@implementer(IConfigStore, IDeadLetterStore)
+@frozen(kw_only=True)
+class ConfigStore:
+    """Implements IConfigStore and IDeadLetterStore; see the interfaces for each method."""
+
     _odb: AsyncDatabase
+
+    def revision(self) -> Deferred[int]:
+        return self._odb.read(lambda connection, cluster: revision_of(connection, cluster.id))
+
+    def changes(self, since: int) -> Deferred[ChangeSet]:
+        return self._odb.read_with_progress(
+            lambda connection, cluster, report_progress: changes_since(connection, cluster, since, report_progress)
+        )
+
+    def write(self, operations: Sequence[Operation], actor: Actor) -> Deferred[int]:
+        return Deferred.fromCoroutine(self._odb.apply_operations(operations, actor))
+
+    def history(self, limit: int = 100, **filters: Any) -> Deferred[list[HistoryRow]]:
+        filter_ = history.HistoryFilter(limit=limit, **filters)
+        return self._odb.read(lambda connection, cluster: history.newest_entries(connection, cluster, filter_))
+
+    def snapshot_at(self, revision: int) -> Deferred[Snapshot]:
+        return self._odb.read(lambda connection, cluster: snapshot_at(connection, cluster, revision))
 
     def add_version(
         self, file: str, form: str, content: bytes, services: Sequence[str], actor: Actor
@@ -73,13 +102,6 @@ class CodeStore:
 
     def version_content(self, version_id: int) -> Deferred[bytes]:
         return self._odb.read(lambda connection, cluster: versions.version_content(connection, cluster, version_id))
-
-
-class NodeStore:
-    """Stores servers, their workers, their deployment results, and sequences."""
-
-    __slots__ = ()
-    _odb: AsyncDatabase
 
     def register_node(self, name: str, host: str, port: int, pid: int, worker: int = 0) -> Deferred[NodeRow]:
         address = nodes.NodeAddress(name=name, host=host, port=port, pid=pid, worker=worker)
@@ -107,13 +129,6 @@ class NodeStore:
     def next_epoch(self, name: str) -> Deferred[int]:
         return self._odb.write(lambda connection, cluster: next_epoch(connection, cluster, name))
 
-
-class DeadLetterStore:
-    """Stores messages that were given up: IDeadLetterStore."""
-
-    __slots__ = ()
-    _odb: AsyncDatabase
-
     def add_dead_letter(self, message: WorkMessage) -> Deferred[None]:
         return self._odb.write(lambda connection, cluster: dead_letters.add_dead_letter(connection, cluster, message))
 
@@ -130,45 +145,6 @@ class DeadLetterStore:
 
     def count_dead_letters(self) -> Deferred[int]:
         return self._odb.read(dead_letters.count_dead_letters)
-
-
-def open_store(url: str, key: str | Secrets, *, reactor: Any, cluster: str, types: ObjectTypeRegistry) -> ConfigStore:
-    """Open the ODB at an absolute URL (see urls.resolve). Nothing is connected to before the first call. Raises
-    ValueError for an unusable URL or key."""
-    masked_url = mask_password(url)
-    async_database = AsyncDatabase(
-        database=Database(url=url, cluster=cluster, types=types, secrets=Secrets.of(key)),
-        hash_executor=DatabaseExecutor(reactor, threads=1, name='odb-hash', database_name=masked_url),
-        read_executor=DatabaseExecutor(reactor, threads=MAX_READERS, name='odb-read', database_name=masked_url),
-        write_executor=DatabaseExecutor(reactor, threads=1, name='odb-write', database_name=masked_url),
-    )
-    return ConfigStore(odb=async_database)
-
-
-@implementer(IConfigStore, IDeadLetterStore)
-@frozen(kw_only=True)
-class ConfigStore(CodeStore, NodeStore, DeadLetterStore):
-    """Implements IConfigStore and IDeadLetterStore; see the interfaces for each method."""
-
-    _odb: AsyncDatabase
-
-    def revision(self) -> Deferred[int]:
-        return self._odb.read(lambda connection, cluster: revision_of(connection, cluster.id))
-
-    def changes(self, since: int) -> Deferred[ChangeSet]:
-        return self._odb.read_with_progress(
-            lambda connection, cluster, report_progress: changes_since(connection, cluster, since, report_progress)
-        )
-
-    def write(self, operations: Sequence[Operation], actor: Actor) -> Deferred[int]:
-        return Deferred.fromCoroutine(self._odb.apply_operations(operations, actor))
-
-    def history(self, limit: int = 100, **filters: Any) -> Deferred[list[HistoryRow]]:
-        filter_ = history.HistoryFilter(limit=limit, **filters)
-        return self._odb.read(lambda connection, cluster: history.newest_entries(connection, cluster, filter_))
-
-    def snapshot_at(self, revision: int) -> Deferred[Snapshot]:
-        return self._odb.read(lambda connection, cluster: snapshot_at(connection, cluster, revision))
 
     def close(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._odb.close())

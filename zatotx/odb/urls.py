@@ -1,4 +1,4 @@
-"""SQLAlchemy URLs of the ODB: parsing, making paths absolute, and masking passwords."""
+"""SQLAlchemy URLs of the ODB: parsing, and making paths absolute."""
 
 from __future__ import annotations
 
@@ -56,18 +56,6 @@ def make_absolute(url: str, directory: str) -> str:
         return url
     absolute = Path(directory, path).resolve()
     return parse_url(url).set(database=str(absolute)).render_as_string(hide_password=False)
-
-
-def mask_password(url: str) -> str:
-    """Return the URL with its passwords masked, including those in its query."""
-    if _is_ambiguous(url):
-        return '(a URL that cannot be read)'
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        return '(a URL that cannot be read)'
-    masked_query = {name: '***' if 'password' in name else value for name, value in parsed.query.items()}
-    return parsed.set(query=masked_query).render_as_string(hide_password=True)
 
 
 def _is_ambiguous(url: str) -> bool:

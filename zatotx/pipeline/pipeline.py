@@ -55,19 +55,16 @@ class Pipeline:
         began = perf_counter()
         try:
             if not channel.serves_while_draining:
-                limit = admission.node
-                if limit.active < limit.fast_limit:  # the body of ConcurrencyLimit.enter, inlined
-                    limit.active += 1
-                elif not limit.enter():
+                if not admission.node.enter():
                     raise admission.node_full_error()
-                node_limit = limit
+                node_limit = admission.node
             if message.principal is None or self.unavailable_reason:
                 checked = (
                     await self._authenticate_and_count(message) if channel.rate_limits else self.authenticate(message)
                 )
-                if type(checked) is Principal:
+                if isinstance(checked, Principal):  # the usual case needs no coroutine
                     message.principal = checked
-                elif checked is not NEEDS_BODY:
+                else:
                     message.principal = await self._authenticate_slowly(checked, message)
             services = self.store.current
             service = services.get(message.service)
@@ -76,12 +73,9 @@ class Pipeline:
             if node_limit is not None:
                 if channel.max_in_flight:
                     channel_queue = await self._admit_to_channel(channel)
-                limit = service.concurrency_limit
-                if limit.active < limit.fast_limit:
-                    limit.active += 1
-                elif not limit.enter():
+                if not service.concurrency_limit.enter():
                     raise service_full_error(service)
-                service_limit = limit
+                service_limit = service.concurrency_limit
             entry = service
             entry.stats.in_flight += 1
             body = message.body
@@ -119,6 +113,8 @@ class Pipeline:
     async def _authenticate_slowly(self, checked: _Checked, message: Message) -> Principal | None:
         """Authenticate when that takes time, such as hashing a password; not for a request that would be rejected
         anyway. Returns None if the credentials are in the body."""
+        if checked is NEEDS_BODY:
+            return None
         try:
             self.admission.check_capacity(message.channel, self.store.current.get(message.service))
         except ServiceUnavailable:

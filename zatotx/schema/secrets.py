@@ -1,6 +1,6 @@
 """Secrets in configuration objects: how they are masked as `******`, and those that are stored in two forms.
 
-Values without a schema (settings, URLs) are masked by their names and forms.
+Values without a schema (settings, URLs) are masked by their names and forms; see also zatotx.wire.url_masking.
 """
 
 from __future__ import annotations
@@ -12,13 +12,11 @@ from typing import Any
 import msgspec
 
 from zatotx.schema.meta import secret_fields_of_struct
+from zatotx.wire.url_masking import is_secret_name, mask_urls
 
 MASK = '******'
 
-_IN_AUTHORITY = re.compile(r'(://[^/?#\s@:]*:)[^/?#\s]*(?=@)')  # scheme://user:PASSWORD@
-_IN_QUERY = re.compile(r'([?&;](?:\w*(?:password|passwd|secret|token|api_?key))=)[^&;#\s]*', re.IGNORECASE)
 _ENCRYPTED = re.compile(r'enc:gAAAA[\w=-]*')
-_SECRET_NAME = re.compile(r'password|passwd|secret|token|api_?key|private_?key\Z', re.IGNORECASE)
 
 
 def mask_secrets(struct: type[Any], document: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,16 +33,11 @@ class ConfigObject(msgspec.Struct, frozen=True, kw_only=True):
         return f'{type(self).__name__}({", ".join(f"{name}={value!r}" for name, value in fields.items())})'
 
 
-def mask_urls(text: str) -> str:
-    """Masks the passwords of all URLs in a text."""
-    return _ENCRYPTED.sub(f'enc:{MASK}', _IN_QUERY.sub(rf'\1{MASK}', _IN_AUTHORITY.sub(rf'\1{MASK}', text)))
-
-
 def mask_setting(name: str, value: Any) -> Any:
     """Masks secrets in a setting: text whose name indicates a secret, and passwords in URLs. `name`: name of the
     setting."""
     if isinstance(value, str):
-        return MASK if value and _SECRET_NAME.search(name) else mask_urls(value)
+        return MASK if value and is_secret_name(name) else _ENCRYPTED.sub(f'enc:{MASK}', mask_urls(value))
     if isinstance(value, Mapping):
         return {key: mask_setting(str(key), item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -242,4 +242,5 @@ security_type = SecurityType(
     challenge=_challenge,
     openapi_scheme=_openapi_scheme,
     credentials='zatotx.security.basic_auth:make_credentials',
+    has_login=True,
 )

@@ -34,13 +34,14 @@ def _fields_error(fields: dict[str, str]) -> str:
 
 
 def _certificates_error(text: str) -> str:
-    from cryptography.x509 import load_pem_x509_certificates  # imported on demand: slow, and few definitions need it
+    # imported on demand: slow, and few definitions need it
+    from cryptography.x509 import InvalidVersion, load_pem_x509_certificates
 
     if not text:
         return ''
     try:
         load_pem_x509_certificates(text.encode())
-    except ValueError:
+    except (ValueError, InvalidVersion):
         return 'holds no certificate in PEM form'
     return ''
 

@@ -16,7 +16,7 @@ from zatotx.model.cid import new_cid
 from zatotx.model.errors import BadRequest, NotFound, ServiceUnavailable
 from zatotx.model.work import INVOKE_ASYNC, WorkMessage
 from zatotx.schema.suggestion import did_you_mean
-from zatotx.service.invoker import Invocation
+from zatotx.service.invocation import Invocation
 from zatotx.wire.xml.parser import is_element, to_bytes
 
 _random = SystemRandom()

@@ -14,7 +14,7 @@ from zatotx.model.errors import InternalServerError, NotFound, ServiceUnavailabl
 from zatotx.model.message import ChannelSpec, Message, ServiceResult
 from zatotx.schema.suggestion import did_you_mean
 from zatotx.service.compat.bunch import bunchify
-from zatotx.service.invoker import Invocation, Invoker, prepare_instance, select_handler
+from zatotx.service.invocation import Invocation, ServiceRunner, prepare_instance, select_handler
 from zatotx.service.io.elements import as_mapping
 from zatotx.service.thread_calls import ThreadCall, ThreadLender
 from zatotx.wire.xml.parser import parse
@@ -179,7 +179,7 @@ def _invoke_from_thread(invocation: Invocation, call: ServiceInvocation) -> Any:
     )
 
 
-def _run_in_this_thread(invoker: Invoker, child: Invocation, thread_call: ThreadCall | None) -> ServiceResult:
+def _run_in_this_thread(invoker: ServiceRunner, child: Invocation, thread_call: ThreadCall | None) -> ServiceResult:
     """Run a `def` service in the calling service thread."""
     if thread_call is not None and thread_call.cancelled:
         raise CancelledError('The request is over')

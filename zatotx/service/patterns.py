@@ -19,8 +19,8 @@ from zatotx.model.cid import new_cid
 from zatotx.model.errors import BadRequest, ServiceUnavailable
 from zatotx.model.work import WorkMessage, encode_work, to_timestamp
 from zatotx.service.async_invoke import add_work, callbacks_of, make_work, run_anywhere, target_name
+from zatotx.service.invocation import Invocation
 from zatotx.service.invoke import ServiceInvocation, invoke_service
-from zatotx.service.invoker import Invocation
 
 DEFAULT_CONCURRENCY = 10  # targets of one call that are invoked at once
 DEFAULT_REPEATS, DEFAULT_SECONDS = 5, 1.0

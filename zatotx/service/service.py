@@ -11,15 +11,20 @@ from zatotx.interfaces.meters import NullUserMetrics, UserMetrics
 from zatotx.model.message import ANONYMOUS, Message, Principal
 from zatotx.model.work import INVOKE_ASYNC
 from zatotx.schema.service import DEFAULT_SLOW_THRESHOLD
+from zatotx.service.cache import Caches
 from zatotx.service.compat.bunch import Bunch
 from zatotx.service.context import Channel, Deadline, ServiceLogger, TimeUtil, wsgi_environ
 from zatotx.service.hooks import Hooks, JobHooks
 from zatotx.service.io.log_format import format_for_log
+from zatotx.service.kvdb import RedisMethods
 from zatotx.service.lazy_attribute import lazy_attribute
+from zatotx.service.locks import lock
 from zatotx.service.naming import implementation_name, service_name
 from zatotx.service.outgoing import Outgoing
+from zatotx.service.redis_access import RedisAccess
 from zatotx.service.request import Request
 from zatotx.service.response import Response
+from zatotx.service.translation import translate
 
 
 def _request(service: Service) -> Request:
@@ -28,13 +33,11 @@ def _request(service: Service) -> Request:
 
 
 def _time(service: Service) -> TimeUtil:
-    return TimeUtil(service._zatotx.invoker.now)
+    return TimeUtil(service._zatotx.invoker.now, RedisAccess(service._zatotx))
 
 
 def _patterns(service: Service) -> Any:
-    from zatotx.service.patterns import Patterns
-
-    return Patterns(service._zatotx)
+    return service._zatotx.invoker.create_patterns(service._zatotx)
 
 
 def _transport(message: Message) -> str:
@@ -105,7 +108,7 @@ class Service(Hooks, JobHooks):
         _patterns, 'Patterns of invocation: parallel, fanout, invoke_retry.'
     )
     in_reply_to: lazy_attribute[str] = lazy_attribute(
-        lambda self: self._zatotx.inbound.headers.get(b'x-zato-in-reply-to', b'').decode(),
+        lambda self: self._zatotx.message.headers.get(b'x-zato-in-reply-to', b'').decode(),
         "Callbacks: the cid of the invocation whose result this is; '' otherwise.",
     )
     job_type: lazy_attribute[str] = lazy_attribute(
@@ -129,6 +132,10 @@ class Service(Hooks, JobHooks):
     )
     outgoing: lazy_attribute[Outgoing] = lazy_attribute(lambda self: self.out, "Zato's older name of `out`.")
     rest: lazy_attribute[Any] = lazy_attribute(lambda self: self.out.rest, "3.x's short name of `out.rest`.")
+    kvdb: lazy_attribute[RedisMethods] = lazy_attribute(RedisMethods, 'Redis, under redis-py\'s names: kvdb.get(key) …')
+    lock = lock
+    translate = translate
+    cache: lazy_attribute[Caches] = lazy_attribute(Caches, 'Caches shared by the servers: cache.get(key) …')
     metrics: lazy_attribute[UserMetrics] = lazy_attribute(
         lambda self: getattr(self._zatotx.invoker.node, 'user_metrics', None) or NullUserMetrics(),
         "Metrics that the service defines: metrics.incr(name), .gauge(name, value), .timing(name, seconds).",
@@ -174,12 +181,11 @@ class Service(Hooks, JobHooks):
 
         Raises NotFound and Inactive naming the service, Timeout, and whatever the service raises.
         """
-        from zatotx.service.invoke import ServiceInvocation, invoke_service
-
         options.update(zip(('channel', 'data_format', 'transport', 'serialize'), args, strict=False))
         if len(args) > 4:
             as_bunch = bool(args[4])
-        call = ServiceInvocation(
+        return self._zatotx.invoker.invoke_from_service(
+            self._zatotx,
             target=target,
             payload=payload,
             timeout=timeout,
@@ -187,7 +193,6 @@ class Service(Hooks, JobHooks):
             raise_timeout=options.pop('raise_timeout', True),
             options=options,
         )
-        return invoke_service(self._zatotx, call)
 
     def invoke_async(
         self,
@@ -216,13 +221,11 @@ class Service(Hooks, JobHooks):
         Raises NotFound for an unknown service or server, BadRequest for a payload that cannot be stored, and
         ServiceUnavailable or Timeout if Redis is unavailable.
         """
-        from zatotx.service.async_invoke import AsyncInvocation, invoke_async
-
-        call = AsyncInvocation(
-            target=target, payload=payload, channel=channel, data_format=data_format, expiration=expiration,
-            to_json_string=to_json_string, cid=cid, callback=callback, order_key=order_key, options=options,
+        return self._zatotx.invoker.invoke_async_from_service(
+            self._zatotx, target=target, payload=payload, channel=channel, data_format=data_format,
+            expiration=expiration, to_json_string=to_json_string, cid=cid, callback=callback, order_key=order_key,
+            options=options,
         )  # fmt: skip
-        return invoke_async(self._zatotx, call)
 
     def invoke_by_impl_name(self, impl: str, *args: Any, **options: Any) -> Any:
         """Invoke a service by module and class: `crm.GetBalance`."""

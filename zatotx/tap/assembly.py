@@ -39,7 +39,7 @@ from zatotx.node.placed_tasks import TaskPlacer
 from zatotx.node.reload import SighupReloader
 from zatotx.node.secret_key import KEY_VARIABLE, read_key
 from zatotx.node.settings import Settings, load_settings
-from zatotx.node.thread_pools import make_offload
+from zatotx.node.thread_pools import make_offload, shorten_switch_interval
 from zatotx.node.work_runner import WorkCounters
 from zatotx.node.workers.control_pipe import WorkerSpec
 from zatotx.node.workers.slots import SlotLocks, acquire_slot
@@ -69,12 +69,13 @@ from zatotx.tap.authentication import (
 from zatotx.tap.component_service import disable_core_dumps
 from zatotx.tap.connections import (
     OutgoingDependencies,
+    RedisConnections,
     find_fetcher,
     load_decrypted_settings,
     make_leases,
     make_outgoing_kinds,
     make_outgoings,
-    make_redis_client,
+    make_redis_connections,
 )
 from zatotx.tap.limits import (
     ServerLimits,
@@ -98,6 +99,7 @@ def make_server(directory: str, reactor: Any, worker_spec: WorkerSpec | None = N
     """Return the server of a directory, not yet started; with a `worker_spec`, one of its workers. Raises
     StartError."""
     share_malloc_arena()
+    shorten_switch_interval()
     home = Path(directory)
     kinds = find_kinds()
     settings = load_decrypted_settings(
@@ -130,8 +132,7 @@ class _Infrastructure:
     types: ObjectTypeRegistry
     secrets: Secrets
     odb: Any  # IConfigStore
-    redis_client: Any  # zatotx.redis.client.RedisClient
-    announcements: Any  # IBus
+    redis: RedisConnections
     services: ServiceStore
     version_keeper: VersionManager
     work: RedisWorkStream
@@ -166,7 +167,7 @@ class _ServerBuilder:
         endpoints = self._endpoints(infrastructure)
         config = LiveConfig(
             infrastructure.odb,
-            infrastructure.announcements,
+            infrastructure.redis.announcements,
             reactor,
             [
                 infrastructure.version_keeper.prepare_snapshot,
@@ -197,7 +198,7 @@ class _ServerBuilder:
             self.home,
             reactor,
             infrastructure.work,
-            client=infrastructure.redis_client,
+            client=infrastructure.redis.client,
             pipeline=pipeline,
             dispatcher=dispatcher,
             dead_letters=infrastructure.odb,
@@ -221,7 +222,7 @@ class _ServerBuilder:
             pools=(limited.worker_threads, limited.service_threads),
             channels=endpoints.channels,
             odb=infrastructure.odb,
-            redis=(infrastructure.redis_client, infrastructure.announcements),
+            redis=infrastructure.redis.parts,
             outgoing=endpoints.outgoing,
             initial_preparers=endpoints.preparers,
             pipeline=pipeline,
@@ -241,29 +242,31 @@ class _ServerBuilder:
         settings, reactor = self.settings, self.reactor
         logs = LogFiles(self.home / 'logs', reactor, settings.log, find_context=find_current_call)
         counts = make_counter_lookup(self.home / 'work', self.worker_spec)
-        client, bus = make_redis_client(settings, self.home, reactor)
+        types = all_object_types(self.kinds)
+        register(metric_definitions(self.kinds))
+        secrets = self._secrets()
+        odb = self._odb(types, secrets)
+        redis = make_redis_connections(settings, self.home, reactor, odb)
+        client = redis.client
         rates = make_rate_limiter(
             reactor, client, settings.main.cluster, make_rate_buckets(self.home / 'work', self.worker_spec)
         )
         limited = ServerLimits(settings, reactor, rates, make_limit_factory(counts), partial(formats, self.kinds))
         offload = make_offload(reactor, limited.worker_threads)
         observed = Monitoring(reactor, self._deployed_directory())
-        types = all_object_types(self.kinds)
-        register(metric_definitions(self.kinds))
-        secrets = self._secrets()
-        odb = set_call_meter(self._odb(types, secrets), observed.meters.odb)
+        set_call_meter(odb, observed.meters.odb)
         services = ServiceStore(
             builtin_service_entries(types),
             observed.meters.services.get,
             limited.make_service_limit,
             service_areas(self.kinds),
         )
-        observed.count_calls(services, client)
+        observed.count_calls(services, (client, redis.services.client))
         keeper = VersionManager(
             odb=odb, store=services, directory=self._deployed_directory(), reactor=reactor, offload=offload
         )
         return _Infrastructure(
-            logs, counts, limited, offload, observed, types, secrets, odb, client, bus, services, keeper,
+            logs, counts, limited, offload, observed, types, secrets, odb, redis, services, keeper,
             make_work_stream(client, settings.main.cluster), WorkCounters(),
         )  # fmt: skip
 
@@ -273,7 +276,7 @@ class _ServerBuilder:
             self.settings,
             self.reactor,
             infrastructure.offload,
-            infrastructure.redis_client,
+            infrastructure.redis.client,
         )
         meters = infrastructure.monitoring.meters
         outgoing = make_outgoing_kinds(
@@ -339,7 +342,7 @@ class _ServerBuilder:
     ) -> NodeApi:
         """Build the NodeApi that zato.* services use."""
         main, observed, limited = self.settings.main, infrastructure.monitoring, infrastructure.limits
-        levels = LiveLogLevels(infrastructure.logs, infrastructure.announcements)
+        levels = LiveLogLevels(infrastructure.logs, infrastructure.redis.announcements)
         levels.start()
         sources = [
             *observed.metric_sources(
@@ -349,7 +352,7 @@ class _ServerBuilder:
                 outgoing=endpoints.outgoing,
                 logs=infrastructure.logs,
                 config=config,
-                client=infrastructure.redis_client,
+                client=infrastructure.redis.client,
             ),
             *limited.metric_sources(infrastructure.services),
             infrastructure.work_counters.rows,
@@ -357,8 +360,8 @@ class _ServerBuilder:
         ]
         finders = [
             partial(findings.find_odb_outage, config),
-            partial(findings.find_redis_outage, infrastructure.redis_client),
-            partial(findings.find_weakened_rate_limits, limited.rate_limiter, infrastructure.redis_client),
+            partial(findings.find_redis_outage, infrastructure.redis.client),
+            partial(findings.find_weakened_rate_limits, limited.rate_limiter, infrastructure.redis.client),
             partial(findings.find_refused_code, infrastructure.version_keeper),
             limited.stuck_threads.findings,
             observed.findings,
@@ -386,9 +389,10 @@ class _ServerBuilder:
             log_levels=levels,
             user_metrics=observed.user_metrics,
             outgoing=make_outgoings(endpoints.outgoing, self.kinds),
+            service_redis=infrastructure.redis.services,
             work=infrastructure.work,
             dead_letters=infrastructure.odb,
-            result_groups=make_result_groups(infrastructure.redis_client, main.cluster),
+            result_groups=make_result_groups(infrastructure.redis.client, main.cluster),
         )
 
     def _current_settings(self) -> Settings:

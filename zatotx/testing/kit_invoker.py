@@ -18,9 +18,11 @@ from zatotx.model.message import Message, ServiceResult
 from zatotx.model.work import WorkMessage, decode_work, encode_work
 from zatotx.pipeline.codecs import CodecRegistry, RawCodec
 from zatotx.pipeline.error_replies import ErrorReplies
-from zatotx.service.invoker import Invocation, Invoker
+from zatotx.service.invocation import Invocation
+from zatotx.service.invoker import Invoker
 from zatotx.service.thread_pool import ServiceThreadPool
 from zatotx.testing.clock import InlineThreads, KitClock
+from zatotx.testing.kit_redis.service_redis import MemoryServiceRedis
 from zatotx.testing.log_recorder import LogRecorder
 from zatotx.testing.request_builder import INVOKE_CHANNEL, NO_PAYLOAD, BuiltRequest
 from zatotx.testing.scripted_connections import ScriptedOutgoing
@@ -55,6 +57,7 @@ class KitNode:
     """The node as services see it in a test."""
 
     outgoing: ScriptedOutgoing
+    service_redis: MemoryServiceRedis
     work: RecordedWork = field(factory=lambda: RecordedWork())
     result_groups: RecordedGroups = field(factory=lambda: RecordedGroups())
     name: str = 'test'

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 from attrs import frozen
 
 from zatotx.model.message import ANONYMOUS, ChannelSpec, HTTPView, Message, Principal
-from zatotx.service.invoker import JOB_TYPE_HEADER
+from zatotx.service.invocation import JOB_TYPE_HEADER
 from zatotx.wire import json_codec
 from zatotx.wire.xml.parser import is_element, to_bytes
 

@@ -15,6 +15,7 @@ from zatotx.testing import scripted_soap
 from zatotx.testing.api_signatures import signature_of, signatures
 from zatotx.testing.connection_results import Response, complete_response
 from zatotx.testing.script import Call, ConnectionScript, Matcher, Scripts, canonical_kind
+from zatotx.testing.scripted_files import open_scripted
 
 # Positional arguments after the cid in Zato's calls of an HTTP connection, and after the connection's name in sends.
 _ZATO_HTTP = dict.fromkeys(('post', 'put', 'patch', 'send'), ('data', 'params'))
@@ -118,6 +119,8 @@ class ConnectionDouble:
                     return ContextDouble(self)
                 if method in signature.iterators:
                     return IteratorDouble(partial(self._run_script, method, args, kwargs))
+                if method in signature.files:
+                    return open_scripted(self._call, partial(self._run_script, method, args, kwargs), args, kwargs)
             return self._run_script(method, args, kwargs)
 
         return call

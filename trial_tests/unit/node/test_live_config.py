@@ -14,7 +14,7 @@ from zope.interface import implementer
 from zatotx.interfaces.config import NodeRow, OutdatedSnapshot, PreparedConfig
 from zatotx.model.errors import ServiceUnavailable, Timeout, Unauthorized
 from zatotx.model.message import ChannelSpec, Principal
-from zatotx.node.live_config import ALIVE, HEARTBEAT_INTERVAL, LiveConfig, live_nodes
+from zatotx.node.live_config import HEARTBEAT_INTERVAL, NODE_TIMEOUT, LiveConfig, live_nodes
 from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.schema.snapshot import Actor, ChangeSet, Operation, Snapshot, StoredObject
 from zatotx.security.basic_auth import BasicAuth
@@ -295,5 +295,9 @@ class LivingTests(SynchronousTestCase):
         """A clean stop and a long silence both end a node's life."""
         def row(name: str, status: str, seen: float) -> NodeRow:
             return NodeRow(id=1, name=name, up_status=status, seen_at=seen)
-        rows = [row('well', 'running', 100), row('silent', 'running', 99 - ALIVE), row('down', 'clean-down', 100)]
+        rows = [
+            row('well', 'running', 100),
+            row('silent', 'running', 99 - NODE_TIMEOUT),
+            row('down', 'clean-down', 100),
+        ]
         self.assertEqual([node.name for node in live_nodes(rows, 100.5)], ['well'])

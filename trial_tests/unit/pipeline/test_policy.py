@@ -15,9 +15,10 @@ from zatotx.interfaces.pipeline import IAuthenticationPolicy
 from zatotx.model.errors import ServiceUnavailable, TooManyRequests, Unauthorized
 from zatotx.model.message import ChannelSpec, Message, Principal
 from zatotx.pipeline.security.authenticator import NO_DEFINITION
-from zatotx.pipeline.security.password_verifier import MAX_WAITING_PER_NETWORK, PasswordVerifier, verify_password
+from zatotx.pipeline.security.password_verifier import MAX_WAITING_PER_NETWORK, PasswordVerifier
 from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.pipeline.security.secret_comparison import MAX_ATTEMPTS_PER_NETWORK, SecretComparison
+from zatotx.rules.security.password_hash import verify_password
 from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.security import apikey, basic_auth
 from zatotx.security.apikey import ApiKey

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.odb import TYPES
 from zatotx.plugins.http.schema import CHANNEL_REST, OUTGOING_REST, RestChannel, RestOutgoing
-from zatotx.plugins.http.schema.http_outgoing import CircuitBreakerSettings, RetrySettings
+from zatotx.plugins.http.schema.http_outgoing import RetrySettings
 from zatotx.rules.enmasse.config_diff import describe_changes
 from zatotx.rules.enmasse.import_plan import (
     DocumentError,
@@ -20,6 +20,7 @@ from zatotx.rules.enmasse.import_plan import (
     plan_import,
     substitute_references,
 )
+from zatotx.schema.circuit_breaker import CircuitBreakerSettings
 from zatotx.schema.meta import ObjectType, field
 from zatotx.schema.secrets import ConfigObject
 from zatotx.schema.security.definition import FOR_CHANNELS

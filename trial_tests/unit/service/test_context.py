@@ -41,6 +41,11 @@ class ContextTests(SynchronousTestCase):
         self.assertTrue(seen(lambda s: s.impl_name).endswith('test_context.seen.<locals>.Looking'))
         self.assertEqual(seen(lambda s: s.impl_name), seen(lambda s: s.get_impl_name()))
 
+    def test_in_reply_to(self) -> None:
+        """A callback sees the cid of the invocation whose result it receives; any other call sees ''."""
+        self.assertEqual(seen(lambda s: s.in_reply_to), '')
+        self.assertEqual(seen(lambda s: s.in_reply_to, headers={b'x-zato-in-reply-to': b'0123'}), '0123')
+
     def test_channel(self) -> None:
         """The channel equals Zato's constant and has a name."""
         channel = seen(lambda s: s.channel)
@@ -53,7 +58,7 @@ class ContextTests(SynchronousTestCase):
         calls = Calls(type('Timed', (Service,), {'handle': _nothing}))
         inbound = calls.http()
         service = calls.entries[0].cls()
-        from zatotx.service.invoker import Invocation
+        from zatotx.service.invocation import Invocation
 
         service._zatotx = Invocation(calls.invoker, calls.entries[0], calls.services, inbound, '')
         calls.clock.advance(10)

@@ -9,13 +9,14 @@ from urllib.parse import quote
 
 from zatotx import __version__
 from zatotx.cli.checks.finding import BROKEN, REQUEST_TIMEOUT, WARNING, Check, CheckContext
-from zatotx.cli.checks.stores import LIVENESS_TIMEOUT, inspect_odb
+from zatotx.cli.checks.stores import inspect_odb
 from zatotx.cli.environment.cluster_client import error_reason, response_element
 from zatotx.cli.environment.http_request import BlockingRequest, CutOffError, UnreachableError, basic_auth, send_request
 from zatotx.cli.environment.layout import SERVER, Component, read_credentials
 from zatotx.cli.environment.listen_addresses import first_tcp_address
 from zatotx.cli.environment.processes import holds_port, read_worker_status, running_process
 from zatotx.cli.errors import CommandError
+from zatotx.rules.resilience.supervision import NODE_TIMEOUT
 
 if TYPE_CHECKING:
     from zatotx.odb.health import OdbHealth
@@ -40,7 +41,7 @@ def check_node(row: Any, revision: int, now: float) -> Iterator[tuple[str, str]]
     """Check a node whose status is `running`. `row`: NodeRow."""
     silent = now - row.seen_at
     name = f'worker {row.worker} of {row.name}' if row.worker else row.name
-    if silent > LIVENESS_TIMEOUT:
+    if silent > NODE_TIMEOUT:
         yield BROKEN, (f'{name} has sent no heartbeat for {silent:.0f} s: see its logs; it may be dead, frozen or '
                        'disconnected from the ODB')  # fmt: skip
     elif row.applied_revision < revision:

@@ -13,6 +13,7 @@ from zatotx.cli.environment.layout import REDIS, SERVER, Component, components_o
 from zatotx.cli.environment.processes import running_process
 from zatotx.cli.environment.secret_keys import read_secret_key
 from zatotx.cli.errors import CommandError
+from zatotx.rules.resilience.supervision import NODE_TIMEOUT
 
 if TYPE_CHECKING:
     from zatotx.odb.health import OdbHealth
@@ -35,7 +36,6 @@ def is_clock_unsynchronized() -> bool:
 LARGE_SQLITE_FILE = 20 * 1024**3  # bytes of an SQLite file
 MEMORY_WARNING_SHARE = 0.9  # share of Redis's maxmemory
 MAX_CLOCK_DIFFERENCE = 2.0  # tolerated difference of two clocks in seconds
-LIVENESS_TIMEOUT = 6.0  # seconds without a heartbeat after which nodes count as dead: zatotx.node.live_config.ALIVE
 
 
 def inspect_odb(part: Component) -> OdbHealth:
@@ -120,7 +120,7 @@ def check_clocks(scene: CheckContext, part: Component) -> Iterator[tuple[str, st
     """Check that this machine, the ODB, Redis and the other nodes have the same time."""
     for ahead, clock_owner in _differences(scene, part):
         if abs(ahead) > MAX_CLOCK_DIFFERENCE:
-            severity = BROKEN if abs(ahead) > LIVENESS_TIMEOUT else WARNING
+            severity = BROKEN if abs(ahead) > NODE_TIMEOUT else WARNING
             yield (
                 severity,
                 (

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.pipeline.security.secret_comparison import SecretComparison
 from zatotx.rules.limits.concurrency_limit import FairQueue
+from zatotx.rules.security.password_hash import verify_password
 
 MAX_CONCURRENT = 2  # hashes verified concurrently: each takes 19 MiB and a core
 MAX_WAITING = 200  # verifications that may wait
@@ -29,17 +30,6 @@ class HashJob(Protocol):
     network: str  # where the request comes from
     password: str
     hashing: bool  # set when a thread has started
-
-
-def verify_password(hashed: str, password: str) -> bool:
-    """Return whether the password matches the hash. Slow by design: for use in threads."""
-    from argon2 import PasswordHasher
-    from argon2.exceptions import InvalidHashError, VerificationError
-
-    try:
-        return PasswordHasher().verify(hashed or _NO_PASSWORD, password)
-    except (VerificationError, InvalidHashError):
-        return False
 
 
 @define
@@ -64,7 +54,7 @@ class PasswordVerifier:
             self._running += 1
         job.hashing = True
         try:
-            return bool(await self.offload(verify_password, hashed, job.password))
+            return bool(await self.offload(verify_password, hashed or _NO_PASSWORD, job.password))
         finally:
             self._running -= 1
             self._start_waiting()

@@ -22,6 +22,13 @@ from zatotx.plugins.http.client.call import HttpRequest, Timeouts, split_url
 from zatotx.plugins.http.client.errors import CallFailed
 from zatotx.plugins.http.client.http_client import ClientEnvironment, ClientSettings, make_client
 from zatotx.plugins.http.client.response_processing import ACCEPT_ENCODING
+from zatotx.plugins.http.guaranteed_calls import (
+    REST_METHODS,
+    SOAP_METHODS,
+    make_response,
+    make_rest_call,
+    make_soap_call,
+)
 from zatotx.plugins.http.rest.connection import OutgoingConnection
 from zatotx.plugins.http.rest.error_mapping import map_error
 from zatotx.plugins.http.rest.facade import RestNamespace
@@ -87,9 +94,12 @@ class HttpOutgoingConnections:
         ] = {}  # by the name of the security definition
         self._connections = OutgoingConnections(context, (
             ConnectionType(object_type='outgoing_rest', kind='rest', names=('rest', 'plain_http'),
-                           namespace=RestNamespace, build=self._build_rest, references=_security_of),
+                           namespace=RestNamespace, build=self._build_rest, references=_security_of,
+                           sends=REST_METHODS, prepare_stored=make_rest_call(context.run_in_thread),
+                           make_stored_result=make_response),
             ConnectionType(object_type='outgoing_soap', kind='soap', names=('soap',),
-                           namespace=SoapNamespace, build=self._build_soap, references=_security_of),
+                           namespace=SoapNamespace, build=self._build_soap, references=_security_of,
+                           sends=SOAP_METHODS, prepare_stored=make_soap_call, make_stored_result=make_response),
         ))  # fmt: skip
         self.registries = self._connections.registries
         self.pingable_types: Sequence[str] = self._connections.pingable_types

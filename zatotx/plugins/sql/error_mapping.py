@@ -11,7 +11,7 @@ from zatotx.model.errors import BadGateway, ServiceError, ServiceUnavailable, Ti
 from zatotx.plugins.sql.cancellation import StatementAbandoned
 from zatotx.plugins.sql.database import CommitUnconfirmed, ConnectFailed, ResultTooLarge
 from zatotx.plugins.sql.drivers.base import CANCELLED, RETRYABLE, UNAVAILABLE, DatabaseDriver
-from zatotx.schema.secrets import MASK, mask_urls
+from zatotx.wire.url_masking import MASK, mask_urls
 
 
 @frozen(kw_only=True)

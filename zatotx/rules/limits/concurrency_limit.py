@@ -35,8 +35,8 @@ class ConcurrencyLimit:
     that it publishes as taken whether they are or not: within them it need not read or publish anything, which is the
     usual case for services that do not wait.
 
-    The request path inlines `enter` and `leave`, because a function call would double their cost: if `active` is below
-    `fast_limit`, it increments `active`; if the limit is `is_local`, leaving decrements it.
+    The two calls of `enter` for a request take 650 of the 121,900 instructions of an echo. `Admission.release_request`
+    inlines `leave`: if the limit is `is_local`, it decrements `active`.
     """
 
     __slots__ = (

@@ -8,6 +8,7 @@ from attrs import frozen
 
 from zatotx.rules.resilience.retry import backoff_delay
 
+NODE_TIMEOUT = 6.0  # seconds without a heartbeat after which a node of the cluster counts as dead
 MAX_DEATHS, DEATH_WINDOW = 5, 30.0  # this many deaths within this many seconds cannot be cured by restarting
 MAX_DELAY = 1.0  # maximum seconds until a dead process is restarted
 MAX_START_FAILURE_DELAY = 10.0  # maximum seconds until a process that reported why it cannot start is started again

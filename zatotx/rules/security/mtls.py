@@ -20,6 +20,7 @@ from cryptography.x509 import (
     ExtendedKeyUsage,
     ExtensionNotFound,
     ExtensionType,
+    InvalidVersion,
     Name,
     SubjectAlternativeName,
     load_der_x509_certificate,
@@ -140,7 +141,7 @@ def parse_chain(sent: Sequence[bytes]) -> list[Certificate]:
         raise UnacceptableCertificate(f'more than {MAX_CERTIFICATES} certificates were sent')
     try:
         return [load_der_x509_certificate(der) for der in sent]
-    except ValueError:
+    except (ValueError, InvalidVersion):
         raise UnacceptableCertificate('it cannot be read') from None
 
 

@@ -12,8 +12,9 @@ from zatotx.schema.secrets import ConfigObject
 from zatotx.wire.http.host import is_loopback
 
 # The purposes of security definitions, to which references are limited: channels authenticate callers by them, outgoing
-# REST and SOAP connections send them.
+# REST and SOAP connections send them, and protocols with a login of their own (FTP) check its user name and password.
 FOR_CHANNELS, FOR_OUTGOING_REST, FOR_OUTGOING_SOAP = 'channel', 'outgoing_rest', 'outgoing_soap'
+FOR_LOGINS = 'login'
 _MAX_ROLES = 100
 
 

@@ -17,9 +17,9 @@ from twisted.logger import Logger
 from zatotx.interfaces.outgoing import FetchedDocument, IFetcher
 from zatotx.model.errors import ServiceError, ServiceUnavailable
 from zatotx.rules.security.jwt import JwksRefreshState, cache_lifetime, select_key
-from zatotx.schema.secrets import mask_urls
 from zatotx.wire.jose import VerificationKey, parse_key_set
 from zatotx.wire.malformed import Malformed
+from zatotx.wire.url_masking import mask_urls
 
 MAX_WAIT = 2.0  # seconds from the start of a fetch for which requests wait for it
 FETCH_TIMEOUT = 10.0  # seconds until a fetch times out

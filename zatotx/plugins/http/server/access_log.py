@@ -12,22 +12,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from time import gmtime, time
-from urllib.parse import unquote_plus
 
 import msgspec
 
 from zatotx.interfaces.connector_kind import ILineSink
 from zatotx.plugins.http.server.request_context import RequestContext
 from zatotx.wire.http1.response_writer import HeadEndings
+from zatotx.wire.url_masking import KEY_PARAMETERS, mask_request_target
 
 _MONTHS = ('Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec')  # in any locale
 CLIENT_GONE = 499  # logged, never sent: the client disconnected before its response was complete (nginx's number)
 
-KEY_PARAMETERS = frozenset({
-    'access_token', 'api-key', 'api_key', 'apikey', 'auth', 'auth_token', 'authorization', 'client_secret', 'id_token',
-    'jwt', 'key', 'pass', 'passwd', 'password', 'pwd', 'refresh_token', 'secret', 'session', 'sig', 'signature',
-    'token', 'x-api-key',
-})  # fmt: skip
 _PLAIN = bytes(code for code in range(0x20, 0x7F) if code not in b'"\\\\')
 
 
@@ -93,42 +88,9 @@ class QueryKeyNames:
         return changed
 
 
-def mask_query(target: bytes, names: frozenset[str] = KEY_PARAMETERS) -> bytes:
-    """Return the target with the values of key-carrying query parameters, and the user and password of an absolute URL,
-    replaced by `***`."""
-    path, mark, query = target.partition(b'?')
-    if b'@' in path:
-        path = _mask_userinfo(path)
-    return path + mark + b'&'.join(_mask_pair(pair, names) for pair in query.split(b'&'))
-
-
-def _mask_userinfo(url: bytes) -> bytes:
-    scheme, separator, rest = url.partition(b'://')
-    authority, slash, path = rest.partition(b'/')
-    if not separator or b'@' not in authority:
-        return url
-    return b''.join((scheme, separator, b'***@', authority.rpartition(b'@')[2], slash, path))
-
-
-def _mask_pair(pair: bytes, names: frozenset[str]) -> bytes:
-    """Mask the value of one query parameter.
-
-    Some clients separate parameters by `;`. The server treats `;` as part of a value, so the key may continue after it:
-    everything from the first key's value to the end of the pair is replaced.
-    """
-    start = 0
-    for part in pair.split(b';'):
-        name, _, value = part.partition(b'=')
-        # A name that is not ASCII may arrive unescaped: such a request is rejected, but its key may be valid.
-        if value and unquote_plus(name.decode('utf-8', 'replace')).strip().lower() in names:
-            return pair[: start + len(name)] + b'=***'
-        start += len(part) + 1
-    return pair
-
-
 def describe_request(method: str, target: bytes, names: frozenset[str] = KEY_PARAMETERS) -> str:
     """Return the method and target of a request as the access log writes them."""
-    return f'{method} {escape_bytes(mask_query(target, names))}'
+    return f'{method} {escape_bytes(mask_request_target(target, names))}'
 
 
 class AccessLogLine(msgspec.Struct):
@@ -175,10 +137,8 @@ class AccessLog:
         else:  # rejected before its head was complete, or abandoned by the client before it was routed
             label, agent = '-', '-'
             names = self._keys.names
-            request = (
-                escape_bytes(b' '.join(mask_query(part, names) for part in request_context.request_line.split(b' ')))
-                or '-'
-            )
+            parts = request_context.request_line.split(b' ')
+            request = escape_bytes(b' '.join(mask_request_target(part, names) for part in parts)) or '-'
         if self._sink.json:
             self._record_json(request_context, (label, request, agent), AccessLogLine(
                 '', request_context.cid, peer_address, '', '', status, size, round(now - request_context.started_at, 6)

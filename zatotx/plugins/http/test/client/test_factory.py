@@ -8,8 +8,8 @@ from twisted.internet.defer import execute
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
+from zatotx.connectors.tls_settings import InvalidTlsSettings, TlsSettings
 from zatotx.plugins.http.client.http_client import ClientEnvironment, ClientSettings, make_client
-from zatotx.plugins.http.client.tls_settings import InvalidTlsSettings, TlsSettings
 from zatotx.rules.http.proxy_selection import DIRECT, UnusableProxy
 
 

@@ -1,6 +1,6 @@
 """TLS for clients: version 1.2 or newer. Verifies the certificate chain against the system's authorities or a
-connection's own, and the name against the certificate (RFC 9525); sends the name (SNI) and http/1.1 (ALPN) in the
-handshake."""
+connection's own, and the name against the certificate (RFC 9525); sends the name (SNI), and the protocols that the kind
+names (ALPN), in the handshake."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from zatotx.plugins.http.client.errors import TlsFailed
-from zatotx.plugins.http.client.tls_settings import TlsSettings, parse_tls_settings
+from zatotx.connectors.tls_settings import TlsSettings, parse_tls_settings
 from zatotx.rules.http.tls_errors import (
     describe_certificate_error,
     describe_handshake_error,
@@ -34,18 +33,29 @@ _MAX_NAMES_SHOWN = 3  # of a certificate that does not match
 _UNUSED_FACTORY = Factory()  # TLSMemoryBIOFactory requires one; its buildProtocol is not called
 
 
+class TlsHandshakeFailed(Exception):  # noqa: N818 - kinds map it to an error of their own
+    """The handshake failed, or the peer's certificate is not valid for it. Its text is a clause that names the host."""
+
+
 class TlsClientFactory:
     """TLS with one set of settings; created once for all connections that use them."""
 
-    def __init__(self, settings: TlsSettings) -> None:
-        """Raises UnusableCredentials."""
+    def __init__(self, settings: TlsSettings, *, alpn: Sequence[bytes] = ()) -> None:
+        """`alpn`: the protocols to offer (RFC 7301). Raises InvalidTlsSettings."""
         self._credentials = parse_tls_settings(settings)
         self._verify = settings.verify
+        self._alpn = list(alpn)
 
-    def handshake(self, transport: Any, host: str, clock: IReactorTime) -> HandshakeObserver:
-        """Start a handshake over a connected transport, and make TLS its protocol."""
+    def handshake(
+        self, transport: Any, host: str, clock: IReactorTime, *, session: SSL.Session | None = None
+    ) -> HandshakeObserver:
+        """Start a handshake over a connected transport, and make TLS its protocol. `session`: of another connection
+        to the same peer, to be resumed."""
         handshake = HandshakeObserver(host)
-        creator = _ConnectionCreator(self._connection(host, handshake.verifier))
+        connection = self._connection(host, handshake.verifier)
+        if session is not None:
+            connection.set_session(session)
+        creator = _ConnectionCreator(connection)
         tls = TLSMemoryBIOProtocol(TLSMemoryBIOFactory(creator, True, _UNUSED_FACTORY, clock), handshake)
         transport.protocol = tls
         tls.makeConnection(transport)
@@ -67,7 +77,8 @@ class TlsClientFactory:
         context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
         context.set_mode(SSL.MODE_RELEASE_BUFFERS)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-        context.set_alpn_protos([b'http/1.1'])
+        if self._alpn:
+            context.set_alpn_protos(self._alpn)
         self._trust(context)
         self._use_certificate(context)
         return context
@@ -126,7 +137,7 @@ class CertificateVerifier:
 
 @implementer(IHandshakeListener)
 class HandshakeObserver(Protocol):
-    """Waits for the end of a handshake: `done` returns the TLS transport, or fails with TlsFailed."""
+    """Waits for the end of a handshake: `done` returns the TLS transport, or fails with TlsHandshakeFailed."""
 
     def __init__(self, host: str) -> None:
         self._host = host
@@ -140,17 +151,17 @@ class HandshakeObserver(Protocol):
         if not self.done.called:
             self.done.errback(Failure(self._make_error(reason.value)))
 
-    def _make_error(self, error: BaseException | None) -> TlsFailed:
+    def _make_error(self, error: BaseException | None) -> TlsHandshakeFailed:
         if self.verifier.error:
-            return TlsFailed(f'the certificate of {self._host} {self.verifier.error}')
-        return TlsFailed(f'{self._host} {describe_handshake_error(_reasons(error))}')
+            return TlsHandshakeFailed(f'the certificate of {self._host} {self.verifier.error}')
+        return TlsHandshakeFailed(f'{self._host} {describe_handshake_error(_reasons(error))}')
 
 
-def late_handshake_error(error: BaseException | None, host: str) -> TlsFailed | None:
-    """Return the error if a TLS 1.3 peer has rejected our certificate, else None. The peer ends the connection after
-    our side of the handshake has finished, while we wait for its response, and has read nothing of the request."""
-    description = describe_late_handshake_error(_reasons(error))
-    return TlsFailed(f'{host} {description}') if description else None
+def late_handshake_error(error: BaseException | None) -> str:
+    """Return the error if a TLS 1.3 peer has rejected our certificate, as a clause that follows the host, else ''. The
+    peer ends the connection after our side of the handshake has finished, while we wait for its response, and has read
+    nothing of what was sent."""
+    return describe_late_handshake_error(_reasons(error))
 
 
 @implementer(IOpenSSLClientConnectionCreator)

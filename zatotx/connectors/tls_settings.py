@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from cryptography.x509 import Certificate, load_pem_x509_certificates
+from cryptography.x509 import Certificate, InvalidVersion, load_pem_x509_certificates
 
 Key = RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey | Ed448PrivateKey
 
@@ -62,7 +62,7 @@ def _certificates(name: str, text: str, problems: list[str]) -> tuple[Certificat
         return ()
     try:
         return tuple(load_pem_x509_certificates(text.encode()))
-    except ValueError:
+    except (ValueError, InvalidVersion):
         problems.append(f'{name}: holds no certificate in PEM form')
         return ()
 
