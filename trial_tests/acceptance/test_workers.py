@@ -265,7 +265,7 @@ class ServingTests(SynchronousTestCase):
         (self.broker.directory() / 'config' / 'tls.pem').write_text('nonsense')
         self.broker.set('log', level='nonsense')
         os.kill(parent(self.broker), signal.SIGHUP)
-        self.broker.logged('the certificate of', 'cannot be loaded, the old one stays', within=PATIENCE)
+        self.broker.logged('The certificate of the listener', 'cannot be loaded, the old one stays', within=PATIENCE)
         self.broker.logged('The log settings are unchanged', 'nonsense', within=PATIENCE)
         self.assertEqual({seen_certificate(self.broker) for _ in range(6)}, {fresh})
         write_certificate(self.broker.directory() / 'config' / 'tls.pem')

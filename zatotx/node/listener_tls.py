@@ -50,7 +50,7 @@ class ReloadableCertificate:
             assert spec is not None
             self._context = self._make_context(spec.tls_context)
         except Exception as error:  # OpenSSL, the files and the parser raise various types
-            return (f'[http] listen: the certificate of {self.description!r} cannot be loaded, the old one stays: '
+            return (f'The certificate of the listener {self.description!r} cannot be loaded, the old one stays: '
                     f'{error or type(error).__name__}')  # fmt: skip
         return ''
 
