@@ -31,7 +31,7 @@ class Asker:
     def __init__(self, reactor: Any) -> None:
         self.deadline = reactor.seconds() + 3600
 
-    def result(self, begin: Callable[[], Any]) -> Any:
+    def run(self, begin: Callable[[], Any]) -> Any:
         """Return the coroutine, as for an async def service."""
         return begin()
 

@@ -21,7 +21,7 @@ SECONDS = 30.0
 
 class SwitchIntervalTests(SynchronousTestCase):
     def test_threads_take_turns_earlier(self) -> None:
-        """A thread that computes passes on the interpreter after half a millisecond."""
+        """A thread that computes passes on the interpreter after a fifth of a millisecond."""
         self.addCleanup(sys.setswitchinterval, sys.getswitchinterval())
         shorten_switch_interval()
         self.assertAlmostEqual(sys.getswitchinterval(), SWITCH_INTERVAL)
