@@ -384,7 +384,7 @@ class WorkerGroupTests(TestCase):
         work = folder(self)
         one = self.company(work, 0, ['mine'])
         self.company(work, 1, ['a thread is stuck'])
-        self.assertIn(b'zatotx_node_refused_total 21.0', await one.exposition.text())
+        self.assertIn(b'zatotx_node_refused_total 21.0', await one.exposition.render_text())
         self.assertEqual(await one.found_by_others(), ['worker 1: a thread is stuck'])
 
     def levels(self) -> LiveLogLevels:

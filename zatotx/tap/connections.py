@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 
 from zatotx.connectors.kind_registry import FoundKind
+from zatotx.interfaces.config import IConfigStore
 from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.interfaces.outgoing import IFetcher
 from zatotx.interfaces.reactor import IReactor
@@ -45,8 +46,8 @@ def make_redis_client(settings: Settings, home: Path, reactor: IReactor) -> tupl
     return client, RedisPubSub(reactor, address, client, cluster=main.cluster, **shared)
 
 
-def make_leases(reactor: IReactor, client: RedisClient, odb: Any, cluster: str) -> LeaseStore:
-    """The leases of a cluster. `odb`: IConfigStore, whose epochs make their tokens grow over a loss of Redis."""
+def make_leases(reactor: IReactor, client: RedisClient, odb: IConfigStore, cluster: str) -> LeaseStore:
+    """The leases of a cluster. The ODB's epochs make their tokens grow over a loss of Redis."""
     store = RedisLeaseBackend(ScriptRunner(client), RedisKeys(cluster))
     return LeaseStore(reactor, store, partial(odb.next_epoch, 'redis'))
 
@@ -59,8 +60,8 @@ class OutgoingDependencies:
     settings: Settings
     offload: Callable[..., Deferred[Any]]
     meters: MeterRegistry
-    client: Any  # zatotx.redis.client.RedisClient
-    odb: Any  # IConfigStore
+    client: RedisClient
+    odb: IConfigStore
     secrets: Secrets
     work: IWorkStream
 
