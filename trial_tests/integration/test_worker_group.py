@@ -39,7 +39,7 @@ import sys, time
 from pathlib import Path
 from zatotx.node.directory_lock import DirectoryLock
 lock = DirectoryLock(Path(sys.argv[1]))
-lock.take()
+lock.acquire()
 print('held', flush=True)
 time.sleep(60)
 """
@@ -462,14 +462,16 @@ class HandedDescriptorsTests(SynchronousTestCase):
         script = (
             'import os, sys\n'
             'from zatotx.node.workers.control_pipe import read_worker_spec\n'
-            'place = read_worker_spec()\n'
-            'print(place.seat, [os.get_inheritable(fd) for fd in (3, 4, *place.sockets.values())], flush=True)\n'
+            'spec = read_worker_spec()\n'
+            'descriptors = (3, 4, *spec.inherited_sockets.values())\n'
+            'print(spec.slot, [os.get_inheritable(fd) for fd in descriptors], flush=True)\n'
         )
         code = (
             'import os, socket, subprocess, sys\n'
             'from zatotx.node.workers.control_pipe import WorkerSpec\n'
             'up, down, held = os.pipe(), os.pipe(), socket.socket()\n'
-            'os.write(down[1], WorkerSpec(seat=7, late=False, sockets={"tcp:1": 5}).line())\n'
+            'spec = WorkerSpec(slot=7, listen_when_ready=False, inherited_sockets={"tcp:1": 5})\n'
+            'os.write(down[1], spec.to_line())\n'
             'for number, fd in ((3, down[0]), (4, up[1]), (5, held.fileno())):\n'
             '    os.dup2(fd, number + 100)\n'
             'for number in (3, 4, 5):\n'
