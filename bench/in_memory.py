@@ -21,7 +21,7 @@ from base64 import b64encode
 from collections.abc import Callable
 from functools import partial
 from select import select
-from typing import Any
+from typing import Any, cast
 
 from argon2 import PasswordHasher
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
@@ -182,7 +182,9 @@ class Broker:
         ))  # fmt: skip
         http.apply(snapshot)
         store = ServiceStore([ServiceEntry.for_class(one) for one in (Echo, Relay)], self._meters.services.get)
-        invoker = Invoker(as_reactor(self.reactor), None, node=Node(ConnectionNamespaces(http.namespaces)))
+        invoker = Invoker(
+            as_reactor(self.reactor), cast('Any', None), node=Node(ConnectionNamespaces(http.namespaces))
+        )
         return Pipeline(
             policy,
             store,

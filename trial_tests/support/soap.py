@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 from xml.sax.saxutils import quoteattr
 
 from twisted.internet.defer import maybeDeferred
@@ -92,7 +92,7 @@ class SoapSide:
         stored = StoredObject(1, 'channel_soap', SoapChannel(**given), 1)
         self.server = Server(ScriptedExchange(), channels=[stored, *channels])
         store = ServiceStore(entries, lambda name: CountingStats())
-        invoker = Invoker(as_reactor(self.server.clock), None, node=node)
+        invoker = Invoker(as_reactor(self.server.clock), cast('Any', None), node=node)
         pipeline = Pipeline(
             authentication=guard or AdminGuard(),
             store=store,

@@ -7,13 +7,14 @@ only through the functions that it is given. A connection that does not configur
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from attrs import define
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
+from zatotx.interfaces.meters import IOutgoingMeter
 from zatotx.rules.resilience.circuit_breaker import CLOSED, HALF_OPEN, CircuitBreaker
 from zatotx.rules.resilience.retry import RetryBudget
 
@@ -64,7 +65,7 @@ class CircuitBreaking(Generic[Req, Res]):
     inner: Send[Req, Res]
     breaker: CircuitBreaker
     seconds: Callable[[], float]
-    meter: Any  # IOutgoingMeter
+    meter: IOutgoingMeter
     is_failed_response: Callable[[Res], bool]
     is_failure: Callable[[Exception], bool]
     rejected: Callable[[float], Exception] = CircuitOpen
@@ -137,7 +138,7 @@ class Retrying(Generic[Req, Res]):
     inner: Send[Req, Res]
     decision: RetryDecision[Req, Res]
     clock: IReactorTime
-    meter: Any  # IOutgoingMeter
+    meter: IOutgoingMeter
     budget: RetryBudget
 
     async def send(self, request: Req) -> Res:

@@ -24,6 +24,7 @@ from zatotx.connectors.listener_registry import ListenerRegistry
 from zatotx.connectors.outgoing_connections import Sources, has_same_values, no_references
 from zatotx.interfaces.config import PreparedConfig, commit_when_prepared
 from zatotx.interfaces.connector_kind import ChannelContext, ConnectorKind, IChannel
+from zatotx.interfaces.meters import IChannelMeter
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.interfaces.reactor import IReactor
 from zatotx.model.errors import ServiceError
@@ -54,7 +55,7 @@ class ChannelParts:
 
     title: str  # for messages: 'Channel orders (lines)'
     address: str  # the endpoint description that it listens on; '' = it does not listen
-    meter: Any  # IChannelMeter
+    meter: IChannelMeter
     listeners: ListenerRegistry
     context: ChannelContext
 

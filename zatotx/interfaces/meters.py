@@ -77,6 +77,7 @@ class IMeters(Interface):
         """Drops the meters, and their metrics, of all other names."""
 
 
+@implementer(IOutgoingMeter, IChannelMeter)
 class NullMeter:
     """A meter of every interface that counts nothing."""
 
@@ -151,8 +152,8 @@ def null_meters(kind: str) -> IMeters:
     return _NullMeters()
 
 
-def count_call(meter: Any, clock: Callable[[], float], deferred: Deferred[_T]) -> Deferred[_T]:
-    """Counts a Deferred as one call of an ICallMeter and returns it. Cancellation does not count as an error."""
+def count_call(meter: ICallMeter, clock: Callable[[], float], deferred: Deferred[_T]) -> Deferred[_T]:
+    """Counts a Deferred as one call and returns it. Cancellation does not count as an error."""
     started = clock()
     meter.in_flight += 1
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
+from zope.interface import implementer
+
+from zatotx.interfaces.meters import ICallMeter
 from zatotx.model import errors
 
 LATENCY_BUCKETS = (
@@ -62,6 +65,7 @@ class Histogram:
         return sum(self.buckets)
 
 
+@implementer(ICallMeter)
 class CallCounters(Histogram):
     """Counters of calls (of a service across its versions, of Redis …): a histogram of durations, and
 

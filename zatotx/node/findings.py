@@ -8,6 +8,11 @@ from datetime import UTC, datetime
 from time import time
 from typing import Any
 
+from zatotx.node.live_config import LiveConfig
+from zatotx.pipeline.rate_limiter import RateLimiter
+from zatotx.redis.client import RedisClient
+from zatotx.service.deployment.deployer import VersionManager
+
 STALL_REPORT_AGE = 3600.0  # seconds for which a stall is reported
 _WITHOUT_REDIS = {
     'local': 'rate limits are counted per server, not for the cluster ({names})',
@@ -16,31 +21,29 @@ _WITHOUT_REDIS = {
 }
 
 
-def find_odb_outage(config: Any) -> Iterator[str]:
-    """Yield a finding if the ODB was unavailable at the last attempt. `config`: LiveConfig."""
+def find_odb_outage(config: LiveConfig) -> Iterator[str]:
+    """Yield a finding if the ODB was unavailable at the last attempt."""
     if config.unavailable_reason:
         yield (f'the ODB could not be asked last time, the configuration of revision {config.snapshot.revision} stays '
                f'in force ({config.unavailable_reason}): see that the database runs and can be reached')  # fmt: skip
 
 
-def find_redis_outage(client: Any) -> Iterator[str]:
-    """Yield a finding if Redis is unavailable. `client`: zatotx.redis.client.RedisClient."""
+def find_redis_outage(client: RedisClient) -> Iterator[str]:
+    """Yield a finding if Redis is unavailable."""
     if client.problem:
         yield f'Redis is unavailable ({client.problem}): see that it runs, and that [kvdb] url leads to it'
 
 
-def find_weakened_rate_limits(limiter: Any, client: Any) -> Iterator[str]:
-    """Yield one finding for each way in which cluster-wide rate limits are weakened while Redis is unavailable.
-    `limiter`: zatotx.pipeline.rate_limiter.RateLimiter."""
+def find_weakened_rate_limits(limiter: RateLimiter, client: RedisClient) -> Iterator[str]:
+    """Yield one finding for each way in which cluster-wide rate limits are weakened while Redis is unavailable."""
     if client.problem:
         for setting, names in limiter.exact_limits().items():
             what = _WITHOUT_REDIS[setting].format(names=', '.join(names))
             yield f'Redis is unavailable, so {what}: see that it runs and can be reached'
 
 
-def find_refused_code(version_keeper: Any) -> Iterator[str]:
-    """Yield a finding for each active code version that this node refused to import. `version_keeper`:
-    VersionKeeper."""
+def find_refused_code(version_keeper: VersionManager) -> Iterator[str]:
+    """Yield a finding for each active code version that this node refused to import."""
     for reason in version_keeper.verdicts.values():
         if reason:
             yield f'deployed code is refused here ({reason}): deploy a version that can be imported, or roll back'

@@ -181,7 +181,9 @@ def live_nodes(nodes: Sequence[NodeRow], now: float) -> list[NodeRow]:
     return [node for node in nodes if node.up_status == 'running' and now - node.seen_at < NODE_TIMEOUT]
 
 
-async def wait_until_applied(store: Any, revision: int, timeout: float, liveness: LivenessMonitor) -> list[str]:
+async def wait_until_applied(
+    store: IConfigStore, revision: int, timeout: float, liveness: LivenessMonitor
+) -> list[str]:
     """Wait until all live nodes run the revision. Returns the names of those that did not within `timeout` seconds."""
     clock = liveness.clock
     deadline = clock.seconds() + timeout
@@ -202,8 +204,8 @@ class LiveConfig:
     committed at once; `verdicts` returns why this node refused each version of the deployed code, '' if it accepted it.
     """
 
-    store: Any  # IConfigStore
-    bus: Any  # IBus
+    store: IConfigStore
+    bus: IPubSub
     clock: IReactorTime
     preparers: Sequence[Prepare]
     verdicts: Callable[[], Mapping[int, str]]

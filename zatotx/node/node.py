@@ -16,9 +16,10 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
-from zatotx.interfaces.config import Prepare
+from zatotx.interfaces.config import IConfigStore, Prepare
 from zatotx.interfaces.connector_kind import IChannel
 from zatotx.interfaces.reactor import IReactor
+from zatotx.metrics.watchdog import Watchdog
 from zatotx.model.errors import Conflict, StartError
 from zatotx.node import gc_tuning
 from zatotx.node.gc_tuning import MemoryTrimmer
@@ -33,7 +34,9 @@ from zatotx.node.workers.worker_group import WorkerGroup
 from zatotx.pipeline.dispatcher import Dispatcher
 from zatotx.pipeline.pipeline import Pipeline
 from zatotx.schema.snapshot import Actor, Operation, Snapshot
-from zatotx.system.thread_pool import stop_pools
+from zatotx.service.deployment.deployer import VersionManager
+from zatotx.service.service_store import ServiceStore
+from zatotx.system.thread_pool import DaemonThreadPool, stop_pools
 
 __all__ = [
     'ANYWHERE',
@@ -54,22 +57,22 @@ __all__ = [
 class NodeComponents:
     """All components of a node. Node alone decides in which order they start and stop."""
 
-    reactor: IReactor  # IReactorTime, IReactorFromThreads
+    reactor: IReactor
     settings: Settings
     slot_locks: SlotLocks
     logs: LogFiles
-    pools: Sequence[Any]  # thread pools: start(), stop(), started
+    pools: Sequence[DaemonThreadPool]
     channels: Mapping[str, IChannel]  # by kind
-    odb: Any  # IConfigStore
+    odb: IConfigStore
     redis: Sequence[Any]  # client and bus: startService(), stopService()
     outgoing: Sequence[Any]  # IOutgoingKind objects
     initial_preparers: Sequence[Prepare]  # apply the first configuration, before the channels open
     pipeline: Pipeline
     dispatcher: Dispatcher
-    services: Any  # zatotx.service.service_store.ServiceStore
-    version_keeper: Any  # zatotx.service.deployment.deployer.VersionManager
+    services: ServiceStore
+    version_keeper: VersionManager
     pickup_task: Any  # start() and stop(): watches the pickup directory, in one process of the server
-    watchdog: Any  # zatotx.metrics.watchdog.Watchdog
+    watchdog: Watchdog
     trimmer: MemoryTrimmer
     reload: SighupReloader
     work: WorkRunner

@@ -15,8 +15,13 @@ from zope.interface import implementer
 
 from zatotx import __version__
 from zatotx.connectors.kind_registry import FoundKind, describe_kinds
-from zatotx.interfaces.node import INode
+from zatotx.interfaces.config import IConfig, IConfigStore
+from zatotx.interfaces.node import IDeployer, INode
+from zatotx.interfaces.services import IServiceStore
+from zatotx.metrics.exposition import MetricsExposition
 from zatotx.node.node import NodeState
+from zatotx.node.workers.worker_group import WorkerGroup
+from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.service.outgoing import ConnectionNamespaces
 
 
@@ -27,14 +32,14 @@ class NodeApi:
 
     name: str
     cluster: str
-    config: Any
-    odb: Any
-    services: Any
-    deployer: Any
-    types: Any
+    config: IConfig
+    odb: IConfigStore
+    services: IServiceStore
+    deployer: IDeployer
+    types: ObjectTypeRegistry
     state: NodeState
     kinds: Sequence[FoundKind]
-    exposition: Any  # zatotx.metrics.exposition.MetricsExposition
+    exposition: MetricsExposition
     log_levels: Any = None  # ILevels
     user_metrics: Any = None  # IUserMetrics
     thread_runner: Callable[..., Deferred[Any]]
@@ -44,7 +49,7 @@ class NodeApi:
     work: Any = None  # IWorkStream
     dead_letters: Any = None  # IDeadLetterStore
     result_groups: Any = None  # IResultGroups
-    worker_group: Any = None  # zatotx.node.workers.worker_group.WorkerGroup; None without workers
+    worker_group: WorkerGroup | None = None  # None without workers
     started: float = field(factory=time)
 
     def readiness_problems(self) -> list[str]:
@@ -70,13 +75,12 @@ class NodeApi:
             'python': platform.python_version(),
             'twisted': twisted.__version__,
             'started': self.started,
-            'services': len(self.services.current),
+            'services': sum(1 for _ in self.services.current),
             'kinds': describe_kinds(self.kinds),
         }
 
     def metrics(self) -> Deferred[bytes]:
-        text: Deferred[bytes] = self.exposition.render_text()
-        return text
+        return self.exposition.render_text()
 
     def run_in_thread(self, function: Any, *args: Any) -> Deferred[Any]:
         return self.thread_runner(function, *args)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from zatotx.interfaces.meters import NullMeter, count_call
+from zatotx.interfaces.meters import ICallMeter, NullMeter, count_call
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.system.thread_pool import DaemonThreadPool, IThreadReactor, stop_pools
 
@@ -90,7 +90,7 @@ class DatabaseExecutor:
     def __init__(self, reactor: IThreadReactor, *, threads: int, name: str, database_name: str) -> None:
         self._reactor = reactor
         self._database_name = database_name
-        self.meter: Any = NullMeter()  # an ICallMeter that counts calls, including the time they wait for a thread
+        self.meter: ICallMeter = NullMeter()  # counts calls, including the time they wait for a thread
         self._pool = DaemonThreadPool(name, threads)
         self._pool.start()
         self._pending: set[_PendingCall] = set()

@@ -12,6 +12,7 @@ from zope.interface import implementer
 
 from zatotx.interfaces.config import FileVersion, HistoryRow, IConfigStore, NodeRow
 from zatotx.interfaces.dead_letters import DeadLetterFilter, IDeadLetterStore
+from zatotx.interfaces.meters import ICallMeter
 from zatotx.model.work import WorkMessage
 from zatotx.odb import code_versions as versions
 from zatotx.odb import dead_letters, history, nodes
@@ -153,7 +154,7 @@ class ConfigStore:
         return Deferred.fromCoroutine(self._odb.close())
 
 
-def set_call_meter(store: ConfigStore, meter: Any) -> ConfigStore:
-    """Count the store's calls with an ICallMeter from now on; returns the store."""
+def set_call_meter(store: ConfigStore, meter: ICallMeter) -> ConfigStore:
+    """Count the store's calls from now on; returns the store."""
     store._odb.read_executor.meter = store._odb.write_executor.meter = meter
     return store

@@ -35,7 +35,7 @@ JOB_TYPE_HEADER = b'x-zato-job-type'  # header of the scheduler's messages: one_
 class ServiceRunner(Protocol):
     """What an invocation needs of the Invoker that runs it."""
 
-    reactor: IThreadReactor  # IReactorTime and IReactorFromThreads
+    reactor: IThreadReactor
     threads: ServiceThreadCalls
     node: Any  # `self.server` of the services built into zatotx
     user_config: Bunch

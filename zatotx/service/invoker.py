@@ -23,7 +23,7 @@ from zatotx.service.io.input_sources import XML
 from zatotx.service.missing_await import explain_error
 from zatotx.service.patterns import Patterns
 from zatotx.service.stuck_threads import StuckThreads
-from zatotx.service.thread_calls import ServiceThreadCalls, ThreadCall, ThreadLender
+from zatotx.service.thread_calls import JobRunner, ServiceThreadCalls, ThreadCall, ThreadLender
 from zatotx.system.thread_pool import IThreadReactor
 
 
@@ -31,13 +31,12 @@ from zatotx.system.thread_pool import IThreadReactor
 class Invoker:
     """Runs service calls. Must be created in the reactor's thread.
 
-    `reactor` provides IReactorTime and IReactorFromThreads; `pool` runs `def` services (ServiceThreads, or any object
-    with callInThread) and is started by its owner; `node` is `self.server` of the services built into zatotx.
+    `pool` runs `def` services and is started by its owner; `node` is `self.server` of the services built into zatotx.
     """
 
     _log = Logger()
 
-    def __init__(self, reactor: IThreadReactor, pool: Any, *, node: Any = None, user_config: Bunch | None = None,
+    def __init__(self, reactor: IThreadReactor, pool: JobRunner, *, node: Any = None, user_config: Bunch | None = None,
                  stuck_threads: StuckThreads | None = None) -> None:
         self.reactor = reactor
         self.threads = ServiceThreadCalls(reactor, pool, stuck_threads)

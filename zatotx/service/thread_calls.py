@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from queue import Empty, SimpleQueue
 from threading import Lock, get_ident
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
@@ -122,15 +122,22 @@ class ThreadLender:
             return result
 
 
+class JobRunner(Protocol):
+    """What runs jobs in threads, as DaemonThreadPool does; started and stopped by its owner."""
+
+    def callInThread(self, job: Callable[[], object]) -> None:
+        """Queue a job."""
+
+
 class ServiceThreadCalls:
     """Passes calls from the reactor to the service threads and back."""
 
     __slots__ = ('_calls', '_pool', '_reactor', '_wakeup_scheduled', 'stuck_threads')
     _log = Logger()
 
-    def __init__(self, reactor: IThreadReactor, pool: Any, stuck_threads: StuckThreads | None = None) -> None:
-        self._reactor = reactor  # IReactorTime, IReactorFromThreads
-        self._pool = pool  # has callInThread; started and stopped by its owner
+    def __init__(self, reactor: IThreadReactor, pool: JobRunner, stuck_threads: StuckThreads | None = None) -> None:
+        self._reactor = reactor
+        self._pool = pool
         self._calls: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._wakeup_scheduled = False  # whether the reactor was asked to run the queued calls
         self.stuck_threads = StuckThreads(reactor) if stuck_threads is None else stuck_threads

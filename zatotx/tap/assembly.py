@@ -21,7 +21,7 @@ from zatotx.connectors.kind_registry import (
     service_areas,
 )
 from zatotx.connectors.security_types import all_object_types
-from zatotx.interfaces.config import Prepare, prepare_without_build
+from zatotx.interfaces.config import IConfigStore, Prepare, prepare_without_build
 from zatotx.interfaces.connector_kind import SERVER, ChannelContext, IChannel
 from zatotx.interfaces.delivery import IDeadLetterSink, IProcessedKeys
 from zatotx.interfaces.reactor import IReactor
@@ -45,12 +45,13 @@ from zatotx.node.workers.control_pipe import WorkerSpec
 from zatotx.node.workers.slots import SlotLocks, acquire_slot
 from zatotx.node.workers.socket_handover import SocketBorrower
 from zatotx.odb.secrets import Secrets
-from zatotx.odb.store import open_store, set_call_meter
+from zatotx.odb.store import ConfigStore, open_store, set_call_meter
 from zatotx.odb.urls import make_absolute
 from zatotx.pipeline.dispatcher import Dispatcher
 from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline
 from zatotx.pipeline.security.policy import AuthenticationPolicy
+from zatotx.redis.client import RedisClient
 from zatotx.redis.keys import RedisKeys
 from zatotx.redis.nonce_store import RedisNonceStore
 from zatotx.redis.work_stream import RedisWorkStream
@@ -132,7 +133,7 @@ class _Infrastructure:
     monitoring: Monitoring
     types: ObjectTypeRegistry
     secrets: Secrets
-    odb: Any  # IConfigStore
+    odb: ConfigStore
     redis: RedisConnections
     services: ServiceStore
     version_keeper: VersionManager
@@ -412,14 +413,14 @@ class _ServerBuilder:
         except ValueError as error:
             raise StartError(str(error)) from None
 
-    def _odb(self, types: ObjectTypeRegistry, secrets: Secrets) -> Any:
+    def _odb(self, types: ObjectTypeRegistry, secrets: Secrets) -> ConfigStore:
         try:
             url = make_absolute(self.settings.odb.url, str(self.home))
             return open_store(url, secrets, reactor=self.reactor, cluster=self.settings.main.cluster, types=types)
         except ValueError as error:
             raise StartError(str(error)) from None
 
-    def _task_placer(self, client: Any, odb: Any) -> TaskPlacer:
+    def _task_placer(self, client: RedisClient, odb: IConfigStore) -> TaskPlacer:
         main = self.settings.main
         return TaskPlacer(node=main.name, work=self.home / 'work', has_workers=self.worker_spec.is_worker,
                           leases=make_leases(self.reactor, client, odb, main.cluster), clock=self.reactor)  # fmt: skip

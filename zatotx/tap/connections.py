@@ -14,6 +14,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 
 from zatotx.connectors.kind_registry import FoundKind
+from zatotx.interfaces.config import IConfigStore
 from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.interfaces.outgoing import IFetcher
 from zatotx.interfaces.reactor import IReactor
@@ -72,8 +73,8 @@ def make_redis_connections(settings: Settings, home: Path, reactor: IReactor, od
     return RedisConnections(client, RedisPubSub(reactor, address, client, cluster=main.cluster, **shared), services)
 
 
-def make_leases(reactor: IReactor, client: RedisClient, odb: Any, cluster: str) -> LeaseStore:
-    """The leases of a cluster. `odb`: IConfigStore, whose epochs make their tokens grow over a loss of Redis."""
+def make_leases(reactor: IReactor, client: RedisClient, odb: IConfigStore, cluster: str) -> LeaseStore:
+    """The leases of a cluster. The ODB's epochs make their tokens grow over a loss of Redis."""
     store = RedisLeaseBackend(ScriptRunner(client), RedisKeys(cluster))
     return LeaseStore(reactor, store, partial(odb.next_epoch, 'redis'))
 
@@ -86,8 +87,8 @@ class OutgoingDependencies:
     settings: Settings
     offload: Callable[..., Deferred[Any]]
     meters: MeterRegistry
-    client: Any  # zatotx.redis.client.RedisClient
-    odb: Any  # IConfigStore
+    client: RedisClient
+    odb: IConfigStore
     secrets: Secrets
     work: IWorkStream
 

@@ -37,6 +37,7 @@ from zatotx.redis.rate_buckets import RedisRateBuckets
 from zatotx.rules.limits.concurrency_limit import ConcurrencyLimit, MessageLimits
 from zatotx.rules.limits.memory_budget import CollectionTrigger, MemoryBudget
 from zatotx.rules.limits.rate_buckets import RateBuckets
+from zatotx.service.service_store import ServiceStore
 from zatotx.service.stuck_threads import StuckThreads
 from zatotx.system.thread_pool import DaemonThreadPool
 from zatotx.wire.xml import name_cache
@@ -121,8 +122,8 @@ class ServerLimits:
         """Return a new concurrency limit for a service."""
         return self.make_limit(f'service {name}', self.settings.limits.service_in_flight)
 
-    def metric_sources(self, services: Any) -> list[MetricSource]:
-        """Return the metric sources of the limits. `services`: zatotx.service.service_store.ServiceStore."""
+    def metric_sources(self, services: ServiceStore) -> list[MetricSource]:
+        """Return the metric sources of the limits."""
 
         def service_rows() -> Iterator[MetricRow]:
             entries = list(services.current)

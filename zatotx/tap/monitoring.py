@@ -19,6 +19,9 @@ from zatotx.metrics.stack_location import make_deployed_name
 from zatotx.metrics.user_metrics import UserMetrics
 from zatotx.metrics.watchdog import Watchdog
 from zatotx.node.findings import find_reactor_stalls
+from zatotx.node.live_config import LiveConfig
+from zatotx.redis.client import RedisClient
+from zatotx.service.service_store import ServiceStore
 
 _log = Logger('zatotx.watchdog')
 
@@ -41,7 +44,7 @@ class Monitoring:
         """Yield a finding for each recent stall of the reactor."""
         return find_reactor_stalls(self.watchdog.reports.reported)
 
-    def count_calls(self, services: Any, clients: Sequence[Any]) -> None:
+    def count_calls(self, services: ServiceStore, clients: Sequence[RedisClient]) -> None:
         """Start counting the calls of services and of the Redis clients."""
         self.meters.services.existing_names = lambda: [entry.name for entry in services.current]
         for client in clients:
@@ -51,12 +54,12 @@ class Monitoring:
         self,
         *,
         names: Mapping[str, str],
-        services: Any,
+        services: ServiceStore,
         channels: Mapping[str, Any],
         outgoing: Sequence[Any],
         logs: Any,
-        config: Any,
-        client: Any,
+        config: LiveConfig,
+        client: RedisClient,
     ) -> list[MetricSource]:
         """Return the metric sources of a server. `names`: node and cluster."""
         watchdog = self.watchdog

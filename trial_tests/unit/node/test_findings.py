@@ -15,22 +15,27 @@ from zatotx.schema.snapshot import Snapshot
 from zatotx.schema.type_registry import ObjectTypeRegistry
 
 
+def double(**fields: Any) -> Any:
+    """Return a component that has only these attributes."""
+    return SimpleNamespace(**fields)
+
+
 class FinderTests(SynchronousTestCase):
     def test_all_is_well(self) -> None:
         """Parts that are well give no sentence."""
         self.assertEqual(
-            list(findings.find_odb_outage(SimpleNamespace(unavailable_reason='', snapshot=Snapshot()))), []
+            list(findings.find_odb_outage(double(unavailable_reason='', snapshot=Snapshot()))), []
         )
-        self.assertEqual(list(findings.find_redis_outage(SimpleNamespace(problem=''))), [])
-        self.assertEqual(list(findings.find_refused_code(SimpleNamespace(verdicts={1: '', 2: ''}))), [])
+        self.assertEqual(list(findings.find_redis_outage(double(problem=''))), [])
+        self.assertEqual(list(findings.find_refused_code(double(verdicts={1: '', 2: ''}))), [])
 
     def test_parts_that_are_not(self) -> None:
         """Each names the part, its reason and what to do."""
         (odb,) = findings.find_odb_outage(
-            SimpleNamespace(unavailable_reason='no answer within 5 s', snapshot=Snapshot())
+            double(unavailable_reason='no answer within 5 s', snapshot=Snapshot())
         )
-        (redis,) = findings.find_redis_outage(SimpleNamespace(problem='connection refused'))
-        (code,) = findings.find_refused_code(SimpleNamespace(verdicts={1: '', 2: 'crm.py, line 3: no module named x'}))
+        (redis,) = findings.find_redis_outage(double(problem='connection refused'))
+        (code,) = findings.find_refused_code(double(verdicts={1: '', 2: 'crm.py, line 3: no module named x'}))
         (names,) = findings.find_xml_name_leak(False)
         self.assertEqual(list(findings.find_xml_name_leak(True)), [])
         for sentence, part, why, fix in (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
@@ -86,7 +86,7 @@ class LiveConfigTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.store, self.bus, self.clock = ScriptedStore(), ScriptedBus(), Clock()
         self.applied: list[int] = []
-        self.config = LiveConfig(self.store, self.bus, self.clock, [self.prepare], dict)
+        self.config = LiveConfig(cast('Any', self.store), cast('Any', self.bus), self.clock, [self.prepare], dict)
         self.config.start()
 
     def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfig]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from twisted.internet.task import Clock
@@ -49,7 +49,7 @@ class FigureTests(SynchronousTestCase):
         store = Store(names)
         if names:
             store.current[-1].concurrency_limit.rejected = 4
-        found = take_snapshot(self.limited.metric_sources(store))
+        found = take_snapshot(self.limited.metric_sources(cast('Any', store)))
         return {(name, tuple(labels)): value for name, rows in found.items() for labels, value in rows}
 
     def test_all_of_it(self) -> None:

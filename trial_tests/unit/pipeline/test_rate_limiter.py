@@ -480,7 +480,7 @@ class AwayTests(RatesCase):
         class Client:
             problem = 'no connection'
 
-        client = Client()
+        client: Any = Client()
         found = list(find_weakened_rate_limits(self.limiter, client))
         self.assertEqual(len(found), 3)
         for setting in ('local', 'open', 'closed'):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from threading import Barrier, Event, current_thread
-from typing import Any
+from typing import Any, cast
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -93,7 +93,7 @@ class WakingTests(SynchronousTestCase):
     def test_many_calls_wake_the_reactor_once(self) -> None:
         """Several queued calls wake the reactor once; calls added while they run wake it again."""
         reactor = WakingReactor()
-        threads = ServiceThreadCalls(as_reactor(reactor), None)
+        threads = ServiceThreadCalls(as_reactor(reactor), cast('Any', None))
         seen: list[int] = []
 
         def first() -> None:
@@ -111,7 +111,7 @@ class WakingTests(SynchronousTestCase):
     def test_a_call_that_fails_harms_no_other(self) -> None:
         """A failing call is logged and does not affect others."""
         reactor = WakingReactor()
-        threads = ServiceThreadCalls(as_reactor(reactor), None)
+        threads = ServiceThreadCalls(as_reactor(reactor), cast('Any', None))
         seen: list[int] = []
         threads.call_on_reactor(lambda: 1 / 0)
         threads.call_on_reactor(seen.append, 1)

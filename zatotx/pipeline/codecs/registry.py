@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from zatotx.interfaces.pipeline import ICodec
 from zatotx.model.message import Message
 from zatotx.model.work import VALUE_FORMAT
-from zatotx.pipeline.codecs.data_formats import JsonCodec, RawCodec, XmlCodec
+from zatotx.pipeline.codecs.data_formats import JsonCodec, RawCodec, ValueCodec, XmlCodec
 from zatotx.pipeline.codecs.forms import FileCodec, FormCodec, MultipartCodec, NamedFormCodec
-from zatotx.pipeline.codecs.value import ValueCodec
 from zatotx.rules.limits.concurrency_limit import DEFAULT_BUDGET, MessageLimits
 from zatotx.wire.http.multipart import CONTENT_TYPE
 
