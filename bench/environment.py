@@ -17,6 +17,7 @@ import msgspec
 from bench.load import Request as LoadRequest
 from bench.load import answer
 from bench.machine import SERVER_CORE, is_free, memory, pinned
+from trial_tests.support.rawhttp import basic
 
 ZATOTX = str(Path(sys.executable).with_name('zatotx'))
 TWISTD = str(Path(sys.executable).with_name('twistd'))
@@ -82,6 +83,11 @@ class Environment:
     def credentials(self) -> dict[str, dict[str, object]]:
         """The content of credentials.toml, which quickstart writes."""
         return tomllib.loads((self.path / 'credentials.toml').read_text())
+
+    def authorization(self) -> dict[str, str]:
+        """The Authorization field of the administrator of the API."""
+        api = self.credentials()['api']
+        return basic(str(api['username']), str(api['password']))
 
     def server_pid(self) -> int:
         """The process ID of the server: of the processes whose command line names its directory, the largest one."""

@@ -38,7 +38,6 @@ from zatotx.pipeline.codecs import CodecRegistry
 from zatotx.pipeline.dispatcher import Dispatcher
 from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline
-from zatotx.pipeline.security.basic_auth import BasicAuthAuthenticator
 from zatotx.pipeline.security.password_verifier import PasswordVerifier
 from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.pipeline.security.secret_comparison import SecretComparison
@@ -47,8 +46,8 @@ from zatotx.plugins.http.outgoing import make_outgoing
 from zatotx.plugins.http.schema import RestChannel, RestOutgoing, SoapChannel
 from zatotx.plugins.http.soap.codec import make_codecs
 from zatotx.rules.limits.concurrency_limit import DEFAULT_BUDGET
-from zatotx.schema.security.basic_auth import BasicAuth
 from zatotx.schema.snapshot import Snapshot, StoredObject
+from zatotx.security.basic_auth import BasicAuth, BasicAuthAuthenticator
 from zatotx.service.invoker import Invoker
 from zatotx.service.outgoing import ConnectionNamespaces
 from zatotx.service.service_entry import ServiceEntry

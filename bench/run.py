@@ -15,9 +15,11 @@ from pathlib import Path
 import msgspec
 
 from bench import (
+    blocking,
     channels,
     footprint,
     formats,
+    ftp,
     hostile,
     hostile_logins,
     hostile_memory,
@@ -39,7 +41,7 @@ from bench.machine import describe
 
 RESULTS = Path(__file__).with_name('results')
 SUBJECTS = ('idle', 'echo', 'connections', 'overload', 'start', 'channels', 'pipelines', 'workers',
-            'outgoing', 'sql', 'formats', 'limits', 'hostile', 'instructions')
+            'outgoing', 'blocking', 'sql', 'ftp', 'formats', 'limits', 'hostile', 'instructions')
 
 
 def say(text: str) -> None:
@@ -58,6 +60,9 @@ def measure(options: argparse.Namespace) -> Iterator[Row]:
     if 'sql' in options.only:
         say('sql: statements relative to SQLAlchemy in threads, and cancelled ones')
         yield from _rows('sql', lambda: sql.measure(options.rounds, say))
+    if 'ftp' in options.only:
+        say('ftp: a file of 1 GB, relative to curl')
+        yield from _rows('ftp', lambda: ftp.measure(options.rounds, say))
     if 'channels' in options.only:
         say('channels: 10,000 relative to 10')
         yield from _rows('channels', lambda: channels.measure(rounds=options.rounds, seconds=options.seconds, say=say))
@@ -93,6 +98,9 @@ def _on_one(environment: Environment, folder: Path, options: argparse.Namespace)
     if 'outgoing' in options.only:
         say('outgoing: calls of other systems, and a relay')
         yield from _rows('outgoing', lambda: outgoing.measure(environment, folder, (rounds, seconds), say))
+    if 'blocking' in options.only:
+        say('blocking: pings while operations take long and peers are frozen')
+        yield from _rows('blocking', lambda: blocking.measure(environment, folder, say))
     if 'formats' in options.only:
         say('formats: XML, SOAP with WS-Security, JWT')
         yield from _rows('formats', lambda: formats.measure(environment, folder, (rounds, seconds), say))

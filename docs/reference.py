@@ -54,11 +54,12 @@ def walk(command: click.Command, context: click.Context) -> Iterator[tuple[str, 
 def objects() -> str:
     """A table of fields per object type, titled with its section in an enmasse file."""
     texts = ['# Configuration objects\n', NOTE, 'The sections of an enmasse file and their fields.\n']
-    for object_type in all_object_types():
+    types = all_object_types()
+    for object_type in types:
         if object_type.section:
             tag = f', `type: {object_type.tag}`' if object_type.tag else ''
             texts.append(f'## {object_type.title or object_type.key}\n\nSection `{object_type.section}`{tag}.\n')
-            texts.append(field_table(object_type))
+            texts.append(field_table(object_type, types))
     return '\n'.join(texts)
 
 

@@ -17,22 +17,27 @@ _PUBLIC_NAMES = {
         'Secret', 'Text', 'UTC', 'UUID', 'Unicode',
     ),
     'zatotx.service.io.records': ('Dict', 'DictList', 'ListOfDicts', 'Nested'),
+    'zatotx.interfaces.redis': ('LeaseHeld', 'LeaseLost', 'RedisError', 'RedisNotReady'),
+    'zatotx.interfaces.service_redis': ('CommandRefusedError',),
     'zatotx.model.soap': ('PeerFault', 'SoapFault'),
     'zatotx.wire.http.sse': ('Event',),
     'zatotx.model.errors': (
         'BadGateway', 'BadRequest', 'BadStatus', 'Conflict', 'Forbidden', 'HTTPException', 'Inactive',
-        'InternalServerError', 'MethodNotAllowed', 'NotFound', 'ServiceUnavailable', 'Timeout', 'TooManyRequests',
-        'TransactionAborted', 'Unauthorized', 'ZatoException',
+        'InternalServerError', 'MethodNotAllowed', 'NotFound', 'RemoteFileError', 'RemoteFileNotFound',
+        'RemoteStorageFull', 'ServiceUnavailable', 'Timeout', 'TooManyRequests', 'TransactionAborted', 'Unauthorized',
+        'ZatoException',
     ),
 }  # fmt: skip
 _MODULE_OF_NAME = {name: module for module, names in _PUBLIC_NAMES.items() for name in names}
 
 __all__ = [
-    'CSV', 'UTC', 'UUID', 'AsIs', 'BadGateway', 'BadRequest', 'BadStatus', 'Bool', 'Boolean', 'Bunch', 'Conflict',
-    'Date', 'DateTime', 'Decimal', 'Dict', 'DictList', 'Event', 'Float', 'Forbidden', 'HTTPException', 'Inactive',
-    'Int', 'Integer', 'InternalServerError', 'List', 'ListOfDicts', 'MethodNotAllowed', 'Model', 'Nested', 'NotFound',
-    'Opaque', 'PeerFault', 'Secret', 'Service', 'ServiceUnavailable', 'SoapFault', 'Text', 'Timeout',
-    'TooManyRequests', 'TransactionAborted', 'Unauthorized', 'Unicode', 'ZatoException', '__version__',
+    'CSV', 'UTC', 'UUID', 'AsIs', 'BadGateway', 'BadRequest', 'BadStatus', 'Bool', 'Boolean', 'Bunch',
+    'CommandRefusedError', 'Conflict', 'Date', 'DateTime', 'Decimal', 'Dict', 'DictList', 'Event', 'Float',
+    'Forbidden', 'HTTPException', 'Inactive', 'Int', 'Integer', 'InternalServerError', 'LeaseHeld', 'LeaseLost',
+    'List', 'ListOfDicts', 'MethodNotAllowed', 'Model', 'Nested', 'NotFound', 'Opaque', 'PeerFault', 'RedisError',
+    'RedisNotReady', 'RemoteFileError', 'RemoteFileNotFound', 'RemoteStorageFull', 'Secret', 'Service',
+    'ServiceUnavailable', 'SoapFault', 'Text', 'Timeout', 'TooManyRequests', 'TransactionAborted', 'Unauthorized',
+    'Unicode', 'ZatoException', '__version__',
 ]  # fmt: skip
 
 

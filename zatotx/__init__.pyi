@@ -11,6 +11,9 @@ from zatotx.model.errors import (
     InternalServerError,
     MethodNotAllowed,
     NotFound,
+    RemoteFileError,
+    RemoteFileNotFound,
+    RemoteStorageFull,
     ServiceUnavailable,
     Timeout,
     TooManyRequests,
@@ -48,8 +51,9 @@ __all__ = [
     'CSV', 'UTC', 'UUID', 'AsIs', 'BadGateway', 'BadRequest', 'BadStatus', 'Bool', 'Boolean', 'Bunch', 'Conflict',
     'Date', 'DateTime', 'Decimal', 'Dict', 'DictList', 'Event', 'Float', 'Forbidden', 'HTTPException', 'Inactive',
     'Int', 'Integer', 'InternalServerError', 'List', 'ListOfDicts', 'MethodNotAllowed', 'Model', 'Nested', 'NotFound',
-    'Opaque', 'PeerFault', 'Secret', 'Service', 'ServiceUnavailable', 'SoapFault', 'Text', 'Timeout',
-    'TooManyRequests', 'TransactionAborted', 'Unauthorized', 'Unicode', 'ZatoException', '__version__',
+    'Opaque', 'PeerFault', 'RemoteFileError', 'RemoteFileNotFound', 'RemoteStorageFull', 'Secret', 'Service',
+    'ServiceUnavailable', 'SoapFault', 'Text', 'Timeout', 'TooManyRequests', 'TransactionAborted', 'Unauthorized',
+    'Unicode', 'ZatoException', '__version__',
 ]  # fmt: skip
 
 __version__: str

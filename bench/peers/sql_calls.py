@@ -38,7 +38,7 @@ class Asker:
         self.deadline = reactor.seconds() + 3600
         self.request = self
 
-    def result(self, begin: Any) -> Any:
+    def run(self, begin: Any) -> Any:
         """Return the coroutine, as for an async def service."""
         return begin()
 

@@ -322,6 +322,16 @@ class OneProcessTests(SynchronousTestCase):
         self.assertNotEqual(wrong.code, 0)
         self.assertIn('max_in_flight', wrong.text)
 
+    def test_commands(self) -> None:
+        """`zatotx` has the command of the kind: help and completion show it, and it runs."""
+        self.broker.configure(document(self.port))
+        self.assertRegex(self.broker.must('--help'), r'(?m)^  lines +Talk to channels of lines: send\.$')
+        self.assertEqual(self.broker.must('lines', 'send', str(self.port), 'hello'), 'HELLO\n')
+        for typed, offered in (('li', 'lines'), ('lines se', 'send')):
+            words = {'COMP_WORDS': f'zatotx {typed}', 'COMP_CWORD': str(len(typed.split()))}
+            completed = apart(env={**ENV, **words, '_ZATOTX_COMPLETE': 'bash_complete'})
+            self.assertEqual(completed.out.split(), [f'plain,{offered}'])
+
     def test_limits(self) -> None:
         """The concurrency limits of channels and nodes hold for messages of the kind too."""
         self.broker.configure(document(self.port, service='lines.never', more=', max_in_flight: 1, timeout: 5'))
@@ -503,6 +513,7 @@ class WithoutTheFolderTests(SynchronousTestCase):
         self.assertNotIn('lines', text.replace(str(broker.path), ''))
         said = apart('enmasse', broker.path, '--check', '--input', broker.write('x.yaml', document(free_port())))
         self.assertNotEqual(said.code, 0)
+        self.assertIn("No such command 'lines'", apart('lines', 'send', '1', 'x').text)
         seen = subprocess.run([sys.executable, '-c', DECLARED, DOCS], capture_output=True, text=True, check=True)
         for word in ('channel_lines', 'zatotx_lines', 'An outgoing lines connection'):
             self.assertNotIn(word, seen.stdout)

@@ -12,6 +12,7 @@ import msgspec
 from jsonschema_rs import Draft202012Validator
 from twisted.trial.unittest import SynchronousTestCase
 
+from trial_tests.support.security_sources import source_of
 from zatotx import (
     CSV,
     UTC,
@@ -35,7 +36,7 @@ from zatotx import (
 from zatotx.model import errors
 from zatotx.model.errors import BadInput
 from zatotx.rules.openapi.document import DocumentInfo, build_document, error_statuses
-from zatotx.rules.openapi.model import ChannelModel, SecuritySource
+from zatotx.rules.openapi.model import ChannelModel
 from zatotx.service.io.declaration_reader import read_io_declaration
 from zatotx.service.io.json_schema import input_schema, openapi_service_shape, output_schema, text_input_schema
 from zatotx.service.io.model_schema import model_schema
@@ -286,7 +287,7 @@ class OperationTests(SynchronousTestCase):
     def test_limits(self) -> None:
         """429 on every channel that has limits, with or without a login; 403 where a role is needed."""
         channel = ChannelModel(name='c', path='/c', service=openapi_service_shape(ServiceEntry.for_class(Stream)))
-        user = (SecuritySource('u', 'basic_auth'),)
+        user = (source_of('basic_auth', 'u', username='u'),)
         for more, limited in (({}, False), ({'is_limited': True}, True), ({'security': user}, True)):
             found = error_statuses(msgspec.structs.replace(channel, **more), 'GET')
             self.assertEqual(429 in found, limited, more)

@@ -131,6 +131,9 @@ outgoing_rest:''', f'''
   - {{name: Fails, host: "{here}", url_path: /fails, security: null}}
   - {{name: Broken, host: "{here}", url_path: /fails, security: null, circuit_breaker: {{failures: 2, reset: 600}}}}
   - {{name: Large, host: "{here}", url_path: /large, security: null}}
+  - {{name: Stored, host: "{here}", url_path: /stored, delivery: guaranteed, data_format: json, security: null}}
+  - {{name: Wrong, host: "http://127.0.0.1:{broker.port()}", url_path: /no-such-path, delivery: guaranteed,
+     security: null}}
   - {{name: Asleep, host: "{here}", is_active: false, security: null}}
   - {{name: Self, host: "http://127.0.0.1:{broker.port()}", url_path: /out.there, data_format: json, security: null}}
 channel_rest:''', *channels]) + '\n'
@@ -166,6 +169,32 @@ class ServerCase(SynchronousTestCase):
     def listed(self) -> dict[str, Any]:
         """All outgoing REST connections by name, as zato.http-soap.get-list has them."""
         return {row['name']: row for row in self.api('zato.http-soap.get-list', cluster_id=1, **OUTGOING)}
+
+
+class GuaranteedTests(ServerCase):
+    def test_the_peer_takes_it_later(self) -> None:
+        """A call returns 202 when it is stored; a peer that is busy gets it again, with the same key."""
+        self.peer.busy = 1
+        answer = self.call('Stored', 'post', thread=True, data={'a': 'ž'})
+        self.assertEqual((answer.json()['status'], answer.json()['data']), (202, None))
+        until(lambda: self.peer.count['/stored'] >= 2, 'the second request')
+        fields = self.peer.asked['/stored']
+        self.assertEqual(self.peer.bodies['/stored'].decode(), '{"a":"ž"}')
+        self.assertEqual(fields['content-type'], 'application/json')
+        self.assertRegex(fields['idempotency-key'], '^[0-9a-f]{24}$')
+
+    def test_the_peer_rejects_it(self) -> None:
+        """A status that says that the call is wrong makes a dead letter at once, with the call in it."""
+        self.assertEqual(self.call('Wrong', 'post', data='text').json()['status'], 202)
+
+        def found() -> Any:
+            listed = self.broker.must('dead-letter', 'list', str(self.broker.path), '--format', 'json')
+            return [row for row in json.loads(listed) if row['service'] == 'zato.outgoing.deliver']
+
+        (row,) = until(found, 'the dead letter')
+        self.assertIn('Outgoing connection Wrong (rest) answered 404', row['cause'])
+        self.assertEqual(row['attempts'], 1)
+        self.broker.must('dead-letter', 'purge', str(self.broker.path), row['id'])
 
 
 class CallTests(ServerCase):

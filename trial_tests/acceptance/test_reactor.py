@@ -106,4 +106,4 @@ class InstalledTests(SynchronousTestCase):
         """twistd starts it where nobody asked for another."""
         broker: Broker = one_server()
         broker.serve('which_reactor.py', _WHICH)
-        self.assertIn(b'QuickReactor', broker.invoke('test.which-reactor').body)
+        self.assertIn(b'MonotonicEpollReactor', broker.invoke('test.which-reactor').body)

@@ -25,6 +25,7 @@ from trial_tests.support.vault import VAULT, installed, vault
 from trial_tests.support.waiting import until
 from zatotx.cli.main import COMMANDS
 from zatotx.connectors.kind_registry import find_kinds
+from zatotx.connectors.security_types import all_object_types
 from zatotx.node.secret_key import read_key
 from zatotx.node.settings import load_settings
 from zatotx.odb.maintenance import open_database, read_snapshot, write_operations
@@ -32,7 +33,7 @@ from zatotx.odb.secrets import Secrets
 from zatotx.plugins.http.schema import OBJECT_TYPES
 from zatotx.redis.url import parse_address
 from zatotx.schema.snapshot import Actor
-from zatotx.schema.type_registry import BUILTIN_TYPES, ObjectTypeRegistry
+from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.tap.connections import decrypt_urls
 
 OURS = frozenset({'credentials.toml', 'secret.key', 'planted.file'})  # hold secrets in clear: that is what they are for
@@ -409,7 +410,7 @@ class ReprTests(SynchronousTestCase):
         settings = load_settings(home / 'config/server.toml', [found.kind.name for found in find_kinds()])
         clear = decrypt_urls(settings, key)
         self.assertIn(secret, clear.kvdb.url)
-        types = ObjectTypeRegistry((*BUILTIN_TYPES, *OBJECT_TYPES, VAULT))
+        types = ObjectTypeRegistry((*all_object_types([]), *OBJECT_TYPES, VAULT))
         database = open_database(f'sqlite:///{made}/odb/zatotx.db', key, cluster=settings.main.cluster, types=types)
         self.addCleanup(database.close)
         operation = vault('v', secret)

@@ -82,10 +82,10 @@ class SqlTests(SynchronousTestCase):
         self.server = postgresql.shared()
         self.broker = shared('sql', build)
 
-    def active(self, kind: str) -> bool:
-        """Whether the server executes the statement of a service."""
+    def active(self) -> set[str]:
+        """The services whose statement the server executes now."""
         found = self.server.ask("select query from pg_stat_activity where state = 'active' and pid <> pg_backend_pid()")
-        return any(f'/* {kind} */' in str(query) for (query,) in found)
+        return {kind for kind in KINDS for (query,) in found if f'/* {kind} */' in str(query)}
 
     def test_clients_that_go_away(self) -> None:
         """The statement of a client that has gone is cancelled at the server, whatever the service is written as."""
@@ -94,12 +94,10 @@ class SqlTests(SynchronousTestCase):
             client = socket.create_connection(('127.0.0.1', self.broker.port()), 20)
             client.sendall(b'GET /sql/%s HTTP/1.1\r\nHost: x\r\n\r\n' % kind.encode())
             clients.append(client)
-        for kind in KINDS:
-            until(lambda kind=kind: self.active(kind), f'statement of {kind}')  # type: ignore[misc]
+        until(lambda: self.active() == set(KINDS), 'statements of all services')
         for client in clients:
             client.close()
-        for kind in KINDS:
-            until(lambda kind=kind: not self.active(kind), f'cancellation of {kind}', 20)  # type: ignore[misc]
+        until(lambda: not self.active(), 'cancellation of all statements', 20)
         self.assertEqual(self.broker.ask('GET', '/sql/value').status, 200)
 
     def test_live_edit(self) -> None:

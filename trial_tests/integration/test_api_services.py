@@ -240,7 +240,7 @@ class ChannelTests(InternalTestCase):
         await self.with_crm()
         made = await self.call('zato.security.digest-auth.create', {'name': 'ours', 'username': 'us'})
         told = await self.refusal('zato.http-soap.create', {**CHANNEL, 'security_id': made['id']}, 400)
-        self.assertIn("$.security_id: 'ours' is of type digest_auth, and only basic_auth, ", told)
+        self.assertIn("$.security_id: 'ours' is of type digest_auth, and only apikey, basic_auth, ", told)
 
     async def test_fixed_fields(self) -> None:
         """Lists of unsupported kinds are empty; creating one is 400 naming the field."""

@@ -6,11 +6,12 @@ from typing import Any
 
 from trial_tests.support.internals import InternalTestCase
 from zatotx.api import builtin_service_entries
+from zatotx.connectors.security_types import all_object_types
 from zatotx.plugins.sql.schema import OBJECT_TYPES
 from zatotx.rules.enmasse.import_plan import plan_import
-from zatotx.schema.type_registry import BUILTIN_TYPES, ObjectTypeRegistry
+from zatotx.schema.type_registry import ObjectTypeRegistry
 
-TYPES = ObjectTypeRegistry([*BUILTIN_TYPES, *OBJECT_TYPES])
+TYPES = ObjectTypeRegistry([*all_object_types([]), *OBJECT_TYPES])
 CRM = {
     'cluster_id': '1', 'name': 'CRM', 'is_active': 'true', 'engine': 'postgresql', 'host': '127.0.0.1', 'port': '5432',
     'db_name': 'crm', 'username': 'u', 'pool_size': '1', 'extra': 'echo=False',
@@ -22,7 +23,7 @@ class SqlServicesTests(InternalTestCase):
     entries = builtin_service_entries(TYPES)
 
     def stored(self) -> Any:
-        found = self.one.config.snapshot.named('sql', 'CRM')
+        found = self.one.config.snapshot.find('sql', 'CRM')
         assert found is not None
         return found.value
 

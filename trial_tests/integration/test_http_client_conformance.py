@@ -40,9 +40,9 @@ from zope.interface import directlyProvides
 from trial_tests.support.agents import Answering, make_agent, make_open_agent
 from trial_tests.support.authority import Authority
 from trial_tests.support.httpbin import HTTPBin
+from zatotx.connectors.tls_settings import TlsSettings
 from zatotx.plugins.http.client.agent import Agent
 from zatotx.plugins.http.client.http_client import ClientEnvironment, ClientSettings, make_client
-from zatotx.plugins.http.client.tls_settings import TlsSettings
 from zatotx.plugins.http.test.upstream_servers import server_tls
 
 reactor: Any = global_reactor

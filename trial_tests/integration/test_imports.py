@@ -40,6 +40,8 @@ for found in find_kinds():
     for path in (kind.schema, kind.settings, kind.metrics, kind.channel, kind.outgoing, kind.codecs):
         if found.enabled and path:
             found.load(path)
+from zatotx.connectors.security_types import find_security_types
+find_security_types()
 from zatotx.rules.limits.concurrency_limit import MessageLimits
 from zatotx.pipeline.codecs import CodecRegistry
 CodecRegistry(MessageLimits())
@@ -48,7 +50,7 @@ print(sorted(name for name in HEAVY if name in sys.modules))
 # Drivers, parsers and tools that a server loads when an object that needs them is first configured or used: a megabyte
 # or more each, or the part of a library that is.
 HEAVY = (
-    'alembic', 'asyncpg', 'boto3', 'botocore', 'confluent_kafka', 'docutils', 'jinja2', 'ldap3', 'lxml.etree',
+    'alembic', 'asyncpg', 'boto3', 'botocore', 'confluent_kafka', 'docutils', 'jinja2', 'jwt', 'ldap3', 'lxml.etree',
     'lxml.objectify', 'MySQLdb', 'paramiko', 'pika', 'psycopg', 'psycopg2', 'pydantic', 'pymongo', 'pymysql',
     'requests', 'setuptools', 'sqlalchemy.ext.asyncio', 'sqlalchemy.orm', 'twisted.conch.ssh', 'twisted.mail',
     'twisted.names', 'twisted.web.server', 'yaml', 'zatotx.odb.maintenance', 'zatotx.rules.enmasse.import_plan',

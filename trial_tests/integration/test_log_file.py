@@ -24,7 +24,7 @@ while number < count:
     burst = range(number, min(count, number + 1 + number % 7))
     file.append([f'{name} {n} ' + 'x' * (n % 50) + ' end' for n in burst])
     number = burst[-1] + 1
-print(file.lost)
+print(file.lost_entries)
 '''
 
 

@@ -206,7 +206,7 @@ class ServerTests:
     async def test_a_node_frozen_in_its_transaction_does_not_lock_out_the_others(self: Any) -> None:
         """The server ends its transaction."""
         for room in (postgresql_room, mysql_room):
-            self.patch(room, 'IDLE', 1.0)
+            self.patch(room, 'IDLE_TIMEOUT', 1.0)
         frozen, thawed = self.database(), threading.Event()
         self.addCleanup(thawed.set)
         locked: Deferred[None] = Deferred()

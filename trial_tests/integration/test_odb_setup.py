@@ -48,9 +48,9 @@ from zatotx.odb.tables import SCHEMA_VERSION, metadata
 from zatotx.rules.security.password_hash import verify_password
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.secrets import get_hash
-from zatotx.schema.security import BasicAuth
 from zatotx.schema.snapshot import Operation
 from zatotx.schema.type_registry import ObjectTypeRegistry
+from zatotx.security.basic_auth import BasicAuth
 
 
 @on_every_database

@@ -15,9 +15,9 @@ from trial_tests.support.ports import free_port
 from zatotx import BadStatus, NotFound
 from zatotx.plugins.http.rest.facade import CallOptions, RestConnection, RestConnectionZatoApi
 from zatotx.plugins.http.rest.response import RestResponse, StreamedRestResponse
-from zatotx.plugins.http.schema.http_outgoing import CircuitBreakerSettings
 from zatotx.plugins.http.test.upstream_servers import says, silent
 from zatotx.plugins.http.testing import SIGNATURES
+from zatotx.schema.circuit_breaker import CircuitBreakerSettings
 from zatotx.testing import connection_results
 from zatotx.testing.script import ConnectionScript, Scripts
 from zatotx.testing.scripted_connections import OutgoingScripts, ScriptedOutgoing
@@ -46,7 +46,7 @@ async def outcome(calling: Callable[[], Awaitable[Any]]) -> Any:
     try:
         response = await calling()
         found: dict[str, Any] = {name: getattr(response, name) for name in (
-            'status_code', 'ok', 'reason', 'text', 'content', 'cid', 'title',
+            'status_code', 'ok', 'reason', 'text', 'content', 'cid', 'connection_title',
         )}  # fmt: skip
         found['fields'] = [response.headers[name] for name in ('x-Field', 'CONTENT-type')]
         found['missing'] = response.headers.get('nope')

@@ -50,7 +50,7 @@ class FaultTests(WithConnections):
         """ServiceUnavailable, at once."""
         fault = await self.fails(self.crm(free_port()), ServiceUnavailable, 'cannot be used: nobody is at its address')
         self.assertEqual(fault.status, 503)
-        self.assertEqual(self.slots().kinds, {'ServiceUnavailable': 1})
+        self.assertEqual(self.slots().errors_by_name, {'ServiceUnavailable': 1})
 
     async def test_no_such_name(self) -> None:
         """A host that has no address."""

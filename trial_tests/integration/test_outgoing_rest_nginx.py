@@ -15,7 +15,7 @@ from trial_tests.support.nginx import Nginx
 from trial_tests.support.ports import free_port
 from zatotx.plugins.http.schema.http_outgoing import RetrySettings
 from zatotx.schema.secrets import combine
-from zatotx.schema.security import BasicAuth
+from zatotx.security.basic_auth import BasicAuth
 
 PAGES = {'/customers/1.json': b'{"id": 1, "name": "' + b'n' * 5000 + b'"}',
          '/large': random.Random(1).randbytes(10_000_000), '/private/in': b'in'}
@@ -55,7 +55,7 @@ class NginxTests(WithConnections):
             both = combine('$argon2id$x', f'enc:{(password or "")[::-1]}')
             security = stored(BasicAuth(name='U', username='crm', password=both), 'basic_auth')
             rest = self.crm(self.nginx.port, security, url_path='/private/in', security='U' if password else None,
-                            context={'unseal': unsealed})  # fmt: skip
+                            context={'decrypt': unsealed})  # fmt: skip
             self.assertEqual((await rest.get()).status_code, status)
 
     async def test_our_certificate(self) -> None:

@@ -27,9 +27,9 @@ from zatotx.redis.client import RedisClient, ScriptRunner
 from zatotx.redis.keys import RedisKeys
 from zatotx.redis.lease_store import RedisLeaseBackend
 from zatotx.redis.leases import LeaseStore
-from zatotx.schema.security import OAUTH2_CLIENT, OAuth2Client
 from zatotx.schema.snapshot import Snapshot
 from zatotx.schema.validation import validate
+from zatotx.security.oauth2_client import OAUTH2_CLIENT, OAuth2Client
 from zatotx.testing.memory_redis import EpochSequence
 
 TITLE = 'Outgoing connection CRM (rest) cannot be used: security definition CRM.token (oauth2_client)'

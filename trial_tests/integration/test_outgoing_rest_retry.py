@@ -18,10 +18,11 @@ from zatotx.interfaces.meters import NullMeter
 from zatotx.plugins.http.client.errors import PeerReset
 from zatotx.plugins.http.rest.call_chain import is_peer_failure, is_server_error
 from zatotx.plugins.http.rest.error_mapping import CircuitOpen
-from zatotx.plugins.http.schema.http_outgoing import CircuitBreakerSettings, RetrySettings
+from zatotx.plugins.http.schema.http_outgoing import RetrySettings
 from zatotx.plugins.http.test.upstream_servers import Peer, Request, Upstream, ends, reactor, says, silent
 from zatotx.rules.resilience.circuit_breaker import OPEN
 from zatotx.rules.resilience.circuit_breaker import CircuitBreaker as Breaker
+from zatotx.schema.circuit_breaker import CircuitBreakerSettings
 from zatotx.schema.snapshot import Snapshot
 
 TITLE = 'Outgoing connection CRM (rest)'
@@ -187,7 +188,9 @@ class BreakerTests(WithConnections):
         self.assertTrue(50 <= fault.retry_after <= 60)
         self.assertEqual(len(peer.requests), 3)
         slots = self.slots()
-        self.assertEqual((slots.circuit_open, slots.circuits_opened, slots.kinds), (True, 1, {'ServiceUnavailable': 5}))
+        self.assertEqual(
+            (slots.circuit_open, slots.circuits_opened, slots.errors_by_name), (True, 1, {'ServiceUnavailable': 5})
+        )
         self.assertEqual(list(node.findings()), [
             f'{TITLE} is cut off by its circuit breaker, after 3 failures in a row (it answers with errors): see that '
             'its peer is well; one call is let through every 60 s to try',
@@ -295,5 +298,5 @@ class MomentTests(SynchronousTestCase):
             clock.advance(later)
             results.append(self.failureResultOf(started(broken.send(request))).value)
         self.assertEqual([type(one) for one in results], [PeerReset, CircuitOpen, CircuitOpen, PeerReset])
-        self.assertAlmostEqual(results[2].wait, 0.1)
+        self.assertAlmostEqual(results[2].retry_after, 0.1)
         self.assertEqual((breaker.state, breaker.times_opened), (OPEN, 1))

@@ -15,8 +15,10 @@ from zatotx import ServiceUnavailable
 from zatotx.plugins.http.rest.digest_auth import DigestChallenge, DigestSession, strongest_challenge
 from zatotx.plugins.http.test.upstream_servers import Request, Upstream, reactor, says
 from zatotx.schema.secrets import combine
-from zatotx.schema.security import ApiKey, BasicAuth, DigestAuth
 from zatotx.schema.snapshot import Snapshot, StoredObject
+from zatotx.security.apikey import ApiKey
+from zatotx.security.basic_auth import BasicAuth
+from zatotx.security.digest_auth import DigestAuth
 from zatotx.wire.http.authentication import parse_challenges
 
 TITLE = 'Outgoing connection CRM (rest)'
@@ -37,7 +39,7 @@ def basic(password: str = 'pä:ss', **fields: Any) -> StoredObject:
 class WithIdentity(WithConnections):
     def logged_in(self, upstream: Upstream, definition: StoredObject, **fields: Any) -> Any:
         """A connection that says who it is by a definition."""
-        context = {'unseal': unsealed}
+        context = {'decrypt': unsealed}
         return self.crm(upstream, definition, context=context, security=definition.name, **fields)
 
 

@@ -13,10 +13,11 @@ from trial_tests.support.calling import CID, Asking, started, stored
 from trial_tests.support.soap import envelope
 from trial_tests.support.soap_calling import BALANCE, TITLE, WithSoap, answer, bank, sent, tokens, wss
 from zatotx import BadGateway, BadStatus, Inactive, NotFound, PeerFault, ServiceUnavailable, SoapFault, Timeout
-from zatotx.plugins.http.schema.http_outgoing import CircuitBreakerSettings, RetrySettings
+from zatotx.plugins.http.schema.http_outgoing import RetrySettings
 from zatotx.plugins.http.soap.faults import fault_body
 from zatotx.plugins.http.test.upstream_servers import Request, raw, says, silent
-from zatotx.schema.security import ApiKey
+from zatotx.schema.circuit_breaker import CircuitBreakerSettings
+from zatotx.security.apikey import ApiKey
 from zatotx.wire.soap import ws_security
 from zatotx.wire.soap.envelope import SOAP_11, SOAP_12, VERSIONS
 from zatotx.wire.xml import parser
@@ -256,7 +257,7 @@ class AnswerTests(Calling):
         self.assertEqual(str(fault), f'{TITLE} gave no answer within 0.2 s')
         fault = await self.fault(self.bank(1).post(ASK), ServiceUnavailable)
         self.assertEqual(str(fault), f'{TITLE} cannot be used: nobody is at its address')
-        self.assertEqual(self.slots().kinds, {'Timeout': 1, 'ServiceUnavailable': 1})
+        self.assertEqual(self.slots().errors_by_name, {'Timeout': 1, 'ServiceUnavailable': 1})
 
 
 class TokenTests(Calling):
@@ -329,13 +330,18 @@ class TokenTests(Calling):
         fault = self.assertRaises(ServiceUnavailable, self.bank, self.peer, wss(password=''), security='bank.wss')
         self.assertIn('its security definition bank.wss has no password yet', str(fault))
         fault = self.assertRaises(ServiceUnavailable, self.crm, self.peer, wss(), security='bank.wss')
-        self.assertIn('of type wss, which is for outgoing_soap only', str(fault))
+        self.assertIn('of type wss, which is for channels and outgoing_soap only', str(fault))
 
     def test_nothing_shows_the_password(self) -> None:
         """No repr on the way."""
         node = self.node(stored(bank(self.peer, security='bank.wss'), 'outgoing_soap'), wss())
         connection: Any = node.registries['outgoing_soap'].find('Bank', CID)
-        for shown in (connection, connection.parts, connection.form, connection.form.token()):
+        for shown in (
+            connection,
+            connection.parts,
+            connection.request_template,
+            connection.request_template.make_token(),
+        ):
             self.assertNotIn('pä<ss', repr(shown))
 
 

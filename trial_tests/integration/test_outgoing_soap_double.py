@@ -59,8 +59,18 @@ class SameTests(WithSoap):
             seen = []
             for out in self.both(says_xml(whole), answers(given)):
                 response = await out.post(ASK)
-                seen.append((response.data.tag, response.data.balance, [one.tag for one in response.soap_headers],
-                             response.envelope.tag, response.status_code, response.ok, response.title, response.cid))
+                seen.append(
+                    (
+                        response.data.tag,
+                        response.data.balance,
+                        [one.tag for one in response.soap_headers],
+                        response.envelope.tag,
+                        response.status_code,
+                        response.ok,
+                        response.connection_title,
+                        response.cid,
+                    )
+                )
             self.assertEqual(seen[0], seen[1])
             self.assertEqual(seen[0][:4], ('{urn:bank}getBalanceResponse', 10.5, ['{urn:h}h'], SOAP_11.envelope))
         for given in (BALANCE, BALANCE.encode(), etree.fromstring(BALANCE)):

@@ -32,8 +32,8 @@ from zatotx.plugins.http.soap.outgoing.operation_calls import _subtract_values
 from zatotx.plugins.http.soap.outgoing.wsdl_cache import WsdlCache
 from zatotx.plugins.http.soap.outgoing.wsdl_loader import WsdlDocuments
 from zatotx.plugins.http.test.upstream_servers import Answering, Peer, Request, Upstream, says, silent
-from zatotx.schema.security import ApiKey
 from zatotx.schema.snapshot import Snapshot
+from zatotx.security.apikey import ApiKey
 from zatotx.wire.soap.envelope import SOAP_12
 
 OUT = ('<GetBalanceResponse xmlns="urn:bank"><balance>10.50</balance><on>2026-01-31</on>'
@@ -355,7 +355,7 @@ class LifeTests(Calling):
         self.assertEqual((self.got(first), self.got(second)), ([AT], [AT]))
         self.assertIsNot(node.registries['outgoing_soap'].find('Bank', CID), old)
         await self.until(lambda: not first.peers)
-        contract = weakref.ref(old.contracts.known)
+        contract = weakref.ref(old.wsdl_cache.client)
         del old
         gc.collect()
         self.assertIsNone(contract())
@@ -378,7 +378,7 @@ class Documents:
         self.given = list(given)
         self.asked = 0
 
-    async def collect(self) -> WsdlDocuments:
+    async def load(self) -> WsdlDocuments:
         self.asked += 1
         one = self.given.pop(0)
         if isinstance(one, Exception):

@@ -268,7 +268,7 @@ class PickupTests(PickupCase):
         (self.place / 'a.py').write_text('1')
         await self.until(lambda: self.names)
         self.assertEqual(self.deployments.deployed, [('a.py', b'1')])
-        told = [text for text in self.said() if 'away' in text]
+        told = [text for text in self.said() if 'unavailable' in text]
         self.assertEqual(told, ['a.py waits in the pickup directory: The ODB is unavailable'])
 
     async def test_odb_away_at_the_start(self) -> None:

@@ -105,7 +105,7 @@ class RefusalTests(SynchronousTestCase):
 
     def use(self, answer: Deferred[Any]) -> Deferred[bool]:
         class Client:
-            def batch(self, commands: Any) -> Deferred[Any]:
+            def execute_batch(self, commands: Any) -> Deferred[Any]:
                 return answer
 
         clock = Clock()

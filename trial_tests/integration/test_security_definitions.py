@@ -68,7 +68,7 @@ class EnmasseTests(SynchronousTestCase):
         there = made_of(planned({'security': [{'name': 'idp.jwt', 'type': 'jwt', 'algorithms': ['HS256'],
                                                'secret': SECRET}]}))  # fmt: skip
         (mistake, *_) = planned({'security': [TOKENS]}, there, replace=True).errors
-        self.assertIn("not secret and jwks_url; set the others to ''", mistake.text)
+        self.assertIn("not secret and jwks_url; set the others to ''", mistake.description)
         self.assertEqual(planned({'security': [{**TOKENS, 'secret': ''}]}, there, replace=True).errors, ())
 
 

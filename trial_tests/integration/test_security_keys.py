@@ -9,27 +9,20 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.internals import InternalTestCase
+from zatotx.connectors.security_types import all_object_types
 from zatotx.model.errors import ServiceUnavailable, TooManyRequests, Unauthorized
 from zatotx.model.message import ChannelSpec, HTTPView, Message, Principal
 from zatotx.pipeline.security import secret_comparison as guesses_room
-from zatotx.pipeline.security.apikey import ApiKeyAuthenticator
 from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.pipeline.security.secret_comparison import SecretComparison, equal_secrets
-from zatotx.pipeline.security.tech_account import TechAccountAuthenticator
 from zatotx.rules.enmasse.import_plan import export_document, plan_import
 from zatotx.rules.security.login_throttle import LoginThrottle
-from zatotx.schema.security import (
-    APIKEY,
-    SECURITY_GROUP,
-    TECH_ACCOUNT,
-    ApiKey,
-    BasicAuth,
-    SecurityGroup,
-    TechAccount,
-)
+from zatotx.schema.security.group import SecurityGroup
 from zatotx.schema.snapshot import Snapshot, StoredObject
-from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.schema.validation import validate
+from zatotx.security.apikey import APIKEY, ApiKey, ApiKeyAuthenticator
+from zatotx.security.basic_auth import BasicAuth
+from zatotx.security.tech_account import TechAccount, TechAccountAuthenticator
 from zatotx.testing.fake_authenticator import authenticate
 from zatotx.testing.fake_pipeline import make_message
 from zatotx.wire.http.urlencoded import Malformed, query_parameter
@@ -301,7 +294,7 @@ class SchemaTests(SynchronousTestCase):
 
     def test_enmasse(self) -> None:
         """As the contract writes them, and back; a key that is there already is no change."""
-        types = ObjectTypeRegistry([APIKEY, TECH_ACCOUNT, SECURITY_GROUP])
+        types = all_object_types([])
         document: dict[str, list[dict[str, Any]]] = {
             'security': [
                 {'name': 'partner.key', 'type': 'apikey', 'header': 'X-Partner', 'password': 'k'},
@@ -393,7 +386,7 @@ class ZatoTests(InternalTestCase):
 class NameTests(SynchronousTestCase):
     def test_basic_auth_and_keys_share_their_names(self) -> None:
         """A channel that says `security: x` means one definition."""
-        types = ObjectTypeRegistry([APIKEY, TECH_ACCOUNT])
+        types = all_object_types([])
         there = Snapshot(1, [StoredObject(1, 'apikey', ApiKey(name='x'), 1)])
         plan = plan_import({'security': [{'name': 'x', 'type': 'tech_account'}]}, types, there, replace=False,
                            verify=lambda hashed, clear: False)

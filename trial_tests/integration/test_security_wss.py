@@ -18,11 +18,11 @@ from zatotx.model.message import ChannelSpec, Message, Principal
 from zatotx.model.soap import SoapMessage
 from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.pipeline.security.secret_comparison import SecretComparison
-from zatotx.pipeline.security.wss import WssAuthenticator, WssDependencies
-from zatotx.rules.security.wss import MAX_CLOCK_SKEW, NonceCheck, UnacceptableWssToken, check_token, wss_requirements
-from zatotx.schema.security import WSS, SecurityGroup, Wss
+from zatotx.rules.security.wss import MAX_CLOCK_SKEW, NonceCheck, UnacceptableWssToken, check_token
+from zatotx.schema.security.group import SecurityGroup
 from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.schema.validation import validate
+from zatotx.security.wss import WSS, Wss, WssAuthenticator, WssDependencies, wss_requirements
 from zatotx.testing.fake_authenticator import authenticate
 from zatotx.testing.fake_pipeline import make_message
 from zatotx.testing.memory_redis import MemoryNonces

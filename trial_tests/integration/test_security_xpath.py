@@ -13,10 +13,10 @@ from zatotx.model.errors import Unauthorized
 from zatotx.model.message import ChannelSpec, Message, Principal
 from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.pipeline.security.secret_comparison import SecretComparison
-from zatotx.pipeline.security.xpath import XPathAuthenticator
-from zatotx.schema.security import XPATH, SecurityGroup, XPath
+from zatotx.schema.security.group import SecurityGroup
 from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.schema.validation import validate
+from zatotx.security.xpath import XPATH, XPath, XPathAuthenticator
 from zatotx.testing.fake_authenticator import authenticate
 from zatotx.testing.fake_pipeline import make_message
 from zatotx.wire.xml import parser

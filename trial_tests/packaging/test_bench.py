@@ -12,10 +12,12 @@ import msgspec
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench import hostile, hostile_logins, in_memory, instructions, load, overload, pipelines, run, subjects
+from bench import blocking, hostile, hostile_logins, in_memory, instructions, load, overload, pipelines, run, subjects
 from bench.figures import Row, in_turns, table
 from bench.load import Request, Result
 from bench.openloop import OpenLoop
+from trial_tests.support import blocking_operations
+from trial_tests.support.blocking_operations import Pings, Stalls
 
 
 def result(rate: float) -> Result:
@@ -112,6 +114,37 @@ class OverloadTests(SynchronousTestCase):
         self.assertEqual((outcome.due, outcome.broken), (50, 1))
         self.assertGreater(outcome.unsent, 0)
         self.assertEqual(set(outcome.statuses), {'200'})
+
+
+class BlockingTests(SynchronousTestCase):
+    def test_pings_and_stalls_have_their_bars(self) -> None:
+        """A slow ping misses its bar, and so does a long stall; the table has a line for each operation."""
+        fine = blocking.Measured(title='a', zato='blocks', idle=1, busy=5, stall=50, bar=5)
+        slow, stalled = msgspec.structs.replace(fine, busy=5.1), msgspec.structs.replace(fine, stall=100)
+        self.assertEqual([[row.met for row in one.rows()] for one in (fine, slow, stalled)],
+                         [[True, True], [False, True], [True, False]])  # fmt: skip
+        self.assertIn('| a | blocks | 1.00 ms | 5.10 ms | <= 50 ms |', blocking.table([fine, slow]))
+
+    def test_the_longest_stall_is_a_new_one(self) -> None:
+        """Stalls before the measurement do not count."""
+        before = Stalls({0.05: 7, 0.1: 7, 5.0: 8, float('inf'): 8})
+        after = Stalls({0.05: 9, 0.1: 10, 5.0: 11, float('inf'): 11})
+        self.assertEqual(after.longest_since(before), 0.1)
+
+    def test_pings_without_answers_count(self) -> None:
+        """A server that closes its connections answers no ping: each counts as the longest."""
+        with socket.create_server(('127.0.0.1', 0)) as closing:
+            def close() -> None:
+                for _ in range(20):
+                    closing.accept()[0].close()
+
+            server = Thread(target=close)
+            server.start()
+            self.patch(blocking_operations, 'PATIENCE', 0.2)
+            with Pings(closing.getsockname()[1], 100) as pings:
+                server.join()
+        self.assertTrue(pings.times)
+        self.assertEqual(set(pings.times), {200.0})
 
 
 class HostileTests(SynchronousTestCase):

@@ -84,6 +84,12 @@ VIOLATIONS = {
     'Kinds are discovered by getPlugins; only plugins import zatotx.plugins': [
         ('zatotx.node.settings', 'zatotx.plugins.http'),
     ],
+    'A security type imports pipeline, interfaces, rules, schema, wire and model, never other machinery or processes': [
+        ('zatotx.security.apikey', 'zatotx.node.settings'),
+    ],
+    'Security types are discovered by getPlugins; only the HTTP client imports one': [
+        ('zatotx.pipeline.error_replies', 'zatotx.security.apikey'),
+    ],
     'Codecs, values, schemas and decisions do no I/O: no Twisted below the interfaces': [
         ('zatotx.model.cid', 'twisted.internet.defer'),
     ],

@@ -16,10 +16,12 @@ from trial_tests.support.properties import holds
 from trial_tests.support.tokens import GOOD, NOW, SECRET, part, sign
 from zatotx.model.errors import Unauthorized
 from zatotx.model.message import Principal
-from zatotx.pipeline.security.jwt import JwtAuthenticator, SingleKey
-from zatotx.pipeline.security.mtls import MtlsAuthenticator
-from zatotx.schema.security import Jwt, Mtls
+from zatotx.rules.security.mtls import UnacceptableCertificate, parse_chain
 from zatotx.schema.snapshot import StoredObject
+from zatotx.security.jwt import Jwt
+from zatotx.security.jwt.authenticator import JwtAuthenticator, SingleKey
+from zatotx.security.mtls import Mtls
+from zatotx.security.mtls.authenticator import MtlsAuthenticator
 from zatotx.testing.fake_pipeline import make_message
 from zatotx.wire.certificates import from_certificate_name, is_same_name, parse_name
 from zatotx.wire.jose import key_from_secret, parse_key_set
@@ -115,6 +117,14 @@ class CertificateTests(SynchronousTestCase):
         except Unauthorized:
             return
         self.assertEqual(der, PARTNER.der)
+
+    def test_an_unknown_version(self) -> None:
+        """A certificate of an X.509 version that does not exist is rejected like any other that cannot be read."""
+        version_3 = b'\xa0\x03\x02\x01\x02'
+        self.assertIn(version_3, PARTNER.der)
+        der = PARTNER.der.replace(version_3, b'\xa0\x03\x02\x01\x01', 1)
+        error = self.assertRaises(UnacceptableCertificate, parse_chain, [der])
+        self.assertIn('cannot be read', str(error))
 
     @holds(values=st.lists(st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF), min_size=1, max_size=20),
                            min_size=1, max_size=4))  # fmt: skip

@@ -12,9 +12,9 @@ from trial_tests.support.properties import holds
 from zatotx.model.errors import BadRequest, ServiceError
 from zatotx.model.message import ChannelSpec, ServiceResult
 from zatotx.model.soap import SoapChannelSpec, SoapFault
-from zatotx.plugins.http.rest.credentials import new_username_token
 from zatotx.plugins.http.soap.codec import SoapCodec
 from zatotx.plugins.http.soap.outgoing.envelopes import wrap_in_envelope
+from zatotx.security.wss import new_username_token
 from zatotx.testing.fake_pipeline import make_message
 from zatotx.wire.soap import ws_security
 from zatotx.wire.soap.action import soap_action

@@ -32,7 +32,7 @@ class Known:
     def __init__(self, names: Mapping[str, Sequence[str]]) -> None:
         self._names = names
 
-    def addresses(self, host: str) -> Deferred[tuple[str, ...]]:
+    def resolve(self, host: str) -> Deferred[tuple[str, ...]]:
         found = (host,) if is_address(host) else tuple(self._names.get(host, ()))
         return succeed(found) if found else fail(NoSuchHost(f'no address was found for the name {host}'))
 
@@ -55,7 +55,7 @@ def make_agent(reactor: Any, names: Mapping[str, Sequence[str]], **settings: Any
     """Our agent as it is made for a connection."""
     resolver: Any = Known(names)
     reach = ClientEnvironment(reactor, execute, environ={}, resolver=resolver)
-    given = {'proxy': DIRECT, 'follow_redirects': 0, 'inflate': False, 'bounds': ONE_CALL_EACH, **settings}
+    given = {'proxy': DIRECT, 'max_redirects': 0, 'decode_content': False, 'pool_limits': ONE_CALL_EACH, **settings}
     return Agent(make_client(ClientSettings(**given), reach))
 
 

@@ -61,7 +61,7 @@ class WithConnections(WithPeers):
 
     def node(self, *objects: StoredObject, **context: Any) -> HttpOutgoingConnections:
         """The connections of these objects; they end with the test."""
-        given = {'reactor': reactor, 'settings': {}, 'offload': deferToThread, 'component': COMPONENT,
+        given = {'reactor': reactor, 'settings': {}, 'run_in_thread': deferToThread, 'client_name': COMPONENT,
                  'meters': self.meters.outgoing, **context}  # fmt: skip
         outgoings = make_outgoing(OutgoingContext(**given))
         outgoings.apply(Snapshot(1, objects))

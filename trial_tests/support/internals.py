@@ -10,13 +10,14 @@ from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from twisted.trial.unittest import TestCase
 
 from zatotx.api import builtin_service_entries
+from zatotx.connectors.security_types import all_object_types
 from zatotx.model.message import Reply
 from zatotx.plugins.http.schema import OBJECT_TYPES
 from zatotx.schema.snapshot import Actor
-from zatotx.schema.type_registry import BUILTIN_TYPES, ObjectTypeRegistry
+from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.testing.memory_node import MemoryBus, MemoryNode, make_odb
 
-TYPES = ObjectTypeRegistry([*BUILTIN_TYPES, *OBJECT_TYPES])
+TYPES = ObjectTypeRegistry([*all_object_types([]), *OBJECT_TYPES])
 ENTRIES = builtin_service_entries(TYPES)
 CRM = b"""
 from zato.server.service import Service

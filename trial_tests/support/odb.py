@@ -13,6 +13,7 @@ from twisted.trial.unittest import TestCase
 
 from trial_tests.support import mariadb, postgresql
 from trial_tests.support.reactor import reactor
+from zatotx.connectors.security_types import all_object_types
 from zatotx.interfaces.config import IConfigStore
 from zatotx.odb import migrations
 from zatotx.odb.database import Database
@@ -25,9 +26,9 @@ from zatotx.odb.tables import SCHEMA_VERSION, metadata
 from zatotx.odb.urls import sqlite_path
 from zatotx.plugins.http.schema import OBJECT_TYPES
 from zatotx.schema.snapshot import Actor, Operation
-from zatotx.schema.type_registry import BUILTIN_TYPES, ObjectTypeRegistry
+from zatotx.schema.type_registry import ObjectTypeRegistry
 
-TYPES = ObjectTypeRegistry((*BUILTIN_TYPES, *OBJECT_TYPES))
+TYPES = ObjectTypeRegistry((*all_object_types([]), *OBJECT_TYPES))
 CLUSTER = 'test'
 ME = Actor('me', 'a test', '0123456789abcdef01234567', '127.0.0.1')
 KEY = new_key()  # of this run

@@ -11,8 +11,8 @@ from zatotx.interfaces.outgoing import IServiceCall
 from zatotx.plugins.http.schema import SoapOutgoing
 from zatotx.plugins.http.soap.outgoing.facade import SoapConnectionFacade
 from zatotx.plugins.http.test.upstream_servers import Answering, Peer, Request, Upstream, says
-from zatotx.schema.security import Wss
 from zatotx.schema.snapshot import StoredObject
+from zatotx.security.wss import Wss
 from zatotx.wire.soap import envelope as soap
 from zatotx.wire.soap import ws_security
 from zatotx.wire.soap.envelope import SOAP_11, SoapVersion

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from zatotx.api import (
+    cache,
     crud,
+    data_dictionary,
     dead_letters,
     deployment,
     enmasse,
     health,
     history,
     invoke,
+    kvdb,
     openapi,
     outgoing_delivery,
     servers,
@@ -19,8 +22,10 @@ from zatotx.api import (
 from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.service.service_entry import ServiceEntry
 
-_MODULES = (health, deployment, crud, dead_letters, history, invoke, enmasse, openapi, outgoing_delivery, servers,
-            services, wsdl)  # fmt: skip
+_MODULES = (
+    health, cache, deployment, crud, data_dictionary, dead_letters, history, invoke, kvdb, enmasse, openapi,
+    outgoing_delivery, servers, services, wsdl,
+)  # fmt: skip
 
 
 def builtin_service_entries(types: ObjectTypeRegistry) -> tuple[ServiceEntry, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -112,11 +113,14 @@ def to_history_row(row: HistoryRow) -> dict[str, Any]:
     }
 
 
-def snapshot_to_yaml(snapshot: Snapshot, types: ObjectTypeRegistry, secrets: bool) -> str:
-    """Return a configuration as an enmasse document. Call it in a thread, as the document may be large."""
+def snapshot_to_yaml(
+    snapshot: Snapshot, types: ObjectTypeRegistry, secrets: bool, more: Mapping[str, Any] | None = None
+) -> str:
+    """Return a configuration, and `more` sections, as an enmasse document. Call it in a thread, as the document may be
+    large."""
     import yaml  # imported on demand, as it takes nearly a megabyte
 
-    document = export_document(snapshot, types, secrets=secrets)
+    document = {**export_document(snapshot, types, secrets=secrets), **(more or {})}
     dumper = getattr(yaml, 'CSafeDumper', yaml.SafeDumper)
     text: str = yaml.dump(document, Dumper=dumper, allow_unicode=True, sort_keys=False, default_flow_style=False)
     return text

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from zatotx.api.base import AdminService
+from zatotx.connectors.security_types import find_security_types
 from zatotx.model.errors import NotFound
 from zatotx.rules.openapi.document import DocumentInfo, build_document
 from zatotx.rules.openapi.model import ChannelModel, SecuritySource
@@ -90,16 +91,15 @@ def _security_schemes(channel: Any, snapshot: Snapshot, references: SnapshotRefe
     for name in dict.fromkeys(([channel.security] if channel.security else []) + members):
         stored = snapshot.get(references.id_of(_SECURITY, name) or 0)
         if stored is not None:
-            yield _security_scheme(stored)
+            yield security_source(stored)
 
 
-def _security_scheme(stored: StoredObject) -> SecuritySource:
+def security_source(stored: StoredObject) -> SecuritySource:
     """Return the security scheme of a definition."""
-    value = stored.value
-    location = field = ''
-    if stored.type == 'apikey':
-        location, field = ('query', value.query) if value.query else ('header', value.header)
-    return SecuritySource(stored.name, stored.type, getattr(value, 'realm', '') or '', location, field)
+    security_type = find_security_types().get(stored.type)
+    if security_type is None or security_type.openapi_scheme is None:
+        return SecuritySource(stored.name, stored.type)
+    return SecuritySource(stored.name, stored.type, security_type.openapi_scheme(stored.value))
 
 
 def _build_json(

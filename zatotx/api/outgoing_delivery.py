@@ -7,22 +7,48 @@ from typing import Any
 
 from zatotx.api.base import AdminService, bad_request
 from zatotx.connectors.guaranteed_delivery import DELIVER_SERVICE
+from zatotx.model.errors import BadRequest, BadStatus
+from zatotx.model.response import PeerResponse
+from zatotx.model.soap import SENDER, PeerFault
+from zatotx.rules.resilience.delivery import is_permanent
+
+_REQUEST_TIMEOUT = 408  # the request did not arrive as a whole
 
 
 class Deliver(AdminService):
-    """Make one call: `kind` and `name` of the connection, `method`, `args`, `kwargs`."""
+    """Make one call: `kind` and `name` of the connection, `method`, `args`, `kwargs`. Raises BadRequest if the call
+    itself is wrong, so that it is not repeated; any other error otherwise."""
 
     name = DELIVER_SERVICE
 
     async def handle(self) -> None:
         call: Any = self.request.payload
-        if not isinstance(call, dict) or str(call.get('method', '_')).startswith('_'):
+        names = str(call.get('method', '_')).split('.') if isinstance(call, dict) else ['_']
+        if any(name.startswith('_') for name in names):
             raise bad_request('method', 'missing: this service is invoked by guaranteed deliveries only')
-        connection = getattr(self.out, str(call.get('kind')))[call.get('name')]
-        result = getattr(connection, call['method'])(*call.get('args', ()), **call.get('kwargs', {}))
-        if isawaitable(result):
-            await result
+        method = getattr(self.out, str(call.get('kind')))[call.get('name')]
+        for name in names:
+            method = getattr(method, name)
+        try:
+            result = method(*call.get('args', ()), **call.get('kwargs', {}))
+            if isawaitable(result):
+                result = await result
+            if isinstance(result, PeerResponse):
+                result.raise_for_status()
+        except (TypeError, ValueError) as error:
+            raise BadRequest(self.cid, f'{call.get("kind")} {call.get("name")}: {error}') from error
+        except (BadStatus, PeerFault) as error:
+            if is_rejected(error):
+                raise BadRequest(self.cid, str(error)) from error
+            raise
         self.response.payload = {}
+
+
+def is_rejected(error: BadStatus | PeerFault) -> bool:
+    """Return whether the peer said that the call itself is wrong."""
+    if isinstance(error, PeerFault):
+        return error.code == SENDER
+    return is_permanent(error.status_code) and error.status_code != _REQUEST_TIMEOUT
 
 
 SERVICES = (Deliver,)

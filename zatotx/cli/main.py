@@ -13,6 +13,7 @@ from click.shell_completion import CompletionItem
 
 from zatotx import __version__
 from zatotx.cli.errors import CommandError, format_os_error
+from zatotx.cli.kind_commands import kind_commands
 
 # name -> (module:attribute, description). `zatotx --help` uses only this table, so that it imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -53,15 +54,22 @@ Exit codes: 0 success, 1 the command failed, 2 wrong usage. Messages go to stder
 """
 
 
+def command_descriptions() -> dict[str, str]:
+    """Return a line about each command by its name: zatotx's own commands, then those of the installed kinds."""
+    own = {name: text for name, (_, text) in COMMANDS.items()}
+    added = {name: command.get_short_help_str(100) for name, command in kind_commands().items() if name not in own}
+    return {**own, **added}
+
+
 class LazyGroup(click.Group):
-    """A click group that imports each command when it is run."""
+    """A click group that imports each command when it is run. Has the commands of the installed kinds, too."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return list(command_descriptions())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
-            return None
+            return kind_commands().get(cmd_name)
         module, _, attribute = COMMANDS[cmd_name][0].partition(':')
         command: click.Command = getattr(import_module(module), attribute)
         return command
@@ -72,16 +80,16 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except NoSuchCommand as error:
-            raise NoSuchCommand(error.command_name, error.message, COMMANDS, error.ctx) from None
+            raise NoSuchCommand(error.command_name, error.message, command_descriptions(), error.ctx) from None
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        matches = [(name, text) for name, (_, text) in COMMANDS.items() if name.startswith(incomplete)]
+        matches = [(name, text) for name, text in command_descriptions().items() if name.startswith(incomplete)]
         return [*(CompletionItem(name, help=text) for name, text in matches),
                 *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section('Commands'):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+            formatter.write_dl(list(command_descriptions().items()))
 
 
 @click.command(cls=LazyGroup, epilog=EXAMPLES, context_settings={'help_option_names': ['-h', '--help']})

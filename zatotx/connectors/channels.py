@@ -28,6 +28,7 @@ from zatotx.interfaces.meters import IChannelMeter
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.interfaces.reactor import IReactor
 from zatotx.model.errors import ServiceError
+from zatotx.rules.listen_address import to_endpoint
 from zatotx.rules.placement import Placement
 from zatotx.schema.delivery import DeliveryKeys, DeliveryRetry
 from zatotx.schema.snapshot import Snapshot, StoredObject
@@ -178,7 +179,7 @@ class Channels:
         field_name = self._kind.listeners.get(channel_type.object_type)
         parts = ChannelParts(
             title=_title(channel_type, stored.name),
-            address=getattr(stored.value, field_name) if field_name else '',
+            address=to_endpoint(getattr(stored.value, field_name)) if field_name else '',
             meter=self._meters[channel_type.kind].get(stored.name),
             listeners=self.listeners,
             context=self._context,

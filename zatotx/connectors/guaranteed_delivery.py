@@ -2,12 +2,13 @@
 
 A kind derives the Struct of its connections from OutgoingDelivery (zatotx.schema.delivery), and names in
 `ConnectionType.sends` the methods that send something. Where the configuration says `guaranteed`, such a method writes
-the call to the work stream and returns; a server makes it later, as often as needed.
+the call to the work stream and returns; a server makes it later, as often as needed. `ConnectionType.prepare_stored`
+may change what is stored, `make_stored_result` what the service gets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from time import time
 from typing import Any
@@ -26,19 +27,46 @@ ATTEMPTS, MAX_DELAY = 100, 300.0  # a peer may be away for about eight hours
 
 
 @frozen(kw_only=True)
+class StoredCall:
+    """A call of a connection's method. `method`: its name, as 'post', or 'conn.post' of an attribute."""
+
+    method: str
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+
+
+PrepareStored = Callable[[Any, StoredCall, str], StoredCall | None]  # configuration, call, id of the message
+MakeStoredResult = Callable[[str, IServiceCall], Any]  # id of the message
+
+
+def keep_call(value: Any, call: StoredCall, message_id: str) -> StoredCall | None:
+    """Store calls as they are. A function of this type returns None for a call that is made directly, and raises
+    TypeError or ValueError for one that cannot be stored."""
+    return call
+
+
+def message_id_of(message_id: str, call: IServiceCall) -> Any:
+    """Return the id of the stored message to the service."""
+    return message_id
+
+
+@frozen(kw_only=True)
 class GuaranteedNamespace:
     """`self.out.<kind>` of one call: connections whose delivery is guaranteed are replaced by their stored form."""
 
     kind: str  # of `self.out.<kind>`
     namespace: Any  # what the kind offers
     sends: Collection[str]
-    is_guaranteed: Callable[[str], bool]
+    guaranteed: Callable[[str], Any]  # the configuration of a connection whose delivery is guaranteed, else None
+    prepare: PrepareStored
+    make_result: MakeStoredResult
     work: IWorkStream | None
     call: IServiceCall
 
     def __getitem__(self, name: str) -> Any:
         connection = self.namespace[name]  # raises NotFound and Inactive as for a direct call
-        return StoredCalls(self, name, connection) if self.is_guaranteed(name) else connection
+        value = self.guaranteed(name)
+        return connection if value is None else StoredCalls(self, name, connection, value)
 
     def get(self, name: str) -> Any:
         """The same as `[name]`."""
@@ -50,35 +78,56 @@ class GuaranteedNamespace:
 
 @frozen
 class StoredCalls:
-    """`self.out.<kind>[name]` where delivery is guaranteed: methods that send return the id of the stored message."""
+    """`self.out.<kind>[name]` where delivery is guaranteed: methods that send write the call to the work stream."""
 
     _namespace: GuaranteedNamespace
     _name: str
-    _connection: Any
+    _target: Any  # the connection, or an attribute of it such as Zato's `conn`
+    _value: Any
+    _prefix: str = ''  # of the methods of that attribute: 'conn.'
 
-    def __getattr__(self, method: str) -> Any:
+    def __getattr__(self, name: str) -> Any:
+        method = f'{self._prefix}{name}'
         if method in self._namespace.sends:
-            return partial(self._store, method)
-        return getattr(self._connection, method)
+            return partial(self._send, method)
+        found = getattr(self._target, name)
+        if any(one.startswith(f'{method}.') for one in self._namespace.sends):
+            return StoredCalls(self._namespace, self._name, found, self._value, f'{method}.')
+        return found
 
-    def _store(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        return self._namespace.call.run(lambda: self._stored(method, args, kwargs))
+    def _send(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        space, message_id = self._namespace, new_cid()
+        try:
+            call = space.prepare(self._value, StoredCall(method=method, args=args, kwargs=kwargs), message_id)
+        except (TypeError, ValueError) as error:
+            raise self._cannot_store(method, error) from None
+        if call is None:
+            return getattr(self._target, method.rpartition('.')[2])(*args, **kwargs)
+        return space.call.run(partial(self._store, call, message_id))
 
-    async def _stored(self, method: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+    async def _store(self, call: StoredCall, message_id: str) -> Any:
         space = self._namespace
-        title = f'self.out.{space.kind}[{self._name!r}].{method}'
         if space.work is None:
+            title = self._title(call.method)
             raise ServiceUnavailable(space.call.cid, f'{title}: there is no work stream for guaranteed delivery here')
-        payload = {'kind': space.kind, 'name': self._name, 'method': method, 'args': list(args), 'kwargs': dict(kwargs)}
+        payload = {'kind': space.kind, 'name': self._name, 'method': call.method, 'args': list(call.args),
+                   'kwargs': dict(call.kwargs)}  # fmt: skip
         message = WorkMessage(
-            id=new_cid(), cid=space.call.cid, service=DELIVER_SERVICE, payload=payload, trace=space.call.trace,
+            id=message_id, cid=space.call.cid, service=DELIVER_SERVICE, payload=payload, trace=space.call.trace,
             created_at=time(), max_attempts=ATTEMPTS, max_delay=MAX_DELAY,
         )  # fmt: skip
         try:
             await space.work.add([message])
         except TypeError as error:
-            raise BadRequest(space.call.cid, f'{title}: its arguments cannot be stored: {error}') from None
-        return message.id
+            raise self._cannot_store(call.method, error) from None
+        return space.make_result(message_id, space.call)
+
+    def _title(self, method: str) -> str:
+        return f'self.out.{self._namespace.kind}[{self._name!r}].{method}'
+
+    def _cannot_store(self, method: str, error: Exception) -> BadRequest:
+        cid = self._namespace.call.cid
+        return BadRequest(cid, f'{self._title(method)}: its arguments cannot be stored: {error}')
 
 
 def is_guaranteed(value: Any) -> bool:

@@ -10,10 +10,16 @@ from typing import Any
 from attrs import frozen
 from twisted.plugin import getPlugins
 
-from zatotx.interfaces.connector_kind import ConnectorKind, IConnectorKind
+from zatotx.interfaces.connector_kind import ConnectorKind, IConnectorKind, MakeResponseHeaders
 from zatotx.interfaces.meters import MetricDefinition
 from zatotx.model.errors import StartError
 from zatotx.schema.meta import ObjectType
+
+
+def load_part(path: str) -> Any:
+    """Import and return the object at a 'package.module:name' path of a declaration."""
+    module, _, name = path.partition(':')
+    return getattr(import_module(module), name)
 
 
 @frozen(kw_only=True)
@@ -29,8 +35,7 @@ class FoundKind:
 
     def load(self, path: str) -> Any:
         """The object at a kind's 'package.module:name' path."""
-        module, _, name = path.partition(':')
-        return getattr(import_module(module), name)
+        return load_part(path)
 
 
 def find_kinds(package: Any = None) -> list[FoundKind]:
@@ -65,6 +70,11 @@ def formats(kinds: Iterable[FoundKind], budget: Any) -> dict[str, Any]:
         if found.enabled and found.kind.codecs:
             found_codecs.update(found.load(found.kind.codecs)(budget))
     return found_codecs
+
+
+def response_headers(kinds: Iterable[FoundKind]) -> list[MakeResponseHeaders]:
+    """The functions with which the enabled kinds add header fields to HTTP responses."""
+    return [found.load(found.kind.response_headers) for found in kinds if found.enabled and found.kind.response_headers]
 
 
 def settings_errors(kinds: Iterable[FoundKind], sections: Mapping[str, dict[str, Any]]) -> list[str]:

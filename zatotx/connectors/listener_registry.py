@@ -40,7 +40,7 @@ class _Entry:
 
 @define(eq=False)
 class ListenerRegistry:
-    """Opens listening ports by their endpoint descriptions. `listen`: KindContext.listen."""
+    """Opens listening ports by their endpoint descriptions. `listen`: ChannelContext.listen."""
 
     listen: Listen
     _entries: dict[str, _Entry] = field(factory=dict, init=False)

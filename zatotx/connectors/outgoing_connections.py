@@ -14,7 +14,15 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from zatotx.connectors.connection_registry import ConnectionRegistry, UnavailableConnection
-from zatotx.connectors.guaranteed_delivery import DELIVER_SERVICE, GuaranteedNamespace, is_guaranteed
+from zatotx.connectors.guaranteed_delivery import (
+    DELIVER_SERVICE,
+    GuaranteedNamespace,
+    MakeStoredResult,
+    PrepareStored,
+    is_guaranteed,
+    keep_call,
+    message_id_of,
+)
 from zatotx.connectors.ping import PingCall
 from zatotx.interfaces.config import PreparedConfig, commit_when_prepared
 from zatotx.interfaces.connector_kind import OutgoingContext
@@ -67,6 +75,8 @@ class ConnectionType(Generic[C]):
     build: Callable[[StoredObject, Sources, str, Any], C]
     references: Callable[[StoredObject, Snapshot], Sources] = no_references  # a change of these rebuilds the connection
     sends: tuple[str, ...] = ()  # methods that `delivery: guaranteed` stores; () = the type does not have that
+    prepare_stored: PrepareStored = keep_call  # of such a call
+    make_stored_result: MakeStoredResult = message_id_of  # what such a call returns
     modules: tuple[str, ...] = ()  # that take long to import: a thread does so before the first connection is built
 
 
@@ -104,6 +114,7 @@ class OutgoingConnections:
         self._types = types
         self._meters = {connection_type.kind: context.meters(connection_type.kind) for connection_type in types}
         self._built: _ByName = {}
+        self._guaranteed_types: frozenset[str] = frozenset()  # with a connection whose delivery is guaranteed
         self.registries = {
             connection_type.object_type: ConnectionRegistry[Any](connection_type.kind) for connection_type in types
         }
@@ -172,21 +183,23 @@ class OutgoingConnections:
     def _namespace(self, connection_type: ConnectionType[Any], name: str, call: IServiceCall) -> Any:
         """`self.out.<name>` of one call, for a type whose connections may store what they send."""
         namespace = connection_type.namespace(self.registries[connection_type.object_type], call)
-        if call.service == DELIVER_SERVICE:
+        if connection_type.object_type not in self._guaranteed_types or call.service == DELIVER_SERVICE:
             return namespace
         return GuaranteedNamespace(
             kind=name,
             namespace=namespace,
             sends=connection_type.sends,
+            guaranteed=partial(self._guaranteed_value, connection_type.object_type),
+            prepare=connection_type.prepare_stored,
+            make_result=connection_type.make_stored_result,
             work=self._work,
             call=call,
-            is_guaranteed=partial(self._is_guaranteed, connection_type.object_type),
         )
 
-    def _is_guaranteed(self, object_type: str, name: str) -> bool:
+    def _guaranteed_value(self, object_type: str, name: str) -> Any:
         built = self._built.get((object_type, name))
         stored = None if built is None else built.sources[0]
-        return stored is not None and is_guaranteed(stored.value)
+        return stored.value if stored is not None and is_guaranteed(stored.value) else None
 
     def _table(
         self, connection_type: ConnectionType[Any], snapshot: Snapshot, built: dict[tuple[str, str], _Built]
@@ -208,6 +221,8 @@ class OutgoingConnections:
 
     def _commit(self, tables: Sequence[_Table], built: _ByName) -> None:
         before, self._built = self._built, built
+        self._guaranteed_types = frozenset(object_type for object_type, name in built
+                                           if self._guaranteed_value(object_type, name) is not None)  # fmt: skip
         names: dict[str, list[str]] = {}  # by kind, which types may share
         for connection_type, table in zip(self._types, tables, strict=True):
             names.setdefault(connection_type.kind, []).extend([*table.usable, *table.others])

@@ -3,7 +3,7 @@ name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -25,6 +25,10 @@ from zatotx.schema.meta import ObjectType
 from zatotx.schema.snapshot import Snapshot
 
 SERVER, CONNECTOR = 'server', 'connector'
+
+# Called with the definition of an HTTP channel when the configuration is applied: returns None, or a function of the
+# header fields of a request (lower-case names) that returns the header fields to add to its response.
+MakeResponseHeaders = Callable[[Any], Callable[[Mapping[bytes, bytes]], Iterable[tuple[bytes, bytes]]] | None]
 
 
 class IChannel(Interface):
@@ -136,6 +140,7 @@ class ChannelContext:
     declaration: ConnectorKind | None = None  # of the kind
     dead_letters: IDeadLetterSink | None = None  # None = messages that are given up are logged and dropped
     processed_keys: IProcessedKeys | None = None  # None = duplicates are not recognized
+    response_headers: Sequence[MakeResponseHeaders] = ()  # of all kinds, for channels that send HTTP responses
 
 
 @frozen(kw_only=True)
@@ -180,8 +185,14 @@ class ConnectorKind:
     settings_type: str = ''  # 'package.module:Struct' of that section, for the generated reference
     settings_template: str = ''  # 'package.module:TEXT' of that section, as quickstart writes it into server.toml
     metrics: str = ''  # 'package.module:DEFINITIONS', a sequence of MetricDefinition
+    response_headers: str = ''  # 'package.module:function', a MakeResponseHeaders: adds to responses of HTTP channels
     doubles: str = ''  # 'package.module:SIGNATURES': name of `self.out` -> ApiSignature, for the users' test kit
     default_endpoints: Sequence[str] = ()  # default endpoints if its section of server.toml has no `listen`
+    # Whether its `listen` addresses serve the broker's own endpoints (/zato/…), which commands call.
+    serves_endpoints: bool = False
+    # Commands of `zatotx`: name -> 'package.module:command', a click command. Declare them in the kind's __init__.py;
+    # zatotx's own commands have precedence.
+    commands: Mapping[str, str] = {}
     listeners: Mapping[str, str] = {}  # object type of channels -> the field with the address that they listen on
     placement: Mapping[str, Placement] = {}  # object type of channels -> where they run; default: EVERY_WORKER
     required_modules: Sequence[str] = ()  # modules of optional libraries; the kind is disabled if one is missing

@@ -58,6 +58,7 @@ class INode(Interface):
     log_levels = Attribute('ILogLevels')
     user_metrics = Attribute('zatotx.interfaces.meters.IUserMetrics')
     outgoing = Attribute('zatotx.interfaces.outgoing.IOutgoingConnections')
+    service_redis = Attribute('zatotx.interfaces.service_redis.IServiceRedis')
     work = Attribute('zatotx.interfaces.work.IWorkStream')
     result_groups = Attribute('zatotx.interfaces.work.IResultGroups')
     dead_letters = Attribute('zatotx.interfaces.dead_letters.IDeadLetterStore')

@@ -42,6 +42,10 @@ class LeaseHeld(Conflict):
         self.expires_in = expires_in
 
 
+class LeaseLost(ServiceUnavailable):
+    """The lease was lost while its holder relied on it."""
+
+
 class ILease(Interface):
     """A lease that renews itself until it is released or lost."""
 
@@ -172,6 +176,16 @@ class IPipelinedCommands(Interface):
         executed independently: the result of one that Redis rejects is a RedisError or RedisNotReady. Fails as a
         whole with Timeout or ServiceUnavailable if the connection is lost: then any prefix of the commands may have
         been executed."""
+
+
+class ITransactions(Interface):
+    """Redis transactions."""
+
+    def execute_transaction(commands: Sequence[Sequence[object]]) -> Deferred[list[object]]:
+        """Executes commands as one transaction (MULTI … EXEC) and fires with their results in order; the result of one
+        that fails during the execution is a RedisError, and the others are executed all the same, as always in Redis.
+        Fails with RedisError if Redis rejects a command before, and then executes none; otherwise like
+        IPipelinedCommands.execute_batch, after which either all or none were executed."""
 
 
 class RedisError(Exception):

@@ -16,7 +16,7 @@ from types import FrameType
 from zatotx.metrics.stack_location import StackLocation, locate_frame
 
 _MIN_CPU_TIME = 0.1  # seconds of CPU time that a thread must have used; otherwise the process was stopped or had no CPU
-# A thread that waits for the GIL wakes up every 5 ms (sys.getswitchinterval), on a busy machine less often. If this
+# A thread that waits for the GIL wakes up every 0.5 ms (sys.getswitchinterval), on a busy machine less often. If this
 # thread woke up less than once in so many seconds, the process was stopped, or had no CPU.
 _MAX_GIL_WAIT = 0.05
 _KEPT = 16

@@ -151,6 +151,22 @@ class BadStatus(BadGateway):
         self.status_code: int = getattr(response, 'status_code', 0)
 
 
+class RemoteFileError(BadGateway):
+    """A file server rejected an operation. `path`: what it concerned."""
+
+    def __init__(self, cid: str | None = None, msg: str | None = None, path: str = '') -> None:
+        super().__init__(cid, msg)
+        self.path = path
+
+
+class RemoteFileNotFound(RemoteFileError):
+    """There is no such file or directory on the file server."""
+
+
+class RemoteStorageFull(RemoteFileError):
+    """The file server has no space left, or the quota of the account is used up."""
+
+
 class ServiceUnavailable(_TemporaryError):
     status = 503
     default_message = 'The service is not available now'

@@ -45,6 +45,7 @@ class NodeApi:
     thread_runner: Callable[..., Deferred[Any]]
     finding_sources: Sequence[Callable[[], Iterable[str]]] = ()  # each yields findings, one sentence per problem
     outgoing: Any = field(factory=ConnectionNamespaces)
+    service_redis: Any = None  # IServiceRedis
     work: Any = None  # IWorkStream
     dead_letters: Any = None  # IDeadLetterStore
     result_groups: Any = None  # IResultGroups

@@ -20,6 +20,7 @@ from zatotx.model.errors import StartError
 from zatotx.rules.enmasse.references import FileReader, ReferenceResolver, has_reference
 from zatotx.rules.limits.concurrency_limit import DEFAULT_NODE_LIMIT, DEFAULT_SERVICE_LIMIT
 from zatotx.rules.limits.memory_budget import DEFAULT_LIMIT, MIN_LIMIT
+from zatotx.rules.redis.cache_limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_ENTRIES
 from zatotx.rules.resilience.supervision import START_TIMEOUT, TIMEOUT
 from zatotx.schema.secrets import mask_setting
 from zatotx.schema.service import MAX_IN_FLIGHT
@@ -101,6 +102,11 @@ class Kvdb(_Section, frozen=True, kw_only=True):
     key: str = ''  # file of its private key, if it is not in the same file
 
 
+class Cache(_Section, frozen=True, kw_only=True):
+    max_entries: _Count = DEFAULT_MAX_ENTRIES  # maximum number of entries of each cache of services
+    max_bytes: _Count = DEFAULT_MAX_BYTES  # maximum size of the keys and values of each cache
+
+
 class Threads(_Section, frozen=True, kw_only=True):
     services: _Count = 20  # maximum number of `def` services that run at the same time
     workers: _Count = 4  # threads for password hashing, imports and spooling
@@ -142,6 +148,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     main: Main
     odb: Odb
     kvdb: Kvdb
+    cache: Cache = Cache()
     threads: Threads = Threads()
     limits: Limits = Limits()
     hot_deploy: HotDeploy = HotDeploy()

@@ -11,9 +11,14 @@ from zope.interface import implementer
 
 from zatotx.interfaces.meters import NullMeter, count_call
 from zatotx.interfaces.reactor import IReactor
-from zatotx.interfaces.redis import ICommands, IPipelinedCommands, IScriptRunner, RedisError, Script
-from zatotx.redis.errors import UnusableServerError
-from zatotx.redis.reconnecting_connection import ConnectionLog, ConnectionService, ReconnectingConnection
+from zatotx.interfaces.redis import ICommands, IPipelinedCommands, IScriptRunner, ITransactions, RedisError, Script
+from zatotx.redis.errors import UnusableServerError, make_reply_error
+from zatotx.redis.reconnecting_connection import (
+    ConnectionLog,
+    ConnectionService,
+    PrepareConnection,
+    ReconnectingConnection,
+)
 from zatotx.redis.server_info import ServerInfo, configuration_warnings, parse_info, unsupported_reason
 from zatotx.redis.url import RedisAddress
 
@@ -29,7 +34,7 @@ _CLIENT_SUBCOMMANDS = frozenset({'CACHING', 'NO-EVICT', 'NO-TOUCH', 'REPLY', 'SE
 _INFO_INTERVAL = 10.0  # seconds between two INFO commands
 
 
-@implementer(ICommands, IPipelinedCommands)
+@implementer(ICommands, IPipelinedCommands, ITransactions)
 class RedisClient(ConnectionService):
     """One connection for all commands of a node.
 
@@ -46,11 +51,19 @@ class RedisClient(ConnectionService):
         timeout: float = 5.0,
         name: str = '',
         connection_log: ConnectionLog | None = None,
+        prepare: PrepareConnection | None = None,
     ) -> None:
-        """`reactor`: IReactorTime, IReactorTCP, IReactorUNIX. `name`: the connection's name in CLIENT LIST."""
+        """`reactor`: IReactorTime, IReactorTCP, IReactorUNIX. `name`: the connection's name in CLIENT LIST. `prepare`
+        is called with each connected protocol, after the server was checked and before commands are sent."""
         self.connection_log = connection_log or ConnectionLog(str(address))
+        self._prepare = prepare
         connection = ReconnectingConnection(
-            reactor, address, timeout=timeout, name=name, connection_log=self.connection_log, prepare=self._check_server
+            reactor,
+            address,
+            timeout=timeout,
+            name=name,
+            connection_log=self.connection_log,
+            prepare=self._prepare_connection,
         )
         super().__init__(connection)
         self.last_info: ServerInfo | None = (
@@ -84,6 +97,11 @@ class RedisClient(ConnectionService):
         """See IBatch. Each command is a sequence of its words, e.g. `('HSET', key, 'field', 'value')`."""
         return count_call(self.meter, self._seconds, self._batch(commands))
 
+    def execute_transaction(self, commands: Sequence[Sequence[object]]) -> Deferred[list[object]]:
+        """See ITransactions."""
+        sent = count_call(self.meter, self._seconds, self._batch(commands, in_transaction=True))
+        return sent.addCallback(self._transaction_replies) if commands else sent
+
     def _execute(self, command: str, args: Sequence[object]) -> Deferred[object]:
         protocol = self._connection.protocol
         if protocol is None:
@@ -94,7 +112,9 @@ class RedisClient(ConnectionService):
         reply: Deferred[object] = protocol.send_command(*words)
         return reply
 
-    def _batch(self, commands: Sequence[Sequence[object]]) -> Deferred[list[object]]:
+    def _batch(
+        self, commands: Sequence[Sequence[object]], *, in_transaction: bool = False
+    ) -> Deferred[list[object]]:
         protocol = self._connection.protocol
         if protocol is None:
             return fail(self._connection.unavailable_error())
@@ -103,12 +123,28 @@ class RedisClient(ConnectionService):
         for words in commands:
             if _is_unsupported(words):
                 return fail(RedisError(f'{words[0]} needs a connection of its own'))
-        replies: Deferred[list[object]] = protocol.send_commands(commands)
+        # One write is executed without interruption by this connection's other commands, so MULTI cannot capture them.
+        words_of_all = [('MULTI',), *commands, ('EXEC',)] if in_transaction else commands
+        replies: Deferred[list[object]] = protocol.send_commands(words_of_all)
         return replies
+
+    def _transaction_replies(self, replies: list[object]) -> list[object]:
+        """Return the replies within that of EXEC. Raises the error of a command that prevented the execution."""
+        *queued, executed = replies
+        if not isinstance(executed, list):
+            errors = [reply for reply in (*queued, executed) if isinstance(reply, Exception)]
+            raise errors[0] if errors else RedisError('the transaction was not executed')
+        server = str(self.address)
+        return [make_reply_error(str(one), server) if isinstance(one, Exception) else one for one in executed]
 
     def fetch_info(self) -> Deferred[ServerInfo]:
         """Fetch the server's current INFO. Fails as `execute` does."""
         return self.execute('INFO').addCallback(self._parse_info)
+
+    async def _prepare_connection(self, protocol: Any) -> None:
+        await self._check_server(protocol)
+        if self._prepare is not None:
+            await self._prepare(protocol)
 
     async def _check_server(self, protocol: Any) -> None:
         self.connections += 1

@@ -38,9 +38,11 @@ class FencedWriter:
     """Stores the highest fencing token per name in Redis, next to the data it protects, so that both are lost
     together."""
 
-    def __init__(self, scripts: IScriptRunner, keys: RedisKeys) -> None:
+    def __init__(self, scripts: IScriptRunner, keys: RedisKeys, *, kind: str = 'fence') -> None:
+        """`kind`: the part of the keys' names before the name."""
         self._scripts = scripts
         self._keys = keys
+        self._kind = kind
 
     def write(self, name: str, token: int, commands: Sequence[Sequence[object]]) -> Deferred[list[Any]]:
         """See IFences."""
@@ -53,4 +55,4 @@ class FencedWriter:
                 raise Conflict(None, f'The token {token} of a write to {name!r} is outdated: {reply[1]} was seen')
             return reply[1:]
 
-        return self._scripts.run(_WRITE, (self._keys.key('fence', name),), args).addCallback(check_reply)
+        return self._scripts.run(_WRITE, (self._keys.key(self._kind, name),), args).addCallback(check_reply)

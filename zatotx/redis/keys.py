@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from attrs import field, frozen
 
-KEY_PREFIX = 'zatotx'
+from zatotx.rules.redis.command_table import CLUSTER_PREFIX
 
 
 @frozen
@@ -18,7 +18,7 @@ class RedisKeys:
     prefix: str = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, 'prefix', f'{KEY_PREFIX}:{quote(self.cluster, safe="")}:')
+        object.__setattr__(self, 'prefix', f'{CLUSTER_PREFIX}{quote(self.cluster, safe="")}:')
 
     def key(self, kind: str, *names: str) -> str:
         """Return a key, e.g. `key('lease', 'scheduler')`. The last name may contain any characters."""

@@ -34,7 +34,7 @@ class RedisPubSub(ConnectionService):
         self, reactor: IReactor, address: RedisAddress, client: ICommands, *, cluster: str, timeout: float = 5.0,
         name: str = '', connection_log: ConnectionLog | None = None,
     ) -> None:
-        """`reactor`: as for the client, whose `connection_log` (connection log) should be passed, too."""
+        """`reactor`: as for the client, whose `connection_log` should be passed, too."""
         super().__init__(
             ReconnectingConnection(
                 reactor,

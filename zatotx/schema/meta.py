@@ -39,6 +39,7 @@ class ObjectType(msgspec.Struct, frozen=True, kw_only=True):
     validate: Callable[[Any], Sequence[tuple[str, str]]] | None = None  # validation across fields: (path, error)
     # a text other than the name that must be unique among objects of the type; '' = none
     unique_text: Callable[[Any], str] | None = None
+    purposes: frozenset[str] = frozenset()  # what references may require of its objects: 'channel', 'outgoing_rest'
     builtin_names: frozenset[str] = frozenset()  # names of objects that the broker creates; exports omit them
     unique_label: str = ''  # display name of the unique text: 'url_path and method'
 
@@ -48,7 +49,7 @@ def field(
     *,
     secret: str = '',
     ref: str = '',
-    ref_types: tuple[str, ...] = (),
+    ref_purpose: str = '',
     choices: tuple[str, ...] = (),
     aliases: Mapping[str, Any] | None = None,
     check: Callable[[Any], str] | None = None,
@@ -57,14 +58,15 @@ def field(
     """Metadata of one field, for `Annotated[type, field(...)]`.
 
     `secret`: 'encrypted' (Fernet, can be decrypted) or 'both' (also an argon2id hash, see dual_secret.py). `ref`: the
-    enmasse section of the object that the value names ('security', 'service'). `ref_types`: the types that the object
-    may have ('basic_auth'); () = any of the section. `choices`: the allowed values. `aliases`: other spellings of them.
+    enmasse section of the object that the value names ('security', 'service'). `ref_purpose`: what the object must be
+    usable for, one of its type's purposes ('channel'); '' = anything. `choices`: the allowed values. `aliases`: other
+    spellings of them.
     `check`: returns the error of a value within the bounds, or ''; not called for None. `bounds`: ge, le, min_length,
     max_length, pattern … of msgspec.Meta.
     """
     return Meta(
         description=description,
-        extra={'secret': secret, 'ref': ref, 'ref_types': ref_types, 'choices': choices,
+        extra={'secret': secret, 'ref': ref, 'ref_purpose': ref_purpose, 'choices': choices,
                'aliases': dict(aliases or {}), 'check': check},
         **bounds,
     )
@@ -99,7 +101,7 @@ class FieldInfo(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ''
     secret: str = ''
     ref: str = ''
-    ref_types: tuple[str, ...] = ()
+    ref_purpose: str = ''
     choices: tuple[str, ...] = ()
     aliases: Mapping[str, Any] = {}
     check: Callable[[Any], str] | None = None
@@ -176,7 +178,7 @@ def _field(declared: inspect.Field, hint: Any) -> FieldInfo:
         description=meta.get('description', ''),
         secret=meta.get('secret', ''),
         ref=meta.get('ref', ''),
-        ref_types=tuple(meta.get('ref_types', ())),
+        ref_purpose=meta.get('ref_purpose', ''),
         choices=tuple(meta.get('choices', ())),
         aliases=meta.get('aliases', {}),
         check=meta.get('check'),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from zatotx.schema.meta import FieldInfo, ObjectType, iter_references
@@ -25,6 +25,9 @@ class References(Protocol):
 
     def names(self, namespace: str) -> Iterator[str]:
         """Returns the names of all objects."""
+
+    def keys_for(self, info: FieldInfo) -> Sequence[str]:
+        """Returns the keys of the types that a reference field may refer to."""
 
 
 class SnapshotReferences:
@@ -62,6 +65,9 @@ class SnapshotReferences:
         for stored in self._snapshot.objects_of_types(*self._keys(namespace)):
             yield stored.name
 
+    def keys_for(self, info: FieldInfo) -> Sequence[str]:
+        return self._types.keys_for(info)
+
     def _keys(self, space: str) -> Iterable[str]:
         return [t.key for t in self._types.in_namespace(space)]
 
@@ -76,18 +82,23 @@ def find_dangling_references(
         for info in refs
         for path, name in iter_references(info, document.get(info.name))
         if isinstance(name, str) and (
-            error := reference_error(info, name, references.type_of(info.ref, name), references.names(info.ref))
+            error := reference_error(info, name, references.type_of(info.ref, name), references.keys_for(info),
+                                    references.names(info.ref))
         )
     ]
 
 
-def reference_error(info: FieldInfo, name: str, target_type: ObjectType | None, known_names: Iterable[str] = ()) -> str:
+def reference_error(
+    info: FieldInfo, name: str, target_type: ObjectType | None, usable_types: Sequence[str],
+    known_names: Iterable[str] = (),
+) -> str:
     """Returns the error of a reference to an object of type `target_type` (None: it does not exist), or ''.
-    `known_names`: the existing names, used only to suggest a similar name."""
+    `usable_types`: the keys of the types that the field may refer to. `known_names`: the existing names, used only to
+    suggest a similar name."""
     if target_type is None:
         return f'{missing_object_error(info.ref, name)}{did_you_mean(name, known_names)}'
-    if info.ref_types and target_type.key not in info.ref_types:
-        return f'{name!r} is of type {target_type.key}, and only {", ".join(info.ref_types)} will do here'
+    if target_type.key not in usable_types:
+        return f'{name!r} is of type {target_type.key}, and only {", ".join(usable_types)} will do here'
     return ''
 
 

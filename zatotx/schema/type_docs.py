@@ -6,23 +6,26 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from zatotx.schema.meta import NO_DEFAULT, FieldInfo, ObjectType, fields_of, fields_of_struct
+from zatotx.schema.type_registry import ObjectTypeRegistry
 
 _COMPARED = {'gt': '>', 'ge': '>=', 'lt': '<', 'le': '<='}
 
 
-def field_table(object_type: ObjectType) -> str:
+def field_table(object_type: ObjectType, types: ObjectTypeRegistry | None = None) -> str:
     """Returns a Markdown table of the fields: name, type, default, meaning. Fields of a nested mapping follow it, by
-    path."""
-    rows = ['| Field | Type | Default | Meaning |', '| --- | --- | --- | --- |', *_rows(fields_of(object_type))]
+    path. `types`: the object types that fields may refer to, to list those that a reference is limited to."""
+    rows = ['| Field | Type | Default | Meaning |', '| --- | --- | --- | --- |', *_rows(fields_of(object_type), types)]
     return '\n'.join(rows) + '\n'
 
 
-def _rows(fields: Iterable[FieldInfo], prefix: str = '') -> Iterator[str]:
+def _rows(fields: Iterable[FieldInfo], types: ObjectTypeRegistry | None, prefix: str = '') -> Iterator[str]:
     for f in fields:
-        cells = ' | '.join(map(_cell, (describe_type(f), describe_default(f), f.description)))
+        usable = f' Usable types: {", ".join(types.keys_for(f))}' if types is not None and f.ref_purpose else ''
+        meaning = f'{f.description}.{usable}' if usable else f.description
+        cells = ' | '.join(map(_cell, (describe_type(f), describe_default(f), meaning)))
         yield f'| `{prefix}{f.name}` | {cells} |'
         if f.struct is not None:
-            yield from _rows(fields_of_struct(f.struct), f'{prefix}{f.name}.')
+            yield from _rows(fields_of_struct(f.struct), types, f'{prefix}{f.name}.')
 
 
 def field_help(info: FieldInfo) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from zatotx.schema.meta import FieldInfo, ObjectType, field_names, fields_of, fields_of_struct
 from zatotx.schema.rate_limit import RATE_LIMIT
-from zatotx.schema.security import SECURITY_TYPES
+from zatotx.schema.security.group import SECURITY_GROUP
 from zatotx.schema.service import SERVICE
 
 
@@ -55,6 +55,11 @@ class ObjectTypeRegistry:
     def in_namespace(self, namespace: str) -> tuple[ObjectType, ...]:
         """Returns the types of one section, or the type without section that has this key; () if there is none."""
         return self._by_space.get(namespace, ())
+
+    def keys_for(self, info: FieldInfo) -> tuple[str, ...]:
+        """Returns the keys of the types that a reference field may refer to."""
+        types = self.in_namespace(info.ref)
+        return tuple(t.key for t in types if not info.ref_purpose or info.ref_purpose in t.purposes)
 
     def find_by_zato_prefix(self, prefix: str, request: Mapping[str, object] | None = None) -> ObjectType | None:
         """Returns the type behind `zato.<prefix>.…`; if several share the prefix, the one whose fixed fields match the
@@ -107,4 +112,5 @@ def _nested_errors(path: str, info: FieldInfo) -> Iterator[str]:
         yield from _nested_errors(f'{path}.{nested.name}', nested)
 
 
-BUILTIN_TYPES = (*SECURITY_TYPES, RATE_LIMIT, SERVICE)
+# The object types that are neither a security type's nor a kind's.
+BUILTIN_TYPES = (SECURITY_GROUP, RATE_LIMIT, SERVICE)

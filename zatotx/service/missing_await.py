@@ -23,7 +23,8 @@ _SEARCHED = 1000  # values of a response that are searched
 _SHOWN = 3  # locations to report
 _HASH = 64  # hex digits of a SHA-256; the directory of a deployed version is named by its hash
 _INVOKE = ('invoke', 'invoke_by_impl_name')
-_CONNECTIONS = frozenset({'out', 'outgoing', 'rest'})  # attributes of a service that lead to connections
+# Attributes of a service that lead to connections.
+_CONNECTIONS = frozenset({'cache', 'kvdb', 'out', 'outgoing', 'rest'})
 
 
 class MissingAwait(TypeError):  # noqa: N818 - the name says what is missing

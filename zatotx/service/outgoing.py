@@ -40,7 +40,7 @@ class OutgoingCall:
 
     def cancel_with_request(self, deferred: Deferred[Any]) -> None:
         """See IServiceCall."""
-        thread_call = self._invocation.hop
+        thread_call = self._invocation.thread_call
         if thread_call is None:
             return
         if thread_call.cancelled:

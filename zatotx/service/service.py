@@ -11,15 +11,20 @@ from zatotx.interfaces.meters import NullUserMetrics, UserMetrics
 from zatotx.model.message import ANONYMOUS, Message, Principal
 from zatotx.model.work import INVOKE_ASYNC
 from zatotx.schema.service import DEFAULT_SLOW_THRESHOLD
+from zatotx.service.cache import Caches
 from zatotx.service.compat.bunch import Bunch
 from zatotx.service.context import Channel, Deadline, ServiceLogger, TimeUtil, wsgi_environ
 from zatotx.service.hooks import Hooks, JobHooks
 from zatotx.service.io.log_format import format_for_log
+from zatotx.service.kvdb import RedisMethods
 from zatotx.service.lazy_attribute import lazy_attribute
+from zatotx.service.locks import lock
 from zatotx.service.naming import implementation_name, service_name
 from zatotx.service.outgoing import Outgoing
+from zatotx.service.redis_access import RedisAccess
 from zatotx.service.request import Request
 from zatotx.service.response import Response
+from zatotx.service.translation import translate
 
 
 def _request(service: Service) -> Request:
@@ -28,7 +33,7 @@ def _request(service: Service) -> Request:
 
 
 def _time(service: Service) -> TimeUtil:
-    return TimeUtil(service._zatotx.invoker.now)
+    return TimeUtil(service._zatotx.invoker.now, RedisAccess(service._zatotx))
 
 
 def _patterns(service: Service) -> Any:
@@ -127,6 +132,10 @@ class Service(Hooks, JobHooks):
     )
     outgoing: lazy_attribute[Outgoing] = lazy_attribute(lambda self: self.out, "Zato's older name of `out`.")
     rest: lazy_attribute[Any] = lazy_attribute(lambda self: self.out.rest, "3.x's short name of `out.rest`.")
+    kvdb: lazy_attribute[RedisMethods] = lazy_attribute(RedisMethods, 'Redis, under redis-py\'s names: kvdb.get(key) …')
+    lock = lock
+    translate = translate
+    cache: lazy_attribute[Caches] = lazy_attribute(Caches, 'Caches shared by the servers: cache.get(key) …')
     metrics: lazy_attribute[UserMetrics] = lazy_attribute(
         lambda self: getattr(self._zatotx.invoker.node, 'user_metrics', None) or NullUserMetrics(),
         "Metrics that the service defines: metrics.incr(name), .gauge(name, value), .timing(name, seconds).",

@@ -17,9 +17,10 @@ from zatotx.connectors.kind_registry import (
     find_kinds,
     formats,
     metric_definitions,
-    object_types,
+    response_headers,
     service_areas,
 )
+from zatotx.connectors.security_types import all_object_types
 from zatotx.interfaces.config import IConfigStore, Prepare, prepare_without_build
 from zatotx.interfaces.connector_kind import SERVER, ChannelContext, IChannel
 from zatotx.interfaces.delivery import IDeadLetterSink, IProcessedKeys
@@ -53,30 +54,30 @@ from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.redis.client import RedisClient
 from zatotx.redis.keys import RedisKeys
 from zatotx.redis.nonce_store import RedisNonceStore
-from zatotx.redis.pubsub import RedisPubSub
 from zatotx.redis.work_stream import RedisWorkStream
-from zatotx.schema.type_registry import BUILTIN_TYPES, ObjectTypeRegistry
+from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.service.context import load_user_config
 from zatotx.service.current_call import find_current_call
 from zatotx.service.deployment.deployer import Deployer, VersionManager
 from zatotx.service.deployment.pickup import PickupWatcher
 from zatotx.service.invoker import Invoker
 from zatotx.service.service_store import ServiceStore
-from zatotx.system.thread_pool import make_offload
+from zatotx.system.thread_pool import make_offload, shorten_switch_interval
 from zatotx.tap.authentication import (
-    AuthenticationDependencies,
+    make_authentication_dependencies,
     make_authentication_policy,
     make_client_certificate_preparer,
 )
 from zatotx.tap.component_service import disable_core_dumps
 from zatotx.tap.connections import (
     OutgoingDependencies,
+    RedisConnections,
     find_fetcher,
     load_decrypted_settings,
     make_leases,
     make_outgoing_kinds,
     make_outgoings,
-    make_redis_client,
+    make_redis_connections,
 )
 from zatotx.tap.limits import (
     ServerLimits,
@@ -100,6 +101,7 @@ def make_server(directory: str, reactor: IReactor, worker_spec: WorkerSpec | Non
     """Return the server of a directory, not yet started; with a `worker_spec`, one of its workers. Raises
     StartError."""
     share_malloc_arena()
+    shorten_switch_interval()
     home = Path(directory)
     kinds = find_kinds()
     settings = load_decrypted_settings(
@@ -132,8 +134,7 @@ class _Infrastructure:
     types: ObjectTypeRegistry
     secrets: Secrets
     odb: ConfigStore
-    redis_client: RedisClient
-    announcements: RedisPubSub
+    redis: RedisConnections
     services: ServiceStore
     version_keeper: VersionManager
     work: RedisWorkStream
@@ -168,7 +169,7 @@ class _ServerBuilder:
         endpoints = self._endpoints(infrastructure)
         config = LiveConfig(
             infrastructure.odb,
-            infrastructure.announcements,
+            infrastructure.redis.announcements,
             reactor,
             [
                 infrastructure.version_keeper.prepare_snapshot,
@@ -199,7 +200,7 @@ class _ServerBuilder:
             self.home,
             reactor,
             infrastructure.work,
-            client=infrastructure.redis_client,
+            client=infrastructure.redis.client,
             pipeline=pipeline,
             dispatcher=dispatcher,
             dead_letters=infrastructure.odb,
@@ -223,7 +224,7 @@ class _ServerBuilder:
             pools=(limited.worker_threads, limited.service_threads),
             channels=endpoints.channels,
             odb=infrastructure.odb,
-            redis=(infrastructure.redis_client, infrastructure.announcements),
+            redis=infrastructure.redis.parts,
             outgoing=endpoints.outgoing,
             initial_preparers=endpoints.preparers,
             pipeline=pipeline,
@@ -243,29 +244,31 @@ class _ServerBuilder:
         settings, reactor = self.settings, self.reactor
         logs = LogFiles(self.home / 'logs', reactor, settings.log, find_context=find_current_call)
         counts = make_counter_lookup(self.home / 'work', self.worker_spec)
-        client, bus = make_redis_client(settings, self.home, reactor)
+        types = all_object_types(self.kinds)
+        register(metric_definitions(self.kinds))
+        secrets = self._secrets()
+        odb = self._odb(types, secrets)
+        redis = make_redis_connections(settings, self.home, reactor, odb)
+        client = redis.client
         rates = make_rate_limiter(
             reactor, client, settings.main.cluster, make_rate_buckets(self.home / 'work', self.worker_spec)
         )
         limited = ServerLimits(settings, reactor, rates, make_limit_factory(counts), partial(formats, self.kinds))
         offload = make_offload(reactor, limited.worker_threads)
         observed = Monitoring(reactor, self._deployed_directory())
-        types = ObjectTypeRegistry([*BUILTIN_TYPES, *object_types(self.kinds)])
-        register(metric_definitions(self.kinds))
-        secrets = self._secrets()
-        odb = set_call_meter(self._odb(types, secrets), observed.meters.odb)
+        set_call_meter(odb, observed.meters.odb)
         services = ServiceStore(
             builtin_service_entries(types),
             observed.meters.services.get,
             limited.make_service_limit,
             service_areas(self.kinds),
         )
-        observed.count_calls(services, client)
+        observed.count_calls(services, (client, redis.services.client))
         keeper = VersionManager(
             odb=odb, store=services, directory=self._deployed_directory(), reactor=reactor, offload=offload
         )
         return _Infrastructure(
-            logs, counts, limited, offload, observed, types, secrets, odb, client, bus, services, keeper,
+            logs, counts, limited, offload, observed, types, secrets, odb, redis, services, keeper,
             make_work_stream(client, settings.main.cluster), WorkCounters(),
         )  # fmt: skip
 
@@ -275,7 +278,7 @@ class _ServerBuilder:
             self.settings,
             self.reactor,
             infrastructure.offload,
-            infrastructure.redis_client,
+            infrastructure.redis.client,
         )
         meters = infrastructure.monitoring.meters
         outgoing = make_outgoing_kinds(
@@ -293,7 +296,7 @@ class _ServerBuilder:
         )
         nonces = RedisNonceStore(reactor, client, RedisKeys(settings.main.cluster))
         guard = make_authentication_policy(
-            AuthenticationDependencies(reactor=reactor, offload=offload, nonces=nonces, fetcher=find_fetcher(outgoing))
+            make_authentication_dependencies(reactor, offload, nonces=nonces, fetcher=find_fetcher(outgoing))
         )
         worker_spec = self.worker_spec
         borrower = SocketBorrower(reactor, worker_spec.handover) if worker_spec.handover >= 0 else None
@@ -341,7 +344,7 @@ class _ServerBuilder:
     ) -> NodeApi:
         """Build the NodeApi that zato.* services use."""
         main, observed, limited = self.settings.main, infrastructure.monitoring, infrastructure.limits
-        levels = LiveLogLevels(infrastructure.logs, infrastructure.announcements)
+        levels = LiveLogLevels(infrastructure.logs, infrastructure.redis.announcements)
         levels.start()
         sources = [
             *observed.metric_sources(
@@ -351,7 +354,7 @@ class _ServerBuilder:
                 outgoing=endpoints.outgoing,
                 logs=infrastructure.logs,
                 config=config,
-                client=infrastructure.redis_client,
+                client=infrastructure.redis.client,
             ),
             *limited.metric_sources(infrastructure.services),
             infrastructure.work_counters.rows,
@@ -359,8 +362,8 @@ class _ServerBuilder:
         ]
         finders = [
             partial(findings.find_odb_outage, config),
-            partial(findings.find_redis_outage, infrastructure.redis_client),
-            partial(findings.find_weakened_rate_limits, limited.rate_limiter, infrastructure.redis_client),
+            partial(findings.find_redis_outage, infrastructure.redis.client),
+            partial(findings.find_weakened_rate_limits, limited.rate_limiter, infrastructure.redis.client),
             partial(findings.find_refused_code, infrastructure.version_keeper),
             limited.stuck_threads.findings,
             observed.findings,
@@ -388,9 +391,10 @@ class _ServerBuilder:
             log_levels=levels,
             user_metrics=observed.user_metrics,
             outgoing=make_outgoings(endpoints.outgoing, self.kinds),
+            service_redis=infrastructure.redis.services,
             work=infrastructure.work,
             dead_letters=infrastructure.odb,
-            result_groups=make_result_groups(infrastructure.redis_client, main.cluster),
+            result_groups=make_result_groups(infrastructure.redis.client, main.cluster),
         )
 
     def _current_settings(self) -> Settings:
@@ -436,6 +440,7 @@ class _ServerBuilder:
         spool = self.home / 'work' / 'spool'
         spool.mkdir(parents=True, exist_ok=True, mode=0o700)
         channels = {}
+        added_headers = response_headers(self.kinds)
         for found in self.kinds:
             if found.enabled and found.kind.runs_in == SERVER and found.kind.channel:
                 name = found.kind.name
@@ -454,6 +459,7 @@ class _ServerBuilder:
                     declaration=found.kind,
                     dead_letters=dead_letters,
                     processed_keys=processed_keys,
+                    response_headers=added_headers,
                 )
                 channels[name] = found.load(found.kind.channel)(context)
         return channels

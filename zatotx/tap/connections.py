@@ -10,6 +10,7 @@ from typing import Any
 
 from attrs import frozen
 from msgspec.structs import replace
+from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 
 from zatotx.connectors.kind_registry import FoundKind
@@ -28,13 +29,29 @@ from zatotx.redis.lease_store import RedisLeaseBackend
 from zatotx.redis.leases import LeaseStore
 from zatotx.redis.pubsub import RedisPubSub
 from zatotx.redis.reconnecting_connection import ConnectionLog
+from zatotx.redis.service_redis import ServiceRedis, make_service_redis
 from zatotx.redis.url import TlsOptions, parse_address
+from zatotx.rules.redis.cache_limits import CacheLimits
 from zatotx.schema.secrets import ENCRYPTED
 from zatotx.service.outgoing import ConnectionNamespaces
 
 
-def make_redis_client(settings: Settings, home: Path, reactor: IReactor) -> tuple[RedisClient, RedisPubSub]:
-    """Return the client and its pub/sub announcements, not yet started. Raises StartError if the URL is not valid."""
+@frozen
+class RedisConnections:
+    """The connections of a node to Redis, not yet started."""
+
+    client: RedisClient
+    announcements: RedisPubSub
+    services: ServiceRedis
+
+    @property
+    def parts(self) -> tuple[Service, ...]:
+        """What is started and stopped with the node."""
+        return self.client, self.announcements, self.services.client
+
+
+def make_redis_connections(settings: Settings, home: Path, reactor: IReactor, odb: Any) -> RedisConnections:
+    """Return the connections of a node. `odb`: see make_leases. Raises StartError if the URL is not valid."""
     kvdb, main = settings.kvdb, settings.main
     address = parse_address(kvdb.url, home, TlsOptions(ca=kvdb.ca, cert=kvdb.cert, key=kvdb.key))
     shared: Any = {
@@ -43,7 +60,17 @@ def make_redis_client(settings: Settings, home: Path, reactor: IReactor) -> tupl
         'connection_log': ConnectionLog(str(address)),
     }
     client = RedisClient(reactor, address, **shared)
-    return client, RedisPubSub(reactor, address, client, cluster=main.cluster, **shared)
+    services = make_service_redis(
+        reactor,
+        address,
+        make_leases(reactor, client, odb, main.cluster),
+        keys=RedisKeys(main.cluster),
+        node=main.name,
+        timeout=kvdb.timeout,
+        connection_log=shared['connection_log'],
+        limits=CacheLimits(settings.cache.max_entries, settings.cache.max_bytes),
+    )
+    return RedisConnections(client, RedisPubSub(reactor, address, client, cluster=main.cluster, **shared), services)
 
 
 def make_leases(reactor: IReactor, client: RedisClient, odb: IConfigStore, cluster: str) -> LeaseStore:

@@ -44,10 +44,11 @@ class Monitoring:
         """Yield a finding for each recent stall of the reactor."""
         return find_reactor_stalls(self.watchdog.reports.reported)
 
-    def count_calls(self, services: ServiceStore, client: RedisClient) -> None:
-        """Start counting the calls of services and of the Redis client."""
+    def count_calls(self, services: ServiceStore, clients: Sequence[RedisClient]) -> None:
+        """Start counting the calls of services and of the Redis clients."""
         self.meters.services.existing_names = lambda: [entry.name for entry in services.current]
-        client.meter = self.meters.redis
+        for client in clients:
+            client.meter = self.meters.redis
 
     def metric_sources(
         self,

@@ -70,14 +70,20 @@ def make_parent(directory: str, reactor: IReactor, workers: int | None) -> Worke
 
 def make_parent_settings(settings: Settings, kinds: list[FoundKind], workers: int | None) -> ParentSettings:
     """Return the part of the settings that the parent process needs."""
-    listen: list[str] = []
+    sections: dict[str, str] = {}
     for found in kinds:
         if found.enabled and found.kind.runs_in == SERVER:
             section = settings.kinds.get(found.kind.name, {})
-            listen.extend(section.get('listen', found.kind.default_endpoints))
-    return ParentSettings(workers=workers or settings.main.workers, listen=listen, grace=settings.shutdown.grace,
-                heartbeat_timeout=settings.main.heartbeat_timeout,
-                start_timeout=settings.main.start_timeout)  # fmt: skip
+            for description in section.get('listen', found.kind.default_endpoints):
+                sections.setdefault(description, found.kind.name)
+    return ParentSettings(
+        workers=workers or settings.main.workers,
+        listen=list(sections),
+        sections=sections,
+        grace=settings.shutdown.grace,
+        heartbeat_timeout=settings.main.heartbeat_timeout,
+        start_timeout=settings.main.start_timeout,
+    )
 
 
 def worker_command(home: Path, slot: int) -> list[str]:

@@ -55,6 +55,13 @@ class KitClock(Clock):
         """Call the function immediately, as there is only one thread."""
         callable(*args, **kwargs)
 
+    def advance(self, amount: float) -> None:
+        """Let that many seconds pass. Each event in between sees its own time, so that a lock is renewed meanwhile."""
+        end = self.rightNow + amount
+        while (calls := [call for call in self.getDelayedCalls() if call.getTime() <= end]):
+            super().advance(max(0.0, min(call.getTime() for call in calls) - self.rightNow))
+        super().advance(max(0.0, end - self.rightNow))
+
     def run_until(self, done: Callable[[], bool], limit: float = float('inf')) -> bool:
         """Advance from event to event until `done` returns true; return whether it did.
 

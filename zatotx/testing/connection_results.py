@@ -15,8 +15,6 @@ from zatotx.model.errors import BadGateway
 from zatotx.model.response import Headers, PeerResponse, to_model
 from zatotx.wire.xml import parser
 
-HTTP_KINDS = frozenset(('rest', 'soap'))
-
 
 @frozen(kw_only=True)
 class Response(PeerResponse):

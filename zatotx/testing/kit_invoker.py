@@ -22,6 +22,7 @@ from zatotx.service.invocation import Invocation
 from zatotx.service.invoker import Invoker
 from zatotx.system.thread_pool import DaemonThreadPool
 from zatotx.testing.clock import InlineThreads, KitClock
+from zatotx.testing.kit_redis.service_redis import MemoryServiceRedis
 from zatotx.testing.log_recorder import LogRecorder
 from zatotx.testing.request_builder import INVOKE_CHANNEL, NO_PAYLOAD, BuiltRequest
 from zatotx.testing.scripted_connections import ScriptedOutgoing
@@ -56,6 +57,7 @@ class KitNode:
     """The node as services see it in a test."""
 
     outgoing: ScriptedOutgoing
+    service_redis: MemoryServiceRedis
     work: RecordedWork = field(factory=lambda: RecordedWork())
     result_groups: RecordedGroups = field(factory=lambda: RecordedGroups())
     name: str = 'test'

@@ -33,6 +33,7 @@ from zatotx.service.outgoing import ConnectionNamespaces
 from zatotx.service.service_entry import ServiceEntry
 from zatotx.service.service_store import ServiceStore
 from zatotx.testing.fake_pipeline import AllowAllPolicy, CountingStats
+from zatotx.testing.kit_redis.service_redis import memory_service_redis
 from zatotx.testing.memory_work import MemoryWorkStream
 
 CLUSTER = 'test'
@@ -121,6 +122,7 @@ class MemoryNode:
         self.log_levels = MemoryLevels()
         self.user_metrics = NullUserMetrics()
         self.outgoing = ConnectionNamespaces()
+        self.service_redis = memory_service_redis(reactor)
         self.work = MemoryWorkStream(reactor)
         self.dead_letters = self.odb
         self.result_groups: Any = None

@@ -9,8 +9,8 @@ from attrs import define, field
 
 from zatotx.interfaces.outgoing import connection_not_found
 from zatotx.model.errors import Inactive, ServiceUnavailable, Timeout
+from zatotx.testing.api_signatures import ROWS, signature_of
 from zatotx.testing.connection_results import (
-    HTTP_KINDS,
     DelayedResult,
     ImmediateResult,
     NoResult,
@@ -238,10 +238,10 @@ class ConnectionScript(Expectation):
         return ConnectionScript(self._script, Matcher(method, args, kwargs, where))
 
     def _shaped(self, value: Any, **head: Any) -> Any:
-        kind = self._script.kind
-        if kind in HTTP_KINDS:
+        signature = signature_of(self._script.kind)
+        if signature.has_http_results:
             return value if isinstance(value, Response) else Response.of(value, **head)
-        return to_rows(value) if kind == 'sql' else value
+        return to_rows(value) if signature.results == ROWS else value
 
     def answers(self, value: Any = None, *, times: int | None = 1, after: float = 0.0, status: int = 200,
                 headers: Mapping[str, str] | None = None) -> Self:
@@ -250,7 +250,7 @@ class ConnectionScript(Expectation):
         HTTP connections return a response with `status`, `headers` and the value as `.data`, SQL connections rows for
         dicts, others the value itself.
         """
-        if (status != 200 or headers) and self._script.kind not in HTTP_KINDS:
+        if (status != 200 or headers) and not signature_of(self._script.kind).has_http_results:
             raise TypeError(f'Answers of {self._script.kind} have no status and no headers')
         head = {'status_code': status, 'headers': dict(headers or {})}
         return self._add(
@@ -260,7 +260,7 @@ class ConnectionScript(Expectation):
     def answers_status(self, status: int, value: Any = '', *, headers: Mapping[str, str] | None = None,
                        times: int | None = 1) -> Self:
         """Return an HTTP response with that status."""
-        if self._script.kind not in HTTP_KINDS:
+        if not signature_of(self._script.kind).has_http_results:
             raise TypeError(f'Answers of {self._script.kind} have no status: script the fault, e.g. refuses()')
         return self.answers(value, status=status, headers=headers, times=times)
 

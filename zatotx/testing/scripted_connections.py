@@ -2,59 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
-from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from zatotx.interfaces.outgoing import IOutgoingConnections, IServiceCall
 from zatotx.testing import scripted_soap
-from zatotx.testing.connection_results import HTTP_KINDS, Response, complete_response
+from zatotx.testing.api_signatures import signature_of, signatures
+from zatotx.testing.connection_results import Response, complete_response
 from zatotx.testing.script import Call, ConnectionScript, Matcher, Scripts, canonical_kind
-
-
-@frozen(kw_only=True)
-class ApiSignature:
-    """The methods of one kind's connections, and their arguments."""
-
-    title: str  # 'REST'
-    methods: Sequence[str]
-    zato_methods: Sequence[str] = ()  # methods of `.conn`
-    first_argument: str = ''  # the first argument of `call`
-    positional: Sequence[str] = ()
-    options: Sequence[str] = ()
-    iterators: Sequence[str] = ()  # methods whose result is read with `async for` or `for`: a scripted list
-    contexts: Sequence[str] = ()  # methods that return a context manager with the same methods, sync and async
-
-    def check_method(self, method: str, methods: Sequence[str]) -> None:
-        """Raise AttributeError if the connection has no such method."""
-        if method not in methods:
-            raise AttributeError(f'An outgoing {self.title} connection has no {method} here, but {", ".join(methods)}')
-
-    def check_arguments(self, method: str, args: Sequence[Any], options: Mapping[str, Any]) -> None:
-        """Raise TypeError for arguments that the method does not accept."""
-        first = (self.first_argument,) if method == 'call' else ()
-        positional = () if method == 'ping' else (*first, *self.positional)
-        if len(args) > len(positional):
-            raise TypeError(f'{method}() takes no more than {len(positional)} arguments without a name, '
-                            f'{len(args)} were given')  # fmt: skip
-        accepted = (*positional, *self.options) if positional else ()
-        if unknown := [name for name in options if name not in accepted]:
-            raise TypeError(f'{method}() has no argument {", ".join(unknown)}')
-
-
-@cache
-def signatures() -> Mapping[str, ApiSignature]:
-    """Return the signatures of the installed kinds by name of `self.out`; other kinds accept every method."""
-    from zatotx.connectors.kind_registry import find_kinds  # loads TLS: importing the test kit stays quick
-
-    return {name: signature for found in find_kinds() if found.kind.doubles
-            for name, signature in found.load(found.kind.doubles).items()}  # fmt: skip
-
+from zatotx.testing.scripted_files import open_scripted
 
 # Positional arguments after the cid in Zato's calls of an HTTP connection, and after the connection's name in sends.
 _ZATO_HTTP = dict.fromkeys(('post', 'put', 'patch', 'send'), ('data', 'params'))
@@ -138,8 +99,8 @@ class ConnectionDouble:
 
     @property
     def conn(self) -> Any:
-        """The HTTP methods in Zato's form, with the cid as first argument; for other kinds the connection itself."""
-        return ZatoConnDouble(self) if self._target[0] in HTTP_KINDS else self
+        """The methods in Zato's form, with the cid as first argument; the connection itself if its kind has none."""
+        return ZatoConnDouble(self) if signature_of(self._target[0]).zato_methods else self
 
     def __getattr__(self, method: str) -> Any:
         if method.startswith('_'):
@@ -158,6 +119,8 @@ class ConnectionDouble:
                     return ContextDouble(self)
                 if method in signature.iterators:
                     return IteratorDouble(partial(self._run_script, method, args, kwargs))
+                if method in signature.files:
+                    return open_scripted(self._call, partial(self._run_script, method, args, kwargs), args, kwargs)
             return self._run_script(method, args, kwargs)
 
         return call

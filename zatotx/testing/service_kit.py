@@ -11,12 +11,14 @@ from types import TracebackType
 from typing import Any, Literal, Self, Unpack, overload
 
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from zatotx.interfaces.services import IServiceMap, IServiceStore
 from zatotx.model.message import Message, Reply
 from zatotx.pipeline.dispatcher import Dispatcher
 from zatotx.pipeline.pipeline import Pipeline
+from zatotx.rules.redis.data_dictionary import DataDictionary
 from zatotx.service.compat.bunch import bunchify
 from zatotx.service.service import Service
 from zatotx.service.service_entry import ServiceEntry
@@ -24,6 +26,8 @@ from zatotx.testing.call_result import Answer, ChannelAnswer, Pending, make_answ
 from zatotx.testing.clock import KitClock, ReactorTimers
 from zatotx.testing.fake_pipeline import AllowAllPolicy, CountingStats
 from zatotx.testing.kit_invoker import KitCodecs, KitErrorReplies, KitInvoker, KitNode
+from zatotx.testing.kit_redis.client import MemoryRedis
+from zatotx.testing.kit_redis.service_redis import memory_service_redis
 from zatotx.testing.log_recorder import LogRecorder
 from zatotx.testing.request_builder import NO_PAYLOAD, Request, build_message
 from zatotx.testing.script import (
@@ -156,11 +160,12 @@ class ServiceKit(ObservedEffects):
                  starts_at: datetime = STARTS_AT, reactor: Any = None) -> None:
         super().__init__()
         self.clock = KitClock() if reactor is None else reactor
-        node = KitNode(ScriptedOutgoing(self._scripts, self.clock))
+        offset = starts_at.timestamp() - self.clock.seconds()
+        self._redis = memory_service_redis(self.clock, lambda: offset + self.clock.seconds())
+        node = KitNode(ScriptedOutgoing(self._scripts, self.clock), self._redis)
         config = bunchify(dict(user_config or {}))
         self._targets = FakeServices(self._scripts, self.clock)
         self._invoker = KitInvoker(self.clock, node, self._recorder, user_config=config)
-        offset = starts_at.timestamp() - self.clock.seconds()
         self._invoker.now = lambda: offset + self.clock.seconds()
         pipeline = Pipeline(
             authentication=AllowAllPolicy(),
@@ -180,6 +185,27 @@ class ServiceKit(ObservedEffects):
     def outgoing(self) -> OutgoingScripts:
         """The scripts of outgoing connections: `kit.outgoing.rest['CRM'].answers({…})`."""
         return OutgoingScripts(self._scripts)
+
+    @property
+    def redis(self) -> MemoryRedis:
+        """The Redis in memory that services use: `kit.redis.execute('GET', key)`, `.fail_with(error)`, `.wipe()`."""
+        return self._redis.memory
+
+    def add_translation(
+        self, system1: str, key1: str, value1: str, system2: str, key2: str, value2: str
+    ) -> None:
+        """Add a translation for self.translate, with its entries."""
+        source, target = (system1, key1, value1), (system2, key2, value2)
+
+        def add(dictionary: DataDictionary) -> None:
+            dictionary.ensure_entry(source)
+            dictionary.ensure_entry(target)
+            dictionary.add_translation(source, target)
+
+        results: list[object] = []
+        self._redis.data_dictionary.change(add).addBoth(results.append)
+        if isinstance(results[0], Failure):
+            results[0].raiseException()
 
     def invokes(self, name: str) -> ServiceScript:
         """Return the script of another service, which replaces a provided one: `kit.invokes('a.b').answers(…)`."""

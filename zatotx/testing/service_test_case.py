@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, Unpack, overload
 from unittest import TestCase
 
 from zatotx.testing.call_result import Answer, ChannelAnswer, Pending
+from zatotx.testing.kit_redis.client import MemoryRedis
 from zatotx.testing.request_builder import NO_PAYLOAD, Request
 from zatotx.testing.script import Call, ServiceScript
 from zatotx.testing.scripted_connections import OutgoingScripts
@@ -49,6 +50,11 @@ class ServiceTesting:
     def outgoing(self) -> OutgoingScripts:
         """The scripts of outgoing connections: `self.outgoing.rest['CRM'].answers({…})`."""
         return self.kit.outgoing
+
+    @property
+    def redis(self) -> MemoryRedis:
+        """The Redis in memory that services use. See ServiceKit.redis."""
+        return self.kit.redis
 
     @property
     def clock(self) -> Any:

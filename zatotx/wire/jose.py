@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from cryptography.x509 import load_pem_x509_certificate
+from cryptography.x509 import InvalidVersion, load_pem_x509_certificate
 from jwt.algorithms import get_default_algorithms
 from jwt.exceptions import InvalidKeyError
 
@@ -74,7 +74,7 @@ def key_from_pem(text: str) -> VerificationKey:
     data = text.encode('utf-8')
     try:
         key = load_pem_x509_certificate(data).public_key() if 'BEGIN CERT' in text else load_pem_public_key(data)
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, InvalidVersion, UnsupportedAlgorithm):
         raise Malformed('holds no public key in PEM form') from None
     return VerificationKey(key, _supported_algorithms(key))
 

@@ -200,6 +200,17 @@ class AddressTests(SynchronousTestCase):
         file.write_text('[http]\nlisten = []')
         self.assertIn('http.listen', self.assertRaises(CommandError, first_tcp_address, part).format_message())
 
+    def test_of_several_kinds(self) -> None:
+        """The listeners of all kinds are returned, with the section to change; commands use those that serve the
+        broker's endpoints, in whichever order the sections are."""
+        directory = Path(self.mktemp()).absolute()
+        environment(directory)
+        part = components_of(directory)[1]
+        file = part.path / 'config' / 'server.toml'
+        file.write_text('[lines]\nlisten = ["tcp:1"]\n[http]\nlisten = ["tcp:2"]\n[log]\nlevel = "info"')
+        self.assertEqual([(found.section, found.port) for found in tcp_addresses(part)], [('lines', 1), ('http', 2)])
+        self.assertEqual(first_tcp_address(part).port, 2)
+
 
 class FileTests(SynchronousTestCase):
     """Writing files."""

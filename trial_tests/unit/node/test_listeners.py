@@ -144,15 +144,16 @@ class SocketsTests(SynchronousTestCase):
             other.listen()
             port = other.getsockname()[1]
             error = self.assertRaises(StartError, self.sockets.open,
-                                      ['tcp:0:interface=127.0.0.1', f'tcp:{port}:interface=127.0.0.1'])
-        self.assertIn(f"[http] listen: cannot listen on 'tcp:{port}:interface=127.0.0.1': Address already in use",
+                                      ['tcp:0:interface=127.0.0.1', f'tcp:{port}:interface=127.0.0.1'],
+                                      {f'tcp:{port}:interface=127.0.0.1': 'lines'})
+        self.assertIn(f"[lines] listen: cannot listen on 'tcp:{port}:interface=127.0.0.1': Address already in use",
                       str(error))
         self.assertEqual(self.sockets.bound, {})
 
     def test_what_cannot_be_shared(self) -> None:
         """Other kinds of endpoints, and files that are not there, are refused with a sentence."""
         error = self.assertRaises(StartError, self.sockets.open, ['nonsense:1'])
-        self.assertIn("[http] listen: cannot listen on 'nonsense:1'", str(error))
+        self.assertTrue(str(error).startswith("cannot listen on 'nonsense:1'"), str(error))
         error = self.assertRaises(StartError, self.sockets.open, ['ssl:0:privateKey=/nowhere.pem'])
         self.assertIn('/nowhere.pem', str(error))
         self.patch(endpoint_spec, 'serverFromString', Onion)

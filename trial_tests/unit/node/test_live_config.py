@@ -16,8 +16,8 @@ from zatotx.model.errors import ServiceUnavailable, Timeout, Unauthorized
 from zatotx.model.message import ChannelSpec, Principal
 from zatotx.node.live_config import HEARTBEAT_INTERVAL, NODE_TIMEOUT, LiveConfig, live_nodes
 from zatotx.pipeline.security.policy import AuthenticationPolicy
-from zatotx.schema.security import BasicAuth
 from zatotx.schema.snapshot import Actor, ChangeSet, Operation, Snapshot, StoredObject
+from zatotx.security.basic_auth import BasicAuth
 from zatotx.testing.fake_authenticator import FieldAuthenticator
 from zatotx.testing.fake_pipeline import make_message
 

@@ -15,13 +15,14 @@ from zatotx.interfaces.pipeline import IAuthenticationPolicy
 from zatotx.model.errors import ServiceUnavailable, TooManyRequests, Unauthorized
 from zatotx.model.message import ChannelSpec, Message, Principal
 from zatotx.pipeline.security.authenticator import NO_DEFINITION
-from zatotx.pipeline.security.basic_auth import CACHE_SIZE, BasicAuthAuthenticator
 from zatotx.pipeline.security.password_verifier import MAX_WAITING_PER_NETWORK, PasswordVerifier
 from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.pipeline.security.secret_comparison import MAX_ATTEMPTS_PER_NETWORK, SecretComparison
 from zatotx.rules.security.password_hash import verify_password
-from zatotx.schema.security import ApiKey, BasicAuth
 from zatotx.schema.snapshot import Snapshot, StoredObject
+from zatotx.security import apikey, basic_auth
+from zatotx.security.apikey import ApiKey
+from zatotx.security.basic_auth import CACHE_SIZE, BasicAuth, BasicAuthAuthenticator
 from zatotx.testing.fake_pipeline import make_message
 
 HASH = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash('p:ž')
@@ -50,7 +51,10 @@ class GuardCase(SynchronousTestCase):
         self.clock = Clock()
         self.verified: list[tuple[str, str]] = []
         self.verifier = PasswordVerifier(self.offload, SecretComparison(self.clock))
-        self.guard = AuthenticationPolicy({'basic_auth': lambda stored: BasicAuthAuthenticator(self.verifier, stored)})
+        self.guard = AuthenticationPolicy(
+            {'basic_auth': lambda stored: BasicAuthAuthenticator(self.verifier, stored)},
+            {'basic_auth': basic_auth.security_type.challenge},
+        )
         self.guard.apply(Snapshot(1, [definition()]))
 
     def offload(self, function: Any, hashed: str, password: str) -> Deferred[Any]:
@@ -155,7 +159,10 @@ class GuardTests(GuardCase):
 
     def test_an_inactive_key_asks_for_no_password(self) -> None:
         """The challenge is not `Basic`, for which a browser would prompt its user."""
-        guard = AuthenticationPolicy({'apikey': lambda stored: BasicAuthAuthenticator(self.verifier, stored)})
+        guard = AuthenticationPolicy(
+            {'apikey': lambda stored: BasicAuthAuthenticator(self.verifier, stored)},
+            {'apikey': apikey.security_type.challenge},
+        )
         guard.apply(Snapshot(3, [StoredObject(1, 'apikey', ApiKey(name='api', is_active=False), 1)]))
         self.assertEqual(self.assertRaises(Unauthorized, guard.check, login()).challenge, 'zato-apikey')
 

@@ -28,10 +28,10 @@ from zatotx.plugins.http.schema import CHANNEL_REST, RestChannel
 from zatotx.rules.enmasse.import_plan import plan_import
 from zatotx.rules.limits.rate_buckets import SECOND, Rate, RateLimitHeaders
 from zatotx.schema.rate_limit import RATE_LIMIT, RateLimit, parse_rate
-from zatotx.schema.security import BasicAuth
 from zatotx.schema.service import ServiceConfig
 from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.schema.validation import validate
+from zatotx.security.basic_auth import BasicAuth
 from zatotx.testing.fake_pipeline import (
     OPEN_CHANNEL,
     FunctionEntry,

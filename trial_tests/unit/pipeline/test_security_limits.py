@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.pipeline.security import any_of, basic_auth, jwks, jwt, mtls, password_verifier, policy, secret_comparison
+from zatotx.pipeline.security import any_of, password_verifier, policy, secret_comparison
 from zatotx.rules.security.mtls import MAX_CERTIFICATES
+from zatotx.security import basic_auth
+from zatotx.security.jwt import authenticator as jwt
+from zatotx.security.jwt import jwks
+from zatotx.security.mtls import authenticator as mtls
 
 
 class LimitTests(SynchronousTestCase):

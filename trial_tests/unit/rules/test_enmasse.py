@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.odb import TYPES
 from zatotx.plugins.http.schema import CHANNEL_REST, OUTGOING_REST, RestChannel, RestOutgoing
-from zatotx.plugins.http.schema.http_outgoing import CircuitBreakerSettings, RetrySettings
+from zatotx.plugins.http.schema.http_outgoing import RetrySettings
 from zatotx.rules.enmasse.config_diff import describe_changes
 from zatotx.rules.enmasse.import_plan import (
     DocumentError,
@@ -20,13 +20,15 @@ from zatotx.rules.enmasse.import_plan import (
     plan_import,
     substitute_references,
 )
+from zatotx.schema.circuit_breaker import CircuitBreakerSettings
 from zatotx.schema.meta import ObjectType, field
 from zatotx.schema.secrets import ConfigObject
-from zatotx.schema.security import BASIC_AUTH, BasicAuth, DigestAuth
-from zatotx.schema.security.definition import CHANNEL_TYPES
+from zatotx.schema.security.definition import FOR_CHANNELS
 from zatotx.schema.service import ServiceConfig
 from zatotx.schema.snapshot import Operation, Snapshot, StoredObject
 from zatotx.schema.type_registry import ObjectTypeRegistry
+from zatotx.security.basic_auth import BASIC_AUTH, BasicAuth
+from zatotx.security.digest_auth import DigestAuth
 
 TAGS = ', '.join(object_type.tag for object_type in TYPES.in_namespace('security'))
 _NO_DOCUMENTS: tuple[object, ...] = (None, [], 'text', 7)
@@ -240,11 +242,11 @@ class MistakeTests(SynchronousTestCase):
               - {name: o, host: "http://127.0.0.1", url_path: /, security: account}
               - {name: p, host: "http://127.0.0.1", url_path: /, security: token}
         ''', ours)
-        callers = ', '.join(CHANNEL_TYPES)
+        callers = ', '.join(t.key for t in TYPES.in_namespace('security') if FOR_CHANNELS in t.purposes)
         self.assertEqual([str(mistake) for mistake in found.errors], [
             f"groups 'g': members[2]: 'token' is of type oauth2_client, and only {callers} will do here",
             f"channel_rest 'd': security: 'digest' is of type digest_auth, and only {callers} will do here",
-            "outgoing_rest 'o': security: 'account' is of type tech_account, and only basic_auth, apikey, digest_auth, "
+            "outgoing_rest 'o': security: 'account' is of type tech_account, and only apikey, basic_auth, digest_auth, "
             'oauth2_client will do here',
         ])
 

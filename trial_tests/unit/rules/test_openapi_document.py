@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
+from trial_tests.support.security_sources import source_of
 from zatotx.rules.openapi.document import DocumentInfo, build_document
 from zatotx.rules.openapi.json_example import REF
 from zatotx.rules.openapi.model import (
@@ -18,7 +19,6 @@ from zatotx.rules.openapi.model import (
     ExampleInput,
     InputField,
     SchemaWithComponents,
-    SecuritySource,
     ServiceInput,
     ServiceModel,
 )
@@ -71,6 +71,7 @@ def service(*fields: InputField, tried: list[ExampleInput] | None = None, **more
 
 
 BARE = ServiceModel(name='bare', doc='Does something.\n\n  In detail.  \n')
+A_USER = source_of('basic_auth', 'a user', username='u', realm='API')
 FILES = {'orders': True, 'logo': False}
 CHANNELS = (
     ChannelModel(name='crm.create', path='/create', method='POST', service=service(*FIELDS, output=OUTPUT),
@@ -118,11 +119,10 @@ CHANNELS = (
     ChannelModel(name='one.more.type', path='/types', method='POST', data_format='json',
                  service=ServiceModel(name='t', content_types=('text/csv',))),
     ChannelModel(name='secured', path='/secured', method='DELETE', service=BARE, security=(
-        SecuritySource('a user', 'basic_auth', 'API'), SecuritySource('a_user', 'basic_auth'),
-        SecuritySource('key', 'apikey', '', 'header', 'X-Key'), SecuritySource('old', 'tech_account'),
-        SecuritySource('older', 'wss'))),
+        A_USER, source_of('basic_auth', 'a_user', username='u', realm=''), source_of('apikey', 'key', header='X-Key'),
+        source_of('tech_account', 'old'), source_of('wss', 'older', username='u'))),
     ChannelModel(name='secured.too', path='/secured-too', method='POST', service=BARE, data_format='json', security=(
-        SecuritySource('a user', 'basic_auth', 'API'),)),
+        A_USER,)),
 )  # fmt: skip
 
 

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
+from trial_tests.support.security_sources import source_of
 from zatotx.rules.openapi.document import DocumentInfo, build_document, documented_methods, operation_tag, path_template
 from zatotx.rules.openapi.json_example import NoExample, make_example, make_matching_text
 from zatotx.rules.openapi.model import (
     ChannelModel,
     InputField,
     SchemaWithComponents,
-    SecuritySource,
     ServiceInput,
     ServiceModel,
 )
@@ -217,7 +217,7 @@ class DocumentTests(SynchronousTestCase):
 
     def test_security_without_words(self) -> None:
         """A definition type without a security scheme is mentioned in the description."""
-        accepted = (SecuritySource('old', 'tech_account'),)
+        accepted = (source_of('tech_account', 'old'),)
         channel = ChannelModel(name='c', path='/c', service=ServiceModel(name='s'), security=accepted)
         made = build_document(DocumentInfo(title='t', version='1'), [channel])
         operation = made['paths']['/c']['post']
@@ -228,11 +228,11 @@ class DocumentTests(SynchronousTestCase):
     def test_any_of_several_logins(self) -> None:
         """Each type is described by OpenAPI's terms, with one scheme per definition however many channels use it."""
         accepted = (
-            SecuritySource('user', 'basic_auth', 'API'),
-            SecuritySource('key', 'apikey', '', 'header', 'X-Key'),
-            SecuritySource('link', 'apikey', '', 'query', 'key'),
-            SecuritySource('idp', 'jwt'),
-            SecuritySource('card', 'mtls'),
+            source_of('basic_auth', 'user', username='user', realm='API'),
+            source_of('apikey', 'key', header='X-Key'),
+            source_of('apikey', 'link', query='key'),
+            source_of('jwt', 'idp', algorithms=[]),
+            source_of('mtls', 'card'),
         )
         channels = [ChannelModel(name=f'c{n}', path=f'/c{n}', service=ServiceModel(name='s'), security=accepted)
                     for n in range(2)]

@@ -10,9 +10,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.odb import TYPES
 from zatotx.plugins.http.schema import RestChannel
 from zatotx.rules.enmasse.plan_restore import RestoreStep, describe_step, plan_restore, to_operations
-from zatotx.schema.security import BasicAuth
 from zatotx.schema.service import ServiceConfig
 from zatotx.schema.snapshot import Operation, Snapshot, StoredObject
+from zatotx.security.basic_auth import BasicAuth
 
 
 def user(number: int, name: str, username: str = 'u', revision: int = 1) -> StoredObject:

@@ -14,12 +14,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from zatotx.model.errors import Forbidden, ServiceUnavailable, Unauthorized
 from zatotx.model.message import ChannelSpec, Message, Principal
 from zatotx.pipeline.security.any_of import MAX_CHALLENGES
-from zatotx.pipeline.security.basic_auth import BasicAuthAuthenticator
 from zatotx.pipeline.security.password_verifier import PasswordVerifier
 from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.pipeline.security.secret_comparison import SecretComparison
-from zatotx.schema.security import ApiKey, BasicAuth, SecurityGroup
+from zatotx.schema.security.group import SecurityGroup
 from zatotx.schema.snapshot import Snapshot, StoredObject
+from zatotx.security.apikey import ApiKey, security_type
+from zatotx.security.basic_auth import BasicAuth, BasicAuthAuthenticator
 from zatotx.testing.fake_authenticator import FieldAuthenticator, authenticate
 from zatotx.testing.fake_pipeline import make_message
 
@@ -113,7 +114,7 @@ class GroupTests(GroupCase):
     def test_a_group_whose_members_are_all_inactive(self) -> None:
         """The response has the challenges of inactive members of known types; without any it has the default
         challenge."""
-        self.guard = AuthenticationPolicy({'apikey': self.maker()})
+        self.guard = AuthenticationPolicy({'apikey': self.maker()}, {'apikey': security_type.challenge})
         for asked, expected in ((channel(groups=('off',)), b'zato-apikey'),
                                 (channel(groups=('empty',)), b'Basic realm="zatotx"')):
             self.apply(

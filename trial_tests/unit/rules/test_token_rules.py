@@ -22,15 +22,8 @@ from zatotx.rules.security.jwt import (
     token_username,
     validate_claims,
 )
-from zatotx.rules.security.wss import (
-    MAX_CLOCK_SKEW,
-    NonceCheck,
-    UnacceptableWssToken,
-    WssRequirements,
-    check_token,
-    wss_requirements,
-)
-from zatotx.schema.security import Wss
+from zatotx.rules.security.wss import MAX_CLOCK_SKEW, NonceCheck, UnacceptableWssToken, WssRequirements, check_token
+from zatotx.security.wss import Wss, wss_requirements
 from zatotx.wire.soap.ws_security import SecurityHeader, Timestamp, UsernameToken, password_digest
 
 NOW = 1_000_000.0

@@ -14,11 +14,11 @@ from zatotx.schema import type_docs
 from zatotx.schema.meta import NO_DEFAULT, ObjectType, ZatoApi, field, fields_of, reference_fields
 from zatotx.schema.references import SnapshotReferences, find_dangling_references
 from zatotx.schema.secrets import ConfigObject
-from zatotx.schema.security import BASIC_AUTH, BasicAuth
 from zatotx.schema.service import SERVICE, ServiceConfig
 from zatotx.schema.snapshot import Operation, Snapshot, StoredObject
 from zatotx.schema.type_registry import ObjectTypeRegistry, namespace_of
 from zatotx.schema.validation import parse_request, validate, validate_edit
+from zatotx.security.basic_auth import BASIC_AUTH, BasicAuth
 
 CHANNEL: dict[str, Any] = {'name': 'c', 'url_path': '/c', 'service': 's'}
 
@@ -54,7 +54,7 @@ class TypesTests(SynchronousTestCase):
         self.assertIs(TYPES.get('nothing'), None)
         self.assertIn('service', TYPES)
         self.assertEqual(len(TYPES), len(list(TYPES)))
-        self.assertIn(BASIC_AUTH, TYPES.in_namespace('security'))
+        self.assertIn(TYPES['basic_auth'], TYPES.in_namespace('security'))
         self.assertEqual(TYPES.in_namespace('service'), (SERVICE,))
         self.assertEqual(TYPES.in_namespace('nothing'), ())
         self.assertEqual(TYPES.sections[:2], ('security', 'groups'))
@@ -63,7 +63,7 @@ class TypesTests(SynchronousTestCase):
         rest = {'connection': 'channel', 'transport': 'plain_http', 'cluster_id': 1}
         self.assertIs(TYPES.find_by_zato_prefix('http-soap', rest), CHANNEL_REST)
         self.assertIs(TYPES.find_by_zato_prefix('http-soap', {**rest, 'connection': 'another'}), None)
-        self.assertIs(TYPES.find_by_zato_prefix('security.basic-auth'), BASIC_AUTH)
+        self.assertIs(TYPES.find_by_zato_prefix('security.basic-auth'), TYPES['basic_auth'])
 
     def test_every_mistake_in_the_types_is_named(self) -> None:
         """All errors of the declarations are reported: duplicate keys, section and tag, or zato.* prefix; a Struct
@@ -310,6 +310,7 @@ class DocsTests(SynchronousTestCase):
         self.assertIn('| `count` | int >= 0 <= 9 | 1 | How many |', table)
         self.assertIn('Some \\| text', table)
         self.assertEqual(len(table.splitlines()), 2 + len(fields_of(EVERYTHING)))
+        self.assertIn('Usable types: apikey, basic_auth, jwt', type_docs.field_table(CHANNEL_REST, TYPES))
 
     def test_a_field_describes_itself_in_a_line(self) -> None:
         """Help for the CLI is one line."""

@@ -85,7 +85,7 @@ class OutgoingTests(SynchronousTestCase):
         """The objects provide their interfaces."""
         calls = Calls(Greets)
         run: Any = type('Run', (), {'message': calls.inbound(), 'entry': calls.entries[0], 'invoker': calls.invoker,
-                                    'parent': None, 'hop': None})  # fmt: skip
+                                    'parent': None, 'thread_call': None})  # fmt: skip
         self.assertTrue(verifyObject(IServiceCall, OutgoingCall(run)))
         self.assertTrue(verifyObject(IOutgoingConnections, ConnectionNamespaces()))
 
@@ -120,17 +120,17 @@ class OutgoingTests(SynchronousTestCase):
     def test_the_end_of_a_request(self) -> None:
         """A Deferred is cancelled with the request of a service that runs in a thread, at once if that is over."""
         calls = Calls(Greets)
-        hop: Any = type('ThreadCall', (), {'cancelled': False, 'awaited': set()})()
+        thread_call: Any = type('ThreadCall', (), {'cancelled': False, 'awaited': set()})()
         run: Any = type('Run', (), {'message': calls.inbound(), 'entry': calls.entries[0], 'invoker': calls.invoker,
-                                    'parent': None, 'hop': hop})  # fmt: skip
+                                    'parent': None, 'thread_call': thread_call})  # fmt: skip
         call = OutgoingCall(run)
         ended, waiting, late = Deferred[None](), Deferred[None](), Deferred[None]()
         call.cancel_with_request(ended)
         call.cancel_with_request(waiting)
         ended.callback(None)
-        self.assertEqual(hop.awaited, {waiting})
-        hop.cancelled = True
+        self.assertEqual(thread_call.awaited, {waiting})
+        thread_call.cancelled = True
         call.cancel_with_request(late)
         self.failureResultOf(late, CancelledError)
-        run.hop = None
+        run.thread_call = None
         call.cancel_with_request(Deferred())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import weakref
 from threading import Event, get_ident
 from typing import Any
@@ -10,12 +11,20 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from trial_tests.support.reactor import reactor
-from zatotx.system.thread_pool import DaemonThreadPool, make_offload
+from zatotx.system.thread_pool import SWITCH_INTERVAL, DaemonThreadPool, make_offload, shorten_switch_interval
 
 SECONDS = 30.0
+
+
+class SwitchIntervalTests(SynchronousTestCase):
+    def test_threads_take_turns_earlier(self) -> None:
+        """A thread that computes passes on the interpreter after half a millisecond."""
+        self.addCleanup(sys.setswitchinterval, sys.getswitchinterval())
+        shorten_switch_interval()
+        self.assertAlmostEqual(sys.getswitchinterval(), SWITCH_INTERVAL)
 
 
 class Document:

@@ -117,16 +117,17 @@ def check_ports(scene: CheckContext, part: Component) -> Iterator[tuple[str, str
         elif not is_free(address.host, address.port):
             pid = port_owner(address.port)
             user = describe_process(pid) if pid else 'another program'
-            yield BROKEN, f'port {address.port} is in use by {user}: stop it, or change http.listen in {file}'
+            listen = f'{address.section}.listen'
+            yield BROKEN, f'port {address.port} is in use by {user}: stop it, or change {listen} in {file}'
 
 
 def check_duplicate_ports(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that no two servers of an environment use the same port."""
-    own_ports = {address.port for address in tcp_addresses(part)}
+    own_ports = {address.port: address.section for address in tcp_addresses(part)}
     for other in scene.environment.servers:
         if other.path < part.path:
-            for port in sorted(own_ports & {address.port for address in tcp_addresses(other)}):
-                yield BROKEN, (f'port {port} is also used by {other.name}: change http.listen in '
+            for port in sorted(own_ports.keys() & {address.port for address in tcp_addresses(other)}):
+                yield BROKEN, (f'port {port} is also used by {other.name}: change {own_ports[port]}.listen in '
                                f'{part.path}/config/server.toml')  # fmt: skip
 
 

@@ -21,12 +21,10 @@ if TYPE_CHECKING:
 
 
 def all_object_types() -> ObjectTypeRegistry:
-    """Return all object types: the built-in ones and those of the installed kinds."""
-    from zatotx.connectors.kind_registry import find_kinds
-    from zatotx.connectors.kind_registry import object_types as types_of
-    from zatotx.schema.type_registry import BUILTIN_TYPES, ObjectTypeRegistry
+    """Return all object types: the built-in ones, and those of the installed security types and kinds."""
+    from zatotx.connectors import security_types
 
-    return ObjectTypeRegistry([*BUILTIN_TYPES, *types_of(find_kinds())])
+    return security_types.all_object_types()
 
 
 def odb_url(part: Component) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ class ListenAddress(NamedTuple):
     host: str
     port: int
     certificate: Path | None = None  # https only: the server's certificate, which is trusted
+    section: str = ''  # section of server.toml that lists it
 
     @property
     def url(self) -> str:
@@ -65,16 +66,31 @@ def listen_descriptions(part: Component) -> Iterator[str]:
 
 
 def tcp_addresses(part: Component) -> Iterator[ListenAddress]:
-    """Yield all TCP addresses that a server listens on."""
-    listen = get_setting(read_settings(part), 'http', 'listen', [])
-    found = (parse_listen_address(str(description), part.path) for description in listen)
-    return (address for address in found if address is not None)
+    """Yield all TCP addresses in the settings of a server, of every kind: the kinds' sections have a `listen`."""
+    settings = read_settings(part)
+    for section, values in settings.items():
+        if isinstance(values, Mapping) and 'listen' in values:
+            for description in get_setting(settings, section, 'listen', []):
+                address = parse_listen_address(str(description), part.path)
+                if address is not None:
+                    yield address._replace(section=section)
 
 
 def first_tcp_address(part: Component) -> ListenAddress:
-    """Return the first TCP address, which commands use."""
-    found = next(tcp_addresses(part), None)
-    if found is None:
-        file = part.path / 'config' / 'server.toml'
-        raise CommandError(f'{part.name} does not listen on a TCP port: add one to http.listen in {file}.')
-    return found
+    """Return the first TCP address that serves the broker's own endpoints, which commands call."""
+    found = list(tcp_addresses(part))
+    if len({address.section for address in found}) != 1:  # otherwise commands need not find the kinds, which is slow
+        sections = endpoint_sections()
+        found = [address for address in found if address.section in sections]
+        if not found:
+            listen = ' or '.join(f'{section}.listen' for section in sections)
+            file = part.path / 'config' / 'server.toml'
+            raise CommandError(f'{part.name} does not listen on a TCP port: add one to {listen} in {file}.')
+    return found[0]
+
+
+def endpoint_sections() -> list[str]:
+    """Return the sections of the kinds that serve the broker's own endpoints."""
+    from zatotx.connectors.kind_registry import find_kinds
+
+    return [found.kind.name for found in find_kinds() if found.kind.serves_endpoints]

@@ -97,7 +97,7 @@ def port_conflict(part: Component) -> str:
             pid = port_owner(address.port)
             user = describe_process(pid) if pid else 'another program'
             file = part.path / 'config' / 'server.toml'
-            return f'port {address.port} is in use by {user}: stop it, or change http.listen in {file}'
+            return f'port {address.port} is in use by {user}: stop it, or change {address.section}.listen in {file}'
     return ''
 
 

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from stat import S_ISSOCK
+from types import MappingProxyType
 
 from attrs import define, field
 from twisted.internet.protocol import Factory
@@ -98,9 +99,9 @@ class ListeningSockets:
 
     bound: dict[str, BoundSocket] = field(factory=dict)
 
-    def open(self, descriptions: Iterable[str]) -> None:
-        """Bind all sockets that are not bound yet. Raises StartError that names the first one that cannot be bound;
-        then none is added."""
+    def open(self, descriptions: Iterable[str], sections: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Bind all sockets that are not bound yet. `sections`: the sections of server.toml with the descriptions, for
+        error messages. Raises StartError that names the first one that cannot be bound; then none is added."""
         added: dict[str, BoundSocket] = {}
         for description in descriptions:
             if description not in self.bound and description not in added:
@@ -109,7 +110,7 @@ class ListeningSockets:
                 except Exception as error:  # endpoint parsers and their files raise various types
                     for socket_ in added.values():
                         socket_.close()
-                    raise StartError(listen_error_message(description, error)) from error
+                    raise StartError(listen_error_message(description, error, sections.get(description, ''))) from error
         self.bound.update(added)
 
     def close_except(self, descriptions: Iterable[str]) -> None:
@@ -131,10 +132,11 @@ def bind(description: str) -> BoundSocket:
     return BoundSocket(spec)
 
 
-def listen_error_message(description: str, error: Exception) -> str:
-    """Return the error message for an endpoint that cannot be bound."""
+def listen_error_message(description: str, error: Exception, section: str) -> str:
+    """Return the error message for an endpoint that cannot be bound. `section`: of server.toml; '' = unknown."""
+    setting = f'[{section}] listen: ' if section else ''
     reason = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
     return (
-        f'[http] listen: cannot listen on {description!r}: {reason}; choose another address in config/server.toml, or '
+        f'{setting}cannot listen on {description!r}: {reason}; choose another address in config/server.toml, or '
         'stop the program that uses this one'
     )

@@ -4,8 +4,9 @@ replaces them one after another on request. It serves no requests itself, so use
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from attrs import define, field, frozen
@@ -39,6 +40,7 @@ class ParentSettings:
     workers: int
     listen: Sequence[str]  # endpoint descriptions of all kinds
     grace: float  # seconds that running requests may take to finish
+    sections: Mapping[str, str] = MappingProxyType({})  # endpoint description -> section of server.toml that has it
     heartbeat_timeout: float = TIMEOUT  # seconds without a heartbeat after which a worker is killed
     start_timeout: float = START_TIMEOUT  # seconds within which a worker must be ready; otherwise it is killed
 
@@ -78,7 +80,7 @@ class WorkerParent(Service):
         plan = self.read_settings()
         self._grace = plan.grace
         self._set_timeouts(plan)
-        await self._bind(plan.listen)
+        await self._bind(plan)
         self.supervisor.target_count = plan.workers
         self._log.info('Starting {count} workers', count=plan.workers)
         self.supervisor.fill()
@@ -88,13 +90,13 @@ class WorkerParent(Service):
         monitor = self.supervisor.monitor
         monitor.timeout, monitor.start_timeout = plan.heartbeat_timeout, plan.start_timeout
 
-    async def _bind(self, listen: Sequence[str]) -> None:
+    async def _bind(self, plan: ParentSettings) -> None:
         """Bind the sockets. Workers of a parent that was killed exit by themselves and close their sockets first, so
         this waits while such workers exist."""
         deadline = self.reactor.seconds() + _SOCKET_RELEASE_TIMEOUT
         while True:
             try:
-                self.sockets.open(listen)
+                self.sockets.open(plan.listen, plan.sections)
                 return
             except StartError:
                 if not any_slot_taken(self.work) or self.reactor.seconds() >= deadline:
@@ -152,7 +154,7 @@ class WorkerParent(Service):
         old_workers = self.supervisor.active
         try:
             plan = self.read_settings()
-            self.sockets.open(plan.listen)
+            self.sockets.open(plan.listen, plan.sections)
             self._grace = plan.grace
             self._set_timeouts(plan)
             self.supervisor.target_count = plan.workers

@@ -13,9 +13,10 @@ from inspect import isawaitable, iscoroutine
 from typing import Any, Generic, TypeVar
 
 from zatotx.interfaces.pipeline import NEEDS_BODY, NeedsBody
+from zatotx.interfaces.security_type import GENERIC_CHALLENGE
 from zatotx.model.errors import ServiceError, Unauthorized
 from zatotx.model.message import Message, Principal
-from zatotx.pipeline.security.authenticator import ANY_DEFINITION, GENERIC_CHALLENGE, Authenticator
+from zatotx.pipeline.security.authenticator import ANY_DEFINITION, Authenticator
 
 _T = TypeVar('_T')
 

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
+from attrs import frozen
+from twisted.internet.defer import Deferred, fail
+from zope.interface import implementer
+
+from zatotx.interfaces.outgoing import FetchedDocument, IFetcher
+from zatotx.interfaces.redis import INonceStore
+from zatotx.model.errors import ServiceUnavailable
 from zatotx.model.message import Message, Principal
+from zatotx.pipeline.security.password_verifier import PasswordVerifier
+from zatotx.pipeline.security.secret_comparison import SecretComparison
 from zatotx.rules.security.roles import effective_roles
 from zatotx.schema.snapshot import StoredObject
 
@@ -56,25 +65,25 @@ def make_principal(stored: StoredObject, username: str = '', claims: Mapping[str
     )
 
 
-GENERIC_CHALLENGE = 'Basic realm="zatotx"'  # for unknown definitions
+@implementer(IFetcher)
+class UnavailableFetcher:
+    """The IFetcher that is used if no installed kind provides one: every fetch fails."""
 
-_CHALLENGES: Mapping[str, str] = {
-    'apikey': 'zato-apikey',  # Zato's names where HTTP defines no scheme
-    'jwt': 'Bearer realm="zatotx"',
-    'mtls': 'zato-mtls',
-    'tech_account': 'zato-tech-acc',
-    'wss': 'zato-wss',
-    'xpath': 'zato-xpath',
-}
+    def fetch(self, url: str, *, timeout: float, max_body: int) -> Deferred[FetchedDocument]:
+        return fail(ServiceUnavailable(None, 'no kind of connections that could fetch them is installed'))
 
 
-def challenge_of(type_: str, definition: Any = None) -> str:
-    """Return the challenge of a definition of that type, active or not. For Basic auth it contains the definition's
-    realm."""
-    if type_ == 'basic_auth' and definition is not None:
-        realm = definition.realm.replace('\\', '\\\\').replace('"', '\\"')
-        return f'Basic realm="{realm}"'
-    return _CHALLENGES.get(type_, GENERIC_CHALLENGE)
+@frozen(kw_only=True)
+class AuthenticationDependencies:
+    """What authenticators may use besides their definition."""
+
+    reactor: Any  # IReactorTime, IReactorThreads …
+    offload: Callable[..., Deferred[Any]]  # (function, *args): runs it in a thread
+    nonces: INonceStore
+    fetcher: IFetcher  # fetches documents by their URL, e.g. the keys of JWT issuers
+    # One for all authenticators: failed guesses at one definition slow down guesses at all of them.
+    comparison: SecretComparison
+    verifier: PasswordVerifier
 
 
 _Key = TypeVar('_Key')

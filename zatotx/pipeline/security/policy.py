@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import TypeVar
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
@@ -12,10 +13,11 @@ from zope.interface import implementer
 
 from zatotx.interfaces.config import PreparedConfig, commit_when_prepared
 from zatotx.interfaces.pipeline import NEEDS_BODY, IAuthenticationPolicy, NeedsBody
+from zatotx.interfaces.security_type import GENERIC_CHALLENGE
 from zatotx.model.errors import Forbidden, Unauthorized
 from zatotx.model.message import ANONYMOUS, ChannelSpec, Message, Principal
 from zatotx.pipeline.security.any_of import AnyOfAuthenticator, PendingCheck
-from zatotx.pipeline.security.authenticator import GENERIC_CHALLENGE, Authenticator, challenge_of
+from zatotx.pipeline.security.authenticator import Authenticator
 from zatotx.rules.security.roles import effective_roles
 from zatotx.schema.snapshot import Snapshot, StoredObject
 
@@ -69,14 +71,20 @@ class AuthenticationPolicy:
 
     A channel accepts its `security` and every member of its `groups`; without either it is open. An endpoint of the
     broker that requires roles accepts every definition that has one of them. `factories`: type of definition
-    ('basic_auth') -> factory of its authenticator.
+    ('basic_auth') -> factory of its authenticator. `challenges`: type of definition -> function that returns the
+    challenge of an inactive definition; the generic one for other types.
 
     A request is checked against the channels in force when its head arrived. A definition or group renamed since then
     is therefore also found by its former name.
     """
 
-    def __init__(self, factories: Mapping[str, Callable[[StoredObject], Authenticator]]) -> None:
+    def __init__(
+        self,
+        factories: Mapping[str, Callable[[StoredObject], Authenticator]],
+        challenges: Mapping[str, Callable[[Any], str]] = MappingProxyType({}),
+    ) -> None:
         self._makers = factories
+        self._challenges = challenges
         self._authenticators: dict[str, tuple[StoredObject, Authenticator]] = {}
         self._inactive: Mapping[str, str] = {}  # inactive definitions -> their challenges
         self._groups: Mapping[str, tuple[str, ...]] = {}
@@ -172,7 +180,7 @@ class AuthenticationPolicy:
     def _commit(self, snapshot: Snapshot, authenticators: dict[str, tuple[StoredObject, Authenticator]]) -> None:
         self._authenticators = authenticators
         self._inactive = {
-            stored.name: challenge_of(stored.type, stored.value)
+            stored.name: self._challenges.get(stored.type, _generic_challenge)(stored.value)
             for stored in snapshot.objects_of_types(*self._makers)
             if not stored.value.is_active
         }
@@ -187,6 +195,10 @@ class AuthenticationPolicy:
         for _, authenticator in self._authenticators.values():
             if hasattr(authenticator, 'findings'):
                 yield from authenticator.findings()
+
+
+def _generic_challenge(definition: Any) -> str:
+    return GENERIC_CHALLENGE
 
 
 def _require_role(

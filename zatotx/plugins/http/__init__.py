@@ -17,5 +17,6 @@ kind = ConnectorKind(
     metrics='zatotx.plugins.http.metrics:DEFINITIONS',
     doubles='zatotx.plugins.http.testing:SIGNATURES',
     default_endpoints=LISTEN,
+    serves_endpoints=True,
     schema='zatotx.plugins.http.schema:OBJECT_TYPES',
 )

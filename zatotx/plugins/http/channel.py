@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from zatotx.connectors.security_types import secret_query_parameters
 from zatotx.interfaces.config import PreparedConfig, commit_when_prepared
 from zatotx.interfaces.connector_kind import ChannelContext, IChannel
 from zatotx.interfaces.listener import IListenerOptions
@@ -80,10 +81,14 @@ class HTTPChannel:
         self._context = context
         self._settings = read_settings(context.settings)
         self._applied: list[StoredObject] = []
-        self._queries: list[str] = []  # names of query parameters that carry API keys
+        self._queries: list[str] = []  # names of query parameters that carry secrets
         self._endpoints = enabled_endpoints(self._settings.openapi, docs=self._settings.docs, wsdl=self._settings.wsdl)
         self._channel_meters = context.channel_meters(KIND)
-        self._build_filters = partial(make_filters, CompressionContext(context.run_in_thread, context.reactor))
+        self._build_filters = partial(
+            make_filters,
+            CompressionContext(context.run_in_thread, context.reactor),
+            response_headers=context.response_headers,
+        )
         table, _ = build_table((), self._endpoints, self._channel_meters.get)
         self._router = RequestRouter(table, self._settings.max_body)
         self._apply_lock = DeferredLock()  # applies one configuration at a time
@@ -120,7 +125,7 @@ class HTTPChannel:
 
     def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfig]:
         """Build the route table of a snapshot's channels. Requests whose head arrives after the commit use it."""
-        queries = [stored.value.query for stored in snapshot.objects_of_types('apikey') if stored.value.query]
+        queries = secret_query_parameters(snapshot)
         return Deferred.fromCoroutine(self._prepare(snapshot.objects_of_types(REST, SOAP), queries))
 
     def apply(self, snapshot: Snapshot) -> Deferred[None]:

@@ -11,35 +11,36 @@ from twisted.internet.defer import Deferred, fail, gatherResults
 from zope.interface import implementer
 
 from zatotx.connectors.outgoing_connections import ConnectionType, OutgoingConnections, Sources
+from zatotx.connectors.security_types import credentials_error, find_security_types, make_credentials
 from zatotx.interfaces.config import PreparedConfig, commit_when_prepared
 from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.interfaces.meters import IOutgoingMeter
 from zatotx.interfaces.outgoing import FetchedDocument, IFetcher, IOutgoingKind, IServiceCall
+from zatotx.interfaces.security_type import OutgoingCredentials, UnusableCredentials
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.plugins.http.client.call import HttpRequest, Timeouts, split_url
 from zatotx.plugins.http.client.errors import CallFailed
 from zatotx.plugins.http.client.http_client import ClientEnvironment, ClientSettings, make_client
 from zatotx.plugins.http.client.response_processing import ACCEPT_ENCODING
-from zatotx.plugins.http.rest.connection import OutgoingConnection
-from zatotx.plugins.http.rest.credentials import (
-    NO_CREDENTIALS,
-    CredentialsContext,
-    OutgoingCredentials,
-    make_credentials,
+from zatotx.plugins.http.guaranteed_calls import (
+    REST_METHODS,
+    SOAP_METHODS,
+    make_response,
+    make_rest_call,
+    make_soap_call,
 )
+from zatotx.plugins.http.rest.connection import OutgoingConnection
 from zatotx.plugins.http.rest.error_mapping import map_error
 from zatotx.plugins.http.rest.facade import RestNamespace
 from zatotx.plugins.http.rest.factory import REST, USER_AGENT, BuildContext, build_connection
-from zatotx.plugins.http.rest.oauth2 import TokenCache
+from zatotx.plugins.http.rest.oauth2 import HttpCredentialsContext, TokenCache
 from zatotx.plugins.http.soap.outgoing.connection import SOAP
 from zatotx.plugins.http.soap.outgoing.facade import SoapNamespace
-from zatotx.schema.security import SECURITY_TYPES
+from zatotx.schema.security.definition import FOR_OUTGOING_REST, FOR_OUTGOING_SOAP
 from zatotx.schema.snapshot import Snapshot, StoredObject
 
 _FIELDS = (USER_AGENT, (b'Accept', b'*/*'), ACCEPT_ENCODING)
-SECURITY_SECTION = 'security'  # the configuration section of security definitions
-
-_DEFINITIONS = tuple(one.key for one in SECURITY_TYPES if one.section == SECURITY_SECTION)
+_NO_CREDENTIALS = OutgoingCredentials()
 
 
 class DocumentFetcher:
@@ -83,8 +84,8 @@ class HttpOutgoingConnections:
 
     def __init__(self, context: OutgoingContext) -> None:
         self.environment = ClientEnvironment(context.reactor, context.run_in_thread, environ=os.environ)
-        self._credentials_context = CredentialsContext(
-            environment=self.environment, unseal=context.decrypt, token_cache=_token_cache(context)
+        self._credentials_context = HttpCredentialsContext(
+            context.decrypt, environment=self.environment, token_cache=_token_cache(context)
         )
         self._component = context.client_name.encode('utf-8')
         self._fetcher = DocumentFetcher(self.environment)
@@ -93,9 +94,12 @@ class HttpOutgoingConnections:
         ] = {}  # by the name of the security definition
         self._connections = OutgoingConnections(context, (
             ConnectionType(object_type='outgoing_rest', kind='rest', names=('rest', 'plain_http'),
-                           namespace=RestNamespace, build=self._build_rest, references=_security_of),
+                           namespace=RestNamespace, build=self._build_rest, references=_security_of,
+                           sends=REST_METHODS, prepare_stored=make_rest_call(context.run_in_thread),
+                           make_stored_result=make_response),
             ConnectionType(object_type='outgoing_soap', kind='soap', names=('soap',),
-                           namespace=SoapNamespace, build=self._build_soap, references=_security_of),
+                           namespace=SoapNamespace, build=self._build_soap, references=_security_of,
+                           sends=SOAP_METHODS, prepare_stored=make_soap_call, make_stored_result=make_response),
         ))  # fmt: skip
         self.registries = self._connections.registries
         self.pingable_types: Sequence[str] = self._connections.pingable_types
@@ -143,19 +147,23 @@ class HttpOutgoingConnections:
     def _build_rest(
         self, stored: StoredObject, references: Sources, title: str, meter: IOutgoingMeter
     ) -> OutgoingConnection:
-        return build_connection(stored.value, title, self._credentials_of(references[0]), self._context(meter), REST)
+        credentials = self._credentials_of(references[0], FOR_OUTGOING_REST)
+        return build_connection(stored.value, title, credentials, self._context(meter), REST)
 
     def _build_soap(
         self, stored: StoredObject, references: Sources, title: str, meter: IOutgoingMeter
     ) -> OutgoingConnection:
-        return build_connection(stored.value, title, self._credentials_of(references[0]), self._context(meter), SOAP)
+        credentials = self._credentials_of(references[0], FOR_OUTGOING_SOAP)
+        return build_connection(stored.value, title, credentials, self._context(meter), SOAP)
 
     def _context(self, meter: IOutgoingMeter) -> BuildContext:
         return BuildContext(environment=self.environment, component=self._component, meter=meter)
 
-    def _credentials_of(self, security: StoredObject | None) -> OutgoingCredentials:
+    def _credentials_of(self, security: StoredObject | None, purpose: str) -> OutgoingCredentials:
         if security is None:
-            return NO_CREDENTIALS
+            return _NO_CREDENTIALS
+        if error := credentials_error(security, purpose):
+            raise UnusableCredentials(error)
         entry = self.credentials.get(security.name)
         if entry is None or entry[0].value != security.value or entry[0].type != security.type:
             entry = self.credentials[security.name] = security, make_credentials(security, self._credentials_context)
@@ -166,7 +174,8 @@ def _security_of(stored: StoredObject, snapshot: Snapshot) -> Sources:
     name = stored.value.security
     if name is None:
         return (None,)
-    return (next((definition for key in _DEFINITIONS if (definition := snapshot.find(key, name)) is not None), None),)
+    found = (snapshot.find(key, name) for key in find_security_types())
+    return (next((definition for definition in found if definition is not None), None),)
 
 
 def _token_cache(context: OutgoingContext) -> TokenCache | None:

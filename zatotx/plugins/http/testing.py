@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zatotx.testing.scripted_connections import ApiSignature
+from zatotx.testing.api_signatures import HTTP_RESPONSES, ApiSignature
 
 _POSITIONAL = ('data', 'params', 'headers')
 
@@ -14,6 +14,7 @@ SIGNATURES = {
         first_argument='method',
         positional=_POSITIONAL,
         options=('timeout', 'model', 'stream'),
+        results=HTTP_RESPONSES,
     ),
     'soap': ApiSignature(
         title='SOAP',
@@ -22,5 +23,6 @@ SIGNATURES = {
         first_argument='action',
         positional=_POSITIONAL,
         options=('soap_action', 'soap_headers', 'one_way', 'timeout'),
+        results=HTTP_RESPONSES,
     ),
 }

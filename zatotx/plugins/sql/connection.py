@@ -16,7 +16,7 @@ from zatotx.connectors.blocking_pool import BlockingPool, SlotHeldByCaller, Slot
 from zatotx.connectors.call_policies import CircuitBreaking, CircuitOpen
 from zatotx.connectors.failure_log import FailureLog
 from zatotx.interfaces.connector_kind import OutgoingContext
-from zatotx.interfaces.meters import count_call
+from zatotx.interfaces.meters import IOutgoingMeter, count_call
 from zatotx.interfaces.outgoing import IServiceCall
 from zatotx.interfaces.reactor import IReactor
 from zatotx.model.errors import ServiceUnavailable, Timeout, TransactionAborted
@@ -36,7 +36,7 @@ UNPOOLED = 5  # connections at once where none is kept
 class SqlConnection:
     """OutgoingConnection of the connector layer. Raises ValueError if the driver is missing."""
 
-    def __init__(self, value: SqlOutgoing, title: str, context: OutgoingContext, meter: Any) -> None:
+    def __init__(self, value: SqlOutgoing, title: str, context: OutgoingContext, meter: IOutgoingMeter) -> None:
         url = location(value)
         driver = select_driver(url)
         size = value.pool_size or UNPOOLED

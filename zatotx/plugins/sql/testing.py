@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zatotx.testing.scripted_connections import ApiSignature
+from zatotx.testing.api_signatures import ROWS, ApiSignature
 
 SIGNATURES = {
     'sql': ApiSignature(
@@ -11,6 +11,7 @@ SIGNATURES = {
                  'session', 'stream', 'transaction'),
         positional=('statement', 'params'),
         options=('timeout', 'isolation_level', 'rows', 'name', 'batch'),
+        results=ROWS,
         contexts=('transaction',),
         iterators=('stream',),
     ),

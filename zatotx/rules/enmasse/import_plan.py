@@ -15,7 +15,13 @@ from attrs import Factory, define
 
 from zatotx.rules.enmasse.config_diff import allows_anonymous_access, changed_fields, describe_changes
 from zatotx.rules.enmasse.export import export_document
-from zatotx.rules.enmasse.references import DocumentError, has_unresolved_reference, item_label, substitute_references
+from zatotx.rules.enmasse.references import (
+    UNRESOLVED_REFERENCE,
+    DocumentError,
+    has_unresolved_reference,
+    item_label,
+    substitute_references,
+)
 from zatotx.schema.meta import ObjectType, fields_of, iter_references, reference_fields, secret_fields
 from zatotx.schema.references import SnapshotReferences, reference_error
 from zatotx.schema.secrets import get_hash, is_dual_secret
@@ -33,7 +39,6 @@ _KINDS = {
     dict: 'a mapping',
 }
 
-UNRESOLVED_REFERENCE = 'it refers to a variable that was not read: the one who sends the document must replace it'
 MAX_SUGGESTIONS = 20  # maximum number of errors per document that suggest a similar name
 
 __all__ = ['DocumentError', 'ImportEntry', 'ImportPlan', 'export_document', 'plan_import', 'substitute_references']
@@ -166,7 +171,7 @@ class _DocumentReader:
                     continue  # reported at that object
                 target = self.named.get(key) or references.type_of(*key)
                 known_names = self._known_names(references, info.ref) if target is None else ()
-                error = reference_error(info, name, target, known_names)
+                error = reference_error(info, name, target, references.keys_for(info), known_names)
                 if error:
                     yield path, error
 

@@ -27,6 +27,8 @@ _ANY_REFERENCE = re.compile(rf'{_PLACEHOLDER.pattern}|(\$*)(?i:{_ZATO})')
 _ZATO_VARIABLE = re.compile(rf'(\$+)(?!(?i:{_ZATO}))([A-Z_][A-Z0-9_]*)')  # lower-case text is more likely a password
 _OBVIOUS_REFERENCE = re.compile(rf'\$\{{[A-Za-z_][A-Za-z0-9_]*\}}|file:/\S+|(?i:{_ZATO}).*', re.DOTALL)
 
+UNRESOLVED_REFERENCE = 'it refers to a variable that was not read: the one who sends the document must replace it'
+
 FileReader = Callable[[str], str]  # returns the text of a file; raises ValueError with a sentence
 
 

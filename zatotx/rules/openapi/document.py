@@ -25,7 +25,6 @@ from zatotx.rules.openapi.request import (
     describe_request,
 )
 from zatotx.rules.openapi.schema_registry import (
-    SCHEMES,
     XML,
     XML_ERROR,
     SchemaRegistry,
@@ -180,7 +179,7 @@ class _DocumentBuilder:
         self.has_xml = False
         self._templates: dict[tuple[Any, ...], str] = {}  # normalized path -> the template used for it
         self._ids = UniqueNames()
-        self._scheme_names: dict[SecuritySource, str] = {}
+        self._scheme_names: dict[str, str] = {}  # by the name of the definition
         self._free_schemes = UniqueNames()
 
     def add(self, channel: ChannelModel) -> None:
@@ -229,13 +228,13 @@ class _DocumentBuilder:
 
     def _security(self, accepted: Iterable[SecuritySource]) -> list[dict[str, list[str]]]:
         """Returns the accepted alternatives that have a security scheme."""
-        return [{self._scheme(definition): []} for definition in accepted if definition.type in SCHEMES]
+        return [{self._scheme(definition): []} for definition in accepted if definition.scheme is not None]
 
     def _scheme(self, definition: SecuritySource) -> str:
-        name = self._scheme_names.get(definition)
+        name = self._scheme_names.get(definition.name)
         if name is None:
-            name = self._scheme_names[definition] = self._free_schemes.new(safe_component_name(definition.name))
-            self.schemes[name] = SCHEMES[definition.type](definition)
+            name = self._scheme_names[definition.name] = self._free_schemes.new(safe_component_name(definition.name))
+            self.schemes[name] = definition.scheme
         return name
 
 
@@ -325,7 +324,7 @@ def _descriptions(channel: ChannelModel) -> dict[str, str]:
     if not channel.method:
         paragraphs.append(_ANY_METHOD)
     definitions = [
-        f'{definition.name!r} ({definition.type})' for definition in channel.security if definition.type not in SCHEMES
+        f'{definition.name!r} ({definition.type})' for definition in channel.security if definition.scheme is None
     ]
     if definitions:
         paragraphs.append(f'Protected by {" or ".join(definitions)}.')

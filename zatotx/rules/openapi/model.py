@@ -71,9 +71,7 @@ class SecuritySource(msgspec.Struct, frozen=True):
 
     name: str
     type: str  # 'basic_auth' …
-    realm: str = ''
-    location: str = ''  # location of an API key: 'header', 'query'
-    field: str = ''  # name of the header field or parameter
+    scheme: Mapping[str, Any] | None = None  # its security scheme object; None = descriptions mention it instead
 
 
 class ChannelModel(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from zatotx.rules.openapi.json_example import REF, NoExample, Schema, make_example, resolve_reference
-from zatotx.rules.openapi.model import SchemaWithComponents, SecuritySource, ServiceModel
+from zatotx.rules.openapi.model import SchemaWithComponents, ServiceModel
 from zatotx.wire.xml.writer import ITEM, KEY, VALUE, NotRepresentable, write_document, write_error
 
 # Schemas of XML channels in an OpenAPI document, with OpenAPI's `xml` attributes. Pure.
@@ -104,28 +104,6 @@ CID = 'X-Zato-CID'
 ERROR = 'ZatoError'
 _UNSAFE_CHARACTERS = re.compile(r'[^A-Za-z0-9._-]')
 _EXAMPLE_CID = '8f14e45fceea167a5a36dedd'
-
-# Security schemes by definition type. Types without a scheme are mentioned in the description only.
-SCHEMES: dict[str, Callable[[SecuritySource], dict[str, Any]]] = {
-    'basic_auth': lambda guarded: {
-        'type': 'http',
-        'scheme': 'basic',
-        'description': f'{guarded.name}: HTTP Basic' + (f', realm {guarded.realm!r}' if guarded.realm else ''),
-    },
-    'apikey': lambda guarded: {
-        'type': 'apiKey',
-        'in': guarded.location,
-        'name': guarded.field,
-        'description': f'{guarded.name}: a key, {guarded.field!r} in the {guarded.location}',
-    },
-    'jwt': lambda guarded: {
-        'type': 'http',
-        'scheme': 'bearer',
-        'bearerFormat': 'JWT',
-        'description': f'{guarded.name}: a JSON Web Token',
-    },
-    'mtls': lambda guarded: {'type': 'mutualTLS', 'description': f'{guarded.name}: a client certificate'},
-}
 
 # status -> (name of the response, description, example of its details)
 ERROR_RESPONSES: dict[int, tuple[str, str, str]] = {

@@ -14,7 +14,6 @@ import msgspec
 from attrs import define
 
 from zatotx.rules.security.roles import ADMIN, API, MONITOR
-from zatotx.schema.security import Jwt
 from zatotx.wire.jose import VerificationKey
 
 _MAX_DATE = 253_402_300_799  # the end of the year 9999 in seconds, the latest valid date
@@ -38,15 +37,6 @@ class JwtRequirements(msgspec.Struct, frozen=True, kw_only=True):
     require_exp: bool
     username_claim: str
     roles_claim: str  # '' = none
-
-
-def jwt_requirements(definition: Jwt) -> JwtRequirements:
-    """Returns the requirements of a definition."""
-    return JwtRequirements(
-        algorithms=frozenset(definition.algorithms), issuer=definition.issuer,
-        audience=frozenset(definition.audience), leeway=definition.leeway, require_exp=definition.require_exp,
-        username_claim=definition.username_claim, roles_claim=definition.roles_claim,
-    )  # fmt: skip
 
 
 def read_header(header: Mapping[str, Any], requirements: JwtRequirements) -> tuple[str, str | None]:

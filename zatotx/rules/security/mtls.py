@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from attrs import frozen
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -20,6 +20,7 @@ from cryptography.x509 import (
     ExtendedKeyUsage,
     ExtensionNotFound,
     ExtensionType,
+    InvalidVersion,
     Name,
     SubjectAlternativeName,
     load_der_x509_certificate,
@@ -28,7 +29,6 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL.crypto import X509, X509Store, X509StoreContext, X509StoreContextError, X509StoreFlags
 
 from zatotx.rules.http.tls_errors import describe_certificate_error
-from zatotx.schema.security import Mtls
 from zatotx.wire.certificates import (
     AlternativeName,
     DistinguishedName,
@@ -75,7 +75,22 @@ class CertificateRequirements:
     revocation_lists: Mapping[Name, CertificateRevocationList]  # CRLs by name of the authority
 
 
-def certificate_requirements(definition: Mtls) -> CertificateRequirements:
+class CertificateDefinition(Protocol):
+    """The fields of a mutual TLS definition."""
+
+    @property
+    def subject(self) -> str: ...
+    @property
+    def san(self) -> Sequence[str]: ...
+    @property
+    def ca(self) -> str: ...
+    @property
+    def fingerprint(self) -> Sequence[str]: ...
+    @property
+    def crl(self) -> str: ...
+
+
+def certificate_requirements(definition: CertificateDefinition) -> CertificateRequirements:
     """Returns the requirements of a definition. Raises Malformed for an invalid field."""
     lists = tuple(parse_revocation_lists(definition.crl)) if definition.crl else ()
     return CertificateRequirements(
@@ -126,7 +141,7 @@ def parse_chain(sent: Sequence[bytes]) -> list[Certificate]:
         raise UnacceptableCertificate(f'more than {MAX_CERTIFICATES} certificates were sent')
     try:
         return [load_der_x509_certificate(der) for der in sent]
-    except ValueError:
+    except (ValueError, InvalidVersion):
         raise UnacceptableCertificate('it cannot be read') from None
 
 

@@ -7,7 +7,6 @@ from math import inf
 
 import msgspec
 
-from zatotx.schema.security.wss import DIGEST, Wss
 from zatotx.wire.soap.ws_security import SecurityHeader, Timestamp, UsernameToken, password_digest
 
 MAX_CLOCK_SKEW = 60.0  # seconds that a caller's clock may be ahead
@@ -40,18 +39,6 @@ class NonceCheck(msgspec.Struct, frozen=True):
 
     nonce: bytes
     ttl: float = 0.0  # seconds to remember the nonce
-
-
-def wss_requirements(definition: Wss) -> WssRequirements:
-    """Returns the requirements of a definition."""
-    return WssRequirements(
-        definition.username,
-        definition.password.encode('utf-8'),
-        definition.password_type == DIGEST,
-        definition.reject_empty_nonce_creat,
-        float(definition.reject_expiry_limit) if definition.reject_stale_tokens else inf,
-        float(definition.nonce_freshness_time),
-    )
 
 
 def check_token(security: SecurityHeader, requirements: WssRequirements, now: float) -> NonceCheck:

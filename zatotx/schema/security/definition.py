@@ -11,9 +11,10 @@ from zatotx.schema.meta import field
 from zatotx.schema.secrets import ConfigObject
 from zatotx.wire.http.host import is_loopback
 
-# The types that channels can verify, and the types that outgoing connections can send.
-CHANNEL_TYPES = ('basic_auth', 'apikey', 'tech_account', 'wss', 'xpath', 'jwt', 'mtls')
-OUTGOING_TYPES = ('basic_auth', 'apikey', 'digest_auth', 'oauth2_client')
+# The purposes of security definitions, to which references are limited: channels authenticate callers by them, outgoing
+# REST and SOAP connections send them, and protocols with a login of their own (FTP) check its user name and password.
+FOR_CHANNELS, FOR_OUTGOING_REST, FOR_OUTGOING_SOAP = 'channel', 'outgoing_rest', 'outgoing_soap'
+FOR_LOGINS = 'login'
 _MAX_ROLES = 100
 
 

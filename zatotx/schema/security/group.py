@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 from zatotx.schema.secrets import ConfigObject
-from zatotx.schema.security.definition import CHANNEL_TYPES
+from zatotx.schema.security.definition import FOR_CHANNELS
 
 
 def _members_error(members: list[str]) -> str:
@@ -22,7 +22,7 @@ class SecurityGroup(ConfigObject, frozen=True, kw_only=True):
     members: Annotated[
         list[Annotated[str, Meta(min_length=1)]],
         field('Security definitions in the group, of any types that channels support',
-              ref='security', ref_types=CHANNEL_TYPES,
+              ref='security', ref_purpose=FOR_CHANNELS,
               check=_members_error),
     ] = []
 

@@ -13,12 +13,12 @@ from twisted.internet.interfaces import IProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from zatotx.connectors.tls_client import late_handshake_error
 from zatotx.plugins.http.client.call import HttpResponse, Origin
-from zatotx.plugins.http.client.errors import BadResponse, CallFailed, PeerReset, TooLarge
+from zatotx.plugins.http.client.errors import BadResponse, CallFailed, PeerReset, TlsFailed, TooLarge
 from zatotx.plugins.http.client.pending_call import CallEnvironment, PendingCall
 from zatotx.plugins.http.client.request_writer import RequestWriter
 from zatotx.plugins.http.client.response_reader import ResponseReader
-from zatotx.plugins.http.client.tls import late_handshake_error
 from zatotx.plugins.http.transport.buffered_writer import READ_SIZE, enlarge_reads
 from zatotx.wire.http1.response_parser import MessageRejected
 
@@ -232,7 +232,8 @@ def _connection_error(reason: Failure, host: str, *, begun: bool) -> CallFailed:
     if begun:
         error: CallFailed = PeerReset('the connection was lost within the answer', response_started=True)
     else:
+        rejection = late_handshake_error(reason.value)
         closed = PeerReset('the peer closed the connection without an answer')
-        error = late_handshake_error(reason.value, host) or closed
+        error = TlsFailed(f'{host} {rejection}') if rejection else closed
     error.__cause__ = reason.value
     return error

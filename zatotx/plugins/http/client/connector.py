@@ -23,6 +23,7 @@ from twisted.internet.interfaces import IAddress, IConnector, IProtocol, IProtoc
 from twisted.internet.protocol import ClientFactory, Protocol
 from twisted.python.failure import Failure
 
+from zatotx.connectors.tls_client import TlsClientFactory, TlsHandshakeFailed
 from zatotx.interfaces.reactor import IReactor
 from zatotx.plugins.http.client.call import Origin
 from zatotx.plugins.http.client.errors import (
@@ -32,9 +33,9 @@ from zatotx.plugins.http.client.errors import (
     NoSuchHost,
     NotReached,
     ProxyFailed,
+    TlsFailed,
 )
 from zatotx.plugins.http.client.proxy import ConnectTunnel
-from zatotx.plugins.http.client.tls import TlsClientFactory
 from zatotx.rules.http.host_addresses import AddressScope, DnsCache, LookupResult, address_scope, interleave_families
 from zatotx.rules.http.proxy_selection import Proxy, ProxySelector, UnusableProxy
 from zatotx.wire.http.host import is_address, is_loopback
@@ -284,7 +285,10 @@ class _ConnectAttempt:
         if not secure:
             return self.transport
         self.pending_step = f'{origin.host}:{origin.port} did not finish the TLS handshake'
-        return await connector.tls.handshake(self.transport, origin.host, connector.reactor).done
+        try:
+            return await connector.tls.handshake(self.transport, origin.host, connector.reactor).done
+        except TlsHandshakeFailed as error:
+            raise TlsFailed(str(error)) from error
 
     async def _tcp(self, there: Origin | Proxy) -> Any:
         address = str(there) if isinstance(there, Proxy) else f'{there.host}:{there.port}'

@@ -15,6 +15,8 @@ from weakref import WeakValueDictionary
 from attrs import field, frozen
 from twisted.internet.defer import Deferred, fail
 
+from zatotx.connectors.tls_client import TlsClientFactory
+from zatotx.connectors.tls_settings import TlsSettings
 from zatotx.interfaces.reactor import IReactor
 from zatotx.plugins.http.client.call import BodySource, Dial, HttpRequest, HttpResponse, Origin, Sender
 from zatotx.plugins.http.client.connector import AddressResolver, Connector
@@ -23,8 +25,6 @@ from zatotx.plugins.http.client.pending_call import CallEnvironment, PendingCall
 from zatotx.plugins.http.client.pool import ConnectionPool, PoolLimits
 from zatotx.plugins.http.client.proxy import ForwardProxySender
 from zatotx.plugins.http.client.response_processing import Decoder, Offload, RedirectFollower, ResponseProcessor
-from zatotx.plugins.http.client.tls import TlsClientFactory
-from zatotx.plugins.http.client.tls_settings import TlsSettings
 from zatotx.rules.http.proxy_selection import ENVIRONMENT, make_proxy_selector
 from zatotx.wire.http1.fields import is_authority
 from zatotx.wire.http1.request_writer import CHUNKED, CLOSE, CONTENT_LENGTH, EXPECT, NO_BODY, write_request_head
@@ -180,10 +180,10 @@ class ClientEnvironment:
         self._tls: WeakValueDictionary[TlsSettings, TlsClientFactory] = WeakValueDictionary()
 
     def tls_factory(self, settings: TlsSettings) -> TlsClientFactory:
-        """Return a factory that is in use, or a new one. Raises UnusableCredentials."""
+        """Return a factory that is in use, or a new one. Raises InvalidTlsSettings."""
         factory = self._tls.get(settings)
         if factory is None:
-            factory = self._tls[settings] = TlsClientFactory(settings)
+            factory = self._tls[settings] = TlsClientFactory(settings, alpn=(b'http/1.1',))
         return factory
 
 

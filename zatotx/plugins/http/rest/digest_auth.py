@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
+from functools import partial
 from secrets import token_hex
 from urllib.parse import quote
 
 from attrs import define, field, frozen
 
+from zatotx.interfaces.security_type import CredentialsContext, OutgoingCredentials
 from zatotx.plugins.http.client.call import Fields, HttpResponse
 from zatotx.plugins.http.rest.request_builder import OutgoingRequest
+from zatotx.schema.snapshot import StoredObject
 from zatotx.wire.http.authentication import Challenge, parse_challenges, parse_parameters, quote_string
 
 # The names of RFC 7616 §3.3 and those of hashlib, the strongest first.
@@ -159,3 +162,9 @@ class DigestAuthorizer:
         session = self._session
         if info is not None and session is not None and (next_nonce := parse_parameters(info).get('nextnonce')):
             session.nonce, session.count = next_nonce, 0
+
+
+def make_credentials(stored: StoredObject, context: CredentialsContext) -> OutgoingCredentials:
+    """Return the credentials of a definition; SecurityType.credentials names this function."""
+    factory = partial(DigestAuthorizer, stored.value.username, stored.value.password)
+    return OutgoingCredentials(make_authorizer=factory, requires_challenge=True)

@@ -13,6 +13,7 @@ from zatotx import __version__
 from zatotx.connectors.call_policies import CircuitBreaking, Retrying
 from zatotx.interfaces.meters import IOutgoingMeter
 from zatotx.interfaces.reactor import IReactor
+from zatotx.interfaces.security_type import OutgoingCredentials
 from zatotx.plugins.http.client.call import HttpResponse, split_url
 from zatotx.plugins.http.client.http_client import (
     DEFAULT_MAX_REDIRECTS,
@@ -32,7 +33,6 @@ from zatotx.plugins.http.rest.call_chain import (
     is_server_error,
 )
 from zatotx.plugins.http.rest.connection import ConnectionParts, OutgoingConnection
-from zatotx.plugins.http.rest.credentials import OutgoingCredentials
 from zatotx.plugins.http.rest.error_mapping import CircuitOpen
 from zatotx.plugins.http.rest.request_builder import RequestTemplate
 from zatotx.plugins.http.schema.http_outgoing import ANY_ORIGIN, HttpOutgoing, RetrySettings, tls_settings
@@ -149,8 +149,6 @@ def make_request_template(
 
 
 def _rest_form(value: HttpOutgoing, credentials: OutgoingCredentials, context: BuildContext) -> RequestTemplate:
-    if credentials.make_token is not None:
-        raise ValueError('its security definition is of type wss, which is for outgoing_soap only')
     accept = _ACCEPTED.get(value.data_format, _ANYTHING)
     return make_request_template(RequestTemplate, value, credentials, context, accept)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from math import inf
+from time import time
 from typing import Any, TypeVar
 
 import msgspec
@@ -18,10 +19,14 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from zatotx.connectors.tls_settings import TlsSettings
 from zatotx.interfaces.redis import ICommands, ILease, ILeaseStore
+from zatotx.interfaces.security_type import CredentialsContext, OutgoingCredentials
 from zatotx.model.errors import BadGateway, ServiceError, ServiceUnavailable
 from zatotx.plugins.http.client.call import Fields, HttpRequest, HttpResponse, Timeouts, split_url
 from zatotx.plugins.http.client.errors import CallFailed
+from zatotx.plugins.http.client.http_client import ClientEnvironment, ClientSettings, make_client
+from zatotx.plugins.http.client.pool import PoolLimits
 from zatotx.plugins.http.rest.error_mapping import map_error, timeout_error
 from zatotx.plugins.http.rest.oauth2_tokens import (
     AccessToken,
@@ -31,7 +36,8 @@ from zatotx.plugins.http.rest.oauth2_tokens import (
     token_request,
 )
 from zatotx.plugins.http.rest.request_builder import OutgoingRequest
-from zatotx.schema.security.oauth2_client import OAuth2Client
+from zatotx.schema.snapshot import StoredObject
+from zatotx.security.oauth2_client import OAuth2Client
 
 _TIMEOUT = 1.0  # seconds
 _LEASE_MARGIN = 5.0  # seconds that a lease outlasts the request for a token, in case its holder dies
@@ -258,3 +264,24 @@ class OAuth2Authorizer:
             return BadGateway('', f'{title} gives no token: {error}')
         self._log.failure('{title} gives no token', failure, title=title)
         return ServiceUnavailable('', f'{title} gives no token')
+
+
+@frozen
+class HttpCredentialsContext(CredentialsContext):
+    """What the outgoing HTTP connections create credentials with."""
+
+    environment: ClientEnvironment = field(kw_only=True)
+    token_cache: TokenCache | None = field(kw_only=True)
+
+
+def make_credentials(stored: StoredObject, context: HttpCredentialsContext) -> OutgoingCredentials:
+    """Return the credentials of a definition; SecurityType.credentials names this function."""
+    # One connection per token request: they are rare, and nothing has to be closed when the definition changes.
+    settings = ClientSettings(
+        pool_limits=PoolLimits(idle_timeout=0), tls=TlsSettings(ca=stored.value.tls_ca), max_redirects=0
+    )
+    client = make_client(settings, context.environment)
+    fetcher = TokenFetcher(definition=stored.value, title=f'Security definition {stored.name} (oauth2_client)',
+                           send=client.send, cache=context.token_cache, now=time)  # fmt: skip
+    source = OAuth2Authorizer(fetcher, context.environment.reactor)
+    return OutgoingCredentials(make_authorizer=lambda: source)

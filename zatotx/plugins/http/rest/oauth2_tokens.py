@@ -11,7 +11,7 @@ from urllib.parse import quote_plus
 import msgspec
 
 from zatotx.rules.routing.url_template import encode_query
-from zatotx.schema.security.oauth2_client import OAuth2Client
+from zatotx.security.oauth2_client import OAuth2Client
 
 DEFAULT_LIFETIME = 300.0  # seconds that a token is used whose response does not tell its lifetime
 _EXPIRY_MARGIN = 5.0  # seconds before its expiry from which on a token is not used: it has to reach the peer

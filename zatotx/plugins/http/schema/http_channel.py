@@ -10,7 +10,7 @@ from zatotx.rules.http.public_url import public_url_error
 from zatotx.rules.routing.route_pattern import Placeholder, parse_pattern
 from zatotx.schema.meta import field
 from zatotx.schema.secrets import ConfigObject
-from zatotx.schema.security.definition import CHANNEL_TYPES, Role, roles_error
+from zatotx.schema.security.definition import FOR_CHANNELS, Role, roles_error
 
 
 def _path_error(path: str) -> str:
@@ -34,7 +34,7 @@ class HttpChannel(ConfigObject, frozen=True, kw_only=True):
     service: Annotated[str, field('Service to invoke', ref='service', min_length=1)]
     security: Annotated[
         str | None,
-        field('Security definition of clients; none, and no groups = public', ref='security', ref_types=CHANNEL_TYPES),
+        field('Security definition of clients; none, and no groups = public', ref='security', ref_purpose=FOR_CHANNELS),
     ] = None
     groups: Annotated[
         list[Annotated[str, Meta(min_length=1)]],

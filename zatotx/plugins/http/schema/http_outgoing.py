@@ -8,13 +8,14 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
-from zatotx.plugins.http.client.tls_settings import InvalidTlsSettings, TlsSettings, parse_tls_settings
+from zatotx.connectors.tls_settings import InvalidTlsSettings, TlsSettings, parse_tls_settings
 from zatotx.rules.http.proxy_selection import UnusableProxy, make_proxy_selector
 from zatotx.rules.http.redirects import RedirectError, parse_target
 from zatotx.rules.routing.url_template import template_error
+from zatotx.schema.circuit_breaker import CircuitBreakerSettings
+from zatotx.schema.delivery import OutgoingDelivery
 from zatotx.schema.meta import field
-from zatotx.schema.secrets import ConfigObject
-from zatotx.schema.security.definition import OUTGOING_TYPES
+from zatotx.schema.security.definition import FOR_OUTGOING_REST
 
 MEBIBYTE = 1024 * 1024
 METHOD_PATTERN = '^[A-Z][A-Z0-9_-]{0,31}$'
@@ -69,18 +70,7 @@ class RetrySettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = []
 
 
-class CircuitBreakerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """When calls to a failing peer are suspended."""
-
-    failures: Annotated[
-        int, field('Consecutive calls without a response, or with status 5xx, that open the circuit', ge=1, le=10_000)
-    ] = 5
-    reset: Annotated[
-        float, field('Seconds until one call is let through to test the peer', gt=0, le=86_400)
-    ] = 10.0
-
-
-class HttpOutgoing(ConfigObject, frozen=True, kw_only=True):
+class HttpOutgoing(OutgoingDelivery, frozen=True, kw_only=True):
     """Another system that services call over HTTP."""
 
     name: Annotated[str, field('Name of the connection', min_length=1, max_length=1000)]
@@ -104,8 +94,8 @@ class HttpOutgoing(ConfigObject, frozen=True, kw_only=True):
     ] = ''
     security: Annotated[
         str | None,
-        field('Credentials, a security definition: basic_auth, apikey, digest_auth, oauth2_client; none = anonymous',
-              ref='security', ref_types=OUTGOING_TYPES),
+        field('Credentials, a security definition that REST connections can send; none = anonymous',
+              ref='security', ref_purpose=FOR_OUTGOING_REST),
     ] = None
     content_type: Annotated[
         str, field('Content-Type of requests; empty = by data_format', max_length=1000, check=_content_type_error)

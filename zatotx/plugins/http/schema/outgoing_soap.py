@@ -8,7 +8,7 @@ from zatotx.plugins.http.schema.http_outgoing import MEBIBYTE, HttpOutgoing, out
 from zatotx.plugins.http.schema.soap_channel import soap_action_error
 from zatotx.rules.http.redirects import RedirectError, parse_target
 from zatotx.schema.meta import ObjectType, ZatoApi, field
-from zatotx.schema.security.definition import OUTGOING_TYPES
+from zatotx.schema.security.definition import FOR_OUTGOING_SOAP
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.xml import parser
 
@@ -43,8 +43,8 @@ class SoapOutgoing(HttpOutgoing, frozen=True, kw_only=True):
     data_format: Annotated[str, field('As in Zato', choices=('xml',), aliases={'': 'xml'})] = 'xml'
     security: Annotated[
         str | None,
-        field('Credentials, a security definition: wss, basic_auth, apikey, digest_auth, oauth2_client; none = '
-              'anonymous', ref='security', ref_types=('wss', *OUTGOING_TYPES)),
+        field('Credentials, a security definition that SOAP connections can send; none = anonymous',
+              ref='security', ref_purpose=FOR_OUTGOING_SOAP),
     ] = None
     soap_action: Annotated[
         str,

@@ -9,7 +9,7 @@ gzip compresses whole bodies at once, and streams piece by piece, so that each p
 from __future__ import annotations
 
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from zatotx.interfaces.connector_kind import MakeResponseHeaders
 from zatotx.model.message import Reply
 from zatotx.plugins.http.schema.cors import cors_rules
 from zatotx.plugins.http.schema.http_channel import HttpChannel
@@ -37,6 +38,8 @@ from zatotx.rules.http.negotiation import (
 )
 from zatotx.wire.http1.request_parser import RequestHead
 from zatotx.wire.http1.response_writer import write_field_lines
+
+AddedHeaders = Callable[[Mapping[bytes, bytes]], Iterable[tuple[bytes, bytes]]]
 
 THREAD_THRESHOLD = 64 * 1024  # largest body that is compressed on the reactor, in bytes: a millisecond at worst
 _LEVEL = 5  # a third slower than the fastest level, and a sixth smaller
@@ -105,24 +108,46 @@ class CompressionContext:
     clock: IReactorTime
 
 
-def make_filters(context: CompressionContext, channel: HttpChannel) -> ResponseFilters | None:
-    """Return the filters of a channel of the configuration (schema.shared.HttpChannel); None if it needs none."""
+def make_filters(
+    context: CompressionContext, channel: HttpChannel, *, response_headers: Sequence[MakeResponseHeaders] = ()
+) -> ResponseFilters | None:
+    """Return the filters of a channel of the configuration (schema.shared.HttpChannel); None if it needs none.
+    `response_headers`: of the installed kinds; one that fails is logged and adds nothing."""
     cors, etag = getattr(channel, 'cors', None), getattr(channel, 'etag', False)
-    if cors is None and not (channel.rate_limits or channel.compress or etag):
+    added = [added for make in response_headers if (added := _added_headers(make, channel)) is not None]
+    if cors is None and not (channel.rate_limits or channel.compress or etag or added):
         return None
     rules = None if cors is None else cors_rules(cors)
-    return ResponseFilters(context, cors=rules, compress=channel.compress, etag=etag)
+    return ResponseFilters(context, cors=rules, compress=channel.compress, etag=etag, added_headers=added)
+
+
+def _added_headers(make: MakeResponseHeaders, channel: HttpChannel) -> AddedHeaders | None:
+    try:
+        return make(channel)
+    except Exception:  # whatever the code of a kind raises: the channel works without its fields
+        ResponseFilters._log.failure('A kind cannot add header fields to the responses of channel {name!r}',
+                                     name=channel.name)  # fmt: skip
+        return None
 
 
 @implementer(IResponseFilters)
 class ResponseFilters:
     """The response filters of one channel."""
 
-    __slots__ = ('_compress', '_context', '_cors', '_etag')
+    __slots__ = ('_added_headers', '_compress', '_context', '_cors', '_etag')
+    _log = Logger()
 
     def __init__(
-        self, context: CompressionContext, *, cors: CorsRules | None = None, compress: bool = False, etag: bool = False
+        self,
+        context: CompressionContext,
+        *,
+        cors: CorsRules | None = None,
+        compress: bool = False,
+        etag: bool = False,
+        added_headers: Sequence[AddedHeaders] = (),
     ) -> None:
+        """`added_headers`: functions of the installed kinds, each of the header fields of a request."""
+        self._added_headers = added_headers
         self._context = context
         self._cors = cors
         self._compress = compress
@@ -139,12 +164,21 @@ class ResponseFilters:
         is_read = head.method in ('GET', 'HEAD')
         return ResponseFilter(
             self._context,
-            header_lines=write_field_lines(self._header_fields(headers.get(b'origin'))),
+            header_lines=write_field_lines(self._header_fields(headers.get(b'origin'))) + self._added_lines(headers),
             has_cors=cors is not None,
             compress=self._compress and accepts_gzip(headers.get(b'accept-encoding')),
             add_etag=self._etag and is_read,
             if_none_match=headers.get(b'if-none-match', b'') if self._etag and is_read else b'',
         )
+
+    def _added_lines(self, headers: Mapping[bytes, bytes]) -> bytes:
+        lines = b''
+        for added in self._added_headers:
+            try:
+                lines += write_field_lines(added(headers))
+            except Exception:  # whatever the code of a kind raises: the response is sent without its fields
+                self._log.failure('A kind cannot add its header fields to a response')
+        return lines
 
     def _header_fields(self, origin: bytes | None) -> HeaderFields:
         vary = []

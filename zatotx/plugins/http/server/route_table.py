@@ -70,6 +70,11 @@ BUILTIN_ENDPOINTS: dict[str, ChannelSpec] = {
     '/zato/json/{service}': _endpoint('zato.json', security=PUBAPI, roles=_API, internal_only=True),
     '/zato/soap': _endpoint('zato.soap', security=PUBAPI, roles=_API, internal_only=True, soap=SoapChannelSpec()),
     WSDL: _endpoint('zato.wsdl', 'zato.wsdl.get'),
+    '/zato/cache/{key}': _endpoint('zato.cache.entry', 'zato.cache.entry', ADMIN, roles=_ADMINS),
+    '/zato/cache/{operation}/{selection}': _endpoint('zato.cache.list', 'zato.cache.select', ADMIN, roles=_ADMINS),
+    '/zato/cache/{operation}/{selection}/{text}': _endpoint(
+        'zato.cache.select', 'zato.cache.select', ADMIN, roles=_ADMINS
+    ),
     '/zato/admin/invoke': _endpoint('admin.invoke.json', 'zato.service.invoke', ADMIN, roles=_ADMINS),
 }
 

@@ -12,10 +12,10 @@ from twisted.internet.defer import Deferred
 
 from zatotx.interfaces.outgoing import IServiceCall
 from zatotx.interfaces.reactor import IReactor
+from zatotx.interfaces.security_type import OutgoingCredentials
 from zatotx.model.errors import BadGateway
 from zatotx.model.soap import PeerFault
 from zatotx.plugins.http.rest.connection import ConnectionParts, OutgoingConnection
-from zatotx.plugins.http.rest.credentials import OutgoingCredentials
 from zatotx.plugins.http.rest.factory import BuildContext, HttpConnectionType, make_request_template
 from zatotx.plugins.http.schema.outgoing_soap import SoapOutgoing
 from zatotx.plugins.http.soap.outgoing.envelopes import SoapCallSpec, SoapRequest, SoapRequestTemplate
@@ -114,7 +114,8 @@ class SoapConnection(OutgoingConnection):
 def _form(value: SoapOutgoing, credentials: OutgoingCredentials, context: BuildContext) -> SoapRequestTemplate:
     return make_request_template(
         SoapRequestTemplate, value, credentials, context, _ACCEPTED[value.soap_version],
-        version=VERSIONS[value.soap_version], action=unquote_action(value.soap_action), token=credentials.make_token,
+        version=VERSIONS[value.soap_version], action=unquote_action(value.soap_action),
+        make_token=credentials.make_token,
     )  # fmt: skip
 
 

@@ -9,8 +9,8 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.reactor import as_reactor
+from zatotx.connectors.tls_settings import InvalidTlsSettings, TlsSettings
 from zatotx.plugins.http.client.http_client import ClientEnvironment, ClientSettings, make_client
-from zatotx.plugins.http.client.tls_settings import InvalidTlsSettings, TlsSettings
 from zatotx.rules.http.proxy_selection import DIRECT, UnusableProxy
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from twisted.internet.defer import gatherResults
 
 from trial_tests.support.authority import Authority
+from zatotx.connectors.tls_settings import TlsSettings
 from zatotx.plugins.http.client.call import HttpRequest, HttpResponse
 from zatotx.plugins.http.client.errors import (
     BadResponse,
@@ -24,7 +25,6 @@ from zatotx.plugins.http.client.errors import (
 )
 from zatotx.plugins.http.client.http_client import WrappedClient
 from zatotx.plugins.http.client.pool import PoolLimits
-from zatotx.plugins.http.client.tls_settings import TlsSettings
 from zatotx.plugins.http.test.upstream_servers import (
     Answering,
     Peer,

@@ -18,9 +18,9 @@ from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.authority import Authority
+from zatotx.connectors.tls_settings import InvalidTlsSettings, TlsSettings, parse_tls_settings
 from zatotx.plugins.http.client.call import HttpResponse
 from zatotx.plugins.http.client.errors import ConnectTimeout, PeerReset, TlsFailed
-from zatotx.plugins.http.client.tls_settings import InvalidTlsSettings, TlsSettings, parse_tls_settings
 from zatotx.plugins.http.test.upstream_servers import (
     Peer,
     Request,

@@ -15,6 +15,7 @@ kind = ConnectorKind(
     settings_template='zatotx.plugins.lines.settings:TEMPLATE',
     metrics='zatotx.plugins.lines.metrics:DEFINITIONS',
     doubles='zatotx.plugins.lines.testing:SIGNATURES',
+    commands={'lines': 'zatotx.plugins.lines.commands:lines'},
     listeners={'channel_lines': 'address', 'channel_lines_single': 'address', 'channel_lines_leader': 'address'},
     placement={
         'channel_lines_single': Placement.ONE_WORKER_PER_NODE,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zatotx.testing.scripted_connections import ApiSignature
+from zatotx.testing.api_signatures import ApiSignature
 
 SIGNATURES = {
     'lines': ApiSignature(title='lines', methods=('send', 'ping'), positional=('text',)),

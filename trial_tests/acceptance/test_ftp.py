@@ -1,0 +1,147 @@
+"""Outgoing FTP connections and pollers in real servers: configuration, live edits, ping, metrics, findings."""
+
+from __future__ import annotations
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from trial_tests.support import ftp_servers
+from trial_tests.support.broker import Broker, create, shared
+from trial_tests.support.ftp_servers import PASSWORD, USER, Vsftpd
+from trial_tests.support.ports import free_port
+from trial_tests.support.waiting import until
+
+SERVICES = '''
+from zatotx import Service
+
+
+class Async(Service):
+    name = 'ftp.async'
+
+    async def handle(self):
+        async with self.out.ftp['Files'].open('async/x', 'wb') as file:
+            await file.write(b'async')
+        self.response.payload = (await self.out.ftp['Files'].getcontents('async/x')).decode()
+
+
+class Blocking(Service):
+    name = 'ftp.def'
+
+    def handle(self):
+        files = self.outgoing.ftp.get('Files')
+        with files.open('def/x', 'w') as file:
+            file.write('def')
+        with files.open('def/x') as file:
+            self.response.payload = b''.join(file).decode()
+
+
+class Received(Service):
+    name = 'ftp.received'
+    input = 'name', 'path', 'sha256'
+
+    def handle(self):
+        with open(self.request.input.path, encoding='utf-8') as file:
+            content = file.read()
+        if content == 'poison':
+            raise ValueError(content)
+        self.outgoing.ftp.get('Files').setcontents(f'received/{self.request.input.name}', content.upper())
+'''
+
+
+def connection(port: int, **fields: object) -> dict[str, object]:
+    """The connection of the tests."""
+    return {'name': 'Files', 'host': '127.0.0.1', 'port': port, 'user': USER, 'password': PASSWORD, **fields}
+
+
+def build() -> Broker:
+    """Two servers with the services of these tests."""
+    broker = create(servers=2)
+    broker.start()
+    broker.serve('ftp_services.py', SERVICES)
+    channels = [{'name': f'ftp.{kind}', 'url_path': f'/ftp/{kind}', 'service': f'ftp.{kind}', 'security': None}
+                for kind in ('async', 'def')]  # fmt: skip
+    for directory in ('async', 'def', 'received', 'inbox'):
+        ftp_servers.pyftpdlib().write(f'{directory}/keep', b'')
+    broker.configure(json.dumps({
+        'channel_rest': channels, 'outgoing_ftp': [connection(ftp_servers.pyftpdlib().port)],
+    }))  # fmt: skip
+    return broker
+
+
+class FtpTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.broker = shared('ftp', build)
+        self.root = ftp_servers.pyftpdlib().root
+
+    def configure(self, **fields: object) -> None:
+        """Edit the connection."""
+        port = fields.pop('port', ftp_servers.pyftpdlib().port)
+        assert isinstance(port, int)
+        self.broker.configure(json.dumps({'outgoing_ftp': [connection(port, **fields)]}))
+
+    def test_services(self) -> None:
+        """Both sorts of services read and write files; ping and metrics know the connection by its name; the password
+        is in no export."""
+        self.configure()
+        for kind in ('async', 'def'):
+            self.assertEqual(self.broker.ask('GET', f'/ftp/{kind}').body.decode(), kind)
+            self.assertEqual((self.root / kind / 'x').read_text(), kind)
+        said = self.broker.must('service', 'invoke', str(self.broker.path), 'zato.outgoing.ftp.ping', '--payload',
+                                '{"name": "Files"}')  # fmt: skip
+        self.assertIn('Sent NOOP, received 200', said)
+        metrics = self.broker.ask('GET', '/zato/metrics', fields=self.broker.admin()).body.decode()
+        self.assertIn('zatotx_outgoing_calls_total{connection="Files",type="ftp"}', metrics)
+        self.assertNotIn(PASSWORD, self.broker.must('enmasse', str(self.broker.path), '--export'))
+
+    def test_live_edit(self) -> None:
+        """An edit is in force at once; a connection that does not work is a finding, until it does."""
+        self.configure(port=free_port())
+        answer = self.broker.ask('GET', '/ftp/async')
+        self.assertEqual(answer.status, 503)
+        self.assertIn('Outgoing connection Files (ftp) cannot be used: nobody is at its address', answer.body.decode())
+        self.assertIn('Files (ftp): its last call failed', self.broker.run('doctor', str(self.broker.path)).text)
+        self.configure(timeout=5)
+        self.assertEqual(self.broker.ask('GET', '/ftp/async').status, 200)
+        self.assertNotIn('Files (ftp)', self.broker.run('doctor', str(self.broker.path)).text)
+
+    def test_frozen_server(self) -> None:
+        """Calls on a frozen server end in 504 at the connection's timeout; the broker answers others meanwhile."""
+        server = Vsftpd()
+        self.addCleanup(server.close)
+        server.write('async/keep', b'')
+        server.start()
+        self.configure(port=server.port, user='', password='', timeout=2)
+        self.assertEqual(self.broker.ask('GET', '/ftp/async').status, 200)
+        server.freeze()
+        with ThreadPoolExecutor(20) as threads:
+            began = time.monotonic()
+            calls = [threads.submit(self.broker.ask, 'GET', '/ftp/async') for _ in range(20)]
+            pings = 0
+            while time.monotonic() - began < 1.5:
+                self.assertEqual(self.broker.ask('GET', '/zato/ping').status, 200)
+                pings += 1
+            answers = [call.result() for call in calls]
+            self.assertLess(time.monotonic() - began, 2 * 1.1 + 1.5)  # and what a busy machine needs
+        self.assertGreater(pings, 5)
+        self.assertEqual({answer.status for answer in answers}, {504})
+        self.assertIn('Outgoing connection Files (ftp) gave no answer within 2 s', answers[-1].body.decode())
+
+    def test_poller(self) -> None:
+        """Files of a directory go to the service, each once, whichever node polls; a poisoned one is moved aside."""
+        self.configure()
+        poller = {'name': 'inbox', 'connection': 'Files', 'directory': 'inbox', 'service': 'ftp.received',
+                  'interval': 0.3, 'stable_for': 0.2, 'pattern': '*.txt',
+                  'retry': {'attempts': 2, 'backoff': 0.1}}  # fmt: skip
+        self.broker.configure(json.dumps({'channel_ftp_poll': [poller]}))
+        server = ftp_servers.pyftpdlib()
+        for number in range(10):
+            server.write(f'inbox/{number}.txt', b'content %d' % number)
+        server.write('inbox/poison.txt', b'poison')
+        until(lambda: len(list((self.root / 'inbox/processed').glob('*'))) == 10, 'processed files', 40)
+        until(lambda: (self.root / 'inbox/failed/poison.txt').exists(), 'the poisoned file', 40)
+        self.assertEqual((self.root / 'received/7.txt').read_bytes(), b'CONTENT 7')
+        self.assertEqual([path.name for path in (self.root / 'inbox').iterdir() if path.is_file()], ['keep'])
+        self.broker.configure(json.dumps({'channel_ftp_poll': [{**poller, 'is_active': False}]}))

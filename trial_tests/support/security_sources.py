@@ -1,0 +1,16 @@
+"""Security definitions as the OpenAPI document describes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zatotx.api.openapi import security_source
+from zatotx.connectors.security_types import find_security_types
+from zatotx.rules.openapi.model import SecuritySource
+from zatotx.schema.snapshot import StoredObject
+
+
+def source_of(type_: str, name: str, **fields: Any) -> SecuritySource:
+    """The source of a definition of that type with these fields."""
+    struct = find_security_types()[type_].object_type.struct
+    return security_source(StoredObject(1, type_, struct(name=name, **fields), 1))

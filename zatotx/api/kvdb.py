@@ -1,0 +1,33 @@
+"""zato.kvdb.remote-command.execute: one Redis command of an administrator."""
+
+from __future__ import annotations
+
+from zatotx.api.base import AdminService
+from zatotx.interfaces.redis import RedisError
+from zatotx.model.errors import BadRequest
+from zatotx.rules.redis.remote_command import format_reply, parse_command
+from zatotx.service.io.elements import Text
+
+
+class RemoteCommand(AdminService):
+    """Execute one of Zato's Redis commands, e.g. `set key "a value"`; `(None)` stands for no result.
+
+    Keys of the cluster are not accessible.
+    """
+
+    name = 'zato.kvdb.remote-command.execute'
+
+    class SimpleIO:
+        input_required = (Text('command'),)
+
+    async def handle(self) -> None:
+        words = parse_command(str(self.request.input.command))
+        try:
+            reply = await self.server.service_redis.commands.execute(words[0], *words[1:])
+        except RedisError as error:
+            raise BadRequest(self.cid, str(error)) from None
+        self.logger.info('%s executed %s', self.actor.username, words[0])
+        self.response.payload = {'result': format_reply(words, reply)}
+
+
+SERVICES = (RemoteCommand,)

@@ -1,0 +1,60 @@
+"""Finds the security types: what getPlugins knows under zatotx.security, loaded by need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from twisted.plugin import getPlugins
+
+from zatotx.connectors.kind_registry import FoundKind, find_kinds, load_part, object_types
+from zatotx.interfaces.security_type import CredentialsContext, ISecurityType, OutgoingCredentials, SecurityType
+from zatotx.schema.security.definition import FOR_CHANNELS
+from zatotx.schema.snapshot import Snapshot, StoredObject
+from zatotx.schema.type_registry import BUILTIN_TYPES, ObjectTypeRegistry
+
+
+@cache
+def find_security_types() -> Mapping[str, SecurityType]:
+    """Return the installed security types by key, in alphabetical order."""
+    found: Iterable[Any] = getPlugins(ISecurityType, import_module('zatotx.security'))
+    return {one.key: one for one in sorted(found, key=lambda one: str(one.key))}
+
+
+def all_object_types(kinds: Iterable[FoundKind] | None = None) -> ObjectTypeRegistry:
+    """Return all object types: of the security types, the built-in ones, and those of the kinds; None = of the
+    installed kinds."""
+    security = [one.usable_object_type() for one in find_security_types().values()]
+    return ObjectTypeRegistry([*security, *BUILTIN_TYPES, *object_types(find_kinds() if kinds is None else kinds)])
+
+
+def credentials_error(stored: StoredObject, purpose: str) -> str:
+    """Return why connections of this purpose cannot send the credentials of a security definition, as the rest of a
+    sentence about the connection; '' if they can."""
+    security_type = find_security_types()[stored.type]
+    if purpose not in security_type.purposes:
+        usable = ' and '.join('channels' if one == FOR_CHANNELS else one for one in sorted(security_type.purposes))
+        return f'its security definition {stored.name} is of type {stored.type}, which is for {usable} only'
+    return '' if stored.value.is_active else f'its security definition {stored.name} is inactive'
+
+
+def make_credentials(stored: StoredObject, context: CredentialsContext) -> OutgoingCredentials:
+    """Return the outgoing credentials of a security definition without `credentials_error`. Raises
+    UnusableCredentials."""
+    credentials: OutgoingCredentials = load_part(find_security_types()[stored.type].credentials)(stored, context)
+    return credentials
+
+
+def secret_query_parameters(snapshot: Snapshot) -> list[str]:
+    """Return the names of the query parameters that carry secrets of a snapshot's security definitions."""
+    types = find_security_types()
+    definitions = snapshot.objects_of_types(*types)
+    return [name for stored in definitions for name in types[stored.type].query_parameters(stored.value)]
+
+
+def requires_client_certificates(snapshot: Snapshot) -> bool:
+    """Return whether an active security definition of a snapshot authenticates callers by client certificates."""
+    keys = [key for key, one in find_security_types().items() if one.requests_client_certificate]
+    return any(stored.value.is_active for stored in snapshot.objects_of_types(*keys))

@@ -1,0 +1,59 @@
+"""Interface of the storage of `self.cache`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+from zope.interface import Interface
+
+
+@frozen(kw_only=True)
+class StoredEntry:
+    """An entry of a cache. Times are Unix time in seconds, 0.0 if there was none."""
+
+    key: str
+    data: bytes
+    last_read: float
+    prev_read: float
+    last_write: float
+    prev_write: float
+    expiry: float  # seconds after the write; 0.0 = never
+    expires_at: float
+    hits: int
+    position: int  # 0 = the most recently used
+
+
+@frozen(kw_only=True)
+class CacheWrite:
+    """The result of a write."""
+
+    written: Sequence[str]  # the keys
+    evicted: int = 0  # entries that had to give way
+
+
+class ICacheStore(Interface):
+    """Caches by name, each bounded by a number of entries and of bytes: when full, the least recently used entries give
+    way. Every method fails like ICommands.execute."""
+
+    def get(cache: str, keys: Sequence[str], *, touch: bool = True) -> Deferred[Sequence[StoredEntry]]:
+        """Returns the entries that exist among the keys. With `touch`, this counts as a read."""
+
+    def set(
+        cache: str, keys: Sequence[str], data: bytes, expiry: float, *, only_existing: bool = False
+    ) -> Deferred[CacheWrite]:
+        """Writes the same data to all keys, or to those that exist. Fails with ValueError for data that is larger than
+        the cache."""
+
+    def delete(cache: str, keys: Sequence[str]) -> Deferred[Sequence[str]]:
+        """Deletes entries; fires with the keys of those that existed."""
+
+    def expire(cache: str, keys: Sequence[str], expiry: float) -> Deferred[Sequence[str]]:
+        """Sets when entries expire, in seconds from now, 0.0 = never; fires with the keys of those that exist."""
+
+    def keys(cache: str) -> Deferred[Sequence[str]]:
+        """Returns all keys, unsorted."""
+
+    def clear(cache: str) -> Deferred[int]:
+        """Deletes all entries; fires with their number."""

@@ -1,0 +1,39 @@
+"""Interface of what a node offers its services in Redis: `self.kvdb`, `self.lock`, `self.cache`, `self.translate`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from zope.interface import Attribute, Interface
+
+from zatotx.interfaces.cache import ICacheStore
+from zatotx.interfaces.data_dictionary import IDataDictionaryStore
+from zatotx.interfaces.redis import ICommands, IPipelinedCommands, ITransactions, RedisError
+
+
+class CommandRefusedError(RedisError):
+    """A command that services may not execute. It was not sent to Redis."""
+
+
+class IServiceCommands(ICommands, IPipelinedCommands, ITransactions):
+    """Redis commands of services. Each method fails with CommandRefusedError, before anything is sent, for a command
+    that is not available to services or names a key of a cluster."""
+
+    def execute_fenced(name: str, token: int, commands: Sequence[Sequence[object]]) -> Deferred[list[object]]:
+        """Executes commands atomically unless a higher fencing token was seen under this name, and fires with their
+        results. Fails with Conflict if one was, and nothing is written."""
+
+
+class IServiceRedis(Interface):
+    """Redis for the services of a node."""
+
+    commands: IServiceCommands = Attribute('The commands of services')
+    leases = Attribute('ILeaseStore of self.lock')
+    cache_store: ICacheStore = Attribute('ICacheStore of self.cache')
+    data_dictionary: IDataDictionaryStore = Attribute('The data dictionary of self.translate')
+    cache_evictions = Attribute('Has add(cache, count), for entries that had to give way')
+    cache_flights: dict[tuple[str, str], list[Deferred[tuple[bool, Any]]]] = Attribute(
+        'The values that this process loads now: (cache, key) -> calls that wait for them'
+    )

@@ -1,0 +1,45 @@
+"""The outgoing FTP connections of a node."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zatotx.connectors.connection_registry import ConnectionRegistry
+from zatotx.connectors.outgoing_connections import ConnectionType, OutgoingConnections, Sources
+from zatotx.connectors.remote_files import RemoteFileSystem
+from zatotx.interfaces.connector_kind import OutgoingContext
+from zatotx.interfaces.outgoing import IOutgoingKind, IServiceCall
+from zatotx.plugins.ftp.connection import FtpConnection
+from zatotx.schema.snapshot import StoredObject
+
+KIND = 'ftp'
+OBJECT_TYPE = 'outgoing_ftp'
+
+
+class FtpNamespace:
+    """`self.out.ftp` of one call."""
+
+    __slots__ = ('_call', '_registry')
+
+    def __init__(self, registry: ConnectionRegistry[FtpConnection], call: IServiceCall) -> None:
+        self._registry, self._call = registry, call
+
+    def __getitem__(self, name: str) -> RemoteFileSystem:
+        """Return the files of the connection of that name. Raises NotFound, Inactive and ServiceUnavailable."""
+        return RemoteFileSystem(self._registry.find(name, self._call.cid), self._call)
+
+    def get(self, name: str) -> RemoteFileSystem:
+        """Zato's form of `[name]`."""
+        return self[name]
+
+
+def make_outgoing(context: OutgoingContext) -> IOutgoingKind:
+    """See ConnectorKind.outgoing."""
+
+    def build(stored: StoredObject, references: Sources, title: str, meter: Any) -> FtpConnection:
+        return FtpConnection(stored.value, title, context, meter)
+
+    connections: IOutgoingKind = OutgoingConnections(context, [
+        ConnectionType(object_type=OBJECT_TYPE, kind=KIND, names=(KIND,), namespace=FtpNamespace, build=build),
+    ])  # fmt: skip
+    return connections

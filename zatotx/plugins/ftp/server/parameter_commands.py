@@ -1,0 +1,75 @@
+"""Commands that set or ask for parameters (RFC 959 §4.1.2, RFC 2389)."""
+
+from __future__ import annotations
+
+from zatotx.plugins.ftp.server.commands import (
+    FtpError,
+    ServerReply,
+    parse_offset,
+)
+from zatotx.plugins.ftp.server.session import Session
+
+
+async def do_feat(session: Session, _: str) -> ServerReply:
+    """Run FEAT."""
+    tls = () if session.context.certificate is None else ('AUTH TLS', 'PBSZ', 'PROT')
+    facts = 'MLST type*;size*;modify*;perm*;unique*;'
+    features = (*tls, 'EPRT', 'EPSV', 'MDTM', facts, 'REST STREAM', 'SIZE', 'TVFS', 'UTF8')
+    return ServerReply(211, 'Features', features)
+
+
+async def do_opts(session: Session, argument: str) -> ServerReply:
+    """Run OPTS."""
+    if argument.upper() in ('UTF8 ON', 'UTF8', 'UTF-8 ON'):
+        return ServerReply(200, 'Names are UTF-8')
+    if argument.upper().startswith('MLST'):
+        return ServerReply(200, 'MLST OPTS type;size;modify;perm;unique;')
+    raise FtpError(501, 'There is no such option')
+
+
+async def do_type(session: Session, argument: str) -> ServerReply:
+    """Run TYPE."""
+    if argument.upper() not in ('A', 'A N', 'I', 'L 8'):
+        raise FtpError(504, 'The type is not supported, use TYPE I')
+    return ServerReply(200, 'Files are transferred unchanged')
+
+
+async def do_mode(session: Session, argument: str) -> ServerReply:
+    """Run MODE."""
+    if argument.upper() != 'S':
+        raise FtpError(504, 'Only stream mode is supported')
+    return ServerReply(200, 'Stream mode')
+
+
+async def do_structure(session: Session, argument: str) -> ServerReply:
+    """Run STRU."""
+    if argument.upper() != 'F':
+        raise FtpError(504, 'Only the file structure is supported')
+    return ServerReply(200, 'File structure')
+
+
+async def do_system(session: Session, _: str) -> ServerReply:
+    """Run SYST."""
+    return ServerReply(215, 'UNIX Type: L8')
+
+
+async def do_nothing(session: Session, _: str) -> ServerReply:
+    """Run NOOP."""
+    return ServerReply(200, 'OK')
+
+
+async def do_superfluous(session: Session, _: str) -> ServerReply:
+    """Run ACCT or ALLO."""
+    return ServerReply(202, 'Not needed here')
+
+
+async def do_abort(session: Session, _: str) -> ServerReply:
+    """Run ABOR."""
+    session.drop_source()
+    return ServerReply(226, 'No transfer is under way')
+
+
+async def do_rest(session: Session, argument: str) -> ServerReply:
+    """Run REST."""
+    session.offset = parse_offset(argument)
+    return ServerReply(350, f'The next transfer starts at byte {session.offset}')

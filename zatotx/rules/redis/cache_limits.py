@@ -1,0 +1,28 @@
+"""The limits of a cache of services."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+DEFAULT_MAX_ENTRIES = 10_000
+DEFAULT_MAX_BYTES = 64 * 1024 * 1024
+DEFAULT_CACHE = 'default'
+
+
+@frozen
+class CacheLimits:
+    """The size of each cache, beyond which the least recently used entries give way."""
+
+    max_entries: int = DEFAULT_MAX_ENTRIES
+    max_bytes: int = DEFAULT_MAX_BYTES  # of keys and serialized values
+
+
+DEFAULT_LIMITS = CacheLimits()
+
+
+def size_error(cache: str, key: str, size: int, limits: CacheLimits) -> str:
+    """Return why an entry cannot be stored, as a sentence; '' if it can."""
+    if size <= limits.max_bytes:
+        return ''
+    return (f'The entry {key[:100]!r} of {size} bytes is larger than the whole cache {cache!r}, which holds'
+            f' {limits.max_bytes}: raise max_bytes in [cache]')

@@ -1,0 +1,21 @@
+"""When an outgoing connection of any kind suspends its calls."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from zatotx.schema.meta import field
+
+
+class CircuitBreakerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """When calls to a failing peer are suspended."""
+
+    failures: Annotated[
+        int, field('Consecutive calls without a response, or over HTTP with status 5xx, that open the circuit', ge=1,
+                   le=10_000)
+    ] = 5
+    reset: Annotated[
+        float, field('Seconds until one call is let through to test the peer', gt=0, le=86_400)
+    ] = 10.0
