@@ -463,15 +463,14 @@ class HandedDescriptorsTests(SynchronousTestCase):
             'import os, sys\n'
             'from zatotx.node.workers.control_pipe import read_worker_spec\n'
             'spec = read_worker_spec()\n'
-            'descriptors = (3, 4, *spec.inherited_sockets.values())\n'
-            'print(spec.slot, [os.get_inheritable(fd) for fd in descriptors], flush=True)\n'
+            'sockets = spec.inherited_sockets.values()\n'
+            'print(spec.slot, [os.get_inheritable(fd) for fd in (3, 4, *sockets)], flush=True)\n'
         )
         code = (
             'import os, socket, subprocess, sys\n'
             'from zatotx.node.workers.control_pipe import WorkerSpec\n'
             'up, down, held = os.pipe(), os.pipe(), socket.socket()\n'
-            'spec = WorkerSpec(slot=7, listen_when_ready=False, inherited_sockets={"tcp:1": 5})\n'
-            'os.write(down[1], spec.to_line())\n'
+            'os.write(down[1], WorkerSpec(slot=7, listen_when_ready=False, inherited_sockets={"tcp:1": 5}).to_line())\n'
             'for number, fd in ((3, down[0]), (4, up[1]), (5, held.fileno())):\n'
             '    os.dup2(fd, number + 100)\n'
             'for number in (3, 4, 5):\n'
