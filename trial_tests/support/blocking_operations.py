@@ -25,6 +25,8 @@ from typing import Any
 
 from attrs import field, frozen
 
+from trial_tests.support.daemon import Daemon
+from trial_tests.support.ftp_servers import PASSWORD, USER, Pyftpdlib
 from trial_tests.support.nginx import Nginx
 from trial_tests.support.postgresql import PostgreSQL
 from trial_tests.support.rawhttp import ask
@@ -150,6 +152,12 @@ def _sql(peers: Peers, timeout: float, size: int) -> Mapping[str, Sequence[Mappi
     ]}  # fmt: skip
 
 
+def _ftp(peers: Peers, timeout: float, size: int) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+    common = {'host': '127.0.0.1', 'user': USER, 'password': PASSWORD, 'timeout': timeout, 'pool_size': size}
+    return {'outgoing_ftp': [{'name': f'{which}.ftp', 'port': server.port, **common}
+                             for which, server in (('frozen', peers.ftp), ('other', peers.other_ftp))]}  # fmt: skip
+
+
 _NO, _QUERY = 'does not block', 'blocks for as long as it takes to issue the query'
 FROZEN = (
     FrozenPeer(name='rest', object_type='outgoing_rest', peer='nginx', call="await self.out.rest['{to}'].get()",
@@ -160,6 +168,9 @@ FROZEN = (
     FrozenPeer(name='sql', object_type='sql', peer='postgresql',
                call="await self.out.sql['{to}'].fetch_value('select 1')",
                title='Outgoing connection frozen.sql (sql)', zato=_QUERY, objects=_sql),
+    FrozenPeer(name='ftp', object_type='outgoing_ftp', peer='ftp', call="await self.out.ftp['{to}'].listdir()",
+               title='Outgoing connection frozen.ftp (ftp)', zato=_NO,
+               objects=_ftp),
     FrozenPeer(name='redis', object_type='', peer='redis',
                call="await self.invoke_async('blocking.upload', {{'a': 1}})",
                title='Redis', zato='blocks for as long as it takes to publish a message on Redis',
@@ -177,9 +188,14 @@ class Peers:
         self.database = postgresql.fresh()
         self.nginx = Nginx({'/page': b'fine'}, locations=_LOCATIONS)
         self.other_nginx = Nginx({'/page': b'fine'}, locations=_LOCATIONS)
+        self.ftp, self.other_ftp = Pyftpdlib(), Pyftpdlib()
         self.redis = _Redis(environment / 'redis' / 'server.pid')
-        self.nginx.start()
-        self.other_nginx.start()
+        for server in self._started:
+            server.start()
+
+    @property
+    def _started(self) -> tuple[Daemon, ...]:
+        return self.nginx, self.other_nginx, self.ftp, self.other_ftp
 
     @contextmanager
     def frozen(self, *names: str) -> Iterator[None]:
@@ -193,8 +209,8 @@ class Peers:
 
     def close(self) -> None:
         """End those that were started here."""
-        self.nginx.close()
-        self.other_nginx.close()
+        for server in self._started:
+            server.close()
 
 
 @frozen
