@@ -52,7 +52,7 @@ def built() -> Broker:
 
 class FtpChannelTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.broker = shared('ftp', built)
+        self.broker = shared('ftp-channel', built)
         self.port = free_port()
         self.log = Path(self.mktemp()).absolute()
         self.name = self.id().rpartition('.')[2]

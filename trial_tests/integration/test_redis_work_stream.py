@@ -14,7 +14,7 @@ from zatotx.testing.memory_work import MemoryWorkConsumer, MemoryWorkStream
 from zatotx.testing.work_contract import WorkStreamContract, work
 
 
-class RedisWorkStreamTests(WorkStreamContract, RedisCase):
+class RedisWorkStreamTests(RedisCase, WorkStreamContract):
     """The contract, under failures of Redis."""
 
     async def setUp(self) -> None:  # type: ignore[override]

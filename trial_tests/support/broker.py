@@ -244,6 +244,7 @@ class _Shared:
     made: list[Broker] = []  # all that `create` made and nobody removed
     running: dict[str, Broker] = {}  # by key, the least recently used one first
     failures: dict[str, Exception] = {}  # why the environment of a key could not be built
+    builders: dict[str, tuple[str, str]] = {}  # module and name of the function that builds the environment of a key
 
 
 _shared = _Shared()
@@ -251,7 +252,12 @@ _shared = _Shared()
 
 def shared(key: str, build: Callable[[], Broker]) -> Broker:
     """The running environment of that key, made by `build` at the first time. Two are kept; a third one replaces the
-    one that was used least recently. One that could not be built is not tried again by the next test."""
+    one that was used least recently. One that could not be built is not tried again by the next test.
+    A key belongs to one function."""
+    function = getattr(build, 'func', build)  # of a partial
+    builder = function.__module__, function.__qualname__
+    if _shared.builders.setdefault(key, builder) != builder:
+        raise AssertionError(f'The environment {key!r} is built by {_shared.builders[key]} and by {builder}')
     if key in _shared.failures:
         raise AssertionError(f'The environment {key!r} could not be built') from _shared.failures[key]
     broker = _shared.running.pop(key, None)
