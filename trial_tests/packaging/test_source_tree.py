@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +37,13 @@ class SourceTreeTests(SynchronousTestCase):
         """No module is longer than 600 lines."""
         self.assertEqual([str(path.relative_to(ROOT)) for path in product_files()
                           if path.read_text('utf-8').count('\n') > MODULE], [])  # fmt: skip
+
+    def test_modules_that_the_docs_name(self) -> None:
+        """Every module that docs/architecture.md names by its path exists."""
+        named = re.findall(r'`(\w+(?:/\w+)+\.py)`', (ROOT / 'docs' / 'architecture.md').read_text('utf-8'))
+        self.assertGreater(len(named), 50)
+        self.assertEqual([path for path in named if not ((ROOT / 'zatotx' / path).exists() or (ROOT / path).exists())],
+                         [])  # fmt: skip
 
     def test_the_global_reactor_is_imported_only_in_tap(self) -> None:
         """Clock and reactor are arguments everywhere else."""
