@@ -66,7 +66,7 @@ _HANDLERS: dict[str, _Handler] = {
     'MLST': directory_commands.do_mlst,
     'MODE': parameter_commands.do_mode,
     'NLST': transfer_commands.do_name_list,
-    'NOOP': parameter_commands.do_nothing,
+    'NOOP': parameter_commands.reply_to_noop,
     'OPTS': parameter_commands.do_opts,
     'PASS': login_commands.do_pass,
     'PASV': data_commands.do_pasv,

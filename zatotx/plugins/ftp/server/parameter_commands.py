@@ -53,7 +53,7 @@ async def do_system(session: Session, _: str) -> ServerReply:
     return ServerReply(215, 'UNIX Type: L8')
 
 
-async def do_nothing(session: Session, _: str) -> ServerReply:
+async def reply_to_noop(session: Session, _: str) -> ServerReply:
     """Run NOOP."""
     return ServerReply(200, 'OK')
 
