@@ -23,8 +23,8 @@ FLOOR := $(if $(filter command line,$(origin TESTS)),0,90)
 # What `make test` needs beside Python: names of Debian packages that the tests' real peers come in. Tests run their
 # programs themselves; the services that the packages set up are not used. Valkey is in a wheel. mandoc reads the
 # manual pages.
-PEERS := chromium curl fish lftp mandoc mariadb-server nginx openssl postgresql promtool systemd tinyproxy valkey-server \
-	vsftpd zsh
+PEERS := chromium curl fish gcc haproxy lftp mandoc mariadb-server nginx openssl postgresql promtool python3-dev \
+	rabbitmq-server systemd tinyproxy valkey-server vsftpd zsh
 
 .PHONY: help run stop test unit coverage lint docs docs-check news bench instructions clean fuzz chaos mutants constraints dist changelog
 .DEFAULT_GOAL := help
@@ -79,7 +79,7 @@ shell-check:
 	    .ci bench contrib docs examples trial_tests twisted zatotx)
 
 bench: $(VENV)/.benched  ## figures beside peers, in one run, into bench/results/ (PROFILE=1: where the time goes; ONLY=echo)
-	@sh .ci/need curl valgrind vsftpd wrk
+	@sh .ci/need curl haproxy rabbitmq-server valgrind vsftpd wrk
 	$(BIN)/python -m bench.run $(if $(PROFILE),--profile) $(if $(ONLY),--only $(ONLY))
 
 instructions: $(VENV)/.tested  ## instructions per request, at most 5 % above the committed ones (WRITE=1: replace these)
