@@ -13,7 +13,7 @@ Idle time counts against the workers, whether they block each other or wrk is la
 
 **Sharing a port.** With `shared`, all workers inherit one listening socket from their parent. The first one to wake up
 accepts a connection, and a worker with clearly more connections than another lets that one accept first
-(`AcceptBalancer` in node/workers/shared_listeners.py). With `reuseport`, each worker has its own socket, and the
+(`AcceptBalancer` in processes/workers/shared_listeners.py). With `reuseport`, each worker has its own socket, and the
 kernel distributes connections by a hash. Both are measured with a minimal echo server, to make the difference visible:
 the rate over keep-alive connections, the rate of short connections, and the distribution of 64 keep-alive connections.
 With `reuseport`, the connections in the queue of a worker that crashes are lost, which is why zatotx uses `shared` as

@@ -21,8 +21,8 @@ from twisted.internet.protocol import ServerFactory
 
 from bench.peers.twisted_echo import Echo
 from trial_tests.support.reactor import as_reactor
-from zatotx.node.workers.shared_counters import SharedCounters, create_counters_file
-from zatotx.node.workers.shared_listeners import adopt_tcp
+from zatotx.processes.workers.shared_counters import SharedCounters, create_counters_file
+from zatotx.processes.workers.shared_listeners import adopt_tcp
 
 _HEAD = b'HTTP/1.1 200 OK\r\nConnection: %s\r\nContent-Length: %d\r\n\r\n'
 

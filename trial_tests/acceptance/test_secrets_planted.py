@@ -26,11 +26,11 @@ from trial_tests.support.waiting import until
 from zatotx.cli.main import COMMANDS
 from zatotx.connectors.kind_registry import find_kinds
 from zatotx.connectors.security_types import all_object_types
-from zatotx.node.secret_key import read_key
 from zatotx.node.settings import load_settings
 from zatotx.odb.maintenance import open_database, read_snapshot, write_operations
 from zatotx.odb.secrets import Secrets
 from zatotx.plugins.http.schema import OBJECT_TYPES
+from zatotx.processes.secret_key import read_key
 from zatotx.redis.url import parse_address
 from zatotx.schema.snapshot import Actor
 from zatotx.schema.type_registry import ObjectTypeRegistry

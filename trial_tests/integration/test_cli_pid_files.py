@@ -25,7 +25,7 @@ from zatotx.cli.environment.processes import (
     running_process,
     runs_component,
 )
-from zatotx.node.workers.procfs import process_start_time
+from zatotx.processes.workers.procfs import process_start_time
 
 SLEEP = 'import sys; sys.stdin.read()'
 STUBBORN = 'import signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); sys.stdin.read()'

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
-from zatotx.node.workers.shared_rate_buckets import BUCKETS_PER_LOT, LOTS, SharedBuckets, create_buckets_file
+from zatotx.processes.workers.shared_rate_buckets import BUCKETS_PER_LOT, LOTS, SharedBuckets, create_buckets_file
 from zatotx.rules.limits.rate_buckets import SECOND, Rate, RateBuckets
 
 CHARGES = '''
 import sys
 from pathlib import Path
-from zatotx.node.workers.shared_rate_buckets import SharedBuckets
+from zatotx.processes.workers.shared_rate_buckets import SharedBuckets
 from zatotx.rules.limits.rate_buckets import Rate
 
 buckets, rate = SharedBuckets(Path(sys.argv[1]), lock_timeout=30), Rate.from_limit(1, 86_400, 100)

@@ -20,16 +20,16 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from trial_tests.support.reactor import as_reactor, reactor
 from zatotx.metrics.exposition import MetricsExposition
 from zatotx.metrics.snapshot import MetricSample
-from zatotx.node.directory_lock import DirectoryLock
 from zatotx.node.log_files import LiveLogLevels, LogFiles
 from zatotx.node.settings import Log
-from zatotx.node.workers import shared_counters as boards
-from zatotx.node.workers import worker_group as peers
-from zatotx.node.workers.control_pipe import ControlPipe, read_worker_spec
-from zatotx.node.workers.metrics_store import FOLDER, MetricsStore, combine_samples, reset_metrics
-from zatotx.node.workers.shared_counters import SharedCounters, create_counters_file
-from zatotx.node.workers.singleton_task import RETRY_INTERVAL, SingletonTask
-from zatotx.node.workers.worker_group import WorkerGroup, WorkerIpc, socket_name
+from zatotx.processes.directory_lock import DirectoryLock
+from zatotx.processes.workers import shared_counters as boards
+from zatotx.processes.workers import worker_group as peers
+from zatotx.processes.workers.control_pipe import ControlPipe, read_worker_spec
+from zatotx.processes.workers.metrics_store import FOLDER, MetricsStore, combine_samples, reset_metrics
+from zatotx.processes.workers.shared_counters import SharedCounters, create_counters_file
+from zatotx.processes.workers.singleton_task import RETRY_INTERVAL, SingletonTask
+from zatotx.processes.workers.worker_group import WorkerGroup, WorkerIpc, socket_name
 from zatotx.rules.limits.concurrency_limit import ConcurrencyLimit
 from zatotx.rules.resilience.supervision import INTERVAL
 from zatotx.testing.memory_node import MemoryBus
@@ -37,7 +37,7 @@ from zatotx.testing.memory_node import MemoryBus
 HOLDS = """
 import sys, time
 from pathlib import Path
-from zatotx.node.directory_lock import DirectoryLock
+from zatotx.processes.directory_lock import DirectoryLock
 lock = DirectoryLock(Path(sys.argv[1]))
 lock.acquire()
 print('held', flush=True)
@@ -280,7 +280,7 @@ def counted(calls: int, open_now: int = 1) -> MetricSample:
 COUNTS = """
 import os, sys, time
 from pathlib import Path
-from zatotx.node.workers.metrics_store import MetricsStore
+from zatotx.processes.workers.metrics_store import MetricsStore
 MetricsStore(Path(sys.argv[1]), int(sys.argv[2])).keep({'zatotx_node_refused': [[[], int(sys.argv[3])]],
                                                        'zatotx_node_in_flight': [[[], 1]]})
 print(os.getpid(), flush=True)
@@ -461,14 +461,14 @@ class HandedDescriptorsTests(SynchronousTestCase):
         """Of what a worker inherits nothing is left to the programs that its services start."""
         script = (
             'import os, sys\n'
-            'from zatotx.node.workers.control_pipe import read_worker_spec\n'
+            'from zatotx.processes.workers.control_pipe import read_worker_spec\n'
             'spec = read_worker_spec()\n'
             'sockets = spec.inherited_sockets.values()\n'
             'print(spec.slot, [os.get_inheritable(fd) for fd in (3, 4, *sockets)], flush=True)\n'
         )
         code = (
             'import os, socket, subprocess, sys\n'
-            'from zatotx.node.workers.control_pipe import WorkerSpec\n'
+            'from zatotx.processes.workers.control_pipe import WorkerSpec\n'
             'up, down, held = os.pipe(), os.pipe(), socket.socket()\n'
             'os.write(down[1], WorkerSpec(slot=7, listen_when_ready=False, inherited_sockets={"tcp:1": 5}).to_line())\n'
             'for number, fd in ((3, down[0]), (4, up[1]), (5, held.fileno())):\n'

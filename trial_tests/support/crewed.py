@@ -12,7 +12,7 @@ from trial_tests.support.broker import Broker, create, shared
 from trial_tests.support.certificate import write_certificate
 from trial_tests.support.rawhttp import Connection, NoAnswer, request_bytes
 from trial_tests.support.waiting import until
-from zatotx.node.workers.status_file import StatusFile, read_status_file
+from zatotx.processes.workers.status_file import StatusFile, read_status_file
 from zatotx.rules.resilience.supervision import DEATH_WINDOW, MAX_DEATHS
 
 PATIENCE = 60.0  # seconds for what takes one or two on an idle machine

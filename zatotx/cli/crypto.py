@@ -20,7 +20,7 @@ from zatotx.cli.environment.secret_keys import any_server, key_file, open_secret
 from zatotx.cli.errors import CommandError
 from zatotx.cli.output import path_argument, progress
 from zatotx.cli.secret_values import read_secret, secret_option
-from zatotx.node.secret_key import KEY_VARIABLE
+from zatotx.processes.secret_key import KEY_VARIABLE
 
 if TYPE_CHECKING:
     from zatotx.odb.secrets import Secrets

@@ -24,7 +24,7 @@ from zatotx.cli.environment.processes import read_worker_status, replace_workers
 from zatotx.cli.environment.readiness_probe import Health, probe_component
 from zatotx.cli.errors import CommandError, combine_errors
 from zatotx.cli.output import format_option, path_argument, print_json, print_table, progress
-from zatotx.node.secret_key import KEY_VARIABLE, read_key_from_stdin
+from zatotx.processes.secret_key import KEY_VARIABLE, read_key_from_stdin
 
 CHECK_INTERVAL = 0.5  # seconds between two checks of the components
 

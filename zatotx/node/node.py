@@ -28,11 +28,11 @@ from zatotx.node.log_files import LogFiles
 from zatotx.node.reload import SighupReloader
 from zatotx.node.settings import Settings
 from zatotx.node.work_runner import WorkRunner
-from zatotx.node.workers.control_pipe import RETIRE_TIMEOUT, SINGLE_PROCESS, WorkerSpec
-from zatotx.node.workers.slots import SlotLocks
-from zatotx.node.workers.worker_group import WorkerGroup
 from zatotx.pipeline.dispatcher import Dispatcher
 from zatotx.pipeline.pipeline import Pipeline
+from zatotx.processes.workers.control_pipe import RETIRE_TIMEOUT, SINGLE_PROCESS, WorkerSpec
+from zatotx.processes.workers.slots import SlotLocks
+from zatotx.processes.workers.worker_group import WorkerGroup
 from zatotx.schema.snapshot import Actor, Operation, Snapshot
 from zatotx.service.deployment.deployer import VersionManager
 from zatotx.service.service_store import ServiceStore

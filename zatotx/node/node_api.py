@@ -20,7 +20,7 @@ from zatotx.interfaces.node import IDeployer, INode
 from zatotx.interfaces.services import IServiceStore
 from zatotx.metrics.exposition import MetricsExposition
 from zatotx.node.node import NodeState
-from zatotx.node.workers.worker_group import WorkerGroup
+from zatotx.processes.workers.worker_group import WorkerGroup
 from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.service.outgoing import ConnectionNamespaces
 

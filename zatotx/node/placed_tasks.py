@@ -20,8 +20,8 @@ from zope.interface import implementer
 
 from zatotx.interfaces.connector_kind import IPlacedTask, UnplacedTask
 from zatotx.interfaces.redis import ILease, ILeaseStore, LeaseHeld
-from zatotx.node.directory_lock import DirectoryLock
-from zatotx.node.workers.singleton_task import SingletonTask
+from zatotx.processes.directory_lock import DirectoryLock
+from zatotx.processes.workers.singleton_task import SingletonTask
 from zatotx.rules.placement import LockScope, Placement, decide_placement
 
 LEASE_TTL = 6.0  # seconds after which the lease of a node that died is free

@@ -31,19 +31,14 @@ from zatotx.metrics.meters import MeterRegistry
 from zatotx.model.errors import StartError
 from zatotx.node import findings
 from zatotx.node.gc_tuning import MemoryTrimmer, share_malloc_arena
-from zatotx.node.listeners import Listeners
 from zatotx.node.live_config import LiveConfig
 from zatotx.node.log_files import LiveLogLevels, LogFiles
 from zatotx.node.node import Node, NodeComponents, NodeState
 from zatotx.node.node_api import NodeApi
 from zatotx.node.placed_tasks import TaskPlacer
 from zatotx.node.reload import SighupReloader
-from zatotx.node.secret_key import KEY_VARIABLE, read_key
 from zatotx.node.settings import Settings, load_settings
 from zatotx.node.work_runner import WorkCounters
-from zatotx.node.workers.control_pipe import WorkerSpec
-from zatotx.node.workers.slots import SlotLocks, acquire_slot
-from zatotx.node.workers.socket_handover import SocketBorrower
 from zatotx.odb.secrets import Secrets
 from zatotx.odb.store import ConfigStore, open_store, set_call_meter
 from zatotx.odb.urls import make_absolute
@@ -51,6 +46,11 @@ from zatotx.pipeline.dispatcher import Dispatcher
 from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline
 from zatotx.pipeline.security.policy import AuthenticationPolicy
+from zatotx.processes.listeners import Listeners
+from zatotx.processes.secret_key import KEY_VARIABLE, read_key
+from zatotx.processes.workers.control_pipe import WorkerSpec
+from zatotx.processes.workers.slots import SlotLocks, acquire_slot
+from zatotx.processes.workers.socket_handover import SocketBorrower
 from zatotx.redis.client import RedisClient
 from zatotx.redis.keys import RedisKeys
 from zatotx.redis.nonce_store import RedisNonceStore

@@ -13,11 +13,11 @@ from zatotx.connectors.security_types import find_security_types, requires_clien
 from zatotx.interfaces.outgoing import IFetcher
 from zatotx.interfaces.reactor import IReactor
 from zatotx.interfaces.redis import INonceStore
-from zatotx.node.listeners import Listeners
 from zatotx.pipeline.security.authenticator import AuthenticationDependencies, Authenticator, UnavailableFetcher
 from zatotx.pipeline.security.password_verifier import PasswordVerifier
 from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.pipeline.security.secret_comparison import SecretComparison
+from zatotx.processes.listeners import Listeners
 from zatotx.schema.snapshot import Snapshot, StoredObject
 
 

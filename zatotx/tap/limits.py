@@ -19,18 +19,18 @@ from zatotx.metrics.definitions import OVERFLOW_LABEL
 from zatotx.metrics.meters import MAX_NAMES
 from zatotx.metrics.snapshot import MetricRow, MetricSource
 from zatotx.node import findings
-from zatotx.node.directory_lock import DirectoryLock
 from zatotx.node.gc_tuning import make_garbage_collector
 from zatotx.node.node_api import NodeApi
 from zatotx.node.settings import Limits, Settings
-from zatotx.node.workers.control_pipe import WorkerSpec
-from zatotx.node.workers.shared_counters import SharedCounterRow, SharedCounters
-from zatotx.node.workers.shared_rate_buckets import SharedBuckets
-from zatotx.node.workers.singleton_task import SingletonTask
-from zatotx.node.workers.worker_group import WorkerGroup
 from zatotx.pipeline.admission import Admission
 from zatotx.pipeline.codecs import CodecRegistry
 from zatotx.pipeline.rate_limiter import RateLimiter
+from zatotx.processes.directory_lock import DirectoryLock
+from zatotx.processes.workers.control_pipe import WorkerSpec
+from zatotx.processes.workers.shared_counters import SharedCounterRow, SharedCounters
+from zatotx.processes.workers.shared_rate_buckets import SharedBuckets
+from zatotx.processes.workers.singleton_task import SingletonTask
+from zatotx.processes.workers.worker_group import WorkerGroup
 from zatotx.redis.client import ScriptRunner
 from zatotx.redis.keys import RedisKeys
 from zatotx.redis.rate_buckets import RedisRateBuckets

@@ -84,7 +84,7 @@ class Monitoring:
 
 def make_certificate_source(listeners: Any) -> MetricSource:
     """Return a metric source with the expiry times of the listeners' TLS certificates. `listeners`:
-    zatotx.node.listeners.Listeners."""
+    zatotx.processes.listeners.Listeners."""
 
     def rows() -> Iterator[MetricRow]:
         for certificate in tuple(listeners.certificates):

@@ -9,19 +9,19 @@ from pathlib import Path
 from zatotx.connectors.kind_registry import FoundKind, find_kinds
 from zatotx.interfaces.connector_kind import SERVER
 from zatotx.interfaces.reactor import IReactor
-from zatotx.node.directory_lock import DirectoryLock
 from zatotx.node.log_files import LogFiles
 from zatotx.node.reload import SighupReloader
 from zatotx.node.settings import Settings, load_settings
-from zatotx.node.workers.listening_sockets import ListeningSockets
-from zatotx.node.workers.metrics_store import reset_metrics
-from zatotx.node.workers.parent import ParentSettings, WorkerParent
-from zatotx.node.workers.shared_counters import create_counters_file
-from zatotx.node.workers.shared_rate_buckets import create_buckets_file
-from zatotx.node.workers.slots import find_free_slot
-from zatotx.node.workers.socket_handover import SocketLender
-from zatotx.node.workers.supervisor import WorkerSupervisor
-from zatotx.node.workers.worker_process import WorkerSpawner
+from zatotx.processes.directory_lock import DirectoryLock
+from zatotx.processes.workers.listening_sockets import ListeningSockets
+from zatotx.processes.workers.metrics_store import reset_metrics
+from zatotx.processes.workers.parent import ParentSettings, WorkerParent
+from zatotx.processes.workers.shared_counters import create_counters_file
+from zatotx.processes.workers.shared_rate_buckets import create_buckets_file
+from zatotx.processes.workers.slots import find_free_slot
+from zatotx.processes.workers.socket_handover import SocketLender
+from zatotx.processes.workers.supervisor import WorkerSupervisor
+from zatotx.processes.workers.worker_process import WorkerSpawner
 from zatotx.tap.component_service import disable_core_dumps, fail_start
 
 RUN_TWISTD = 'from twisted.scripts.twistd import run; run()'

@@ -11,7 +11,7 @@ from twisted.application.service import IService
 from twisted.python import usage
 
 from zatotx.interfaces.reactor import IReactor
-from zatotx.node.secret_key import KEY_VARIABLE, read_key_from_stdin
+from zatotx.processes.secret_key import KEY_VARIABLE, read_key_from_stdin
 from zatotx.tap.component_service import DirectoryOptions, make_component_service
 
 # The option `--secret-key -`: reads the secret key from stdin, so that it appears in no file, no process list and no

@@ -11,8 +11,8 @@ from zatotx.interfaces.reactor import IReactor
 from zatotx.interfaces.work import IWorkConsumer
 from zatotx.node.settings import Settings
 from zatotx.node.work_runner import WorkContext, WorkCounters, WorkRunner
-from zatotx.node.workers.slots import is_locked, slot_lock_path
 from zatotx.pipeline.pipeline import Pipeline
+from zatotx.processes.workers.slots import is_locked, slot_lock_path
 from zatotx.redis.client import RedisClient, ScriptRunner
 from zatotx.redis.keys import RedisKeys
 from zatotx.redis.processed_keys import RedisProcessedKeys

@@ -11,8 +11,8 @@ from twisted.application.service import IService
 from zatotx.interfaces.reactor import IReactor
 from zatotx.model.errors import StartError
 from zatotx.node.node import Node
-from zatotx.node.secret_key import KEY_VARIABLE
-from zatotx.node.workers.control_pipe import READY, RELOAD, RETIRE, START_FAILED, ControlPipe, read_worker_spec
+from zatotx.processes.secret_key import KEY_VARIABLE
+from zatotx.processes.workers.control_pipe import READY, RELOAD, RETIRE, START_FAILED, ControlPipe, read_worker_spec
 from zatotx.tap.component_service import (
     ComponentService,
     DirectoryOptions,

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from zatotx.interfaces.listener import IListenerOptions
-from zatotx.node.proxy_protocol import HEADER_TIMEOUT, ProxyProtocolFactory
+from zatotx.processes.proxy_protocol import HEADER_TIMEOUT, ProxyProtocolFactory
 from zatotx.wire.http.proxy_protocol import ProxyHeader, parse_proxy_header
 from zatotx.wire.malformed import Malformed
 

@@ -25,7 +25,7 @@ from zatotx.cli.environment.processes import (
     runs_component,
 )
 from zatotx.cli.environment.readiness_probe import embedded_redis_error, probe_component, redis_command
-from zatotx.node.secret_key import KEY_VARIABLE
+from zatotx.processes.secret_key import KEY_VARIABLE
 
 START_TIMEOUT = 60.0  # seconds until each component must be ready, also on a busy machine
 PORT_RELEASE_TIMEOUT = 30.0  # seconds until the kernel, or its workers, close the sockets of a killed process

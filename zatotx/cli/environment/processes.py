@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zatotx.cli.environment.layout import PLUGINS, SERVER, Component
-from zatotx.node.workers.procfs import process_start_time
-from zatotx.node.workers.status_file import StatusFile, read_status_file
+from zatotx.processes.workers.procfs import process_start_time
+from zatotx.processes.workers.status_file import StatusFile, read_status_file
 
 POLL_INTERVAL = 0.02  # seconds between two checks
 

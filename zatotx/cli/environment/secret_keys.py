@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from zatotx.cli.environment.layout import SERVER, Component, Environment, components_of
 from zatotx.cli.errors import CommandError
 from zatotx.model.errors import StartError
-from zatotx.node.secret_key import KEY_VARIABLE, read_key
+from zatotx.processes.secret_key import KEY_VARIABLE, read_key
 
 if TYPE_CHECKING:
     from zatotx.odb.secrets import Secrets

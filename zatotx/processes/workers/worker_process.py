@@ -16,9 +16,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from zatotx.interfaces.reactor import IReactor
-from zatotx.node.secret_key import KEY_VARIABLE
-from zatotx.node.workers import control_pipe
-from zatotx.node.workers.control_pipe import COMMAND_DESCRIPTOR, NOTICE_DESCRIPTOR, WorkerSpec
+from zatotx.processes.secret_key import KEY_VARIABLE
+from zatotx.processes.workers import control_pipe
+from zatotx.processes.workers.control_pipe import COMMAND_DESCRIPTOR, NOTICE_DESCRIPTOR, WorkerSpec
 from zatotx.rules.resilience.supervision import SilenceDetector
 
 STARTING, READY, LEAVING, HUNG, GONE = 'starting', 'ready', 'leaving', 'hung', 'gone'

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from zatotx.interfaces.reactor import IReactor
 from zatotx.model.errors import StartError
-from zatotx.node.workers.worker_process import READY, STARTING, WorkerProcess
+from zatotx.processes.workers.worker_process import READY, STARTING, WorkerProcess
 from zatotx.rules.resilience.supervision import (
     DEATH_WINDOW,
     INTERVAL,

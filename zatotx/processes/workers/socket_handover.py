@@ -28,7 +28,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from zatotx.interfaces.reactor import IReactor
-from zatotx.node.workers.listening_sockets import BoundSocket, bind
+from zatotx.processes.workers.listening_sockets import BoundSocket, bind
 
 OPEN, CLOSE, OPENED, FAILED = 'open', 'close', 'opened', 'failed'
 LINGER = 10.0  # seconds that an address outlives the death of its workers

@@ -11,7 +11,7 @@ from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
 from zatotx.interfaces.listener import IListenerOptions
-from zatotx.node.endpoint_spec import parse_endpoint
+from zatotx.processes.endpoint_spec import parse_endpoint
 
 
 class NoApplicationProtocol(SSL.Error):

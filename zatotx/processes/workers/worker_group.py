@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 
 from zatotx.interfaces.reactor import IReactor
 from zatotx.metrics.snapshot import MetricSample
-from zatotx.node.workers.metrics_store import MetricsStore, combine_samples
+from zatotx.processes.workers.metrics_store import MetricsStore, combine_samples
 
 # Requests between the workers of a server: each listens on its own Unix socket in work/ and answers frames of JSON
 # (length in four bytes, then the value).

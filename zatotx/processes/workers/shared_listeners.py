@@ -18,8 +18,8 @@ from typing import Any, cast
 from twisted.internet import tcp, unix
 
 from zatotx.interfaces.reactor import IReactor
-from zatotx.node.endpoint_spec import EndpointSpec
-from zatotx.node.workers.shared_counters import SharedCounterRow
+from zatotx.processes.endpoint_spec import EndpointSpec
+from zatotx.processes.workers.shared_counters import SharedCounterRow
 
 ACCEPTS_PER_WAKEUP = 8  # connections accepted per wake-up
 SLACK = 4  # connections, plus an eighth of its own, by which a worker may exceed another

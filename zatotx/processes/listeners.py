@@ -20,12 +20,12 @@ from twisted.logger import Logger
 
 from zatotx.interfaces.listener import IListenerOptions
 from zatotx.interfaces.reactor import IReactor
-from zatotx.node.endpoint_spec import EndpointSpec, parse_endpoint, strip_proxy_prefix
-from zatotx.node.proxy_protocol import ProxyProtocolFactory
-from zatotx.node.workers.listening_sockets import BoundSocket
-from zatotx.node.workers.shared_counters import SharedCounterRow
-from zatotx.node.workers.shared_listeners import adopt_tcp, adopt_unix
-from zatotx.node.workers.socket_handover import SocketBorrower
+from zatotx.processes.endpoint_spec import EndpointSpec, parse_endpoint, strip_proxy_prefix
+from zatotx.processes.proxy_protocol import ProxyProtocolFactory
+from zatotx.processes.workers.listening_sockets import BoundSocket
+from zatotx.processes.workers.shared_counters import SharedCounterRow
+from zatotx.processes.workers.shared_listeners import adopt_tcp, adopt_unix
+from zatotx.processes.workers.socket_handover import SocketBorrower
 
 
 def _no_shared_counter(name: str) -> None:
@@ -79,7 +79,7 @@ class Listeners:
     def _with_tls(self, description: str, spec: EndpointSpec) -> Any:
         from twisted.protocols.tls import TLSMemoryBIOFactory  # costs memory that plain HTTP does not need
 
-        from zatotx.node.listener_tls import ReloadableCertificate
+        from zatotx.processes.listener_tls import ReloadableCertificate
 
         certificate: Any = ReloadableCertificate(description, spec.tls_context, IListenerOptions(spec.factory, None))
 

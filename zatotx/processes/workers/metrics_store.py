@@ -19,7 +19,7 @@ import msgspec
 from attrs import frozen
 
 from zatotx.metrics.snapshot import MetricSample, merge_samples, without_gauges
-from zatotx.node.workers.procfs import process_start_time
+from zatotx.processes.workers.procfs import process_start_time
 from zatotx.system.atomic_file import write_file
 
 FOLDER = 'samples'

@@ -18,14 +18,14 @@ from twisted.python.failure import Failure
 
 from zatotx.interfaces.reactor import IReactor
 from zatotx.model.errors import StartError
-from zatotx.node.directory_lock import DirectoryLock
-from zatotx.node.workers.control_pipe import RETIRE_TIMEOUT
-from zatotx.node.workers.listening_sockets import ListeningSockets
-from zatotx.node.workers.slots import any_slot_taken
-from zatotx.node.workers.socket_handover import SocketLender
-from zatotx.node.workers.status_file import FILE_NAME, StatusFile, WorkerStatus, write_status_file
-from zatotx.node.workers.supervisor import WorkerSupervisor
-from zatotx.node.workers.worker_process import WorkerEndedError, WorkerProcess
+from zatotx.processes.directory_lock import DirectoryLock
+from zatotx.processes.workers.control_pipe import RETIRE_TIMEOUT
+from zatotx.processes.workers.listening_sockets import ListeningSockets
+from zatotx.processes.workers.slots import any_slot_taken
+from zatotx.processes.workers.socket_handover import SocketLender
+from zatotx.processes.workers.status_file import FILE_NAME, StatusFile, WorkerStatus, write_status_file
+from zatotx.processes.workers.supervisor import WorkerSupervisor
+from zatotx.processes.workers.worker_process import WorkerEndedError, WorkerProcess
 from zatotx.rules.resilience.supervision import START_TIMEOUT, TIMEOUT
 
 EXIT_TIMEOUT = 8.0  # seconds that a worker may take to exit after its grace period

@@ -10,9 +10,9 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import TestCase
 
-from zatotx.node.listeners import Listeners
-from zatotx.node.workers import socket_handover
-from zatotx.node.workers.socket_handover import SocketBorrower, SocketLender
+from zatotx.processes.listeners import Listeners
+from zatotx.processes.workers import socket_handover
+from zatotx.processes.workers.socket_handover import SocketBorrower, SocketLender
 
 ADDRESS = 'tcp:0:interface=127.0.0.1'
 

@@ -25,15 +25,15 @@ from trial_tests.support.reactor import reactor
 from zatotx.interfaces.connector_kind import listen_on_own_socket
 from zatotx.interfaces.listener import IListenerOptions
 from zatotx.model.errors import StartError
-from zatotx.node import endpoint_spec
-from zatotx.node.endpoint_spec import BACKLOG, parse_endpoint
-from zatotx.node.listeners import Listeners
-from zatotx.node.workers.listening_sockets import ListeningSockets
-from zatotx.node.workers.shared_counters import SharedCounterRow
-from zatotx.node.workers.shared_listeners import AcceptBalancer
 from zatotx.plugins.http.channel import ServerConnectionFactory
 from zatotx.plugins.http.settings import INTERMEDIATE_CIPHERS
 from zatotx.plugins.http.test.server_doubles import ScriptedExchange, Server
+from zatotx.processes import endpoint_spec
+from zatotx.processes.endpoint_spec import BACKLOG, parse_endpoint
+from zatotx.processes.listeners import Listeners
+from zatotx.processes.workers.listening_sockets import ListeningSockets
+from zatotx.processes.workers.shared_counters import SharedCounterRow
+from zatotx.processes.workers.shared_listeners import AcceptBalancer
 
 
 def short(case: SynchronousTestCase) -> Path:
