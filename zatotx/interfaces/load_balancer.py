@@ -1,0 +1,101 @@
+"""Where the parts of the load balancer meet: its data path, its backends, and the agent that administers it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from enum import Enum
+from typing import Literal, NamedTuple
+
+from twisted.internet.defer import Deferred
+from zope.interface import Attribute, Interface
+
+
+class Outcome(Enum):
+    """How the use of a backend server ended; only the transport counts, never the status of a response."""
+
+    RESPONDED = 'responded'  # a well-formed response began, whatever its status
+    NOT_CONNECTED = 'not connected'  # refused, unreachable, or not connected in time
+    RESET = 'reset'  # the connection was closed or reset before the response was complete
+    MALFORMED = 'malformed'  # the response is not HTTP
+    TIMED_OUT = 'timed out'  # the server did not respond within its timeout
+    ABANDONED = 'abandoned'  # the client went away: says nothing about the server
+
+
+class BalancingKey(NamedTuple):
+    """The parts of a request, or of a TCP connection, that a balancing algorithm may use."""
+
+    client_address: str
+    headers: Mapping[str, str]  # by lower-case name; only those that the backend's algorithm needs
+    cookies: Mapping[str, str]
+
+
+class NoServerAvailableError(Exception):
+    """No server of a backend takes the request: all are down or in maintenance, or its queue is full or too slow."""
+
+
+class IServerSlot(Interface):
+    """The right to send one request to a backend server, or to hold one TCP connection to it."""
+
+    name = Attribute('The name of the server: str')
+    host = Attribute('The address to connect to: str')
+    port = Attribute('The port to connect to: int')
+    cookie = Attribute('The value of the sticky cookie to set in the response; "" if none: str')
+
+    def release(outcome: Outcome) -> None:
+        """Give the slot back. A second call has no effect."""
+
+
+class IBackend(Interface):
+    """A named group of servers, with the algorithm that chooses among them."""
+
+    name = Attribute('The name of the backend: str')
+
+    def acquire(key: BalancingKey, excluded: Collection[str] = ()) -> Deferred[IServerSlot]:
+        """Fire with a slot of a server that is not in `excluded` (the names of servers already tried), after waiting in
+        the queue if all are full. Cancel the Deferred to leave the queue. Fails with NoServerAvailableError."""
+
+
+ServerState = Literal['UP', 'DOWN', 'MAINT', 'DRAIN']
+
+
+class ServerStatus(NamedTuple):
+    """A server of a backend as the agent and the statistics page show it."""
+
+    backend: str
+    name: str
+    address: str  # host:port
+    state: ServerState
+    reason: str  # why it is not UP, a sentence fragment; '' if it is
+    weight: int
+    is_backup: bool
+    current_sessions: int
+    queued: int
+    total_requests: int
+    errors: int  # outcomes that are failures of the transport
+    last_change: float  # seconds since the state changed
+
+
+class IBalancerControl(Interface):
+    """What the agent may ask of a running load balancer."""
+
+    def config_source() -> str:
+        """Return the text of lb.toml, comments included."""
+
+    def validate(source: str) -> list[str]:
+        """Return the mistakes in the text of a configuration, one sentence each; empty if there are none."""
+
+    def apply(source: str) -> Deferred[list[str]]:
+        """Validate, write lb.toml atomically and put it into force in all workers. Fires with the mistakes; if there is
+        one, nothing has changed."""
+
+    def servers() -> Sequence[ServerStatus]:
+        """Return the current status of all servers of all backends."""
+
+    def set_state(backend: str, name: str, state: Literal['ready', 'drain', 'maint']) -> Deferred[None]:
+        """Set the administrative state of a server. Fails with LookupError if there is no such server."""
+
+    def info() -> Mapping[str, str | int | float]:
+        """Return facts about the process: version, pid, uptime in seconds, workers, current and total sessions."""
+
+    def recent_errors() -> Sequence[str]:
+        """Return the last malformed messages and failed exchanges, one line each, newest last."""
