@@ -55,64 +55,6 @@ class IBackend(Interface):
         the queue if all are full. Cancel the Deferred to leave the queue. Fails with NoServerAvailableError."""
 
 
-class Exchange(NamedTuple):
-    """A finished request, or a finished TCP connection, as the log and the metrics need it. Times are milliseconds, -1
-    for a phase that was not reached; see chapter 8.2 of HAProxy's manual."""
-
-    frontend: str
-    client_address: str
-    client_port: int
-    started: float  # unix time when the request, or the connection, began
-    backend: str = ''
-    server: str = ''
-    request_time: int = -1  # TR: from the first byte of the request to the end of its head
-    queue_time: int = -1  # Tw
-    connect_time: int = -1  # Tc
-    response_time: int = -1  # Tr: until the head of the response had arrived
-    total_time: int = 0  # Ta, or Tt of a TCP connection
-    status: int = 0  # 0 for TCP connections, and if the client went away before a response began
-    bytes_received: int = 0  # from the client
-    bytes_sent: int = 0  # to the client
-    termination: str = '--'  # the first two characters of HAProxy's termination state
-    retries: int = 0
-    request_line: str = ''  # as received; '' for TCP connections
-
-
-class IExchangeObserver(Interface):
-    """Told by the data path what happens; counts and logs it."""
-
-    def connection_opened(frontend: str) -> None:
-        """Record that a client has connected."""
-
-    def connection_closed(frontend: str) -> None:
-        """Record that the connection of a client is closed."""
-
-    def connection_rejected(frontend: str) -> None:
-        """Record that a connection was closed at once: by an access list, a rate, or the limit of connections."""
-
-    def finished(exchange: Exchange) -> None:
-        """Record that a request, or a TCP connection, has ended, however it ended."""
-
-    def error(sentence: str) -> None:
-        """Record a malformed message, or a failed exchange, for `recent_errors`."""
-
-
-class LocalResponse(NamedTuple):
-    """A response that the load balancer itself gives. Its content length is that of the body."""
-
-    status: int
-    headers: Sequence[tuple[str, str]]
-    body: bytes
-
-
-class ILocalPages(Interface):
-    """The pages of the load balancer itself: the statistics page, the metrics, and the page that shows it is alive."""
-
-    def respond(frontend: str, method: str, path: str, headers: Mapping[str, str]) -> Deferred[LocalResponse] | None:
-        """Return None if the path, without its query, belongs to no such page of this frontend; then the request is
-        routed. `headers`: by lower-case name. The method is GET or HEAD; other methods are routed."""
-
-
 ServerState = Literal['UP', 'DOWN', 'MAINT', 'DRAIN']
 
 
