@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocolFactory
 from zope.interface import Attribute, Interface
 
-from zatotx.interfaces.load_balancer import IBackend, IExchangeObserver, ILocalPages
+from zatotx.interfaces.load_balancer import IBackend, IExchangeLog, ILocalResponder
 from zatotx.interfaces.reactor import IReactor
 from zatotx.lb.config.model import Configuration
 
@@ -22,8 +22,8 @@ class FrontendContext:
     reactor: IReactor
     directory: str  # of the load balancer; relative paths of the configuration begin there
     find_backend: Callable[[str], IBackend]  # raises LookupError; to be called for each request or connection
-    observer: IExchangeObserver
-    pages: ILocalPages
+    exchange_log: IExchangeLog
+    local_responder: ILocalResponder
 
 
 class IPreparedFrontend(Interface):
@@ -38,8 +38,10 @@ class IFrontend(Interface):
 
     factory: IProtocolFactory = Attribute('The protocol factory of all of its listeners, which are plain sockets')
     connections: int = Attribute('The number of open connections of clients')
+    total_connections: int = Attribute('The number of all connections of clients since the start')
+    rejected_connections: int = Attribute('Connections closed at once: by an access list, a rate, or their limit')
 
-    def prepare(configuration: Configuration) -> IPreparedFrontend:
+    def prepare(configuration: Configuration) -> IPreparedFrontend:  # noqa: N805
         """Build the state for the frontend's part of a configuration, which is valid by itself. Raises ValueError, one
         sentence for each mistake and line, for what only the data path can find (a certificate that cannot be
         loaded). Existing connections stay open."""
