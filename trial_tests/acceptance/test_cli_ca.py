@@ -49,8 +49,8 @@ class CaTests(SynchronousTestCase):
         self.assertIn('alternative names: esb.example.com\n', self.good('show', self.path, 'qs-server1').out)
         self.assertIn('usages: authority\n', self.good('show', self.path, 'ca').out)
         self.assertIn('Renewed the certificate lb-agent', self.good('renew', self.path, 'lb-agent').out)
-        args = 'lb-agent', '--reason', 'superseded', '--format', 'json'
-        revoked = json.loads(self.good('revoke', self.path, *args).out)
+        options = '--reason', 'superseded', '--format', 'json'
+        revoked = json.loads(self.good('revoke', self.path, 'lb-agent', *options).out)
         self.assertEqual(len(revoked['revoked']), 2)
         rows = json.loads(self.good('list', self.path, '--format', 'json').out)
         self.assertEqual([(row['name'], row['status'], row['reason']) for row in rows], [

@@ -250,7 +250,10 @@ def _row(each: ListedCertificate) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@click.command(short_help='Show a certificate.', epilog='\b\nExamples:\n  zatotx ca show ~/env/qs-1 lb-agent\n  zatotx ca show ~/env/qs-1 ca')
+@click.command(
+    short_help='Show a certificate.',
+    epilog='\b\nExamples:\n  zatotx ca show ~/env/qs-1 lb-agent\n  zatotx ca show ~/env/qs-1 ca',
+)
 @_path_argument()
 @click.argument('name', metavar='NAME|SERIAL', help='A name or serial number that ca list shows; ca = the authority.')
 @format_option()
