@@ -91,7 +91,7 @@ class ProbeTests(TestCase):
         """Over TLS, the certificate of the server is verified against the configured authorities and its name."""
         directory = Path(self.mktemp())
         directory.mkdir()
-        pem = self_signed('CN=server1', names=['server1'], uses=()).write(directory / 'server.pem')
+        pem = self_signed('CN=server1', names=['DNS:server1'], uses=()).write(directory / 'server.pem')
         context = ssl.PrivateCertificate.loadPEM(pem.read_bytes()).options()
         _, port = self.listen(OK, context)
         for config, name, problem in (
