@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Any, Protocol
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -12,7 +13,10 @@ from zope.interface import implementer
 
 from zatotx.connectors.http.buffered_writer import READ_SIZE, WriteBatch, enlarge_reads
 from zatotx.connectors.http.client_writer import ClientWriter, make_client_writer
+from zatotx.interfaces.timeout_sweeper import TimeoutSweeper
 from zatotx.wire.http1.response_parser import RESPONSE_LIMITS, ResponseHead, ResponseParser
+
+CLOSE_TIMEOUT = 5.0  # seconds that a server has to close its side of a connection that is not needed any more
 
 
 class BackendUser(Protocol):
@@ -45,6 +49,8 @@ class BackendConnection:
         '_owner',
         '_proxy_header',
         '_seconds',
+        '_sweeper',
+        'deadline',
         'idle_since',
         'is_lost',
         'is_paused',
@@ -59,15 +65,18 @@ class BackendConnection:
     )
 
     def __init__(
-        self, owner: ConnectionOwner, seconds: Callable[[], float], batch: WriteBatch, proxy_header: bytes
+        self, owner: ConnectionOwner, seconds: Callable[[], float], batch: WriteBatch, sweeper: TimeoutSweeper,
+        proxy_header: bytes,
     ) -> None:
         self._owner = owner
         self._seconds = seconds
         self._batch = batch
+        self._sweeper = sweeper
         self._proxy_header = proxy_header
         self.parser = ResponseParser(RESPONSE_LIMITS)
         self.user: BackendUser | None = None
         self.idle_since = 0.0
+        self.deadline = inf  # for closing
         self.is_lost = False
         self.is_paused = False
         self.is_reused = False
@@ -101,6 +110,8 @@ class BackendConnection:
     def connectionLost(self, reason: Failure) -> None:
         """End the exchange: the connection is closed by either side."""
         self.is_lost = True
+        if self.deadline != inf:
+            self._sweeper.remove(self)
         self._owner.connection_lost(self)
         user, self.user = self.user, None
         if user is not None:
@@ -131,8 +142,15 @@ class BackendConnection:
     def close(self) -> None:
         """Close the connection in an orderly way."""
         self.user = None
-        if not self.is_lost:
+        if not self.is_lost and self.deadline == inf:
+            self.deadline = self._seconds() + CLOSE_TIMEOUT
+            self._sweeper.add(self)
             self.writer.close()
+
+    def expire(self, now: float) -> None:
+        """Abort the connection: the server does not complete the shutdown. Called by the sweeper."""
+        self._sweeper.remove(self)
+        self.transport.abortConnection()
 
     def abort(self) -> None:
         """Close the connection at once, without what is not sent yet."""

@@ -128,9 +128,7 @@ class HttpState:
         if head.method == 'CONNECT':
             return error_response(405, METHOD_NOT_ALLOWED, bodies, _ALLOWED)
         if settings.redirect_to_https and not peer.is_tls and not _is_forwarded_https(head, peer):
-            host = head.headers.get(b'host', b'').rpartition(b':') if b':' in head.headers.get(b'host', b'') else None
-            name = host[0] if host is not None and host[2].isdigit() else head.headers.get(b'host', b'')
-            return redirect_response(b'https://%b%b' % (name or peer.listener, request_target(head)))
+            return redirect_response(b'https://%b%b' % (_host_name(head, peer), request_target(head)))
         if head.expects and head.expects != b'100-continue':
             return error_response(417, UNSUPPORTED_EXPECTATION, bodies)
         return None
@@ -185,7 +183,8 @@ def _make_target(
     return BackendTarget(
         name=name, settings=backend, pools={}, budget=RetryBudget(backend.retries.budget / 100),
         request_rules=RequestRules.from_settings(
-            settings.forwarded, [field for rules in requests for field in rules.remove], [rules.set for rules in requests]
+            settings.forwarded, [field for rules in requests for field in rules.remove],
+            [rules.set for rules in requests],
         ),
         response_rules=ResponseRules.from_settings(
             [field for rules in responses for field in rules.remove], [rules.set for rules in responses]
@@ -209,6 +208,13 @@ def _cookie_line(backend: Backend, cluster: str) -> bytes:
     secure = '; Secure' if cookie.secure else ''
     line = f'Set-Cookie: {name}=%b; Path=/; HttpOnly; SameSite={cookie.same_site}{age}{secure}\r\n'
     return line.encode('latin-1')
+
+
+def _host_name(head: RequestHead, peer: Peer) -> bytes:
+    """Return the requested host without its port."""
+    host = head.headers.get(b'host', b'') or peer.listener
+    name, colon, port = host.rpartition(b':')
+    return name if colon and port.isdigit() else host
 
 
 def _is_forwarded_https(head: RequestHead, peer: Peer) -> bool:

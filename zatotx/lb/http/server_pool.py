@@ -3,36 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectingCancelledError
-from twisted.internet.interfaces import IAddress, IReactorTime
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from zatotx.connectors.http.buffered_writer import WriteBatch
 from zatotx.connectors.http.idle_connections import IdleConnections
-from zatotx.connectors.tls_client import TlsClientFactory
-from zatotx.lb.dialing import Dial
+from zatotx.interfaces.timeout_sweeper import TimeoutSweeper
 from zatotx.lb.http.backend_connection import BackendConnection
-
-CLOSE_TIMEOUT = 5.0  # seconds that a server has to close its side of a connection that is not needed any more
-
-
-@frozen(kw_only=True)
-class ServerLink:
-    """How connections to a server are opened and kept."""
-
-    dial: Dial
-    host: str
-    port: int
-    connect_timeout: float  # seconds
-    idle_timeout: float  # seconds
-    tls: TlsClientFactory | None = None
-    server_name: str = ''  # the name in the server's certificate
+from zatotx.lb.server_link import ServerLink, open_connection
 
 
 class ServerPool:
@@ -40,11 +22,14 @@ class ServerPool:
 
     _log = Logger()
 
-    def __init__(self, link: ServerLink, clock: IReactorTime, batch: WriteBatch, *, label: str) -> None:
+    def __init__(
+        self, link: ServerLink, clock: IReactorTime, batch: WriteBatch, sweeper: TimeoutSweeper, *, label: str
+    ) -> None:
         """`label` names the server in the log."""
         self.link = link
         self._clock = clock
         self._batch = batch
+        self._sweeper = sweeper
         self._label = label
         self._is_closed = False
         self._last_error = ''
@@ -81,23 +66,10 @@ class ServerPool:
 
     async def _connect(self, proxy_header: bytes) -> BackendConnection:
         link = self.link
-        connection = BackendConnection(self, self._clock.seconds, self._batch, b'' if link.tls else proxy_header)
-        if link.tls is None:
-            await link.dial(link.host, link.port, _Fixed(connection), link.connect_timeout)
-            connection.transport.protocol = connection  # not the endpoint's wrapper: that costs a call for each read
-            return connection
-        placeholder = Protocol()
-        await link.dial(link.host, link.port, _Fixed(placeholder), link.connect_timeout)
-        transport: Any = placeholder.transport
-        try:
-            if proxy_header:
-                transport.write(proxy_header)
-            tls = await link.tls.handshake(transport, link.server_name or link.host, self._clock).done
-        except BaseException:
-            transport.abortConnection()
-            raise
-        tls.wrappedProtocol = connection
-        connection.makeConnection(tls)
+        connection = BackendConnection(
+            self, self._clock.seconds, self._batch, self._sweeper, b'' if link.tls else proxy_header
+        )
+        await open_connection(link, connection, self._clock, proxy_header)
         return connection
 
     def _connected(self, connection: BackendConnection) -> BackendConnection:
@@ -105,20 +77,9 @@ class ServerPool:
         return connection
 
     def _failed(self, failure: Failure) -> Failure:
-        error = f'{failure.getErrorMessage()}'
-        if failure.check(CancelledError, ConnectingCancelledError) is None and error != self._last_error:  # once, not for each request
+        error = failure.getErrorMessage()
+        is_cancelled = failure.check(CancelledError, ConnectingCancelledError) is not None
+        if not is_cancelled and error != self._last_error:  # once, not for each request
             self._last_error = error
             self._log.warn('No connection to {server}: {error}', server=self._label, error=error)
         return failure
-
-
-class _Fixed(Factory):
-    """A factory of one protocol that exists already."""
-
-    noisy = False
-
-    def __init__(self, protocol: Any) -> None:
-        self._protocol = protocol
-
-    def buildProtocol(self, addr: IAddress | None) -> Any:
-        return self._protocol
