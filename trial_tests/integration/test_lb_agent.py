@@ -26,6 +26,7 @@ from zatotx.lb.config import model
 from zatotx.model.errors import StartError
 from zatotx.processes import mutual_tls
 from zatotx.processes.lb_agent_client import AgentClientFiles, AgentUnreachableError, LoadBalancerAgentClient
+from zatotx.tap.lb_agent import ConfiguredAgent, make_agent
 from zatotx.testing.log_recorder import LogRecorder
 from zatotx.wire.lb_agent import AgentCallError
 
@@ -448,3 +449,44 @@ class ClientTests(AgentTestCase):
                 await self.client(agent, files).call('ping')
             self.assertIn('The client certificate for', str(caught.exception))
             self.assertNotIn('BEGIN', str(caught.exception))
+
+
+class ConfiguredAgentTests(AgentTestCase):
+    """The agent as the load balancer's process runs it."""
+
+    def service(self, **settings: Any) -> ConfiguredAgent:
+        values = {
+            'listen': '127.0.0.1:0', 'enabled': True, 'certificate': 'ca/out-cert/lb-agent-cert.pem',
+            'key': 'ca/out-priv/lb-agent-priv.pem', 'ca': 'ca/ca-material/ca-cert.pem',
+            'crl': 'ca/ca-material/ca-crl.pem', **settings,
+        }  # fmt: skip
+        service = make_agent(self.directory, self.control, lambda: model.Agent(**values), reactor)
+        assert isinstance(service, ConfiguredAgent)
+        return service
+
+    async def test_expired_list_is_renewed(self) -> None:
+        """Where the authority's key is at hand, an expired list is signed again when the agent starts, and its clients
+        are served."""
+        path = self.authority.store.directory
+        CertificateAuthority(path, now=lambda: datetime.now(UTC) - timedelta(days=31)).sign_revocation_list()
+        service = self.service()
+        service.startService()
+        self.addCleanup(service.stopService)
+        await self.until_logged('was signed again')
+        agent = next(iter(service))
+        assert isinstance(agent, Agent)
+        self.assertEqual(await self.client(agent).call('ping'), 'ZATO_OK')
+
+    async def test_disabled(self) -> None:
+        """A disabled agent does nothing."""
+        service = self.service(enabled=False, certificate='missing')
+        service.startService()
+        self.assertEqual(list(service), [])
+
+    async def test_address_in_use(self) -> None:
+        """An address in use is a sentence."""
+        taken = socket.create_server(('127.0.0.1', 0))
+        self.addCleanup(taken.close)
+        port = taken.getsockname()[1]
+        error = self.assertRaises(StartError, self.service(listen=f'127.0.0.1:{port}').startService)
+        self.assertEqual(str(error), f'[agent] listen: 127.0.0.1:{port} cannot be used: Address already in use')

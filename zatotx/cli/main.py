@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'update': ('zatotx.cli.update:update', 'Change the settings of an environment: password.'),
     'wait': ('zatotx.cli.wait:wait', 'Wait until an address responds.'),
     'ca': ('zatotx.cli.ca:ca', 'Issue certificates for the components: create, list, show, renew, revoke, crl.'),
+    'lb': ('zatotx.cli.lb:lb', 'Administer a load balancer: servers, drain, maint, ready, config, apply.'),
     'crypto': ('zatotx.cli.crypto:crypto', 'Manage secret keys: generate-key, rotate-key, encrypt, decrypt.'),
     'encrypt': ('zatotx.cli.crypto:encrypt', "Encrypt a value with the secret key of an environment."),
     'decrypt': ('zatotx.cli.crypto:decrypt', "Decrypt a value with the secret key of an environment."),

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
@@ -67,9 +68,15 @@ class Agent(Service):
             )
 
     def startService(self) -> None:
-        """Listen. Raises CannotListenError."""
+        """Listen. Raises StartError if the address cannot be used."""
+        try:
+            self.port = self._reactor.listenTCP(self._port_number, self._factory, BACKLOG, _interface(self._host))
+        except CannotListenError as error:
+            raise StartError(
+                f'[agent] listen: {self._host}:{self._port_number} cannot be used: '
+                f'{error.socketError.strerror or error.socketError}'
+            ) from None
         super().startService()  # type: ignore[no-untyped-call]
-        self.port = self._reactor.listenTCP(self._port_number, self._factory, BACKLOG, _interface(self._host))
         address: Any = self.port.getHost()
         self._log.info('The agent listens on {scheme}://{host}:{port}', scheme='https' if self._uses_tls else 'http',
                        host=self._host, port=address.port)
