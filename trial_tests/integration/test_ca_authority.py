@@ -3,6 +3,7 @@ sentence."""
 
 from __future__ import annotations
 
+import shutil
 import ssl
 import subprocess
 from datetime import UTC, datetime, timedelta
@@ -151,6 +152,14 @@ class IssueTests(AuthorityTestCase):
 
 
 class RenewTests(AuthorityTestCase):
+    def test_copied_without_links(self) -> None:
+        """After a copy of the directory that followed its links, certificates are renewed all the same."""
+        self.issue()
+        copied = Path(self.mktemp()).absolute()
+        shutil.copytree(self.directory, copied)
+        renewed = CertificateAuthority(copied).renew('lb-agent')
+        self.assertEqual((copied / 'out-cert' / 'lb-agent-cert.pem').resolve(), renewed.certificate)
+
     def test_renewed(self) -> None:
         """A renewed certificate has the same names and usages, a new key and a new serial number; the old one stays
         valid."""

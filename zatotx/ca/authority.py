@@ -223,8 +223,13 @@ class CertificateAuthority:
         if current is None or current.next_update_utc is None:
             return True
         middle = current.last_update_utc + (current.next_update_utc - current.last_update_utc) / 2
-        listed = {each.serial_number for each in current}
-        return now >= middle or any(each.serial not in listed for each in self._revocations(now))
+        return now >= middle or self.unlisted_revocations() > 0
+
+    def unlisted_revocations(self) -> int:
+        """Return how many revoked certificates are not on the revocation list. Raises AuthorityError if the index is
+        damaged."""
+        listed = {each.serial_number for each in self.revocation_list() or ()}
+        return sum(each.serial not in listed for each in self._revocations(self._now()))
 
     # Internals; the caller holds the lock
 

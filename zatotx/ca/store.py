@@ -171,13 +171,19 @@ class AuthorityStore:
         file is in the place of a link to the newest one."""
         for kind in KINDS:
             link = self._link(name, kind)
-            if os.path.lexists(link) and not link.is_symlink():
+            if os.path.lexists(link) and not link.is_symlink() and not self._is_copy(link):
                 raise AuthorityError(f'{link} exists and is not a link to an issued file: move it away')
         while True:
             files = IssuedFiles(name, now.strftime(_TIME_FORM))
             if not any(os.path.lexists(self._path(files, kind)) for kind in KINDS):
                 return files
             now += timedelta(seconds=1)
+
+    def _is_copy(self, path: Path) -> bool:
+        """Whether a file in the place of a link has the content of an issued file, as after a copy that follows links.
+        """
+        content = path.read_bytes()
+        return any(content == each.read_bytes() for each in path.parent.glob(f'{path.stem}-*.pem') if each.is_file())
 
     def add(self, entry: IndexEntry, files: IssuedFiles, contents: Mapping[str, bytes]) -> None:
         """Add a certificate to the index, and its files, completely or not at all. `contents`: by KINDS."""
