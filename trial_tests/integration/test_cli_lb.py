@@ -15,7 +15,7 @@ from trial_tests.support.ports import free_port
 from trial_tests.support.reactor import reactor
 from zatotx.cli.environment.certificates import link_certificate, write_authority
 from zatotx.cli.environment.plan import EnvironmentPlan
-from zatotx.lb.agent.service import Agent
+from zatotx.lb.agent.service import AgentService
 from zatotx.lb.config import model
 
 
@@ -41,7 +41,7 @@ class LbTests(TestCase):
         values = {'listen': f'127.0.0.1:{self.port}', 'crl': 'tls-agent/zato-lba-crl.pem', **settings}
         text = '\n'.join(f'{key} = "{value}"' for key, value in values.items())
         (self.directory / 'config' / 'lb.toml').write_text(f'[agent]\nenabled = true\n{text}\n')
-        self.agent = Agent(model.Agent(enabled=True, **values), self.directory, self.control, reactor)  # type: ignore[arg-type]
+        self.agent = AgentService(model.Agent(enabled=True, **values), self.directory, self.control, reactor)  # type: ignore[arg-type]
         self.agent.startService()
         self.addCleanup(self.agent.stopService)
 

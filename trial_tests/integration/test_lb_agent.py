@@ -21,7 +21,7 @@ from zatotx.ca.authority import CertificateAuthority
 from zatotx.ca.certificate_builder import PROFILES
 from zatotx.ca.subject import Subject
 from zatotx.lb.agent import application
-from zatotx.lb.agent.service import Agent
+from zatotx.lb.agent.service import AgentService
 from zatotx.lb.config import model
 from zatotx.model.errors import StartError
 from zatotx.processes import mutual_tls
@@ -59,24 +59,26 @@ class AgentTestCase(TestCase):
         issued = by.issue(PROFILES[profile], name or profile, Subject(name or profile, organization=organization))
         return AgentClientFiles(issued.certificate, issued.key, self.authority.store.certificate)
 
-    def start(self, **settings: Any) -> Agent:
+    def start(self, **settings: Any) -> AgentService:
         out = self.directory / 'ca'
         values = {
             'listen': '127.0.0.1:0', 'enabled': True, 'certificate': str(out / 'out-cert' / 'lb-agent-cert.pem'),
             'key': str(out / 'out-priv' / 'lb-agent-priv.pem'), 'ca': str(out / 'ca-material' / 'ca-cert.pem'),
             'crl': str(out / 'ca-material' / 'ca-crl.pem'), **settings,
         }  # fmt: skip
-        agent = Agent(model.Agent(**values), self.directory, self.control, reactor)
+        agent = AgentService(model.Agent(**values), self.directory, self.control, reactor)
         agent.startService()
         self.addCleanup(agent.stopService)
         return agent
 
-    def port(self, agent: Agent) -> int:
+    def port(self, agent: AgentService) -> int:
         assert agent.port is not None
         address: Any = agent.port.getHost()
         return int(address.port)
 
-    def client(self, agent: Agent, files: AgentClientFiles | None = None, **options: Any) -> LoadBalancerAgentClient:
+    def client(
+        self, agent: AgentService, files: AgentClientFiles | None = None, **options: Any
+    ) -> LoadBalancerAgentClient:
         return LoadBalancerAgentClient(reactor, '127.0.0.1', self.port(agent), files or self.client_files, **options)
 
     def logged(self, part: str) -> list[str]:
@@ -93,7 +95,7 @@ class AgentTestCase(TestCase):
             await waiting
         return self.logged(part)[0]
 
-    async def assert_refused(self, agent: Agent, files: AgentClientFiles, reason: str) -> str:
+    async def assert_refused(self, agent: AgentService, files: AgentClientFiles, reason: str) -> str:
         """The call fails, the agent does nothing, and logs the reason with the client's address."""
         with self.assertRaises(AgentUnreachableError):
             await self.client(agent, files).call('ping')
@@ -474,7 +476,7 @@ class ConfiguredAgentTests(AgentTestCase):
         self.addCleanup(service.stopService)
         await self.until_logged('was signed again')
         agent = next(iter(service))
-        assert isinstance(agent, Agent)
+        assert isinstance(agent, AgentService)
         self.assertEqual(await self.client(agent).call('ping'), 'ZATO_OK')
 
     async def test_disabled(self) -> None:

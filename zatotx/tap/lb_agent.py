@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from twisted.application.service import IService, MultiService
-from twisted.internet.threads import deferToThreadPool
+from twisted.internet.defer import Deferred
 
 from zatotx.ca.list_renewal import RevocationListRenewal, find_authority
 from zatotx.interfaces.load_balancer import IBalancerControl
 from zatotx.interfaces.reactor import IReactor
-from zatotx.lb.agent.service import Agent as AgentService
+from zatotx.lb.agent.service import AgentService
 from zatotx.lb.config.model import Agent as AgentSettings
+from zatotx.system.thread_pool import DaemonThreadPool, make_offload
 
 
 class ConfiguredAgent(MultiService):
@@ -26,6 +28,7 @@ class ConfiguredAgent(MultiService):
         self._control = control
         self._settings = settings
         self._reactor = reactor
+        self._pool = DaemonThreadPool('agent', 1)
 
     def startService(self) -> None:
         """Start the agent. Raises StartError if its settings or files cannot be used, or its address is in use."""
@@ -34,10 +37,19 @@ class ConfiguredAgent(MultiService):
             AgentService(settings, self._directory, self._control, reactor).setServiceParent(self)  # type: ignore[no-untyped-call]
             authority = find_authority(self._directory / settings.crl) if settings.crl else None
             if authority is not None:
-                RevocationListRenewal(
-                    authority, reactor, lambda *call: deferToThreadPool(reactor, reactor.getThreadPool(), *call)
-                ).setServiceParent(self)  # type: ignore[no-untyped-call]
+                run_in_thread = make_offload(reactor, self._pool)
+                RevocationListRenewal(authority, reactor, run_in_thread).setServiceParent(self)  # type: ignore[no-untyped-call]
+        self._pool.start()
         super().startService()  # type: ignore[no-untyped-call]
+
+    def stopService(self) -> Deferred[Any]:
+        """Stop the agent; fires when its socket is closed and no thread signs a list."""
+        stopping: Deferred[Any] = super().stopService()  # type: ignore[no-untyped-call]
+        return stopping.addBoth(self._stopped)
+
+    def _stopped(self, result: Any) -> Any:
+        self._pool.close()
+        return result
 
 
 def make_agent(

@@ -41,7 +41,7 @@ class IAgentSettings(Protocol):
     def verify_fields(self) -> Mapping[str, str]: ...
 
 
-class Agent(Service):
+class AgentService(Service):
     """Listens for those who administer a load balancer. `control`: of the running load balancer."""
 
     _log = Logger()
