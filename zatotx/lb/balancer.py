@@ -94,7 +94,7 @@ class LoadBalancer(Service):
         return await self._apply_exclusively(source, writes_file=True)
 
     def reload(self) -> None:
-        """SIGHUP: put lb.toml into force, and reopen the log files. Mistakes are logged; the old configuration stays then."""
+        """SIGHUP: put lb.toml into force and reopen the log files. If lb.toml has mistakes, they are logged only."""
         self._reload().addErrback(lambda failure: self._log.failure('The configuration was not reloaded', failure))
 
     def _reload(self) -> Deferred[None]:

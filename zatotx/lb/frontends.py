@@ -116,7 +116,7 @@ class Frontends:
                 port = await self.listen(description, factory)
             except Exception as error:  # endpoint parsers and the kernel raise various types
                 reason = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
-                plan.mistakes.append(f'Cannot listen on {description!r}: {reason}.')
+                plan.mistakes.append(f'Cannot listen on {description!r}: {reason.rstrip(".")}.')
                 continue
             plan.opened[description] = _Listener(factory, port)
 
