@@ -207,7 +207,7 @@ _templates: dict[tuple[str, ...], Path] = {}
 def quickstart(path: Path, *options: object) -> None:
     """`zatotx quickstart create PATH OPTIONS`, which must succeed: executed once for the same options, and copied. The
     copies have one secret key and the same passwords."""
-    words = tuple(map(str, options))
+    words = tuple(with_balancer_choice([str(option) for option in options]))
     if words not in _templates:
         directory = tempfile.mkdtemp(prefix='zatotx-test-template-')
         atexit.register(shutil.rmtree, directory, ignore_errors=True)
@@ -219,12 +219,17 @@ def quickstart(path: Path, *options: object) -> None:
     shutil.copytree(_templates[words], path)
 
 
+def with_balancer_choice(options: Sequence[str]) -> Sequence[str]:
+    """Those options of quickstart, without a load balancer unless they ask for one: most tests need none."""
+    return options if '--load-balancer' in options else (*options, '--no-load-balancer')
+
+
 def create(*, servers: int = 1, more: Sequence[str] = (), env: Mapping[str, str] | None = None) -> Broker:
     """A fresh environment, not started. `more`: options of quickstart; `env`: see Broker. `remove` ends it."""
     offset = free_offset()
     broker = Broker(Path(tempfile.mkdtemp(prefix='zatotx-test-')) / 'qs', offset, env)
     _shared.made.append(broker)
-    words = ('--servers', str(servers), '--port-offset', str(offset), *more)
+    words = ('--servers', str(servers), '--port-offset', str(offset), *with_balancer_choice(more))
     broker.must('quickstart', 'create', str(broker.path), *words)
     return broker
 

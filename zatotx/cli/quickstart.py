@@ -40,16 +40,19 @@ def quickstart() -> None:
 @click.option('--workers', default=1, show_default=True, type=click.IntRange(1, MAX_WORKERS),
               help='Processes per server that share its listening sockets; at most one per CPU core is useful.')
 @click.option('--port-offset', default=0, show_default=True, help='Added to every default port (17010, 17011, …).')
+@click.option('--load-balancer/--no-load-balancer', 'load_balancer', default=True, show_default=True,
+              help='Whether to create a load balancer in front of the servers.')
 @click.option('--cluster-name', default='', help='Default: quickstart- and five random hex digits.')
 @click.option('--odb-url', default='', help='SQLAlchemy URL of an existing, empty database; default: SQLite in PATH.')
 @click.option('--redis-url', default='', help='URL of an existing Redis or Valkey; default: one embedded in PATH.')
-def create_environment(path: str, servers: int, workers: int, port_offset: int, **urls: str) -> None:
+def create_environment(path: str, servers: int, port_offset: int, workers: int, load_balancer: bool, **urls: str
+                       ) -> None:
     """Create servers, database, Redis, keys and credentials at PATH, which must be absent or empty.
 
     The environment is created completely, or not at all.
     """
     target = Path(path).absolute()
-    plan = plan_environment(servers, port_offset, urls)._replace(workers=workers)
+    plan = plan_environment(servers, port_offset, urls)._replace(workers=workers, load_balancer=load_balancer)
     check_ports(plan)
     with atomic_directory(target, CREDENTIALS) as directory:
         steps = creation_steps(plan, directory)

@@ -9,6 +9,7 @@ from attrs import define, field
 from twisted.application.service import IService, Service
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock, maybeDeferred
 from twisted.internet.defer import TimeoutError as DrainTimeout
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from zatotx.interfaces.reactor import IReactor
@@ -21,6 +22,9 @@ from zatotx.lb.frontends import Frontends
 from zatotx.lb.statistics.responder import StatisticsResponder
 from zatotx.lb.statistics.source import RecordedStatistics
 from zatotx.model.errors import StartError
+
+STARTUP_WAIT = 5.0  # seconds that the load balancer waits for servers before it accepts connections without any
+_POLL_INTERVAL = 0.02
 
 
 class LogFiles(Protocol):
@@ -76,6 +80,8 @@ class LoadBalancer(Service):
 
     async def _start(self) -> None:
         configuration, source = self.load()
+        if self.checker is not None:
+            await self._wait_for_servers(configuration)
         mistakes = await self._put_into_force(configuration, source)
         if mistakes:
             raise StartError(' '.join(mistakes))
@@ -85,6 +91,13 @@ class LoadBalancer(Service):
             self.agent.startService()
         self._log.info('The load balancer serves {count} frontends: {names}', count=len(configuration.frontends),
                        names=', '.join(configuration.frontends) or 'none')
+
+    async def _wait_for_servers(self, configuration: Configuration) -> None:
+        """Probe the servers, and wait a moment for those that start together with the load balancer."""
+        self.registry.apply(configuration)
+        end = self.reactor.seconds() + STARTUP_WAIT
+        while not self.registry.has_servers() and self.reactor.seconds() < end:
+            await deferLater(self.reactor, _POLL_INTERVAL)
 
     # Configuration
 

@@ -75,6 +75,16 @@ class CheckerTests(SynchronousTestCase):
             self.finish('')
             self.assertEqual(self.states(), [state])
 
+    def test_servers_that_start(self) -> None:
+        """A server that is not up yet is probed five times a second at first, and the first good probe makes it up."""
+        self.apply(Backend(servers={'s1': SERVERS['s1']}))
+        self.clock.advance(0)
+        self.finish('it refuses connections')
+        self.assertEqual((self.states(), self.registry.has_servers()), (['DOWN'], False))
+        self.clock.advance(0.2)
+        self.finish('')
+        self.assertEqual((self.states(), self.registry.has_servers()), (['UP'], True))
+
     def test_ejected_server_is_probed_at_once(self) -> None:
         """When traffic ejects a server, it is probed at once, and one good probe brings it back."""
         self.apply(Backend(servers=SERVERS))

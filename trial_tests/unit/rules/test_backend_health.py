@@ -21,10 +21,11 @@ def eject(health: Health, now: float, policy: HealthPolicy = POLICY) -> Health:
 
 class ProbeTests(SynchronousTestCase):
     def test_first_probe_decides(self) -> None:
-        """A server counts as up until its first probe, which takes it out alone, or confirms that it is up."""
+        """A server counts as up until its first probe, which takes it out alone; the first good probe makes it up."""
         self.assertFalse(Health().is_down)
         self.assertTrue(Health().record_failed_probe(POLICY, 'refused').is_down)
         self.assertFalse(Health().record_good_probe(POLICY).is_down)
+        self.assertFalse(Health().record_failed_probe(POLICY, 'refused').record_good_probe(POLICY).is_down)
 
     def test_fall_and_rise(self) -> None:
         """Two failed probes in a row take a server out, and two good ones in a row bring it back."""

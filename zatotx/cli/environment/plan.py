@@ -30,6 +30,7 @@ class EnvironmentPlan(NamedTuple):
     key: str
     users: dict[str, Credentials]  # by section of credentials.toml
     workers: int = 1  # of each server
+    load_balancer: bool = False  # whether there is one
 
     @property
     def server_ports(self) -> list[int]:

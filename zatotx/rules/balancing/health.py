@@ -35,6 +35,7 @@ class Health:
 
     is_down: bool = False
     has_been_probed: bool = False
+    has_been_up: bool = False  # whether a probe has ever succeeded so that it was up
     reason: str = ''  # why it is down or ejected
     good_probes: int = 0  # in a row, counted up to `rise`
     failed_probes: int = 0  # in a row, counted up to `fall`
@@ -48,12 +49,13 @@ class Health:
         return self.ejected_until is not None and now < self.ejected_until
 
     def record_good_probe(self, policy: HealthPolicy) -> Health:
-        """Return the health after a probe succeeded. The first probe of a server decides alone."""
+        """Return the health after a probe succeeded. The first one that succeeds decides alone: `rise` is for servers
+        that were up before."""
         good = min(self.good_probes + 1, policy.rise)
-        is_down = self.is_down and self.has_been_probed and good < policy.rise
+        is_down = self.is_down and self.has_been_up and good < policy.rise
         return evolve(
-            self, has_been_probed=True, good_probes=good, failed_probes=0, is_down=is_down, traffic_failures=0,
-            ejected_until=None, reason=self.reason if is_down else '',
+            self, has_been_probed=True, has_been_up=self.has_been_up or not is_down, good_probes=good, failed_probes=0,
+            is_down=is_down, traffic_failures=0, ejected_until=None, reason=self.reason if is_down else '',
         )  # fmt: skip
 
     def record_failed_probe(self, policy: HealthPolicy, reason: str) -> Health:

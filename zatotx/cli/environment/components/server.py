@@ -157,11 +157,14 @@ def write_server(environment: Path, plan: EnvironmentPlan, number: int) -> None:
     for name in SERVER_DIRS:
         make_private_dir(directory / name)
     write_private_file(directory / 'config' / 'secret.key', plan.key + '\n')
+    # The load balancer connects from this address: what it says about clients counts, e.g. for limits of their rates.
+    proxies = '["127.0.0.1"]' if plan.load_balancer else '[]'
     text = SERVER_TOML.format(
         name=toml_string(directory.name),
         cluster=toml_string(plan.cluster),
         workers=plan.workers,
-        kinds=''.join(text.format(port=plan.server_ports[number - 1]) + '\n' for text in settings_templates()),
+        kinds=''.join(text.format(port=plan.server_ports[number - 1], proxies=proxies) + '\n'
+                      for text in settings_templates()),
         odb=toml_string(plan.stored_url(plan.odb_url) or f'sqlite:///../{ODB_FILE}'),
         redis=toml_string(plan.stored_url(plan.redis_url) or 'unix://../redis/redis.sock'),
     )
