@@ -19,8 +19,7 @@ def create() -> None:
 @create.command(
     'load-balancer',
     short_help='Create a load balancer for servers that run elsewhere.',
-    epilog='\b\nExamples:\n  zatotx create load-balancer /opt/lb --server 10.0.0.1:17010 --server 10.0.0.2:17010 '
-    '--cluster-name prod',
+    epilog='\b\nExamples:\n  zatotx create load-balancer /opt/lb --server 10.0.0.1:17010 --server 10.0.0.2:17010',
 )
 @click.argument('path', type=click.Path(), help='The directory to create; it must be absent or empty.')
 @click.option('--server', 'servers', multiple=True, metavar='HOST:PORT', help='A server; may be given several times.')

@@ -22,9 +22,9 @@ def check_configuration(scene: CheckContext, part: Component) -> Iterator[tuple[
     except ValueError:
         yield BROKEN, f'{part.settings_path} is not UTF-8 text'
         return
-    configuration, mistakes = parse_configuration(source, part.path)
-    for mistake in mistakes:
-        yield BROKEN, f'{part.settings_path}: {mistake}'
+    configuration, errors = parse_configuration(source, part.path)
+    for error in errors:
+        yield BROKEN, f'{part.settings_path}: {error}'
     if configuration is not None:
         for name, backend in configuration.backends.items():
             if not backend.servers:
@@ -32,7 +32,7 @@ def check_configuration(scene: CheckContext, part: Component) -> Iterator[tuple[
 
 
 CHECKS = (
-    Check('settings', 'lb.toml is missing or has mistakes, or a backend has no servers', LOAD_BALANCER,
+    Check('settings', 'lb.toml is missing or has errors, or a backend has no servers', LOAD_BALANCER,
           check_configuration),
     Check('ports', 'a port of a load balancer is in use by another program, or it does not listen on it', LOAD_BALANCER,
           check_ports),
