@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'component-version': ('zatotx.cli.info:component_version', 'Show which version created a component.'),
     'check-config': ('zatotx.cli.check_config:check_config', 'Check files, permissions, keys, ports and the database.'),
     'update': ('zatotx.cli.update:update', 'Change the settings of an environment: password.'),
+    'lb': ('zatotx.cli.lb:lb', 'Commands for load balancers: export.'),
     'wait': ('zatotx.cli.wait:wait', 'Wait until an address responds.'),
     'crypto': ('zatotx.cli.crypto:crypto', 'Manage secret keys: generate-key, rotate-key, encrypt, decrypt.'),
     'encrypt': ('zatotx.cli.crypto:encrypt', "Encrypt a value with the secret key of an environment."),
