@@ -366,6 +366,8 @@ class Exchange:
 
     def client_lost(self) -> None:
         """See ClientUser."""
+        if self._is_ended:
+            return
         self._release(Outcome.ABANDONED)
         phase = 'D' if self.head is not None else 'H' if self.request_sent else 'R'
         self._end(f'C{phase}', self.client.runtime.seconds())
