@@ -36,8 +36,8 @@ class Health:
     is_down: bool = False
     has_been_probed: bool = False
     reason: str = ''  # why it is down or ejected
-    good_probes: int = 0  # in a row
-    failed_probes: int = 0  # in a row
+    good_probes: int = 0  # in a row, counted up to `rise`
+    failed_probes: int = 0  # in a row, counted up to `fall`
     traffic_failures: int = 0  # in a row
     ejections: int = 0  # since the server was last without failures for as long as the longest ejection
     ejected_until: float | None = None
@@ -49,7 +49,7 @@ class Health:
 
     def record_good_probe(self, policy: HealthPolicy) -> Health:
         """Return the health after a probe succeeded. The first probe of a server decides alone."""
-        good = self.good_probes + 1
+        good = min(self.good_probes + 1, policy.rise)
         is_down = self.is_down and self.has_been_probed and good < policy.rise
         return evolve(
             self, has_been_probed=True, good_probes=good, failed_probes=0, is_down=is_down, traffic_failures=0,
@@ -58,7 +58,7 @@ class Health:
 
     def record_failed_probe(self, policy: HealthPolicy, reason: str) -> Health:
         """Return the health after a probe failed. The first probe of a server decides alone."""
-        failed = self.failed_probes + 1
+        failed = min(self.failed_probes + 1, policy.fall)
         is_down = self.is_down or failed >= policy.fall or not self.has_been_probed
         return evolve(self, has_been_probed=True, good_probes=0, failed_probes=failed, is_down=is_down,
                       reason=reason if is_down else self.reason)
@@ -81,8 +81,8 @@ class Health:
 
 
 def next_probe_delay(health: Health, policy: HealthPolicy, elapsed: float, random: Callable[[], float]) -> float:
-    """Return the seconds until the next probe. `elapsed`: seconds since the last one started. A failed probe of a
-    server that is still up is repeated at once."""
-    if health.failed_probes and not health.is_down:
+    """Return the seconds until the next probe. `elapsed`: seconds since the last one started. The first failed probe
+    of a server that is up is repeated at once."""
+    if health.failed_probes == 1 and not health.is_down:
         return REPEAT_DELAY
     return max(0.0, policy.interval * (1 - _JITTER * random()) - elapsed)
