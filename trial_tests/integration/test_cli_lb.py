@@ -41,7 +41,7 @@ class LbTests(TestCase):
         values = {'listen': f'127.0.0.1:{self.port}', 'crl': 'tls-agent/zato-lba-crl.pem', **settings}
         text = '\n'.join(f'{key} = "{value}"' for key, value in values.items())
         (self.directory / 'config' / 'lb.toml').write_text(f'[agent]\nenabled = true\n{text}\n')
-        self.agent = AgentService(model.Agent(enabled=True, **values), self.directory, self.control, reactor)  # type: ignore[arg-type]
+        self.agent = AgentService(model.AgentSettings(enabled=True, **values), self.directory, self.control, reactor)  # type: ignore[arg-type]
         self.agent.startService()
         self.addCleanup(self.agent.stopService)
 

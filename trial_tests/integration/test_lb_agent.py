@@ -66,7 +66,7 @@ class AgentTestCase(TestCase):
             'key': str(out / 'out-priv' / 'lb-agent-priv.pem'), 'ca': str(out / 'ca-material' / 'ca-cert.pem'),
             'crl': str(out / 'ca-material' / 'ca-crl.pem'), **settings,
         }  # fmt: skip
-        agent = AgentService(model.Agent(**values), self.directory, self.control, reactor)
+        agent = AgentService(model.AgentSettings(**values), self.directory, self.control, reactor)
         agent.startService()
         self.addCleanup(agent.stopService)
         return agent
@@ -462,7 +462,7 @@ class ConfiguredAgentTests(AgentTestCase):
             'key': 'ca/out-priv/lb-agent-priv.pem', 'ca': 'ca/ca-material/ca-cert.pem',
             'crl': 'ca/ca-material/ca-crl.pem', **settings,
         }  # fmt: skip
-        service = make_agent(self.directory, self.control, lambda: model.Agent(**values), reactor)
+        service = make_agent(self.directory, self.control, lambda: model.AgentSettings(**values), reactor)
         assert isinstance(service, ConfiguredAgent)
         return service
 

@@ -9,21 +9,25 @@ from attrs import define, field
 from twisted.application.service import IService, Service
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock, maybeDeferred
 from twisted.internet.defer import TimeoutError as DrainTimeout
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from zatotx.interfaces.reactor import IReactor
 from zatotx.lb.backends.checker import HealthChecker
 from zatotx.lb.backends.registry import BackendRegistry
 from zatotx.lb.config.files import ConfigurationFiles
-from zatotx.lb.config.model import Configuration, Log
+from zatotx.lb.config.model import Configuration, LogSettings
 from zatotx.lb.config.parser import parse_configuration
 from zatotx.lb.frontends import Frontends
 from zatotx.lb.statistics.responder import StatisticsResponder
 from zatotx.lb.statistics.source import RecordedStatistics
 from zatotx.model.errors import StartError
 
+STARTUP_WAIT = 5.0  # seconds that the load balancer waits for servers before it accepts connections without any
+_POLL_INTERVAL = 0.02
 
-class LogFiles(Protocol):
+
+class ReloadableLogs(Protocol):
     """The log files of the process."""
 
     def start(self) -> None:
@@ -32,11 +36,11 @@ class LogFiles(Protocol):
     def stop(self) -> None:
         """Flush and close the files."""
 
-    def reload(self, settings: Log) -> None:
+    def reload(self, settings: LogSettings) -> None:
         """Apply other settings and reopen the files."""
 
 
-class Lock(Protocol):
+class ReleasableLock(Protocol):
     """The lock of the load balancer's directory."""
 
     def release(self) -> None:
@@ -51,8 +55,8 @@ class LoadBalancer(Service):
     reactor: IReactor
     files: ConfigurationFiles
     load: Callable[[], tuple[Configuration, str]]
-    logs: LogFiles
-    lock: Lock
+    logs: ReloadableLogs
+    lock: ReleasableLock
     registry: BackendRegistry
     frontends: Frontends
     responder: StatisticsResponder
@@ -76,9 +80,11 @@ class LoadBalancer(Service):
 
     async def _start(self) -> None:
         configuration, source = self.load()
-        mistakes = await self._put_into_force(configuration, source)
-        if mistakes:
-            raise StartError(' '.join(mistakes))
+        if self.checker is not None:
+            await self._wait_for_servers(configuration)
+        errors = await self._put_into_force(configuration, source)
+        if errors:
+            raise StartError(' '.join(errors))
         if self.recorder is not None:
             self.recorder.start()
         if self.agent is not None:
@@ -86,15 +92,22 @@ class LoadBalancer(Service):
         self._log.info('The load balancer serves {count} frontends: {names}', count=len(configuration.frontends),
                        names=', '.join(configuration.frontends) or 'none')
 
+    async def _wait_for_servers(self, configuration: Configuration) -> None:
+        """Probe the servers, and wait a moment for those that start together with the load balancer."""
+        self.registry.apply(configuration)
+        end = self.reactor.seconds() + STARTUP_WAIT
+        while not self.registry.has_servers() and self.reactor.seconds() < end:
+            await deferLater(self.reactor, _POLL_INTERVAL)
+
     # Configuration
 
     async def apply_source(self, source: str) -> list[str]:
-        """Validate a configuration, write it to lb.toml and put it into force. Returns the mistakes; if there is one,
+        """Validate a configuration, write it to lb.toml and put it into force. Returns the errors; if there is one,
         nothing has changed."""
         return await self._apply_exclusively(source, writes_file=True)
 
     def reload(self) -> None:
-        """SIGHUP: put lb.toml into force, and reopen the log files. Mistakes are logged; the old configuration stays then."""
+        """SIGHUP: put lb.toml into force and reopen the log files. If lb.toml has errors, they are logged only."""
         self._reload().addErrback(lambda failure: self._log.failure('The configuration was not reloaded', failure))
 
     def _reload(self) -> Deferred[None]:
@@ -106,11 +119,11 @@ class LoadBalancer(Service):
         except (OSError, ValueError) as error:
             self._log.error('The configuration is unchanged, because lb.toml cannot be read: {why}', why=str(error))
             return
-        mistakes = await self._apply_exclusively(source, writes_file=False)
-        for mistake in mistakes:
-            self._log.error('lb.toml: {mistake}', mistake=mistake)
-        if mistakes:
-            self._log.error('The configuration is unchanged, because lb.toml has {count} mistakes', count=len(mistakes))
+        errors = await self._apply_exclusively(source, writes_file=False)
+        for sentence in errors:
+            self._log.error('lb.toml: {error}', error=sentence)
+        if errors:
+            self._log.error('The configuration is unchanged, because lb.toml has {count} errors', count=len(errors))
 
     async def _apply_exclusively(self, source: str, *, writes_file: bool) -> list[str]:
         await self._applying.acquire()
@@ -120,20 +133,20 @@ class LoadBalancer(Service):
             self._applying.release()
 
     async def _apply(self, source: str, writes_file: bool) -> list[str]:
-        configuration, mistakes = parse_configuration(source, self.files.directory)
+        configuration, errors = parse_configuration(source, self.files.directory)
         if configuration is None:
-            return mistakes
-        mistakes = await self._put_into_force(configuration, source, writes_file=writes_file)
-        if not mistakes:
+            return errors
+        errors = await self._put_into_force(configuration, source, writes_file=writes_file)
+        if not errors:
             self.logs.reload(configuration.log)
             self._log.info('A new configuration is in force')
-        return mistakes
+        return errors
 
     async def _put_into_force(self, configuration: Configuration, source: str, *, writes_file: bool = False
                               ) -> list[str]:
         plan = await self.frontends.prepare(configuration)
-        if plan.mistakes:
-            return plan.mistakes
+        if plan.errors:
+            return plan.errors
         if writes_file:
             try:
                 self.files.write(source)

@@ -15,9 +15,9 @@ from zope.interface import implementer
 
 from zatotx.connectors.http.buffered_writer import WriteBatch
 from zatotx.connectors.tls_client import TlsClientFactory
-from zatotx.connectors.tls_settings import InvalidTlsSettings, TlsSettings
 from zatotx.interfaces.listener import IListenerOptions
 from zatotx.interfaces.timeout_sweeper import TimeoutSweeper
+from zatotx.lb.backends.server_tls import make_server_tls
 from zatotx.lb.config.model import Backend, Configuration, Frontend, ServerTls
 from zatotx.lb.frontend import FrontendContext, IFrontend, IPreparedFrontend
 from zatotx.lb.http.frontend_connection import FrontendConnection
@@ -118,18 +118,10 @@ class DataPath:
                 if server.tls is None or server.tls in factories:
                     continue
                 try:
-                    factories[server.tls] = self._make_client_tls(server.tls)
-                except OSError as error:
-                    errors.append(f'backend {backend_name}, server {name}: tls: {error.filename}: {error.strerror}')
-                except InvalidTlsSettings as error:
-                    errors += [f'backend {backend_name}, server {name}: {problem}' for problem in error.problems]
+                    factories[server.tls] = make_server_tls(server.tls, Path(self._context.directory))
+                except ValueError as error:
+                    errors.append(f'backend {backend_name}, server {name}: {error}')
         return factories
-
-    def _make_client_tls(self, tls: ServerTls) -> TlsClientFactory:
-        directory = Path(self._context.directory)
-        ca, certificate, key = ((directory / name).read_text() if name else ''
-                                for name in (tls.ca, tls.certificate, tls.key))  # fmt: skip
-        return TlsClientFactory(TlsSettings(ca=ca, certificate=certificate, key=key, verify=tls.verify), alpn=ALPN)
 
     def _make_proxy_factory(self, settings: Frontend, http: HttpState) -> ProxyProtocolFactory | None:
         if not settings.proxy_protocol:

@@ -43,7 +43,7 @@ class IFrontend(Interface):
 
     def prepare(configuration: Configuration) -> IPreparedFrontend:  # noqa: N805
         """Build the state for the frontend's part of a configuration, which is valid by itself. Raises ValueError, one
-        sentence for each mistake and line, for what only the data path can find (a certificate that cannot be
+        sentence for each error and line, for what only the data path can find (a certificate that cannot be
         loaded). Existing connections stay open."""
 
     def drain() -> None:

@@ -49,10 +49,10 @@ class _Running:
 
 @define(eq=False)
 class PreparedFrontends:
-    """The new state of all frontends, built beside the one in force. `mistakes`: one sentence each; if there is one,
+    """The new state of all frontends, built beside the one in force. `errors`: one sentence each; if there is one,
     only `discard` may be called."""
 
-    mistakes: list[str] = field(factory=list)
+    errors: list[str] = field(factory=list)
     running: dict[str, _Running] = field(factory=dict)
     targets: dict[str, IFrontend] = field(factory=dict)  # endpoint description -> frontend
     opened: dict[str, _Listener] = field(factory=dict)
@@ -97,13 +97,13 @@ class Frontends:
             try:
                 plan.prepared.append(current.frontend.prepare(configuration))
             except ValueError as error:
-                plan.mistakes += [f'frontends.{name}: {line}' for line in str(error).splitlines()]
+                plan.errors += [f'frontends.{name}: {line}' for line in str(error).splitlines()]
             plan.running[name] = current
             for address in config.listen:
                 plan.targets[to_endpoint(address)] = current.frontend
-        if not plan.mistakes:
+        if not plan.errors:
             await self._open(plan)
-        if plan.mistakes:
+        if plan.errors:
             await self.discard(plan)
         return plan
 
@@ -116,7 +116,7 @@ class Frontends:
                 port = await self.listen(description, factory)
             except Exception as error:  # endpoint parsers and the kernel raise various types
                 reason = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
-                plan.mistakes.append(f'Cannot listen on {description!r}: {reason}.')
+                plan.errors.append(f'Cannot listen on {description!r}: {reason.rstrip(".")}.')
                 continue
             plan.opened[description] = _Listener(factory, port)
 

@@ -13,7 +13,7 @@ from zatotx.ca.list_renewal import RevocationListRenewal, find_authority
 from zatotx.interfaces.load_balancer import IBalancerControl
 from zatotx.interfaces.reactor import IReactor
 from zatotx.lb.agent.service import AgentService
-from zatotx.lb.config.model import Agent as AgentSettings
+from zatotx.lb.config.model import AgentSettings
 from zatotx.system.thread_pool import DaemonThreadPool, make_offload
 
 

@@ -32,6 +32,7 @@ class EnvironmentPlan(NamedTuple):
     workers: int = 1  # of each server
     tls: bool = False  # whether the servers listen with TLS
     agent_tls: bool = True  # whether the load balancer's agent does
+    load_balancer: bool = False  # whether there is one
 
     @property
     def server_ports(self) -> list[int]:

@@ -48,7 +48,7 @@ class AgentApplication:
     def make_site(self, reactor: Any) -> Site:
         """Return the HTTP factory. Each connection serves one request, so that each request is authenticated against
         the current revocation list."""
-        site = Site(self._app.resource(), timeout=IDLE_TIMEOUT, reactor=reactor)
+        site = AgentSite(self._app.resource(), timeout=IDLE_TIMEOUT, reactor=reactor)
         site.protocol = OneRequestChannel  # type: ignore[method-assign,assignment]
         site.displayTracebacks = False
         site.noisy = False
@@ -119,6 +119,13 @@ class AgentApplication:
             request.setResponseCode(status)
             request.setHeader(b'content-type', CONTENT_TYPE.encode('ascii'))
             request.setHeader(b'cache-control', b'no-store')
+
+
+class AgentSite(Site):
+    """The HTTP factory. It has no access log: changes and refusals are logged where they are made."""
+
+    def log(self, request: Request) -> None:
+        """Log nothing."""
 
 
 class OneRequestChannel(HTTPChannel):

@@ -158,7 +158,7 @@ class AgentCalls:
     def _execute_command(self, arguments: ExecuteCommand, _subject: str) -> str:
         command = arguments.command
         name = COMMANDS.get(command) if isinstance(command, int) else command
-        if name not in COMMANDS.values():
+        if name is None or name not in COMMANDS.values():
             known = [f'{number}: {text}' for number, text in COMMANDS.items()]
             raise AgentCallError(f'There is no command {command!r}', known, 404)
         return format_command(name, self._control)
@@ -261,7 +261,7 @@ class AgentCalls:
         if given is not None:
             return given
         try:
-            backends = list(tomllib.loads(source).get('backends', {}))
+            backends: list[str] = list(tomllib.loads(source).get('backends', {}))
         except tomllib.TOMLDecodeError as error:
             raise EditError(f'lb.toml is not valid TOML: {error}') from None
         if len(backends) != 1:

@@ -24,7 +24,7 @@ LOOPBACK = ('127.0.0.1', '::1', 'localhost')
 BACKLOG = 50
 
 
-class IAgentSettings(Protocol):
+class AgentConfiguration(Protocol):
     """The section [agent] of lb.toml. Paths are relative to the load balancer's directory."""
 
     @property
@@ -46,7 +46,9 @@ class AgentService(Service):
 
     _log = Logger()
 
-    def __init__(self, settings: IAgentSettings, directory: Path, control: IBalancerControl, reactor: IReactor) -> None:
+    def __init__(
+        self, settings: AgentConfiguration, directory: Path, control: IBalancerControl, reactor: IReactor
+    ) -> None:
         """Raises StartError if the settings, or the files that they name, cannot be used."""
         self._host, self._port_number = split_address(settings.listen)
         self._uses_tls = bool(settings.certificate)
@@ -88,7 +90,7 @@ class AgentService(Service):
         return maybeDeferred(port.stopListening) if port is not None else None
 
 
-def tls_files(settings: IAgentSettings, directory: Path) -> MutualTlsFiles:
+def tls_files(settings: AgentConfiguration, directory: Path) -> MutualTlsFiles:
     """Return the files of the agent's TLS. Raises StartError if a setting is missing."""
     missing = [name for name in ('key', 'ca') if not getattr(settings, name)]
     if missing:
@@ -111,7 +113,7 @@ def _interface(host: str) -> str:
     return '127.0.0.1' if host == 'localhost' else host
 
 
-def work_config(settings: IAgentSettings, directory: Path) -> dict[str, Any]:
+def work_config(settings: AgentConfiguration, directory: Path) -> dict[str, Any]:
     """Return the agent's settings for `get_work_config`: addresses and paths, no secrets."""
     host, port = split_address(settings.listen)
     return {

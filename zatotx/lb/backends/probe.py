@@ -7,13 +7,13 @@ from typing import Any
 from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionRefusedError, TimeoutError
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from zatotx.connectors.tls_client import TlsClientFactory
 from zatotx.interfaces.reactor import IReactor
-from zatotx.lb.config.model import Check
-from zatotx.lb.dialing import Dial
+from zatotx.lb.config.model import HealthCheck
+from zatotx.lb.server_link import Dial, ServerLink, open_connection
 from zatotx.wire.http1.limits import MessageRejected, ParserLimits
 from zatotx.wire.http1.response_parser import ResponseHead, ResponseParser
 
@@ -29,7 +29,7 @@ class ProbeTarget:
 
     host: str
     port: int
-    check: Check
+    check: HealthCheck
     proxy_protocol: str = ''  # version of the header that the server expects: '', 'v1', 'v2'
     tls: TlsClientFactory | None = None
     tls_name: str = ''  # name in the server's certificate
@@ -97,28 +97,24 @@ def run_probe(reactor: IReactor, dial: Dial, target: ProbeTarget) -> Deferred[st
 
 
 async def _run(reactor: IReactor, dial: Dial, target: ProbeTarget) -> None:
-    factory: Any = Factory.forProtocol(_Connection)
-    factory.noisy = False
-    connection: Any = await dial(target.host, target.port, factory, target.check.timeout)
-    transport = connection.transport
+    connection = _Connection()
+    link = ServerLink(dial=dial, host=target.host, port=target.port, connect_timeout=target.check.timeout,
+                      idle_timeout=0.0, tls=target.tls, server_name=target.tls_name)
+    header = _PROXY_HEADERS[target.proxy_protocol]
+    await open_connection(link, connection, reactor, header)
+    transport: Any = connection.transport
     try:
-        await _exchange(reactor, connection, target)
+        if target.tls is None:
+            transport.write(header)
+        if target.check.type == 'http':
+            await _request(connection, target)
     finally:
         transport.abortConnection()
 
 
-async def _exchange(reactor: IReactor, connection: Any, target: ProbeTarget) -> None:
-    transport = connection.transport
-    if target.proxy_protocol:
-        transport.write(_PROXY_HEADERS[target.proxy_protocol])
-    if target.tls is not None:
-        transport = await target.tls.handshake(transport, target.tls_name, reactor).done
-        connection = _Connection()
-        transport.wrappedProtocol = connection
-        connection.makeConnection(transport)
-    if target.check.type != 'http':
-        return
+async def _request(connection: _Connection, target: ProbeTarget) -> None:
     connection.expect_response()
+    transport: Any = connection.transport
     transport.write(target.request)
     head = await connection.head
     if head.status not in target.check.status:

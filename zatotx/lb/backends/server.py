@@ -11,7 +11,7 @@ from zatotx.interfaces.load_balancer import IServerSlot, Outcome, ServerState, S
 from zatotx.lb.config.model import AdministrativeState, Backend, Server
 from zatotx.rules.balancing.availability import slow_start_weight
 from zatotx.rules.balancing.consistent_hash import hash_text
-from zatotx.rules.balancing.health import Health, HealthPolicy
+from zatotx.rules.balancing.health import HealthPolicy, ServerHealth
 from zatotx.rules.balancing.sticky_cookie import make_cookie_value
 
 FAILURES = frozenset({Outcome.NOT_CONNECTED, Outcome.RESET, Outcome.MALFORMED, Outcome.TIMED_OUT})
@@ -52,7 +52,7 @@ class BackendServer:
         self.is_down = False
         self.is_ejected = False
         self.admin_state: AdministrativeState = 'ready'
-        self.health = Health()
+        self.health = ServerHealth()
         self.policy = HealthPolicy()
         self.load_of_others: Callable[[], int] = _no_load  # requests of the other workers to this server
         self.publish_load: Callable[[int], None] = _ignore_load
@@ -73,7 +73,7 @@ class BackendServer:
         self.policy = make_policy(backend)
         if previous is None or (previous.host, previous.port) != (config.host, config.port):
             self.host, self.port = config.host, config.port
-            self.health = Health()
+            self.health = ServerHealth()
         if previous is None or previous.state != config.state:
             self.admin_state = config.state
         self.limit = config.max_connections
@@ -91,7 +91,7 @@ class BackendServer:
         self.admin_state = state
         self.refresh()
 
-    def set_health(self, health: Health) -> None:
+    def set_health(self, health: ServerHealth) -> None:
         """Replace the health by what a probe or another process found."""
         if health != self.health:
             self.health = health

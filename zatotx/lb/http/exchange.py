@@ -139,7 +139,7 @@ class Exchange:
         self._pool: ServerPool | None = None
         self._connection: BackendConnection | None = None
         self._slot: IServerSlot | None = None
-        self._waiting: Deferred[None] | None = None  # for a slot, or for a connection
+        self._waiting: Deferred[Any] | None = None  # for a slot, or for a connection
         self._excluded: tuple[str, ...] = ()
         self._data = b''  # what was written first to the current server
         self._held: list[bytes] | None = []  # the parts of the body that were sent; None = they are too large to keep
@@ -194,7 +194,8 @@ class Exchange:
             return
         self.client.deadline = now + target.settings.timeouts.queue + _QUEUE_SLACK
         self.client.pause_if_full()
-        self._waiting = backend.acquire(key, self._excluded).addCallbacks(
+        waiting = self._waiting = backend.acquire(key, self._excluded)
+        waiting.addCallbacks(
             self._acquired, self._not_acquired, (self._attempt,), errbackArgs=(self._attempt,)
         )
 
@@ -226,7 +227,8 @@ class Exchange:
             return
         self.client.deadline = now + self._target.settings.timeouts.connect
         self.client.pause_if_full()
-        self._waiting = pool.connect(header).addCallbacks(
+        waiting = self._waiting = pool.connect(header)
+        waiting.addCallbacks(
             self._connected, self._not_connected, (self._attempt,), errbackArgs=(self._attempt,)
         )
 
@@ -366,6 +368,8 @@ class Exchange:
 
     def client_lost(self) -> None:
         """See ClientUser."""
+        if self._is_ended:
+            return
         self._release(Outcome.ABANDONED)
         phase = 'D' if self.head is not None else 'H' if self.request_sent else 'R'
         self._end(f'C{phase}', self.client.runtime.seconds())

@@ -39,7 +39,7 @@ class LoggedExchange(Protocol):
 
 
 def log_exchange(exchange: LoggedExchange, termination: str, now: float) -> None:
-    """Log a finished exchange."""
+    """LogSettings a finished exchange."""
     prepared, client = exchange.prepared, exchange.client
     head, target = prepared.head, prepared.target
     started, acquired = exchange.started_at, exchange.acquired_at
@@ -66,7 +66,7 @@ def log_exchange(exchange: LoggedExchange, termination: str, now: float) -> None
 
 
 def log_rejected(client: LoggedClient, *, status: int, sent: int, request_line: bytes) -> None:
-    """Log bytes that were no request, and were answered with an error."""
+    """LogSettings bytes that were no request, and were answered with an error."""
     runtime = client.runtime
     now = runtime.seconds()
     runtime.exchange_log.log(ExchangeRecord(

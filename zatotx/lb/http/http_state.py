@@ -181,7 +181,7 @@ def _make_target(
     requests = (settings.request_headers, backend.request_headers)
     responses = (backend.response_headers, settings.response_headers)
     return BackendTarget(
-        name=name, settings=backend, pools={}, budget=RetryBudget(backend.retries.budget / 100),
+        name=name, settings=backend, pools={}, budget=RetryBudget(backend.retries.budget),
         request_rules=RequestRules.from_settings(
             settings.forwarded, [field for rules in requests for field in rules.remove],
             [rules.set for rules in requests],

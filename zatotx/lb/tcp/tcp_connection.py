@@ -69,7 +69,7 @@ class TcpFrontendConnection:
         self._server = ''
         self._slot: IServerSlot | None = None
         self._tunnel: Tunnel | None = None
-        self._waiting: Deferred[None] | None = None
+        self._waiting: Deferred[Any] | None = None
         self.deadline = inf
 
     # Methods that Twisted calls.
@@ -144,7 +144,8 @@ class TcpFrontendConnection:
             self._use(slot)
             return
         self.deadline = runtime.seconds() + target.settings.timeouts.queue + _QUEUE_SLACK
-        self._waiting = backend.acquire(key, self._excluded).addCallbacks(
+        waiting = self._waiting = backend.acquire(key, self._excluded)
+        waiting.addCallbacks(
             self._acquired, self._not_acquired, (self._attempt,), errbackArgs=(self._attempt,)
         )
 
@@ -169,8 +170,8 @@ class TcpFrontendConnection:
         link = target.link(slot.name, slot.host, slot.port)
         header = proxy_header(target.settings.proxy_protocol, self.transport)
         connection = TcpBackendConnection(runtime, b'' if link.tls else header)
-        opening = Deferred.fromCoroutine(open_connection(link, connection, runtime.clock, header))
-        self._waiting = opening.addCallbacks(
+        opening = self._waiting = Deferred.fromCoroutine(open_connection(link, connection, runtime.clock, header))
+        opening.addCallbacks(
             lambda _, attempt: self._connected(connection, attempt), self._not_connected, (self._attempt,),
             errbackArgs=(self._attempt,),
         )  # fmt: skip

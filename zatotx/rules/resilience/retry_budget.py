@@ -6,27 +6,28 @@ retried when there is little traffic.
 
 from __future__ import annotations
 
-MIN_RETRIES = 10  # retries that are possible without traffic, and after a pause
-MAX_BALANCE = 100.0  # retries that a quiet period can save up
+MIN_RETRIES = 10  # retries that are possible without traffic
+MAX_RETRIES = 100  # retries that a quiet period can save up
+_WHOLE = 100  # percent
 
 
 class RetryBudget:
-    """`share`: how many retries there may be for each request, from 0 to 1."""
+    """`percent`: how many retries there may be for a hundred requests."""
 
-    __slots__ = ('_balance', 'share')
+    __slots__ = ('_balance', 'percent')
 
-    def __init__(self, share: float) -> None:
-        self.share = share
-        self._balance = float(MIN_RETRIES) if share else 0.0
+    def __init__(self, percent: int) -> None:
+        self.percent = percent
+        self._balance = MIN_RETRIES * _WHOLE if percent else 0  # in hundredths of a retry
 
     def add_request(self) -> None:
         """Counts a request."""
-        balance = self._balance + self.share
-        self._balance = balance if balance < MAX_BALANCE else MAX_BALANCE
+        if self._balance < MAX_RETRIES * _WHOLE:
+            self._balance += self.percent
 
     def take_retry(self) -> bool:
         """Returns whether one more retry is allowed, and counts it."""
-        if self._balance < 1:
+        if self._balance < _WHOLE:
             return False
-        self._balance -= 1
+        self._balance -= _WHOLE
         return True

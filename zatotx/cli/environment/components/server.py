@@ -160,11 +160,13 @@ def write_server(environment: Path, plan: EnvironmentPlan, number: int) -> None:
     for name in SERVER_DIRS:
         make_private_dir(directory / name)
     write_private_file(directory / 'config' / 'secret.key', plan.key + '\n')
+    # The load balancer connects from this address: what it says about clients counts, e.g. for limits of their rates.
+    proxies = '["127.0.0.1"]' if plan.load_balancer else '[]'
     text = SERVER_TOML.format(
         name=toml_string(directory.name),
         cluster=toml_string(plan.cluster),
         workers=plan.workers,
-        kinds=kind_sections(plan, number),
+        kinds=kind_sections(plan, number, proxies),
         odb=toml_string(plan.stored_url(plan.odb_url) or f'sqlite:///../{ODB_FILE}'),
         redis=toml_string(plan.stored_url(plan.redis_url) or 'unix://../redis/redis.sock'),
     )
@@ -174,10 +176,10 @@ def write_server(environment: Path, plan: EnvironmentPlan, number: int) -> None:
     write_info(directory, SERVER)
 
 
-def kind_sections(plan: EnvironmentPlan, number: int) -> str:
+def kind_sections(plan: EnvironmentPlan, number: int, proxies: str) -> str:
     """Return the sections of the kinds in the settings of a server."""
     port = plan.server_ports[number - 1]
-    text = ''.join(template.format(port=port) + '\n' for template in settings_templates())
+    text = ''.join(template.format(port=port, proxies=proxies) + '\n' for template in settings_templates())
     return text.replace(f'"tcp:port={port}:', f'"ssl:port={port}:{TLS_FILES}:') if plan.tls else text
 
 
