@@ -73,7 +73,7 @@ class QuickstartTests(SynchronousTestCase):
         """Users, ports, and passwords that nothing else shows and no other environment shares."""
         first = self.create('--port-offset', 20500)
         made = tomllib.loads((self.path / 'credentials.toml').read_text())
-        self.assertEqual(made['ports'], {'server1': 37510, 'server2': 37511, 'load-balancer': 31723})
+        self.assertEqual(made['ports'], {'server1': 37510, 'server2': 37511, 'load-balancer': 31723, 'lb-agent': 40651})
         self.assertEqual([made[name]['username'] for name in ('web_admin', 'api', 'pubapi')],
                          ['admin', 'admin.invoke', 'pubapi'])
         passwords = {made[name]['password'] for name in ('web_admin', 'api', 'pubapi')}

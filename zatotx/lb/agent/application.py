@@ -48,7 +48,7 @@ class AgentApplication:
     def make_site(self, reactor: Any) -> Site:
         """Return the HTTP factory. Each connection serves one request, so that each request is authenticated against
         the current revocation list."""
-        site = AgentSite(self._app.resource(), timeout=IDLE_TIMEOUT, reactor=reactor)
+        site = AgentSite(self._app.resource(), timeout=IDLE_TIMEOUT, reactor=reactor)  # type: ignore[no-untyped-call]
         site.protocol = OneRequestChannel  # type: ignore[method-assign,assignment]
         site.displayTracebacks = False
         site.noisy = False
