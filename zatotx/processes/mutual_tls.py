@@ -17,13 +17,18 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
 from OpenSSL.crypto import X509, PKey, X509StoreFlags
-from twisted.internet.interfaces import IHandshakeListener, IOpenSSLServerConnectionCreator, IReactorTime
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IHandshakeListener,
+    IOpenSSLServerConnectionCreator,
+    IReactorTime,
+)
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
-from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import directlyProvides, implementer, providedBy
 
 from zatotx.model.errors import StartError
 from zatotx.rules.http.tls_errors import describe_certificate_error
@@ -31,6 +36,7 @@ from zatotx.wire.certificates import parse_certificates, parse_revocation_lists
 from zatotx.wire.malformed import Malformed
 
 MAX_CONNECTIONS = 100  # at the same time, those in a handshake included
+LINGER = 2.0  # seconds in which a client may close its side of a connection that has ended
 
 # X509_V_ERR_* of OpenSSL that mean something else for clients than in tls_errors: clauses about a certificate.
 _CLIENT_ERRORS = {
@@ -229,14 +235,59 @@ class ClientObserverFactory(WrappingFactory[ClientObserver]):
                        peer=_address(transport.getPeer()), reason=error or _describe_failure(reason))
 
 
+class LingeringTransport:
+    """A TCP transport that is closed in two steps: no more bytes are sent, and those of the client are read until it
+    closes its side, at most LINGER seconds. Closed at once, the kernel would reset a connection on which a request of
+    the client is on its way, and the client would lose the TLS alert that says why it is refused."""
+
+    def __init__(self, transport: Any, clock: IReactorTime) -> None:
+        self._transport = transport
+        self._clock = clock
+        self._timer: IDelayedCall | None = None
+        self._is_closed = False
+        directlyProvides(self, providedBy(transport))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def loseConnection(self) -> None:
+        """Begin to close the connection."""
+        if self._timer is None and not self._is_closed:
+            self._timer = self._clock.callLater(LINGER, self._transport.abortConnection)
+            self._transport.loseWriteConnection()
+            self._transport.resumeProducing()  # HTTP stops reading after its last request
+
+    def closed(self) -> None:
+        """Stop waiting: the connection is closed."""
+        self._is_closed = True
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+
+
+class LingeringTlsTransport(BufferingTLSTransport):
+    """TLS over a LingeringTransport."""
+
+    def makeConnection(self, transport: Any) -> None:
+        assert isinstance(self.factory, MutualTlsFactory)
+        super().makeConnection(LingeringTransport(transport, self.factory.clock))  # type: ignore[no-untyped-call]
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        transport: Any = self.transport
+        transport.closed()
+        super().connectionLost(reason)
+
+
 class MutualTlsFactory(TLSMemoryBIOFactory):
     """The factory of a listener: TLS by `context` around the protocols of `factory`. Accepts MAX_CONNECTIONS at a time
     and closes others. `what`: the name of the listener in the log."""
+
+    protocol = LingeringTlsTransport
 
     def __init__(
         self, context: MutualTlsContext, factory: Any, *, what: str, clock: IReactorTime, log: Logger
     ) -> None:
         super().__init__(context, False, ClientObserverFactory(factory, what, log), clock)
+        self.clock = clock
         self._what = what
         self._log = log
 

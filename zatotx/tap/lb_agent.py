@@ -25,7 +25,7 @@ class ConfiguredAgent(MultiService):
                  reactor: IReactor) -> None:  # fmt: skip
         super().__init__()  # type: ignore[no-untyped-call]
         self._directory = directory
-        self._control = control
+        self.control = control
         self._settings = settings
         self._reactor = reactor
         self._pool = DaemonThreadPool('agent', 1)
@@ -34,7 +34,7 @@ class ConfiguredAgent(MultiService):
         """Start the agent. Raises StartError if its settings or files cannot be used, or its address is in use."""
         settings, reactor = self._settings(), self._reactor
         if settings.enabled and not self.services:
-            AgentService(settings, self._directory, self._control, reactor).setServiceParent(self)  # type: ignore[no-untyped-call]
+            AgentService(settings, self._directory, self.control, reactor).setServiceParent(self)  # type: ignore[no-untyped-call]
             authority = find_authority(self._directory / settings.crl) if settings.crl else None
             if authority is not None:
                 run_in_thread = make_offload(reactor, self._pool)
