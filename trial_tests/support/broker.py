@@ -216,7 +216,7 @@ def quickstart(path: Path, *options: object) -> None:
             raise AssertionError(f'quickstart create ended with {said.code}: {said.text}')
         _templates[words] = Path(directory) / 'qs'
     path.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(_templates[words], path)
+    shutil.copytree(_templates[words], path, symlinks=True)
 
 
 def create(*, servers: int = 1, more: Sequence[str] = (), env: Mapping[str, str] | None = None,

@@ -7,12 +7,17 @@ import click
 from zatotx.cli.environment.component_types import LOAD_BALANCER
 from zatotx.cli.environment.layout import Component, find_environment
 from zatotx.cli.errors import CommandError
+from zatotx.cli.lb_agent import AGENT_COMMANDS
 from zatotx.cli.output import path_argument, print_note
 
 
-@click.group(epilog='\b\nExamples:\n  zatotx lb export ~/env/qs-1 --for haproxy > haproxy.cfg')
+@click.group(
+    commands={each.name or '': each for each in AGENT_COMMANDS},
+    epilog='\b\nExamples:\n  zatotx lb servers ~/env/qs-1\n  zatotx lb drain ~/env/qs-1 server1\n'
+    '  zatotx lb apply ~/env/qs-1 lb.toml\n  zatotx lb export ~/env/qs-1 --for haproxy > haproxy.cfg',
+)
 def lb() -> None:
-    """Commands for load balancers."""
+    """Administer a load balancer, and export its configuration."""
 
 
 @lb.command(

@@ -13,7 +13,7 @@ from zatotx.lb.backends.checker import HealthChecker, make_checker
 from zatotx.lb.backends.registry import BackendRegistry
 from zatotx.lb.balancer import LoadBalancer, facts_of
 from zatotx.lb.config.files import ConfigurationFiles
-from zatotx.lb.config.model import Mode, Stats
+from zatotx.lb.config.model import AgentSettings, Mode, Stats
 from zatotx.lb.control import BalancerControl
 from zatotx.lb.data_path import make_frontend
 from zatotx.lb.frontend import FrontendContext, IFrontend
@@ -25,6 +25,7 @@ from zatotx.lb.statistics.responder import StatisticsResponder, prepare_metrics
 from zatotx.lb.statistics.source import ReadSnapshot, RecordedStatistics
 from zatotx.processes.directory_lock import DirectoryLock
 from zatotx.processes.listeners import Listeners
+from zatotx.tap.lb_agent import make_agent
 from zatotx.tap.limits import raise_file_limit
 
 TITLE = 'zatotx load balancer'
@@ -45,7 +46,7 @@ def make_load_balancer(directory: Path, reactor: IReactor) -> LoadBalancer:
             lock=lock, registry=base.registry, frontends=frontends, responder=base.responder, checker=checker,
             parts=(recorder,),
         )  # fmt: skip
-        base.control = make_control(base, balancer, recorder.snapshot)
+        base.administer(balancer, recorder.snapshot)
         return balancer
     except BaseException:
         lock.release()
@@ -100,6 +101,15 @@ class LoadBalancerBase:
             ))  # fmt: skip
 
         return make
+
+    def administer(self, balancer: LoadBalancer, read: ReadSnapshot) -> None:
+        """Add what administers a load balancer: its control, and the agent."""
+        control = self.control = make_control(self, balancer, read)
+        balancer.agent = make_agent(self.directory, control, self._agent_settings, self.reactor)
+
+    def _agent_settings(self) -> AgentSettings:
+        configuration = None if self.balancer is None else self.balancer.configuration
+        return AgentSettings() if configuration is None else configuration.agent
 
     def _is_logged(self, frontend: str) -> bool:
         configuration = None if self.balancer is None else self.balancer.configuration

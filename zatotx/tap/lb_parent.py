@@ -30,7 +30,7 @@ from zatotx.processes.workers.slots import find_free_slot
 from zatotx.processes.workers.supervisor import WorkerSupervisor
 from zatotx.processes.workers.worker_process import WorkerSpawner
 from zatotx.tap.component_service import fail_start
-from zatotx.tap.lb_assembly import TITLE, LoadBalancerBase, make_control
+from zatotx.tap.lb_assembly import TITLE, LoadBalancerBase
 from zatotx.tap.limits import raise_file_limit
 from zatotx.tap.parent import RUN_TWISTD
 
@@ -122,7 +122,7 @@ class _ParentBuilder:
             lock=NoLock(), registry=base.registry, frontends=frontends, responder=base.responder, checker=checker,
             parts=(shared, recorder),
         )  # fmt: skip
-        base.control = make_control(base, balancer, recorder.snapshot)
+        base.administer(balancer, recorder.snapshot)
         return balancer
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from zatotx.cli.environment.atomic_files import make_private_dir, write_private_file
+from zatotx.cli.environment.certificates import AGENT, link_certificate
 from zatotx.cli.environment.component_types import LOAD_BALANCER
 from zatotx.cli.environment.components.operations import ComponentOperations
 from zatotx.cli.environment.http_request import BlockingRequest, CutOffError, UnreachableError, send_request
@@ -20,7 +21,7 @@ from zatotx.cli.environment.templates import write_info
 from zatotx.rules.listen_address import to_endpoint
 
 NAME = 'load-balancer'  # of its directory
-PORT = 11223  # Zato's
+PORT, AGENT_PORT = 11223, 20151  # Zato's
 ALIVE_PATH = '/zato-lb-alive'
 GRACE = 30.0  # seconds, the default of shutdown.grace in lb.toml
 DIRECTORIES = ('config', 'errors', 'logs', 'tls', 'work')
@@ -32,6 +33,13 @@ class NewServer(NamedTuple):
     name: str
     host: str
     port: int
+
+
+class NewAgent(NamedTuple):
+    """The agent of a new load balancer."""
+
+    port: int
+    tls: bool
 
 
 class LoadBalancerOperations(ComponentOperations):
@@ -69,17 +77,21 @@ class LoadBalancerOperations(ComponentOperations):
     def secret_files(self, part: Component) -> Iterator[Path]:
         yield part.settings_path
         yield from sorted((part.path / 'tls').glob('*'))
+        yield from sorted((part.path / 'tls-agent').glob('*-priv-key.pem'))
 
     def creation_steps(self, environment: Path, plan: EnvironmentPlan) -> list[CreationStep]:
         if not plan.load_balancer:
             return []
         servers = [NewServer(f'server{number}', '127.0.0.1', port) for number, port in enumerate(plan.server_ports, 1)]
         port = PORT + plan.port_offset
-        return [CreationStep('Load balancer', partial(write_load_balancer, environment / NAME, cluster=plan.cluster,
-                                                      servers=servers, port=port))]
+        return [CreationStep('Load balancer', partial(
+            write_load_balancer, environment / NAME, cluster=plan.cluster, servers=servers, port=port,
+            agent=NewAgent(AGENT_PORT + plan.port_offset, plan.agent_tls), servers_tls=plan.tls,
+        ))]  # fmt: skip
 
     def ports(self, plan: EnvironmentPlan) -> Mapping[str, int]:
-        return {NAME: PORT + plan.port_offset} if plan.load_balancer else {}
+        offset = plan.port_offset
+        return {NAME: PORT + offset, 'lb-agent': AGENT_PORT + offset} if plan.load_balancer else {}
 
     def summary(self, plan: EnvironmentPlan) -> list[tuple[str, str]]:
         return [('Balancer', f'http://127.0.0.1:{PORT + plan.port_offset}')] if plan.load_balancer else []
@@ -112,9 +124,13 @@ def alive_error(part: Component, addresses: Sequence[ListenAddress], timeout: fl
     return ''
 
 
-def write_load_balancer(directory: Path, *, cluster: str, servers: Sequence[NewServer], port: int = PORT,
-                        name: str = NAME) -> None:
-    """Create a load balancer: its directories, lb.toml with new credentials of its statistics, and the body of 503."""
+def write_load_balancer(
+    directory: Path, *, cluster: str, servers: Sequence[NewServer], port: int = PORT, name: str = NAME,
+    agent: NewAgent | None = None, servers_tls: bool = False,
+) -> None:  # fmt: skip
+    """Create a load balancer: its directories, lb.toml with new credentials of its statistics, and the body of 503.
+    `agent`: None = it is disabled; `servers_tls`: whether the servers have certificates of the environment's authority.
+    """
     from zatotx.lb.config.model import ERROR_503
     from zatotx.lb.config.template import ServerAddress, make_configuration
 
@@ -123,8 +139,11 @@ def write_load_balancer(directory: Path, *, cluster: str, servers: Sequence[NewS
         make_private_dir(directory / name)
     text = make_configuration(
         name=name, cluster=cluster, servers=[ServerAddress(*server) for server in servers], port=port,
-        stats_password=secrets.token_hex(16),
+        stats_password=secrets.token_hex(16), has_agent=agent is not None, servers_tls=servers_tls,
+        agent_port=agent.port if agent else AGENT_PORT, agent_tls=agent.tls if agent else True,
     )  # fmt: skip
+    if agent is not None:
+        link_certificate(directory / 'tls-agent', 'zato-lba', AGENT)
     write_private_file(directory / 'config' / 'lb.toml', text)
     write_private_file(directory / 'errors' / '503.json', ERROR_503.body.decode() + '\n')
     write_info(directory, LOAD_BALANCER)
