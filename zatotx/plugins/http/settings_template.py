@@ -14,4 +14,5 @@ listen = ["tcp:port={port}:interface=127.0.0.1"]
 # docs = true            whether to serve the page /zato/docs
 # public_url = ""        URL at which clients reach the cluster, "https://api.example.com", for WSDL and OpenAPI
 # trusted_proxies = []   addresses and networks of proxies whose X-Forwarded-… and Forwarded headers are trusted
+# client_cert = false    whether trusted proxies pass client certificates on in Client-Cert (RFC 9440), for mutual TLS
 """
