@@ -222,6 +222,7 @@ class DataPath:
                 target.close()
             if self._state.tls is not None:
                 self._state.tls.stop()
+        self._sweeper.stop()
 
 
 @implementer(IPreparedFrontend)
