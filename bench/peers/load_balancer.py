@@ -26,7 +26,7 @@ from zatotx.interfaces.load_balancer import (
     IServerSlot,
     Outcome,
 )
-from zatotx.lb.config.model import Backend, Configuration, Frontend, ListenerTls, Main
+from zatotx.lb.config.model import Backend, Configuration, Frontend, ListenerTls, MainSettings
 from zatotx.lb.data_path import make_frontend
 from zatotx.lb.frontend import FrontendContext
 
@@ -81,7 +81,7 @@ def main(port: int, mode: str, certificates: str, backends: Collection[int]) -> 
     backend = RoundRobin(backends)
     tls = ListenerTls(certificates=certificates) if certificates else None
     configuration = Configuration(
-        main=Main(cluster='bench'),
+        main=MainSettings(cluster='bench'),
         frontends={'main': Frontend(listen=(f'127.0.0.1:{port}',), default_backend='main', mode=mode, tls=tls,  # type: ignore[arg-type]
                                     max_connections=100_000)},
         backends={'main': Backend(mode=mode)},  # type: ignore[arg-type]

@@ -32,7 +32,7 @@ from zatotx.lb.config.model import (
     Configuration,
     Frontend,
     ListenerTls,
-    Main,
+    MainSettings,
     Server,
     ServerTls,
 )
@@ -81,7 +81,7 @@ class DataPathTests(TestCase):
             exchange_log=self.log, local_responder=self.log,
         ))  # fmt: skip
         self.frontend.prepare(Configuration(
-            main=Main(cluster='test'), frontends={'main': settings},
+            main=MainSettings(cluster='test'), frontends={'main': settings},
             backends={'main': backend or Backend(mode=settings.mode)},
         )).commit()  # fmt: skip
         self.addCleanup(self._stop, self.frontend)
@@ -294,7 +294,7 @@ class TlsTests(DataPathTests):
         (self.certificates / 'text.pem').write_text('nonsense')
         settings = self.settings(client_certificates='required', client_ca='missing.crt')
         error = self.assertRaises(ValueError, self.frontend.prepare, Configuration(
-            main=Main(cluster='test'), frontends={'main': settings}, backends={'main': Backend()}
+            main=MainSettings(cluster='test'), frontends={'main': settings}, backends={'main': Backend()}
         ))  # fmt: skip
         for text in ('nokey.pem: there is no private key', 'text.pem: it holds no certificate', 'missing.crt: No such'):
             self.assertIn(text, str(error))

@@ -15,7 +15,7 @@ from trial_tests.support.ports import free_port
 from trial_tests.support.reactor import reactor
 from zatotx.lb.backends.probe import ProbeTarget, run_probe
 from zatotx.lb.backends.server_tls import make_server_tls
-from zatotx.lb.config.model import Check, ServerTls
+from zatotx.lb.config.model import HealthCheck, ServerTls
 from zatotx.lb.server_link import make_dialer
 
 OK = b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}'
@@ -48,8 +48,8 @@ class ProbeTests(TestCase):
         self.addCleanup(port.stopListening)
         return factory, port.getHost().port
 
-    def probe(self, port: int, check: Check | None = None, **more: Any) -> Deferred[str]:
-        target = ProbeTarget(host='127.0.0.1', port=port, check=check or Check(timeout=5), **more)
+    def probe(self, port: int, check: HealthCheck | None = None, **more: Any) -> Deferred[str]:
+        target = ProbeTarget(host='127.0.0.1', port=port, check=check or HealthCheck(timeout=5), **more)
         return run_probe(reactor, make_dialer(reactor), target)
 
     async def test_http(self) -> None:
@@ -58,7 +58,7 @@ class ProbeTests(TestCase):
         self.assertEqual(await self.probe(port), '')
         self.assertEqual(factory.received[0].split(b'\r\n')[:2],
                          [b'GET /zato/ready HTTP/1.1', b'Host: 127.0.0.1:%d' % port])
-        self.assertEqual(await self.probe(port, Check(path='/x?y', host='crm.example', timeout=5)), '')
+        self.assertEqual(await self.probe(port, HealthCheck(path='/x?y', host='crm.example', timeout=5)), '')
         self.assertIn(b'GET /x?y HTTP/1.1\r\nHost: crm.example\r\n', factory.received[1])
 
     async def test_status(self) -> None:
@@ -66,13 +66,13 @@ class ProbeTests(TestCase):
         skipped."""
         _, port = self.listen(b'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n')
         self.assertEqual(await self.probe(port), '/zato/ready responds with 503 instead of 200')
-        self.assertEqual(await self.probe(port, Check(status=(200, 503), timeout=5)), '')
+        self.assertEqual(await self.probe(port, HealthCheck(status=(200, 503), timeout=5)), '')
 
     async def test_failures(self) -> None:
         """A server that refuses, is silent, closes, or does not speak HTTP is reported as such."""
         self.assertEqual(await self.probe(free_port()), 'it refuses connections')
         _, silent = self.listen(b'')
-        self.assertEqual(await self.probe(silent, Check(timeout=0.1)), 'it does not respond within 0.1 s')
+        self.assertEqual(await self.probe(silent, HealthCheck(timeout=0.1)), 'it does not respond within 0.1 s')
         _, closing = self.listen(b'-')
         self.assertIn('not HTTP', await self.probe(closing))
         _, garbage = self.listen(b'SSH-2.0-OpenSSH\r\n\r\n')
@@ -82,8 +82,8 @@ class ProbeTests(TestCase):
         """A TCP probe needs a connection only, and sends nothing but a PROXY protocol header where servers expect
         one."""
         factory, port = self.listen(b'')
-        self.assertEqual(await self.probe(port, Check(type='tcp', timeout=5)), '')
-        self.assertEqual(await self.probe(port, Check(timeout=0.1), proxy_protocol='v1'),
+        self.assertEqual(await self.probe(port, HealthCheck(type='tcp', timeout=5)), '')
+        self.assertEqual(await self.probe(port, HealthCheck(timeout=0.1), proxy_protocol='v1'),
                          'it does not respond within 0.1 s')
         self.assertTrue(factory.received[-1].startswith(b'PROXY UNKNOWN\r\nGET '))
 

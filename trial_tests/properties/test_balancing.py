@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
-from zatotx.rules.balancing.algorithms import choose_least_connections, choose_power_of_two, choose_round_robin
+from zatotx.rules.balancing.algorithms import choose_lowest_load, choose_power_of_two, choose_round_robin
 from zatotx.rules.balancing.consistent_hash import choose_consistent_hash, hash_text
 
 WEIGHTS = st.lists(st.integers(1, 256), min_size=1, max_size=10)
@@ -67,7 +67,7 @@ class LeastConnectionsProperties(SynchronousTestCase):
         servers, random = servers_of(weights), Random(seed)
         busy: list[Server] = []
         for _ in range(400):
-            chosen = choose_least_connections(servers)
+            chosen = choose_lowest_load(servers)
             self.assertEqual(chosen.in_flight / chosen.weight, min(one.in_flight / one.weight for one in servers))
             chosen.in_flight += 1
             chosen.choices += 1
@@ -82,7 +82,7 @@ class LeastConnectionsProperties(SynchronousTestCase):
         """If requests come one by one, so that all loads are equal, each server gets the share of its weight."""
         servers, total = servers_of(weights), sum(weights)
         for turn in range(1, min(total, 300) + 1):
-            choose_least_connections(servers).choices += 1
+            choose_lowest_load(servers).choices += 1
             for server in servers:
                 self.assertLessEqual(abs(server.choices - turn * server.weight / total), 1.0 if len(servers) > 1 else 0)
 

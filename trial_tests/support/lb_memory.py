@@ -25,7 +25,7 @@ from zatotx.interfaces.load_balancer import (
     NoServerAvailableError,
     Outcome,
 )
-from zatotx.lb.config.model import Backend, Configuration, Frontend, Main
+from zatotx.lb.config.model import Backend, Configuration, Frontend, MainSettings
 from zatotx.lb.data_path import SWEEP_INTERVAL, DataPath
 from zatotx.lb.frontend import FrontendContext
 from zatotx.plugins.http.test.memory_connections import Line
@@ -150,7 +150,7 @@ class MemoryFrontend:
 
     def apply(self, settings: Frontend, backend: Backend | None = None, **more: Any) -> None:
         """Put a configuration into force."""
-        configuration = Configuration(main=Main(cluster='test'), frontends={'main': settings},
+        configuration = Configuration(main=MainSettings(cluster='test'), frontends={'main': settings},
                                       backends={'main': backend or Backend(mode=settings.mode)}, **more)  # fmt: skip
         self.frontend.prepare(configuration).commit()
 

@@ -21,7 +21,7 @@ from zatotx.lb.statistics.source import ReadSnapshot
 @implementer(IBalancerControl)
 @define(eq=False, kw_only=True)
 class BalancerControl:
-    """Administers a load balancer. `apply_source` puts the text of a configuration into force and returns its mistakes;
+    """Administers a load balancer. `apply_source` puts the text of a configuration into force and returns its errors;
     `set_server_state` sets the administrative state of a server, and raises LookupError."""
 
     clock: IReactorTime
@@ -37,7 +37,7 @@ class BalancerControl:
 
     def validate(self, source: str) -> list[str]:
         """See IBalancerControl."""
-        return parse_configuration(source, self.files.directory).mistakes
+        return parse_configuration(source, self.files.directory).errors
 
     def apply(self, source: str) -> Deferred[list[str]]:
         """See IBalancerControl."""

@@ -43,11 +43,12 @@ class IFrontend(Interface):
 
     def prepare(configuration: Configuration) -> IPreparedFrontend:  # noqa: N805
         """Build the state for the frontend's part of a configuration, which is valid by itself. Raises ValueError, one
-        sentence for each mistake and line, for what only the data path can find (a certificate that cannot be
+        sentence for each error and line, for what only the data path can find (a certificate that cannot be
         loaded). Existing connections stay open."""
 
-    def drain() -> None:
-        """End idle connections, and each other one after its current request."""
+    def drain(idle_grace: float = 0.0) -> None:  # noqa: N805
+        """End each connection with the response to its current request, or its next one; idle connections after
+        `idle_grace` seconds. A client may have sent a request on a connection that is idle here."""
 
     def wait_idle() -> Deferred[None]:
         """Fire when no connection is left."""

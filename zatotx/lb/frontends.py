@@ -15,6 +15,8 @@ from zatotx.lb.config.model import Configuration, Mode
 from zatotx.lb.frontend import IFrontend, IPreparedFrontend
 from zatotx.rules.listen_address import to_endpoint
 
+MAX_IDLE_GRACE = 5.0  # seconds that clients get to send another request on a connection, and to receive its end with it
+
 Listen = Callable[[str, Any], Deferred[IListeningPort]]
 
 
@@ -49,10 +51,10 @@ class _Running:
 
 @define(eq=False)
 class PreparedFrontends:
-    """The new state of all frontends, built beside the one in force. `mistakes`: one sentence each; if there is one,
+    """The new state of all frontends, built beside the one in force. `errors`: one sentence each; if there is one,
     only `discard` may be called."""
 
-    mistakes: list[str] = field(factory=list)
+    errors: list[str] = field(factory=list)
     running: dict[str, _Running] = field(factory=dict)
     targets: dict[str, IFrontend] = field(factory=dict)  # endpoint description -> frontend
     opened: dict[str, _Listener] = field(factory=dict)
@@ -97,13 +99,13 @@ class Frontends:
             try:
                 plan.prepared.append(current.frontend.prepare(configuration))
             except ValueError as error:
-                plan.mistakes += [f'frontends.{name}: {line}' for line in str(error).splitlines()]
+                plan.errors += [f'frontends.{name}: {line}' for line in str(error).splitlines()]
             plan.running[name] = current
             for address in config.listen:
                 plan.targets[to_endpoint(address)] = current.frontend
-        if not plan.mistakes:
+        if not plan.errors:
             await self._open(plan)
-        if plan.mistakes:
+        if plan.errors:
             await self.discard(plan)
         return plan
 
@@ -116,7 +118,7 @@ class Frontends:
                 port = await self.listen(description, factory)
             except Exception as error:  # endpoint parsers and the kernel raise various types
                 reason = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
-                plan.mistakes.append(f'Cannot listen on {description!r}: {reason.rstrip(".")}.')
+                plan.errors.append(f'Cannot listen on {description!r}: {reason.rstrip(".")}.')
                 continue
             plan.opened[description] = _Listener(factory, port)
 
@@ -153,7 +155,7 @@ class Frontends:
 
     def _retire(self, frontend: IFrontend) -> None:
         self._retired.append(frontend)
-        frontend.drain()
+        frontend.drain(MAX_IDLE_GRACE)
 
         def idle(_: object) -> None:
             self._retired.remove(frontend)
@@ -169,11 +171,12 @@ class Frontends:
         for listener in listeners.values():
             await maybeDeferred(listener.port.stopListening)
 
-    def drain(self) -> Deferred[Any]:
-        """End all connections after their current requests. The Deferred fires when none is left."""
+    def drain(self, idle_grace: float) -> Deferred[Any]:
+        """End all connections after their current or next requests, idle ones after `idle_grace` seconds. The Deferred
+        fires when none is left."""
         all_frontends = [*self._retired, *(running.frontend for running in self._running.values())]
         for frontend in all_frontends:
-            frontend.drain()
+            frontend.drain(idle_grace)
         return gatherResults([frontend.wait_idle() for frontend in all_frontends])
 
     def stop(self) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from twisted.internet.interfaces import IReactorTime
 
 from zatotx.interfaces.connector_kind import ILineSink
-from zatotx.lb.config.model import Log
+from zatotx.lb.config.model import LogSettings
 from zatotx.logs.levels import LevelFilter
 from zatotx.logs.line_writer import LineWriter, SharedLineWriter
 from zatotx.logs.log_file import LogFile
@@ -46,7 +46,7 @@ class LoadBalancerLogs:
         self._writer.close()
         self._lines.close()
 
-    def reload(self, settings: Log) -> None:
+    def reload(self, settings: LogSettings) -> None:
         """Apply levels and sizes, and reopen the files."""
         self._log.levels = LevelFilter(settings.level, settings.levels)
         self._log.apply_levels()

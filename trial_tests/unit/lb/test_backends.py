@@ -17,12 +17,12 @@ from zatotx.lb.config.model import (
     Backend,
     Configuration,
     Ejection,
-    Main,
+    MainSettings,
     Server,
     ServerTimeouts,
     StickyCookie,
 )
-from zatotx.rules.balancing.health import Health
+from zatotx.rules.balancing.health import ServerHealth
 
 KEY = BalancingKey('10.0.0.1', {}, {})
 
@@ -114,7 +114,7 @@ class SlotTests(BackendTestCase):
         server = backend.servers[first.name]
         server.set_admin_state('drain')
         self.assertEqual(self.take(backend, key).name, first.name)
-        server.set_health(Health(is_down=True, has_been_probed=True, reason='refused'))
+        server.set_health(ServerHealth(is_down=True, has_been_probed=True, reason='refused'))
         moved = self.take(backend, key)
         self.assertNotEqual(moved.name, first.name)
         self.assertEqual(moved.cookie, backend.servers[moved.name].cookie)
@@ -182,7 +182,7 @@ class QueueTests(BackendTestCase):
         backend = self.backend(Backend(servers=servers(1, max_connections=1)))
         self.take(backend)
         waiting = backend.acquire(KEY)
-        backend.servers['s1'].set_health(Health(is_down=True, has_been_probed=True, reason='refused'))
+        backend.servers['s1'].set_health(ServerHealth(is_down=True, has_been_probed=True, reason='refused'))
         self.failureResultOf(waiting, NoServerAvailableError)
         error = self.failureResultOf(backend.acquire(KEY), NoServerAvailableError).value
         self.assertEqual(str(error), 'No server of the backend b is available: s1 is DOWN')
@@ -221,7 +221,7 @@ class StateTests(BackendTestCase):
         both: Mapping[str, Server] = {**servers(1), 'x9': Server(host='127.0.0.1', port=9000, backup=True)}
         backend = self.backend(Backend(servers=dict(both)))
         self.assertEqual(self.take_names(backend, 2), '11')
-        backend.servers['s1'].set_health(Health(is_down=True, reason='refused', has_been_probed=True))
+        backend.servers['s1'].set_health(ServerHealth(is_down=True, reason='refused', has_been_probed=True))
         self.assertEqual(self.take_names(backend, 2), '99')
 
     def test_ejection(self) -> None:
@@ -256,8 +256,8 @@ class StateTests(BackendTestCase):
         backend = self.backend(Backend(servers=servers(2), algorithm='round_robin', slow_start=10))
         self.assertEqual([server.weight for server in backend.servers.values()], [1.0, 1.0])
         server = backend.servers['s1']
-        server.set_health(Health(is_down=True, has_been_probed=True))
-        server.set_health(Health(has_been_probed=True))
+        server.set_health(ServerHealth(is_down=True, has_been_probed=True))
+        server.set_health(ServerHealth(has_been_probed=True))
         self.assertEqual(server.weight, 0.1)
         self.assertEqual(self.take_names(backend, 11), '12222222222')
         self.clock.pump([0.5] * 10)
@@ -299,13 +299,13 @@ class ConfigurationTests(BackendTestCase):
             on_server_added=lambda server: seen.append(f'+{server.backend}/{server.name}'),
             on_server_removed=lambda server: seen.append(f'-{server.backend}/{server.name}'),
         )
-        one = Configuration(main=Main(cluster='c'), backends={'a': Backend(servers=servers(2))})
-        two = Configuration(main=Main(cluster='c'), backends={'a': Backend(servers=servers(1)),
+        one = Configuration(main=MainSettings(cluster='c'), backends={'a': Backend(servers=servers(2))})
+        two = Configuration(main=MainSettings(cluster='c'), backends={'a': Backend(servers=servers(1)),
                                                              'b': Backend(servers=servers(1))})
         registry.apply(one)
         registry.apply(two)
         self.assertEqual(seen, ['+a/s1', '+a/s2', '-a/s2', '+b/s1'])
-        registry.apply(Configuration(main=Main(cluster='c')))
+        registry.apply(Configuration(main=MainSettings(cluster='c')))
         self.assertEqual(seen[4:], ['-a/s1', '-b/s1'])
         self.assertRaises(LookupError, registry.find, 'a')
         registry.apply(one)

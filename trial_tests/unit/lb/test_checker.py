@@ -13,7 +13,7 @@ from zatotx.interfaces.load_balancer import BalancingKey, Outcome
 from zatotx.lb.backends.checker import HealthChecker
 from zatotx.lb.backends.probe import ProbeTarget
 from zatotx.lb.backends.registry import BackendRegistry
-from zatotx.lb.config.model import Backend, Check, Configuration, Main, Server, ServerTls
+from zatotx.lb.config.model import Backend, Configuration, HealthCheck, MainSettings, Server, ServerTls
 
 SERVERS = {'s1': Server(host='127.0.0.1', port=8001), 's2': Server(host='127.0.0.1', port=8002)}
 
@@ -35,7 +35,7 @@ class CheckerTests(SynchronousTestCase):
         return result
 
     def apply(self, backend: Backend) -> None:
-        self.registry.apply(Configuration(main=Main(cluster='c'), backends={'b': backend}))
+        self.registry.apply(Configuration(main=MainSettings(cluster='c'), backends={'b': backend}))
         self.checker.configuration_changed()
 
     def finish(self, *reasons: str) -> None:
@@ -75,6 +75,16 @@ class CheckerTests(SynchronousTestCase):
             self.finish('')
             self.assertEqual(self.states(), [state])
 
+    def test_servers_that_start(self) -> None:
+        """A server that is not up yet is probed five times a second at first, and the first good probe makes it up."""
+        self.apply(Backend(servers={'s1': SERVERS['s1']}))
+        self.clock.advance(0)
+        self.finish('it refuses connections')
+        self.assertEqual((self.states(), self.registry.has_servers()), (['DOWN'], False))
+        self.clock.advance(0.2)
+        self.finish('')
+        self.assertEqual((self.states(), self.registry.has_servers()), (['UP'], True))
+
     def test_ejected_server_is_probed_at_once(self) -> None:
         """When traffic ejects a server, it is probed at once, and one good probe brings it back."""
         self.apply(Backend(servers=SERVERS))
@@ -98,7 +108,7 @@ class CheckerTests(SynchronousTestCase):
         self.apply(Backend(servers=SERVERS))
         self.clock.advance(0)
         self.assertEqual(self.running, [])
-        self.apply(Backend(servers={'s1': SERVERS['s1']}, check=Check(path='/other', port=99)))
+        self.apply(Backend(servers={'s1': SERVERS['s1']}, check=HealthCheck(path='/other', port=99)))
         self.clock.advance(0)
         [(_, target, result)] = self.running
         self.assertEqual((target.check.path, target.port), ('/other', 99))
@@ -110,9 +120,9 @@ class CheckerTests(SynchronousTestCase):
         """Servers in maintenance, and those of backends without a check, are not probed and count as up or in
         maintenance; a server whose TLS files are missing is down."""
         tls = Server(host='127.0.0.1', port=1, tls=ServerTls(ca='missing.pem'))
-        self.registry.apply(Configuration(main=Main(cluster='c'), backends={
+        self.registry.apply(Configuration(main=MainSettings(cluster='c'), backends={
             'b': Backend(servers={'s1': Server(host='127.0.0.1', port=1, state='maint'), 's2': tls}),
-            'c': Backend(servers=SERVERS, check=Check(type='none')),
+            'c': Backend(servers=SERVERS, check=HealthCheck(type='none')),
         }))  # fmt: skip
         self.clock.advance(0)
         self.assertEqual((self.running, self.states()), ([], ['MAINT', 'DOWN', 'UP', 'UP']))

@@ -1,4 +1,4 @@
-"""Tests of lb.toml: what is read from it, and that all mistakes are found with their lines."""
+"""Tests of lb.toml: what is read from it, and that all errors are found with their lines."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class ConfigurationTestCase(SynchronousTestCase):
         (self.directory / 'errors' / '503.json').write_text('{}')
 
     def read(self, source: str) -> Configuration:
-        configuration, mistakes = parse_configuration(source, self.directory)
-        self.assertEqual(mistakes, [])
+        configuration, errors = parse_configuration(source, self.directory)
+        self.assertEqual(errors, [])
         assert configuration is not None
         return configuration
 
-    def mistakes(self, source: str) -> Sequence[str]:
-        configuration, mistakes = parse_configuration(source, self.directory)
+    def errors(self, source: str) -> Sequence[str]:
+        configuration, errors = parse_configuration(source, self.directory)
         self.assertIsNone(configuration)
-        return mistakes
+        return errors
 
     def template(self) -> str:
         return make_configuration(name='load-balancer', cluster='qs', servers=SERVERS, stats_password='s3cret')
@@ -101,9 +101,9 @@ class ReadingTests(ConfigurationTestCase):
 
 class MistakeTests(ConfigurationTestCase):
     def test_all_at_once_with_lines(self) -> None:
-        """Every mistake is reported, in the order of the lines: unknown names, wrong types, values out of range, and
+        """Every error is reported, in the order of the lines: unknown names, wrong types, values out of range, and
         what is missing."""
-        self.assertEqual(self.mistakes('''[main]
+        self.assertEqual(self.errors('''[main]
 name = "x"
 worker = 2
 [timeouts]
@@ -141,8 +141,8 @@ s2 = 5
         ])  # fmt: skip
 
     def test_relations(self) -> None:
-        """Values that contradict each other, or name something that does not exist, are mistakes too."""
-        found = self.mistakes('''[main]
+        """Values that contradict each other, or name something that does not exist, are errors too."""
+        found = self.errors('''[main]
 cluster = "c"
 [frontends.f]
 listen = ["127.0.0.1:1", "here", "ssl:443"]
@@ -206,14 +206,14 @@ listen = "x"
 
     def test_syntax(self) -> None:
         """An error of syntax is reported with its line and column."""
-        [mistake] = self.mistakes('[main]\ncluster = \n')
-        self.assertIn('at line 2, column 11', mistake)
+        [error] = self.errors('[main]\ncluster = \n')
+        self.assertIn('at line 2, column 11', error)
 
 
 class FileTests(ConfigurationTestCase):
     def test_last_good(self) -> None:
         """A start with a bad file uses the last configuration that was in force; without one it fails with all
-        mistakes."""
+        errors."""
         files = ConfigurationFiles(self.directory)
         error = self.assertRaises(StartError, files.load)
         self.assertIn('is missing', str(error))

@@ -6,13 +6,13 @@ from attrs import define, evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.rules.balancing.availability import select_available, slow_start_weight
-from zatotx.rules.balancing.health import Health, HealthPolicy, next_probe_delay
+from zatotx.rules.balancing.health import HealthPolicy, ServerHealth, next_probe_delay
 from zatotx.rules.balancing.sticky_cookie import make_cookie_name, make_cookie_value
 
 POLICY = HealthPolicy()
 
 
-def eject(health: Health, now: float, policy: HealthPolicy = POLICY) -> Health:
+def eject(health: ServerHealth, now: float, policy: HealthPolicy = POLICY) -> ServerHealth:
     """Return the health after as many failures as eject a server."""
     for _ in range(policy.ejection_failures):
         health = health.record_traffic_failure(policy, 'connection refused', now)
@@ -21,14 +21,15 @@ def eject(health: Health, now: float, policy: HealthPolicy = POLICY) -> Health:
 
 class ProbeTests(SynchronousTestCase):
     def test_first_probe_decides(self) -> None:
-        """A server counts as up until its first probe, which takes it out alone, or confirms that it is up."""
-        self.assertFalse(Health().is_down)
-        self.assertTrue(Health().record_failed_probe(POLICY, 'refused').is_down)
-        self.assertFalse(Health().record_good_probe(POLICY).is_down)
+        """A server counts as up until its first probe, which takes it out alone; the first good probe makes it up."""
+        self.assertFalse(ServerHealth().is_down)
+        self.assertTrue(ServerHealth().record_failed_probe(POLICY, 'refused').is_down)
+        self.assertFalse(ServerHealth().record_good_probe(POLICY).is_down)
+        self.assertFalse(ServerHealth().record_failed_probe(POLICY, 'refused').record_good_probe(POLICY).is_down)
 
     def test_fall_and_rise(self) -> None:
         """Two failed probes in a row take a server out, and two good ones in a row bring it back."""
-        health = Health().record_good_probe(POLICY).record_failed_probe(POLICY, 'timed out')
+        health = ServerHealth().record_good_probe(POLICY).record_failed_probe(POLICY, 'timed out')
         self.assertFalse(health.is_down)
         self.assertFalse(health.record_good_probe(POLICY).record_failed_probe(POLICY, 'timed out').is_down)
         health = health.record_failed_probe(POLICY, 'timed out')
@@ -42,11 +43,11 @@ class ProbeTests(SynchronousTestCase):
     def test_failed_probe_is_repeated_at_once(self) -> None:
         """The probe after a failed one comes at once while the server is up, otherwise after the interval, shortened by
         up to a fifth at random."""
-        up = Health().record_good_probe(POLICY)
+        up = ServerHealth().record_good_probe(POLICY)
         self.assertEqual(next_probe_delay(up.record_failed_probe(POLICY, 'x'), POLICY, 1.0, lambda: 0.0), 0.0)
         self.assertEqual(next_probe_delay(up, POLICY, 0.25, lambda: 0.0), 0.75)
         self.assertAlmostEqual(next_probe_delay(up, POLICY, 0.25, lambda: 0.5), 0.65)
-        down = Health().record_failed_probe(POLICY, 'x')
+        down = ServerHealth().record_failed_probe(POLICY, 'x')
         self.assertEqual(next_probe_delay(down, POLICY, 0.0, lambda: 0.0), 1.0)
         self.assertEqual(next_probe_delay(down, POLICY, 5.0, lambda: 0.0), 0.0)
 
@@ -54,7 +55,7 @@ class ProbeTests(SynchronousTestCase):
 class EjectionTests(SynchronousTestCase):
     def test_failures_in_a_row_eject(self) -> None:
         """The third failure in a row ejects a server for ten seconds; a response in between starts the count anew."""
-        health = Health()
+        health = ServerHealth()
         for _ in range(2):
             health = health.record_traffic_failure(POLICY, 'reset', 100.0)
         health = health.record_traffic_success()
@@ -68,7 +69,7 @@ class EjectionTests(SynchronousTestCase):
 
     def test_one_good_probe_ends_it(self) -> None:
         """One good probe brings an ejected server back, and a failed one does not."""
-        health = eject(Health().record_good_probe(POLICY), 100.0)
+        health = eject(ServerHealth().record_good_probe(POLICY), 100.0)
         self.assertTrue(health.record_failed_probe(POLICY, 'x').is_ejected(101.0))
         back = health.record_good_probe(POLICY)
         self.assertEqual((back.is_ejected(101.0), back.reason), (False, ''))
@@ -76,7 +77,7 @@ class EjectionTests(SynchronousTestCase):
     def test_repeated_ejections_last_longer(self) -> None:
         """Each further ejection lasts twice as long, up to five minutes; after a long time without one, the first
         duration counts again. Failures while a server is ejected do not prolong it."""
-        health, now, durations = Health(), 0.0, []
+        health, now, durations = ServerHealth(), 0.0, []
         for _ in range(7):
             health = eject(health, now)
             assert health.ejected_until is not None
@@ -90,7 +91,7 @@ class EjectionTests(SynchronousTestCase):
     def test_can_be_off(self) -> None:
         """With 0 failures, traffic ejects no server."""
         policy = HealthPolicy(ejection_failures=0)
-        health = Health()
+        health = ServerHealth()
         for _ in range(50):
             health = health.record_traffic_failure(policy, 'reset', 0.0)
         self.assertFalse(health.is_ejected(0.0))

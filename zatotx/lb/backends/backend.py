@@ -16,7 +16,7 @@ from zope.interface import implementer
 from zatotx.interfaces.load_balancer import BalancingKey, IBackend, IServerSlot, NoServerAvailableError, ServerStatus
 from zatotx.lb.backends.server import BackendServer, ServerSlot
 from zatotx.lb.config.model import Backend
-from zatotx.rules.balancing.algorithms import choose_least_connections, choose_power_of_two, choose_round_robin
+from zatotx.rules.balancing.algorithms import choose_lowest_load, choose_power_of_two, choose_round_robin
 from zatotx.rules.balancing.availability import select_available
 from zatotx.rules.balancing.consistent_hash import choose_consistent_hash, hash_text
 from zatotx.rules.balancing.sticky_cookie import make_cookie_name
@@ -140,7 +140,7 @@ class RunningBackend:
                 return lambda servers, key: choose_consistent_hash(
                     servers, hash_text(key.cookies.get(name, '')), balance)
             return lambda servers, key: choose_consistent_hash(servers, hash_text(key.client_address), balance)
-        return lambda servers, key: choose_least_connections(servers)
+        return lambda servers, key: choose_lowest_load(servers)
 
     # IBackend
 

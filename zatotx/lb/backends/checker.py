@@ -22,6 +22,9 @@ from zatotx.lb.config.model import Backend, Server
 from zatotx.lb.server_link import Dial
 from zatotx.rules.balancing.health import next_probe_delay
 
+STARTUP_TIME = 10.0  # seconds after its addition in which a server is probed more often, until it is up
+STARTUP_INTERVAL = 0.2  # seconds
+
 RunProbe = Callable[[ProbeTarget], Deferred[str]]
 
 
@@ -71,6 +74,7 @@ class _CheckedServer:
         self._timer: Any = None  # IDelayedCall of the next probe
         self._probe: Deferred[Any] | None = None
         self._started = 0.0
+        self._added = checker.reactor.seconds()
         self._tls: tuple[Server, TlsClientFactory | None] | None = None
         self._probed: tuple[Server, Backend] | None = None  # configuration of the last probe
 
@@ -127,12 +131,16 @@ class _CheckedServer:
     def _finished(self, reason: str) -> None:
         self._probe = None
         server, checker = self._server, self._checker
+        server.good_probes += not reason
         health = server.health
         health = health.record_failed_probe(server.policy, reason) if reason else health.record_good_probe(
             server.policy)
         server.set_health(health)
         elapsed = checker.reactor.seconds() - self._started
-        self.schedule(next_probe_delay(health, server.policy, elapsed, checker.random))
+        delay = next_probe_delay(health, server.policy, elapsed, checker.random)
+        if not health.has_been_up and checker.reactor.seconds() - self._added < STARTUP_TIME:
+            delay = min(delay, STARTUP_INTERVAL)  # it probably starts together with the load balancer
+        self.schedule(delay)
 
     def _failed(self, failure: Failure) -> None:
         if not failure.check(CancelledError):

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from zatotx.connectors.tls_client import TlsClientFactory
 from zatotx.interfaces.reactor import IReactor
-from zatotx.lb.config.model import Check
+from zatotx.lb.config.model import HealthCheck
 from zatotx.lb.server_link import Dial, ServerLink, open_connection
 from zatotx.wire.http1.limits import MessageRejected, ParserLimits
 from zatotx.wire.http1.response_parser import ResponseHead, ResponseParser
@@ -29,7 +29,7 @@ class ProbeTarget:
 
     host: str
     port: int
-    check: Check
+    check: HealthCheck
     proxy_protocol: str = ''  # version of the header that the server expects: '', 'v1', 'v2'
     tls: TlsClientFactory | None = None
     tls_name: str = ''  # name in the server's certificate

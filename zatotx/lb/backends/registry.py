@@ -59,6 +59,13 @@ class BackendRegistry:
                 )  # fmt: skip
             self._backends[name].apply(config)
 
+    def has_servers(self) -> bool:
+        """Return whether a probe has found a server of each backend that has probes and servers ready."""
+        return all(
+            any(server.is_usable and server.health.has_been_up for server in backend.servers.values())
+            for backend in self._backends.values() if backend.servers and backend.config.check.type != 'none'
+        )
+
     def statuses(self) -> list[ServerStatus]:
         """Return the status of all servers of all backends."""
         return [status for backend in self._backends.values() for status in backend.statuses()]

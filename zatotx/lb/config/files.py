@@ -47,23 +47,27 @@ class ConfigurationFiles:
 
     def load(self) -> tuple[Configuration, str]:
         """Return the configuration to start with, and its text: lb.toml, or the last one that was in force if lb.toml
-        has mistakes, which are logged then. Raises StartError that names all mistakes."""
+        has errors, which are logged then. Raises StartError that names all errors."""
         try:
             source = self.read()
         except FileNotFoundError:
             raise StartError(f'{self.path} is missing: is {self.directory} a load balancer?') from None
         except (OSError, ValueError) as error:
             raise StartError(f'{self.path} cannot be read: {error}') from None
-        configuration, mistakes = parse_configuration(source, self.directory)
+        configuration, errors = parse_configuration(source, self.directory)
         if configuration is not None:
             return configuration, source
-        sentence = f'{self.path}: {" ".join(mistakes)}'
+        sentence = f'{self.path}: {" ".join(errors)}'
         found = self._load_last_good()
         if found is None:
             raise StartError(sentence)
-        self._log.critical('{mistakes} The load balancer starts with the last valid configuration, {file}',
-                           mistakes=sentence, file=str(self.directory / LAST_GOOD_FILE))
+        self._log.critical('{errors} The load balancer starts with the last valid configuration, {file}',
+                           errors=sentence, file=str(self.directory / LAST_GOOD_FILE))
         return found
+
+    def read_kept(self) -> str:
+        """Return the text of the configuration in force. Raises OSError."""
+        return (self.directory / LAST_GOOD_FILE).read_text('utf-8')
 
     def load_kept(self) -> tuple[Configuration, str]:
         """Return the configuration in force and its text, as its parent process has kept it. Raises StartError."""

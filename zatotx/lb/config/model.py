@@ -53,7 +53,7 @@ class ListenerTls(Section, frozen=True, kw_only=True):
     ciphers: str = ''  # OpenSSL cipher list for TLS 1.2; '' = the default of the servers
 
 
-class RateLimit(Section, frozen=True, kw_only=True):
+class AddressRateLimit(Section, frozen=True, kw_only=True):
     """A rate per client address."""
 
     count: Annotated[int, Meta(ge=1)]
@@ -68,7 +68,7 @@ class HeaderRules(Section, frozen=True, kw_only=True):
     remove: tuple[str, ...] = ()  # names
 
 
-class Route(Section, frozen=True, kw_only=True):
+class RoutingRule(Section, frozen=True, kw_only=True):
     """A routing rule: requests that match all of its conditions go to its backend. The first rule that matches
     wins."""
 
@@ -96,11 +96,11 @@ class Frontend(Section, frozen=True, kw_only=True):
     max_connections: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
     proxy_protocol: bool = False  # whether connections begin with a PROXY protocol header, version 1 or 2
     redirect_to_https: bool = False  # answer requests over plain HTTP with 308
-    routes: tuple[Route, ...] = ()
+    routes: tuple[RoutingRule, ...] = ()
     allow: tuple[str, ...] = ()  # addresses or networks; if there are any, others are rejected with 403
     deny: tuple[str, ...] = ()  # addresses or networks that are rejected, also if they are allowed
-    connection_rate: RateLimit | None = None
-    request_rate: RateLimit | None = None
+    connection_rate: AddressRateLimit | None = None
+    request_rate: AddressRateLimit | None = None
     forwarded: Literal['x-forwarded', 'forwarded', 'both', 'none'] = 'x-forwarded'  # header fields sent to servers
     trusted_proxies: tuple[str, ...] = ()  # addresses or networks whose forwarded header fields are kept
     request_headers: HeaderRules = HeaderRules()
@@ -137,7 +137,7 @@ class Server(Section, frozen=True, kw_only=True):
     tls: ServerTls | None = None
 
 
-class Check(Section, frozen=True, kw_only=True):
+class HealthCheck(Section, frozen=True, kw_only=True):
     """The active health check of a backend's servers."""
 
     type: Literal['http', 'tcp', 'none'] = 'http'
@@ -199,7 +199,7 @@ class Backend(Section, frozen=True, kw_only=True):
     slow_start: Annotated[float, Meta(ge=0, le=3_600)] = 0  # seconds in which a server that came up gets its full share
     max_queue: Annotated[int, Meta(ge=0, le=1_000_000)] = 1_000  # requests that wait for a server with room
     proxy_protocol: Literal['', 'v1', 'v2'] = ''  # header sent at the start of each connection to a server
-    check: Check = Check()
+    check: HealthCheck = HealthCheck()
     ejection: Ejection = Ejection()
     retries: Retries = Retries()
     request_headers: HeaderRules = HeaderRules()
@@ -210,7 +210,7 @@ class Backend(Section, frozen=True, kw_only=True):
 # The process
 
 
-class Main(Section, frozen=True, kw_only=True):
+class MainSettings(Section, frozen=True, kw_only=True):
     """The process itself. Changes take effect with the next start."""
 
     cluster: Name
@@ -228,8 +228,8 @@ class Stats(Section, frozen=True, kw_only=True):
     refresh: Annotated[int, Meta(ge=1, le=3_600)] = 5  # seconds
 
 
-class Log(Section, frozen=True, kw_only=True):
-    """Log files in logs/."""
+class LogSettings(Section, frozen=True, kw_only=True):
+    """LogSettings files in logs/."""
 
     level: str = 'info'
     levels: dict[str, str] = {}
@@ -237,13 +237,13 @@ class Log(Section, frozen=True, kw_only=True):
     keep: Annotated[int, Meta(ge=1, le=10_000)] = 10
 
 
-class Shutdown(Section, frozen=True, kw_only=True):
+class ShutdownSettings(Section, frozen=True, kw_only=True):
     """What happens after SIGTERM."""
 
     grace: Annotated[float, Meta(ge=0, le=3_600)] = 30  # seconds that requests and tunnels get to finish
 
 
-class Agent(Section, frozen=True, kw_only=True):
+class AgentSettings(Section, frozen=True, kw_only=True):
     """The agent: an HTTPS API for the administration of this load balancer."""
 
     listen: str = '127.0.0.1:20151'
@@ -265,14 +265,14 @@ class ErrorBody(msgspec.Struct, frozen=True):
 class Configuration(Section, frozen=True, kw_only=True):
     """The whole configuration, validated."""
 
-    main: Main
+    main: MainSettings
     frontends: dict[Name, Frontend] = {}
     backends: dict[Name, Backend] = {}
     error_files: dict[str, str] = {}  # status -> file of the body; its suffix gives the type: .json, .html, .txt, .xml
     stats: Stats = Stats()
-    log: Log = Log()
-    shutdown: Shutdown = Shutdown()
-    agent: Agent = Agent()
+    log: LogSettings = LogSettings()
+    shutdown: ShutdownSettings = ShutdownSettings()
+    agent: AgentSettings = AgentSettings()
     error_bodies: Mapping[int, ErrorBody] = {}  # by status, from error_files; not in the file itself
 
 

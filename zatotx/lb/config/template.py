@@ -20,7 +20,7 @@ class ServerAddress(NamedTuple):
 
 _HEAD = '''\
 # The configuration of this load balancer. A change takes effect with SIGHUP, or through the agent, without closing a
-# connection; if it has mistakes, all of them are logged and the old configuration stays in force. `zatotx check-config`
+# connection; if it has errors, all of them are logged and the old configuration stays in force. `zatotx check-config`
 # shows them without applying anything. Times are seconds, sizes are bytes, paths are relative to this load balancer's
 # directory. docs/load-balancer.md describes every setting.
 
@@ -80,7 +80,7 @@ refresh = 5                         # seconds
 [agent]                             # the HTTPS API through which this load balancer is administered
 enabled = {agent}
 listen = "127.0.0.1:{agent_port}"
-
+{agent_files}
 [log]
 level = "info"
 
@@ -89,15 +89,28 @@ grace = 30                          # seconds that requests and tunnels get to f
 '''
 
 
+AUTHORITIES = 'tls-agent/zato-lba-ca-certs.pem'  # of an environment
+_AGENT_TLS = f'''\
+certificate = "tls-agent/zato-lba-cert.pem"
+key = "tls-agent/zato-lba-priv-key.pem"
+ca = "{AUTHORITIES}"   # the authorities that sign the certificates of clients
+crl = "tls-agent/zato-lba-crl.pem"       # their revocation lists; "" = revocations are not checked
+# verify_fields = {{CN = "web-admin"}}     what the subject of a client's certificate must have
+'''
+_AGENT_PLAIN = 'certificate = ""                    # plain HTTP, on a loopback address only\n'
+
+
 def make_configuration(
     *, name: str, cluster: str, servers: Sequence[ServerAddress], stats_password: str, port: int = DEFAULT_PORT,
-    agent_port: int = AGENT_PORT, has_agent: bool = False,
+    agent_port: int = AGENT_PORT, has_agent: bool = False, agent_tls: bool = True, servers_tls: bool = False,
 ) -> str:
     """Return the text of lb.toml. All texts must be without quotation marks, backslashes and control characters."""
     head = _HEAD.format(name=name, cluster=cluster, frontend=FRONTEND, backend=BACKEND, listen=f'127.0.0.1:{port}')
+    tls = f'tls = {{ca = "{AUTHORITIES}"}}\n' if servers_tls else ''
     tables = ''.join(
-        f'\n[backends.{BACKEND}.servers."{server.name}"]\nhost = "{server.host}"\nport = {server.port}\n'
+        f'\n[backends.{BACKEND}.servers."{server.name}"]\nhost = "{server.host}"\nport = {server.port}\n{tls}'
         for server in servers
     )
-    tail = _TAIL.format(password=stats_password, agent_port=agent_port, agent='true' if has_agent else 'false')
+    tail = _TAIL.format(password=stats_password, agent_port=agent_port, agent='true' if has_agent else 'false',
+                        agent_files=_AGENT_TLS if agent_tls else _AGENT_PLAIN)
     return head + tables + tail

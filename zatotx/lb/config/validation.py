@@ -8,7 +8,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import NamedTuple
 
-from zatotx.lb.config.model import Backend, Configuration, Frontend, HeaderRules, ListenerTls, Route, ServerTls
+from zatotx.lb.config.model import Backend, Configuration, Frontend, HeaderRules, ListenerTls, RoutingRule, ServerTls
 from zatotx.logs.levels import LevelFilter
 from zatotx.rules.limits.rate_buckets import Rate
 from zatotx.rules.listen_address import address_error, to_endpoint
@@ -22,61 +22,61 @@ _RESERVED_FIELDS = frozenset({'connection', 'content-length', 'transfer-encoding
                               'expect', 'proxy-connection', 'keep-alive'})  # fmt: skip
 
 
-class Mistake(NamedTuple):
-    """A mistake in a configuration."""
+class ConfigurationError(NamedTuple):
+    """A error in a configuration."""
 
     path: tuple[str, ...]  # of the value; () = the whole document
     text: str  # a sentence without its period, and without a capital letter
 
 
-Mistakes = Iterator[Mistake]
+Errors = Iterator[ConfigurationError]
 
 
-def find_mistakes(configuration: Configuration, directory: Path) -> list[Mistake]:
-    """Return all mistakes. Relative file names begin at `directory`."""
+def find_errors(configuration: Configuration, directory: Path) -> list[ConfigurationError]:
+    """Return all errors. Relative file names begin at `directory`."""
     return [
         *_check_process(configuration),
         *_check_listeners(configuration),
-        *(mistake for name, frontend in configuration.frontends.items()
-          for mistake in _check_frontend(configuration, frontend, ('frontends', name), directory)),
-        *(mistake for name, backend in configuration.backends.items()
-          for mistake in _check_backend(backend, ('backends', name), directory)),
+        *(error for name, frontend in configuration.frontends.items()
+          for error in _check_frontend(configuration, frontend, ('frontends', name), directory)),
+        *(error for name, backend in configuration.backends.items()
+          for error in _check_backend(backend, ('backends', name), directory)),
         *_check_cookies(configuration.backends),
     ]  # fmt: skip
 
 
-def _check_process(configuration: Configuration) -> Mistakes:
+def _check_process(configuration: Configuration) -> Errors:
     try:
         LevelFilter(configuration.log.level, configuration.log.levels)
     except ValueError as error:
-        yield Mistake(('log',), str(error).rstrip('.'))
+        yield ConfigurationError(('log',), str(error).rstrip('.'))
     stats = configuration.stats
     for key in ('path', 'metrics_path'):
         if not getattr(stats, key).startswith('/'):
-            yield Mistake(('stats', key), "must begin with '/'")
+            yield ConfigurationError(('stats', key), "must begin with '/'")
     if not stats.password and any(frontend.stats for frontend in configuration.frontends.values()):
-        yield Mistake(('stats',), 'password is missing, but a frontend has stats = true')
+        yield ConfigurationError(('stats',), 'password is missing, but a frontend has stats = true')
     if ':' in stats.username:
-        yield Mistake(('stats', 'username'), "must not contain ':'")
+        yield ConfigurationError(('stats', 'username'), "must not contain ':'")
 
 
-def _check_listeners(configuration: Configuration) -> Mistakes:
+def _check_listeners(configuration: Configuration) -> Errors:
     users: dict[str, str] = {}
     agent = configuration.agent
     if problem := address_error(agent.listen):
-        yield Mistake(('agent', 'listen'), problem)
+        yield ConfigurationError(('agent', 'listen'), problem)
     if agent.enabled:
         users[to_endpoint(agent.listen)] = 'the agent'
     for name, frontend in configuration.frontends.items():
         path = ('frontends', name, 'listen')
         if not frontend.listen:
-            yield Mistake(path, 'must have at least one address')
+            yield ConfigurationError(path, 'must have at least one address')
         for address in frontend.listen:
             endpoint = to_endpoint(address)
             if problem := _listen_problem(address):
-                yield Mistake(path, f'{address!r} {problem}')
+                yield ConfigurationError(path, f'{address!r} {problem}')
             elif endpoint in users:
-                yield Mistake(path, f'{address!r} is used by {users[endpoint]} already')
+                yield ConfigurationError(path, f'{address!r} is used by {users[endpoint]} already')
             users.setdefault(endpoint, f'the frontend {name!r}')
 
 
@@ -89,16 +89,16 @@ def _listen_problem(address: str) -> str:
 
 
 def _check_frontend(configuration: Configuration, frontend: Frontend, path: tuple[str, ...], directory: Path
-                    ) -> Mistakes:
+                    ) -> Errors:
     if frontend.default_backend:
         yield from _check_target(configuration, frontend, frontend.default_backend, (*path, 'default_backend'))
     elif frontend.mode == 'tcp':
-        yield Mistake(path, 'default_backend is missing, which a frontend with mode = "tcp" needs')
+        yield ConfigurationError(path, 'default_backend is missing, which a frontend with mode = "tcp" needs')
     if frontend.mode == 'tcp':
         default = Frontend(listen=())
         for key in _HTTP_ONLY:
             if getattr(frontend, key) != getattr(default, key):
-                yield Mistake((*path, key), 'is for mode = "http" only')
+                yield ConfigurationError((*path, key), 'is for mode = "http" only')
     for number, route in enumerate(frontend.routes):
         yield from _check_route(configuration, frontend, route, (*path, 'routes', str(number)))
     for key in ('allow', 'deny', 'trusted_proxies'):
@@ -109,109 +109,111 @@ def _check_frontend(configuration: Configuration, frontend: Frontend, path: tupl
             try:
                 Rate.from_limit(rate.count, rate.seconds, rate.burst or rate.count)
             except ValueError as error:
-                yield Mistake((*path, key), str(error))
+                yield ConfigurationError((*path, key), str(error))
     yield from _check_headers(frontend.request_headers, (*path, 'request_headers'))
     yield from _check_headers(frontend.response_headers, (*path, 'response_headers'))
     if frontend.alive_path and not frontend.alive_path.startswith('/'):
-        yield Mistake((*path, 'alive_path'), "must begin with '/', or be empty")
+        yield ConfigurationError((*path, 'alive_path'), "must begin with '/', or be empty")
     if frontend.tls is not None:
         yield from _check_listener_tls(frontend.tls, (*path, 'tls'), directory)
 
 
-def _check_target(configuration: Configuration, frontend: Frontend, name: str, path: tuple[str, ...]) -> Mistakes:
+def _check_target(configuration: Configuration, frontend: Frontend, name: str, path: tuple[str, ...]) -> Errors:
     backend = configuration.backends.get(name)
     if backend is None:
         known = ', '.join(configuration.backends) or 'none'
-        yield Mistake(path, f'there is no backend {name!r} (known: {known})')
+        yield ConfigurationError(path, f'there is no backend {name!r} (known: {known})')
     elif backend.mode != frontend.mode:
-        yield Mistake(path, f'the backend {name!r} has mode = "{backend.mode}", the frontend "{frontend.mode}"')
+        text = f'the backend {name!r} has mode = "{backend.mode}", the frontend "{frontend.mode}"'
+        yield ConfigurationError(path, text)
 
 
-def _check_route(configuration: Configuration, frontend: Frontend, route: Route, path: tuple[str, ...]) -> Mistakes:
+def _check_route(configuration: Configuration, frontend: Frontend, route: RoutingRule, path: tuple[str, ...]) -> Errors:
     yield from _check_target(configuration, frontend, route.backend, (*path, 'backend'))
     if not (route.host or route.path or route.headers):
-        yield Mistake(path, 'has no condition: use default_backend for all other requests')
+        yield ConfigurationError(path, 'has no condition: use default_backend for all other requests')
     if route.host and not _HOST.match(route.host):
-        yield Mistake((*path, 'host'), f"{route.host!r} must be a host name, or '*.' and a host name")
+        yield ConfigurationError((*path, 'host'), f"{route.host!r} must be a host name, or '*.' and a host name")
     if route.path and not route.path.startswith('/'):
-        yield Mistake((*path, 'path'), "must begin with '/'")
+        yield ConfigurationError((*path, 'path'), "must begin with '/'")
     for name in route.headers:
         if not _TOKEN.match(name):
-            yield Mistake((*path, 'headers', name), 'is not the name of a header field')
+            yield ConfigurationError((*path, 'headers', name), 'is not the name of a header field')
 
 
-def _check_networks(networks: Sequence[str], path: tuple[str, ...]) -> Mistakes:
+def _check_networks(networks: Sequence[str], path: tuple[str, ...]) -> Errors:
     for text in networks:
         try:
             ip_network(text, strict=False)
         except ValueError:
-            yield Mistake(path, f'{text!r} is neither an IP address nor a network such as 10.0.0.0/8')
+            yield ConfigurationError(path, f'{text!r} is neither an IP address nor a network such as 10.0.0.0/8')
 
 
-def _check_headers(rules: HeaderRules, path: tuple[str, ...]) -> Mistakes:
+def _check_headers(rules: HeaderRules, path: tuple[str, ...]) -> Errors:
     for name, value in rules.set.items():
         yield from _check_header_name(name, (*path, 'set', name))
         if not _VALUE.match(value):
-            yield Mistake((*path, 'set', name), 'the value contains characters that a header field must not have')
+            text = 'the value contains characters that a header field must not have'
+            yield ConfigurationError((*path, 'set', name), text)
     for name in rules.remove:
         yield from _check_header_name(name, (*path, 'remove'))
 
 
-def _check_header_name(name: str, path: tuple[str, ...]) -> Mistakes:
+def _check_header_name(name: str, path: tuple[str, ...]) -> Errors:
     if not _TOKEN.match(name):
-        yield Mistake(path, f'{name!r} is not the name of a header field')
+        yield ConfigurationError(path, f'{name!r} is not the name of a header field')
     elif name.lower() in _RESERVED_FIELDS:
-        yield Mistake(path, f'{name!r} is a field that the load balancer itself is responsible for')
+        yield ConfigurationError(path, f'{name!r} is a field that the load balancer itself is responsible for')
 
 
-def _check_listener_tls(tls: ListenerTls, path: tuple[str, ...], directory: Path) -> Mistakes:
+def _check_listener_tls(tls: ListenerTls, path: tuple[str, ...], directory: Path) -> Errors:
     certificates = directory / tls.certificates
     if not certificates.exists():
-        yield Mistake((*path, 'certificates'), f'{certificates} does not exist')
+        yield ConfigurationError((*path, 'certificates'), f'{certificates} does not exist')
     for key in ('client_ca', 'client_crl'):
         yield from _check_file(getattr(tls, key), (*path, key), directory)
     if tls.client_certificates != 'none' and not tls.client_ca:
-        yield Mistake(path, 'client_ca is missing, which client_certificates needs')
+        yield ConfigurationError(path, 'client_ca is missing, which client_certificates needs')
 
 
-def _check_server_tls(tls: ServerTls, path: tuple[str, ...], directory: Path) -> Mistakes:
+def _check_server_tls(tls: ServerTls, path: tuple[str, ...], directory: Path) -> Errors:
     for key in ('ca', 'certificate', 'key'):
         yield from _check_file(getattr(tls, key), (*path, key), directory)
     if tls.key and not tls.certificate:
-        yield Mistake(path, 'certificate is missing beside key')
+        yield ConfigurationError(path, 'certificate is missing beside key')
 
 
-def _check_file(name: str, path: tuple[str, ...], directory: Path) -> Mistakes:
+def _check_file(name: str, path: tuple[str, ...], directory: Path) -> Errors:
     if name and not (directory / name).is_file():
-        yield Mistake(path, f'{directory / name} does not exist')
+        yield ConfigurationError(path, f'{directory / name} does not exist')
 
 
-def _check_backend(backend: Backend, path: tuple[str, ...], directory: Path) -> Mistakes:
+def _check_backend(backend: Backend, path: tuple[str, ...], directory: Path) -> Errors:
     source = backend.hash_on.partition(':')[0]
     if backend.mode == 'tcp':
         if backend.sticky_cookie is not None:
-            yield Mistake((*path, 'sticky_cookie'), 'is for mode = "http" only')
+            yield ConfigurationError((*path, 'sticky_cookie'), 'is for mode = "http" only')
         if source != 'address':
-            yield Mistake((*path, 'hash_on'), 'must be "address" with mode = "tcp"')
+            yield ConfigurationError((*path, 'hash_on'), 'must be "address" with mode = "tcp"')
     if backend.check.type == 'http' and not backend.check.path.startswith('/'):
-        yield Mistake((*path, 'check', 'path'), "must begin with '/'")
+        yield ConfigurationError((*path, 'check', 'path'), "must begin with '/'")
     if backend.ejection.max_duration < backend.ejection.duration:
-        yield Mistake((*path, 'ejection', 'max_duration'), 'must not be less than duration')
+        yield ConfigurationError((*path, 'ejection', 'max_duration'), 'must not be less than duration')
     yield from _check_headers(backend.request_headers, (*path, 'request_headers'))
     yield from _check_headers(backend.response_headers, (*path, 'response_headers'))
     for name, server in backend.servers.items():
         if server.tls is not None:
             yield from _check_server_tls(server.tls, (*path, 'servers', name, 'tls'), directory)
         if any(c.isspace() or c == '/' for c in name):
-            yield Mistake((*path, 'servers', name), "the name must contain neither spaces nor '/'")
+            yield ConfigurationError((*path, 'servers', name), "the name must contain neither spaces nor '/'")
 
 
-def _check_cookies(backends: Mapping[str, Backend]) -> Mistakes:
+def _check_cookies(backends: Mapping[str, Backend]) -> Errors:
     names: dict[str, str] = {}
     for name, backend in backends.items():
         if backend.sticky_cookie is not None:
             cookie = backend.sticky_cookie.name
             if cookie in names:
-                yield Mistake(('backends', name, 'sticky_cookie'),
+                yield ConfigurationError(('backends', name, 'sticky_cookie'),
                               f'the backend {names[cookie]!r} uses the cookie name {cookie!r} already')
             names.setdefault(cookie, name)

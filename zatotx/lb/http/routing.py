@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from zatotx.lb.config.model import Route
+from zatotx.lb.config.model import RoutingRule
 from zatotx.wire.http1.request_parser import RequestHead
 
 ANY_VALUE = '*'
@@ -25,7 +25,7 @@ class CompiledRoute:
     headers: tuple[tuple[bytes, bytes | None], ...]  # None = any value
 
     @classmethod
-    def from_route(cls, route: Route) -> CompiledRoute:
+    def from_route(cls, route: RoutingRule) -> CompiledRoute:
         """Compiles a rule of the configuration."""
         is_subdomain = route.host.startswith(_SUBDOMAINS)
         path = route.path.encode()

@@ -15,7 +15,7 @@ from zatotx.interfaces.load_balancer import ExchangeRecord, IExchangeLog
 from zatotx.lb.backends.registry import BackendRegistry
 from zatotx.lb.frontend import IFrontend
 from zatotx.lb.statistics.log_format import LineFormatter, Loads
-from zatotx.lb.statistics.snapshot import BackendFigures, FrontendFigures, Snapshot, Traffic
+from zatotx.lb.statistics.snapshot import BackendFigures, FrontendFigures, StatisticsSnapshot, Traffic
 from zatotx.metrics.counters import LATENCY_BUCKETS
 
 MAX_RECENT_ERRORS = 100
@@ -114,10 +114,10 @@ class ExchangeCounters:
         """Return the log lines of the last failed exchanges, newest last."""
         return list(self._errors)
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> StatisticsSnapshot:
         """Return all figures of this process."""
         nothing = TrafficCounters()
-        return Snapshot(
+        return StatisticsSnapshot(
             frontends={
                 name: FrontendFigures(
                     connections=frontend.connections, total_connections=frontend.total_connections,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from zatotx.lb.statistics.snapshot import Snapshot, Traffic
+from zatotx.lb.statistics.snapshot import StatisticsSnapshot, Traffic
 from zatotx.metrics.counters import LATENCY_BUCKETS
 from zatotx.metrics.definitions import COUNTER, GAUGE, HISTOGRAM, MetricDefinition
 
@@ -46,7 +46,7 @@ _CLASSES = ('none', '1xx', '2xx', '3xx', '4xx', '5xx')
 Row = tuple[str, tuple[str, ...], Any]
 
 
-def sample_metrics(snapshot: Snapshot) -> dict[str, list[Any]]:
+def sample_metrics(snapshot: StatisticsSnapshot) -> dict[str, list[Any]]:
     """Return the metrics of a snapshot, as zatotx.metrics.exposition renders them."""
     sample: dict[str, list[Any]] = {}
     for name, labels, figure in _rows(snapshot):
@@ -54,7 +54,7 @@ def sample_metrics(snapshot: Snapshot) -> dict[str, list[Any]]:
     return sample
 
 
-def _rows(snapshot: Snapshot) -> Iterator[Row]:
+def _rows(snapshot: StatisticsSnapshot) -> Iterator[Row]:
     yield 'workers', (), snapshot.workers
     for name, frontend in snapshot.frontends.items():
         yield 'frontend_connections', (name,), frontend.connections

@@ -9,7 +9,7 @@ from hashlib import sha256
 from html import escape
 
 from zatotx.interfaces.load_balancer import ServerStatus
-from zatotx.lb.statistics.snapshot import HISTORY_LENGTH, HistoryPoint, Snapshot, Traffic
+from zatotx.lb.statistics.snapshot import HISTORY_LENGTH, HistoryPoint, StatisticsSnapshot, Traffic
 
 _STYLE = """
 body { font: 14px/1.4 system-ui, sans-serif; margin: 1.5rem; color: #222; background: #fff }
@@ -31,7 +31,7 @@ CONTENT_SECURITY_POLICY = f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'
 _WIDTH, _HEIGHT = 300, 80  # pixels of a chart
 
 
-def render_page(snapshot: Snapshot, *, title: str, facts: Sequence[tuple[str, str]], refresh: int) -> bytes:
+def render_page(snapshot: StatisticsSnapshot, *, title: str, facts: Sequence[tuple[str, str]], refresh: int) -> bytes:
     """Return the page. `facts`: (name, value) of the process; `refresh`: seconds."""
     body = [
         f'<h1>{escape(title)}</h1>',
@@ -75,7 +75,7 @@ def _chart(name: str, history: Sequence[HistoryPoint], value: Callable[[HistoryP
     )
 
 
-def _frontends(snapshot: Snapshot) -> str:
+def _frontends(snapshot: StatisticsSnapshot) -> str:
     return _table(
         ('Frontend', 'Connections', 'Total', 'Rejected', *_TRAFFIC_TITLES),
         ((name, figures.connections, figures.total_connections, figures.rejected_connections,
@@ -83,7 +83,7 @@ def _frontends(snapshot: Snapshot) -> str:
     )  # fmt: skip
 
 
-def _backends(snapshot: Snapshot) -> str:
+def _backends(snapshot: StatisticsSnapshot) -> str:
     return _table(
         ('Backend', 'Queued', 'Rejected', *_TRAFFIC_TITLES),
         ((name, figures.queued, figures.rejected, *_traffic(figures.traffic))
@@ -135,7 +135,8 @@ def _head(titles: Iterable[str]) -> str:
 
 def _duration(seconds: float) -> str:
     """Return a duration such as 1d 2h, in its two largest units."""
-    rest, parts = int(seconds), []
+    rest = int(seconds)
+    parts: list[str] = []
     for unit, size in (('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)):
         if rest >= size or (unit == 's' and not parts):
             parts.append(f'{rest // size}{unit}')

@@ -92,7 +92,7 @@ class HistoryPoint(msgspec.Struct, frozen=True):
     mean_time: float  # seconds of an exchange; 0 = there was none
 
 
-class Snapshot(msgspec.Struct, kw_only=True):
+class StatisticsSnapshot(msgspec.Struct, kw_only=True):
     """All figures of a worker, or of the whole load balancer."""
 
     frontends: dict[str, FrontendFigures] = msgspec.field(default_factory=dict)
@@ -112,9 +112,9 @@ class Snapshot(msgspec.Struct, kw_only=True):
         """The requests of all frontends."""
         return sum(figures.traffic.requests for figures in self.frontends.values())
 
-    def ended(self) -> Snapshot:
+    def ended(self) -> StatisticsSnapshot:
         """Return what remains valid after the worker has ended."""
-        return Snapshot(
+        return StatisticsSnapshot(
             frontends={name: figures.ended() for name, figures in self.frontends.items()},
             backends={name: figures.ended() for name, figures in self.backends.items()},
             servers=[status._replace(current_sessions=0, queued=0) for status in self.servers],
@@ -122,13 +122,13 @@ class Snapshot(msgspec.Struct, kw_only=True):
         )
 
 
-def merge(snapshots: Iterable[Snapshot]) -> Snapshot:
+def merge(snapshots: Iterable[StatisticsSnapshot]) -> StatisticsSnapshot:
     """Return the sums of the workers' figures. The state of a server is that of the first snapshot that has it."""
-    return reduce(_merge_two, snapshots, Snapshot(workers=0))
+    return reduce(_merge_two, snapshots, StatisticsSnapshot(workers=0))
 
 
-def _merge_two(first: Snapshot, second: Snapshot) -> Snapshot:
-    return Snapshot(
+def _merge_two(first: StatisticsSnapshot, second: StatisticsSnapshot) -> StatisticsSnapshot:
+    return StatisticsSnapshot(
         frontends=_merge_by_key(first.frontends, second.frontends, FrontendFigures.plus),
         backends=_merge_by_key(first.backends, second.backends, BackendFigures.plus),
         servers=list(_merge_by_key(_by_name(first.servers), _by_name(second.servers), _add_status).values()),
@@ -161,7 +161,8 @@ def _padded(buckets: list[int], length: int) -> list[int]:
     return buckets + [0] * (length - len(buckets))
 
 
-def make_history_point(now: float, seconds: float, before: Snapshot, after: Snapshot) -> HistoryPoint:
+def make_history_point(now: float, seconds: float, before: StatisticsSnapshot, after: StatisticsSnapshot
+                       ) -> HistoryPoint:
     """Return the point of the charts for the time between two snapshots."""
     old, new = _total(before), _total(after)
     requests = max(0, new.requests - old.requests)
@@ -171,5 +172,5 @@ def make_history_point(now: float, seconds: float, before: Snapshot, after: Snap
     )  # fmt: skip
 
 
-def _total(snapshot: Snapshot) -> Traffic:
+def _total(snapshot: StatisticsSnapshot) -> Traffic:
     return reduce(Traffic.plus, (figures.traffic for figures in snapshot.frontends.values()), Traffic())

@@ -11,11 +11,11 @@ from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
-from zatotx.lb.statistics.snapshot import HISTORY_LENGTH, HistoryPoint, Snapshot, make_history_point
+from zatotx.lb.statistics.snapshot import HISTORY_LENGTH, HistoryPoint, StatisticsSnapshot, make_history_point
 
 INTERVAL = 1.0  # seconds between two points of the history
 
-ReadSnapshot = Callable[[], Snapshot]  # the figures of the whole load balancer, with their history
+ReadSnapshot = Callable[[], StatisticsSnapshot]  # the figures of the whole load balancer, with their history
 
 
 @define(eq=False, kw_only=True)
@@ -25,10 +25,10 @@ class RecordedStatistics:
 
     clock: IReactorTime
     read: ReadSnapshot
-    publish: Callable[[Snapshot], None] = lambda snapshot: None
+    publish: Callable[[StatisticsSnapshot], None] = lambda snapshot: None
     now: Callable[[], float] = time.time
     _history: deque[HistoryPoint] = field(factory=lambda: deque(maxlen=HISTORY_LENGTH), init=False)
-    _last: Snapshot | None = field(default=None, init=False)
+    _last: StatisticsSnapshot | None = field(default=None, init=False)
     _last_time: float = field(default=0.0, init=False)
     _loop: LoopingCall = field(init=False)
 
@@ -45,7 +45,7 @@ class RecordedStatistics:
         if self._loop.running:
             self._loop.stop()
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> StatisticsSnapshot:
         """Return the present figures and the history."""
         snapshot = self.read()
         snapshot.history = list(self._history)

@@ -39,7 +39,7 @@ class ContextSet:
     """The contexts of a frontend by the names of their certificates. Not modified once it is built."""
 
     def __init__(self, settings: ListenerTls, directory: Path, alpn: Sequence[bytes]) -> None:
-        """Load all files. Raises ValueError, one line for each mistake."""
+        """Load all files. Raises ValueError, one line for each error."""
         errors: list[str] = []
         files: list[CertificateFile] = []
         authorities: Sequence[Any] = ()
@@ -96,7 +96,7 @@ class TlsListener:
     def __init__(
         self, name: str, settings: ListenerTls, directory: str, clock: IReactorTime, *, alpn: Sequence[bytes]
     ) -> None:
-        """Raises ValueError, one line for each mistake."""
+        """Raises ValueError, one line for each error."""
         self._name = name
         self._settings = settings
         self._directory = Path(directory)

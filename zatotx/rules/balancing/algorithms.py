@@ -9,10 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
-ROUND_ROBIN, LEAST_CONNECTIONS, POWER_OF_TWO, CONSISTENT_HASH = (
-    'round_robin', 'least_connections', 'power_of_two', 'consistent_hash',
-)  # fmt: skip
-
 
 class Candidate(Protocol):
     """A server as the algorithms see it."""
@@ -60,7 +56,7 @@ def choose_round_robin(candidates: Sequence[C]) -> C:
     return chosen
 
 
-def choose_least_connections(candidates: Sequence[C]) -> C:
+def choose_lowest_load(candidates: Sequence[C]) -> C:
     """The server with the lowest load for its weight. Servers of equal load take turns by `choose_round_robin`."""
     best = candidates[0]
     lowest = best.in_flight / best.weight

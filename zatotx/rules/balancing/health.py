@@ -30,11 +30,12 @@ class HealthPolicy:
 
 
 @frozen(kw_only=True)
-class Health:
+class ServerHealth:
     """The health of one server. A server that no probe has reached yet counts as up."""
 
     is_down: bool = False
     has_been_probed: bool = False
+    has_been_up: bool = False  # whether a probe has ever succeeded so that it was up
     reason: str = ''  # why it is down or ejected
     good_probes: int = 0  # in a row, counted up to `rise`
     failed_probes: int = 0  # in a row, counted up to `fall`
@@ -47,27 +48,28 @@ class Health:
         """Whether failures in traffic keep the server out."""
         return self.ejected_until is not None and now < self.ejected_until
 
-    def record_good_probe(self, policy: HealthPolicy) -> Health:
-        """Return the health after a probe succeeded. The first probe of a server decides alone."""
+    def record_good_probe(self, policy: HealthPolicy) -> ServerHealth:
+        """Return the health after a probe succeeded. The first one that succeeds decides alone: `rise` is for servers
+        that were up before."""
         good = min(self.good_probes + 1, policy.rise)
-        is_down = self.is_down and self.has_been_probed and good < policy.rise
+        is_down = self.is_down and self.has_been_up and good < policy.rise
         return evolve(
-            self, has_been_probed=True, good_probes=good, failed_probes=0, is_down=is_down, traffic_failures=0,
-            ejected_until=None, reason=self.reason if is_down else '',
+            self, has_been_probed=True, has_been_up=self.has_been_up or not is_down, good_probes=good, failed_probes=0,
+            is_down=is_down, traffic_failures=0, ejected_until=None, reason=self.reason if is_down else '',
         )  # fmt: skip
 
-    def record_failed_probe(self, policy: HealthPolicy, reason: str) -> Health:
+    def record_failed_probe(self, policy: HealthPolicy, reason: str) -> ServerHealth:
         """Return the health after a probe failed. The first probe of a server decides alone."""
         failed = min(self.failed_probes + 1, policy.fall)
         is_down = self.is_down or failed >= policy.fall or not self.has_been_probed
         return evolve(self, has_been_probed=True, good_probes=0, failed_probes=failed, is_down=is_down,
                       reason=reason if is_down else self.reason)
 
-    def record_traffic_success(self) -> Health:
+    def record_traffic_success(self) -> ServerHealth:
         """Return the health after a well-formed response."""
         return evolve(self, traffic_failures=0) if self.traffic_failures else self
 
-    def record_traffic_failure(self, policy: HealthPolicy, reason: str, now: float) -> Health:
+    def record_traffic_failure(self, policy: HealthPolicy, reason: str, now: float) -> ServerHealth:
         """Return the health after a failure of the transport. While a server is ejected, further failures, of requests
         that were in flight, do not prolong that."""
         failures = self.traffic_failures + 1
@@ -80,7 +82,7 @@ class Health:
                       reason=f'{policy.ejection_failures} failures in a row, the last one: {reason}')
 
 
-def next_probe_delay(health: Health, policy: HealthPolicy, elapsed: float, random: Callable[[], float]) -> float:
+def next_probe_delay(health: ServerHealth, policy: HealthPolicy, elapsed: float, random: Callable[[], float]) -> float:
     """Return the seconds until the next probe. `elapsed`: seconds since the last one started. The first failed probe
     of a server that is up is repeated at once."""
     if health.failed_probes == 1 and not health.is_down:

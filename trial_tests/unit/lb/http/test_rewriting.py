@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.lb.config.model import Route
+from zatotx.lb.config.model import RoutingRule
 from zatotx.lb.http.request_rewriting import Peer, RequestRules, requests_websocket, write_request
 from zatotx.lb.http.response_rewriting import KEEP_ALIVE, ResponseRules, write_response
 from zatotx.lb.http.routing import CompiledRoute, choose_backend
@@ -165,7 +165,7 @@ class ResponseTests(SynchronousTestCase):
 class RoutingTests(SynchronousTestCase):
     def chosen(self, head: RequestHead, *routes: dict[str, Any]) -> str:
         """The number of the rule that matches, '' if none does."""
-        compiled = [CompiledRoute.from_route(Route(backend=str(n), **fields)) for n, fields in enumerate(routes)]
+        compiled = [CompiledRoute.from_route(RoutingRule(backend=str(n), **fields)) for n, fields in enumerate(routes)]
         return choose_backend(compiled, '', head)
 
     def test_first_match_wins(self) -> None:
