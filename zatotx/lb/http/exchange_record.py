@@ -31,7 +31,10 @@ class LoggedExchange(Protocol):
     status: int
     received_bytes: int
     sent_bytes: int
-    retries: int
+
+    @property
+    def retries(self) -> int:
+        """How often the request was sent again."""
 
     @property
     def client(self) -> LoggedClient:
@@ -39,7 +42,7 @@ class LoggedExchange(Protocol):
 
 
 def log_exchange(exchange: LoggedExchange, termination: str, now: float) -> None:
-    """LogSettings a finished exchange."""
+    """Log a finished exchange."""
     prepared, client = exchange.prepared, exchange.client
     head, target = prepared.head, prepared.target
     started, acquired = exchange.started_at, exchange.acquired_at
@@ -66,7 +69,7 @@ def log_exchange(exchange: LoggedExchange, termination: str, now: float) -> None
 
 
 def log_rejected(client: LoggedClient, *, status: int, sent: int, request_line: bytes) -> None:
-    """LogSettings bytes that were no request, and were answered with an error."""
+    """Log bytes that were no request, and were answered with an error."""
     runtime = client.runtime
     now = runtime.seconds()
     runtime.exchange_log.log(ExchangeRecord(
