@@ -36,8 +36,8 @@ class QuickstartTests(SynchronousTestCase):
         return sorted(entry.name for entry in self.parent.iterdir())
 
     def test_what_it_makes(self) -> None:
-        """Redis, database, servers and connectors on ports of their own, one key for all; steps are counted, and at the end stands
-        what to know and what to do next."""
+        """Redis, database, servers and connectors on ports of their own, one key for all; steps are counted, and at
+        the end stands what to know and what to do next."""
         offset = free_offset()  # check-config says where a port is taken, by a client's chance too
         said = self.create('--servers', 3, '--port-offset', offset, '--cluster-name', 'mine')
         self.assertEqual(said.code, 0, said)
