@@ -25,7 +25,7 @@ from trial_tests.support.rawhttp import Answer, ask, basic
 from trial_tests.support.waiting import until
 
 SCRIPTS = Path(sys.executable).parent
-_PORTS = (17010, 17011, 17012, 17021, 11223, 20151, 8183)
+_PORTS = (17010, 17011, 17012, 17021, 17031, 17032, 11223, 20151, 8183)
 _STARTING = ('start', 'restart')
 MAX_SHARED = 2  # shared environments that run at a time
 
