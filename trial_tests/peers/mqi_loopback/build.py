@@ -1,7 +1,7 @@
 """Builds the client library and its headers, and pymqi on top of them: `python build.py DIRECTORY [--pymqi]`.
 
-The result has the layout that `MQ_FILE_PATH` stands for: `inc/` with the headers and `lib64/libmqic_r.so`. With `--pymqi`
-it also has `python/`, to be put on `sys.path`, with the pymqi of PyPI, unmodified, linked to that library.
+The result has the layout that `MQ_FILE_PATH` stands for: `inc/` with the headers and `lib64/libmqic_r.so`. With
+`--pymqi` it also has `python/`, to be put on `sys.path`, with the pymqi of PyPI, unmodified, linked to that library.
 """
 
 from __future__ import annotations

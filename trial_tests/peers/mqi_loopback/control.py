@@ -95,7 +95,8 @@ class ControlServer:
         found, sequence = self._qmgr.queues.by_name[queue], self._qmgr.queues.next_sequence()
         complete = md.complete(bytes.fromhex(descriptor), sequence, qmgr=self._qmgr.name, user='test', new_msg_id=False,
                                new_correl_id=False, defaults={'priority': 0, 'persistence': 0, 'ccsid': 1208})
-        self._qmgr.queues.put(found, StoredMessage(queue, sequence, bytes(complete), bytes.fromhex(data)), None)
+        message = StoredMessage(queue, sequence, bytes(complete), bytes.fromhex(data), md.expiry_time(complete))
+        self._qmgr.queues.put(found, message, None)
 
     def _browse(self, queue: str) -> list[dict[str, Any]]:
         return [{'descriptor': bytes(one.descriptor).hex(), 'data': one.data.hex(), 'backouts': one.backout_count}

@@ -94,6 +94,12 @@ def complete(given: bytes, unique: int, *, qmgr: str, user: str, new_msg_id: boo
     return descriptor
 
 
+def expiry_time(descriptor: bytes | bytearray) -> float:
+    """Return when a message expires, in unix time; 0 = never."""
+    expiry = get_long(descriptor, EXPIRY)
+    return time.time() + expiry / 10 if expiry > 0 else 0.0
+
+
 def without_properties(descriptor: bytearray, data: bytes) -> tuple[bytearray, bytes]:
     """Return descriptor and data without the MQRFH2 headers that hold message properties."""
     descriptor = bytearray(descriptor)

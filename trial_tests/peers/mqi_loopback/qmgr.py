@@ -3,9 +3,9 @@
 `python qmgr.py --name QM1 --directory DIR --port 1414 --store FILE` listens on `DIR/1414.sock` for clients and on
 `DIR/1414.control` for tests (see control.py). All numbers are in the byte order of the machine.
 
-A request is its length (of what follows), one byte that says which call it is, and the arguments; a reply is its length,
-the completion code, the reason code, and the results. A call or an option that this queue manager does not have is
-refused with a reason code; it is never ignored.
+A request is its length (of what follows), one byte that says which call it is, and the arguments; a reply is its
+length, the completion code, the reason code, and the results. A call or an option that this queue manager does not have
+is refused with a reason code; it is never ignored.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if __package__ in (None, ''):  # run as a program
 
 from trial_tests.peers.mqi_loopback import messages as md
 from trial_tests.peers.mqi_loopback.control import ControlServer, Faults
-from trial_tests.peers.mqi_loopback.messages import StoredMessage, get_long, name_of, padded, set_long
+from trial_tests.peers.mqi_loopback.messages import StoredMessage, get_long, name_of, padded
 from trial_tests.peers.mqi_loopback.queues import Queue, Queues, UnitOfWork, make_match
 from trial_tests.peers.mqi_loopback.store import Store
 
@@ -37,8 +37,9 @@ CALLS = ('', 'MQCONNX', 'MQDISC', 'MQOPEN', 'MQCLOSE', 'MQPUT', 'MQPUT1', 'MQGET
 BACKED_OUT, CONNECTION_BROKEN, GET_INHIBITED, HOBJ_ERROR, SYNCPOINT_LIMIT = 2003, 2009, 2016, 2019, 2024
 MSG_TOO_BIG, NO_MSG, NOT_AUTHORIZED, NOT_OPEN_FOR_INPUT, NOT_OPEN_FOR_OUTPUT = 2030, 2033, 2035, 2037, 2039
 OBJECT_IN_USE, OBJECT_TYPE_ERROR, OPTIONS_ERROR, PUT_INHIBITED, Q_FULL = 2042, 2043, 2046, 2051, 2053
-Q_MGR_NAME_ERROR, Q_MGR_NOT_AVAILABLE, SELECTOR_ERROR, TRUNCATED_ACCEPTED, TRUNCATED_FAILED = 2058, 2059, 2067, 2079, 2080
-UNKNOWN_OBJECT, Q_MGR_QUIESCING, CONNECTION_QUIESCING, SSL_INITIALIZATION, UNKNOWN_CHANNEL = 2085, 2161, 2202, 2393, 2540
+Q_MGR_NAME_ERROR, Q_MGR_NOT_AVAILABLE, SELECTOR_ERROR = 2058, 2059, 2067
+TRUNCATED_ACCEPTED, TRUNCATED_FAILED, UNKNOWN_OBJECT = 2079, 2080, 2085
+SSL_INITIALIZATION, UNKNOWN_CHANNEL = 2393, 2540
 
 _OO_INPUT, _OO_EXCLUSIVE, _OO_OUTPUT, _OO_FAIL_QUIESCING = 0x7, 0x4, 0x10, 0x2000
 _OO_KNOWN = 0x7 | 0x10 | 0x20 | 0x40 | 0x2000 | 0x4000 | 0x8000 | 0x80000
@@ -48,8 +49,8 @@ _GMO_WAIT, _GMO_SYNCPOINT, _GMO_ACCEPT_TRUNCATED, _GMO_SYNCPOINT_IF_PERSISTENT =
 _GMO_NO_PROPERTIES = 0x04000000
 _GMO_KNOWN = 0x1 | 0x2 | 0x4 | 0x40 | 0x1000 | 0x2000 | 0x02000000 | _GMO_NO_PROPERTIES | 0x10000000
 _FAIL_QUIESCING = 0x2000
-_INTEGERS = {3: 'depth', 13: 'max_message_length', 15: 'max_depth', 17: 'inputs', 18: 'outputs', 22: 'backout_threshold',
-             9: 'inhibit_get', 10: 'inhibit_put'}  # fmt: skip
+_INTEGERS = {3: 'depth', 9: 'inhibit_get', 10: 'inhibit_put', 13: 'max_message_length', 15: 'max_depth', 17: 'inputs',
+             18: 'outputs', 22: 'backout_threshold'}  # fmt: skip
 _TEXTS = {2016: ('name', 48), 2019: ('backout_queue', 48)}
 
 
@@ -321,9 +322,8 @@ class QueueManager:
         defaults = {'priority': attributes['priority'], 'persistence': attributes['persistence'], 'ccsid': 1208}
         descriptor = md.complete(given, sequence, qmgr=self.name, user=client.user, defaults=defaults,
                                  new_msg_id=bool(flags & _PMO_NEW_MSG), new_correl_id=bool(flags & _PMO_NEW_CORREL))
-        expiry = get_long(descriptor, md.EXPIRY)
-        expires_at = time.time() + expiry / 10 if expiry > 0 else 0.0
-        self.queues.put(queue, StoredMessage(queue.name, sequence, bytes(descriptor), data, expires_at), unit)
+        message = StoredMessage(queue.name, sequence, bytes(descriptor), data, md.expiry_time(descriptor))
+        self.queues.put(queue, message, unit)
         options[32:80] = padded(queue.name, 48)
         options[80:128] = padded(self.name, 48)
         return bytes(descriptor[:size]) + bytes(options)

@@ -21,7 +21,7 @@ class MqiError(Exception):
 
 @frozen(kw_only=True)
 class ConnectOptions:
-    """How a handle connects. `connection_name`: `host(port)`, several ones separated by commas; `heartbeat`: seconds."""
+    """How a handle connects. `connection_name`: `host(port)`, or several with commas; `heartbeat`: seconds."""
 
     connection_name: str
     channel: str
@@ -65,8 +65,9 @@ class InputQueue(Protocol):
 class QueueManagerHandle(Protocol):
     """A connection to a queue manager. All methods block. It may be used in any thread, in one at a time."""
 
-    def open_input(self, queue: str) -> InputQueue:
-        """Open a queue for getting. Raises MqiError."""
+    def open_input(self, queue: str, *, with_properties: bool) -> InputQueue:
+        """Open a queue for getting. `with_properties`: whether messages come with their MQRFH2 header; otherwise the queue
+        manager leaves it out. Raises MqiError."""
 
     def put(self, queue: str, descriptor: MessageDescriptor, data: bytes, *, syncpoint: bool,
             queue_manager: str = '') -> bytes:

@@ -23,7 +23,7 @@ T = TypeVar('T')
 BUFFER = 65_536  # bytes of the first MQGET; larger messages take a second call
 CACHED_QUEUES = 32  # that one handle keeps open for putting
 _CONNECT = CMQC.MQCNO_HANDLE_SHARE_BLOCK | CMQC.MQCNO_RECONNECT_DISABLED
-_GET = (CMQC.MQGMO_WAIT | CMQC.MQGMO_SYNCPOINT | CMQC.MQGMO_FAIL_IF_QUIESCING | CMQC.MQGMO_PROPERTIES_FORCE_MQRFH2)
+_GET = CMQC.MQGMO_WAIT | CMQC.MQGMO_SYNCPOINT | CMQC.MQGMO_FAIL_IF_QUIESCING
 _PUT = CMQC.MQPMO_FAIL_IF_QUIESCING
 
 
@@ -53,7 +53,7 @@ class PymqiHandle:
         self._inputs: list[PymqiInputQueue] = []
         self._outputs: OrderedDict[tuple[str, str], Any] = OrderedDict()
 
-    def open_input(self, queue: str) -> PymqiInputQueue:
+    def open_input(self, queue: str, *, with_properties: bool) -> PymqiInputQueue:
         """See QueueManagerHandle."""
         options = CMQC.MQOO_INPUT_AS_Q_DEF | CMQC.MQOO_FAIL_IF_QUIESCING
         try:
@@ -64,7 +64,8 @@ class PymqiHandle:
                 raise
             opened = _call('MQOPEN', pymqi.Queue, self._manager, queue, options)  # the user may not inquire
             may_inquire = False
-        found = PymqiInputQueue(opened, self._options.max_message_size, may_inquire=may_inquire)
+        properties = CMQC.MQGMO_PROPERTIES_FORCE_MQRFH2 if with_properties else CMQC.MQGMO_NO_PROPERTIES
+        found = PymqiInputQueue(opened, self._options.max_message_size, _GET | properties, may_inquire=may_inquire)
         self._inputs.append(found)
         return found
 
@@ -125,10 +126,10 @@ class PymqiHandle:
 class PymqiInputQueue:
     """InputQueue."""
 
-    def __init__(self, queue: Any, max_message_size: int, *, may_inquire: bool) -> None:
+    def __init__(self, queue: Any, max_message_size: int, options: int, *, may_inquire: bool) -> None:
         self.queue, self._max_message_size, self._may_inquire = queue, max_message_size, may_inquire
         self._fields = pymqi.MD(Version=CMQC.MQMD_VERSION_2)
-        self._options = pymqi.GMO(Version=CMQC.MQGMO_VERSION_2, Options=_GET)
+        self._options = pymqi.GMO(Version=CMQC.MQGMO_VERSION_2, Options=options)
         self.attributes = QueueAttributes()
         if may_inquire:
             self.attributes = QueueAttributes(

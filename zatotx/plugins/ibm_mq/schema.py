@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-import msgspec
-from msgspec import Meta
-
 from zatotx.plugins.ibm_mq.mqi import ConnectOptions
 from zatotx.plugins.ibm_mq.wire.ccsid import UTF_8, is_known
 from zatotx.schema.circuit_breaker import CircuitBreakerSettings
 from zatotx.schema.delivery import DeliveryKeys, OutgoingDelivery
 from zatotx.schema.meta import ObjectType, ZatoApi, field
+from zatotx.schema.placement import COMPETING, SINGLE
 from zatotx.schema.secrets import ConfigObject
 
 BACK_OUT, DEAD_LETTER = 'backout', 'dead_letter'
@@ -69,7 +67,7 @@ class MqDefinition(ConfigObject, frozen=True, kw_only=True):
         bool, field("Accepted for clients of Zato's API; the queues of channels stay open")
     ] = True
     use_shared_connections: Annotated[
-        bool, field("Accepted for clients of Zato's API; handles of outgoing connections serve any thread, one at a time")
+        bool, field("Accepted for clients of Zato's API; connections are always shared by the services of a worker")
     ] = True
     max_chars_printed: Annotated[
         int, field('Characters of a message that the log of sent messages shows at most, at level debug', ge=0,
@@ -96,7 +94,7 @@ class MqChannel(DeliveryKeys, frozen=True, kw_only=True):
                    choices=('', 'json', 'xml', 'csv', 'post'))
     ] = ''  # fmt: skip
     use_jms: Annotated[
-        bool, field('Whether MQRFH2 headers are read; false = they are part of the body')
+        bool, field('Whether MQRFH2 headers are read; false = the queue manager leaves them out')
     ] = True
     consumers: Annotated[
         int, field('Threads that receive messages, each with a connection of its own and one message at a time', ge=1,
@@ -115,7 +113,14 @@ class MqChannel(DeliveryKeys, frozen=True, kw_only=True):
         bool, field('Whether messages that are given up become dead letters where their queue has no back-out queue '
                     '(BOQNAME) that takes them; false = they are logged and dropped')
     ] = True
-    nodes: Annotated[list[str], field('Names of the nodes that may receive; none = all', max_length=100)] = []
+    placement: Annotated[
+        str, field('every_node: the nodes compete for the messages; one_node_of_cluster: one node fetches them, and '
+                   'another one takes over when it dies', choices=(COMPETING, SINGLE))
+    ] = COMPETING  # fmt: skip
+    nodes: Annotated[
+        list[str], field('Names of the nodes that may fetch messages; none = all connectors, and the servers that run '
+                         'the kind', max_length=100)
+    ] = []  # fmt: skip
 
 
 class MqOutgoing(OutgoingDelivery, frozen=True, kw_only=True):
@@ -185,5 +190,3 @@ OUTGOING = ObjectType(
                  zato_names={'definition': 'def_id'}),
 )  # fmt: skip
 OBJECT_TYPES = (DEFINITION, CHANNEL, OUTGOING)
-
-__all__ = ['OBJECT_TYPES', 'Meta', 'MqChannel', 'MqDefinition', 'MqOutgoing', 'connect_options', 'msgspec']

@@ -25,7 +25,7 @@ _CODECS = {
 }  # fmt: skip
 
 
-class InvalidText(ValueError):
+class InvalidText(ValueError):  # noqa: N818 - it completes a sentence
     """Text that cannot be converted. The message completes a sentence about it."""
 
 

@@ -21,8 +21,8 @@ STRING_FORMAT = 'MQSTR'
 
 @frozen(kw_only=True)
 class MessageDescriptor:
-    """An MQMD. `expiry`: tenths of a second, -1 = never; `ccsid` 0 = the queue manager's; `message_id` NO_ID = the queue
-    manager makes one."""
+    """An MQMD. `expiry`: tenths of a second, -1 = never; `ccsid` 0 = the queue manager's; `message_id` NO_ID = the
+    queue manager makes one."""
 
     message_type: int = DATAGRAM
     report: int = 0

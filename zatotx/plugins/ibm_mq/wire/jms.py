@@ -1,7 +1,7 @@
-"""JMS messages as IBM MQ carries them: the message descriptor, an MQRFH2 with the folders mcd, jms and usr, and the body.
+"""JMS messages as IBM MQ carries them: the message descriptor, an MQRFH2 with the folders mcd, jms and usr, and body.
 
-`decode_message` gives what a service sees; `encode_message` makes the descriptor and the bytes of a message to send. Both
-follow IBM's "Mapping JMS messages onto IBM MQ messages".
+`decode_message` gives what a service sees; `encode_message` makes the descriptor and the bytes of a message to send.
+Both follow IBM's "Mapping JMS messages onto IBM MQ messages".
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _ID = re.compile(r'ID:([0-9a-fA-F]{48})\Z')
 _QUEUE_URI = re.compile(r'queue://([^/?]*)/([^?]*)')
 
 
-class InvalidMessage(ValueError):
+class InvalidMessage(ValueError):  # noqa: N818 - it completes a sentence
     """A message that cannot be understood, or cannot be sent. The message completes a sentence about it."""
 
 
@@ -64,7 +64,7 @@ class MessageToSend:
 
 def decode_message(descriptor: MessageDescriptor, data: bytes, *, use_jms: bool) -> ReceivedMessage:
     """Return a message as a service gets it. `use_jms`: whether MQRFH2 headers are read; otherwise they are part of the
-    body. Raises InvalidMessage."""
+    data. Raises InvalidMessage."""
     ccsid, encoding, format_ = descriptor.ccsid, descriptor.encoding, descriptor.format.strip()
     headers: list[Header] = []
     while use_jms and format_ == RFH2_FORMAT:
@@ -120,10 +120,12 @@ def describe(
         'JMS_IBM_Feedback': descriptor.feedback,
         'JMS_IBM_PutApplType': descriptor.application_type,
     }
-    return {name: text for name, value in found.items() if (text := value_text(value))}
+    usr = folders.get('usr', {})
+    return {name: text for name, value in found.items() if (text := value_text(value)) or name in usr}
 
 
-def encode_message(message: MessageToSend, *, use_jms: bool, needs_mcd: bool, now: int) -> tuple[MessageDescriptor, bytes]:
+def encode_message(message: MessageToSend, *, use_jms: bool, needs_mcd: bool, now: int
+                   ) -> tuple[MessageDescriptor, bytes]:
     """Return the descriptor and the data of a message. `now`: milliseconds since the epoch. Raises InvalidMessage."""
     is_text = isinstance(message.body, str)
     ccsid = message.ccsid if is_text else UTF_8
@@ -132,7 +134,7 @@ def encode_message(message: MessageToSend, *, use_jms: bool, needs_mcd: bool, no
     descriptor = MessageDescriptor(
         message_type=REQUEST if reply_queue else DATAGRAM,
         expiry=UNLIMITED if not message.expiration else max(1, message.expiration // 100),
-        ccsid=ccsid,
+        ccsid=UTF_8 if use_jms else ccsid,
         format=RFH2_FORMAT if use_jms else format_,
         priority=-1 if message.priority is None else message.priority,
         persistence=PERSISTENT if message.delivery_mode == PERSISTENT_DELIVERY else NOT_PERSISTENT,
@@ -147,7 +149,7 @@ def encode_message(message: MessageToSend, *, use_jms: bool, needs_mcd: bool, no
             return descriptor, data
         folders = _folders(message, descriptor, needs_mcd=needs_mcd, is_text=is_text, now=now)
         header = Header(folders=folders, encoding=descriptor.encoding, ccsid=ccsid, format=format_)
-        return descriptor, encode_header(header, descriptor.encoding, ccsid) + data
+        return descriptor, encode_header(header, descriptor.encoding, UTF_8) + data
     except (InvalidText, InvalidHeader) as error:
         raise InvalidMessage(str(error)) from None
 

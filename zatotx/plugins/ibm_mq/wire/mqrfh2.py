@@ -5,8 +5,8 @@ Flags and NameValueCCSID, then for each folder its length and its text, padded w
 The integers of the header are in the byte order that the structure before it says (MQMD.Encoding), its characters in
 that structure's CCSID; Encoding, CodedCharSetId and Format describe the data behind it.
 
-A folder is text like `<usr><color>red</color><size dt="i4">3</size></usr>`. `dt` is the type of a value: boolean, bin.hex,
-i1, i2, i4, i8, int, r4, r8, char or string (no `dt`); `xsi:nil="true"` says that there is none.
+A folder is text like `<usr><color>red</color><size dt="i4">3</size></usr>`. `dt` is the type of a value: boolean,
+bin.hex, i1, i2, i4, i8, int, r4, r8, char or string (no `dt`); `xsi:nil="true"` says that there is none.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _ENTITIES = {'lt': '<', 'gt': '>', 'amp': '&', 'quot': '"', 'apos': "'"}
 _FORBIDDEN = re.compile('[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]')
 
 
-class InvalidHeader(ValueError):
+class InvalidHeader(ValueError):  # noqa: N818 - it completes a sentence
     """Bytes that are no MQRFH2, or values that none can hold. The message completes a sentence about it."""
 
 
@@ -78,7 +78,7 @@ def decode_header(data: bytes, encoding: int, ccsid: int) -> tuple[Header, bytes
     flags, name_value_ccsid = struct.unpack_from(f'{order}ii', data, 28)
     eye_catcher, data_format = _characters(data[:4], ccsid), _characters(data[20:28], ccsid)
     if eye_catcher != 'RFH ' or version != VERSION:
-        raise InvalidHeader(f'has no MQRFH2 header of version 2, though its format says so: it begins with {data[:8]!r}')
+        raise InvalidHeader(f'has no MQRFH2 header of version 2, as its format says: it begins with {data[:8]!r}')
     if not FIXED_LENGTH <= length <= len(data) or length % 4:
         raise InvalidHeader(f'has an MQRFH2 header of {length} bytes, of which {len(data)} are there')
     folders = _decode_folders(data[FIXED_LENGTH:length], order, name_value_ccsid, encoding)
@@ -138,9 +138,10 @@ def parse_folder(text: str) -> list[Folder]:
 
 def _characters(data: bytes, ccsid: int) -> str:
     try:
-        return decode_text(data, ccsid, NATIVE)
-    except InvalidText:  # of an unknown or two-byte CCSID: the header itself is in single bytes then
-        return data.decode('latin-1')
+        text = decode_text(data, ccsid, NATIVE)
+    except InvalidText:
+        text = ''
+    return text if len(text) == len(data) else data.decode('latin-1')  # headers are in single bytes
 
 
 def _decode_folders(data: bytes, order: str, ccsid: int, encoding: int) -> list[Folder]:
@@ -234,8 +235,8 @@ def _format_value(name: str, value: PropertyValue) -> tuple[str, str]:
 
 def _valid_name(name: str) -> str:
     if not _NAME.match(name):
-        raise InvalidHeader(f'cannot have a property named {name!r}: names are letters, digits, _ and $, and begin with '
-                            'no digit')  # fmt: skip
+        raise InvalidHeader(f'cannot have a property named {name!r}: names are letters, digits, _ and $, and do not '
+                            'begin with a digit')  # fmt: skip
     return name
 
 
