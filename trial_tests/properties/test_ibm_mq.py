@@ -23,10 +23,10 @@ _FOLDERS = st.lists(st.builds(Folder, name=_NAMES, values=st.dictionaries(_NAMES
 
 
 class HeaderProperties(SynchronousTestCase):
-    @given(_FOLDERS, _ENCODINGS, st.sampled_from([1200, 1208, 13488, 17584]), st.sampled_from([37, 500, 819, 1047, 1208]),
-           st.integers(0, 2**31 - 1), st.binary(max_size=20))  # fmt: skip
-    def test_headers_come_back(self, folders: list[Folder], encoding: int, name_value_ccsid: int, ccsid: int, flags: int,
-                               data: bytes) -> None:  # fmt: skip
+    @given(_FOLDERS, _ENCODINGS, st.sampled_from([1200, 1208, 13488, 17584]),
+           st.sampled_from([37, 500, 819, 1047, 1208]), st.integers(0, 2**31 - 1), st.binary(max_size=20))  # fmt: skip
+    def test_headers_come_back(self, folders: list[Folder], encoding: int, name_value_ccsid: int, ccsid: int,
+                               flags: int, data: bytes) -> None:  # fmt: skip
         """Whatever the byte order, the character sets and the types of values, a header is what was encoded, its length
         is a multiple of four, and the data behind it is untouched."""
         header = Header(folders=folders, encoding=encoding, ccsid=ccsid, format='MQSTR', flags=flags,

@@ -28,7 +28,7 @@ from zatotx.interfaces.delivery import DeadLetter, IDeadLetterSink, InboundDeliv
 from zatotx.interfaces.meters import MetricRow
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.model.cid import new_cid
-from zatotx.model.errors import Inactive, NotFound
+from zatotx.model.errors import NoSuchService
 from zatotx.model.message import ChannelSpec, Message, Reply
 from zatotx.rules.resilience.delivery import DeliveryHistory, is_permanent
 from zatotx.schema.snapshot import Snapshot, StoredObject
@@ -192,7 +192,7 @@ class QueueChannel:
             decision = Decision.BACK_OUT
         elif self.value.on_error != BACK_OUT:
             decision = Decision.COMMIT  # it is a dead letter already
-        elif _is_service_away(reply.error, self.value.service):
+        elif isinstance(reply.error, NoSuchService):
             decision = Decision.HOLD
         else:
             decision = Decision.REJECT if is_permanent(reply.status) else Decision.BACK_OUT
@@ -401,13 +401,6 @@ def _sentence(error: Exception | None) -> str:
     if isinstance(error, MqiError):
         return f'it {error}'
     return 'its thread has ended' if error is None else f'its thread has failed: {type(error).__name__}'
-
-
-def _is_service_away(error: BaseException | None, service: str) -> bool:
-    """Whether a message failed because its service is not deployed, or not active."""
-    if isinstance(error, Inactive):
-        return error.msg == Inactive(service).msg
-    return isinstance(error, NotFound) and error.msg.startswith(f'No such service `{service}`')
 
 
 def _ignore(*args: object) -> None:

@@ -66,8 +66,8 @@ class QueueManagerHandle(Protocol):
     """A connection to a queue manager. All methods block. It may be used in any thread, in one at a time."""
 
     def open_input(self, queue: str, *, with_properties: bool) -> InputQueue:
-        """Open a queue for getting. `with_properties`: whether messages come with their MQRFH2 header; otherwise the queue
-        manager leaves it out. Raises MqiError."""
+        """Open a queue for getting. `with_properties`: whether messages come with their MQRFH2 header; otherwise the
+        queue manager leaves it out. Raises MqiError."""
 
     def put(self, queue: str, descriptor: MessageDescriptor, data: bytes, *, syncpoint: bool,
             queue_manager: str = '') -> bytes:

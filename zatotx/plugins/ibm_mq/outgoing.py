@@ -40,11 +40,9 @@ class MqNamespace:
         """The same as `[name]`."""
         return self[name]
 
-    def send(self, msg: Any, name: str, queue: str, delivery_mode: int | None = None, expiration: int | None = None,
-             priority: int | None = None, max_chars_printed: int | None = None, **named: Any) -> Any:  # fmt: skip
-        """Zato's form of `[name].send(msg, queue)`."""
-        return self[name].send(msg, queue, delivery_mode=delivery_mode, expiration=expiration, priority=priority,
-                               max_chars_printed=max_chars_printed, **named)  # fmt: skip
+    def send(self, msg: Any, out_name: str, *args: Any, **named: Any) -> Any:
+        """Zato's form of `[out_name].send(msg, …)`."""
+        return self[out_name].send(msg, *args, **named)
 
 
 class MqFacade:
@@ -57,14 +55,14 @@ class MqFacade:
         self,
         message: Any,
         queue: str = '',
-        *,
         delivery_mode: int | None = None,
-        priority: int | None = None,
         expiration: int | None = None,
+        priority: int | None = None,
+        max_chars_printed: int | None = None,
+        *,
         reply_to: str = '',
         correlation_id: str = '',
         properties: Mapping[str, PropertyValue] | None = None,
-        max_chars_printed: int | None = None,
     ) -> Any:
         """Send a message: text, bytes, or a value that is sent as JSON. Gives its identifier, 'ID:' and 48 digits.
 

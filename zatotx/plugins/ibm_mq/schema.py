@@ -8,9 +8,9 @@ from typing import Annotated
 from zatotx.plugins.ibm_mq.mqi import ConnectOptions
 from zatotx.plugins.ibm_mq.wire.ccsid import UTF_8, is_known
 from zatotx.schema.circuit_breaker import CircuitBreakerSettings
-from zatotx.schema.delivery import DeliveryKeys, OutgoingDelivery
+from zatotx.schema.delivery import OutgoingDelivery
 from zatotx.schema.meta import ObjectType, ZatoApi, field
-from zatotx.schema.placement import COMPETING, SINGLE
+from zatotx.schema.placement import PlacementKeys
 from zatotx.schema.secrets import ConfigObject
 
 BACK_OUT, DEAD_LETTER = 'backout', 'dead_letter'
@@ -19,8 +19,9 @@ _NAME = r'^[A-Za-z0-9._/%]*$'  # of queue managers, queues and channels
 _CONNECTION_NAME = re.compile(r'[A-Za-z0-9._:\[\]-]+\([0-9]{1,5}\)\Z')
 
 
-def _connection_name_error(text: str) -> str:
-    return '' if _CONNECTION_NAME.match(text) else "must be 'host(port)'"
+def _connection_names_error(names: list[str]) -> str:
+    wrong = [name for name in names if not _CONNECTION_NAME.match(name)]
+    return f"must be a list of 'host(port)', which {wrong[0]!r} is not" if wrong else ''
 
 
 def _ccsid_error(ccsid: int) -> str:
@@ -38,9 +39,9 @@ class MqDefinition(ConfigObject, frozen=True, kw_only=True):
     ] = ''  # fmt: skip
     port: Annotated[int, field('Port of its listener', ge=1, le=65_535)] = 1414
     connection_names: Annotated[
-        list[Annotated[str, field('host(port)', check=_connection_name_error)]],
+        list[str],
         field("Further addresses, as 'host(port)', which are tried in their order where the ones before do not answer",
-              max_length=16),
+              max_length=16, check=_connection_names_error),
     ] = []
     queue_manager: Annotated[
         str, field('Name of the queue manager; empty = whichever listens there', max_length=48, pattern=_NAME)
@@ -81,7 +82,7 @@ class MqDefinition(ConfigObject, frozen=True, kw_only=True):
     ] = 8 * MEBIBYTE
 
 
-class MqChannel(DeliveryKeys, frozen=True, kw_only=True):
+class MqChannel(PlacementKeys, frozen=True, kw_only=True):
     """A queue whose messages go to a service, each in a unit of work."""
 
     name: Annotated[str, field('Name of the channel', min_length=1, max_length=200)]
@@ -90,8 +91,7 @@ class MqChannel(DeliveryKeys, frozen=True, kw_only=True):
     queue: Annotated[str, field('Queue', min_length=1, max_length=48, pattern=_NAME)]
     service: Annotated[str, field('Service that gets the messages', ref='service', min_length=1)]
     data_format: Annotated[
-        str, field('How bodies are read: json, xml, csv or post; empty = as they are',
-                   choices=('', 'json', 'xml', 'csv', 'post'))
+        str, field('Format of the bodies; empty = the service gets the bytes', choices=('', 'json', 'xml', 'form'))
     ] = ''  # fmt: skip
     use_jms: Annotated[
         bool, field('Whether MQRFH2 headers are read; false = the queue manager leaves them out')
@@ -113,14 +113,6 @@ class MqChannel(DeliveryKeys, frozen=True, kw_only=True):
         bool, field('Whether messages that are given up become dead letters where their queue has no back-out queue '
                     '(BOQNAME) that takes them; false = they are logged and dropped')
     ] = True
-    placement: Annotated[
-        str, field('every_node: the nodes compete for the messages; one_node_of_cluster: one node fetches them, and '
-                   'another one takes over when it dies', choices=(COMPETING, SINGLE))
-    ] = COMPETING  # fmt: skip
-    nodes: Annotated[
-        list[str], field('Names of the nodes that may fetch messages; none = all connectors, and the servers that run '
-                         'the kind', max_length=100)
-    ] = []  # fmt: skip
 
 
 class MqOutgoing(OutgoingDelivery, frozen=True, kw_only=True):
@@ -137,9 +129,9 @@ class MqOutgoing(OutgoingDelivery, frozen=True, kw_only=True):
     ] = True
     delivery_mode: Annotated[int, field('1 = not persistent, 2 = persistent', ge=1, le=2)] = 2
     priority: Annotated[int, field('Priority, 0-9', ge=0, le=9)] = 5
-    expiration: Annotated[
-        int | None, field('Milliseconds until a message expires; 0 or none = never', ge=0, le=2**31 - 1)
-    ] = None
+    expiration: (
+        Annotated[int, field('Milliseconds until a message expires; 0 or none = never', ge=0, le=2**31 - 1)] | None
+    ) = None
     ccsid: Annotated[int, field('CCSID that text is sent in; 1208 = UTF-8', check=_ccsid_error)] = UTF_8
     timeout: Annotated[
         float, field('Seconds for a message, including the wait for a connection', gt=0, le=86_400)

@@ -14,7 +14,6 @@ from zope.interface import implementer
 from trial_tests.support import mqi_loopback
 from zatotx.interfaces.connector_kind import ChannelContext
 from zatotx.interfaces.delivery import DeadLetter, IDeadLetterSink
-from zatotx.metrics.meters import MeterRegistry
 from zatotx.model.errors import ServiceError
 from zatotx.model.message import Message, Reply
 from zatotx.plugins.http.test.server_doubles import Lines, ScriptedExchange
@@ -70,12 +69,10 @@ class ChannelCase(TestCase):
         self.qmgr.define(self.queue, backout_threshold=3, backout_queue=self.backout_queue)
         self.qmgr.define(self.backout_queue)
         self.letters = LetterList()
-        self.meters = MeterRegistry()
         self.exchange = ScriptedExchange(lambda inbound: Reply(200, inbound.body.upper(), b'text/plain'))  # type: ignore[union-attr]
         self.channels = MqChannels(ChannelContext(
             reactor=self.reactor, settings={'grace': 1.0, 'get_wait': 0.1}, line_sink=lambda name: Lines(),
-            work_dir=self.mktemp(), run_in_thread=deferToThread, channel_meters=self.meters.channels,
-            declaration=kind, dead_letters=self.letters,
+            work_dir=self.mktemp(), run_in_thread=deferToThread, declaration=kind, dead_letters=self.letters,
         ), load_driver)  # fmt: skip
         self.addCleanup(self.channels.stop)
 
@@ -95,6 +92,7 @@ class ChannelCase(TestCase):
         objects = [definition(self.qmgr.port, **(definition_fields or {})), StoredObject(2, 'channel_ibm_mq', value, 1)]
         await self.channels.apply(Snapshot(1, objects))
         await self.channels.start(self.exchange)
+        await self.sleep(0)  # the channel is up in the next turn
 
     def sleep(self, seconds: float) -> Deferred[None]:
         waiting: Deferred[None] = Deferred()

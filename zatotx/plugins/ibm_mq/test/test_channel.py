@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zatotx.model.errors import BadRequest, Inactive, InternalServerError, NotFound, ServiceUnavailable
+from zatotx.model.errors import BadRequest, InactiveService, InternalServerError, NoSuchService, ServiceUnavailable
 from zatotx.model.message import Reply
 from zatotx.plugins.ibm_mq.test.channel_case import ChannelCase, failed
 from zatotx.plugins.ibm_mq.wire.mqrfh2 import Folder, Header, encode_header
@@ -112,7 +112,7 @@ class SettlementTests(ChannelCase):
 
     async def test_a_service_that_is_not_there(self) -> None:
         """A message whose service is not deployed, or not active, is held until it is, and counts no back-out."""
-        errors = [NotFound(None, 'No such service `one`'), Inactive('one')]
+        errors = [NoSuchService(None, 'No such service `one`'), InactiveService('one')]
         self.exchange.at_once = lambda message: failed(errors.pop(0)) if errors else Reply(200, b'', b'')
         await self.start()
         self.qmgr.put(b'abc', self.queue)
@@ -122,7 +122,7 @@ class SettlementTests(ChannelCase):
 
     async def test_a_channel_that_stops_while_it_holds_a_message(self) -> None:
         """The message is on its queue again."""
-        self.exchange.at_once = lambda message: failed(NotFound(None, 'No such service `one`'))
+        self.exchange.at_once = lambda message: failed(NoSuchService(None, 'No such service `one`'))
         await self.start()
         self.qmgr.put(b'abc', self.queue)
         await self.until(lambda: self.delivered)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.plugins.ibm_mq.wire.ccsid import encode_text
@@ -33,7 +35,8 @@ class ReceivedTests(SynchronousTestCase):
 
     def test_text_of_any_ccsid_becomes_utf_8(self) -> None:
         """Text is converted by the CCSID of the message, in either byte order."""
-        for ccsid, encoding in ((1208, 546), (819, 546), (500, 785), (1047, 785), (1200, 273), (1200, 546), (1252, 546)):
+        for ccsid, encoding in ((1208, 546), (819, 546), (500, 785), (1047, 785), (1200, 273), (1200, 546),
+                                (1252, 546)):
             descriptor = MessageDescriptor(format='MQSTR', ccsid=ccsid, encoding=encoding)
             found = decode_message(descriptor, encode_text('Zażółć' if ccsid in (1208, 1200) else 'Grüße [1]^', ccsid,
                                                            encoding), use_jms=True)  # fmt: skip
@@ -53,8 +56,8 @@ class ReceivedTests(SynchronousTestCase):
         """The fields of the descriptor and of the folders, under the names of JMS."""
         header = Header(format='MQSTR', folders=[
             Folder(name='mcd', values={'Msd': 'jms_text', 'Type': 'order'}),
-            Folder(name='jms', values={'Dst': 'queue:///IN', 'Rto': 'queue://QM2/BACK', 'Tms': '5', 'Exp': '9', 'Cid': 'c-1',
-                                       'Gid': 'g', 'Seq': 3}),
+            Folder(name='jms', values={'Dst': 'queue:///IN', 'Rto': 'queue://QM2/BACK', 'Tms': '5', 'Exp': '9',
+                                       'Cid': 'c-1', 'Gid': 'g', 'Seq': 3}),
             Folder(name='usr', values={'color': 'red', 'size': 3, 'fresh': True, 'none': None}),
         ])  # fmt: skip
         descriptor = MessageDescriptor(format='MQHRF2', message_id=ID, backout_count=2, priority=7, user='app',
@@ -110,9 +113,9 @@ class ReceivedTests(SynchronousTestCase):
 class SentTests(SynchronousTestCase):
     """What a service sends."""
 
-    def sent(self, *, use_jms: bool = True, needs_mcd: bool = False, **fields: object) -> tuple[MessageDescriptor, bytes]:
-        given = {'body': 'abc', 'queue': 'OUT', **fields}
-        return encode_message(MessageToSend(**given), use_jms=use_jms, needs_mcd=needs_mcd, now=NOW)  # type: ignore[arg-type]
+    def sent(self, *, use_jms: bool = True, needs_mcd: bool = False, **fields: Any) -> tuple[MessageDescriptor, bytes]:
+        message = MessageToSend(**{'body': 'abc', 'queue': 'OUT', **fields})
+        return encode_message(message, use_jms=use_jms, needs_mcd=needs_mcd, now=NOW)
 
     def test_fields(self) -> None:
         """Delivery mode, priority, expiration, reply-to and correlation id are in the descriptor and in the folders."""
@@ -151,14 +154,15 @@ class SentTests(SynchronousTestCase):
 
     def test_messages_that_cannot_be_sent(self) -> None:
         """Text that the CCSID does not have, properties without a header, wrong names of queues."""
-        for fields, text in (
+        wrong: list[tuple[dict[str, Any], str]] = [
             ({'body': '€', 'ccsid': 819}, "has characters that CCSID 819 does not have: '€'"),
             ({'properties': {'a': 1}, 'use_jms': False}, 'cannot have properties'),
             ({'properties': {'a b': 1}}, "cannot have a property named 'a b'"),
             ({'reply_to': 'topic://x'}, 'no queue'),
             ({'queue': 'X' * 49}, 'cannot exist'),
-        ):
-            error = self.assertRaises(InvalidMessage, self.sent, **fields)  # type: ignore[arg-type]
+        ]
+        for fields, text in wrong:
+            error = self.assertRaises(InvalidMessage, self.sent, **fields)
             self.assertIn(text, str(error))
 
     def test_queue_names(self) -> None:
@@ -173,7 +177,8 @@ class ReplyTests(SynchronousTestCase):
 
     def test_identifiers(self) -> None:
         """The report options say which identifiers the reply has; usually the correlation id is the request's id."""
-        request = MessageDescriptor(message_type=REQUEST, message_id=ID, correlation_id=ID[::-1], persistence=0, priority=8)
+        request = MessageDescriptor(message_type=REQUEST, message_id=ID, correlation_id=ID[::-1], persistence=0,
+                                    priority=8)  # fmt: skip
         reply = reply_descriptor(request, ccsid=1208, format='MQSTR')
         self.assertEqual((reply.message_id, reply.correlation_id, reply.persistence, reply.priority), (NO_ID, ID, 0, 8))
         request = MessageDescriptor(message_id=ID, correlation_id=ID[::-1], report=PASS_MSG_ID | PASS_CORREL_ID)

@@ -81,7 +81,8 @@ class VectorTests(SynchronousTestCase):
 
     def test_nested_elements_and_references(self) -> None:
         """Names of nested elements are joined by dots; references stand for characters; several folders may follow."""
-        (psc, usr) = parse_folder("<psc><Command>Reg&amp;Sub</Command></psc> <usr><a><b dt='i4'>7</b></a><c>&#x41;&lt;</c></usr>")
+        text = "<psc><Command>Reg&amp;Sub</Command></psc> <usr><a><b dt='i4'>7</b></a><c>&#x41;&lt;</c></usr>"
+        (psc, usr) = parse_folder(text)
         self.assertEqual((psc.name, psc.values), ('psc', {'Command': 'Reg&Sub'}))
         self.assertEqual(usr.values, {'a.b': 7, 'c': 'A<'})
 

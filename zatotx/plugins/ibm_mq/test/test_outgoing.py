@@ -12,7 +12,6 @@ from twisted.trial.unittest import TestCase
 from trial_tests.support import mqi_loopback
 from trial_tests.support.calling import Asking
 from zatotx.interfaces.connector_kind import OutgoingContext
-from zatotx.metrics.meters import MeterRegistry
 from zatotx.model.errors import BadGateway, BadRequest, ServiceUnavailable, Timeout
 from zatotx.plugins.ibm_mq.outgoing import make_outgoing
 from zatotx.plugins.ibm_mq.schema import MqOutgoing
@@ -36,7 +35,7 @@ class OutgoingCase(TestCase):
         self.queue = f'OUT.{next(_numbers)}'
         self.qmgr.define(self.queue)
         self.outgoing: Any = make_outgoing(OutgoingContext(
-            reactor=self.reactor, settings={}, run_in_thread=deferToThread, meters=MeterRegistry().outgoing,
+            reactor=self.reactor, settings={}, run_in_thread=deferToThread,
         ))  # fmt: skip
         self.addCleanup(self.outgoing.stop)
 
@@ -78,7 +77,7 @@ class SendTests(OutgoingCase):
     """What is sent."""
 
     async def test_text(self) -> None:
-        """Text becomes a persistent JMS text message with the priority of the connection; its identifier is returned."""
+        """Text becomes a persistent JMS text message with the priority of the connection; its identifier comes back."""
         connection = await self.configure()
         found = await connection.send('Zażółć', properties={'color': 'red'})
         ((message, raw),) = self.received()
@@ -178,7 +177,7 @@ class FailureTests(OutgoingCase):
         return qmgr
 
     async def test_restart(self) -> None:
-        """A message for which the connection was lost before the commit is sent on a new one; none is lost or doubled."""
+        """A message whose connection was lost before the commit is sent on a new one; none is lost or doubled."""
         connection = await self.configure()
         await connection.send('one')
         self.qmgr.kill()
@@ -198,8 +197,8 @@ class FailureTests(OutgoingCase):
         self.assertEqual(len(self.received()), 1)
 
     async def test_frozen(self) -> None:
-        """A call ends with Timeout at its time + 10 %; its thread is counted, the others go on, and the message that was
-        given up is not sent later."""
+        """A call ends with Timeout at its time + 10 %; its thread is counted, the others go on, and the message that
+        was given up is not sent later."""
         connection = await self.configure(timeout=0.5, pool_size=1)
         await connection.send('one')
         self.qmgr.freeze()
