@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -60,7 +61,7 @@ def document(**channel: object) -> str:
                                'channel': mqi_loopback.CHANNEL, 'username': mqi_loopback.USER,
                                'password': mqi_loopback.PASSWORD, 'ssl': False}],
         'channel_ibm_mq': [{'name': 'mq.in', 'definition': 'QM1', 'queue': 'ACC.IN', 'service': 'mq.forward',
-                            'use_jms': True, **channel}],
+                            'use_jms': True, 'is_active': True, 'consumers': 1, **channel}],
         'outgoing_ibm_mq': [
             {'name': 'mq.out', 'definition': 'QM1', 'delivery_mode': 2, 'priority': 5, 'use_jms': True, 'timeout': 2},
         ],
@@ -164,13 +165,12 @@ class IbmMqTests(SynchronousTestCase):
         for area, id_ in (('channel', channel['id']), ('outgoing', outgoing['id']), ('definition', definition['id'])):
             self.call(f'zato.{area}.jms-wmq.delete', id=id_)
 
-    def call(self, service: str, **fields: object) -> object:
+    def call(self, internal_service: str, **fields: object) -> Any:
         """Call an internal service: what is in its response."""
-        answer = self.broker.invoke(service, json.dumps({'cluster_id': 1, **fields}).encode())
+        answer = self.broker.invoke(internal_service, json.dumps({'cluster_id': 1, **fields}).encode())
         self.assertEqual(answer.status, 200, answer.body)
-        found = json.loads(answer.body)
-        return next(iter(value for name, value in found.items() if name != 'zato_env'), None) if 'zato_env' in found \
-            else found
+        found = json.loads(answer.body) if answer.body else {}
+        return next((value for name, value in found.items() if name.startswith('zato_') and name != 'zato_env'), found)
 
     def test_queue_manager_away(self) -> None:
         """While the queue manager is frozen a call ends in 504 at its timeout, and doctor says what is wrong; when it

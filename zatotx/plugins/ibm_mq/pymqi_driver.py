@@ -50,6 +50,7 @@ class PymqiHandle:
 
     def __init__(self, manager: Any, options: ConnectOptions) -> None:
         self._manager, self._options = manager, options
+        self._is_closed = False
         self._inputs: list[PymqiInputQueue] = []
         self._outputs: OrderedDict[tuple[str, str], Any] = OrderedDict()
 
@@ -103,6 +104,9 @@ class PymqiHandle:
 
     def close(self) -> None:
         """See QueueManagerHandle."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         with suppress(MqiError):
             self.back_out()
         for one in self._inputs:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from zatotx.testing.api_signatures import ApiSignature
 
-_SIGNATURE = ApiSignature(
-    title='IBM MQ', methods=('send', 'ping'),
-    positional=('message', 'queue', 'delivery_mode', 'expiration', 'priority', 'max_chars_printed'),
-    options=('reply_to', 'correlation_id', 'properties'),
-)  # fmt: skip
-SIGNATURES = {'ibm_mq': _SIGNATURE, 'jms_wmq': _SIGNATURE}
+SIGNATURES = {
+    'ibm_mq': ApiSignature(
+        title='IBM MQ',
+        methods=('send', 'ping'),
+        positional=('message', 'queue', 'delivery_mode', 'expiration', 'priority', 'max_chars_printed'),
+        options=('reply_to', 'correlation_id', 'properties'),
+    ),
+}
