@@ -30,7 +30,7 @@ from zatotx.interfaces.meters import MetricRow
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.model.cid import new_cid
 from zatotx.plugins.amqp.definition import definition_of, usable_definition
-from zatotx.plugins.amqp.metrics import ChannelCounters, ChannelMetrics
+from zatotx.plugins.amqp.metrics import ChannelMetrics, QueueCounters
 from zatotx.plugins.amqp.schema.channel_amqp import DEAD_LETTER, REJECT, REQUEUE, AmqpChannel
 from zatotx.plugins.amqp.schema.definition_amqp import AmqpDefinition, tls_settings
 from zatotx.schema.delivery import DeliveryRetry
@@ -44,7 +44,7 @@ COUNT_INTERVAL = 15.0  # seconds between two counts of the messages that wait in
 class QueueChannel:
     """One configured channel: InboundChannel."""
 
-    def __init__(self, value: AmqpChannel, definition: AmqpDefinition, parts: ChannelParts, counters: ChannelCounters,
+    def __init__(self, value: AmqpChannel, definition: AmqpDefinition, parts: ChannelParts, counters: QueueCounters,
                  grace: float) -> None:
         self.value, self._definition, self._parts, self._grace = value, definition, parts, grace
         self._counters = counters

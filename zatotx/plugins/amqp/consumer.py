@@ -24,7 +24,7 @@ from zatotx.plugins.amqp.message_properties import (
     delivery_count,
     header_text,
 )
-from zatotx.plugins.amqp.metrics import ChannelCounters
+from zatotx.plugins.amqp.metrics import QueueCounters
 from zatotx.plugins.amqp.reply_sender import ReplySender
 from zatotx.plugins.amqp.schema.channel_amqp import AmqpChannel
 from zatotx.plugins.amqp.schema.definition_amqp import AmqpDefinition
@@ -87,7 +87,7 @@ class QueueConsumer:
     _log = Logger()
 
     def __init__(self, value: AmqpChannel, definition: AmqpDefinition, parts: ChannelParts, delivery: MessageDelivery,
-                 counters: ChannelCounters) -> None:
+                 counters: QueueCounters) -> None:
         self.value, self.reactor = value, parts.context.reactor
         self.spec = ChannelSpec(name=value.name, kind=KIND, service=value.service, timeout=value.timeout,
                                 data_format=value.data_format)  # fmt: skip

@@ -237,22 +237,23 @@ class BrokerChannel:
         arguments: Mapping[str, Any] | None = None,
     ) -> Deferred[int]:
         """Declare a queue, or see that it exists. Fires with the number of messages that wait in it."""
-        asking = self._ask(self.channel.queue_declare, queue, passive=passive, durable=durable, auto_delete=auto_delete,
-                           arguments=dict(arguments or {}))  # fmt: skip
-        return asking.addCallback(lambda frame: int(frame.method.message_count))
+        pending = self._request(self.channel.queue_declare, queue, passive=passive, durable=durable,
+                                auto_delete=auto_delete, arguments=dict(arguments or {}))  # fmt: skip
+        return pending.addCallback(lambda frame: int(frame.method.message_count))
 
     def bind_queue(self, queue: str, exchange: str, routing_key: str, arguments: Mapping[str, Any]) -> Deferred[Any]:
         """Bind a queue to an exchange."""
-        return self._ask(self.channel.queue_bind, queue, exchange, routing_key=routing_key, arguments=dict(arguments))
+        return self._request(self.channel.queue_bind, queue, exchange, routing_key=routing_key,
+                             arguments=dict(arguments))  # fmt: skip
 
     def declare_exchange(self, exchange: str, type_: str = 'direct', *, passive: bool = False) -> Deferred[Any]:
         """Declare a durable exchange, or see that it exists."""
-        return self._ask(self.channel.exchange_declare, exchange, exchange_type=type_, passive=passive,
+        return self._request(self.channel.exchange_declare, exchange, exchange_type=type_, passive=passive,
                          durable=not passive)  # fmt: skip
 
     def set_prefetch(self, count: int) -> Deferred[Any]:
         """Limit the messages of each further consumer that are not acknowledged."""
-        return self._ask(self.channel.basic_qos, prefetch_count=count)
+        return self._request(self.channel.basic_qos, prefetch_count=count)
 
     def consume(
         self, queue: str, tag: str, on_message: OnMessage, *, exclusive: bool = False, auto_ack: bool = False,
@@ -265,12 +266,12 @@ class BrokerChannel:
             on_message(self, method.delivery_tag, method.redelivered, method.exchange, method.routing_key, properties,
                        body)  # fmt: skip
 
-        return self._ask(self.channel.basic_consume, queue, received, exclusive=exclusive, auto_ack=auto_ack,
+        return self._request(self.channel.basic_consume, queue, received, exclusive=exclusive, auto_ack=auto_ack,
                          consumer_tag=tag, arguments=dict(arguments or {}))  # fmt: skip
 
     def cancel(self, tag: str) -> Deferred[Any]:
         """Consume no more. Messages that the broker has sent by then are returned to it."""
-        return self._ask(self.channel.basic_cancel, tag)
+        return self._request(self.channel.basic_cancel, tag)
 
     def watch_cancellation(self, cancelled: Callable[[], object]) -> None:
         """Call a function when the broker ends a consumer, because its queue is gone."""
@@ -288,7 +289,7 @@ class BrokerChannel:
             returned(method.reply_code, method.reply_text, properties.message_id or '')
 
         self.channel.add_on_return_callback(give_back)
-        return self._ask(partial(self.channel.confirm_delivery, settle))
+        return self._request(partial(self.channel.confirm_delivery, settle))
 
     def publish(self, exchange: str, routing_key: str, body: bytes, properties: BasicProperties, *,
                 mandatory: bool) -> None:  # fmt: skip
@@ -322,27 +323,27 @@ class BrokerChannel:
 
     # Private.
 
-    def _ask(self, method: Callable[..., Any], *args: Any, **fields: Any) -> Deferred[Any]:
-        asking: Deferred[Any] = Deferred()
+    def _request(self, method: Callable[..., Any], *args: Any, **fields: Any) -> Deferred[Any]:
+        pending: Deferred[Any] = Deferred()
         if self.error is not None:
-            asking.errback(self.error)
-            return asking
-        self._waiting.add(asking)
+            pending.errback(self.error)
+            return pending
+        self._waiting.add(pending)
 
         def replied(frame: Any) -> None:
-            self._waiting.discard(asking)
-            if not asking.called:
-                asking.callback(frame)
+            self._waiting.discard(pending)
+            if not pending.called:
+                pending.callback(frame)
 
         try:
             method(*args, **fields, callback=replied)
         except AMQPError as error:
-            self._waiting.discard(asking)
-            asking.errback(ConnectionLost(describe(error)))
+            self._waiting.discard(pending)
+            pending.errback(ConnectionLost(describe(error)))
         except (TypeError, ValueError, AssertionError) as error:  # arguments that AMQP cannot transport
-            self._waiting.discard(asking)
-            asking.errback(ChannelClosed(f'what was asked for cannot be encoded: {error}'))
-        return asking
+            self._waiting.discard(pending)
+            pending.errback(ChannelClosed(f'what was asked for cannot be encoded: {error}'))
+        return pending
 
     def _on_close(self, channel: Channel, reason: Exception) -> None:
         if isinstance(reason, PikaChannelClosed):
@@ -350,9 +351,9 @@ class BrokerChannel:
         else:
             self.error = ConnectionLost(describe(reason))
         waiting, self._waiting = self._waiting, set()
-        for asking in waiting:
-            if not asking.called:
-                asking.errback(self.error)
+        for pending in waiting:
+            if not pending.called:
+                pending.errback(self.error)
         on_closed, self.on_closed = self.on_closed, _ignore
         on_closed(self.error)
 

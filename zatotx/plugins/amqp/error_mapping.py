@@ -20,11 +20,11 @@ from zatotx.plugins.amqp.errors import (
     NOT_FOUND,
     ChannelClosed,
     ConnectionLost,
-    MessageRejected,
     MessageReturned,
     MessageTooLarge,
     NotConnected,
     OutcomeUnknown,
+    PublishRejected,
 )
 
 # Errors after which the broker is not well, or cannot be used as it is configured: they count for the circuit breaker.
@@ -46,7 +46,7 @@ def map_error(error: Exception, title: str, cid: str) -> Exception:
     if isinstance(error, ChannelClosed):
         what = 'its exchange does not exist: ' if error.code == NOT_FOUND else ''
         return MessageRefused(cid, f'{title}: the message was not sent: {what}{error}')
-    if isinstance(error, MessageRejected):
+    if isinstance(error, PublishRejected):
         return MessageRefused(cid, f'{title}: the message was not sent: {error}')
     if isinstance(error, NotConnected | ConnectionLost):
         return BrokerUnavailable(cid, f'{title} cannot be used, the message was not sent: {error}')

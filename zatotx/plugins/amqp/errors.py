@@ -27,15 +27,15 @@ class ChannelClosed(AmqpFailed):
     """The broker closed an AMQP channel, because of what was asked for."""
 
 
-class MessageRejected(AmqpFailed):
+class PublishRejected(AmqpFailed):
     """The broker did not take a message: it was not sent."""
 
 
-class MessageReturned(MessageRejected):
+class MessageReturned(PublishRejected):
     """No queue gets the message: the broker returned it."""
 
 
-class MessageTooLarge(MessageRejected):
+class MessageTooLarge(PublishRejected):
     """The message is larger than the broker takes."""
 
 

@@ -37,7 +37,7 @@ DEFINITIONS = (
 
 
 @define(eq=False)
-class ChannelCounters:
+class QueueCounters:
     """What one channel counts. It outlives the edits of its configuration."""
 
     redelivered: int = 0
@@ -51,11 +51,11 @@ class ChannelCounters:
 class ChannelMetrics:
     """The counters of all channels by name."""
 
-    channels: dict[str, ChannelCounters] = field(factory=dict)
+    channels: dict[str, QueueCounters] = field(factory=dict)
 
-    def get(self, name: str) -> ChannelCounters:
+    def get(self, name: str) -> QueueCounters:
         """Return the counters of a channel."""
-        return self.channels.setdefault(name, ChannelCounters())
+        return self.channels.setdefault(name, QueueCounters())
 
     def rows(self) -> Iterator[MetricRow]:
         """The figures of now."""

@@ -24,11 +24,11 @@ from zatotx.plugins.amqp.errors import (
     AmqpFailed,
     ChannelClosed,
     ConnectionLost,
-    MessageRejected,
     MessageReturned,
     MessageTooLarge,
     NotConnected,
     OutcomeUnknown,
+    PublishRejected,
 )
 from zatotx.plugins.amqp.message_properties import MessageFields
 from zatotx.plugins.amqp.shared_result import SharedResult
@@ -106,7 +106,7 @@ class PublishChannel:
         await self._consuming.wait()
 
     def publish(self, message: OutgoingMessage) -> Deferred[None]:
-        """Send a message. Fires when the broker has confirmed it; fails with MessageRejected, MessageReturned, and
+        """Send a message. Fires when the broker has confirmed it; fails with PublishRejected, MessageReturned, and
         OutcomeUnknown. Cancelling it only forgets about the message. Raises ValueError for properties that AMQP cannot
         transport, and ConnectionLost; nothing was sent then."""
         message_id = message.fields['message_id']
@@ -147,7 +147,7 @@ class PublishChannel:
             elif is_accepted:
                 sent.confirmed.callback(None)
             else:
-                sent.confirmed.errback(MessageRejected('the broker did not take the message, e.g. because a queue is '
+                sent.confirmed.errback(PublishRejected('the broker did not take the message, e.g. because a queue is '
                                                        'full'))  # fmt: skip
         if self._same_id:
             self._send_waiting()
@@ -232,9 +232,9 @@ class Publisher:
         is settled."""
         while (before := self._isolated.get(message.exchange)) is not None and not before.is_known:
             await before.wait()
-        mine: Deferred[None] = Deferred()
-        self._isolated[message.exchange] = SharedResult(mine)
-        return mine
+        settled: Deferred[None] = Deferred()
+        self._isolated[message.exchange] = SharedResult(settled)
+        return settled
 
     @property
     def unconfirmed(self) -> int:
@@ -265,6 +265,6 @@ def _refusal(error: ChannelClosed) -> AmqpFailed:
     if error.code == PRECONDITION_FAILED and 'message size' in str(error):
         return MessageTooLarge(f'the message is too large for the broker: {error}', error.code)
     if error.code == NOT_FOUND:
-        return MessageRejected(f'the exchange does not exist any more: {error}', error.code)
-    return MessageRejected(f'the broker does not accept the message: {error}', error.code)
+        return PublishRejected(f'the exchange does not exist any more: {error}', error.code)
+    return PublishRejected(f'the broker does not accept the message: {error}', error.code)
 
