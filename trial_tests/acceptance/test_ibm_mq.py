@@ -160,7 +160,8 @@ class IbmMqTests(SynchronousTestCase):
         channel = self.call('zato.channel.jms-wmq.create', name='in.api', queue='Q', service='mq.forward', **given)
         outgoing = self.call('zato.outgoing.jms-wmq.create', name='out.api', delivery_mode=2, priority=5, **given)
         (row,) = [one for one in self.call('zato.channel.jms-wmq.get-list') if one['name'] == 'in.api']
-        self.assertEqual((row['def_id'], row['def_name'], row['service_name']), (definition['id'], 'QM.API', 'mq.forward'))
+        self.assertEqual((row['def_id'], row['def_name'], row['service_name']),
+                         (definition['id'], 'QM.API', 'mq.forward'))
         self.call('zato.outgoing.jms-wmq.edit', id=outgoing['id'], name='out.api', delivery_mode=1, priority=5, **given)
         for area, id_ in (('channel', channel['id']), ('outgoing', outgoing['id']), ('definition', definition['id'])):
             self.call(f'zato.{area}.jms-wmq.delete', id=id_)
@@ -170,7 +171,8 @@ class IbmMqTests(SynchronousTestCase):
         answer = self.broker.invoke(internal_service, json.dumps({'cluster_id': 1, **fields}).encode())
         self.assertEqual(answer.status, 200, answer.body)
         found = json.loads(answer.body) if answer.body else {}
-        return next((value for name, value in found.items() if name.startswith('zato_') and name != 'zato_env'), found)
+        responses = (value for name, value in found.items() if name.startswith('zato_') and name != 'zato_env')
+        return next(responses, found)
 
     def test_queue_manager_away(self) -> None:
         """While the queue manager is frozen a call ends in 504 at its timeout, and doctor says what is wrong; when it

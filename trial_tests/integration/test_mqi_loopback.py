@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import time
 from itertools import count
-from threading import Thread
+from threading import Thread, Timer
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -129,7 +129,7 @@ class ConnectionTests(MqiCase):
         """2161 for those who ask for it, at once for an MQGET that waits, and for new connections."""
         manager = self.connect()
         queue = self.open(manager)
-        timer = Thread(target=lambda: (time.sleep(0.2), self.qmgr.control('quiesce', reason=2161)))
+        timer = Timer(0.2, self.qmgr.control, ['quiesce'], {'reason': 2161})
         timer.start()
         began = time.monotonic()
         self.refused(2161, self.get, queue, self.c.MQGMO_FAIL_IF_QUIESCING, 5000)
@@ -157,7 +157,7 @@ class MessageTests(MqiCase):
         began = time.monotonic()
         self.refused(2033, self.get, queue, 0, 200)
         self.assertGreaterEqual(time.monotonic() - began, 0.19)
-        timer = Thread(target=lambda: (time.sleep(0.1), self.qmgr.put(b'late', self.queue)))
+        timer = Timer(0.1, self.qmgr.put, [b'late', self.queue])
         timer.start()
         self.assertEqual(self.get(queue, 0, 5000)[0], b'late')
         timer.join()
@@ -205,7 +205,8 @@ class MessageTests(MqiCase):
     def test_limits(self) -> None:
         """2016, 2024, 2030, 2042, 2051, 2053, 2085, 2035 by queue; attributes can be inquired and set."""
         manager = self.connect()
-        queue = self.open(manager, self.c.MQOO_OUTPUT | self.c.MQOO_INPUT_SHARED | self.c.MQOO_INQUIRE | self.c.MQOO_SET)
+        purposes = self.c.MQOO_OUTPUT | self.c.MQOO_INPUT_SHARED | self.c.MQOO_INQUIRE | self.c.MQOO_SET
+        queue = self.open(manager, purposes)
         self.qmgr.define(self.queue, max_message_length=5, max_depth=1)
         self.refused(2030, queue.put, b'123456')
         queue.put(b'12345')

@@ -33,14 +33,14 @@ from zatotx.model.message import ChannelSpec, Message, Reply
 from zatotx.rules.resilience.delivery import DeliveryHistory, is_permanent
 from zatotx.schema.snapshot import Snapshot, StoredObject
 
-from .consumer import Consumer, ConsumerSettings, Decision, Outcome, ReplyMessage
+from .abandoned_threads import AbandonedThreads
+from .consumer import Consumer, ConsumerSettings, Decision, ReplyMessage, Settlement
 from .metrics import MqCounters
 from .mqi import Connect, GotMessage, MqiError
 from .schema import BACK_OUT, MqChannel, MqDefinition, connect_options
-from .stuck_threads import StuckThreads
 from .wire.ccsid import UTF_8
 from .wire.descriptor import REQUEST, STRING_FORMAT, reply_descriptor
-from .wire.jms import InvalidMessage, ReceivedMessage, decode_message, describe, id_text
+from .wire.jms import DecodedMessage, InvalidMessage, decode_message, describe, id_text
 
 KIND = 'jms-wmq'  # Zato's name of the channel
 GRACE = 10.0  # seconds that messages under way get to finish
@@ -50,7 +50,7 @@ WAIT = 1.0  # seconds that one MQGET waits, at most
 FIRST_ATTEMPT = 5.0  # seconds that the start of a channel waits for its consumers
 
 
-class QueueChannel:
+class ReceivingChannel:
     """One configured channel: InboundChannel and ConsumerOwner."""
 
     _log = Logger()
@@ -115,7 +115,7 @@ class QueueChannel:
         return len(up), in_flight, max(depths, default=None)
 
     def make_consumer(self) -> Consumer:
-        """Return a new consumer, not yet started. Raises TooManyStuckThreads."""
+        """Return a new consumer, not yet started. Raises TooManyAbandonedThreads."""
         self._shared.stuck.require_room()
         return Consumer(self._settings, self._shared.connect(), self, self._reactor)
 
@@ -147,7 +147,7 @@ class QueueChannel:
             decoded = decode_message(message.descriptor, message.data, use_jms=self.value.use_jms)
         except InvalidMessage as error:
             self._count(4, began)
-            consumer.settle(Outcome(decision=Decision.REJECT, cause=f'it {error}'))
+            consumer.settle(Settlement(decision=Decision.REJECT, cause=f'it {error}'))
             return
         assert self._delivery is not None
         self._delivery.deliver(InboundDelivery(
@@ -161,10 +161,10 @@ class QueueChannel:
         letters = self._parts.context.dead_letters if self.value.dead_letter else None
         self._log.error('{title}: a message was given up: {cause}', title=self._parts.title, cause=cause)
         if letters is None:
-            consumer.settle(Outcome(decision=Decision.COMMIT))
+            consumer.settle(Settlement(decision=Decision.COMMIT))
             return
         headers = describe(message.descriptor, message.descriptor.format, {})
-        raw = ReceivedMessage(body=message.data, is_text=False, headers=headers)
+        raw = DecodedMessage(body=message.data, is_text=False, headers=headers)
         letter = DeadLetter(message=self._message(raw), history=DeliveryHistory().failed(time.time(), cause),
                             id=id_text(message.descriptor.message_id))  # fmt: skip
         Deferred.fromCoroutine(self._store(consumer, letters, letter))
@@ -177,14 +177,14 @@ class QueueChannel:
 
     # Deliveries
 
-    def _message(self, decoded: ReceivedMessage) -> Message:
+    def _message(self, decoded: DecodedMessage) -> Message:
         headers = {name.lower().encode(): text.encode() for name, text in decoded.headers.items()}
         deadline = self._reactor.seconds() + self.value.timeout
         return Message(new_cid(), self._spec, self._spec.service, headers, decoded.body, deadline)
 
     def _processed(self, consumer: Consumer, message: GotMessage, began: float, reply: Reply | None) -> None:
         self._count(2, began)
-        consumer.settle(Outcome(decision=Decision.COMMIT, reply=self._reply(message, reply)))
+        consumer.settle(Settlement(decision=Decision.COMMIT, reply=self._reply(message, reply)))
 
     def _failed(self, consumer: Consumer, began: float, reply: Reply | None, *, requeue: bool) -> None:
         self._count(0 if reply is None else reply.status // 100, began)
@@ -197,7 +197,8 @@ class QueueChannel:
         else:
             decision = Decision.REJECT if is_permanent(reply.status) else Decision.BACK_OUT
         self._shared.counters.backed_out += decision is Decision.BACK_OUT
-        consumer.settle(Outcome(decision=decision, cause='' if reply is None else f'its service failed: {reply.error}'))
+        cause = '' if reply is None else f'its service failed: {reply.error}'
+        consumer.settle(Settlement(decision=decision, cause=cause))
 
     def _reply(self, message: GotMessage, reply: Reply | None) -> ReplyMessage | None:
         """The reply to a request that names a queue for it, as text in UTF-8."""
@@ -217,7 +218,7 @@ class QueueChannel:
             self._log.failure('{title}: a dead letter cannot be stored, so the message stays on its queue',
                               title=self._parts.title)  # fmt: skip
             decision = Decision.BACK_OUT
-        consumer.settle(Outcome(decision=decision))
+        consumer.settle(Settlement(decision=decision))
 
     def _count(self, status_class: int, began: float) -> None:
         self._parts.meter.observe_response(status_class, self._reactor.seconds() - began)
@@ -245,7 +246,7 @@ class QueueChannel:
 class _Slot:
     """One of the consumers of a channel, through all its connections."""
 
-    def __init__(self, channel: QueueChannel, title: str, reactor: Any) -> None:
+    def __init__(self, channel: ReceivingChannel, title: str, reactor: Any) -> None:
         self._channel, self._reactor = channel, reactor
         self.consumer: Consumer | None = None
         self._connecting: Deferred[None] | None = None
@@ -348,8 +349,8 @@ class SharedState:
 
     connect: Callable[[], Connect]
     counters: MqCounters = field(factory=MqCounters)
-    stuck: StuckThreads = field(factory=StuckThreads)
-    channels: dict[str, QueueChannel] = field(factory=dict)  # those that run
+    stuck: AbandonedThreads = field(factory=AbandonedThreads)
+    channels: dict[str, ReceivingChannel] = field(factory=dict)  # those that run
 
 
 class MqChannels(Channels):
@@ -367,8 +368,8 @@ class MqChannels(Channels):
         figures = {name: channel.figures() for name, channel in self.shared.channels.items()}
         return self.shared.counters.rows(len(self.shared.stuck), figures)
 
-    def _build_channel(self, stored: StoredObject, sources: Sources, parts: ChannelParts) -> QueueChannel:
-        return QueueChannel(stored.value, usable(sources[0]), parts, self.shared)
+    def _build_channel(self, stored: StoredObject, sources: Sources, parts: ChannelParts) -> ReceivingChannel:
+        return ReceivingChannel(stored.value, usable(sources[0]), parts, self.shared)
 
 
 def definition_of(stored: StoredObject, snapshot: Snapshot) -> Sources:

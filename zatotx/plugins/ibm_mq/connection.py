@@ -27,7 +27,7 @@ from zatotx.interfaces.reactor import IReactor
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.rules.resilience.circuit_breaker import CLOSED, CircuitBreaker
 
-from .error_mapping import OutcomeUnknown, map_error
+from .error_mapping import UnansweredCommit, map_error
 from .handle_pool import HandlePool
 from .mqi import Connect, MqiError, QueueManagerHandle
 from .reason_codes import loses_handle
@@ -54,7 +54,7 @@ class PendingPut:
         self.is_given_up = True
 
     def run(self) -> bytes:
-        """Send the message; return its identifier. Raises MqiError and OutcomeUnknown."""
+        """Send the message; return its identifier. Raises MqiError and UnansweredCommit."""
         while True:
             handle, is_new = self.handles.acquire()
             try:
@@ -80,7 +80,7 @@ class PendingPut:
                 handle.commit()
             except MqiError as error:
                 if loses_handle(error.reason):
-                    raise OutcomeUnknown(error) from None
+                    raise UnansweredCommit(error) from None
                 raise
         self.handles.release(handle)
         return message_id
@@ -147,7 +147,7 @@ class MqConnection:
     async def ping(self, call: IServiceCall) -> str:
         """Ask the queue manager for its name."""
         began = self._reactor.seconds()
-        name = await self._run(self._ask_name, _nothing, call, '')
+        name = await self._run(self._query_name, _nothing, call, '')
         return f'Queue manager {name} answered in {(self._reactor.seconds() - began) * 1000:.1f} ms'
 
     def retire(self) -> None:
@@ -182,7 +182,7 @@ class MqConnection:
         except Exception as error:
             raise map_error(error, self.title, call.cid) from error.__cause__
 
-    def _ask_name(self) -> str:
+    def _query_name(self) -> str:
         while True:
             handle, is_new = self._handles.acquire()
             try:

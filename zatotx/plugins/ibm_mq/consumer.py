@@ -1,10 +1,10 @@
 """A consumer: one thread with one connection to the queue manager, and one message at a time in its unit of work.
 
 MQCMIT commits everything that a connection has got and put, so that consumers share none. MQGET waits at most a second,
-as nothing can interrupt it. The thread passes a message to the reactor and waits for its outcome:
+as nothing can interrupt it. The thread passes a message to the reactor and waits for its settlement:
 
 ============  ==========================================================================
-outcome       what the thread does
+decision      what the thread does
 ============  ==========================================================================
 COMMIT        puts the reply, if there is one, and commits
 BACK_OUT      backs out; the queue manager counts it, and delivers the message again
@@ -59,7 +59,7 @@ class ReplyMessage:
 
 
 @frozen(kw_only=True)
-class Outcome:
+class Settlement:
     """What the reactor says about a message. `cause`: why it is rejected."""
 
     decision: Decision
@@ -119,7 +119,7 @@ class Consumer:
     depth: int | None = field(default=None, init=False)
     is_abandoned: bool = field(default=False, init=False)
     _stopping: Event = field(factory=Event, init=False)
-    _outcomes: SimpleQueue[Outcome] = field(factory=SimpleQueue, init=False)
+    _settlements: SimpleQueue[Settlement] = field(factory=SimpleQueue, init=False)
     _depth_at: float = field(default=0.0, init=False)
 
     _log = Logger()
@@ -137,9 +137,9 @@ class Consumer:
         self.is_abandoned = True
         self.stop()
 
-    def settle(self, outcome: Outcome) -> None:
-        """Give the outcome of the message under way. May be called in any thread."""
-        self._outcomes.put(outcome)
+    def settle(self, settlement: Settlement) -> None:
+        """Say how the message under way is settled. May be called in any thread."""
+        self._settlements.put(settlement)
 
     # In the thread.
 
@@ -155,10 +155,8 @@ class Consumer:
                 message = self._call(queue.get, self.settings.wait)
                 if message is not None:
                     self._process(handle, queue, message)
-                self._ask_depth(queue)
-        except Abandoned:
-            pass
-        except MqiError as raised:
+                self._update_depth(queue)
+        except (Abandoned, MqiError) as raised:
             error = raised
         except Exception as raised:
             self._log.failure('{name} has failed', name=self.settings.name)
@@ -170,12 +168,12 @@ class Consumer:
 
     def _process(self, handle: QueueManagerHandle, queue: InputQueue, message: GotMessage) -> None:
         cause = self._rejection(queue, message)
-        outcome = Outcome(decision=Decision.REJECT, cause=cause) if cause else self._deliver(message)
-        if outcome.decision is Decision.REJECT:
-            outcome = self._reject(handle, queue, message, outcome.cause)
-        if outcome.decision is Decision.COMMIT:
-            if outcome.reply is not None:
-                self._put_reply(handle, outcome.reply)
+        settlement = Settlement(decision=Decision.REJECT, cause=cause) if cause else self._deliver(message)
+        if settlement.decision is Decision.REJECT:
+            settlement = self._reject(handle, queue, message, settlement.cause)
+        if settlement.decision is Decision.COMMIT:
+            if settlement.reply is not None:
+                self._put_reply(handle, settlement.reply)
             self._call(handle.commit)
             return
         self._call(handle.back_out)
@@ -192,17 +190,17 @@ class Consumer:
             return f'it has {len(message.data)} bytes, and {self.settings.max_message_size} are allowed'
         return ''
 
-    def _deliver(self, message: GotMessage) -> Outcome:
+    def _deliver(self, message: GotMessage) -> Settlement:
         delay = HOLD_DELAY
         while True:
-            outcome = self._ask(self.owner.received, message)
-            if outcome.decision is not Decision.HOLD:
-                return outcome
+            settlement = self._request_settlement(self.owner.received, message)
+            if settlement.decision is not Decision.HOLD:
+                return settlement
             if self._stopping.wait(delay):
-                return Outcome(decision=Decision.BACK_OUT)
+                return Settlement(decision=Decision.BACK_OUT)
             delay = min(delay * 2, MAX_HOLD_DELAY)
 
-    def _reject(self, handle: QueueManagerHandle, queue: InputQueue, message: GotMessage, cause: str) -> Outcome:
+    def _reject(self, handle: QueueManagerHandle, queue: InputQueue, message: GotMessage, cause: str) -> Settlement:
         backout_queue = queue.attributes.backout_queue
         if backout_queue:
             try:
@@ -214,8 +212,8 @@ class Consumer:
             else:
                 self._log.warn('{name}: a message was moved to {queue}: {cause}', name=self.settings.name,
                                queue=backout_queue, cause=cause)  # fmt: skip
-                return Outcome(decision=Decision.COMMIT)
-        return self._ask(self.owner.give_up, message, cause)
+                return Settlement(decision=Decision.COMMIT)
+        return self._request_settlement(self.owner.give_up, message, cause)
 
     def _put_reply(self, handle: QueueManagerHandle, reply: ReplyMessage) -> None:
         try:
@@ -229,15 +227,15 @@ class Consumer:
                   queue_manager: str = '') -> None:
         self._call(partial(handle.put, queue, descriptor, data, syncpoint=True, queue_manager=queue_manager))
 
-    def _ask_depth(self, queue: InputQueue) -> None:
+    def _update_depth(self, queue: InputQueue) -> None:
         now = self.monotonic()
         if now - self._depth_at >= DEPTH_INTERVAL:
             self._depth_at = now
             self.depth = self._call(queue.depth)
 
-    def _ask(self, function: Callable[..., None], message: GotMessage, *args: Any) -> Outcome:
+    def _request_settlement(self, function: Callable[..., None], message: GotMessage, *args: Any) -> Settlement:
         self._notify(function, self, message, *args)
-        return self._outcomes.get()
+        return self._settlements.get()
 
     def _call(self, function: Callable[..., T], *args: Any) -> T:
         """Make an MQI call. Raises MqiError, and Abandoned if nobody waits for it any more."""

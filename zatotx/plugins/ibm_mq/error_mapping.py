@@ -17,7 +17,7 @@ _TOO_LARGE = (2030, 2031, 2218)
 _UNKNOWN_QUEUE = (UNKNOWN_OBJECT, 2082, 2087)
 
 
-class OutcomeUnknown(Exception):  # noqa: N818 - it becomes ServiceUnavailable
+class UnansweredCommit(Exception):  # noqa: N818 - it becomes ServiceUnavailable
     """The connection was lost while a message was committed. `reason`: the reason code."""
 
     def __init__(self, error: MqiError) -> None:
@@ -36,7 +36,7 @@ def map_error(error: BaseException, title: str, cid: str, queue: str = '') -> Ba
         return ServiceUnavailable(cid, f'{title} cannot be used: {error}', int(error.wait) + 1)
     if isinstance(error, InvalidMessage):
         return BadRequest(cid, f'{title}: a message {error}')
-    if isinstance(error, OutcomeUnknown):
+    if isinstance(error, UnansweredCommit):
         text = f'{title} did not confirm a message, which may have been sent{target}: it {error}'
         return ServiceUnavailable(cid, text)
     if isinstance(error, MqiError):

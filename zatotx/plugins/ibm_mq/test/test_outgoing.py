@@ -17,7 +17,7 @@ from zatotx.plugins.ibm_mq.outgoing import make_outgoing
 from zatotx.plugins.ibm_mq.schema import MqOutgoing
 from zatotx.plugins.ibm_mq.test.channel_case import definition
 from zatotx.plugins.ibm_mq.wire.descriptor import MessageDescriptor
-from zatotx.plugins.ibm_mq.wire.jms import ReceivedMessage, decode_message
+from zatotx.plugins.ibm_mq.wire.jms import DecodedMessage, decode_message
 from zatotx.schema.circuit_breaker import CircuitBreakerSettings
 from zatotx.schema.snapshot import Snapshot, StoredObject
 
@@ -62,7 +62,7 @@ class OutgoingCase(TestCase):
         raised: Any = await self.assertFailure(Deferred.fromCoroutine(sending), kind)
         return str(raised)
 
-    def received(self, queue: str = '') -> list[tuple[ReceivedMessage, bytes]]:
+    def received(self, queue: str = '') -> list[tuple[DecodedMessage, bytes]]:
         """The messages on a queue, as a channel would decode them, with their descriptors."""
         found = []
         for one in self.qmgr.control('browse', queue=queue or self.queue):

@@ -1,7 +1,7 @@
 """What every queue manager does, on the loopback and, where ZATOTX_TEST_MQ names one, on a real one.
 
-ZATOTX_TEST_MQ is 'QUEUE_MANAGER CHANNEL CONNECTION_NAME USER PASSWORD QUEUE OTHER_QUEUE'; both queues are empty, and may
-be written to. See docs/ibm-mq.md.
+ZATOTX_TEST_MQ is 'QUEUE_MANAGER CHANNEL CONNECTION_NAME USER PASSWORD QUEUE OTHER_QUEUE'; both queues are empty, and
+may be written to. See docs/ibm-mq.md.
 """
 
 from __future__ import annotations

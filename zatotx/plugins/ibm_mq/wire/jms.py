@@ -39,7 +39,7 @@ class InvalidMessage(ValueError):  # noqa: N818 - it completes a sentence
 
 
 @frozen(kw_only=True)
-class ReceivedMessage:
+class DecodedMessage:
     """What a service gets: text is UTF-8, whatever it was. `headers`: JMS headers and properties by name."""
 
     body: bytes
@@ -62,7 +62,7 @@ class MessageToSend:
     ccsid: int = UTF_8
 
 
-def decode_message(descriptor: MessageDescriptor, data: bytes, *, use_jms: bool) -> ReceivedMessage:
+def decode_message(descriptor: MessageDescriptor, data: bytes, *, use_jms: bool) -> DecodedMessage:
     """Return a message as a service gets it. `use_jms`: whether MQRFH2 headers are read; otherwise they are part of the
     data. Raises InvalidMessage."""
     ccsid, encoding, format_ = descriptor.ccsid, descriptor.encoding, descriptor.format.strip()
@@ -87,7 +87,7 @@ def decode_message(descriptor: MessageDescriptor, data: bytes, *, use_jms: bool)
             raise InvalidMessage(str(error)) from None
         except UnicodeEncodeError:
             raise InvalidMessage(f'is no text of CCSID {ccsid}: it has lone surrogates') from None
-    return ReceivedMessage(body=data, is_text=is_text, headers=describe(descriptor, format_, folders))
+    return DecodedMessage(body=data, is_text=is_text, headers=describe(descriptor, format_, folders))
 
 
 def describe(

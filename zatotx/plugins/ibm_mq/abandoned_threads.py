@@ -6,11 +6,11 @@ from __future__ import annotations
 MAX_STUCK = 16
 
 
-class TooManyStuckThreads(Exception):  # noqa: N818 - it completes a sentence
+class TooManyAbandonedThreads(Exception):  # noqa: N818 - it completes a sentence
     """No further thread may be started."""
 
 
-class StuckThreads:
+class AbandonedThreads:
     """The threads that were given up and have not returned. `limit`: how many there may be."""
 
     def __init__(self, limit: int = MAX_STUCK) -> None:
@@ -29,9 +29,9 @@ class StuckThreads:
         self._threads.discard(thread)
 
     def require_room(self) -> None:
-        """Raise TooManyStuckThreads if no further thread may be started."""
+        """Raise TooManyAbandonedThreads if no further thread may be started."""
         if len(self._threads) >= self.limit:
-            raise TooManyStuckThreads(
+            raise TooManyAbandonedThreads(
                 f'does not start another thread, as calls of the client library do not return in {len(self._threads)} '
                 'threads: see to the queue manager or the network, or restart this process'
             )
