@@ -25,7 +25,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from trial_tests.support import rabbitmq
+from trial_tests.support import mqi_loopback, rabbitmq
 from trial_tests.support.daemon import Daemon
 from trial_tests.support.ftp_servers import PASSWORD, USER, Pyftpdlib
 from trial_tests.support.nginx import Nginx
@@ -168,6 +168,17 @@ def _amqp(peers: Peers, timeout: float, size: int) -> Mapping[str, Sequence[Mapp
     }  # fmt: skip
 
 
+def _ibm_mq(peers: Peers, timeout: float, size: int) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+    pairs = (('frozen', peers.ibm_mq), ('other', peers.other_ibm_mq))
+    return {
+        'definition_ibm_mq': [{'name': f'blocking.{which}', 'host': '127.0.0.1', 'port': server.port,
+                               'channel': mqi_loopback.CHANNEL, 'username': mqi_loopback.USER,
+                               'password': mqi_loopback.PASSWORD} for which, server in pairs],
+        'outgoing_ibm_mq': [{'name': f'{which}.ibm_mq', 'definition': f'blocking.{which}', 'timeout': timeout,
+                             'pool_size': size, 'queue': mqi_loopback.QUEUE} for which, _ in pairs],
+    }  # fmt: skip
+
+
 _NO, _QUERY = 'does not block', 'blocks for as long as it takes to issue the query'
 _PUBLISH = 'blocks for as long as it takes to publish a message on Redis'
 FROZEN = (
@@ -185,6 +196,9 @@ FROZEN = (
     FrozenPeer(name='amqp', object_type='outgoing_amqp', peer='rabbitmq', call="await self.out.amqp['{to}'].send('x')",
                title='Outgoing connection frozen.amqp (amqp)', zato=_PUBLISH, objects=_amqp,
                errors=('DeliveryUnknown', 'MessageNotSent'), has_other=False),
+    FrozenPeer(name='ibm_mq', object_type='outgoing_ibm_mq', peer='ibm_mq',
+               call="await self.out.ibm_mq['{to}'].send('x')", title='Outgoing connection frozen.ibm_mq (ibm_mq)',
+               zato=_PUBLISH, objects=_ibm_mq),
     FrozenPeer(name='redis', object_type='', peer='redis',
                call="await self.invoke_async('blocking.upload', {{'a': 1}})",
                title='Redis', zato=_PUBLISH,
@@ -204,13 +218,14 @@ class Peers:
         self.other_nginx = Nginx({'/page': b'fine'}, locations=_LOCATIONS)
         self.ftp, self.other_ftp = Pyftpdlib(), Pyftpdlib()
         self.rabbitmq = rabbitmq.shared()
+        self.ibm_mq, self.other_ibm_mq = mqi_loopback.LoopbackQueueManager(), mqi_loopback.LoopbackQueueManager()
         self.redis = _Redis(environment / 'redis' / 'server.pid')
         for server in self._started:
             server.start()
 
     @property
     def _started(self) -> tuple[Daemon, ...]:
-        return self.nginx, self.other_nginx, self.ftp, self.other_ftp
+        return self.nginx, self.other_nginx, self.ftp, self.other_ftp, self.ibm_mq, self.other_ibm_mq
 
     @contextmanager
     def frozen(self, *names: str) -> Iterator[None]:
