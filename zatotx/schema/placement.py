@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from zatotx.schema.delivery import DeliveryKeys
 from zatotx.schema.meta import field
-from zatotx.schema.secrets import ConfigObject
 
 # Values of zatotx.rules.placement.Placement, which this layer does not import.
 COMPETING, SINGLE = 'every_node', 'one_node_of_cluster'
 
 
-class PlacementKeys(ConfigObject, frozen=True, kw_only=True):
-    """Base class of the object types of channels that fetch messages. A kind whose peers give every message to every
-    node may give `placement` another default."""
+class PlacementKeys(DeliveryKeys, frozen=True, kw_only=True):
+    """Base class of the object types of channels that fetch messages, with the keys of their delivery. A kind whose
+    peers give every message to every node may give `placement` another default."""
 
     placement: Annotated[
         str, field('every_node: the nodes compete for the messages; one_node_of_cluster: one node fetches them, and '
