@@ -271,11 +271,12 @@ class SocketChannel:
 
     async def _acquire(self) -> Receiver:
         """Return the receiver. An address that this process has just given up is free a moment later."""
-        for attempt in range(BIND_ATTEMPTS):
+        attempts = 1 if self._registry.newest is None else BIND_ATTEMPTS
+        for attempt in range(attempts):
             try:
                 return self._registry.acquire(self._spec)
             except SocketError:
-                if not self._spec.is_bound or attempt == BIND_ATTEMPTS - 1:
+                if not self._spec.is_bound or attempt == attempts - 1:
                     raise
             await deferLater(self._reactor, BIND_PAUSE)
         raise AssertionError('The loop returns or raises')

@@ -42,9 +42,8 @@ _PROTOCOL_ERRORS = {
     _CRYPTOGRAPHIC: 'its CURVE keys do not fit: compare the key of the server',
     _MECHANISM_MISMATCH: 'only one of both sides uses CURVE',
 }
-WRONG_TYPE = 'its socket has another type, it is no ZeroMQ peer, or it closed the connection at once'
+FAILED = 'the handshake failed: its socket has another type, its CURVE keys do not fit, or it is no ZeroMQ peer'
 REJECTED_KEY = 'the CURVE server does not accept the key of the client'
-NO_ZEROMQ = 'it did not complete the handshake: it is no ZeroMQ peer, or its CURVE keys do not fit'
 UNREACHABLE = 'nobody is at the address'
 
 
@@ -91,11 +90,11 @@ class PeerState:
         elif event == MonitorEvent.CLOSED:
             self._closed(address)
         elif event == MonitorEvent.HANDSHAKE_FAILED_PROTOCOL:
-            self._handshake_failed(_PROTOCOL_ERRORS.get(value, WRONG_TYPE))
+            self._handshake_failed(_PROTOCOL_ERRORS.get(value, FAILED))
         elif event == MonitorEvent.HANDSHAKE_FAILED_AUTH:
             self._handshake_failed(REJECTED_KEY)
         elif event == MonitorEvent.HANDSHAKE_FAILED_NO_DETAIL:
-            self._handshake_failed(NO_ZEROMQ)
+            self._handshake_failed(FAILED)
         elif event in (MonitorEvent.CONNECT_RETRIED, MonitorEvent.CONNECT_DELAYED):
             self.ended.discard(address)
 
@@ -118,7 +117,7 @@ class PeerState:
             self.ready -= 1
         elif not is_known:
             self.failed_handshakes += 1
-            self._failed(WRONG_TYPE)
+            self._failed(FAILED)
         self.changed()
 
     def _handshake_failed(self, cause: str) -> None:

@@ -25,7 +25,7 @@ from zatotx.plugins.zmq.schema import CurveKeys
 
 READ_BUDGET = 0.005  # seconds that a socket is read before other work of the reactor has its turn
 MAX_FRAMES = 1000  # of one message
-RECONNECT, MAX_RECONNECT = 0.1, 5.0  # seconds between attempts to connect: the first pause, and the longest
+RECONNECT, MAX_RECONNECT = 0.1, 2.0  # seconds between attempts to connect: the first pause, and the longest
 HANDSHAKE_TIMEOUT = 10.0  # seconds
 LAST_LINGER = 1.0  # seconds for which ZeroMQ still sends what it has taken when a socket is closed
 ZAP_ADDRESS = 'inproc://zeromq.zap.01'  # ZeroMQ RFC 27
