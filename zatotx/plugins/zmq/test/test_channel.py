@@ -58,12 +58,13 @@ class WithChannel(WithPeers):
 
     def setUp(self) -> None:
         super().setUp()
-        self.letters: Any = DeadLetters()
+        self.letters = DeadLetters()
+        sink: IDeadLetterSink = self.letters
         self.exchange = ScriptedExchange(self.answer)
         self.channel: Any = make_channel(ChannelContext(
             reactor=self.reactor, settings={'grace': self.grace}, line_sink=lambda name: Lines(),
             work_dir=self.mktemp(), run_in_thread=deferToThread, channel_meters=self.meters.channels,
-            declaration=kind, dead_letters=self.letters,
+            declaration=kind, dead_letters=sink,
         ))  # fmt: skip
         self.addCleanup(self.channel.stop)
 
