@@ -25,6 +25,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from trial_tests.support import rabbitmq
 from trial_tests.support.daemon import Daemon
 from trial_tests.support.ftp_servers import PASSWORD, USER, Pyftpdlib
 from trial_tests.support.nginx import Nginx
@@ -158,7 +159,17 @@ def _ftp(peers: Peers, timeout: float, size: int) -> Mapping[str, Sequence[Mappi
                              for which, server in (('frozen', peers.ftp), ('other', peers.other_ftp))]}  # fmt: skip
 
 
+def _amqp(peers: Peers, timeout: float, size: int) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+    return {
+        'definition_amqp': [{'name': 'blocking.rabbit', 'host': '127.0.0.1', 'port': peers.rabbitmq.port,
+                             'username': rabbitmq.USER, 'password': rabbitmq.PASSWORD}],
+        'outgoing_amqp': [{'name': 'frozen.amqp', 'definition': 'blocking.rabbit', 'timeout': timeout,
+                           'exchange': 'amq.fanout', 'mandatory': False}],
+    }  # fmt: skip
+
+
 _NO, _QUERY = 'does not block', 'blocks for as long as it takes to issue the query'
+_PUBLISH = 'blocks for as long as it takes to publish a message on Redis'
 FROZEN = (
     FrozenPeer(name='rest', object_type='outgoing_rest', peer='nginx', call="await self.out.rest['{to}'].get()",
                title='Outgoing connection frozen.rest (rest)', zato=_NO, objects=_rest),
@@ -171,9 +182,12 @@ FROZEN = (
     FrozenPeer(name='ftp', object_type='outgoing_ftp', peer='ftp', call="await self.out.ftp['{to}'].listdir()",
                title='Outgoing connection frozen.ftp (ftp)', zato=_NO,
                objects=_ftp),
+    FrozenPeer(name='amqp', object_type='outgoing_amqp', peer='rabbitmq', call="await self.out.amqp['{to}'].send('x')",
+               title='Outgoing connection frozen.amqp (amqp)', zato=_PUBLISH, objects=_amqp,
+               errors=('DeliveryUnknown', 'MessageNotSent'), has_other=False),
     FrozenPeer(name='redis', object_type='', peer='redis',
                call="await self.invoke_async('blocking.upload', {{'a': 1}})",
-               title='Redis', zato='blocks for as long as it takes to publish a message on Redis',
+               title='Redis', zato=_PUBLISH,
                objects=lambda peers, timeout, size: {}, errors=('Timeout', 'ServiceUnavailable'), has_other=False),
 )  # fmt: skip
 
@@ -189,6 +203,7 @@ class Peers:
         self.nginx = Nginx({'/page': b'fine'}, locations=_LOCATIONS)
         self.other_nginx = Nginx({'/page': b'fine'}, locations=_LOCATIONS)
         self.ftp, self.other_ftp = Pyftpdlib(), Pyftpdlib()
+        self.rabbitmq = rabbitmq.shared()
         self.redis = _Redis(environment / 'redis' / 'server.pid')
         for server in self._started:
             server.start()

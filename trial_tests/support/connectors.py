@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import tomllib
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,24 +16,6 @@ from trial_tests.support.waiting import until
 
 PORT = 17031  # of connector1, without the offset of the environment
 STARTED = 60.0  # seconds: the machine may be busy
-
-SETTINGS = """\
-[main]
-name = "connector{number}"
-cluster = "{cluster}"
-{kinds}
-[http]
-listen = ["tcp:port={port}:interface=127.0.0.1"]
-
-[odb]
-url = "{odb}"
-
-[kvdb]
-url = "{kvdb}"
-
-[shutdown]
-grace = {grace}
-"""
 
 
 class Connector:
@@ -47,7 +28,8 @@ class Connector:
         self.port = PORT + broker.offset + number - 1
         self._process: subprocess.Popen[bytes] | None = None
         if not self.path.exists():
-            self._create(number, kinds, grace)
+            broker.must('create', 'connector', str(broker.path), '--port', str(self.port))
+            self._configure(kinds, grace)
 
     def start(self) -> Connector:
         """Blocks until it is ready."""
@@ -59,6 +41,11 @@ class Connector:
             )  # fmt: skip
         until(self._is_ready, 'the start of a connector', STARTED)
         return self
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
 
     def ask(self, target: str, method: str = 'GET', body: bytes = b'') -> Answer:
         """One request to an endpoint of the connector, as the administrator."""
@@ -100,18 +87,9 @@ class Connector:
         except OSError:
             return False
 
-    def _create(self, number: int, kinds: Sequence[str] | None, grace: float) -> None:
-        """Its directory, with the settings and the key of server1."""
-        server = self.broker.directory(1)
-        for name in ('config', 'logs', 'work'):
-            (self.path / name).mkdir(parents=True, mode=0o700)
-        settings = tomllib.loads((server / 'config' / 'server.toml').read_text('utf-8'))
-        text = SETTINGS.format(
-            number=number, cluster=settings['main']['cluster'], port=self.port, odb=settings['odb']['url'],
-            kvdb=settings['kvdb']['url'], grace=grace,
-            kinds='' if kinds is None else f'connector_kinds = {list(kinds)!r}\n',
-        )  # fmt: skip
-        for name, content in (('connector.toml', text), ('secret.key', (server / 'config' / 'secret.key').read_text())):
-            (self.path / 'config' / name).touch(0o600)
-            (self.path / 'config' / name).write_text(content, 'utf-8')
-        (self.path / '.zato-info').write_text((server / '.zato-info').read_text().replace('"SERVER"', '"CONNECTOR"'))
+    def _configure(self, kinds: Sequence[str] | None, grace: float) -> None:
+        file = self.path / 'config' / 'connector.toml'
+        text = file.read_text('utf-8').replace('grace = 10 ', f'grace = {grace} ')
+        if kinds is not None:
+            text = text.replace('[main]\n', f'[main]\nconnector_kinds = {list(kinds)!r}\n')
+        file.write_text(text, 'utf-8')

@@ -10,7 +10,7 @@ import click
 
 from zatotx.cli.checks import files, machine, stores, versions
 from zatotx.cli.checks.finding import BROKEN, CheckContext, CheckFunction, as_component
-from zatotx.cli.environment.component_types import REDIS, SERVER
+from zatotx.cli.environment.component_types import CONNECTOR, REDIS, SERVER
 from zatotx.cli.environment.layout import CREDENTIALS, Component, Environment, find_environment
 from zatotx.cli.errors import CommandError, combine_errors, format_os_error
 from zatotx.cli.output import format_option, path_argument, print_json, progress
@@ -27,13 +27,16 @@ SERVER_CHECKS: dict[str, tuple[CheckFunction, ...]] = {
     'database': (stores.check_odb,),
     'redis': (stores.check_redis,),
 }
+CONNECTOR_CHECKS = {name.replace('server.toml', 'connector.toml'): checks for name, checks in SERVER_CHECKS.items()}
 REDIS_CHECKS: dict[str, tuple[CheckFunction, ...]] = {
     'directory': (files.check_permissions,),
     'program': (machine.check_redis_program,),
 }
 
 # By type of component.
-COMPONENT_CHECKS: dict[str, dict[str, tuple[CheckFunction, ...]]] = {SERVER: SERVER_CHECKS, REDIS: REDIS_CHECKS}
+COMPONENT_CHECKS: dict[str, dict[str, tuple[CheckFunction, ...]]] = {
+    SERVER: SERVER_CHECKS, CONNECTOR: CONNECTOR_CHECKS, REDIS: REDIS_CHECKS,
+}  # fmt: skip
 
 
 class CheckResult(NamedTuple):

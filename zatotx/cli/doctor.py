@@ -15,6 +15,7 @@ from zatotx.cli.checks.finding import (
     BROKEN,
     ENVIRONMENT,
     EVERY_COMPONENT,
+    NODE,
     Check,
     CheckContext,
     Finding,
@@ -58,7 +59,7 @@ def _jobs(check: Check, scene: CheckContext) -> Iterator[Job]:
             yield check, as_component(scene.environment)
         return
     for part in scene.environment.components:
-        if check.target in (EVERY_COMPONENT, part.kind):
+        if check.target in (EVERY_COMPONENT, part.kind) or (check.target == NODE and part.type.is_node):
             yield check, part
 
 

@@ -20,6 +20,7 @@ from zatotx.cli.output import print_note, progress
 MAX_WORKERS = 64
 MAX_PORT = 65535
 MAX_SERVERS = 11  # ports 17010 to 17020; the next one is another component's default
+MAX_CONNECTORS = 10  # ports 17031 to 17040
 LETTERS = string.ascii_letters + string.digits
 
 
@@ -39,17 +40,19 @@ def quickstart() -> None:
               help='Number of servers.')
 @click.option('--workers', default=1, show_default=True, type=click.IntRange(1, MAX_WORKERS),
               help='Processes per server that share its listening sockets; at most one per CPU core is useful.')
+@click.option('--connectors', default=1, show_default=True, type=click.IntRange(0, MAX_CONNECTORS),
+              help='Number of connectors, which fetch messages from brokers.')
 @click.option('--port-offset', default=0, show_default=True, help='Added to every default port (17010, 17011, …).')
 @click.option('--cluster-name', default='', help='Default: quickstart- and five random hex digits.')
 @click.option('--odb-url', default='', help='SQLAlchemy URL of an existing, empty database; default: SQLite in PATH.')
 @click.option('--redis-url', default='', help='URL of an existing Redis or Valkey; default: one embedded in PATH.')
-def create_environment(path: str, servers: int, workers: int, port_offset: int, **urls: str) -> None:
+def create_environment(path: str, servers: int, workers: int, connectors: int, port_offset: int, **urls: str) -> None:
     """Create servers, database, Redis, keys and credentials at PATH, which must be absent or empty.
 
     The environment is created completely, or not at all.
     """
     target = Path(path).absolute()
-    plan = plan_environment(servers, port_offset, urls)._replace(workers=workers)
+    plan = plan_environment(servers, port_offset, urls)._replace(workers=workers, connectors=connectors)
     check_ports(plan)
     with atomic_directory(target, CREDENTIALS) as directory:
         steps = creation_steps(plan, directory)

@@ -88,8 +88,7 @@ class Main(_Section, frozen=True, kw_only=True):
     name: Annotated[str, Meta(min_length=1)]  # name of this server, unique in the cluster
     cluster: Annotated[str, Meta(min_length=1)]  # name of the cluster; one cluster per database
     workers: Annotated[int, Meta(ge=1, le=64)] = 1  # number of processes that share the listening sockets
-    # Kinds for connectors whose channels this node runs, such as amqp; default: all in a connector, none in a server
-    connector_kinds: list[str] | None = None
+    connector_kinds: list[str] | None = None  # kinds for connectors that run here; default: all, in a server none
     heartbeat_timeout: Annotated[float, Meta(ge=3, le=86400)] = TIMEOUT  # seconds without one until a worker is killed
     start_timeout: Annotated[float, Meta(ge=10, le=86400)] = START_TIMEOUT  # seconds until a worker must be ready
     core_dumps: bool = False  # whether a crash may write a core dump, which contains keys and passwords

@@ -227,6 +227,8 @@ class _NodeBuilder:
             logs=infrastructure.logs,
             pools=(limited.worker_threads, limited.service_threads),
             channels=endpoints.channels,
+            fetching_kinds=[found.kind.name for found in self.kinds
+                            if found.kind.runs_in == CONNECTOR and found.kind.name in endpoints.channels],
             odb=infrastructure.odb,
             redis=infrastructure.redis.parts,
             outgoing=endpoints.outgoing,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-SERVER, REDIS = 'SERVER', 'REDIS'
+SERVER, REDIS, CONNECTOR = 'SERVER', 'REDIS', 'CONNECTOR'
 
 
 class ComponentType(NamedTuple):
@@ -23,5 +23,6 @@ TYPES = {
     for each in (
         ComponentType(REDIS, 'zato-redis', 'redis', 0),
         ComponentType(SERVER, 'zato-server', 'server', 1, 'config/server.toml', is_node=True),
+        ComponentType(CONNECTOR, 'zato-connector', 'connector', 2, 'config/connector.toml', is_node=True),
     )
 }

@@ -30,6 +30,7 @@ class EnvironmentPlan(NamedTuple):
     key: str
     users: dict[str, Credentials]  # by section of credentials.toml
     workers: int = 1  # of each server
+    connectors: int = 0  # number of connectors
 
     @property
     def server_ports(self) -> list[int]:
