@@ -31,6 +31,7 @@ from trial_tests.support.ftp_servers import PASSWORD, USER, Pyftpdlib
 from trial_tests.support.nginx import Nginx
 from trial_tests.support.postgresql import PostgreSQL
 from trial_tests.support.rawhttp import ask
+from trial_tests.support.zmq_replier import ZmqReplier
 
 PATIENCE = 60.0  # seconds until a client gives up: the machine may be busy
 _PING_CLIENTS = 20  # connections that ask for /zato/ping in turns
@@ -168,6 +169,13 @@ def _amqp(peers: Peers, timeout: float, size: int) -> Mapping[str, Sequence[Mapp
     }  # fmt: skip
 
 
+def _zmq(peers: Peers, timeout: float, size: int) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+    return {'outgoing_zmq': [
+        {'name': f'{which}.zmq', 'address': f'tcp://127.0.0.1:{peer.port}', 'socket_type': 'REQ', 'timeout': timeout}
+        for which, peer in (('frozen', peers.zmq), ('other', peers.other_zmq))
+    ]}  # fmt: skip
+
+
 _NO, _QUERY = 'does not block', 'blocks for as long as it takes to issue the query'
 _PUBLISH = 'blocks for as long as it takes to publish a message on Redis'
 FROZEN = (
@@ -185,6 +193,8 @@ FROZEN = (
     FrozenPeer(name='amqp', object_type='outgoing_amqp', peer='rabbitmq', call="await self.out.amqp['{to}'].send('x')",
                title='Outgoing connection frozen.amqp (amqp)', zato=_PUBLISH, objects=_amqp,
                errors=('DeliveryUnknown', 'MessageNotSent'), has_other=False),
+    FrozenPeer(name='zmq', object_type='outgoing_zmq', peer='zmq', call="await self.out.zmq['{to}'].send('x')",
+               title='Outgoing connection frozen.zmq (zmq)', zato=_PUBLISH, objects=_zmq),
     FrozenPeer(name='redis', object_type='', peer='redis',
                call="await self.invoke_async('blocking.upload', {{'a': 1}})",
                title='Redis', zato=_PUBLISH,
@@ -203,6 +213,7 @@ class Peers:
         self.nginx = Nginx({'/page': b'fine'}, locations=_LOCATIONS)
         self.other_nginx = Nginx({'/page': b'fine'}, locations=_LOCATIONS)
         self.ftp, self.other_ftp = Pyftpdlib(), Pyftpdlib()
+        self.zmq, self.other_zmq = ZmqReplier(), ZmqReplier()
         self.rabbitmq = rabbitmq.shared()
         self.redis = _Redis(environment / 'redis' / 'server.pid')
         for server in self._started:
@@ -210,7 +221,7 @@ class Peers:
 
     @property
     def _started(self) -> tuple[Daemon, ...]:
-        return self.nginx, self.other_nginx, self.ftp, self.other_ftp
+        return self.nginx, self.other_nginx, self.ftp, self.other_ftp, self.zmq, self.other_zmq
 
     @contextmanager
     def frozen(self, *names: str) -> Iterator[None]:

@@ -28,8 +28,8 @@ from zatotx.plugins.zmq.addresses import parse_addresses
 from zatotx.plugins.zmq.framing import InvalidFrames, make_body, split_envelope, strip_prefix
 from zatotx.plugins.zmq.receiver import Receiver
 from zatotx.plugins.zmq.schema import BIND, LIST, REP, ROUTER, SUB, ZmqChannel
-from zatotx.plugins.zmq.socket_registry import SocketRegistry
-from zatotx.plugins.zmq.transport import SocketError, SocketFactory, SocketSpec, curve_of
+from zatotx.plugins.zmq.socket_registry import BIND_ATTEMPTS, SocketRegistry, acquire_soon
+from zatotx.plugins.zmq.transport import SocketFactory, SocketSpec, curve_of
 from zatotx.rules.resilience.delivery import DeliveryHistory
 from zatotx.rules.resilience.retry import backoff_delay
 
@@ -39,7 +39,6 @@ BACKOFF, MAX_BACKOFF = 0.5, 30.0  # seconds between attempts where the message c
 LINGER = 1.0  # seconds for which ZeroMQ still sends the last replies
 RECENT = 60.0  # seconds for which a failed handshake is a finding
 DISCONNECT_PAUSE = 0.01  # seconds between two looks whether ZeroMQ has disconnected the peers
-BIND_ATTEMPTS, BIND_PAUSE = 40, 0.05  # ZeroMQ's threads close a socket a moment after it was told to
 
 
 @define(eq=False)
@@ -117,7 +116,8 @@ class SocketChannel:
         self._is_stopping = self._is_grace_over = False
         keys = msgspec.structs.replace(value, retry=None, dead_letter=False) if self._replies else value
         self._delivery = make_delivery(self._parts, dispatcher, keys)
-        self._receiver = await self._acquire()
+        attempts = 1 if self._registry.newest is None else BIND_ATTEMPTS
+        self._receiver = await acquire_soon(self._registry, self._spec, self._reactor, attempts)
         self._environment.channels.add(self)
         self._receiver.attach(self)
 
@@ -268,18 +268,6 @@ class SocketChannel:
             changed.callback(None)
 
     # Start and end
-
-    async def _acquire(self) -> Receiver:
-        """Return the receiver. An address that this process has just given up is free a moment later."""
-        attempts = 1 if self._registry.newest is None else BIND_ATTEMPTS
-        for attempt in range(attempts):
-            try:
-                return self._registry.acquire(self._spec)
-            except SocketError:
-                if not self._spec.is_bound or attempt == attempts - 1:
-                    raise
-            await deferLater(self._reactor, BIND_PAUSE)
-        raise AssertionError('The loop returns or raises')
 
     async def _stop(self, receiver: Receiver) -> None:
         timer: IDelayedCall = self._reactor.callLater(self._environment.grace, self._end_grace)

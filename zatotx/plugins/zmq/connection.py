@@ -21,9 +21,9 @@ from zatotx.interfaces.outgoing import IServiceCall
 from zatotx.model.errors import BadRequest, ServiceError, ServiceUnavailable, Timeout
 from zatotx.plugins.zmq.addresses import parse_addresses
 from zatotx.plugins.zmq.framing import DELIMITER, from_frames, to_frames
+from zatotx.plugins.zmq.queued_sender import QueuedSender
 from zatotx.plugins.zmq.schema import BIND, DEALER, PUB, REQ, ZmqOutgoing
-from zatotx.plugins.zmq.sender import Sender
-from zatotx.plugins.zmq.socket_registry import SocketRegistry
+from zatotx.plugins.zmq.socket_registry import BIND_ATTEMPTS, SocketRegistry, acquire_soon
 from zatotx.plugins.zmq.transport import SocketError, SocketFactory, SocketSpec, curve_of
 
 RECEIVE_HWM = 1000  # replies of one peer that are not read yet
@@ -39,8 +39,8 @@ class SenderEnvironment:
 
     context: OutgoingContext
     factory: SocketFactory = field(init=False)
-    registries: dict[str, SocketRegistry[Sender]] = field(factory=dict, init=False)
-    finishing: set[Sender] = field(factory=set, init=False)
+    registries: dict[str, SocketRegistry[QueuedSender]] = field(factory=dict, init=False)
+    finishing: dict[QueuedSender, str] = field(factory=dict, init=False)  # sockets that still send -> their connection
 
     def __attrs_post_init__(self) -> None:
         self.factory = SocketFactory(self.context.reactor, self.context.run_in_thread)
@@ -239,20 +239,29 @@ class SocketConnection:
     # The socket
 
     @property
-    def _registry(self) -> SocketRegistry[Sender]:
+    def _registry(self) -> SocketRegistry[QueuedSender]:
         value, environment = self._value, self._environment
         registry = environment.registries.get(value.name)
         if registry is None:
-            open_sender = partial(Sender, environment.factory, self._title, value.queue_size)
+            open_sender = partial(QueuedSender, environment.factory, self._title, value.queue_size)
             registry = environment.registries[value.name] = SocketRegistry(open_sender)
         return registry
 
-    async def _open(self) -> Sender:
-        sender = self._registry.acquire(self._spec)
+    async def _open(self) -> QueuedSender:
+        registry = self._registry
+        earlier = [sender for sender, name in self._environment.finishing.items() if name == self._value.name]
+        if self._spec.is_bound:
+            for sender in earlier:
+                sender.release_addresses()
+        attempts = BIND_ATTEMPTS if earlier or registry.newest is not None else 1
+        sender = await acquire_soon(registry, self._spec, self._reactor, attempts)
         sender.queue.limit = self._value.queue_size
+        for each in earlier:
+            sender.take_over(each)
+            each.close()
         return sender
 
-    async def _close(self, sender: Sender) -> None:
+    async def _close(self, sender: QueuedSender) -> None:
         registry = self._registry
         is_last = registry.is_last_user(sender)
         registry.release(sender)
@@ -264,11 +273,11 @@ class SocketConnection:
             sender.close()
         else:
             finishing = self._environment.finishing
-            finishing.add(sender)
+            finishing[sender] = self._value.name
             try:
                 await sender.finish(self._value.linger)
             finally:
-                finishing.discard(sender)
+                finishing.pop(sender, None)
 
     def _finish(self) -> None:
         """The last call is over."""

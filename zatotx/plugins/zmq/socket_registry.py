@@ -7,8 +7,12 @@ from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 
-from zatotx.plugins.zmq.transport import SocketSpec
+from zatotx.plugins.zmq.transport import SocketError, SocketSpec
+
+BIND_ATTEMPTS, BIND_PAUSE = 40, 0.05  # ZeroMQ's threads close a socket a moment after it was told to
 
 
 class SharedSocket(Protocol):
@@ -56,3 +60,16 @@ class SocketRegistry(Generic[S]):
         """A user does without the socket from now on."""
         index = next(index for index, each in enumerate(self._users) if each is socket)
         del self._users[index]
+
+
+async def acquire_soon(registry: SocketRegistry[S], spec: SocketSpec, clock: IReactorTime, attempts: int) -> S:
+    """Return the socket of an object: see SocketRegistry.acquire. An address that this process has just given up is
+    free a moment later. Raises SocketError."""
+    while True:
+        try:
+            return registry.acquire(spec)
+        except SocketError:
+            attempts -= 1
+            if not spec.is_bound or attempts <= 0:
+                raise
+        await deferLater(clock, BIND_PAUSE)

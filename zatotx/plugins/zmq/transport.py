@@ -166,11 +166,11 @@ class ReactorSocket(ZmqConnection):  # type: ignore[misc]  # txZMQ has no types
             self._is_blocked = True
             if sent:  # the peer went away between two frames: ZeroMQ drops the rest of such a message
                 self._finish_dropped(frames[sent + 1 :])
-            self.schedule()
             return False
         except zmq.ZMQError as error:
             raise OSError(error.errno, error.strerror) from None
-        self.schedule()  # sending may have consumed the signal that there is something to read
+        finally:
+            self.schedule()  # sending may have consumed the signal that there is something to read
         return True
 
     def doRead(self) -> None:
@@ -289,6 +289,7 @@ class MonitoredSocket(ReactorSocket):
             for address in self.spec.addresses:
                 with suppress(zmq.ZMQError):
                     self.socket.unbind(address)
+            self.schedule()
 
     def shutdown(self, linger: float = 0.0) -> None:
         """See ReactorSocket."""
@@ -370,6 +371,7 @@ class MonitoredSocket(ReactorSocket):
                 self.socket.disconnect(address)
             with suppress(zmq.ZMQError):
                 self.socket.connect(address)
+        self.schedule()
 
 
 class ZapHandler:

@@ -32,23 +32,22 @@ TITLE = 'Channel in (zmq)'
 
 
 @implementer(IDeadLetterSink)
-class DeadLetters:
-    """IDeadLetterSink that keeps letters in memory, or fails."""
+class DeadLetterList(list[DeadLetter]):
+    """Dead letters in memory, unless `error` is raised instead of storing one."""
 
-    def __init__(self) -> None:
-        self.kept: list[DeadLetter] = []
-        self.error: Exception | None = None
+    error: Exception | None = None
 
     def store(self, letter: DeadLetter) -> Deferred[None]:
+        """See IDeadLetterSink."""
         if self.error is not None:
             return fail(self.error)
-        self.kept.append(letter)
+        self.append(letter)
         return succeed(None)
 
     @property
     def bodies(self) -> list[Any]:
         """The bodies of the letters."""
-        return [letter.message.body for letter in self.kept]
+        return [letter.message.body for letter in self]
 
 
 class WithChannel(WithPeers):
@@ -58,13 +57,12 @@ class WithChannel(WithPeers):
 
     def setUp(self) -> None:
         super().setUp()
-        self.letters = DeadLetters()
-        sink: IDeadLetterSink = self.letters
+        self.letters = DeadLetterList()
         self.exchange = ScriptedExchange(self.answer)
         self.channel: Any = make_channel(ChannelContext(
             reactor=self.reactor, settings={'grace': self.grace}, line_sink=lambda name: Lines(),
             work_dir=self.mktemp(), run_in_thread=deferToThread, channel_meters=self.meters.channels,
-            declaration=kind, dead_letters=sink,
+            declaration=kind, dead_letters=self.letters,
         ))  # fmt: skip
         self.addCleanup(self.channel.stop)
 
@@ -185,7 +183,7 @@ class PullTests(WithChannel):
         address = await self.serve(retry=DeliveryRetry(attempts=2, backoff=0.01))
         peer = self.connected(zmq.PUSH, address)
         peer.send(b'poison')
-        await self.until(lambda: self.letters.kept)
+        await self.until(lambda: self.letters)
         self.assertEqual((self.bodies(), self.letters.bodies), ([b'poison', b'poison'], [b'poison']))
         self.exchange.at_once = self.answer
         peer.send(b'good')
@@ -201,7 +199,7 @@ class PullTests(WithChannel):
         await self.delivered(1)
         self.assertEqual(self.figure('in_flight'), 1)
         self.letters.error = None
-        await self.until(lambda: self.letters.kept)
+        await self.until(lambda: self.letters)
         self.assertEqual(self.letters.bodies, [b'poison'])
         self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
         await self.until(lambda: not self.figure('in_flight'))
@@ -223,7 +221,7 @@ class PullTests(WithChannel):
         await stopping
         answered = [b'%d' % number for number in range(10)]
         self.assertEqual(sorted(answered + self.letters.bodies, key=int), [b'%d' % number for number in range(12)])
-        self.assertIn('the node stopped', str(self.letters.kept[0].history.last))
+        self.assertIn('the node stopped', str(self.letters[0].history.last))
 
     async def test_stop_delivers_all_that_is_received(self) -> None:
         """With services that end, a channel that stops processes everything that ZeroMQ has received."""
@@ -326,7 +324,7 @@ class ReplyTests(WithChannel):
         client = self.connected(zmq.REQ, address)
         client.send(b'x')
         self.assertEqual(await self.read(client), [b'bad'])
-        self.assertEqual(self.letters.kept, [])
+        self.assertEqual(list(self.letters), [])
         dealer = self.connected(zmq.DEALER, address)
         dealer.send_multipart([b'no', b'delimiter'])
         await self.until(lambda: self.figure('channel_dropped'))

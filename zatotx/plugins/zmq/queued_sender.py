@@ -16,7 +16,7 @@ from zatotx.plugins.zmq.send_queue import QueuedMessage, SendQueue
 from zatotx.plugins.zmq.transport import LAST_LINGER, MonitoredSocket, SocketError, SocketFactory, SocketSpec
 
 
-class Sender:
+class QueuedSender:
     """A socket and its queue. Messages are given to ZeroMQ only while a peer is connected: ZeroMQ would lose those that
     it has when the peer turns out to be one that it does not talk to. Raises SocketError."""
 
@@ -56,7 +56,7 @@ class Sender:
         """See SharedSocket."""
         self.socket.unbind()
 
-    def take_over(self, other: Sender) -> None:
+    def take_over(self, other: QueuedSender) -> None:
         """Send what is in the queue of the socket that this one replaces, before anything else."""
         self.queue.prepend(other.queue)
         self._flush()
