@@ -25,6 +25,7 @@ from zatotx.plugins.zmq.schema import CurveKeys
 
 READ_BUDGET = 0.005  # seconds that a socket is read before other work of the reactor has its turn
 MAX_FRAMES = 1000  # of one message
+ERROR_PAUSE = 1.0  # seconds after an error of a socket that nobody expects
 RECONNECT, MAX_RECONNECT = 0.1, 2.0  # seconds between attempts to connect: the first pause, and the longest
 HANDSHAKE_TIMEOUT = 10.0  # seconds
 LAST_LINGER = 1.0  # seconds for which ZeroMQ still sends what it has taken when a socket is closed
@@ -174,7 +175,16 @@ class ReactorSocket(ZmqConnection):  # type: ignore[misc]  # txZMQ has no types
         return True
 
     def doRead(self) -> None:
-        """See IReadDescriptor. Called when the socket has events, and by `schedule`."""
+        """See IReadDescriptor. Called when the socket has events, and by `schedule`. The reactor would give up a
+        descriptor whose method raises."""
+        try:
+            self._read_messages()
+        except Exception:
+            self._log.failure('A ZeroMQ socket cannot be read now')
+            if self._turn is None and self.factory is not None:
+                self._turn = self.factory.reactor.callLater(ERROR_PAUSE, self.doRead)
+
+    def _read_messages(self) -> None:
         turn, self._turn = self._turn, None
         if turn is not None and turn.active():
             turn.cancel()
