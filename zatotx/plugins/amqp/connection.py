@@ -312,7 +312,7 @@ class AmqpConnection:
                 raise
         finally:
             if turn is not None:
-                turn.callback(None)
+                turn()
 
     def _has_room(self, pending: PendingSend) -> bool:
         value, size = self.value, len(pending.message.body)

@@ -116,8 +116,10 @@ def _is_list_of_text(value: Any) -> bool:
 def _value_error(value: Any, depth: int) -> str:
     if depth > _MAX_DEPTH:
         return f'is nested more than {_MAX_DEPTH} levels deep'
-    if isinstance(value, bool | float | Decimal | datetime | bytes | str | None):
+    if isinstance(value, bool | Decimal | datetime | bytes | str | None):
         return ''
+    if isinstance(value, float):
+        return 'a float cannot be sent: send text, or a Decimal'
     if isinstance(value, int):
         return '' if -(2**63) <= value < 2**63 else 'has more than 64 bits'
     if isinstance(value, list):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from attrs import define, field, frozen
@@ -227,14 +228,14 @@ class Publisher:
                 self._opening[key] = opening
         return await opening.wait()
 
-    async def turn(self, message: OutgoingMessage) -> Deferred[None]:
-        """Wait until no other isolated message to the exchange is in flight. The caller fires the Deferred when its own
+    async def turn(self, message: OutgoingMessage) -> Callable[[], None]:
+        """Wait until no other isolated message to the exchange is in flight. The caller calls the function when its own
         is settled."""
         while (before := self._isolated.get(message.exchange)) is not None and not before.is_known:
             await before.wait()
         settled: Deferred[None] = Deferred()
         self._isolated[message.exchange] = SharedResult(settled)
-        return settled
+        return partial(settled.callback, None)
 
     @property
     def unconfirmed(self) -> int:
