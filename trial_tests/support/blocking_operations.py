@@ -31,6 +31,7 @@ from trial_tests.support.ftp_servers import PASSWORD, USER, Pyftpdlib
 from trial_tests.support.nginx import Nginx
 from trial_tests.support.postgresql import PostgreSQL
 from trial_tests.support.rawhttp import ask
+from trial_tests.support.zmq_replier import ZmqReplier
 
 PATIENCE = 60.0  # seconds until a client gives up: the machine may be busy
 _PING_CLIENTS = 20  # connections that ask for /zato/ping in turns
@@ -179,6 +180,13 @@ def _ibm_mq(peers: Peers, timeout: float, size: int) -> Mapping[str, Sequence[Ma
     }  # fmt: skip
 
 
+def _zmq(peers: Peers, timeout: float, size: int) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+    return {'outgoing_zmq': [
+        {'name': f'{which}.zmq', 'address': f'tcp://127.0.0.1:{peer.port}', 'socket_type': 'REQ', 'timeout': timeout}
+        for which, peer in (('frozen', peers.zmq), ('other', peers.other_zmq))
+    ]}  # fmt: skip
+
+
 _NO, _QUERY = 'does not block', 'blocks for as long as it takes to issue the query'
 _PUBLISH = 'blocks for as long as it takes to publish a message on Redis'
 FROZEN = (
@@ -199,6 +207,8 @@ FROZEN = (
     FrozenPeer(name='ibm_mq', object_type='outgoing_ibm_mq', peer='ibm_mq',
                call="await self.out.ibm_mq['{to}'].send('x')", title='Outgoing connection frozen.ibm_mq (ibm_mq)',
                zato=_PUBLISH, objects=_ibm_mq),
+    FrozenPeer(name='zmq', object_type='outgoing_zmq', peer='zmq', call="await self.out.zmq['{to}'].send('x')",
+               title='Outgoing connection frozen.zmq (zmq)', zato=_PUBLISH, objects=_zmq),
     FrozenPeer(name='redis', object_type='', peer='redis',
                call="await self.invoke_async('blocking.upload', {{'a': 1}})",
                title='Redis', zato=_PUBLISH,
@@ -217,6 +227,7 @@ class Peers:
         self.nginx = Nginx({'/page': b'fine'}, locations=_LOCATIONS)
         self.other_nginx = Nginx({'/page': b'fine'}, locations=_LOCATIONS)
         self.ftp, self.other_ftp = Pyftpdlib(), Pyftpdlib()
+        self.zmq, self.other_zmq = ZmqReplier(), ZmqReplier()
         self.rabbitmq = rabbitmq.shared()
         self.ibm_mq, self.other_ibm_mq = mqi_loopback.LoopbackQueueManager(), mqi_loopback.LoopbackQueueManager()
         self.redis = _Redis(environment / 'redis' / 'server.pid')
@@ -225,7 +236,8 @@ class Peers:
 
     @property
     def _started(self) -> tuple[Daemon, ...]:
-        return self.nginx, self.other_nginx, self.ftp, self.other_ftp, self.ibm_mq, self.other_ibm_mq
+        return (self.nginx, self.other_nginx, self.ftp, self.other_ftp, self.zmq, self.other_zmq, self.ibm_mq,
+                self.other_ibm_mq)  # fmt: skip
 
     @contextmanager
     def frozen(self, *names: str) -> Iterator[None]:

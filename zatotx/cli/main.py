@@ -75,6 +75,10 @@ class LazyGroup(click.Group):
             return kind_commands().get(cmd_name)
         module, _, attribute = COMMANDS[cmd_name][0].partition(':')
         command: click.Command = getattr(import_module(module), attribute)
+        if isinstance(command, click.Group):
+            for name, added in kind_commands(cmd_name).items():
+                if name not in command.commands:
+                    command.add_command(added, name)
         return command
 
     def resolve_command(
