@@ -77,7 +77,7 @@ class Load:
                 thread.join(30)
 
 
-class LoadBalancerTests(SynchronousTestCase):
+class LoadBalancerTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.broker = balanced()
         self.port = 11223 + self.broker.offset
@@ -125,6 +125,8 @@ class LoadBalancerTests(SynchronousTestCase):
         self.reload(self.source)
         self.wait_until(True, 'server1', 'server2')
 
+
+class LoadBalancerTests(LoadBalancerTestCase):
     def test_requests_are_spread(self) -> None:
         """Both servers get requests, which carry the address of the client; each is logged in HAProxy's format."""
         before = [self.requests_of(server) for server in ('server1', 'server2')]
@@ -239,3 +241,53 @@ class LoadBalancerTests(SynchronousTestCase):
             self.assertTrue(connection.is_closed())
         self.assertFalse((self.directory / 'load_balancer.pid').exists())
         self.assertIn('The load balancer has stopped', self.log())
+
+
+class WorkerTests(LoadBalancerTestCase):
+    """The same load balancer with two workers."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.broker.must('stop', str(self.directory))
+        self.addCleanup(self.single_process, self.source)
+        self.source = self.source.replace('workers = 1 ', 'workers = 2 ')
+        self.config.write_text(self.source)
+        self.broker.must('start', str(self.directory))
+        self.pid = int((self.directory / 'load_balancer.pid').read_text())
+
+    def single_process(self, source: str) -> None:
+        self.broker.run('stop', str(self.directory))
+        self.config.write_text(source)
+        self.broker.start()
+
+    def workers(self) -> list[int]:
+        """The processes of the workers that serve."""
+        status = json.loads((self.directory / 'work' / 'workers.json').read_text())
+        return [worker['pid'] for worker in status['workers'] if worker['state'] == 'ready']
+
+    def test_workers(self) -> None:
+        """Configurations and states reach all workers, whose figures are summed. A worker that dies is replaced at
+        once. An upgrade replaces the program of all processes under load, and no request fails; the id of the
+        parent stays. After the parent is killed, a start takes over."""
+        before = self.workers()
+        self.assertEqual(len(before), 2)
+        for _ in range(12):
+            self.assertEqual(self.ask().status, 200)
+        until(lambda: self.requests_of('server1') + self.requests_of('server2') >= 12, 'the sums')
+        os.kill(before[0], signal.SIGKILL)
+        until(lambda: before[0] not in self.workers() and len(self.workers()) == 2, 'another worker')
+        self.assertRegex(self.log(), r'ended by signal 9; starting another one in 0\.0 s')
+        with Load(self.port).running() as load:
+            old = self.workers()
+            said = self.broker.must('restart', str(self.directory))
+            self.assertIn('load-balancer is running', said)
+            until(lambda: len(self.workers()) == 2 and not set(self.workers()) & set(old), 'new workers')
+            drained = self.source.replace('servers."server1"]', 'servers."server1"]\nstate = "drain"')
+            self.reload(drained)
+            until(lambda: not self.is_up('server1'), 'the drain')
+        self.assertEqual(load.failures, [])
+        self.assertEqual(int((self.directory / 'load_balancer.pid').read_text()), self.pid)
+        self.assertIn('All workers have been replaced', self.log())
+        os.kill(self.pid, signal.SIGKILL)
+        self.broker.must('start', str(self.directory))
+        self.assertEqual(self.ask().status, 200)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from attrs import define, field
@@ -20,7 +20,6 @@ from zatotx.lb.config.model import Configuration, LogSettings
 from zatotx.lb.config.parser import parse_configuration
 from zatotx.lb.frontends import Frontends
 from zatotx.lb.statistics.responder import StatisticsResponder
-from zatotx.lb.statistics.source import RecordedStatistics
 from zatotx.model.errors import StartError
 
 STARTUP_WAIT = 5.0  # seconds that the load balancer waits for servers before it accepts connections without any
@@ -40,6 +39,16 @@ class ReloadableLogs(Protocol):
         """Apply other settings and reopen the files."""
 
 
+class Part(Protocol):
+    """A part of the load balancer that runs while it does."""
+
+    def start(self) -> None:
+        """Start it."""
+
+    def stop(self) -> None:
+        """Stop it. Idempotent."""
+
+
 class ReleasableLock(Protocol):
     """The lock of the load balancer's directory."""
 
@@ -49,19 +58,23 @@ class ReleasableLock(Protocol):
 
 @define(eq=False, slots=False, kw_only=True)
 class LoadBalancer(Service):
-    """The service of one process. `checker` is None in a worker, whose parent process probes the servers; `recorder` is
-    None there as well. `load` returns the configuration to start with and its text, and raises StartError."""
+    """The service of one process: the only one, the parent of workers, or a worker. `checker` is None in a worker,
+    whose parent probes the servers. `load` returns the configuration to start with and its text, and raises StartError;
+    `read_source` returns the text that a reload applies. `parts` start before the first configuration is in force, and
+    stop at the end; `on_applied` is called after each configuration."""
 
     reactor: IReactor
     files: ConfigurationFiles
     load: Callable[[], tuple[Configuration, str]]
+    read_source: Callable[[], str]
     logs: ReloadableLogs
     lock: ReleasableLock
     registry: BackendRegistry
     frontends: Frontends
     responder: StatisticsResponder
     checker: HealthChecker | None = None
-    recorder: RecordedStatistics | None = None
+    parts: Sequence[Part] = ()
+    on_applied: Callable[[], None] = lambda: None
     agent: IService | None = None
     configuration: Configuration | None = field(default=None, init=False)
     source: str = field(default='', init=False)
@@ -80,13 +93,13 @@ class LoadBalancer(Service):
 
     async def _start(self) -> None:
         configuration, source = self.load()
+        for part in self.parts:
+            part.start()
         if self.checker is not None:
             await self._wait_for_servers(configuration)
         errors = await self._put_into_force(configuration, source)
         if errors:
             raise StartError(' '.join(errors))
-        if self.recorder is not None:
-            self.recorder.start()
         if self.agent is not None:
             self.agent.startService()
         self._log.info('The load balancer serves {count} frontends: {names}', count=len(configuration.frontends),
@@ -115,7 +128,7 @@ class LoadBalancer(Service):
 
     async def _reload_file(self) -> None:
         try:
-            source = self.files.read()
+            source = self.read_source()
         except (OSError, ValueError) as error:
             self._log.error('The configuration is unchanged, because lb.toml cannot be read: {why}', why=str(error))
             return
@@ -160,6 +173,7 @@ class LoadBalancer(Service):
             self.checker.configuration_changed()
             self.files.keep(source)
         self.configuration, self.source = configuration, source
+        self.on_applied()
         return []
 
     # The end
@@ -180,6 +194,15 @@ class LoadBalancer(Service):
         finally:
             self._release()
 
+    def retire(self) -> Deferred[None]:
+        """Accept no new clients, and fire when those that are left have ended, at the latest after the grace period:
+        another worker has replaced this one."""
+        return Deferred.fromCoroutine(self._retire())
+
+    async def _retire(self) -> None:
+        await self.frontends.stop_listening()
+        await self._drain()
+
     async def _drain(self) -> None:
         grace = self.configuration.shutdown.grace if self.configuration is not None else 0.0
         try:
@@ -190,8 +213,8 @@ class LoadBalancer(Service):
 
     def _release(self) -> None:
         self.frontends.stop()
-        if self.recorder is not None:
-            self.recorder.stop()
+        for part in self.parts:
+            part.stop()
         if self.checker is not None:
             self.checker.stop()
         self.registry.stop()

@@ -131,6 +131,7 @@ class _CheckedServer:
     def _finished(self, reason: str) -> None:
         self._probe = None
         server, checker = self._server, self._checker
+        server.good_probes += not reason
         health = server.health
         health = health.record_failed_probe(server.policy, reason) if reason else health.record_good_probe(
             server.policy)

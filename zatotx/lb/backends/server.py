@@ -51,6 +51,8 @@ class BackendServer:
         self.is_ready = not starts_slowly
         self.is_down = False
         self.is_ejected = False
+        self.is_ejected_elsewhere = False  # by the traffic of another worker
+        self.good_probes = 0  # all that this process has made
         self.admin_state: AdministrativeState = 'ready'
         self.health = ServerHealth()
         self.policy = HealthPolicy()
@@ -59,6 +61,7 @@ class BackendServer:
         self.on_change: Callable[[], None] = lambda: None
         self.on_room: Callable[[], None] = lambda: None
         self.on_ejection: Callable[[], None] = lambda: None
+        self.logs_changes = True  # False in a worker, whose parent logs them
         self._clock = clock
         self._config: Server | None = None
         self._slow_start = 0.0
@@ -103,14 +106,15 @@ class BackendServer:
         was_usable = self.is_usable
         self.is_ready = self.admin_state == 'ready' and self.config.weight > 0
         self.is_down = self.health.is_down
-        self.is_ejected = self.health.is_ejected(now)
+        self.is_ejected = self.is_ejected_elsewhere or self.health.is_ejected(now)
         if self.is_usable and not was_usable and self._slow_start > 0:
             self._up_since = now
         self.update_weight()
         state = self.state
         if state != self._last_state:
             self._last_state, self._last_change = state, now
-            self._log_change(state)
+            if self.logs_changes:
+                self._log_change(state)
         self.on_change()
 
     def update_weight(self) -> bool:
@@ -160,7 +164,7 @@ class BackendServer:
         if self.admin_state != 'ready':
             return 'set by the administrator'
         if self.is_down or self.is_ejected:
-            return self.health.reason
+            return self.health.reason or 'requests to it failed'
         return '' if self.is_ready else 'its weight is 0'
 
     def status(self, queued: int) -> ServerStatus:

@@ -65,6 +65,10 @@ class ConfigurationFiles:
                            errors=sentence, file=str(self.directory / LAST_GOOD_FILE))
         return found
 
+    def read_kept(self) -> str:
+        """Return the text of the configuration in force. Raises OSError."""
+        return (self.directory / LAST_GOOD_FILE).read_text('utf-8')
+
     def load_kept(self) -> tuple[Configuration, str]:
         """Return the configuration in force and its text, as its parent process has kept it. Raises StartError."""
         return self._load_last_good() or self.load()
