@@ -38,8 +38,8 @@ class AgentTests(SynchronousTestCase):
         until(lambda: part in self.log(), f'{part!r} in the log')
 
     def test_administration(self) -> None:
-        """A server is taken out, a configuration is applied without losing its comments, and certificates are renewed and
-        revoked, all of it without a restart."""
+        """A server is taken out, a configuration is applied with its comments, certificates are renewed and revoked,
+        all of it without a restart."""
         path, pid_file = self.broker.path, self.directory / PID_FILE
         pid = pid_file.read_text()
         self.broker.must('lb', 'maint', str(path), 'server1')

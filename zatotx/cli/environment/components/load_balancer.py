@@ -52,6 +52,11 @@ class LoadBalancerOperations(ComponentOperations):
                 if found is not None:
                     scheme = 'https' if 'tls' in frontend else 'http'
                     yield found._replace(scheme=scheme, section=f'frontends.{name}')
+        agent = read_toml(part.settings_path).get('agent', {})
+        if isinstance(agent, dict) and agent.get('enabled'):
+            found = parse_listen_address(to_endpoint(str(agent.get('listen', f'127.0.0.1:{AGENT_PORT}'))), part.path)
+            if found is not None:
+                yield found._replace(scheme='http' if agent.get('certificate') == '' else 'https', section='agent')
 
     def address(self, part: Component) -> str:
         found = next(self.listen_addresses(part), None)
