@@ -58,6 +58,7 @@ class DataPath:
         self._state: FrontendState | None = None
         self._http: HttpRuntime | None = None
         self._is_draining = False
+        self._idle_close: Any = None  # IDelayedCall that closes idle connections while draining
         self._write_batch = WriteBatch(context.reactor)
         self._sweeper = TimeoutSweeper(context.reactor, SWEEP_INTERVAL)
         self._connections: set[OpenConnection] = set()
@@ -196,11 +197,19 @@ class DataPath:
 
     # The end.
 
-    def drain(self) -> None:
+    def drain(self, idle_grace: float = 0.0) -> None:
         """See IFrontend."""
         self._is_draining = True
         if self._http is not None:
             self._http.is_draining = True
+        if idle_grace > 0 and self._connections:
+            self._idle_close = self._context.reactor.callLater(idle_grace, self._close_idle)
+        else:
+            self._close_idle()
+
+    def _close_idle(self) -> None:
+        if self._idle_close is not None and self._idle_close.active():
+            self._idle_close.cancel()
         for connection in list(self._connections):
             connection.close_if_idle()
 
@@ -222,6 +231,7 @@ class DataPath:
                 target.close()
             if self._state.tls is not None:
                 self._state.tls.stop()
+        self._sweeper.stop()
 
 
 @implementer(IPreparedFrontend)

@@ -46,6 +46,7 @@ from zatotx.pipeline.dispatcher import Dispatcher
 from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline
 from zatotx.pipeline.security.policy import AuthenticationPolicy
+from zatotx.processes.file_limit import raise_file_limit
 from zatotx.processes.listeners import Listeners
 from zatotx.processes.secret_key import KEY_VARIABLE, read_key
 from zatotx.processes.workers.control_pipe import WorkerSpec
@@ -89,7 +90,6 @@ from zatotx.tap.limits import (
     make_rate_buckets,
     make_rate_limiter,
     make_worker_group,
-    raise_file_limit,
     server_start_time,
 )
 from zatotx.tap.monitoring import Monitoring, make_certificate_source

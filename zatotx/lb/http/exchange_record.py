@@ -31,7 +31,10 @@ class LoggedExchange(Protocol):
     status: int
     received_bytes: int
     sent_bytes: int
-    retries: int
+
+    @property
+    def retries(self) -> int:
+        """How often the request was sent again."""
 
     @property
     def client(self) -> LoggedClient:

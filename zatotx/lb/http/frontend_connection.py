@@ -14,7 +14,8 @@ from zope.interface import implementer
 from zatotx.connectors.http.buffered_writer import READ_SIZE, BufferedWriter, enlarge_reads, make_writer
 from zatotx.connectors.tls_peer import peer_certificates
 from zatotx.lb.http import error_responses
-from zatotx.lb.http.exchange import ClientUser, Exchange
+from zatotx.lb.http.exchange import Exchange
+from zatotx.lb.http.exchange_client import ConnectionUser
 from zatotx.lb.http.exchange_record import log_rejected
 from zatotx.lb.http.http_runtime import HttpRuntime
 from zatotx.lb.http.http_state import PreparedRequest
@@ -68,7 +69,7 @@ class FrontendConnection:
 
     def __init__(self, runtime: HttpRuntime) -> None:
         self.runtime = runtime
-        self.exchange: ClientUser | None = None
+        self.exchange: ConnectionUser | None = None
         self.has_half_closed = False
         self.deadline = inf
         self.head_began = 0.0
@@ -194,7 +195,7 @@ class FrontendConnection:
             self._idle_since = now
             self.deadline = now + HEAD_CACHE_TIMEOUT
 
-    def become_tunnel(self, tunnel: ClientUser) -> None:
+    def become_tunnel(self, tunnel: ConnectionUser) -> None:
         """Pass all further events to a tunnel."""
         self.exchange = tunnel
         self.resume()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trial_tests.support.lb_memory import LoadBalancerTests, MemoryFrontend, Outcome
-from zatotx.lb.config.model import Backend, Frontend, HeaderRules, RateLimit, Route, StickyCookie
+from zatotx.lb.config.model import AddressRateLimit, Backend, Frontend, HeaderRules, RoutingRule, StickyCookie
 
 GET = b'GET /a HTTP/1.1\r\nHost: x.example\r\n\r\n'
 POST = b'POST /a HTTP/1.1\r\nHost: x.example\r\nContent-Length: 2\r\n\r\nhi'
@@ -245,7 +245,7 @@ class LocalTests(LoadBalancerTests):
 
     def test_request_rate(self) -> None:
         """Requests beyond the rate of an address get 429; others are not affected."""
-        memory = MemoryFrontend(frontend(request_rate=RateLimit(count=2)))
+        memory = MemoryFrontend(frontend(request_rate=AddressRateLimit(count=2)))
         statuses = [self.status(memory, GET) for _ in range(3)]
         self.assertEqual(statuses, [b'', b'', b'429'])
         self.assertEqual(self.status(memory, address='203.0.113.10'), b'')
@@ -262,7 +262,7 @@ class LocalTests(LoadBalancerTests):
 
     def test_no_route(self) -> None:
         """A request that no rule matches gets 404; CONNECT 405; an unknown expectation 417."""
-        routes = (Route(backend='main', host='x.example', path='/a'),)
+        routes = (RoutingRule(backend='main', host='x.example', path='/a'),)
         memory = MemoryFrontend(Frontend(listen=('127.0.0.1:0',), routes=routes))
         self.assertEqual(self.status(memory), b'')
         self.assertEqual(self.status(memory, GET.replace(b'/a', b'/ab')), b'404')
