@@ -40,6 +40,8 @@ class NewAgent(NamedTuple):
 
     port: int
     tls: bool
+    has_revocation_list: bool = True
+    is_linked: bool = False  # its files are links to those of the environment's authority
 
 
 class LoadBalancerOperations(ComponentOperations):
@@ -91,7 +93,7 @@ class LoadBalancerOperations(ComponentOperations):
         port = PORT + plan.port_offset
         return [CreationStep('Load balancer', partial(
             write_load_balancer, environment / NAME, cluster=plan.cluster, servers=servers, port=port,
-            agent=NewAgent(AGENT_PORT + plan.port_offset, plan.agent_tls), servers_tls=plan.tls,
+            agent=NewAgent(AGENT_PORT + plan.port_offset, plan.agent_tls, is_linked=True), servers_tls=plan.tls,
         ))]  # fmt: skip
 
     def ports(self, plan: EnvironmentPlan) -> Mapping[str, int]:
@@ -140,14 +142,15 @@ def write_load_balancer(
     from zatotx.lb.config.template import ServerAddress, make_configuration
 
     make_private_dir(directory)
-    for name in DIRECTORIES:
-        make_private_dir(directory / name)
+    for each in DIRECTORIES:
+        make_private_dir(directory / each)
     text = make_configuration(
         name=name, cluster=cluster, servers=[ServerAddress(*server) for server in servers], port=port,
         stats_password=secrets.token_hex(16), has_agent=agent is not None, servers_tls=servers_tls,
         agent_port=agent.port if agent else AGENT_PORT, agent_tls=agent.tls if agent else True,
+        has_agent_crl=agent is None or agent.has_revocation_list,
     )  # fmt: skip
-    if agent is not None:
+    if agent is not None and agent.is_linked:
         link_certificate(directory / 'tls-agent', 'zato-lba', AGENT)
     write_private_file(directory / 'config' / 'lb.toml', text)
     write_private_file(directory / 'errors' / '503.json', ERROR_503.body.decode() + '\n')
