@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import click
 
-from zatotx.cli.checks import files, load_balancer, machine, stores, versions
+from zatotx.cli.checks import files, load_balancer, machine, stores, tls_files, versions
 from zatotx.cli.checks.finding import BROKEN, CheckContext, CheckFunction, as_component
 from zatotx.cli.environment.component_types import CONNECTOR, LOAD_BALANCER, REDIS, SERVER
 from zatotx.cli.environment.layout import CREDENTIALS, Component, Environment, find_environment
@@ -34,6 +34,7 @@ REDIS_CHECKS: dict[str, tuple[CheckFunction, ...]] = {
 }
 LOAD_BALANCER_CHECKS: dict[str, tuple[CheckFunction, ...]] = {
     'config/lb.toml': (load_balancer.check_configuration, files.check_permissions),
+    'agent': (tls_files.check_agent_files,),
     'directories': (files.check_directories,),
     'ports': (machine.check_ports, machine.check_duplicate_ports),
 }
