@@ -44,7 +44,7 @@ class LoggedExchange(Protocol):
 def log_exchange(exchange: LoggedExchange, termination: str, now: float) -> None:
     """Log a finished exchange."""
     prepared, client = exchange.prepared, exchange.client
-    head, target = prepared.head, prepared.target
+    target = prepared.target
     started, acquired = exchange.started_at, exchange.acquired_at
     connected, responded = exchange.connected_at, exchange.responded_at
     client.runtime.exchange_log.log(ExchangeRecord(
@@ -64,7 +64,7 @@ def log_exchange(exchange: LoggedExchange, termination: str, now: float) -> None
         sent_bytes=exchange.sent_bytes,
         retries=exchange.retries,
         termination=termination,
-        request_line=b'%b %b HTTP/1.%d' % (head.method.encode('ascii'), head.target, head.version[1]),
+        request_line=prepared.request_line,
     ))  # fmt: skip
 
 
