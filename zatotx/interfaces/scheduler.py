@@ -62,10 +62,10 @@ class ITickStore(Interface):
     """Writes ticks to the work stream, each once. As durable as Redis's data. Every method fails like
     ICommands.execute."""
 
-    def begin(epoch: int, floor: int) -> Deferred[int]:
+    def begin(epoch: int, recovery_point: int) -> Deferred[int]:
         """Begins the leadership of an epoch: from now on, writes of others are refused. Fires with the time from which
-        on ticks may be lost, as a tick: `floor` if Redis knows nothing of earlier leaders, and later the same; 0 if
-        nothing was ever lost. Fails with OutdatedEpoch if a newer leader has begun."""
+        on ticks may be lost, as a tick: `recovery_point` if Redis knows nothing of earlier leaders, and later the same;
+        0 if nothing was ever lost. Fails with OutdatedEpoch if a newer leader has begun."""
 
     def last_ticks(job_ids: Sequence[int]) -> Deferred[list[int | None]]:
         """Returns the last tick that was written of each job, None where there is none."""

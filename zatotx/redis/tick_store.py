@@ -2,7 +2,7 @@
 
 A hash has the epoch of the leader; writes of another epoch are refused. A second hash has the last tick of each job. If
 Redis loses its data, both hashes and the work stream are lost together; the next leader finds no epoch, and sets the
-floor from which on ticks are repeated.
+time from which on ticks are repeated.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from zatotx.redis.work_stream import RedisWorkStream
 _UNORDERED, _QUEUED, _SKIPPED = '0', '1', '2'
 _RESULTS = {'w': WRITTEN, 'd': DUPLICATE, 'o': OVERLAPPING}
 
-# Arguments: epoch, floor. Returns the floor, or the epoch of a newer leader.
+# Arguments: epoch, recovery point. Returns the recovery point, or the epoch of a newer leader.
 _BEGIN = Script('begin to lead the scheduler', """
 local known = redis.call('HGET', KEYS[1], 'epoch')
 if known and tonumber(known) > tonumber(ARGV[1]) then
     return {'outdated', known}
 end
 if not known then
-    redis.call('HSET', KEYS[1], 'floor', ARGV[2])
+    redis.call('HSET', KEYS[1], 'recovery_point', ARGV[2])
 end
 redis.call('HSET', KEYS[1], 'epoch', ARGV[1])
-return {'begun', redis.call('HGET', KEYS[1], 'floor') or '0'}
+return {'begun', redis.call('HGET', KEYS[1], 'recovery_point') or '0'}
 """)
 
 # Keys: leader, last ticks, then stream and list of each message. Arguments: epoch, then for each tick: job, tick,
@@ -77,8 +77,9 @@ class RedisTickStore:
         self._leader = keys.key('scheduler')
         self._ticks = keys.key('scheduler-ticks')
 
-    def begin(self, epoch: int, floor: int) -> Deferred[int]:
-        return self._scripts.run(_BEGIN, (self._leader,), (epoch, floor)).addCallback(_accepted).addCallback(int)
+    def begin(self, epoch: int, recovery_point: int) -> Deferred[int]:
+        begun = self._scripts.run(_BEGIN, (self._leader,), (epoch, recovery_point))
+        return begun.addCallback(_accepted).addCallback(int)
 
     def last_ticks(self, job_ids: Sequence[int]) -> Deferred[list[int | None]]:
         if not job_ids:

@@ -11,7 +11,7 @@ from twisted.internet.task import deferLater
 
 from zatotx.interfaces.config import PreparedConfig
 from zatotx.rules.scheduling.misfire import MisfirePolicy, misfire_policy
-from zatotx.rules.scheduling.timetable import MICROSECONDS, Schedule, make_schedule
+from zatotx.rules.scheduling.timetable import MICROSECONDS, TickSchedule, make_schedule
 from zatotx.schema.scheduler_job import SCHEDULER_JOB, SchedulerJob
 from zatotx.schema.snapshot import Snapshot, StoredObject
 
@@ -25,7 +25,7 @@ class LoadedJob:
 
     id: int
     value: SchedulerJob
-    schedule: Schedule
+    schedule: TickSchedule
     policy: MisfirePolicy
     changed_at: int
     revision: int

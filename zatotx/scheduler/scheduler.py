@@ -111,11 +111,11 @@ class Scheduler:
     async def _make_term(
         self, epoch: int, record: LeaderRecord, may_fire: Callable[[], bool], on_outdated: Callable[[str], None]
     ) -> TickLoop:
-        floor = await self.ticks.begin(epoch, round(record.written_until * MICROSECONDS))
+        recovery_point = await self.ticks.begin(epoch, round(record.written_until * MICROSECONDS))
         return TickLoop(
             clock=self.clock, now=self.now, table=self.table, ticks=self.ticks, recorder=self.recorder,
             counters=self.counters, cluster=self.cluster, node=self.node, may_fire=may_fire, on_outdated=on_outdated,
-            epoch=epoch, floor=floor,
+            epoch=epoch, recovery_point=recovery_point,
         )  # fmt: skip
 
 

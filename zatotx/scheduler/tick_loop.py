@@ -70,7 +70,7 @@ class TickLoop:
     may_fire: Callable[[], bool]
     on_outdated: Callable[[str], None]
     epoch: int
-    floor: int  # from which time on ticks may have been lost: see ITickStore.begin
+    recovery_point: int  # from which time on ticks may have been lost: see ITickStore.begin
     _heap: list[tuple[int, int, int, int]] = field(factory=list, init=False)  # due, job, tick, generation
     _states: dict[int, _JobState] = field(factory=dict, init=False)
     _to_load: deque[int] = field(factory=deque, init=False)
@@ -86,7 +86,7 @@ class TickLoop:
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
-        self._loop = LoopingCall(self._look)
+        self._loop = LoopingCall(self._check_heap)
         self._loop.clock = self.clock
 
     def start(self) -> None:
@@ -127,7 +127,7 @@ class TickLoop:
             # Jobs that were paused are gone, too: their last ticks stay unimportant, as resuming sets a new bound.
             self.ticks.forget(gone).addErrback(self._log_failure, 'The last ticks of deleted jobs cannot be removed')
 
-    def _look(self) -> None:
+    def _check_heap(self) -> None:
         if not self._is_slicing and self.clock.seconds() >= self._paused_until and self.may_fire():
             self._slice()
 
@@ -259,7 +259,7 @@ class TickLoop:
             return
         self._generation += 1
         state = self._states[job_id] = _JobState(self._generation)
-        state.bound = lower_bound(last, job.changed_at, self.floor, job.policy)
+        state.bound = lower_bound(last, job.changed_at, self.recovery_point, job.policy)
         self._plan(job, state, round(self.now() * MICROSECONDS))
 
     def _compact(self) -> None:

@@ -65,8 +65,8 @@ class Schedule:
                     'job_type': ONE_TIME, 'start_date': start, 'extra': text}  # fmt: skip
         job, errors = validate(SCHEDULER_JOB, document)
         # A time that has come meanwhile is due at once, and not an error.
-        asked_at = datetime.fromtimestamp(invocation.started_at - 1, UTC)
-        errors += validate_change(SCHEDULER_JOB, job, None, asked_at)
+        not_before = datetime.fromtimestamp(invocation.started_at - 1, UTC)
+        errors += validate_change(SCHEDULER_JOB, job, None, not_before)
         if errors:
             raise BadInput(errors, invocation.message.cid)
         config = getattr(invocation.invoker.node, 'config', None)

@@ -34,7 +34,7 @@ MAX_TICK = int((datetime(9999, 12, 1, tzinfo=UTC) - _EPOCH).total_seconds()) * M
 _MAX_YEARS = 400  # the Gregorian calendar repeats after that
 
 
-class Schedule(Protocol):
+class TickSchedule(Protocol):
     """The ticks of a job."""
 
     def next(self, after: int) -> int | None:
@@ -201,10 +201,10 @@ def _local_midnight(zone: ZoneInfo, day: date) -> tuple[int, bool]:
     return seconds, following == offset
 
 
-def _first_minute(expression: CronExpression, least: int) -> int | None:
-    """Returns the first matching minute of the day, from 0 to 1439, that is not less than `least`."""
+def _first_minute(expression: CronExpression, minimum: int) -> int | None:
+    """Returns the first matching minute of the day, from 0 to 1439, that is not less than `minimum`."""
     hours, minutes = expression.hours, expression.minutes
-    hour, minute = divmod(max(least, 0), 60)
+    hour, minute = divmod(max(minimum, 0), 60)
     at = bisect_left(hours, hour)
     if at < len(hours) and hours[at] == hour:
         within = bisect_left(minutes, minute)
@@ -269,7 +269,7 @@ def to_datetime(tick: int) -> datetime:
     return _EPOCH + timedelta(microseconds=tick)
 
 
-def make_schedule(job: SchedulerJob, changed_at: int) -> Schedule:
+def make_schedule(job: SchedulerJob, changed_at: int) -> TickSchedule:
     """Returns the ticks of a valid job. `changed_at`: when it was created or last changed, as a tick; the start of a
     job that names none."""
     start = changed_at if job.start_date is None else to_tick(job.start_date)
