@@ -290,7 +290,8 @@ class LeaderTests(SchedulerCase):
         leader = self.leader()
         self.broker.kill(leader)
         began = time.time()
-        first: Any = until(lambda: next((row for row in self.rows('killed') if row['at'] > began + 0.5), {}), 'a run', 30)
+        first: Any = until(lambda: next((row for row in self.rows('killed') if row['at'] > began + 0.5), {}),
+                           'a run', 30)  # fmt: skip
         self.assertLess(first['at'] - began, 10)
         self.broker.start()
         until(lambda: len(self.rows('killed')) > 12, 'further runs')

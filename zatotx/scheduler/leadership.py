@@ -79,6 +79,7 @@ class Leadership:
     _pausing: Deferred[None] | None = field(default=None, init=False)
     _ended: Deferred[str] | None = field(default=None, init=False)  # fires with the reason why the term must end
     _problem: str = field(default='', init=False)  # the last one that was logged
+    _compared: tuple[float, float] = field(default=(0.0, 0.0), init=False)  # wall and monotonic clock when compared
 
     _log = Logger()
 
@@ -86,6 +87,12 @@ class Leadership:
     def is_leader(self) -> bool:
         """Whether this node leads."""
         return self.term is not None
+
+    def checked_now(self) -> float:
+        """Return unix time: that of the last comparison with Redis and the time since then by the monotonic clock. If the
+        wall clock is set meanwhile, no tick is due because of it: the next comparison finds out."""
+        wall, monotonic = self._compared
+        return wall + self.monotonic() - monotonic
 
     def start(self, node_id: int) -> None:
         """Take part in the election. `node_id`: of this process's row in the ODB."""
@@ -182,7 +189,10 @@ class Leadership:
     async def _compare_clocks(self) -> None:
         before = self.now()
         server = await self.read_server_clock()
-        self.state = measure_clock(self.state, (before + self.now()) / 2 - server)
+        after = self.now()
+        self.state = measure_clock(self.state, (before + after) / 2 - server)
+        if self.state.is_clock_right:
+            self._compared = after, self.monotonic()
         self._end_if_needed()
 
     async def _confirm(self) -> None:

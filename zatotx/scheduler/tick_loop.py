@@ -128,19 +128,22 @@ class TickLoop:
             self.ticks.forget(gone).addErrback(self._log_failure, 'The last ticks of deleted jobs cannot be removed')
 
     def _check_heap(self) -> None:
-        if not self._is_slicing and self.clock.seconds() >= self._paused_until and self.may_fire():
+        if not self._is_slicing:
             self._slice()
+
+    def _may_write(self) -> bool:
+        return not self._is_stopped and self.clock.seconds() >= self._paused_until and self.may_fire()
 
     def _slice(self) -> None:
         """Write due ticks for up to SLICE seconds; the rest follows in the next turn of the reactor."""
         self._is_slicing = False
-        if self._is_stopped or not self.may_fire():
+        if not self._may_write():
             return
         if self._to_load and self._loading is None:
             self._loading = Deferred.fromCoroutine(self._load())
             self._loading.addErrback(self._not_loaded).addBoth(self._loaded)
         end, now = self.clock.seconds() + SLICE, round(self.now() * MICROSECONDS)
-        while self._heap and self._heap[0][0] <= now and len(self._writes) < MAX_IN_FLIGHT:
+        while self._heap and self._heap[0][0] <= now and len(self._writes) < MAX_IN_FLIGHT and self._may_write():
             batch = list(self._take_due(now))
             if batch:
                 self._write(batch, now)
@@ -180,8 +183,7 @@ class TickLoop:
 
     def _write_ended(self, _: object, written: Deferred[Any]) -> None:
         self._writes.pop(written, None)
-        is_paused = self._is_stopped or self.clock.seconds() < self._paused_until
-        if self._heap and not is_paused and self._heap[0][0] <= self.now() * MICROSECONDS:
+        if self._heap and self._heap[0][0] <= self.now() * MICROSECONDS and self._may_write():
             self._continue()
 
     def _stored(self, results: Sequence[str], batch: Sequence[_Due], jobs: Sequence[LoadedJob]) -> None:
