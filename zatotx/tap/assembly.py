@@ -32,6 +32,7 @@ from zatotx.model.errors import StartError
 from zatotx.node import findings
 from zatotx.node.gc_tuning import MemoryTrimmer, share_malloc_arena
 from zatotx.node.live_config import LiveConfig
+from zatotx.node.load_meter import LoadMeter
 from zatotx.node.log_files import LiveLogLevels, LogFiles
 from zatotx.node.node import Node, NodeComponents, NodeState
 from zatotx.node.node_api import NodeApi
@@ -182,6 +183,7 @@ class _ServerBuilder:
             ],
             lambda: infrastructure.version_keeper.verdicts,
         )
+        config.measure_load = LoadMeter(lambda: limited.admission.node.active)
         deployer = Deployer(
             odb=infrastructure.odb,
             config=config,
