@@ -295,12 +295,12 @@ class MutualTlsFactory(TLSMemoryBIOFactory):
     def buildProtocol(self, addr: Any) -> Any:
         if len(self.protocols) >= MAX_CONNECTIONS:
             oldest = next(filter(_is_in_handshake, self.protocols), None)
-            peer = _address(addr if oldest is None else oldest.getPeer())  # type: ignore[no-untyped-call]
+            peer = _address(addr if oldest is None else oldest.getPeer())
             self._log.warn('{what} closed a connection from {peer}: {count} are open already', what=self._what,
                            peer=peer, count=MAX_CONNECTIONS)
             if oldest is None:
                 return None
-            oldest.abortConnection()  # type: ignore[no-untyped-call]
+            oldest.abortConnection()
         return super().buildProtocol(addr)
 
 

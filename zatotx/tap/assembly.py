@@ -34,6 +34,7 @@ from zatotx.model.errors import StartError
 from zatotx.node import findings
 from zatotx.node.gc_tuning import MemoryTrimmer, share_malloc_arena
 from zatotx.node.live_config import LiveConfig
+from zatotx.node.load_meter import LoadMeter
 from zatotx.node.log_files import LiveLogLevels, LogFiles
 from zatotx.node.node import Node, NodeComponents, NodeState
 from zatotx.node.node_api import NodeApi
@@ -58,6 +59,7 @@ from zatotx.redis.client import RedisClient
 from zatotx.redis.keys import RedisKeys
 from zatotx.redis.nonce_store import RedisNonceStore
 from zatotx.redis.work_stream import RedisWorkStream
+from zatotx.scheduler.scheduler import Scheduler
 from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.service.context import load_user_config
 from zatotx.service.current_call import find_current_call
@@ -95,6 +97,7 @@ from zatotx.tap.limits import (
     server_start_time,
 )
 from zatotx.tap.monitoring import Monitoring, make_certificate_source
+from zatotx.tap.scheduler import make_scheduler
 from zatotx.tap.work import make_processed_keys, make_result_groups, make_work_runner, make_work_stream
 from zatotx.wire.xml import name_cache
 
@@ -151,6 +154,7 @@ class _Infrastructure:
     version_keeper: VersionManager
     work: RedisWorkStream
     work_counters: WorkCounters
+    scheduler: Scheduler
 
 
 @frozen
@@ -187,10 +191,12 @@ class _NodeBuilder:
             [
                 infrastructure.version_keeper.prepare_snapshot,
                 prepare_without_build(limited.admission.apply),
+                infrastructure.scheduler.prepare,
                 *endpoints.preparers,
             ],
             lambda: infrastructure.version_keeper.verdicts,
         )
+        config.measure_load = LoadMeter(lambda: limited.admission.node.active)
         deployer = Deployer(
             odb=infrastructure.odb,
             config=config,
@@ -218,6 +224,7 @@ class _NodeBuilder:
             dispatcher=dispatcher,
             dead_letters=infrastructure.odb,
             counters=infrastructure.work_counters,
+            recorder=infrastructure.scheduler.recorder,
         )
         config.follow_heartbeats(runner.heartbeat)
         parts = NodeComponents(
@@ -232,7 +239,7 @@ class _NodeBuilder:
             odb=infrastructure.odb,
             redis=infrastructure.redis.parts,
             outgoing=endpoints.outgoing,
-            initial_preparers=endpoints.preparers,
+            initial_preparers=(infrastructure.scheduler.prepare, *endpoints.preparers),
             pipeline=pipeline,
             dispatcher=dispatcher,
             services=infrastructure.services,
@@ -242,6 +249,7 @@ class _NodeBuilder:
             trimmer=MemoryTrimmer(reactor, infrastructure.offload, limited.body_memory),
             reload=SighupReloader(self._current_settings, infrastructure.logs, endpoints.listeners),
             work=runner,
+            scheduler=infrastructure.scheduler,
             worker_group=make_worker_group(self.home / 'work', self.worker_spec, node_api, reactor),
         )
         return Node(parts, config, state, self.worker_spec)
@@ -288,9 +296,11 @@ class _NodeBuilder:
         keeper = VersionManager(
             odb=odb, store=services, directory=self._deployed_directory(), reactor=reactor, offload=offload
         )
+        work = make_work_stream(client, settings.main.cluster)
+        scheduler = make_scheduler(settings, reactor, redis, odb=odb, work=work, has_service=services.can_invoke)
         return _Infrastructure(
-            logs, counts, limited, offload, observed, types, secrets, odb, redis, services, keeper,
-            make_work_stream(client, settings.main.cluster), WorkCounters(),
+            logs, counts, limited, offload, observed, types, secrets, odb, redis, services, keeper, work,
+            WorkCounters(), scheduler,
         )  # fmt: skip
 
     def _endpoints(self, infrastructure: _Infrastructure) -> _Endpoints:
@@ -379,6 +389,7 @@ class _NodeBuilder:
             ),
             *limited.metric_sources(infrastructure.services),
             infrastructure.work_counters.rows,
+            infrastructure.scheduler.metrics,
             make_certificate_source(endpoints.listeners),
         ]
         finders = [
@@ -387,6 +398,7 @@ class _NodeBuilder:
             partial(findings.find_weakened_rate_limits, limited.rate_limiter, infrastructure.redis.client),
             partial(findings.find_refused_code, infrastructure.version_keeper),
             limited.stuck_threads.findings,
+            infrastructure.scheduler.findings,
             observed.findings,
             endpoints.authentication_policy.findings,
             find_xml_name_leak,
@@ -414,6 +426,7 @@ class _NodeBuilder:
             outgoing=make_outgoings(endpoints.outgoing, self.kinds),
             service_redis=infrastructure.redis.services,
             work=infrastructure.work,
+            scheduler=infrastructure.scheduler,
             dead_letters=infrastructure.odb,
             result_groups=make_result_groups(infrastructure.redis.client, main.cluster),
         )
