@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from zatotx.api.base import AdminService, bad_request
+from zatotx.api.paging import select_rows
 from zatotx.api.serialization import (
     SECURITY,
     align_columns,
@@ -201,14 +202,16 @@ class Delete(ObjectService):
 
 
 class GetList(ObjectService):
-    """List all objects, sorted by name."""
+    """List all objects, sorted by name, or those that match `query`, sorted by `sort`; with `paginate`, one page."""
 
     zato_dont_import = True
 
     async def handle(self) -> None:
         types = {object_type.key: object_type for object_type in self.matching_types()}
         stored = self.server.config.snapshot.objects_of_types(*types)
-        self.response.payload = align_columns([object_to_row(types[row.type], row, self.references) for row in stored])
+        references = self.references
+        rows = align_columns([object_to_row(types[row.type], row, references) for row in stored])
+        self.response.payload = select_rows(rows, self.requested_object)
 
 
 class GetObject(ObjectService):

@@ -60,6 +60,7 @@ class INode(Interface):
     outgoing = Attribute('zatotx.interfaces.outgoing.IOutgoingConnections')
     service_redis = Attribute('zatotx.interfaces.service_redis.IServiceRedis')
     work = Attribute('zatotx.interfaces.work.IWorkStream')
+    admin_sessions = Attribute('zatotx.interfaces.admin_sessions.IAdminSessions')
     result_groups = Attribute('zatotx.interfaces.work.IResultGroups')
     dead_letters = Attribute('zatotx.interfaces.dead_letters.IDeadLetterStore')
 

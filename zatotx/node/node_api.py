@@ -49,6 +49,7 @@ class NodeApi:
     work: Any = None  # IWorkStream
     dead_letters: Any = None  # IDeadLetterStore
     result_groups: Any = None  # IResultGroups
+    admin_sessions: Any = None  # IAdminSessions
     worker_group: WorkerGroup | None = None  # None without workers
     started: float = field(factory=time)
 
