@@ -21,7 +21,8 @@ from zatotx.security.admin_user import make_authenticator
 from zatotx.testing.memory_redis import MemoryNonces, MemorySessions
 
 LOGIN, INVOKE = BUILTIN_ENDPOINTS['/zato/admin/login'], BUILTIN_ENDPOINTS['/zato/admin/invoke/{service}']
-ALICE = {'name': 'Alice', 'username': 'alice', 'password': 'correct horse', 'roles': ['viewer']}
+PASSWORD = 'correct horse'
+ALICE = {'name': 'Alice', 'username': 'alice', 'password': PASSWORD, 'roles': ['viewer']}
 
 
 class AdminSessionTests(InternalTestCase):
@@ -52,7 +53,7 @@ class AdminSessionTests(InternalTestCase):
         message = Message(new_cid(), channel, service, headers, msgspec.json.encode(payload), deadline, view)
         return await self.one.pipeline.serve(message)
 
-    async def log_in(self, password: str = ALICE['password'], username: str = 'alice', **options: Any) -> Reply:
+    async def log_in(self, password: str = PASSWORD, username: str = 'alice', **options: Any) -> Reply:
         payload = {'username': username, 'password': password, **options.pop('fields', {})}
         return await self.send(LOGIN, 'zato.admin.login', payload, **options)
 
@@ -79,7 +80,8 @@ class AdminSessionTests(InternalTestCase):
             [200, 403, 403, 404])
         self.assertEqual(await self.status('zato.admin.logout', {}, token), 200)
         self.assertEqual(await self.status('zato.http-soap.get-list', {}, token), 401)
-        self.assertEqual((await self.history())[:2], [('logout', 'alice', '192.0.2.1'), ('login', 'alice', '192.0.2.1')])
+        self.assertEqual((await self.history())[:2],
+                         [('logout', 'alice', '192.0.2.1'), ('login', 'alice', '192.0.2.1')])
 
     async def test_without_a_session(self) -> None:
         """Without a valid token nothing is served, whatever the token looks like."""
@@ -109,8 +111,8 @@ class AdminSessionTests(InternalTestCase):
             self.assertEqual(await self.status('zato.http-soap.get-list', {}, token), expected)
 
     async def test_wrong_passwords(self) -> None:
-        """Four wrong passwords lead to 429 with Retry-After, for that network and user name only; each wrong password is
-        in the history, what was not compared is not. After the wait the right one opens a session."""
+        """Four wrong passwords lead to 429 with Retry-After, for that network and user name only; each wrong password
+        is in the history, what was not compared is not. After the wait the right one opens a session."""
         statuses = [(await self.log_in('wrong')).status for _ in range(6)]
         self.assertEqual(statuses, [401, 401, 401, 401, 429, 429])
         refused = await self.log_in()

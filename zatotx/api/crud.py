@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 import msgspec
 
 from zatotx.api.base import AdminService, bad_request
-from zatotx.api.paging import select_rows
 from zatotx.api.serialization import (
     SECURITY,
     align_columns,
@@ -25,6 +24,7 @@ from zatotx.api.serialization import (
     zato_security_type,
 )
 from zatotx.model.errors import BadInput, Conflict, NotFound
+from zatotx.rules.paging import select_rows
 from zatotx.schema.meta import ObjectType, secret_fields
 from zatotx.schema.references import SnapshotReferences
 from zatotx.schema.snapshot import Operation, StoredObject

@@ -76,6 +76,18 @@ class GetList(AdminService):
         self.response.payload = [describe_type(one, types) for one in types if one.zato is not None]
 
 
+class GetCounts(AdminService):
+    """Count the objects of each type."""
+
+    name = 'zato.schema.get-counts'
+
+    async def handle(self) -> None:
+        counts: dict[str, int] = {one.key: 0 for one in self.server.types}
+        for stored in self.server.config.snapshot.objects_of_types(*counts):
+            counts[stored.type] += 1
+        self.response.payload = counts
+
+
 class GetChoices(AdminService):
     """List the objects that a reference field may refer to: those of the types in `types` (comma-separated keys) whose
     names contain `query`, by name. Internal services come last."""
@@ -132,4 +144,4 @@ def _refers(value: Any, name: str) -> bool:
     return name in value if isinstance(value, list | tuple) else value == name
 
 
-SERVICES = (GetList, GetChoices, GetUsage)
+SERVICES = (GetList, GetCounts, GetChoices, GetUsage)

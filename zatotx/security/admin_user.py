@@ -13,15 +13,8 @@ from zatotx.pipeline.security.admin_sessions import CHALLENGE
 from zatotx.pipeline.security.authenticator import AuthenticationDependencies, make_principal
 from zatotx.rules.security.roles import ADMIN_USER_ROLES
 from zatotx.schema.meta import ObjectType, ZatoApi, field
-from zatotx.schema.security.definition import Role, SecurityDefinition, control_character_error
+from zatotx.schema.security.definition import Role, SecurityDefinition, control_character_error, roles_error
 from zatotx.schema.snapshot import StoredObject
-
-
-def _roles_error(roles: list[str]) -> str:
-    unknown = [role for role in roles if role not in ADMIN_USER_ROLES]
-    if unknown or len(set(roles)) < len(roles):
-        return f'must be of: {", ".join(ADMIN_USER_ROLES)}, each once'
-    return ''
 
 
 class AdminUser(SecurityDefinition, frozen=True, kw_only=True):
@@ -34,7 +27,7 @@ class AdminUser(SecurityDefinition, frozen=True, kw_only=True):
     roles: Annotated[
         list[Role],
         field('admin may do everything, operator may read all, invoke, ping and replay, viewer may read',
-              min_length=1, check=_roles_error),
+              min_length=1, choices=ADMIN_USER_ROLES, check=roles_error),
     ]
     password: Annotated[
         str,

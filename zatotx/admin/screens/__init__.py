@@ -1,0 +1,28 @@
+"""The screens of the web admin: each module has the routes of one subject."""
+
+from __future__ import annotations
+
+from zatotx.admin.application import Route
+from zatotx.admin.screens import (
+    data_dictionaries,
+    dead_letters,
+    enmasse,
+    history,
+    home,
+    object_actions,
+    objects,
+    redis_commands,
+    search,
+    servers,
+    services,
+    settings,
+)
+
+
+def all_routes() -> tuple[Route, ...]:
+    """Return the routes of all screens."""
+    modules = (
+        home, objects, object_actions, services, servers, history, dead_letters, redis_commands, data_dictionaries,
+        enmasse, search, settings,
+    )  # fmt: skip
+    return tuple(route for module in modules for route in module.ROUTES)

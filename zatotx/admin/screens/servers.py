@@ -1,0 +1,53 @@
+"""The servers of the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from zatotx.admin.application import Route
+from zatotx.admin.page_request import PageRequest
+from zatotx.admin.responses import Page, Redirect, Response
+
+HEARTBEAT_TIMEOUT = 10.0  # seconds without a heartbeat after which a server is shown as down
+
+
+def is_up(row: Mapping[str, Any]) -> bool:
+    """Return whether a server runs, by its last heartbeat."""
+    if row['up_status'] != 'running' or not row['up_mod_date']:
+        return False
+    age = datetime.now(UTC) - datetime.fromisoformat(row['up_mod_date'])
+    return age.total_seconds() < HEARTBEAT_TIMEOUT
+
+
+async def show_servers(request: PageRequest) -> Response:
+    """Show all servers and the state of the one that answered."""
+    rows = await request.call('zato.server.get-list')
+    info = await request.call('zato.info.get-info')
+    findings = await request.call('zato.health.findings')
+    values = {'title': 'Servers', 'servers': [{**row, 'is_up': is_up(row)} for row in rows], 'info': info,
+              'findings': findings['findings'], 'answered': findings['server']}  # fmt: skip
+    return Page('servers.html', values)
+
+
+async def show_delete(request: PageRequest, server_id: int) -> Response:
+    """Ask for a confirmation."""
+    row = await request.call('zato.server.get-by-id', {'id': server_id})
+    values = {'title': 'Delete server', 'text': f'{row["name"]} is removed from the cluster, its directory stays.',
+              'name': row['name'], 'back': '/servers', 'label': 'Delete'}  # fmt: skip
+    return Page('confirm.html', values)
+
+
+async def delete(request: PageRequest, server_id: int) -> Response:
+    """Delete a server that is down."""
+    row = await request.call('zato.server.get-by-id', {'id': server_id})
+    await request.call('zato.server.delete', {'id': server_id})
+    return Redirect('/servers', f'{row["name"]} is deleted.')
+
+
+ROUTES = (
+    Route('GET', '/servers', show_servers),
+    Route('GET', '/servers/<int:server_id>/delete', show_delete),
+    Route('POST', '/servers/<int:server_id>/delete', delete),
+)

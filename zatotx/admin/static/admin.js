@@ -1,0 +1,50 @@
+// Progressive enhancement: everything works without it.
+(() => {
+  'use strict';
+
+  // The key "/" leads to the search box.
+  document.addEventListener('keydown', (event) => {
+    const target = event.target;
+    if (event.key === '/' && !event.ctrlKey && !event.metaKey && !event.altKey
+        && !(target instanceof HTMLInputElement || target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement)) {
+      const box = document.getElementById('q');
+      if (box) { event.preventDefault(); box.focus(); }
+    }
+  });
+
+  // One box selects all rows of a table.
+  const showSelectAll = (root) => {
+    for (const box of root.querySelectorAll('[data-select-all]')) { box.hidden = false; }
+  };
+  document.addEventListener('change', (event) => {
+    if (event.target.matches('[data-select-all]')) {
+      for (const box of event.target.closest('form').querySelectorAll('tbody input[name="id"]')) { box.checked = event.target.checked; }
+    }
+  });
+
+  // Typing into an optional group of fields checks its box.
+  document.addEventListener('input', (event) => {
+    const group = event.target.closest('fieldset.group');
+    const box = group && group.querySelector('[data-group-box]');
+    if (box && event.target !== box && event.target.value) { box.checked = true; }
+  });
+
+  // Files are dropped on the upload form.
+  for (const form of document.querySelectorAll('[data-drop]')) {
+    const input = form.querySelector('input[type=file]');
+    form.addEventListener('dragover', (event) => { event.preventDefault(); form.classList.add('over'); });
+    form.addEventListener('dragleave', () => form.classList.remove('over'));
+    form.addEventListener('drop', (event) => {
+      event.preventDefault();
+      form.classList.remove('over');
+      if (event.dataTransfer.files.length) { input.files = event.dataTransfer.files; }
+    });
+  }
+
+  // Rejected requests of htmx show their page, too: it says what was wrong.
+  document.addEventListener('htmx:beforeSwap', (event) => {
+    if (event.detail.xhr.status >= 400 && event.detail.xhr.status !== 401) { event.detail.shouldSwap = true; event.detail.isError = false; }
+  });
+  document.addEventListener('htmx:afterSwap', (event) => showSelectAll(event.target));
+  showSelectAll(document);
+})();
