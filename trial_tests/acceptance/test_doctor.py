@@ -24,7 +24,8 @@ from zatotx.cli.checks import cluster, machine, stores, versions
 from zatotx.cli.checks.finding import BROKEN, WARNING, Check, CheckContext, Finding
 from zatotx.cli.checks.stores import is_clock_unsynchronized
 from zatotx.cli.doctor import CHECKS, run_checks
-from zatotx.cli.environment.layout import SERVER, Component, find_environment
+from zatotx.cli.environment.component_types import SERVER
+from zatotx.cli.environment.layout import Component, find_environment
 from zatotx.connectors.kind_registry import FoundKind
 from zatotx.interfaces.config import NodeRow
 from zatotx.interfaces.connector_kind import ConnectorKind

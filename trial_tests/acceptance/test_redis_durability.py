@@ -17,7 +17,7 @@ from trial_tests.support.broker import SCRIPTS
 from trial_tests.support.reactor import reactor
 from trial_tests.support.redis import RedisCase, spoken
 from trial_tests.support.served import serve, two_servers
-from zatotx.cli.environment.templates import write_redis
+from zatotx.cli.environment.components.redis import write_redis
 from zatotx.model.errors import ServiceError
 from zatotx.redis.client import RedisClient, ScriptRunner
 from zatotx.redis.fencing import FencedWriter

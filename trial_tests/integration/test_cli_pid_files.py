@@ -12,7 +12,8 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.waiting import until
-from zatotx.cli.environment.layout import SERVER, Component
+from zatotx.cli.environment.component_types import SERVER
+from zatotx.cli.environment.layout import Component
 from zatotx.cli.environment.process_control import stop_components
 from zatotx.cli.environment.processes import (
     Process,

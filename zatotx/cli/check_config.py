@@ -10,7 +10,8 @@ import click
 
 from zatotx.cli.checks import files, machine, stores, versions
 from zatotx.cli.checks.finding import BROKEN, CheckContext, CheckFunction, as_component
-from zatotx.cli.environment.layout import CREDENTIALS, SERVER, Component, Environment, find_environment
+from zatotx.cli.environment.component_types import REDIS, SERVER
+from zatotx.cli.environment.layout import CREDENTIALS, Component, Environment, find_environment
 from zatotx.cli.errors import CommandError, combine_errors, format_os_error
 from zatotx.cli.output import format_option, path_argument, print_json, progress
 
@@ -30,6 +31,9 @@ REDIS_CHECKS: dict[str, tuple[CheckFunction, ...]] = {
     'directory': (files.check_permissions,),
     'program': (machine.check_redis_program,),
 }
+
+# By type of component.
+COMPONENT_CHECKS: dict[str, dict[str, tuple[CheckFunction, ...]]] = {SERVER: SERVER_CHECKS, REDIS: REDIS_CHECKS}
 
 
 class CheckResult(NamedTuple):
@@ -71,7 +75,7 @@ def run_config_checks(environment: Environment) -> Iterator[CheckResult]:
         for what, checks in ENVIRONMENT_CHECKS.items():
             yield CheckResult('environment', what, configuration_errors(as_component(environment), checks, context))
     for part in environment.components:
-        for what, checks in (SERVER_CHECKS if part.kind == SERVER else REDIS_CHECKS).items():
+        for what, checks in COMPONENT_CHECKS[part.kind].items():
             yield CheckResult(part.name, what, configuration_errors(part, checks, context))
 
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from zatotx.cli.environment.atomic_files import write_private_file
-from zatotx.cli.environment.layout import SERVER, Component, Environment, components_of, find_environment
+from zatotx.cli.environment.component_types import SERVER
+from zatotx.cli.environment.layout import Component, Environment, components_of, find_environment
 from zatotx.cli.environment.secret_keys import any_server, key_file, open_secrets, read_secret_key
 from zatotx.cli.errors import CommandError
 from zatotx.cli.output import path_argument, progress

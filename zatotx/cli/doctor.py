@@ -20,7 +20,8 @@ from zatotx.cli.checks.finding import (
     Finding,
     as_component,
 )
-from zatotx.cli.environment.layout import INFO_FILE, SERVER, Component, Environment, find_environment, read_component
+from zatotx.cli.environment.component_types import SERVER
+from zatotx.cli.environment.layout import INFO_FILE, Component, Environment, find_environment, read_component
 from zatotx.cli.environment.processes import running_process
 from zatotx.cli.errors import CommandError, format_os_error
 from zatotx.cli.output import format_option, path_argument, print_json, progress

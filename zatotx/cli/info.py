@@ -12,8 +12,9 @@ import click
 
 from zatotx import __version__
 from zatotx.cli.environment.cluster_client import ClusterClient
+from zatotx.cli.environment.component_types import SERVER
 from zatotx.cli.environment.databases import all_object_types, convert_errors, odb_url, redis_address
-from zatotx.cli.environment.layout import SERVER, Component, Environment, cluster_name, find_environment, read_info
+from zatotx.cli.environment.layout import Component, Environment, cluster_name, find_environment, read_info
 from zatotx.cli.environment.readiness_probe import probe_component
 from zatotx.cli.environment.secret_keys import any_server, read_secret_key
 from zatotx.cli.errors import CommandError

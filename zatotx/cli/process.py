@@ -11,16 +11,16 @@ from types import FrameType
 import click
 from msgspec import to_builtins
 
-from zatotx.cli.environment.layout import SERVER, Component, Environment, find_environment
-from zatotx.cli.environment.listen_addresses import first_tcp_address
+from zatotx.cli.environment.component_types import SERVER, TYPES
+from zatotx.cli.environment.components.registry import operations_of
+from zatotx.cli.environment.layout import Component, Environment, find_environment
 from zatotx.cli.environment.process_control import (
-    grace_period,
     port_conflict,
     start_components,
     stop_components,
     twistd_command,
 )
-from zatotx.cli.environment.processes import read_worker_status, replace_workers, running_process
+from zatotx.cli.environment.processes import read_worker_status, running_process
 from zatotx.cli.environment.readiness_probe import Health, probe_component
 from zatotx.cli.errors import CommandError, combine_errors
 from zatotx.cli.output import format_option, path_argument, print_json, print_table, progress
@@ -101,7 +101,7 @@ def run_foreground(environment: Environment) -> None:
     os.chdir(part.path)
     os.umask(0o077)
     command = twistd_command(part)
-    key = os.environ.pop(KEY_VARIABLE, '') if part.kind == SERVER else ''
+    key = os.environ.pop(KEY_VARIABLE, '') if part.type.is_node else ''
     if key:
         command += ['--secret-key', '-']
         detach_stdin(key)
@@ -152,7 +152,8 @@ def restart(path: str) -> None:
     otherwise left running: restart it with 'zatotx restart PATH/redis'.
     """
     environment = find_environment(path)
-    kept = [part for part in environment.components if environment.is_complete and part.kind != SERVER]
+    first = TYPES[SERVER].start_order
+    kept = [part for part in environment.components if environment.is_complete and part.type.start_order < first]
     with progress(f'Starting {joined_names(kept)}'):
         raise_errors(start_components(kept))
     for part in environment.components:
@@ -165,7 +166,7 @@ def restart(path: str) -> None:
 def restart_component(part: Component) -> list[str]:
     """Replace the workers if the server has a parent process, else stop and start the component. Returns errors, one
     sentence each."""
-    errors = replace_workers(part, grace_period(part))
+    errors = operations_of(part).restart_in_place(part)
     return stop_components([part]) + start_components([part]) if errors is None else errors
 
 
@@ -204,7 +205,7 @@ def describe_status(part: Component, state: Health) -> dict[str, object]:
 
 
 def format_address(part: Component) -> str:
-    return first_tcp_address(part).url if part.kind == SERVER else str(part.path / 'redis.sock')
+    return operations_of(part).address(part)
 
 
 def status_line(part: Component, state: Health) -> str:

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import secrets
 import string
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import click
 
 from zatotx.cli.environment.atomic_files import atomic_directory, make_private_dir
-from zatotx.cli.environment.layout import CREDENTIALS, SERVER_PORT, Credentials
+from zatotx.cli.environment.components.registry import all_operations
+from zatotx.cli.environment.layout import CREDENTIALS, Credentials
+from zatotx.cli.environment.plan import CreationStep, EnvironmentPlan
 from zatotx.cli.environment.processes import is_free
-from zatotx.cli.environment.templates import EnvironmentPlan, write_credentials, write_redis, write_server
+from zatotx.cli.environment.templates import write_credentials
 from zatotx.cli.output import print_note, progress
 
 MAX_WORKERS = 64
+MAX_PORT = 65535
 MAX_SERVERS = 11  # ports 17010 to 17020; the next one is another component's default
 LETTERS = string.ascii_letters + string.digits
-
-
-class CreationStep(NamedTuple):
-    text: str
-    run: Callable[[], None]
 
 
 @click.group(epilog='\b\nExamples:\n  zatotx quickstart create ~/env/qs-1 --servers 2')
@@ -53,9 +49,8 @@ def create_environment(path: str, servers: int, workers: int, port_offset: int, 
     The environment is created completely, or not at all.
     """
     target = Path(path).absolute()
-    ports = [SERVER_PORT + port_offset + number for number in range(servers)]
-    check_ports(ports)
-    plan = plan_environment(ports, urls)._replace(workers=workers)
+    plan = plan_environment(servers, port_offset, urls)._replace(workers=workers)
+    check_ports(plan)
     with atomic_directory(target, CREDENTIALS) as directory:
         steps = creation_steps(plan, directory)
         for number, step in enumerate(steps, 1):
@@ -65,10 +60,17 @@ def create_environment(path: str, servers: int, workers: int, port_offset: int, 
     print_summary(target, plan)
 
 
-def check_ports(ports: list[int]) -> None:
+def planned_ports(plan: EnvironmentPlan) -> dict[str, int]:
+    """Return the ports of all components that will be created, by name."""
+    return {name: port for each in all_operations() for name, port in each.ports(plan).items()}
+
+
+def check_ports(plan: EnvironmentPlan) -> None:
     """Raise BadParameter if a port is out of range; print a note if one is in use."""
-    if not (ports[0] > 0 and ports[-1] <= 65535):
-        bounds = f'the offset must be from {1 - SERVER_PORT} to {65536 - SERVER_PORT - len(ports)}'
+    ports = sorted(planned_ports(plan).values())
+    if not (ports[0] > 0 and ports[-1] <= MAX_PORT):
+        defaults = [port - plan.port_offset for port in ports]
+        bounds = f'the offset must be from {1 - defaults[0]} to {MAX_PORT - defaults[-1]}'
         text = f'ports {ports[0]} to {ports[-1]} are out of range: {bounds}'
         raise click.BadParameter(text, param_hint="'--port-offset'")
     for port in ports:
@@ -101,13 +103,14 @@ def resolve_redis_url(url: str) -> str:
         raise click.BadParameter(str(error), param_hint="'--redis-url'") from None
 
 
-def plan_environment(ports: list[int], urls: dict[str, str]) -> EnvironmentPlan:
+def plan_environment(servers: int, port_offset: int, urls: dict[str, str]) -> EnvironmentPlan:
     """Return what will be created, with new secrets."""
     from zatotx.odb.secrets import new_key
 
     return EnvironmentPlan(
         cluster=urls['cluster_name'] or f'quickstart-{secrets.randbits(20):05x}',
-        ports=tuple(ports),
+        servers=servers,
+        port_offset=port_offset,
         odb_url=resolve_odb_url(urls['odb_url']),
         redis_url=resolve_redis_url(urls['redis_url']),
         key=new_key(),
@@ -127,12 +130,8 @@ def new_password() -> str:
 def creation_steps(plan: EnvironmentPlan, directory: Path) -> list[CreationStep]:
     """Return the steps that fill `directory`. The database is the last one that may fail, because it may be elsewhere.
     """
-    steps = []
-    if not plan.redis_url:
-        steps.append(CreationStep('Redis', partial(write_redis, directory)))
-    for number in range(1, len(plan.ports) + 1):
-        steps.append(CreationStep(f'server{number}', partial(write_server, directory, plan, number)))
-    steps.append(CreationStep('Credentials', partial(write_credentials, directory, plan)))
+    steps = [step for each in all_operations() for step in each.creation_steps(directory, plan)]
+    steps.append(CreationStep('Credentials', partial(write_credentials, directory, plan, planned_ports(plan))))
     steps.append(CreationStep('Database, with the first users', partial(create_environment_odb, directory, plan)))
     return steps
 
@@ -154,7 +153,7 @@ def create_environment_odb(directory: Path, plan: EnvironmentPlan) -> None:
     new = NewCluster(
         name=plan.cluster,
         nodes=tuple(
-            NodeAddress(name=f'server{i}', host='127.0.0.1', port=port) for i, port in enumerate(plan.ports, 1)
+            NodeAddress(name=f'server{i}', host='127.0.0.1', port=port) for i, port in enumerate(plan.server_ports, 1)
         ),
         operations=(
             *(Operation(action='create', type='basic_auth', name=user['name'], fields=user) for user in users),
@@ -170,8 +169,8 @@ def create_environment_odb(directory: Path, plan: EnvironmentPlan) -> None:
 def print_summary(target: Path, plan: EnvironmentPlan) -> None:
     """Print addresses, users and the next command."""
     click.echo(f'\nCluster   {plan.cluster}')
-    for number, port in enumerate(plan.ports, 1):
-        click.echo(f'server{number}   http://127.0.0.1:{port}')
+    for title, text in (line for each in all_operations() for line in each.summary(plan)):
+        click.echo(f'{title:9} {text}')
     click.echo(f'Users     {", ".join(user.username for user in plan.api_users())}')
     click.echo(f'Passwords {target / CREDENTIALS}')
     click.echo(f'Start it  zatotx start {target}')

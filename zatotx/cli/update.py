@@ -9,7 +9,8 @@ import click
 from zatotx.cli.completion_values import complete_users
 from zatotx.cli.environment.atomic_files import toml_string, write_private_file
 from zatotx.cli.environment.cluster_client import ClusterClient, PasswordRejectedError
-from zatotx.cli.environment.layout import CREDENTIALS, SERVER, Environment, components_of, find_environment, read_toml
+from zatotx.cli.environment.component_types import SERVER
+from zatotx.cli.environment.layout import CREDENTIALS, Environment, components_of, find_environment, read_toml
 from zatotx.cli.environment.processes import running_process
 from zatotx.cli.errors import CommandError
 from zatotx.cli.output import path_argument, progress

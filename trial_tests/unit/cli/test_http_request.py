@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.command import zatotx
 from zatotx.cli.environment.cluster_client import error_reason, raise_for_status, response_element, split_errors
+from zatotx.cli.environment.components.server import not_ready_reasons
 from zatotx.cli.environment.http_request import (
     BlockingRequest,
     BlockingResponse,
@@ -23,7 +24,6 @@ from zatotx.cli.environment.http_request import (
 )
 from zatotx.cli.environment.layout import Credentials
 from zatotx.cli.environment.listen_addresses import ListenAddress
-from zatotx.cli.environment.readiness_probe import not_ready_reasons
 from zatotx.cli.errors import CommandError
 from zatotx.cli.service import print_deployment_report
 

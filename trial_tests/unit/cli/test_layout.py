@@ -9,9 +9,10 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.cli.environment.atomic_files import is_private, make_private_dir, toml_string, write_private_file
+from zatotx.cli.environment.component_types import REDIS, SERVER
+from zatotx.cli.environment.components.redis import write_redis
+from zatotx.cli.environment.components.server import write_server
 from zatotx.cli.environment.layout import (
-    REDIS,
-    SERVER,
     Credentials,
     cluster_name,
     components_of,
@@ -28,8 +29,10 @@ from zatotx.cli.environment.listen_addresses import (
     split_description,
     tcp_addresses,
 )
-from zatotx.cli.environment.templates import EnvironmentPlan, write_credentials, write_redis, write_server
+from zatotx.cli.environment.plan import EnvironmentPlan
+from zatotx.cli.environment.templates import write_credentials
 from zatotx.cli.errors import CommandError
+from zatotx.cli.quickstart import planned_ports
 from zatotx.cli.update import change_in_file
 from zatotx.odb.secrets import Secrets, new_key
 
@@ -39,12 +42,11 @@ USERS = {'api': Credentials('admin.invoke', 'p"a\\s'), 'pubapi': Credentials('pu
 def environment(directory: Path, servers: int = 2, redis_url: str = '') -> EnvironmentPlan:
     """Create an environment without a database."""
     directory.mkdir()
-    ports = tuple(range(17010, 17010 + servers))
-    plan = EnvironmentPlan('c "1"', ports, '', redis_url, new_key(), USERS)
+    plan = EnvironmentPlan('c "1"', servers, 0, '', redis_url, new_key(), USERS)
     write_redis(directory)
     for number in range(1, servers + 1):
         write_server(directory, plan, number)
-    write_credentials(directory, plan)
+    write_credentials(directory, plan, planned_ports(plan))
     return plan
 
 

@@ -11,8 +11,9 @@ from zatotx import __version__
 from zatotx.cli.checks.finding import BROKEN, REQUEST_TIMEOUT, WARNING, Check, CheckContext
 from zatotx.cli.checks.stores import inspect_odb
 from zatotx.cli.environment.cluster_client import error_reason, response_element
+from zatotx.cli.environment.component_types import SERVER
 from zatotx.cli.environment.http_request import BlockingRequest, CutOffError, UnreachableError, basic_auth, send_request
-from zatotx.cli.environment.layout import SERVER, Component, read_credentials
+from zatotx.cli.environment.layout import Component, read_credentials
 from zatotx.cli.environment.listen_addresses import first_tcp_address
 from zatotx.cli.environment.processes import holds_port, read_worker_status, running_process
 from zatotx.cli.errors import CommandError

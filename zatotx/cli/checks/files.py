@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from zatotx.cli.checks.finding import BROKEN, ENVIRONMENT, EVERY_COMPONENT, WARNING, Check, CheckContext
 from zatotx.cli.environment.atomic_files import is_private
+from zatotx.cli.environment.component_types import REDIS, SERVER, TYPES
+from zatotx.cli.environment.components.registry import operations_of
 from zatotx.cli.environment.layout import (
     CREDENTIALS,
     INFO_FILE,
-    PLUGINS,
-    REDIS,
-    SERVER,
     Component,
     get_setting,
     read_credentials,
@@ -23,14 +22,12 @@ from zatotx.cli.environment.layout import (
     read_settings,
 )
 from zatotx.cli.environment.listen_addresses import listen_descriptions, split_description
-from zatotx.cli.environment.secret_keys import key_file, read_secret_key
+from zatotx.cli.environment.secret_keys import read_secret_key
 from zatotx.cli.errors import CommandError
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
-
-PICKUP = 'pickup/incoming/services'
 
 
 def check_credentials(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
@@ -50,15 +47,15 @@ def check_info_file(scene: CheckContext, part: Component) -> Iterator[tuple[str,
     """Check that .zato-info names the component in a directory."""
     path = part.path / INFO_FILE
     try:
-        if read_info(part.path).get('component') not in PLUGINS:
-            yield BROKEN, f'{path} names no component: it must contain one of {", ".join(PLUGINS)}'
+        if read_info(part.path).get('component') not in TYPES:
+            yield BROKEN, f'{path} names no component: it must contain one of {", ".join(TYPES)}'
     except CommandError as error:
         yield BROKEN, error.format_message().rstrip('.')
 
 
 def check_settings_file(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that server.toml exists and is valid TOML."""
-    path = part.path / 'config' / 'server.toml'
+    path = part.settings_path
     if not path.is_file():
         yield BROKEN, f'{path} is missing: restore it from a backup'
         return
@@ -73,19 +70,11 @@ def check_secret_key(scene: CheckContext, part: Component) -> Iterator[tuple[str
 
 def check_directories(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that the directories to which a component writes exist and are writable."""
-    for directory in writable_directories(part):
+    for directory in operations_of(part).writable_directories(part):
         if not directory.is_dir():
             yield BROKEN, f"{directory} is missing: 'mkdir -p -m 700 {directory}'"
         elif not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
             yield BROKEN, f'{directory} is not writable: change its owner to the user who starts {part.name}'
-
-
-def writable_directories(part: Component) -> list[Path]:
-    """Return the directories to which a component writes."""
-    if part.kind != SERVER:
-        return [part.path]
-    pickup = get_setting(read_settings(part), 'hot_deploy', 'pickup_dir', PICKUP)
-    return [part.path / 'logs', part.path / 'work', part.path / pickup]
 
 
 def check_permissions(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
@@ -102,21 +91,8 @@ def secret_files(part: Component) -> Iterator[Path]:
         yield part.path / CREDENTIALS
         yield part.path / 'odb'
         yield from sorted((part.path / 'odb').glob('*.db*'))
-    elif part.kind == REDIS:
-        yield part.path
     else:
-        yield part.path / 'config' / 'server.toml'
-        yield key_file(part)
-        yield from private_key_files(part)
-
-
-def private_key_files(part: Component) -> Iterator[Path]:
-    """Yield the private key files of the TLS endpoints."""
-    for description in listen_descriptions(part):
-        kind, *fields = split_description(description.removeprefix('haproxy:'))
-        named = dict(field.split('=', 1) for field in fields if '=' in field)
-        if kind == 'ssl':
-            yield part.path / named.get('privateKey', 'server.pem')
+        yield from operations_of(part).secret_files(part)
 
 
 SOON, VERY_SOON = 30, 7  # days

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from zatotx.cli.checks.files import writable_directories
 from zatotx.cli.checks.finding import BROKEN, EVERY_COMPONENT, REQUEST_TIMEOUT, WARNING, Check, CheckContext
-from zatotx.cli.environment.layout import REDIS, SERVER, Component, get_setting, read_settings
-from zatotx.cli.environment.listen_addresses import tcp_addresses
+from zatotx.cli.environment.component_types import REDIS, SERVER
+from zatotx.cli.environment.components.registry import operations_of
+from zatotx.cli.environment.layout import Component, get_setting, read_settings
 from zatotx.cli.environment.processes import describe_process, holds_port, is_free, port_owner, running_process
 from zatotx.cli.environment.readiness_probe import probe_component
 
@@ -24,7 +24,7 @@ FEW_FILES, TOO_FEW_FILES = 4096, 256  # file descriptors per process
 def check_disk_space(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check the free space where a component writes; once per file system."""
     seen: set[int] = set()
-    for directory in (*writable_directories(part), part.path.parent / 'odb'):
+    for directory in (*operations_of(part).writable_directories(part), part.path.parent / 'odb'):
         if directory.is_dir() and (device := directory.stat().st_dev) not in seen:
             seen.add(device)
             yield from check_file_system(directory, os.statvfs(directory))
@@ -107,8 +107,8 @@ def check_ready(scene: CheckContext, part: Component) -> Iterator[tuple[str, str
 
 def check_ports(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that a server's ports are free, or in use by the server itself."""
-    file, process = part.path / 'config' / 'server.toml', running_process(part)
-    for address in tcp_addresses(part):
+    file, process = part.settings_path, running_process(part)
+    for address in operations_of(part).listen_addresses(part):
         if process is not None and holds_port(process.pid, address.port):
             continue
         if process is not None:
@@ -123,12 +123,13 @@ def check_ports(scene: CheckContext, part: Component) -> Iterator[tuple[str, str
 
 def check_duplicate_ports(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that no two servers of an environment use the same port."""
-    own_ports = {address.port: address.section for address in tcp_addresses(part)}
-    for other in scene.environment.servers:
+    own_ports = {address.port: address.section for address in operations_of(part).listen_addresses(part)}
+    for other in scene.environment.components:
         if other.path < part.path:
-            for port in sorted(own_ports.keys() & {address.port for address in tcp_addresses(other)}):
+            ports = {address.port for address in operations_of(other).listen_addresses(other)}
+            for port in sorted(own_ports.keys() & ports):
                 yield BROKEN, (f'port {port} is also used by {other.name}: change {own_ports[port]}.listen in '
-                               f'{part.path}/config/server.toml')  # fmt: skip
+                               f'{part.settings_path}')  # fmt: skip
 
 
 def check_redis_program(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:

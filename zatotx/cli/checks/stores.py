@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zatotx.cli.checks.finding import BROKEN, REQUEST_TIMEOUT, WARNING, Check, CheckContext
+from zatotx.cli.environment.component_types import REDIS, SERVER
 from zatotx.cli.environment.databases import all_object_types, convert_errors, is_embedded, odb_url, redis_address
-from zatotx.cli.environment.layout import REDIS, SERVER, Component, components_of, get_setting, read_settings
+from zatotx.cli.environment.layout import Component, components_of, get_setting, read_settings
 from zatotx.cli.environment.processes import running_process
 from zatotx.cli.environment.secret_keys import read_secret_key
 from zatotx.cli.errors import CommandError

@@ -10,7 +10,8 @@ from importlib import metadata
 
 from zatotx import __version__
 from zatotx.cli.checks.finding import BROKEN, ENVIRONMENT, EVERY_COMPONENT, WARNING, Check, CheckContext
-from zatotx.cli.environment.layout import SERVER, Component, read_info
+from zatotx.cli.environment.component_types import SERVER
+from zatotx.cli.environment.layout import Component, read_info
 
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 13)  # the tested versions
 _REQUIREMENT = re.compile(r'(?P<name>[A-Za-z0-9._-]+)\s*(\[[^\]]*\])?\s*(?P<bounds>[^;]*)(;(?P<marker>.*))?')

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
+from zatotx.cli.environment.component_types import SERVER
 from zatotx.cli.environment.http_request import (
     BlockingRequest,
     BlockingResponse,
@@ -16,7 +17,7 @@ from zatotx.cli.environment.http_request import (
     basic_auth,
     send_request,
 )
-from zatotx.cli.environment.layout import CREDENTIALS, SERVER, Component, Environment, components_of, read_credentials
+from zatotx.cli.environment.layout import CREDENTIALS, Component, Environment, components_of, read_credentials
 from zatotx.cli.environment.listen_addresses import first_tcp_address
 from zatotx.cli.errors import CommandError, combine_errors
 

@@ -8,21 +8,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from zatotx.cli.environment.component_types import SERVER, TYPES, ComponentType
 from zatotx.cli.errors import CommandError
 
-SERVER, REDIS = 'SERVER', 'REDIS'
 INFO_FILE = '.zato-info'
 CREDENTIALS = 'credentials.toml'
-PLUGINS = {SERVER: 'zato-server', REDIS: 'zato-redis'}
-START_ORDER = (REDIS, SERVER)  # start order; components are stopped in reverse
-
-SERVER_PORT = 17010  # port of server1; each further server has the next one
 
 
 class Component(NamedTuple):
     """A component of an environment: a directory with a process of its own."""
 
-    kind: str  # SERVER, REDIS
+    kind: str  # the name of its ComponentType: SERVER, REDIS …
     path: Path  # absolute
 
     @property
@@ -30,9 +26,18 @@ class Component(NamedTuple):
         return self.path.name
 
     @property
+    def type(self) -> ComponentType:
+        return TYPES[self.kind]
+
+    @property
     def plugin(self) -> str:
         """The name of the component's twistd plugin."""
-        return PLUGINS[self.kind]
+        return self.type.plugin
+
+    @property
+    def settings_path(self) -> Path:
+        """The file with its settings."""
+        return self.path / self.type.settings_file
 
     @property
     def pid_file(self) -> Path:
@@ -54,6 +59,11 @@ class Environment(NamedTuple):
     def servers(self) -> list[Component]:
         return [part for part in self.components if part.kind == SERVER]
 
+    @property
+    def nodes(self) -> list[Component]:
+        """The components that run services."""
+        return [part for part in self.components if part.type.is_node]
+
 
 def find_environment(path: str) -> Environment:
     """Return the environment or component at `path`. Raises CommandError if there is none."""
@@ -72,14 +82,14 @@ def find_environment(path: str) -> Environment:
 def components_of(environment: Path) -> tuple[Component, ...]:
     """Return the components of an environment in start order, servers by number."""
     found = [read_component(info.parent) for info in environment.glob(f'*/{INFO_FILE}')]
-    return tuple(sorted(found, key=lambda part: (START_ORDER.index(part.kind), len(part.name), part.name)))
+    return tuple(sorted(found, key=lambda part: (part.type.start_order, len(part.name), part.name)))
 
 
 def read_component(directory: Path) -> Component:
     kind = read_info(directory).get('component')
-    if kind not in PLUGINS:
+    if kind not in TYPES:
         raise CommandError(
-            f'{directory / INFO_FILE} names no known component: it must contain one of {", ".join(PLUGINS)}.'
+            f'{directory / INFO_FILE} names no known component: it must contain one of {", ".join(TYPES)}.'
         )
     return Component(str(kind), directory)
 
@@ -111,11 +121,11 @@ class UnresolvedSetting(str):
 
 
 def read_settings(part: Component) -> dict[str, Any]:
-    """Return a server's server.toml, with references replaced by their values, or by UnresolvedSetting if they cannot
-    be resolved."""
+    """Return the settings of a component, with references replaced by their values, or by UnresolvedSetting if they
+    cannot be resolved."""
     from zatotx.node.settings import resolve_references
 
-    file = part.path / 'config' / 'server.toml'
+    file = part.settings_path
     found, unresolved = resolve_references(read_toml(file), file.parent)
     for environment, text in unresolved:
         section, _, key = environment.partition('.')

@@ -84,7 +84,7 @@ def first_tcp_address(part: Component) -> ListenAddress:
         found = [address for address in found if address.section in sections]
         if not found:
             listen = ' or '.join(f'{section}.listen' for section in sections)
-            file = part.path / 'config' / 'server.toml'
+            file = part.settings_path
             raise CommandError(f'{part.name} does not listen on a TCP port: add one to {listen} in {file}.')
     return found[0]
 

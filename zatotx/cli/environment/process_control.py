@@ -9,13 +9,13 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from zatotx.cli.environment.layout import SERVER, Component, get_setting, read_settings
-from zatotx.cli.environment.listen_addresses import tcp_addresses
+from zatotx.cli.environment.components.registry import operations_of
+from zatotx.cli.environment.layout import Component
 from zatotx.cli.environment.processes import (
-    POLL_INTERVAL,
     Process,
     describe_process,
     holds_port,
@@ -24,7 +24,7 @@ from zatotx.cli.environment.processes import (
     running_process,
     runs_component,
 )
-from zatotx.cli.environment.readiness_probe import embedded_redis_error, probe_component, redis_command
+from zatotx.cli.environment.readiness_probe import probe_component
 from zatotx.processes.secret_key import KEY_VARIABLE
 
 START_TIMEOUT = 60.0  # seconds until each component must be ready, also on a busy machine
@@ -54,7 +54,7 @@ def twistd_command(part: Component) -> list[str]:
 def start_process(part: Component) -> LaunchedProcess:
     """Start the component in its own session, so that it outlives this process and its terminal."""
     log = rotate_stderr_log(part.stderr_log)
-    key = os.environ.get(KEY_VARIABLE, '') if part.kind == SERVER else ''
+    key = os.environ.get(KEY_VARIABLE, '') if part.type.is_node else ''
     with log.open('ab') as stderr:
         stderr_size = stderr.tell()
         process = subprocess.Popen(
@@ -90,14 +90,12 @@ def rotate_stderr_log(path: Path) -> Path:
 
 def port_conflict(part: Component) -> str:
     """Return a sentence if another program uses a port of the component; '' otherwise."""
-    if part.kind != SERVER:
-        return ''
-    for address in tcp_addresses(part):
+    for address in operations_of(part).listen_addresses(part):
         if not wait_until_free(address.host, address.port, part):
             pid = port_owner(address.port)
             user = describe_process(pid) if pid else 'another program'
-            file = part.path / 'config' / 'server.toml'
-            return f'port {address.port} is in use by {user}: stop it, or change {address.section}.listen in {file}'
+            setting = f'{address.section}.listen in {part.settings_path}'
+            return f'port {address.port} is in use by {user}: stop it, or change {setting}'
     return ''
 
 
@@ -169,33 +167,20 @@ def last_stderr_lines(launched: LaunchedProcess) -> str:
     return f'it ended with exit code {launched.process.returncode} and no message: see {launched.part.path}/logs'
 
 
-GRACE = 10.0  # seconds, the default of shutdown.grace in server.toml
 MARGIN = 20.0  # seconds after the grace period until a process counts as hanging
 KILL_WAIT = 5.0
 
 
 def stop_components(parts: Sequence[Component]) -> list[str]:
-    """Stop all servers in parallel, then Redis, which they use until they end. Returns errors, one sentence each."""
-    servers = [part for part in parts if part.kind == SERVER]
-    others = [part for part in reversed(parts) if part.kind != SERVER]
-    errors = stop_in_parallel(servers)
-    for part in others:
-        errors.extend(stop_in_parallel([part]))
-        errors.extend(stop_orphan(part))
+    """Stop components in the reverse of their start order, those with the same number in parallel. Returns errors, one
+    sentence each."""
+    errors = []
+    for _, group in groupby(reversed(parts), key=lambda part: part.type.start_order):
+        stopping = list(group)
+        errors.extend(stop_in_parallel(stopping))
+        for part in stopping:
+            errors.extend(operations_of(part).stop_orphans(part))
     return errors
-
-
-def stop_orphan(part: Component) -> list[str]:
-    """Shut down a Redis whose supervisor was killed, after it has saved its data."""
-    socket = part.path / 'redis.sock'
-    end = time.monotonic() + KILL_WAIT
-    while not embedded_redis_error(part.path):
-        if time.monotonic() > end:
-            return [f'{part.name} does not end: see {part.path}/server.pid for its process']
-        with suppress(OSError):  # it closes the connection instead of responding
-            redis_command(socket, b'SHUTDOWN')
-        time.sleep(POLL_INTERVAL)
-    return []
 
 
 def stop_in_parallel(parts: Sequence[Component]) -> list[str]:
@@ -216,12 +201,7 @@ def stop_in_parallel(parts: Sequence[Component]) -> list[str]:
 
 def stop_timeout(part: Component) -> float:
     """Return how many seconds a component may take to stop: its grace period plus a margin."""
-    return grace_period(part) + MARGIN
-
-
-def grace_period(part: Component) -> float:
-    """Return the seconds that running requests get to finish."""
-    return get_setting(read_settings(part), 'shutdown', 'grace', GRACE) if part.kind == SERVER else GRACE
+    return operations_of(part).grace_period(part) + MARGIN
 
 
 def kill_process(part: Component, process: Process, limit: float) -> str:

@@ -12,7 +12,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
-from zatotx.cli.environment.layout import PLUGINS, SERVER, Component
+from zatotx.cli.environment.component_types import TYPES
+from zatotx.cli.environment.layout import Component
 from zatotx.processes.workers.procfs import process_start_time
 from zatotx.processes.workers.status_file import StatusFile, read_status_file
 
@@ -71,7 +72,7 @@ def describe_process(pid: int) -> str:
     (nginx)`."""
     try:
         name = Path(f'/proc/{pid}/comm').read_text().strip()
-        directory = component_directory(pid, tuple(PLUGINS.values()))
+        directory = component_directory(pid, [each.plugin for each in TYPES.values()])
     except OSError:  # it has ended, or belongs to another user
         return f'process {pid}'
     return f'process {pid} ({name})' if directory is None else f'{directory.name} of {directory.parent} (process {pid})'
@@ -161,7 +162,7 @@ REPLACE_TIMEOUT = 60.0  # seconds that replacing one worker may take in addition
 def read_worker_status(part: Component, process: Process | None) -> StatusFile | None:
     """Return the status that the parent process of a server's workers has written; None if the server has a single
     process or is stopped."""
-    if part.kind != SERVER or process is None:
+    if process is None:
         return None
     return read_status_file(part.path / 'work', process.pid)
 

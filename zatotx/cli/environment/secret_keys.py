@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zatotx.cli.environment.layout import SERVER, Component, Environment, components_of
+from zatotx.cli.environment.component_types import SERVER
+from zatotx.cli.environment.layout import Component, Environment, components_of
 from zatotx.cli.errors import CommandError
 from zatotx.model.errors import StartError
 from zatotx.processes.secret_key import KEY_VARIABLE, read_key

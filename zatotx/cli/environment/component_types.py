@@ -1,0 +1,27 @@
+"""The types of component that an environment may have, and in which order they start."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+SERVER, REDIS = 'SERVER', 'REDIS'
+
+
+class ComponentType(NamedTuple):
+    """A type of component. What the commands do with it is in the module of that name in `components/`."""
+
+    name: str  # as `.zato-info` contains it; Zato's names
+    plugin: str  # its twistd plugin
+    module: str  # its module in zatotx.cli.environment.components
+    start_order: int  # components with the same number start and stop in parallel; they stop in reverse order
+    settings_file: str = ''  # relative to its directory; '' = it has none
+    is_node: bool = False  # runs services: it has the secret key of the cluster, and its own row in the ODB
+
+
+TYPES = {
+    each.name: each
+    for each in (
+        ComponentType(REDIS, 'zato-redis', 'redis', 0),
+        ComponentType(SERVER, 'zato-server', 'server', 1, 'config/server.toml', is_node=True),
+    )
+}

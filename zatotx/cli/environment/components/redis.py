@@ -1,0 +1,83 @@
+"""The embedded Redis of an environment."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from zatotx.cli.environment.atomic_files import make_private_dir
+from zatotx.cli.environment.component_types import REDIS
+from zatotx.cli.environment.components.operations import ComponentOperations
+from zatotx.cli.environment.layout import Component
+from zatotx.cli.environment.plan import CreationStep, EnvironmentPlan
+from zatotx.cli.environment.processes import POLL_INTERVAL, Process
+from zatotx.cli.environment.templates import write_info
+
+PROBE_TIMEOUT = 3.0  # seconds
+ORPHAN_TIMEOUT = 5.0  # seconds until a Redis without a supervisor must have ended
+
+
+class RedisOperations(ComponentOperations):
+    """What the commands do with the embedded Redis."""
+
+    def address(self, part: Component) -> str:
+        return str(part.path / 'redis.sock')
+
+    def readiness_error(self, part: Component, process: Process, timeout: float) -> str:
+        return embedded_redis_error(part.path, timeout)
+
+    def stop_orphans(self, part: Component) -> list[str]:
+        return shut_down_orphan(part)
+
+    def creation_steps(self, environment: Path, plan: EnvironmentPlan) -> list[CreationStep]:
+        return [] if plan.redis_url else [CreationStep('Redis', partial(write_redis, environment))]
+
+
+OPERATIONS = RedisOperations()
+
+
+def shut_down_orphan(part: Component) -> list[str]:
+    """Shut down a Redis whose supervisor was killed, after it has saved its data."""
+    path = part.path / 'redis.sock'
+    end = time.monotonic() + ORPHAN_TIMEOUT
+    while not embedded_redis_error(part.path):
+        if time.monotonic() > end:
+            return [f'{part.name} does not end: see {part.path}/server.pid for its process']
+        with suppress(OSError):  # it closes the connection instead of responding
+            redis_command(path, b'SHUTDOWN')
+        time.sleep(POLL_INTERVAL)
+    return []
+
+
+def embedded_redis_error(directory: Path, timeout: float = PROBE_TIMEOUT) -> str:
+    """Return why the embedded Redis is not ready, '' if it is."""
+    try:
+        answer = redis_command(directory / 'redis.sock', b'PING', timeout)
+    except OSError as error:
+        return f'redis.sock is not responding: {error.strerror or error}'
+    return '' if answer.startswith(b'+PONG') else answer.decode('utf-8', 'replace').strip('-\r\n')
+
+
+def redis_command(path: Path, command: bytes, timeout: float = PROBE_TIMEOUT) -> bytes:
+    """Return the first bytes of Redis's response. The directory is opened first, because the length of a socket's path
+    is limited."""
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+            sock.settimeout(timeout)
+            sock.connect(f'/proc/self/fd/{directory}/{path.name}')
+            sock.sendall(command + b'\r\n')
+            return sock.recv(512)
+    finally:
+        os.close(directory)
+
+
+def write_redis(environment: Path) -> None:
+    """Create the directory of the embedded Redis; its first start creates the rest."""
+    directory = make_private_dir(environment / 'redis')
+    make_private_dir(directory / 'logs')
+    write_info(directory, REDIS)

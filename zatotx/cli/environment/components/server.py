@@ -1,0 +1,176 @@
+"""Servers: their settings file, their readiness, and what quickstart creates for one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+from zatotx.cli.environment.atomic_files import make_private_dir, toml_string, write_private_file
+from zatotx.cli.environment.component_types import SERVER
+from zatotx.cli.environment.components.operations import GRACE, ComponentOperations
+from zatotx.cli.environment.http_request import (
+    BlockingRequest,
+    BlockingResponse,
+    CutOffError,
+    UnreachableError,
+    send_request,
+)
+from zatotx.cli.environment.layout import Component, get_setting, read_settings
+from zatotx.cli.environment.listen_addresses import (
+    ListenAddress,
+    first_tcp_address,
+    listen_descriptions,
+    split_description,
+    tcp_addresses,
+)
+from zatotx.cli.environment.plan import ODB_FILE, CreationStep, EnvironmentPlan
+from zatotx.cli.environment.processes import Process, holds_port, missing_workers, replace_workers
+from zatotx.cli.environment.secret_keys import key_file
+from zatotx.cli.environment.templates import write_info
+
+PICKUP = 'pickup/incoming/services'
+SERVER_DIRS = ('config', 'logs', 'work', PICKUP)
+
+SERVER_TOML = """\
+# Settings of this server, read when it starts. Relative paths are relative to the server's directory.
+# ${{NAME}} in a string is replaced by an environment variable; a string file:PATH by the contents of that file.
+
+[main]
+name = {name}
+cluster = {cluster}
+workers = {workers}              # processes that share the listening sockets; at most one per CPU core is useful
+# core_dumps = false     whether a crash may write a core dump, which contains keys and passwords
+
+{kinds}[odb]
+url = {odb}
+
+[kvdb]
+url = {redis}
+timeout = 5              # seconds per command
+# ca = "config/redis-ca.pem"     CA of the certificate of a rediss:// server; default: the system's CAs
+# cert, key                      files of a client certificate, if that server requires one
+
+[threads]
+services = 20            # maximum number of `def` services that run at the same time
+
+[hot_deploy]
+pickup_dir = "pickup/incoming/services"
+
+[log]
+level = "info"           # trace1, debug, info, warning, error, critical
+# form = "json"          one JSON object per line, in the access log too; default: "text"
+# max_size = 20000000    bytes after which a log file is rotated
+# keep = 10              number of rotated files to keep
+
+[log.levels]             # by category, service or logger; `zatotx log level` sets them temporarily
+# kvdb = "warning"
+# "crm.get-balance" = "debug"
+
+[user_config]            # your INI files, which services read: self.user_config.<name>.<section>.<key>
+# app = "config/app.ini"
+
+[shutdown]
+grace = 10               # seconds that running requests get to finish
+"""
+
+
+class ServerOperations(ComponentOperations):
+    """What the commands do with a server."""
+
+    def listen_addresses(self, part: Component) -> Iterator[ListenAddress]:
+        return tcp_addresses(part)
+
+    def address(self, part: Component) -> str:
+        return first_tcp_address(part).url
+
+    def readiness_error(self, part: Component, process: Process, timeout: float) -> str:
+        return server_error(part, process.pid, timeout) or missing_workers(part, process)
+
+    def grace_period(self, part: Component) -> float:
+        grace: float = get_setting(read_settings(part), 'shutdown', 'grace', GRACE)
+        return grace
+
+    def restart_in_place(self, part: Component) -> list[str] | None:
+        return replace_workers(part, self.grace_period(part))
+
+    def writable_directories(self, part: Component) -> list[Path]:
+        pickup = get_setting(read_settings(part), 'hot_deploy', 'pickup_dir', PICKUP)
+        return [part.path / 'logs', part.path / 'work', part.path / pickup]
+
+    def secret_files(self, part: Component) -> Iterator[Path]:
+        yield part.settings_path
+        yield key_file(part)
+        yield from private_key_files(part)
+
+    def creation_steps(self, environment: Path, plan: EnvironmentPlan) -> list[CreationStep]:
+        return [
+            CreationStep(f'server{number}', partial(write_server, environment, plan, number))
+            for number in range(1, plan.servers + 1)
+        ]
+
+    def ports(self, plan: EnvironmentPlan) -> Mapping[str, int]:
+        return {f'server{number}': port for number, port in enumerate(plan.server_ports, 1)}
+
+    def summary(self, plan: EnvironmentPlan) -> list[tuple[str, str]]:
+        return [(name, f'http://127.0.0.1:{port}') for name, port in self.ports(plan).items()]
+
+
+OPERATIONS = ServerOperations()
+
+
+def server_error(part: Component, pid: int, timeout: float) -> str:
+    """Return why a server is not ready, '' if it is. Only responses of the component's own process count: another
+    program, or a server of another environment, may use the port."""
+    listen_address = first_tcp_address(part)
+    if not holds_port(pid, listen_address.port):
+        return f'it is not listening on port {listen_address.port} yet'
+    try:
+        response = send_request(listen_address, BlockingRequest('GET', '/zato/ready'), timeout)
+    except (UnreachableError, CutOffError) as error:
+        return str(error)
+    return '' if response.status == 200 else not_ready_reasons(response)
+
+
+def not_ready_reasons(answer: BlockingResponse) -> str:
+    """Return the reasons in the body of a 503 of /zato/ready."""
+    try:
+        found = json.loads(answer.body)['reasons']
+    except (ValueError, KeyError, TypeError):
+        found = []
+    return '; '.join(map(str, found)) or f'/zato/ready responds with {answer.status}'
+
+
+def private_key_files(part: Component) -> Iterator[Path]:
+    """Yield the private key files of the TLS endpoints."""
+    for description in listen_descriptions(part):
+        kind, *fields = split_description(description.removeprefix('haproxy:'))
+        named = dict(field.split('=', 1) for field in fields if '=' in field)
+        if kind == 'ssl':
+            yield part.path / named.get('privateKey', 'server.pem')
+
+
+def write_server(environment: Path, plan: EnvironmentPlan, number: int) -> None:
+    """Create a server: its directories, its settings, and the key that it shares with the others."""
+    directory = make_private_dir(environment / f'server{number}')
+    for name in SERVER_DIRS:
+        make_private_dir(directory / name)
+    write_private_file(directory / 'config' / 'secret.key', plan.key + '\n')
+    text = SERVER_TOML.format(
+        name=toml_string(directory.name),
+        cluster=toml_string(plan.cluster),
+        workers=plan.workers,
+        kinds=''.join(text.format(port=plan.server_ports[number - 1]) + '\n' for text in settings_templates()),
+        odb=toml_string(plan.stored_url(plan.odb_url) or f'sqlite:///../{ODB_FILE}'),
+        redis=toml_string(plan.stored_url(plan.redis_url) or 'unix://../redis/redis.sock'),
+    )
+    write_private_file(directory / 'config' / 'server.toml', text)
+    write_info(directory, SERVER)
+
+
+def settings_templates() -> list[str]:
+    """The sections of the kinds that have one to begin with."""
+    from zatotx.connectors.kind_registry import find_kinds
+
+    return [found.load(found.kind.settings_template) for found in find_kinds() if found.kind.settings_template]

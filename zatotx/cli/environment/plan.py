@@ -1,0 +1,51 @@
+"""The plan of a new environment: what quickstart creates, and in which steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from zatotx.cli.environment.layout import Credentials
+
+ODB_FILE = 'odb/zatotx.db'
+SERVER_PORT = 17010  # port of server1; each further server has the next one
+
+
+class CreationStep(NamedTuple):
+    """A step of quickstart."""
+
+    text: str
+    run: Callable[[], None]
+
+
+class EnvironmentPlan(NamedTuple):
+    """The options of quickstart, with the generated secrets."""
+
+    cluster: str
+    servers: int
+    port_offset: int  # added to every default port
+    odb_url: str  # '' = SQLite in the environment
+    redis_url: str  # '' = the environment's own
+    key: str
+    users: dict[str, Credentials]  # by section of credentials.toml
+    workers: int = 1  # of each server
+
+    @property
+    def server_ports(self) -> list[int]:
+        """The ports of server1, server2 …"""
+        return [SERVER_PORT + self.port_offset + number for number in range(self.servers)]
+
+    def odb_url_from(self, directory: Path) -> str:
+        """Return the URL of the database while the environment is being created in `directory`."""
+        return self.odb_url or f'sqlite:///{directory / ODB_FILE}'
+
+    def api_users(self) -> list[Credentials]:
+        """Return the users that are security definitions of the cluster."""
+        return [self.users['api'], self.users['pubapi']]
+
+    def stored_url(self, url: str) -> str:
+        """Return a URL as it is written to a settings file: encrypted if it may contain a password."""
+        from zatotx.odb.secrets import Secrets
+
+        return Secrets(self.key).encrypt(url) if '@' in url or 'password=' in url else url
