@@ -42,6 +42,10 @@ class Broker:
         """Where that server listens."""
         return _PORTS[0] + self.offset + server - 1
 
+    def admin_port(self) -> int:
+        """Where the web admin listens."""
+        return _PORTS[-1] + self.offset
+
     def directory(self, server: int = 1) -> Path:
         """PATH/server1, …"""
         return self.path / f'server{server}'
@@ -219,13 +223,22 @@ def quickstart(path: Path, *options: object) -> None:
     shutil.copytree(_templates[words], path)
 
 
-def create(*, servers: int = 1, more: Sequence[str] = (), env: Mapping[str, str] | None = None) -> Broker:
-    """A fresh environment, not started. `more`: options of quickstart; `env`: see Broker. `remove` ends it."""
+OPTIONAL = ('web-admin',)  # components without which all others work: starting each takes a second of CPU time
+
+
+def create(
+    *, servers: int = 1, more: Sequence[str] = (), env: Mapping[str, str] | None = None, keep: Sequence[str] = ()
+) -> Broker:
+    """A fresh environment, not started. `more`: options of quickstart; `env`: see Broker; `keep`: those of the optional
+    components that it has. `remove` ends it."""
     offset = free_offset()
     broker = Broker(Path(tempfile.mkdtemp(prefix='zatotx-test-')) / 'qs', offset, env)
     _shared.made.append(broker)
     words = ('--servers', str(servers), '--port-offset', str(offset), *more)
     broker.must('quickstart', 'create', str(broker.path), *words)
+    for name in OPTIONAL:
+        if name not in keep:
+            shutil.rmtree(broker.path / name)
     return broker
 
 

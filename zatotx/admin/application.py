@@ -21,7 +21,7 @@ from werkzeug.exceptions import HTTPException
 from zatotx.admin import request_guard as guard
 from zatotx.admin.cluster_api import ApiError, Caller, IClusterApi
 from zatotx.admin.form_body import parse_form
-from zatotx.admin.page_request import PageRequest, User
+from zatotx.admin.page_request import PageRequest, Texts, UploadedFile, User
 from zatotx.admin.rendering import CONTENT_TYPES, Preferences, Renderer, load_static_files
 from zatotx.admin.responses import SECURITY_HEADERS, Download, Page, Redirect, Response
 from zatotx.admin.settings import WebSettings
@@ -71,12 +71,14 @@ class AdminApplication:
         add = self.klein.route
         add('/static/<digest>/<name>', methods=['GET'])(self._serve_static)
         for method, public in (('GET', self._show_login), ('POST', self._log_in)):
-            serve = update_wrapper(partial(self._serve_public, public), public)  # Klein needs its name
-            add('/login', methods=[method], endpoint=f'login {method}')(serve)
+            self._add_route('/login', method, public, partial(self._serve_public, public))
         for one in self.routes:
-            serve = update_wrapper(partial(self._serve, one), one.handler)
-            add(one.path, methods=[one.method], endpoint=f'{one.path} {one.method}')(serve)
+            self._add_route(one.path, one.method, one.handler, partial(self._serve, one))
         self.klein.handle_errors(HTTPException)(self._serve_http_error)
+
+    def _add_route(self, path: str, method: str, handler: Callable[..., Any], serve: Callable[..., Any]) -> None:
+        named: Any = update_wrapper(serve, handler)  # Klein needs its name
+        self.klein.route(path, methods=[method], endpoint=f'{method} {path}')(named)
 
     # -- requests of everybody
 
@@ -161,7 +163,8 @@ class AdminApplication:
         if not token:
             return self._ask_for_login(request)
         caller = Caller(token, client_address(request))
-        form, files = {}, {}
+        form: Texts = {}
+        files: Mapping[str, UploadedFile] = {}
         user: User | None = None
         try:
             if route.method == 'POST':
@@ -274,7 +277,7 @@ class AdminApplication:
         value = request.getCookie(name.encode())
         return '' if value is None else value.decode('latin-1')
 
-    def _set_cookie(self, request: IRequest, purpose: str, value: str, *, max_age: int | None = None) -> None:
+    def _set_cookie(self, request: Any, purpose: str, value: str, *, max_age: int | None = None) -> None:
         """Set a cookie until the browser ends, or for `max_age` seconds; '' removes it."""
         is_secure = self._is_secure(request)
         name = guard.cookie_name(purpose, self.cluster, is_secure=is_secure)

@@ -15,6 +15,7 @@ from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.web.client import ResponseFailed, ResponseNeverReceived
+from twisted.web.http_headers import Headers
 from zope.interface import Interface, implementer
 
 LOGIN = '/zato/admin/login'
@@ -103,12 +104,12 @@ class HttpClusterApi:
             return parse_response(*answer)
         raise ApiError(0, [f'No server of the cluster can be reached: {", ".join(self.servers)}'])
 
-    async def _exchange(self, url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes, str]:
+    async def _exchange(self, url: str, body: bytes, headers: Headers) -> tuple[int, bytes, str]:
         response = await self.client.post(url, data=body, headers=headers)
         content = await response.content()
         return response.code, content, (response.headers.getRawHeaders('retry-after') or [''])[0]
 
-    def _headers(self, caller: Caller) -> dict[str, str]:
+    def _headers(self, caller: Caller) -> Headers:
         headers = {'Content-Type': 'application/json', 'X-Zato-Deadline-Ms': str(int(self.timeout * 1000))}
         if caller.token:
             headers['X-Zato-Session'] = caller.token
@@ -116,7 +117,7 @@ class HttpClusterApi:
             headers['X-Zato-Session-Passive'] = '1'
         if caller.address:
             headers['X-Forwarded-For'] = caller.address
-        return headers
+        return Headers({name: [value] for name, value in headers.items()})
 
 
 def parse_response(status: int, content: bytes, retry_after: str = '') -> Any:

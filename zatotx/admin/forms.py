@@ -13,8 +13,9 @@ from zatotx.admin.type_catalog import FieldDescription, TypeDescription
 MAX_SELECT = 50  # objects up to which a reference is a list to select from; beyond, a text field with suggestions
 FIRST_FIELDS = 6  # fields that are shown at once in any case; further optional ones are below "More settings"
 _COMMON = frozenset({
-    'name', 'is_active', 'password', 'secret', 'client_secret', 'url_path', 'host', 'port', 'address', 'url', 'username', 'user',
-    'realm', 'method', 'data_format', 'members', 'engine', 'db_name', 'soap_action', 'soap_version', 'timeout', 'extra',
+    'name', 'is_active', 'password', 'secret', 'client_secret', 'url_path', 'host', 'port', 'address', 'url',
+    'username', 'user', 'realm', 'method', 'data_format', 'members', 'engine', 'db_name', 'soap_action',
+    'soap_version', 'timeout', 'extra',
 })  # fmt: skip
 USED, WAS_USED = '.', '.was'  # suffixes of the box and of the hidden field of an optional mapping
 _NUMBERS = ('int', 'float')

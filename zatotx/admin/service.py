@@ -8,7 +8,7 @@ from typing import Any
 from attrs import define, field
 from treq.client import HTTPClient
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.ssl import Certificate, trustRootFromCertificates
 from twisted.logger import Logger
@@ -38,25 +38,30 @@ class LimitedRequest(Request):
             self.channel.write(b'HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n')
             self.channel.loseConnection()
             length = 0
-        super().gotLength(length)
+        super().gotLength(length)  # type: ignore[no-untyped-call]
 
     def handleContentChunk(self, data: bytes) -> None:
         """Drop a connection that sends more than the limit in chunks."""
-        if self.content.tell() + len(data) > MAX_BODY:
+        if self.content is not None and self.content.tell() + len(data) > MAX_BODY:
             self.channel.loseConnection()
             return
-        super().handleContentChunk(data)
+        super().handleContentChunk(data)  # type: ignore[no-untyped-call]
 
 
 class AdminSite(Site):
     """A site without an access log of its own."""
 
     def __init__(self, resource: Any, reactor: Any) -> None:
-        super().__init__(resource, requestFactory=LimitedRequest, timeout=IDLE_TIMEOUT, reactor=reactor,
-                         parsePOSTFormSubmission=False)  # fmt: skip
+        super().__init__(  # type: ignore[no-untyped-call]
+            resource,
+            requestFactory=LimitedRequest,
+            timeout=IDLE_TIMEOUT,
+            reactor=reactor,
+            parsePOSTFormSubmission=False,
+        )
         self.displayTracebacks = False
 
-    def log(self, request: Request) -> None:
+    def log(self, request: Any) -> None:
         """Do nothing."""
 
 
@@ -73,7 +78,7 @@ class AdminService(Service):
     _log = Logger()
 
     def startService(self) -> Deferred[None]:  # type: ignore[override]  # ComponentService waits for it
-        super().startService()
+        super().startService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self._start())
 
     async def _start(self) -> None:
@@ -91,11 +96,11 @@ class AdminService(Service):
 
     async def _stop(self) -> None:
         if self._port is not None:
-            await self._port.stopListening()
+            await maybeDeferred(self._port.stopListening)
         await self.pool.closeCachedConnections()
 
     def stopService(self) -> Deferred[None]:
-        super().stopService()
+        super().stopService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self._stop())
 
 
@@ -118,7 +123,7 @@ def _tls_policy(cluster: ClusterSettings, config: Path) -> BrowserLikePolicyForH
     try:
         text = (config / cluster.ca).read_text('ascii')
         ends = text.split('-----END CERTIFICATE-----')[:-1]
-        certificates = [Certificate.loadPEM(f'{part}-----END CERTIFICATE-----\n') for part in ends]
+        certificates = [Certificate.loadPEM(f'{part}-----END CERTIFICATE-----\n'.encode()) for part in ends]
     except Exception as error:  # OpenSSL raises various types
         raise StartError(f'[cluster] ca in {config}/admin.toml: {cluster.ca} cannot be read: {error}') from None
     return BrowserLikePolicyForHTTPS(trustRoot=trustRootFromCertificates(certificates))

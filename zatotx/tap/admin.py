@@ -9,7 +9,7 @@ from twisted.application.service import IService
 from zatotx.interfaces.reactor import IReactor
 from zatotx.tap.component_service import DirectoryOptions, disable_core_dumps, make_component_service
 
-PID_FILE = 'web-admin.pid'
+PID_FILE = 'web_admin.pid'
 
 
 class Options(DirectoryOptions):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-SERVER, REDIS = 'SERVER', 'REDIS'
+SERVER, REDIS, WEB_ADMIN = 'SERVER', 'REDIS', 'WEB_ADMIN'
 
 
 class ComponentType(NamedTuple):
@@ -23,5 +23,6 @@ TYPES = {
     for each in (
         ComponentType(REDIS, 'zato-redis', 'redis', 0),
         ComponentType(SERVER, 'zato-server', 'server', 1, 'config/server.toml', is_node=True),
+        ComponentType(WEB_ADMIN, 'zato-admin', 'web_admin', 2, 'config/admin.toml'),
     )
 }
