@@ -43,9 +43,9 @@ class QuickstartTests(SynchronousTestCase):
         self.assertEqual(said.code, 0, said)
         self.assertEqual(
             sorted(p.name for p in self.path.iterdir()),
-            ['credentials.toml', 'odb', 'redis', 'server1', 'server2', 'server3'],
+            ['credentials.toml', 'odb', 'redis', 'server1', 'server2', 'server3', 'web-admin'],
         )
-        self.assertEqual(said.out.count('/6] '), 6)
+        self.assertEqual(said.out.count('/7] '), 7)
         for text in ('Cluster   mine', f'http://127.0.0.1:{17012 + offset}', 'admin.invoke, pubapi',
                      f'zatotx start {self.path}', str(self.path / 'credentials.toml')):
             self.assertIn(text, said.out)
@@ -57,7 +57,7 @@ class QuickstartTests(SynchronousTestCase):
         """Users, ports, and passwords that nothing else shows and no other environment shares."""
         first = self.create('--port-offset', 20500)
         made = tomllib.loads((self.path / 'credentials.toml').read_text())
-        self.assertEqual(made['ports'], {'server1': 37510, 'server2': 37511})
+        self.assertEqual(made['ports'], {'server1': 37510, 'server2': 37511, 'web-admin': 28683})
         self.assertEqual([made[name]['username'] for name in ('web_admin', 'api', 'pubapi')],
                          ['admin', 'admin.invoke', 'pubapi'])
         passwords = {made[name]['password'] for name in ('web_admin', 'api', 'pubapi')}
