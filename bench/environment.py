@@ -17,6 +17,7 @@ import msgspec
 from bench.load import Request as LoadRequest
 from bench.load import answer
 from bench.machine import SERVER_CORE, is_free, memory, pinned
+from trial_tests.support.ports import claim
 from trial_tests.support.rawhttp import basic
 
 ZATOTX = str(Path(sys.executable).with_name('zatotx'))
@@ -134,7 +135,7 @@ def quickstart(*, cores: int | str = SERVER_CORE, more: Sequence[str] = ()) -> I
 
     It runs on `cores`; `more` are additional options of `quickstart create`.
     """
-    offset = next(n for n in _offsets if all(is_free(port + n) for port in _PORTS))
+    offset = next(n for n in _offsets if claim(str(n)) and all(is_free(port + n) for port in _PORTS))
     with tempfile.TemporaryDirectory(prefix='zatotx-bench-') as folder:
         environment = Environment(Path(folder, 'qs'), offset, cores)
         create = ['quickstart', 'create', str(environment.path), '--servers', '1', *more]

@@ -223,22 +223,22 @@ def quickstart(path: Path, *options: object) -> None:
     shutil.copytree(_templates[words], path)
 
 
-OPTIONAL = ('web-admin',)  # components without which all others work: starting each takes a second of CPU time
+def create(*, servers: int = 1, more: Sequence[str] = (), env: Mapping[str, str] | None = None,
+           parts: Sequence[str] = ()) -> Broker:  # fmt: skip
+    """A fresh environment, not started. `more`: options of quickstart; `env`: see Broker. `remove` ends it.
 
-
-def create(
-    *, servers: int = 1, more: Sequence[str] = (), env: Mapping[str, str] | None = None, keep: Sequence[str] = ()
-) -> Broker:
-    """A fresh environment, not started. `more`: options of quickstart; `env`: see Broker; `keep`: those of the optional
-    components that it has. `remove` ends it."""
+    `parts`: its components besides servers and Redis, such as `load-balancer`, `connector1`, `web-admin`. Others that
+    quickstart creates are removed, because starting each takes a second of CPU time.
+    """
     offset = free_offset()
     broker = Broker(Path(tempfile.mkdtemp(prefix='zatotx-test-')) / 'qs', offset, env)
     _shared.made.append(broker)
     words = ('--servers', str(servers), '--port-offset', str(offset), *more)
     broker.must('quickstart', 'create', str(broker.path), *words)
-    for name in OPTIONAL:
-        if name not in keep:
-            shutil.rmtree(broker.path / name)
+    for info in broker.path.glob('*/.zato-info'):
+        name = info.parent.name
+        if name not in parts and name != 'redis' and not name.startswith('server'):
+            shutil.rmtree(info.parent)
     return broker
 
 
