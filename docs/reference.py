@@ -19,8 +19,8 @@ from msgspec.structs import FieldInfo, fields
 
 from zatotx.cli.checks.finding import ENVIRONMENT, EVERY_COMPONENT
 from zatotx.cli.doctor import CHECKS
-from zatotx.cli.environment.databases import all_object_types
 from zatotx.cli.environment.component_types import REDIS, SERVER, WEB_ADMIN
+from zatotx.cli.environment.databases import all_object_types
 from zatotx.cli.main import cli
 from zatotx.connectors.kind_registry import find_kinds, metric_definitions
 from zatotx.metrics.definitions import DEFINITIONS, register

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial, update_wrapper
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
-from zoneinfo import available_timezones
 
 from attrs import define, field, frozen
 from klein import Klein
@@ -22,7 +21,7 @@ from zatotx.admin import request_guard as guard
 from zatotx.admin.cluster_api import ApiError, Caller, IClusterApi
 from zatotx.admin.form_body import parse_form
 from zatotx.admin.page_request import PageRequest, Texts, UploadedFile, User
-from zatotx.admin.rendering import CONTENT_TYPES, Preferences, Renderer, load_static_files
+from zatotx.admin.rendering import CONTENT_TYPES, Preferences, Renderer, load_static_files, time_zones
 from zatotx.admin.responses import SECURITY_HEADERS, Download, Page, Redirect, Response
 from zatotx.admin.settings import WebSettings
 from zatotx.admin.type_catalog import CatalogCache
@@ -58,15 +57,13 @@ class AdminApplication:
     routes: Sequence[Route]
     klein: Klein = field(factory=Klein, init=False)
     _static: Mapping[str, bytes] = field(factory=load_static_files, init=False)
-    _renderer: Renderer = field(init=False)
+    _renderer: Renderer = field(factory=Renderer, init=False)
     _catalogs: CatalogCache = field(init=False)
     _known_users: dict[str, tuple[float, User]] = field(factory=dict, init=False)  # by session token
-    _zones: frozenset[str] = field(factory=lambda: frozenset(available_timezones()), init=False)
 
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
-        self._renderer = Renderer(self._static)
         self._catalogs = CatalogCache(self.api, self.clock)
         add = self.klein.route
         add('/static/<digest>/<name>', methods=['GET'])(self._serve_static)
@@ -251,6 +248,8 @@ class AdminApplication:
         target = response.target if guard.is_safe_redirect(response.target) else '/'
         if response.message:
             self._set_cookie(request, FLASH, quote(response.message[:500], safe=''))
+        if response.ends_session:
+            self._set_cookie(request, SESSION, '')
         if response.preferences is not None:
             self._set_cookie(request, PREFERENCES, urlencode(response.preferences), max_age=ONE_YEAR)
         request.setResponseCode(303)
@@ -296,7 +295,7 @@ class AdminApplication:
         chosen = {name: values[0] for name, values in parse_qs(self._cookie(request, PREFERENCES)).items()}
         zone, theme, color = (chosen.get(name, '') for name in ('zone', 'theme', 'color'))
         return Preferences(
-            zone if zone in self._zones else 'UTC',
+            zone if zone in time_zones() else 'UTC',
             theme if theme in THEMES else THEMES[0],
             color if color in COLORS else COLORS[0],
         )

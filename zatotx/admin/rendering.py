@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from attrs import frozen
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -34,30 +35,41 @@ class Preferences:
     color: str = 'blue'  # of the cluster
 
 
+@cache
+def time_zones() -> frozenset[str]:
+    """Return the names of all time zones. The first call reads many directories."""
+    return frozenset(available_timezones())
+
+
+@cache
 def load_static_files() -> dict[str, bytes]:
     """Return the content of all files that pages refer to."""
     root = files('zatotx.admin')
     return {name: root.joinpath(path).read_bytes() for name, path in STATIC_FILES.items()}
 
 
+@cache
+def _load_environment() -> Environment:
+    """Return the templates, each of which is compiled at its first use."""
+    digests = {name: sha256(content).hexdigest()[:12] for name, content in load_static_files().items()}
+    environment = Environment(
+        loader=PackageLoader('zatotx.admin', 'templates'),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.globals.update(static=lambda name: f'/static/{digests[name]}/{name}', version=__version__)
+    environment.filters.update(shown=shown_value)
+    return environment
+
+
 class Renderer:
     """Draws the templates. URLs of static files have a digest, so that browsers may keep them."""
 
-    def __init__(self, static_files: Mapping[str, bytes]) -> None:
-        digests = {name: sha256(content).hexdigest()[:12] for name, content in static_files.items()}
-        environment = Environment(
-            loader=PackageLoader('zatotx.admin', 'templates'),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            auto_reload=False,
-        )
-        environment.globals.update(
-            static=lambda name: f'/static/{digests[name]}/{name}', version=__version__, as_json=as_json
-        )
-        environment.filters.update(shown=shown_value, bytes=shown_bytes)
-        self._environment = environment
+    def __init__(self) -> None:
+        self._environment = _load_environment()
 
     def page(self, template: str, values: Mapping[str, Any], preferences: Preferences, *, fragment: str = '') -> bytes:
         """Return the HTML of a page; with `fragment`, only that block of the template."""
@@ -101,12 +113,3 @@ def shown_value(value: Any) -> str:
 def as_json(value: Any) -> str:
     """Return a value as indented JSON."""
     return json.dumps(value, ensure_ascii=False, indent=2, default=str)
-
-
-def shown_bytes(number: float) -> str:
-    """Return a number of bytes in the largest fitting unit."""
-    for unit in ('B', 'KiB', 'MiB'):
-        if abs(number) < 1024:
-            return f'{number:.0f} {unit}'
-        number /= 1024
-    return f'{number:.1f} GiB'

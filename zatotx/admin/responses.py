@@ -39,6 +39,7 @@ class Redirect:
 
     target: str
     message: str = ''
+    ends_session: bool = False
     preferences: Mapping[str, str] | None = None  # what the browser is to remember; None = as before
 
 

@@ -77,7 +77,7 @@ class AdminService(Service):
 
     _log = Logger()
 
-    def startService(self) -> Deferred[None]:  # type: ignore[override]  # ComponentService waits for it
+    def startService(self) -> Deferred[None]:  # ComponentService waits for it
         super().startService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self._start())
 

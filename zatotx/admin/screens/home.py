@@ -69,7 +69,7 @@ def attention(servers: list[dict[str, Any]], findings: list[str], dead_letters: 
 async def log_out(request: PageRequest) -> Response:
     """End the session."""
     await request.call('zato.admin.logout')
-    return Redirect('/login')
+    return Redirect('/login', ends_session=True)
 
 
 ROUTES = (

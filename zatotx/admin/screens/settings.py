@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from zoneinfo import available_timezones
-
 from zatotx.admin.application import COLORS, THEMES, Route
 from zatotx.admin.page_request import PageRequest
+from zatotx.admin.rendering import time_zones
 from zatotx.admin.responses import Page, Redirect, Response
 
 
 async def show(request: PageRequest) -> Response:
     """Show the form."""
-    values = {'title': 'Settings', 'zones': sorted(available_timezones()), 'themes': THEMES, 'colors': COLORS}
+    values = {'title': 'Settings', 'zones': sorted(time_zones()), 'themes': THEMES, 'colors': COLORS}
     return Page('settings.html', values)
 
 
