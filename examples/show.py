@@ -28,7 +28,10 @@ def main(environment: Path) -> None:
     show_echo(port, password)
     show(port, '/demo/hello/Ada')
     show(port, '/demo/to-fahrenheit/37')
+    admin = read(environment)['ports'].get('web-admin')
     print(f'\nServer    http://127.0.0.1:{port}')
+    if admin:
+        print(f'Web admin http://127.0.0.1:{admin}  log in as admin, password in [web_admin] of credentials.toml')
     print(f'Users     admin.invoke, pubapi, {USER}')
     print(f'Passwords {environment / "credentials.toml"}')
 

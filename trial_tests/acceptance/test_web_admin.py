@@ -12,14 +12,18 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+from treq.client import HTTPClient
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 from twisted.trial.unittest import TestCase
+from twisted.web.client import Agent, HTTPConnectionPool
 
 from trial_tests.support.broker import Broker, create, shared
+from trial_tests.support.cluster_api import ClusterApiContract
 from trial_tests.support.rawhttp import basic
+from zatotx.admin.cluster_api import HttpClusterApi, IClusterApi
 
 reactor: Any = _reactor
 TIMEOUT = 20_000  # milliseconds for whatever is waited for: a loaded machine is slow
@@ -107,6 +111,24 @@ def in_browser(test: Callable[[Any], None]) -> Callable[[Any], Deferred[None]]:
 
     run.__name__, run.__doc__ = test.__name__, test.__doc__
     return run
+
+
+class RealClusterApiTests(ClusterApiContract, TestCase):
+    """The client against a real server: the contract of the double that the unit tests use."""
+
+    def setUp(self) -> None:
+        broker = shared('web-admin', build)
+        self.user = broker.credentials()['web_admin']
+        pool = HTTPConnectionPool(reactor, persistent=False)
+        client = HTTPClient(Agent(reactor, pool=pool))
+        self.api = HttpClusterApi(client=client, clock=reactor, servers=[f'http://127.0.0.1:{broker.port()}'])
+
+    def cluster_api(self) -> IClusterApi:
+        api: IClusterApi = self.api
+        return api
+
+    def credentials(self) -> tuple[str, str]:
+        return self.user['username'], self.user['password']
 
 
 class WebAdminTests(TestCase):

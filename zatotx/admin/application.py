@@ -20,9 +20,9 @@ from werkzeug.exceptions import HTTPException
 from zatotx.admin import request_guard as guard
 from zatotx.admin.cluster_api import ApiError, Caller, IClusterApi
 from zatotx.admin.form_body import parse_form
-from zatotx.admin.page_request import PageRequest, Texts, UploadedFile, User
+from zatotx.admin.page_request import FormFile, PageRequest, Texts, User
 from zatotx.admin.rendering import CONTENT_TYPES, Preferences, Renderer, load_static_files, time_zones
-from zatotx.admin.responses import SECURITY_HEADERS, Download, Page, Redirect, Response
+from zatotx.admin.responses import SECURITY_HEADERS, FileDownload, Page, Redirect, Response
 from zatotx.admin.settings import WebSettings
 from zatotx.admin.type_catalog import CatalogCache
 from zatotx.wire.malformed import Malformed
@@ -37,7 +37,7 @@ READ_ONLY = 'This web admin is read-only: [web] read_only in its config/admin.to
 
 
 @frozen
-class Route:
+class ScreenRoute:
     """One URL of a screen. Handlers of POST requests change something, and finish even if the browser leaves."""
 
     method: str  # GET or POST
@@ -54,7 +54,7 @@ class AdminApplication:
     cluster: str
     settings: WebSettings
     clock: IReactorTime
-    routes: Sequence[Route]
+    routes: Sequence[ScreenRoute]
     klein: Klein = field(factory=Klein, init=False)
     _static: Mapping[str, bytes] = field(factory=load_static_files, init=False)
     _renderer: Renderer = field(factory=Renderer, init=False)
@@ -149,19 +149,19 @@ class AdminApplication:
 
     # -- requests of users
 
-    def _serve(self, route: Route, request: IRequest, **parameters: Any) -> Deferred[bytes]:
+    def _serve(self, route: ScreenRoute, request: IRequest, **parameters: Any) -> Deferred[bytes]:
         serving: Deferred[bytes] = Deferred.fromCoroutine(
             self._guarded(request, lambda: self._serve_user(route, request, parameters))
         )
         return serving if route.method == 'GET' else shield(serving)
 
-    async def _serve_user(self, route: Route, request: IRequest, parameters: Mapping[str, Any]) -> bytes:
+    async def _serve_user(self, route: ScreenRoute, request: IRequest, parameters: Mapping[str, Any]) -> bytes:
         token = self._session_token(request)
         if not token:
-            return self._ask_for_login(request)
+            return self._redirect_to_login(request)
         caller = Caller(token, client_address(request))
         form: Texts = {}
-        files: Mapping[str, UploadedFile] = {}
+        files: Mapping[str, FormFile] = {}
         user: User | None = None
         try:
             if route.method == 'POST':
@@ -198,13 +198,13 @@ class AdminApplication:
         if error.status == 401:
             self._known_users.pop(caller.token, None)
             self._set_cookie(request, SESSION, '')
-            return self._ask_for_login(request)
+            return self._redirect_to_login(request)
         titles = {0: 'The cluster does not answer', 403: 'Not allowed', 404: 'Not found', 409: 'Conflict'}
         messages = [*error.messages, *(f'{name}: {text}' for name, text in error.field_errors.items())]
         values = {'title': titles.get(error.status, 'That did not work'), 'messages': messages}
         return self._draw(request, Page('error.html', values, error.status or 503), user=user)
 
-    def _ask_for_login(self, request: IRequest) -> bytes:
+    def _redirect_to_login(self, request: IRequest) -> bytes:
         if request.getHeader('HX-Request'):
             request.setHeader('HX-Redirect', '/login')  # htmx would put the login form into the part of the page
             return self._draw(request, _rejection(401, 'Your session has ended: log in again.'), user=None)
@@ -219,7 +219,7 @@ class AdminApplication:
     async def _respond(self, request: IRequest, page_request: PageRequest, response: Response) -> bytes:
         if isinstance(response, Redirect):
             return self._redirect(request, response)
-        if isinstance(response, Download):
+        if isinstance(response, FileDownload):
             self._set_headers(request)
             request.setHeader('Content-Type', response.content_type)
             name = quote(response.filename, safe='')

@@ -6,14 +6,14 @@ from urllib.parse import parse_qs
 
 from twisted.web.iweb import IRequest
 
-from zatotx.admin.page_request import UploadedFile
+from zatotx.admin.page_request import FormFile
 from zatotx.wire.http.multipart import CONTENT_TYPE, MultipartLimits, parse_boundary, parse_multipart
 from zatotx.wire.malformed import Malformed
 
 MAX_FIELDS = 5_000
 
 
-def parse_form(request: IRequest) -> tuple[dict[str, list[str]], dict[str, UploadedFile]]:
+def parse_form(request: IRequest) -> tuple[dict[str, list[str]], dict[str, FormFile]]:
     """Return the fields and the files of a form. Raises Malformed."""
     content_type = (request.getHeader('content-type') or '').encode('latin-1', 'replace')
     request.content.seek(0)
@@ -27,13 +27,13 @@ def parse_form(request: IRequest) -> tuple[dict[str, list[str]], dict[str, Uploa
         raise Malformed(str(error)) from None
 
 
-def _parse_multipart(body: bytes, content_type: bytes) -> tuple[dict[str, list[str]], dict[str, UploadedFile]]:
+def _parse_multipart(body: bytes, content_type: bytes) -> tuple[dict[str, list[str]], dict[str, FormFile]]:
     form = parse_multipart(
         [body], lambda start, size: body[start : start + size], parse_boundary(content_type), MultipartLimits()
     )
     fields = {name: [value] if isinstance(value, str) else list(value) for name, value in form.fields.items()}
     files = {
-        part.name: UploadedFile(part.filename, body[part.start : part.start + part.size])
+        part.name: FormFile(part.filename, body[part.start : part.start + part.size])
         for part in form.files
         if part.filename
     }

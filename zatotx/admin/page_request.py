@@ -16,7 +16,7 @@ Texts = Mapping[str, Sequence[str]]
 
 
 @frozen
-class UploadedFile:
+class FormFile:
     """A file that was sent with a form."""
 
     filename: str  # as the browser sent it; never used as a path
@@ -53,7 +53,7 @@ class PageRequest:
     caller: Caller
     catalogs: CatalogCache
     user: User
-    files: Mapping[str, UploadedFile] = field(factory=dict)
+    files: Mapping[str, FormFile] = field(factory=dict)
 
     async def call(self, service: str, payload: Mapping[str, Any] | None = None) -> Any:
         """Invoke an internal service as the user. Raises ApiError."""

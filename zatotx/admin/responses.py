@@ -44,7 +44,7 @@ class Redirect:
 
 
 @frozen
-class Download:
+class FileDownload:
     """A file."""
 
     content: bytes
@@ -52,4 +52,4 @@ class Download:
     content_type: str = 'application/octet-stream'
 
 
-Response = Page | Redirect | Download
+Response = Page | Redirect | FileDownload

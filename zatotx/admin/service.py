@@ -66,7 +66,7 @@ class AdminSite(Site):
 
 
 @define(kw_only=True, eq=False)
-class AdminService(Service):
+class WebAdminService(Service):
     """The web admin, started and stopped by twistd."""
 
     settings: AdminSettings
@@ -104,7 +104,7 @@ class AdminService(Service):
         return Deferred.fromCoroutine(self._stop())
 
 
-def make_admin_service(directory: str, reactor: IReactor) -> AdminService:
+def make_admin_service(directory: str, reactor: IReactor) -> WebAdminService:
     """Return the web admin of a directory, not yet started. Raises StartError."""
     config = Path(directory) / 'config'
     settings = load_settings(config / 'admin.toml')
@@ -113,7 +113,7 @@ def make_admin_service(directory: str, reactor: IReactor) -> AdminService:
     agent = Agent(reactor, _tls_policy(settings.cluster, config), CONNECT_TIMEOUT, pool=pool)
     api = HttpClusterApi(client=HTTPClient(agent), clock=reactor, servers=settings.cluster.servers,
                          timeout=settings.cluster.timeout)  # fmt: skip
-    return AdminService(settings=settings, reactor=reactor, api=api, pool=pool)
+    return WebAdminService(settings=settings, reactor=reactor, api=api, pool=pool)
 
 
 def _tls_policy(cluster: ClusterSettings, config: Path) -> BrowserLikePolicyForHTTPS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zatotx.admin.application import Route
+from zatotx.admin.application import ScreenRoute
 from zatotx.admin.screens import (
     data_dictionaries,
     dead_letters,
@@ -19,7 +19,7 @@ from zatotx.admin.screens import (
 )
 
 
-def all_routes() -> tuple[Route, ...]:
+def all_routes() -> tuple[ScreenRoute, ...]:
     """Return the routes of all screens."""
     modules = (
         home, objects, object_actions, services, servers, history, dead_letters, redis_commands, data_dictionaries,

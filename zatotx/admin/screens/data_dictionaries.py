@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from zatotx.admin.application import Route
+from zatotx.admin.application import ScreenRoute
 from zatotx.admin.cluster_api import ApiError
 from zatotx.admin.page_request import PageRequest
-from zatotx.admin.responses import Download, Page, Redirect, Response
+from zatotx.admin.responses import FileDownload, Page, Redirect, Response
 from zatotx.admin.screens.objects import IN_PLACE
 from zatotx.admin.tables import Column, page_of
 
@@ -117,7 +117,7 @@ async def show_translate(request: PageRequest) -> Response:
 async def export(request: PageRequest) -> Response:
     """Send the whole data dictionary."""
     done = await request.call('zato.kvdb.data-dict.impexp.export')
-    return Download(done['data'].encode(), 'data-dictionary.txt', 'text/plain')
+    return FileDownload(done['data'].encode(), 'data-dictionary.txt', 'text/plain')
 
 
 async def replace(request: PageRequest) -> Response:
@@ -131,14 +131,14 @@ async def replace(request: PageRequest) -> Response:
 
 
 ROUTES = (
-    Route('GET', '/key-value/translate', show_translate),
-    Route('POST', '/key-value/export', export, changes=False),
-    Route('POST', '/key-value/import', replace),
-    Route('GET', '/key-value/<what>', show_list),
-    Route('GET', '/key-value/<what>/create', show_create),
-    Route('POST', '/key-value/<what>/create', create),
-    Route('GET', '/key-value/<what>/<int:row_id>', show_edit),
-    Route('POST', '/key-value/<what>/<int:row_id>', edit),
-    Route('GET', '/key-value/<what>/<int:row_id>/delete', show_delete),
-    Route('POST', '/key-value/<what>/<int:row_id>/delete', delete),
+    ScreenRoute('GET', '/key-value/translate', show_translate),
+    ScreenRoute('POST', '/key-value/export', export, changes=False),
+    ScreenRoute('POST', '/key-value/import', replace),
+    ScreenRoute('GET', '/key-value/<what>', show_list),
+    ScreenRoute('GET', '/key-value/<what>/create', show_create),
+    ScreenRoute('POST', '/key-value/<what>/create', create),
+    ScreenRoute('GET', '/key-value/<what>/<int:row_id>', show_edit),
+    ScreenRoute('POST', '/key-value/<what>/<int:row_id>', edit),
+    ScreenRoute('GET', '/key-value/<what>/<int:row_id>/delete', show_delete),
+    ScreenRoute('POST', '/key-value/<what>/<int:row_id>/delete', delete),
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from zatotx.admin.application import Route
+from zatotx.admin.application import ScreenRoute
 from zatotx.admin.cluster_api import ApiError
 from zatotx.admin.page_request import PageRequest
 from zatotx.admin.rendering import as_json
@@ -84,9 +84,9 @@ def _selection(request: PageRequest) -> dict[str, Any]:
 
 
 ROUTES = (
-    Route('GET', '/dead-letters', show_list),
-    Route('POST', '/dead-letters/replay', replay),
-    Route('POST', '/dead-letters/purge', purge),
-    Route('GET', '/dead-letters/<letter_id>', show_one),
-    Route('POST', '/dead-letters/<letter_id>', edit),
+    ScreenRoute('GET', '/dead-letters', show_list),
+    ScreenRoute('POST', '/dead-letters/replay', replay),
+    ScreenRoute('POST', '/dead-letters/purge', purge),
+    ScreenRoute('GET', '/dead-letters/<letter_id>', show_one),
+    ScreenRoute('POST', '/dead-letters/<letter_id>', edit),
 )

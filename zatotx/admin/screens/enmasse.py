@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from zatotx.admin.application import Route
+from zatotx.admin.application import ScreenRoute
 from zatotx.admin.cluster_api import ApiError
 from zatotx.admin.page_request import PageRequest
-from zatotx.admin.responses import Download, Page, Redirect, Response
+from zatotx.admin.responses import FileDownload, Page, Redirect, Response
 from zatotx.admin.screens.objects import IN_PLACE
 from zatotx.admin.yaml_document import InvalidYaml, load_yaml
 
@@ -25,7 +25,7 @@ def _page(text: str, *, plan: Any = None, messages: list[str] | None = None, sta
 async def export(request: PageRequest) -> Response:
     """Send the configuration as YAML; secrets are placeholders."""
     done = await request.call('zato.enmasse.export')
-    return Download(done['yaml'].encode(), f'configuration-{done["revision"]}.yaml', 'application/yaml')
+    return FileDownload(done['yaml'].encode(), f'configuration-{done["revision"]}.yaml', 'application/yaml')
 
 
 async def load(request: PageRequest) -> Response:
@@ -48,7 +48,7 @@ async def load(request: PageRequest) -> Response:
 
 
 ROUTES = (
-    Route('GET', '/enmasse', show),
-    Route('POST', '/enmasse', load),
-    Route('POST', '/enmasse/export', export, changes=False),
+    ScreenRoute('GET', '/enmasse', show),
+    ScreenRoute('POST', '/enmasse', load),
+    ScreenRoute('POST', '/enmasse/export', export, changes=False),
 )

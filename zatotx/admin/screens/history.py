@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from zatotx.admin.application import Route
+from zatotx.admin.application import ScreenRoute
 from zatotx.admin.page_request import PageRequest
-from zatotx.admin.responses import Download, Page, Redirect, Response
+from zatotx.admin.responses import FileDownload, Page, Redirect, Response
 from zatotx.admin.tables import Column, page_of
 
 MAX_ROWS = 2_000  # of the history that a table pages through
@@ -60,13 +60,13 @@ async def restore(request: PageRequest, revision: int) -> Response:
 async def download(request: PageRequest, revision: int) -> Response:
     """Send the configuration at a revision as YAML, without secrets."""
     found = await request.call('zato.history.export', {'revision': revision})
-    return Download(found['yaml'].encode(), f'revision-{revision}.yaml', 'application/yaml')
+    return FileDownload(found['yaml'].encode(), f'revision-{revision}.yaml', 'application/yaml')
 
 
 ROUTES = (
-    Route('GET', '/history', show_history),
-    Route('GET', '/history/<int:revision>', show_revision),
-    Route('GET', '/history/<int:revision>/restore', show_restore),
-    Route('POST', '/history/<int:revision>/restore', restore),
-    Route('GET', '/history/<int:revision>/yaml', download),
+    ScreenRoute('GET', '/history', show_history),
+    ScreenRoute('GET', '/history/<int:revision>', show_revision),
+    ScreenRoute('GET', '/history/<int:revision>/restore', show_restore),
+    ScreenRoute('POST', '/history/<int:revision>/restore', restore),
+    ScreenRoute('GET', '/history/<int:revision>/yaml', download),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zatotx.admin.application import Route
+from zatotx.admin.application import ScreenRoute
 from zatotx.admin.cluster_api import ApiError
 from zatotx.admin.page_request import PageRequest
 from zatotx.admin.responses import Page, Redirect, Response
@@ -73,6 +73,6 @@ async def log_out(request: PageRequest) -> Response:
 
 
 ROUTES = (
-    Route('GET', '/', show_home),
-    Route('POST', '/logout', log_out, changes=False),
+    ScreenRoute('GET', '/', show_home),
+    ScreenRoute('POST', '/logout', log_out, changes=False),
 )

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from zatotx.admin.application import Route
+from zatotx.admin.application import ScreenRoute
 from zatotx.admin.cluster_api import ApiError
 from zatotx.admin.page_request import PageRequest
 from zatotx.admin.responses import Page, Redirect, Response
@@ -134,11 +134,11 @@ def _back(request: PageRequest, one: TypeDescription) -> str:
 
 
 ROUTES = (
-    Route('GET', '/objects/<key>/<object_id>/delete', show_delete),
-    Route('POST', '/objects/<key>/<object_id>/delete', delete),
-    Route('GET', '/objects/<key>/<object_id>/password', show_password),
-    Route('POST', '/objects/<key>/<object_id>/password', change_password),
-    Route('POST', '/objects/<key>/<object_id>/ping', ping, changes=False),
-    Route('POST', '/objects/<key>/<object_id>/active', switch),
-    Route('POST', '/objects/<key>/many', change_many),
+    ScreenRoute('GET', '/objects/<key>/<object_id>/delete', show_delete),
+    ScreenRoute('POST', '/objects/<key>/<object_id>/delete', delete),
+    ScreenRoute('GET', '/objects/<key>/<object_id>/password', show_password),
+    ScreenRoute('POST', '/objects/<key>/<object_id>/password', change_password),
+    ScreenRoute('POST', '/objects/<key>/<object_id>/ping', ping, changes=False),
+    ScreenRoute('POST', '/objects/<key>/<object_id>/active', switch),
+    ScreenRoute('POST', '/objects/<key>/many', change_many),
 )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from zatotx.admin.application import Route
+from zatotx.admin.application import ScreenRoute
 from zatotx.admin.cluster_api import ApiError
 from zatotx.admin.forms import MAX_SELECT, Choices, FormData, build_form, known_errors, to_request
 from zatotx.admin.page_request import PageRequest
@@ -123,9 +123,9 @@ def list_url(one: TypeDescription) -> str:
 
 
 ROUTES = (
-    Route('GET', '/objects/<key>', show_list),
-    Route('GET', '/objects/<key>/create', show_create),
-    Route('POST', '/objects/<key>/create', create),
-    Route('GET', '/objects/<key>/<object_id>', show_edit),
-    Route('POST', '/objects/<key>/<object_id>', edit),
+    ScreenRoute('GET', '/objects/<key>', show_list),
+    ScreenRoute('GET', '/objects/<key>/create', show_create),
+    ScreenRoute('POST', '/objects/<key>/create', create),
+    ScreenRoute('GET', '/objects/<key>/<object_id>', show_edit),
+    ScreenRoute('POST', '/objects/<key>/<object_id>', edit),
 )

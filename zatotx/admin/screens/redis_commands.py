@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zatotx.admin.application import Route
+from zatotx.admin.application import ScreenRoute
 from zatotx.admin.cluster_api import ApiError
 from zatotx.admin.page_request import PageRequest
 from zatotx.admin.responses import Page, Response
@@ -34,6 +34,6 @@ def _page(command: str = '', *, result: str | None = None, error: str = '', stat
 
 
 ROUTES = (
-    Route('GET', '/key-value/commands', show),
-    Route('POST', '/key-value/commands', execute),
+    ScreenRoute('GET', '/key-value/commands', show),
+    ScreenRoute('POST', '/key-value/commands', execute),
 )

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from attrs import frozen
 
-from zatotx.admin.application import Route
+from zatotx.admin.application import ScreenRoute
 from zatotx.admin.page_request import PageRequest
 from zatotx.admin.responses import Page, Response
 
@@ -36,4 +36,4 @@ async def show(request: PageRequest) -> Response:
     return Page('search.html', {'title': 'Search', 'query': query, 'hits': hits})
 
 
-ROUTES = (Route('GET', '/search', show),)
+ROUTES = (ScreenRoute('GET', '/search', show),)

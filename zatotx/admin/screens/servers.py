@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from zatotx.admin.application import Route
+from zatotx.admin.application import ScreenRoute
 from zatotx.admin.page_request import PageRequest
 from zatotx.admin.responses import Page, Redirect, Response
 
@@ -47,7 +47,7 @@ async def delete(request: PageRequest, server_id: int) -> Response:
 
 
 ROUTES = (
-    Route('GET', '/servers', show_servers),
-    Route('GET', '/servers/<int:server_id>/delete', show_delete),
-    Route('POST', '/servers/<int:server_id>/delete', delete),
+    ScreenRoute('GET', '/servers', show_servers),
+    ScreenRoute('GET', '/servers/<int:server_id>/delete', show_delete),
+    ScreenRoute('POST', '/servers/<int:server_id>/delete', delete),
 )

@@ -8,11 +8,11 @@ from typing import Any
 
 import msgspec
 
-from zatotx.admin.application import Route
+from zatotx.admin.application import ScreenRoute
 from zatotx.admin.cluster_api import ApiError
 from zatotx.admin.page_request import PageRequest
 from zatotx.admin.rendering import as_json
-from zatotx.admin.responses import Download, Page, Redirect, Response
+from zatotx.admin.responses import FileDownload, Page, Redirect, Response
 from zatotx.admin.screens.objects import IN_PLACE
 from zatotx.admin.tables import Column, page_of
 
@@ -175,17 +175,17 @@ async def download_source(request: PageRequest, service_id: int) -> Response:
     row = await _service(request, service_id)
     found = await request.call('zato.service.get-source-info', {'name': row['name']})
     name = found['source_path'].rpartition('/')[2] or 'source.py'
-    return Download(b64decode(found['source']), name, 'text/x-python; charset=utf-8')
+    return FileDownload(b64decode(found['source']), name, 'text/x-python; charset=utf-8')
 
 
 ROUTES = (
-    Route('GET', '/services', show_list),
-    Route('POST', '/services', upload),
-    Route('GET', '/services/<int:service_id>', show_detail),
-    Route('POST', '/services/<int:service_id>', edit),
-    Route('POST', '/services/<int:service_id>/invoke', invoke, changes=False),
-    Route('POST', '/services/<int:service_id>/rollback', roll_back),
-    Route('GET', '/services/<int:service_id>/delete', show_delete),
-    Route('POST', '/services/<int:service_id>/delete', delete),
-    Route('GET', '/services/<int:service_id>/source', download_source),
+    ScreenRoute('GET', '/services', show_list),
+    ScreenRoute('POST', '/services', upload),
+    ScreenRoute('GET', '/services/<int:service_id>', show_detail),
+    ScreenRoute('POST', '/services/<int:service_id>', edit),
+    ScreenRoute('POST', '/services/<int:service_id>/invoke', invoke, changes=False),
+    ScreenRoute('POST', '/services/<int:service_id>/rollback', roll_back),
+    ScreenRoute('GET', '/services/<int:service_id>/delete', show_delete),
+    ScreenRoute('POST', '/services/<int:service_id>/delete', delete),
+    ScreenRoute('GET', '/services/<int:service_id>/source', download_source),
 )

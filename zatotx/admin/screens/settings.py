@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zatotx.admin.application import COLORS, THEMES, Route
+from zatotx.admin.application import COLORS, THEMES, ScreenRoute
 from zatotx.admin.page_request import PageRequest
 from zatotx.admin.rendering import time_zones
 from zatotx.admin.responses import Page, Redirect, Response
@@ -21,6 +21,6 @@ async def save(request: PageRequest) -> Response:
 
 
 ROUTES = (
-    Route('GET', '/settings', show),
-    Route('POST', '/settings', save, changes=False),
+    ScreenRoute('GET', '/settings', show),
+    ScreenRoute('POST', '/settings', save, changes=False),
 )
