@@ -13,7 +13,7 @@ from zatotx.rules.paging import select_rows
 
 PAGE_SIZE = 50  # rows
 MAX_COLUMNS = 4  # besides the name and the flag
-_TELLING = ('host', 'url_path', 'url', 'address', 'username', 'method', 'data_format', 'members', 'roles')
+_TELLING = ('host', 'url_path', 'url', 'address', 'username', 'method', 'data_format', 'members')
 
 
 @frozen
