@@ -16,6 +16,7 @@ from zatotx.api import (
     kvdb,
     openapi,
     outgoing_delivery,
+    scheduler,
     schema,
     servers,
     services,
@@ -26,7 +27,7 @@ from zatotx.service.service_entry import ServiceEntry
 
 _MODULES = (
     health, admin_sessions, cache, deployment, crud, data_dictionary, dead_letters, history, invoke, kvdb, enmasse,
-    openapi, outgoing_delivery, schema, servers, services, wsdl,
+    openapi, outgoing_delivery, scheduler, schema, servers, services, wsdl,
 )  # fmt: skip
 
 

@@ -141,6 +141,7 @@ def create_environment_odb(directory: Path, plan: EnvironmentPlan) -> None:
     from zatotx.cli.environment.databases import all_object_types, convert_errors
     from zatotx.odb.maintenance import NewCluster, create_odb
     from zatotx.odb.nodes import NodeAddress
+    from zatotx.schema.scheduler_job import default_job_operations
     from zatotx.schema.snapshot import Operation
 
     if not plan.odb_url:
@@ -160,6 +161,7 @@ def create_environment_odb(directory: Path, plan: EnvironmentPlan) -> None:
             Operation(action='create', type='admin_user', name=first.username, fields={
                 'name': first.username, 'username': first.username, 'password': first.password, 'roles': ['admin'],
             }),
+            *default_job_operations(),
         ),
     )
     with convert_errors():

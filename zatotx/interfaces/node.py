@@ -61,6 +61,7 @@ class INode(Interface):
     service_redis = Attribute('zatotx.interfaces.service_redis.IServiceRedis')
     work = Attribute('zatotx.interfaces.work.IWorkStream')
     admin_sessions = Attribute('zatotx.interfaces.admin_sessions.IAdminSessions')
+    scheduler = Attribute('zatotx.interfaces.scheduler.IScheduler')
     result_groups = Attribute('zatotx.interfaces.work.IResultGroups')
     dead_letters = Attribute('zatotx.interfaces.dead_letters.IDeadLetterStore')
 

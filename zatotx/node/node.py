@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from zatotx.interfaces.config import IConfigStore, Prepare
 from zatotx.interfaces.connector_kind import IChannel
 from zatotx.interfaces.reactor import IReactor
+from zatotx.interfaces.scheduler import IScheduler
 from zatotx.metrics.watchdog import Watchdog
 from zatotx.model.errors import Conflict, StartError
 from zatotx.node import gc_tuning
@@ -76,6 +77,7 @@ class NodeComponents:
     trimmer: MemoryTrimmer
     reload: SighupReloader
     work: WorkRunner
+    scheduler: IScheduler
     worker_group: WorkerGroup | None = None  # None without workers
 
 
@@ -166,6 +168,7 @@ class Node(Service):
         response. The Deferred fires when all connections are closed, or after LINGER seconds."""
         _log.info('{name} of cluster {cluster} is being replaced', **self._names())
         self.components.work.drain()
+        self.components.scheduler.resign()
         retired: Deferred[None] = Deferred()
         timeout = self.components.reactor.callLater(RETIRE_TIMEOUT, retired.callback, None)
 
@@ -207,6 +210,7 @@ class Node(Service):
         if self.worker_spec.listen_when_ready:
             await self._listen()
         parts.work.start(self.node_id)
+        parts.scheduler.start(self.node_id)
         await parts.pickup_task.start()
         _log.info('{name} of cluster {cluster} is ready', **self._names())
 
@@ -242,11 +246,13 @@ class Node(Service):
         for channel in channels:
             channel.drain()
         parts.work.drain()
+        await _stop_component(parts.scheduler.resign(), 'The leadership of the scheduler')
         await _stop_component(parts.pickup_task.stop(), 'The pickup directory')
         await gatherResults([
             *(_stop_in_parallel(channel.stop(), 'A channel') for channel in channels),
             _stop_in_parallel(parts.work.stop(), 'The work stream'),
         ])
+        await _stop_component(parts.scheduler.stop(), 'The history of jobs')
         for outgoing in parts.outgoing:
             await _stop_component(outgoing.stop(), 'Outgoing connections')
         self._set_phase(STOPPED)

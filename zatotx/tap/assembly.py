@@ -57,6 +57,7 @@ from zatotx.redis.keys import RedisKeys
 from zatotx.redis.nonce_store import RedisNonceStore
 from zatotx.redis.session_store import RedisSessionStore
 from zatotx.redis.work_stream import RedisWorkStream
+from zatotx.scheduler.scheduler import Scheduler
 from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.service.context import load_user_config
 from zatotx.service.current_call import find_current_call
@@ -96,6 +97,7 @@ from zatotx.tap.limits import (
     server_start_time,
 )
 from zatotx.tap.monitoring import Monitoring, make_certificate_source
+from zatotx.tap.scheduler import make_scheduler
 from zatotx.tap.work import make_processed_keys, make_result_groups, make_work_runner, make_work_stream
 from zatotx.wire.xml import name_cache
 
@@ -142,6 +144,7 @@ class _Infrastructure:
     version_keeper: VersionManager
     work: RedisWorkStream
     work_counters: WorkCounters
+    scheduler: Scheduler
 
 
 @frozen
@@ -178,6 +181,7 @@ class _ServerBuilder:
             [
                 infrastructure.version_keeper.prepare_snapshot,
                 prepare_without_build(limited.admission.apply),
+                infrastructure.scheduler.prepare,
                 *endpoints.preparers,
             ],
             lambda: infrastructure.version_keeper.verdicts,
@@ -209,6 +213,7 @@ class _ServerBuilder:
             dispatcher=dispatcher,
             dead_letters=infrastructure.odb,
             counters=infrastructure.work_counters,
+            recorder=infrastructure.scheduler.recorder,
         )
         config.follow_heartbeats(runner.heartbeat)
         work = self.home / 'work'
@@ -230,7 +235,7 @@ class _ServerBuilder:
             odb=infrastructure.odb,
             redis=infrastructure.redis.parts,
             outgoing=endpoints.outgoing,
-            initial_preparers=endpoints.preparers,
+            initial_preparers=(infrastructure.scheduler.prepare, *endpoints.preparers),
             pipeline=pipeline,
             dispatcher=dispatcher,
             services=infrastructure.services,
@@ -240,6 +245,7 @@ class _ServerBuilder:
             trimmer=MemoryTrimmer(reactor, infrastructure.offload, limited.body_memory),
             reload=SighupReloader(self._current_settings, infrastructure.logs, endpoints.listeners),
             work=runner,
+            scheduler=infrastructure.scheduler,
             worker_group=make_worker_group(work, self.worker_spec, node_api, reactor),
         )
         return Node(parts, config, state, self.worker_spec)
@@ -271,9 +277,11 @@ class _ServerBuilder:
         keeper = VersionManager(
             odb=odb, store=services, directory=self._deployed_directory(), reactor=reactor, offload=offload
         )
+        work = make_work_stream(client, settings.main.cluster)
+        scheduler = make_scheduler(settings, reactor, redis, odb=odb, work=work, has_service=services.can_invoke)
         return _Infrastructure(
-            logs, counts, limited, offload, observed, types, secrets, odb, redis, services, keeper,
-            make_work_stream(client, settings.main.cluster), WorkCounters(),
+            logs, counts, limited, offload, observed, types, secrets, odb, redis, services, keeper, work,
+            WorkCounters(), scheduler,
         )  # fmt: skip
 
     def _endpoints(self, infrastructure: _Infrastructure) -> _Endpoints:
@@ -367,6 +375,7 @@ class _ServerBuilder:
             ),
             *limited.metric_sources(infrastructure.services),
             infrastructure.work_counters.rows,
+            infrastructure.scheduler.metrics,
             make_certificate_source(endpoints.listeners),
         ]
         finders = [
@@ -375,6 +384,7 @@ class _ServerBuilder:
             partial(findings.find_weakened_rate_limits, limited.rate_limiter, infrastructure.redis.client),
             partial(findings.find_refused_code, infrastructure.version_keeper),
             limited.stuck_threads.findings,
+            infrastructure.scheduler.findings,
             observed.findings,
             endpoints.authentication_policy.findings,
             find_xml_name_leak,
@@ -402,6 +412,7 @@ class _ServerBuilder:
             outgoing=make_outgoings(endpoints.outgoing, self.kinds),
             service_redis=infrastructure.redis.services,
             work=infrastructure.work,
+            scheduler=infrastructure.scheduler,
             dead_letters=infrastructure.odb,
             result_groups=make_result_groups(infrastructure.redis.client, main.cluster),
             admin_sessions=make_admin_sessions(endpoints.authentication, config),

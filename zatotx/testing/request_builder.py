@@ -8,8 +8,8 @@ from urllib.parse import quote, urlencode
 
 from attrs import frozen
 
+from zatotx.model.job import JOB_TYPE_HEADER
 from zatotx.model.message import ANONYMOUS, ChannelSpec, HTTPView, Message, Principal
-from zatotx.service.invocation import JOB_TYPE_HEADER
 from zatotx.wire import json_codec
 from zatotx.wire.xml.parser import is_element, to_bytes
 
