@@ -82,7 +82,7 @@ class RuleTests(SynchronousTestCase):
             'set-level', 'set-wsdl', 'execute')]
         self.assertGreater(len(changing), 30)
         for service in changing:
-            if service != 'zato.dead-letter.edit':
+            if service not in ('zato.dead-letter.edit', 'zato.scheduler.job.execute'):
                 self.assertFalse(of_internal(service) & {OPERATOR, VIEWER}, service)
 
     def test_services_of_users(self) -> None:

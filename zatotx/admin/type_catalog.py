@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from attrs import define, field
@@ -11,7 +12,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from zatotx.admin.cluster_api import ApiError, Caller, IClusterApi
 
-AREAS = ('Security', 'Channels', 'Outgoing', 'Definitions', 'Other')  # in the order of the menu
+AREAS = ('Security', 'Channels', 'Outgoing', 'Definitions', 'Scheduler', 'Other')  # in the order of the menu
+OWN_SCREENS = {'scheduler_job': ('/scheduler', 'Scheduler')}  # lists of types that have a screen of their own
 MAX_AGE = 15.0  # seconds for which descriptions are kept: a kind installed later appears after that
 
 
@@ -61,6 +63,11 @@ class TypeDescription(msgspec.Struct, frozen=True, kw_only=True):
         return f'zato.{self.prefix}.{action}'
 
     @property
+    def list_url(self) -> str:
+        """The URL of the list of its objects."""
+        return OWN_SCREENS.get(self.key, (f'/objects/{quote(self.key)}', ''))[0]
+
+    @property
     def title_in_text(self) -> str:
         """The title within a sentence: 'outgoing REST connection', 'REST channel'."""
         return self.title[:1].lower() + self.title[1:] if self.title[1:2].islower() else self.title
@@ -85,11 +92,11 @@ class Catalog:
         """Return the type with that key, or None."""
         return self._by_key.get(key)
 
-    def menu(self) -> list[tuple[str, list[TypeDescription]]]:
-        """Return the areas with their types."""
-        areas: dict[str, list[TypeDescription]] = {}
+    def menu(self) -> list[tuple[str, list[tuple[str, str]]]]:
+        """Return the areas with the URLs and headings of their lists."""
+        areas: dict[str, list[tuple[str, str]]] = {}
         for one in self:
-            areas.setdefault(one.area, []).append(one)
+            areas.setdefault(one.area, []).append((one.list_url, OWN_SCREENS.get(one.key, ('', one.heading))[1]))
         return list(areas.items())
 
 

@@ -15,7 +15,9 @@ _WORDS = {'req': 'request', 'params': 'parameters', 'pri': 'priority', 'expr': '
           'etag': 'ETag', 'wsdl': 'WSDL', 'def': 'definition', 'exp': 'expiry'}  # fmt: skip
 _LABELS = {'is_active': 'Active', 'conn': 'Connection'}
 
-SECURITY, CHANNELS, OUTGOING, DEFINITIONS, OTHER = 'Security', 'Channels', 'Outgoing', 'Definitions', 'Other'
+SECURITY, CHANNELS, OUTGOING, DEFINITIONS, SCHEDULER, OTHER = (
+    'Security', 'Channels', 'Outgoing', 'Definitions', 'Scheduler', 'Other',
+)  # fmt: skip
 
 
 def field_label(name: str) -> str:
@@ -48,4 +50,4 @@ def area_of(object_type: ObjectType) -> str:
         return OUTGOING
     if section.startswith('definition') or prefix.startswith('definition.'):
         return DEFINITIONS
-    return OTHER
+    return SCHEDULER if section == 'scheduler' else OTHER

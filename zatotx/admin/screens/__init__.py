@@ -12,6 +12,7 @@ from zatotx.admin.screens import (
     object_actions,
     objects,
     redis_commands,
+    scheduler,
     search,
     servers,
     services,
@@ -22,7 +23,7 @@ from zatotx.admin.screens import (
 def all_routes() -> tuple[ScreenRoute, ...]:
     """Return the routes of all screens."""
     modules = (
-        home, objects, object_actions, services, servers, history, dead_letters, redis_commands, data_dictionaries,
-        enmasse, search, settings,
+        home, objects, object_actions, scheduler, services, servers, history, dead_letters, redis_commands,
+        data_dictionaries, enmasse, search, settings,
     )  # fmt: skip
     return tuple(route for module in modules for route in module.ROUTES)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 from zatotx.admin.application import ScreenRoute
 from zatotx.admin.cluster_api import ApiError
@@ -119,7 +118,7 @@ async def find_choices(request: PageRequest, one: TypeDescription) -> Choices:
 
 def list_url(one: TypeDescription) -> str:
     """Return the URL of the list of a type."""
-    return f'/objects/{quote(one.key)}'
+    return one.list_url
 
 
 ROUTES = (

@@ -49,7 +49,7 @@ _READING = frozenset({
 # Services that run something, and leave the configuration as it is. Beside them every `ping`.
 _OPERATING = frozenset({
     'zato.dead-letter.edit', 'zato.dead-letter.purge', 'zato.dead-letter.replay', 'zato.scheduler.job.execute',
-    'zato.scheduler.job.pause', 'zato.scheduler.job.resume', 'zato.service.invoke',
+    'zato.service.invoke',
 })  # fmt: skip
 
 
