@@ -59,6 +59,9 @@ class MemoryClusterApi:
         except ApiError as error:
             return fail(error)
 
+    def call_each(self, service: str, payload: Mapping[str, Any], caller: Caller) -> Deferred[list[Any]]:
+        return self.call(service, payload, caller).addCallback(lambda answer: [answer])
+
     def called(self, service: str) -> list[Mapping[str, Any]]:
         """The payloads of the calls of a service."""
         return [payload for name, payload, _ in self.calls if name == service]
@@ -145,6 +148,8 @@ class ClusterApiContract(Case):
         session = await api.log_in(username, password, Caller(address='192.0.2.1'))
         caller = Caller(session['token'])
         self.assertEqual((await api.call('zato.admin.get-session', {}, caller))['username'], username)
+        each = await api.call_each('zato.admin.get-session', {}, caller)
+        self.assertEqual([one['username'] for one in each], [username])
         await api.call('zato.admin.logout', {}, caller)
         for token in (session['token'], ''):
             self.assertEqual((await self.refused(api.call('zato.admin.get-session', {}, Caller(token)))).status, 401)

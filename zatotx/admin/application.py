@@ -19,10 +19,12 @@ from werkzeug.exceptions import HTTPException
 
 from zatotx.admin import request_guard as guard
 from zatotx.admin.cluster_api import ApiError, Caller, IClusterApi
+from zatotx.admin.event_writer import EventWriter
 from zatotx.admin.form_body import parse_form
+from zatotx.admin.live import LiveFeed
 from zatotx.admin.page_request import FormFile, PageRequest, Texts, User
 from zatotx.admin.rendering import CONTENT_TYPES, Preferences, Renderer, load_static_files, time_zones
-from zatotx.admin.responses import SECURITY_HEADERS, FileDownload, Page, Redirect, Response
+from zatotx.admin.responses import SECURITY_HEADERS, EventStream, FileDownload, Page, Redirect, Response
 from zatotx.admin.settings import WebSettings
 from zatotx.admin.type_catalog import CatalogCache
 from zatotx.wire.malformed import Malformed
@@ -59,12 +61,14 @@ class AdminApplication:
     _static: Mapping[str, bytes] = field(factory=load_static_files, init=False)
     _renderer: Renderer = field(factory=Renderer, init=False)
     _catalogs: CatalogCache = field(init=False)
+    _live: LiveFeed = field(init=False)
     _known_users: dict[str, tuple[float, User]] = field(factory=dict, init=False)  # by session token
 
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
         self._catalogs = CatalogCache(self.api, self.clock)
+        self._live = LiveFeed(api=self.api, clock=self.clock)
         add = self.klein.route
         add('/static/<digest>/<name>', methods=['GET'])(self._serve_static)
         for method, public in (('GET', self._show_login), ('POST', self._log_in)):
@@ -217,6 +221,9 @@ class AdminApplication:
     # -- responses
 
     async def _respond(self, request: IRequest, page_request: PageRequest, response: Response) -> bytes:
+        if isinstance(response, EventStream):
+            self._set_headers(request)
+            return await EventWriter(request).send(self._live, page_request.caller)
         if isinstance(response, Redirect):
             return self._redirect(request, response)
         if isinstance(response, FileDownload):

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import msgspec
 from attrs import define, field, frozen
 from treq.client import HTTPClient
-from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.defer import Deferred, DeferredList, TimeoutError
 from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -58,6 +58,10 @@ class IClusterApi(Interface):
     def call(service: str, payload: Mapping[str, Any], caller: Caller) -> Deferred[Any]:  # noqa: N805
         """Invokes an internal service; fires with its response. Fails with ApiError."""
 
+    def call_each(service: str, payload: Mapping[str, Any], caller: Caller) -> Deferred[list[Any]]:  # noqa: N805
+        """Invokes a service on every server that is known; fires with the responses of those that answered. Fails with
+        ApiError if none did, or if the session is not valid."""
+
     def log_in(username: str, password: str, caller: Caller) -> Deferred[Mapping[str, Any]]:  # noqa: N805
         """Opens a session; fires with its token and the user. Fails with ApiError."""
 
@@ -80,9 +84,33 @@ class HttpClusterApi:
         path = f'/zato/admin/invoke/{quote(service, safe="")}'
         return Deferred.fromCoroutine(self._post(path, payload, caller))
 
+    def call_each(self, service: str, payload: Mapping[str, Any], caller: Caller) -> Deferred[list[Any]]:
+        return Deferred.fromCoroutine(self._call_each(f'/zato/admin/invoke/{quote(service, safe="")}', payload, caller))
+
     def log_in(self, username: str, password: str, caller: Caller) -> Deferred[Mapping[str, Any]]:
         payload = {'username': username, 'password': password, 'client_address': caller.address}
         return Deferred.fromCoroutine(self._post(LOGIN, payload, caller))
+
+    async def _call_each(self, path: str, payload: Mapping[str, Any], caller: Caller) -> list[Any]:
+        body, headers = msgspec.json.encode(payload), self._headers(caller)
+        exchanges = [
+            Deferred.fromCoroutine(self._exchange(server.rstrip('/') + path, body, headers)).addTimeout(
+                self.timeout, self.clock
+            )
+            for server in self.servers
+        ]
+        answers = [answer for is_ok, answer in await DeferredList(exchanges, consumeErrors=True) if is_ok]
+        if not answers:
+            raise ApiError(0, [f'No server of the cluster can be reached: {", ".join(self.servers)}'])
+        found, errors = [], []
+        for answer in answers:
+            try:
+                found.append(parse_response(*answer))
+            except ApiError as error:
+                errors.append(error)
+        if not found:
+            raise errors[0]
+        return found
 
     async def _post(self, path: str, payload: Mapping[str, Any], caller: Caller) -> Any:
         body, headers = msgspec.json.encode(payload), self._headers(caller)

@@ -15,7 +15,8 @@ FIRST_FIELDS = 6  # fields that are shown at once in any case; further optional 
 _COMMON = frozenset({
     'name', 'is_active', 'password', 'secret', 'client_secret', 'url_path', 'host', 'port', 'address', 'url',
     'username', 'user', 'realm', 'method', 'data_format', 'members', 'engine', 'db_name', 'soap_action',
-    'soap_version', 'timeout', 'extra',
+    'soap_version', 'timeout', 'extra', 'start_date', 'weeks', 'days', 'hours', 'minutes', 'seconds', 'repeats',
+    'cron_definition',
 })  # fmt: skip
 USED, WAS_USED = '.', '.was'  # suffixes of the box and of the hidden field of an optional mapping
 _NUMBERS = ('int', 'float')
@@ -234,7 +235,8 @@ def _typed_value(control: Control, typed: FormData) -> Any:
 def _keep_unknown_option(control: Control) -> None:
     """Add the current value to the options if it is not among them, so that saving a form does not change it."""
     if all(value != control.value for value, _ in control.options):
-        control.options = [*control.options, (str(control.value), str(control.value) or 'None')]
+        empty = 'Choose …' if control.is_required else 'None'
+        control.options = [(str(control.value), str(control.value) or empty), *control.options]
 
 
 def _add_errors(control: Control, one: FieldDescription, errors: Mapping[str, str]) -> None:

@@ -59,6 +59,11 @@ class PageRequest:
         """Invoke an internal service as the user. Raises ApiError."""
         return await self.api.call(service, payload or {}, self.caller)
 
+    async def call_each(self, service: str, payload: Mapping[str, Any] | None = None) -> list[Any]:
+        """Invoke an internal service on every server as the user. Raises ApiError."""
+        answers: list[Any] = await self.api.call_each(service, payload or {}, self.caller)
+        return answers
+
     async def catalog(self) -> Catalog:
         """Return the object types of the cluster. Raises ApiError."""
         return await self.catalogs.get(self.caller)

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from attrs import frozen
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from zatotx import __version__
 
@@ -61,7 +61,7 @@ def _load_environment() -> Environment:
         auto_reload=False,
     )
     environment.globals.update(static=lambda name: f'/static/{digests[name]}/{name}', version=__version__)
-    environment.filters.update(shown=shown_value)
+    environment.filters.update(shown=shown_value, prose=prose)
     return environment
 
 
@@ -108,6 +108,15 @@ def shown_value(value: Any) -> str:
     if isinstance(value, list):
         return ', '.join(map(str, value))
     return as_json(value) if isinstance(value, Mapping) else str(value)
+
+
+def prose(text: str) -> Markup:
+    """Return a description with what is in backticks as code."""
+    parts = text.split('`')
+    if len(parts) % 2 == 0:
+        return escape(text)
+    code = Markup('<code>{}</code>')
+    return Markup('').join(code.format(part) if number % 2 else escape(part) for number, part in enumerate(parts))
 
 
 def as_json(value: Any) -> str:

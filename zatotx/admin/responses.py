@@ -52,4 +52,9 @@ class FileDownload:
     content_type: str = 'application/octet-stream'
 
 
-Response = Page | Redirect | FileDownload
+@frozen
+class EventStream:
+    """The live figures of the cluster, as server-sent events until the browser leaves."""
+
+
+Response = Page | Redirect | FileDownload | EventStream

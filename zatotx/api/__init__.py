@@ -20,6 +20,7 @@ from zatotx.api import (
     schema,
     servers,
     services,
+    statistics,
     wsdl,
 )
 from zatotx.schema.type_registry import ObjectTypeRegistry
@@ -27,7 +28,7 @@ from zatotx.service.service_entry import ServiceEntry
 
 _MODULES = (
     health, admin_sessions, cache, deployment, crud, data_dictionary, dead_letters, history, invoke, kvdb, enmasse,
-    openapi, outgoing_delivery, scheduler, schema, servers, services, wsdl,
+    openapi, outgoing_delivery, scheduler, schema, servers, services, statistics, wsdl,
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from zatotx.schema.snapshot import StoredObject
 IDLE_TIMEOUT = 1800.0  # seconds without a call after which a session ends
 MAX_AGE = 43_200.0  # seconds after which a session ends in any case
 SESSION_HEADER = b'x-zato-session'  # the header field that carries the token
+PASSIVE_HEADER = b'x-zato-session-passive'  # marks a request that does not start the idle time of the session again
 ADMIN_USER = 'admin_user'  # the object type of the users
 
 
@@ -33,8 +34,8 @@ class ISessionStore(Interface):
     def open(key: str) -> Deferred[None]:
         """Stores a new session."""
 
-    def use(key: str) -> Deferred[bool]:
-        """Fires with whether the session exists, and starts its idle time again."""
+    def use(key: str, *, renews: bool = True) -> Deferred[bool]:
+        """Fires with whether the session exists; with `renews`, its idle time starts again."""
 
     def close(key: str) -> Deferred[None]:
         """Ends a session."""

@@ -81,5 +81,8 @@ class INode(Interface):
     def metrics() -> Deferred[bytes]:
         """Returns the metrics in the Prometheus text format."""
 
+    def metric_sample() -> Deferred[dict[str, list[Any]]]:
+        """Returns the metrics of all workers as values: see zatotx.metrics.snapshot."""
+
     def run_in_thread(function: Any, *args: Any) -> Deferred[Any]:
         """Runs a blocking function in the node's thread pool."""

@@ -84,5 +84,8 @@ class NodeApi:
     def metrics(self) -> Deferred[bytes]:
         return self.exposition.render_text()
 
+    def metric_sample(self) -> Deferred[dict[str, list[Any]]]:
+        return Deferred.fromCoroutine(self.exposition.merged_sample())
+
     def run_in_thread(self, function: Any, *args: Any) -> Deferred[Any]:
         return self.thread_runner(function, *args)

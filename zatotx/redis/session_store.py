@@ -28,7 +28,9 @@ class RedisSessionStore:
         arguments = self._key(key), int(self.now()), 'PX', int(self.idle_timeout * 1000)
         return self.client.execute('SET', *arguments).addCallback(lambda _: None)
 
-    def use(self, key: str) -> Deferred[bool]:
+    def use(self, key: str, *, renews: bool = True) -> Deferred[bool]:
+        if not renews:
+            return self.client.execute('GET', self._key(key)).addCallback(self._is_young)
         began = self.client.execute('GETEX', self._key(key), 'PX', int(self.idle_timeout * 1000))
         return began.addCallback(self._is_young)
 

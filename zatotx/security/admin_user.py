@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import Annotated
 
-from zatotx.interfaces.admin_sessions import ADMIN_USER, SESSION_HEADER, session_key, user_id_of
+from zatotx.interfaces.admin_sessions import ADMIN_USER, PASSIVE_HEADER, SESSION_HEADER, session_key, user_id_of
 from zatotx.interfaces.security_type import SecurityType
 from zatotx.model.errors import Unauthorized
 from zatotx.model.message import Message, Principal
@@ -78,7 +78,8 @@ class SessionAuthenticator:
         return self._check(message, token)
 
     async def _check(self, message: Message, token: str) -> Principal:
-        if not await self._sessions.use(session_key(self._stored, token)):
+        is_active = PASSIVE_HEADER not in message.headers
+        if not await self._sessions.use(session_key(self._stored, token), renews=is_active):
             raise Unauthorized(message.cid, None, self.challenge)
         return self._principal
 

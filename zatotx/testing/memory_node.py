@@ -138,6 +138,7 @@ class MemoryNode:
         )
         self.not_ready_reasons: list[str] = []
         self.found: list[str] = []
+        self.sample: dict[str, list[Any]] = {}  # of the metrics
         self.log_levels = MemoryLevels()
         self.user_metrics = NullUserMetrics()
         self.outgoing = ConnectionNamespaces()
@@ -198,6 +199,9 @@ class MemoryNode:
 
     def metrics(self) -> Deferred[bytes]:
         return succeed(b'# metrics of ' + self.name.encode() + b'\n')
+
+    def metric_sample(self) -> Deferred[dict[str, list[Any]]]:
+        return succeed(self.sample)
 
     def run_in_thread(self, function: Any, *args: Any) -> Deferred[Any]:
         done: Deferred[Any] = deferToThreadPool(self.reactor, self.pool, function, *args)

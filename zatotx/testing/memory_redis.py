@@ -142,11 +142,11 @@ class MemorySessions:
             self.sessions[key] = self._clock.seconds(), self._clock.seconds()
         return self._done(None)
 
-    def use(self, key: str) -> Deferred[bool]:
+    def use(self, key: str, *, renews: bool = True) -> Deferred[bool]:
         began, used = self.sessions.get(key, (-MAX_AGE, -MAX_AGE))
         now = self._clock.seconds()
         is_known = now - used < self.idle_timeout and now - began < MAX_AGE
-        if is_known and self.error is None:
+        if is_known and renews and self.error is None:
             self.sessions[key] = began, now
         return self._done(is_known)
 

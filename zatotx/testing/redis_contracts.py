@@ -329,13 +329,15 @@ class SessionContract(_Contract):
         self.assertFalse(await self.got(sessions.use('1:a')))
 
     async def test_idle_sessions_end(self) -> None:
-        """Each use starts the idle time again; a session that is not used for that long ends."""
+        """Each use starts the idle time again, unless it is passive; a session that is not used for that long ends."""
         sessions = self.session_store()
         await self.got(sessions.open('1:a'))
         for _ in range(3):
             await self.later(self.SHORT / 2)
             self.assertTrue(await self.got(sessions.use('1:a')))
-        await self.later(self.SHORT * 1.5)
+        await self.later(self.SHORT * 0.75)
+        self.assertTrue(await self.got(sessions.use('1:a', renews=False)))
+        await self.later(self.SHORT * 0.75)
         self.assertFalse(await self.got(sessions.use('1:a')))
 
 

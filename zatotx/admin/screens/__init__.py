@@ -17,6 +17,7 @@ from zatotx.admin.screens import (
     servers,
     services,
     settings,
+    statistics,
 )
 
 
@@ -24,6 +25,6 @@ def all_routes() -> tuple[ScreenRoute, ...]:
     """Return the routes of all screens."""
     modules = (
         home, objects, object_actions, scheduler, services, servers, history, dead_letters, redis_commands,
-        data_dictionaries, enmasse, search, settings,
+        data_dictionaries, enmasse, search, settings, statistics,
     )  # fmt: skip
     return tuple(route for module in modules for route in module.ROUTES)

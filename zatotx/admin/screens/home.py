@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from zatotx.admin.application import ScreenRoute
 from zatotx.admin.cluster_api import ApiError
 from zatotx.admin.page_request import PageRequest
-from zatotx.admin.responses import Page, Redirect, Response
-from zatotx.admin.screens.servers import is_up
+from zatotx.admin.responses import EventStream, Page, Redirect, Response
+from zatotx.admin.server_state import is_up
 
 RECENT = 8  # changes
 _FIRST_STEPS = (
@@ -56,7 +57,13 @@ async def _recent_changes(request: PageRequest) -> list[dict[str, Any]]:
         if error.status == 401:
             raise
         return []
-    return [row for row in rows if row['source'] != 'start' and not row['action'].startswith('log')][:RECENT]
+    return [row for row in rows if row['source'] != 'start' and is_news(row)][:RECENT]
+
+
+def is_news(row: Mapping[str, Any]) -> bool:
+    """Return whether an entry of the history is a change that somebody made: no login, and no row that a deployment
+    creates for a service."""
+    return not row['action'].startswith('log') and (row['type'], row['action']) != ('service', 'create')
 
 
 def attention(servers: list[dict[str, Any]], findings: list[str], dead_letters: int) -> list[tuple[str, str]]:
@@ -64,6 +71,11 @@ def attention(servers: list[dict[str, Any]], findings: list[str], dead_letters: 
     down = [(f'{row["name"]} is down.', '/servers') for row in servers if not is_up(row)]
     waiting = [(f'{dead_letters} messages were given up and wait for a decision.', '/dead-letters')]
     return [*down, *((finding, '/servers') for finding in findings), *(waiting if dead_letters else [])]
+
+
+async def send_live_figures(request: PageRequest) -> Response:
+    """Send the live figures to a browser."""
+    return EventStream()
 
 
 async def log_out(request: PageRequest) -> Response:
@@ -74,5 +86,6 @@ async def log_out(request: PageRequest) -> Response:
 
 ROUTES = (
     ScreenRoute('GET', '/', show_home),
+    ScreenRoute('GET', '/live', send_live_figures),
     ScreenRoute('POST', '/logout', log_out, changes=False),
 )

@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any
-
 from zatotx.admin.application import ScreenRoute
 from zatotx.admin.page_request import PageRequest
 from zatotx.admin.responses import Page, Redirect, Response
-
-HEARTBEAT_TIMEOUT = 10.0  # seconds without a heartbeat after which a server is shown as down
-
-
-def is_up(row: Mapping[str, Any]) -> bool:
-    """Return whether a server runs, by its last heartbeat."""
-    if row['up_status'] != 'running' or not row['up_mod_date']:
-        return False
-    age = datetime.now(UTC) - datetime.fromisoformat(row['up_mod_date'])
-    return age.total_seconds() < HEARTBEAT_TIMEOUT
+from zatotx.admin.server_state import is_up
 
 
 async def show_servers(request: PageRequest) -> Response:
