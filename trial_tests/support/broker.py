@@ -211,7 +211,7 @@ _templates: dict[tuple[str, ...], Path] = {}
 def quickstart(path: Path, *options: object) -> None:
     """`zatotx quickstart create PATH OPTIONS`, which must succeed: executed once for the same options, and copied. The
     copies have one secret key and the same passwords."""
-    words = tuple(map(str, options))
+    words = ('--no-load-balancer', *map(str, options))
     if words not in _templates:
         directory = tempfile.mkdtemp(prefix='zatotx-test-template-')
         atexit.register(shutil.rmtree, directory, ignore_errors=True)
@@ -220,7 +220,7 @@ def quickstart(path: Path, *options: object) -> None:
             raise AssertionError(f'quickstart create ended with {said.code}: {said.text}')
         _templates[words] = Path(directory) / 'qs'
     path.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(_templates[words], path)
+    shutil.copytree(_templates[words], path, symlinks=True)
 
 
 def create(*, servers: int = 1, more: Sequence[str] = (), env: Mapping[str, str] | None = None,
@@ -233,7 +233,8 @@ def create(*, servers: int = 1, more: Sequence[str] = (), env: Mapping[str, str]
     offset = free_offset()
     broker = Broker(Path(tempfile.mkdtemp(prefix='zatotx-test-')) / 'qs', offset, env)
     _shared.made.append(broker)
-    words = ('--servers', str(servers), '--port-offset', str(offset), *more)
+    balancer = '--load-balancer' if 'load-balancer' in parts else '--no-load-balancer'
+    words = ('--servers', str(servers), '--port-offset', str(offset), balancer, *more)
     broker.must('quickstart', 'create', str(broker.path), *words)
     for info in broker.path.glob('*/.zato-info'):
         name = info.parent.name

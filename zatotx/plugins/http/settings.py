@@ -7,18 +7,13 @@ from typing import Any, Literal
 
 import msgspec
 
+from zatotx.connectors.tls_settings import INTERMEDIATE_CIPHERS
 from zatotx.model.errors import StartError
 from zatotx.plugins.http import LISTEN
 from zatotx.rules.http.forwarding import InvalidProxies, parse_trusted_proxies
 from zatotx.rules.http.public_url import public_url_error
 from zatotx.wire.http1.request_parser import ParserLimits
 
-# Mozilla's "intermediate" list for TLS 1.2: forward secrecy and authenticated encryption. It leaves out the DHE suites,
-# with which a client makes a server compute much more than the client itself.
-INTERMEDIATE_CIPHERS = (
-    'ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:'
-    'ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305'
-)
 ProxyHeaders = Literal['any', 'forwarded', 'x-forwarded']
 
 

@@ -6,17 +6,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IAddress, ITransport
 from twisted.logger import Logger
 
+from zatotx.connectors.tls_peer import peer_certificates
 from zatotx.plugins.http.metrics import HttpCounters
 from zatotx.plugins.http.settings import HttpSettings
 from zatotx.rules.http.forwarding import UNIX, RequestOrigin, parse_trusted_proxies, request_origin
 from zatotx.wire.http1.request_parser import RequestHead
-
-_MAX_CERTIFICATES = 11  # of one client that are kept: one more than anything uses
 
 
 class ClientInfo:
@@ -58,17 +56,6 @@ def listener_url(listener_address: IAddress, *, secure: bool) -> str:
         return f'{scheme}://localhost'
     name = f'[{listener_address.host}]' if ':' in listener_address.host else listener_address.host
     return f'{scheme}://{name}' if listener_address.port == (443 if secure else 80) else f'{scheme}://{name}:{listener_address.port}'
-
-
-def peer_certificates(transport: Any) -> Sequence[bytes]:
-    """Return the certificates that the client has sent, which are not verified here, in DER, its own first; () if it
-    sent none or was not asked for one."""
-    own = transport.getPeerCertificate()
-    if own is None:
-        return ()
-    certificates = [own.to_cryptography(), *(transport.getHandle().get_peer_cert_chain(as_cryptography=True) or ())]
-    kept = certificates[:_MAX_CERTIFICATES]
-    return tuple(dict.fromkeys(certificate.public_bytes(Encoding.DER) for certificate in kept))
 
 
 class ForwardedClients:

@@ -12,11 +12,12 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.nginx import Nginx
+from zatotx.connectors.tls_settings import INTERMEDIATE_CIPHERS
 from zatotx.model.errors import StartError
 from zatotx.model.message import HTTPView
 from zatotx.plugins.http.channel import ServerConnectionFactory
 from zatotx.plugins.http.server.client_info import listener_url
-from zatotx.plugins.http.settings import INTERMEDIATE_CIPHERS, read_settings
+from zatotx.plugins.http.settings import read_settings
 from zatotx.plugins.http.test.server_doubles import Answer, Client, ScriptedExchange, Server, get
 from zatotx.plugins.http.test.socket_clients import PATIENCE, Served, exchange
 
