@@ -51,7 +51,7 @@ MARKUP = '"><img src=x onerror=document.title="stolen"><script>document.title="s
 
 def build() -> Broker:
     """An environment with one server and the web admin."""
-    broker = create(parts=('web-admin',))
+    broker = create(parts=('web-admin', 'load-balancer'))
     broker.start()
     return broker
 
@@ -362,6 +362,24 @@ class WebAdminTests(TestCase):
             page.context.add_cookies(old)  # type: ignore[arg-type]
             page.goto(f'{self.base}/objects/basic_auth')
             self.assertIn('/login?next=', page.url)
+
+    @in_browser
+    def test_load_balancer(self) -> None:
+        """A server is drained and made ready; the configuration is validated without showing its secrets."""
+        with self.page() as page:
+            self.log_in(page)
+            self.open(page, 'Load balancer')
+            for button, state in (('Drain', 'Drain'), ('Ready', 'Up')):
+                page.get_by_role('button', name=button, exact=True).click()
+                page.get_by_role('row').filter(has_text='server1').get_by_text(state, exact=True).first.wait_for()
+            page.get_by_role('link', name='Configuration').click()
+            source = page.get_by_label('lb.toml').input_value()
+            self.assertIn('password = "******"', source)
+            page.get_by_role('button', name='Validate', exact=True).click()
+            self.assertIn('is valid', page.get_by_role('status').inner_text())
+            page.get_by_label('lb.toml').fill(source.replace('[timeouts]', '[timeouts]\nconnekt = 1'))
+            page.get_by_role('button', name='Validate and save').click()
+            self.assertIn('connekt', page.get_by_role('alert').inner_text())
 
     @in_browser
     def test_every_screen_at_every_width(self) -> None:

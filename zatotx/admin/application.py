@@ -22,7 +22,7 @@ from zatotx.admin.cluster_api import ApiError, Caller, IClusterApi
 from zatotx.admin.event_writer import EventWriter
 from zatotx.admin.form_body import parse_form
 from zatotx.admin.live import LiveFeed
-from zatotx.admin.page_request import FormFile, PageRequest, Texts, User
+from zatotx.admin.page_request import FormFile, IBalancerAgent, PageRequest, Texts, User
 from zatotx.admin.rendering import CONTENT_TYPES, Preferences, Renderer, load_static_files, time_zones
 from zatotx.admin.responses import SECURITY_HEADERS, EventStream, FileDownload, Page, Redirect, Response
 from zatotx.admin.settings import WebSettings
@@ -57,6 +57,7 @@ class AdminApplication:
     settings: WebSettings
     clock: IReactorTime
     routes: Sequence[ScreenRoute]
+    balancer: IBalancerAgent | None = None
     klein: Klein = field(factory=Klein, init=False)
     _static: Mapping[str, bytes] = field(factory=load_static_files, init=False)
     _renderer: Renderer = field(factory=Renderer, init=False)
@@ -179,7 +180,7 @@ class AdminApplication:
                 return self._draw(request, _rejection(403, READ_ONLY), user=user)
             page_request = PageRequest(
                 method=route.method, path=request.path.decode(), query=_query(request), form=form, files=files,
-                api=self.api, caller=caller, catalogs=self._catalogs, user=user,
+                api=self.api, caller=caller, catalogs=self._catalogs, user=user, balancer=self.balancer,
             )  # fmt: skip
             response = await route.handler(page_request, **parameters)
             return await self._respond(request, page_request, response)
@@ -244,7 +245,8 @@ class AdminApplication:
         token = self._session_token(request)
         values = {
             'cluster': self.cluster, 'user': user, 'menu': menu, 'path': request.path.decode('utf-8', 'replace'),
-            'is_read_only': self.settings.read_only, 'flash': self._take_flash(request),
+            'is_read_only': self.settings.read_only, 'has_balancer': self.balancer is not None,
+            'flash': self._take_flash(request),
             'csrf_token': guard.csrf_token(token) if token else '', 'title': '', **page.values,
         }  # fmt: skip
         fragment = request.getHeader('HX-Target') or ''

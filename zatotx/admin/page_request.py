@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlencode
 
 from attrs import field, frozen
@@ -41,6 +41,13 @@ class User:
         return not self.roles.isdisjoint((ADMIN, OPERATOR))
 
 
+class IBalancerAgent(Protocol):
+    """The agent of the load balancer: see zatotx.processes.lb_agent_client."""
+
+    async def call(self, name: str, /, **arguments: Any) -> Any:
+        """Return the result of a call. Raises AgentCallError, AgentUnreachableError."""
+
+
 @frozen(kw_only=True)
 class PageRequest:
     """One request of a user who is logged in."""
@@ -53,6 +60,7 @@ class PageRequest:
     caller: Caller
     catalogs: CatalogCache
     user: User
+    balancer: IBalancerAgent | None = None  # None = there is none
     files: Mapping[str, FormFile] = field(factory=dict)
 
     async def call(self, service: str, payload: Mapping[str, Any] | None = None) -> Any:

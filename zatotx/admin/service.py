@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from attrs import define, field
 from treq.client import HTTPClient
@@ -18,9 +19,10 @@ from twisted.web.server import Request, Site
 from zatotx.admin.application import AdminApplication
 from zatotx.admin.cluster_api import HttpClusterApi
 from zatotx.admin.screens import all_routes
-from zatotx.admin.settings import AdminSettings, ClusterSettings, load_settings
+from zatotx.admin.settings import AdminSettings, ClusterSettings, LoadBalancerSettings, load_settings
 from zatotx.interfaces.reactor import IReactor
 from zatotx.model.errors import StartError
+from zatotx.processes.lb_agent_client import AgentClientFiles, LoadBalancerAgentClient
 from zatotx.processes.listeners import Listeners
 
 MAX_BODY = 64 * 1024 * 1024  # bytes: uploads of packages
@@ -73,6 +75,7 @@ class WebAdminService(Service):
     reactor: IReactor
     api: HttpClusterApi
     pool: HTTPConnectionPool
+    balancer: LoadBalancerAgentClient | None = None
     _port: IListeningPort | None = field(default=None, init=False)
 
     _log = Logger()
@@ -84,7 +87,7 @@ class WebAdminService(Service):
     async def _start(self) -> None:
         application = AdminApplication(
             api=self.api, cluster=self.settings.cluster.name, settings=self.settings.web, clock=self.reactor,
-            routes=all_routes(),
+            routes=all_routes(), balancer=self.balancer,
         )  # fmt: skip
         site = AdminSite(application.klein.resource(), self.reactor)
         listen = self.settings.web.listen
@@ -106,24 +109,38 @@ class WebAdminService(Service):
 
 def make_admin_service(directory: str, reactor: IReactor) -> WebAdminService:
     """Return the web admin of a directory, not yet started. Raises StartError."""
-    config = Path(directory) / 'config'
-    settings = load_settings(config / 'admin.toml')
+    settings = load_settings(Path(directory) / 'config' / 'admin.toml')
     pool = HTTPConnectionPool(reactor)
     pool.maxPersistentPerHost = _CONNECTIONS
-    agent = Agent(reactor, _tls_policy(settings.cluster, config), CONNECT_TIMEOUT, pool=pool)
+    agent = Agent(reactor, _tls_policy(settings.cluster, Path(directory)), CONNECT_TIMEOUT, pool=pool)
     api = HttpClusterApi(client=HTTPClient(agent), clock=reactor, servers=settings.cluster.servers,
                          timeout=settings.cluster.timeout)  # fmt: skip
-    return WebAdminService(settings=settings, reactor=reactor, api=api, pool=pool)
+    balancer = _balancer_client(settings.load_balancer, Path(directory), reactor)
+    return WebAdminService(settings=settings, reactor=reactor, api=api, pool=pool, balancer=balancer)
 
 
-def _tls_policy(cluster: ClusterSettings, config: Path) -> BrowserLikePolicyForHTTPS:
+def _balancer_client(
+    settings: LoadBalancerSettings, directory: Path, reactor: IReactor
+) -> LoadBalancerAgentClient | None:
+    """Return the client of the load balancer's agent; None if there is none."""
+    if not settings.agent:
+        return None
+    url = urlsplit(settings.agent)
+    files = AgentClientFiles(*(directory / name for name in (settings.certificate, settings.key, settings.ca)))
+    is_https = url.scheme == 'https'
+    return LoadBalancerAgentClient(
+        reactor, url.hostname or '', url.port or (443 if is_https else 80), files if is_https else None
+    )
+
+
+def _tls_policy(cluster: ClusterSettings, directory: Path) -> BrowserLikePolicyForHTTPS:
     """Return which certificates of servers are accepted. Raises StartError."""
     if not cluster.ca:
         return BrowserLikePolicyForHTTPS()
     try:
-        text = (config / cluster.ca).read_text('ascii')
+        text = (directory / cluster.ca).read_text('ascii')
         ends = text.split('-----END CERTIFICATE-----')[:-1]
         certificates = [Certificate.loadPEM(f'{part}-----END CERTIFICATE-----\n'.encode()) for part in ends]
     except Exception as error:  # OpenSSL raises various types
-        raise StartError(f'[cluster] ca in {config}/admin.toml: {cluster.ca} cannot be read: {error}') from None
+        raise StartError(f'[cluster] ca of the web admin: {cluster.ca} is not readable: {error}') from None
     return BrowserLikePolicyForHTTPS(trustRoot=trustRootFromCertificates(certificates))

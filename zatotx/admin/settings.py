@@ -29,7 +29,16 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     name: Annotated[str, Meta(min_length=1)]
     servers: Annotated[tuple[str, ...], Meta(min_length=1)]  # URLs of servers, or of the load balancer; tried in order
     timeout: Annotated[float, Meta(gt=0)] = 30.0  # seconds per call
-    ca: str = ''  # file with the CA of https:// servers, relative to config/; '' = the system's CAs
+    ca: str = ''  # file with the CA of https:// servers, relative to the component's directory; '' = the system's CAs
+
+
+class LoadBalancerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The [load_balancer] section: the agent of the load balancer. Files are relative to the component's directory."""
+
+    agent: str = ''  # its URL; '' = there is no load balancer
+    certificate: str = 'tls/web-admin-cert.pem'  # of this admin, for an agent at https://
+    key: str = 'tls/web-admin-priv-key.pem'
+    ca: str = 'tls/web-admin-ca-certs.pem'  # that signs the agent's certificate
 
 
 class AdminSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,6 +46,7 @@ class AdminSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     cluster: ClusterSettings
     web: WebSettings = WebSettings()
+    load_balancer: LoadBalancerSettings = LoadBalancerSettings()
 
 
 def load_settings(path: Path) -> AdminSettings:
@@ -47,8 +57,18 @@ def load_settings(path: Path) -> AdminSettings:
         raise StartError(f'{path} is missing: it needs a section [cluster] with name and servers.') from None
     except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
         raise StartError(f'{path} is not valid: {error}.') from None
-    for url in settings.cluster.servers:
-        parts = urlsplit(url)
-        if parts.scheme not in ('http', 'https') or not parts.netloc or parts.path not in ('', '/'):
-            raise StartError(f'{path}: [cluster] servers: {url!r} must have the form http://host:port.')
+    urls = [('[cluster] servers', url) for url in settings.cluster.servers]
+    urls += [('[load_balancer] agent', settings.load_balancer.agent)] if settings.load_balancer.agent else []
+    for name, url in urls:
+        if not _is_server_url(url):
+            raise StartError(f'{path}: {name}: {url!r} must have the form http://host:port.')
     return settings
+
+
+def _is_server_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        is_complete = parts.scheme in ('http', 'https') and bool(parts.hostname) and parts.port != 0
+        return is_complete and parts.path in ('', '/')
+    except ValueError:
+        return False

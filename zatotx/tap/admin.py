@@ -24,9 +24,12 @@ def makeService(options: Options) -> IService:
 
 
 def _build(directory: str, reactor: IReactor) -> IService:
+    from twisted.internet.protocol import Factory
+
     from zatotx.admin.service import make_admin_service
     from zatotx.logs.server_log import LoggedService
 
     disable_core_dumps()
+    Factory.noisy = False  # each connection to a server would have two lines in the log
     log = Path(directory) / 'logs' / 'web-admin.log'
     return LoggedService(make_admin_service(directory, reactor), log, reactor)

@@ -28,9 +28,9 @@ class ApplicationTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.api, self.clock = MemoryClusterApi(), Clock()
-        application = AdminApplication(api=self.api, cluster='test', settings=self.settings, clock=self.clock,
-                                       routes=all_routes())  # fmt: skip
-        self.browser: Any = StubTreq(application.klein.resource())
+        self.application = AdminApplication(api=self.api, cluster='test', settings=self.settings, clock=self.clock,
+                                            routes=all_routes())  # fmt: skip
+        self.browser: Any = StubTreq(self.application.klein.resource())
         self.cookies: dict[str, str] = {}
 
     def send(self, method: str, path: str, **options: Any) -> Any:

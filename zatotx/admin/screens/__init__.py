@@ -9,6 +9,7 @@ from zatotx.admin.screens import (
     enmasse,
     history,
     home,
+    load_balancer,
     object_actions,
     objects,
     redis_commands,
@@ -24,7 +25,7 @@ from zatotx.admin.screens import (
 def all_routes() -> tuple[ScreenRoute, ...]:
     """Return the routes of all screens."""
     modules = (
-        home, objects, object_actions, scheduler, services, servers, history, dead_letters, redis_commands,
-        data_dictionaries, enmasse, search, settings, statistics,
+        home, objects, object_actions, scheduler, services, servers, load_balancer, history, dead_letters,
+        redis_commands, data_dictionaries, enmasse, search, settings, statistics,
     )  # fmt: skip
     return tuple(route for module in modules for route in module.ROUTES)

@@ -7,7 +7,10 @@ from functools import partial
 from pathlib import Path
 
 from zatotx.cli.environment.atomic_files import make_private_dir, toml_string, write_private_file
+from zatotx.cli.environment.certificates import WEB_ADMIN as CERTIFICATE
+from zatotx.cli.environment.certificates import link_certificate
 from zatotx.cli.environment.component_types import WEB_ADMIN
+from zatotx.cli.environment.components.load_balancer import AGENT_PORT
 from zatotx.cli.environment.components.operations import ComponentOperations
 from zatotx.cli.environment.http_request import BlockingRequest, CutOffError, UnreachableError, send_request
 from zatotx.cli.environment.layout import Component, get_setting, read_toml
@@ -21,7 +24,7 @@ NAME, PORT = 'web-admin', 8183
 DEFAULT_LISTEN = f'tcp:{PORT}:interface=127.0.0.1'
 
 ADMIN_TOML = """\
-# Settings of the web admin, read when it starts. Relative paths are relative to this directory.
+# Settings of the web admin, read when it starts. Relative paths are relative to the directory web-admin/.
 
 [web]
 listen = {listen}     # a Twisted endpoint; ssl:{port}:privateKey=…:certKey=… serves HTTPS
@@ -32,8 +35,10 @@ hosts = []               # names in URLs by which browsers may call it, beside a
 [cluster]
 name = {cluster}
 servers = [{servers}]   # tried in order; or the load balancer
-# timeout = 30             seconds per call
-# ca = "ca.pem"            the CA of https:// servers; default: the system's CAs
+{ca}# timeout = 30             seconds per call
+
+[load_balancer]
+agent = {agent}    # "" = there is none
 """
 
 
@@ -82,17 +87,26 @@ def _address(operations: WebAdminOperations, part: Component) -> ListenAddress:
     raise CommandError(f'{part.name} does not listen on a TCP port: set [web] listen in {part.settings_path}.')
 
 
+def _agent_url(plan: EnvironmentPlan) -> str:
+    """Return the URL of the load balancer's agent; '' if there is none."""
+    scheme = 'https' if plan.agent_tls else 'http'
+    return f'{scheme}://127.0.0.1:{AGENT_PORT + plan.port_offset}' if plan.load_balancer else ''
+
+
 def write_web_admin(environment: Path, plan: EnvironmentPlan) -> None:
     """Create the web admin: its directories and its settings. It has no secrets: its users have."""
     directory = make_private_dir(environment / NAME)
     for name in ('config', 'logs'):
         make_private_dir(directory / name)
-    port = PORT + plan.port_offset
+    port, scheme = PORT + plan.port_offset, 'https' if plan.tls else 'http'
     text = ADMIN_TOML.format(
         listen=toml_string(f'tcp:{port}:interface=127.0.0.1'),
         port=port,
         cluster=toml_string(plan.cluster),
-        servers=', '.join(toml_string(f'http://127.0.0.1:{each}') for each in plan.server_ports),
+        servers=', '.join(toml_string(f'{scheme}://127.0.0.1:{each}') for each in plan.server_ports),
+        ca='ca = "tls/web-admin-ca-certs.pem"\n' if plan.tls else '',
+        agent=toml_string(_agent_url(plan)),
     )
+    link_certificate(directory / 'tls', 'web-admin', CERTIFICATE)
     write_private_file(directory / 'config' / 'admin.toml', text)
     write_info(directory, WEB_ADMIN)
