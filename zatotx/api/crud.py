@@ -26,6 +26,7 @@ from zatotx.api.serialization import (
     zato_security_type,
 )
 from zatotx.model.errors import BadInput, Conflict, NotFound
+from zatotx.rules.paging import select_rows
 from zatotx.schema.meta import ObjectType, secret_fields
 from zatotx.schema.references import SnapshotReferences
 from zatotx.schema.snapshot import Operation, StoredObject
@@ -212,14 +213,16 @@ class Delete(ObjectService):
 
 
 class GetList(ObjectService):
-    """List all objects, sorted by name."""
+    """List all objects, sorted by name, or those that match `query`, sorted by `sort`; with `paginate`, one page."""
 
     zato_dont_import = True
 
     async def handle(self) -> None:
         types = {object_type.key: object_type for object_type in self.matching_types()}
         stored = self.server.config.snapshot.objects_of_types(*types)
-        self.response.payload = align_columns([object_to_row(types[row.type], row, self.references) for row in stored])
+        references = self.references
+        rows = align_columns([object_to_row(types[row.type], row, references) for row in stored])
+        self.response.payload = select_rows(rows, self.requested_object)
 
 
 class GetObject(ObjectService):

@@ -164,6 +164,7 @@ def create_environment_odb(directory: Path, plan: EnvironmentPlan) -> None:
         {'name': user.username, 'username': user.username, 'realm': 'zatotx', 'password': user.password}
         for user in plan.api_users()
     ]
+    first = plan.users['web_admin']  # the first user of the web admin, who may create others
     new = NewCluster(
         name=plan.cluster,
         nodes=tuple(
@@ -171,6 +172,9 @@ def create_environment_odb(directory: Path, plan: EnvironmentPlan) -> None:
         ),
         operations=(
             *(Operation(action='create', type='basic_auth', name=user['name'], fields=user) for user in users),
+            Operation(action='create', type='admin_user', name=first.username, fields={
+                'name': first.username, 'username': first.username, 'password': first.password, 'roles': ['admin'],
+            }),
             *default_job_operations(),
         ),
     )
