@@ -79,7 +79,7 @@ shell-check:
 	    .ci bench contrib docs examples trial_tests twisted zatotx)
 
 bench: $(VENV)/.benched  ## figures beside peers, in one run, into bench/results/ (PROFILE=1: where the time goes; ONLY=echo)
-	@sh .ci/need curl haproxy rabbitmq-server valgrind vsftpd wrk
+	@sh .ci/need curl haproxy nginx rabbitmq-server valgrind vsftpd wrk
 	$(BIN)/python -m bench.run $(if $(PROFILE),--profile) $(if $(ONLY),--only $(ONLY))
 
 instructions: $(VENV)/.tested  ## instructions per request, at most 5 % above the committed ones (WRITE=1: replace these)

@@ -100,15 +100,19 @@ class ExchangeCounters:
         frontends = self._frontends()
         frontend = frontends.get(record.frontend)
         backend = self._registry.backends.get(record.backend)
-        in_process = sum(each.connections for each in frontends.values())
+        in_frontend = 0 if frontend is None else frontend.connections
+        in_process = in_frontend
+        for name, other in frontends.items():
+            if name != record.frontend:
+                in_process += other.connections
         if backend is None:
-            return Loads(in_process, 0 if frontend is None else frontend.connections)
-        server = backend.servers.get(record.server)
-        return Loads(
-            in_process, 0 if frontend is None else frontend.connections,
-            sum(each.in_flight for each in backend.servers.values()), 0 if server is None else server.in_flight,
-            backend.queue_length,
-        )  # fmt: skip
+            return Loads(in_process, in_frontend)
+        in_backend = in_server = 0
+        for name, server in backend.servers.items():
+            in_backend += server.in_flight
+            if name == record.server:
+                in_server = server.in_flight
+        return Loads(in_process, in_frontend, in_backend, in_server, backend.queue_length)
 
     def recent_errors(self) -> list[str]:
         """Return the log lines of the last failed exchanges, newest last."""

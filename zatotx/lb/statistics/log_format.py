@@ -29,6 +29,8 @@ class LineFormatter:
     """Formats lines; keeps the text of the current second."""
 
     def __init__(self) -> None:
+        self._request_line: bytes | None = None
+        self._request = ''
         self._second = -1
         self._text = ''
 
@@ -38,13 +40,22 @@ class LineFormatter:
         who = f'{record.client_address}:{record.client_port} [{self._timestamp(started)}] {record.frontend} {target}'
         counts = f'{loads.process}/{loads.frontend}/{loads.backend}/{loads.server}/{record.retries} 0/{loads.queue}'
         if not record.request_line and not record.status:
-            times = '/'.join(map(_milliseconds, (record.queue_time, record.connect_time, record.total_time)))
+            times = (f'{_milliseconds(record.queue_time):.0f}/{_milliseconds(record.connect_time):.0f}/'
+                     f'{record.total_time * 1000:.0f}')  # fmt: skip
             return f'{who} {times} {record.sent_bytes} {record.termination} {counts}'
-        times = '/'.join(map(_milliseconds, (record.head_time, record.queue_time, record.connect_time,
-                                             record.response_time, record.total_time)))  # fmt: skip
-        request = record.request_line.decode('latin-1')[:_MAX_REQUEST_LINE].translate(_ESCAPED) or '<BADREQ>'
+        times = (f'{_milliseconds(record.head_time):.0f}/{_milliseconds(record.queue_time):.0f}/'
+                 f'{_milliseconds(record.connect_time):.0f}/{_milliseconds(record.response_time):.0f}/'
+                 f'{record.total_time * 1000:.0f}')  # fmt: skip
+        request = self._escape(record.request_line)
         return (f'{who} {times} {record.status or -1} {record.sent_bytes} - - {record.termination}-- {counts} '
                 f'"{request}"')  # fmt: skip
+
+    def _escape(self, request_line: bytes) -> str:
+        """Return the request line as it is logged. Clients repeat theirs, so the last one is kept."""
+        if request_line is not self._request_line:
+            self._request_line = request_line
+            self._request = request_line.decode('latin-1')[:_MAX_REQUEST_LINE].translate(_ESCAPED) or '<BADREQ>'
+        return self._request
 
     def _timestamp(self, moment: float) -> str:
         second = int(moment)
@@ -53,5 +64,5 @@ class LineFormatter:
         return f'{self._text}.{int((moment - second) * 1000):03d}'
 
 
-def _milliseconds(seconds: float) -> str:
-    return '-1' if seconds < 0 else str(round(seconds * 1000))
+def _milliseconds(seconds: float) -> float:
+    return seconds * 1000 if seconds >= 0 else -1
