@@ -68,7 +68,7 @@ def make_balancer(directory: Path, reactor: IReactor, spec: WorkerSpec) -> LoadB
     balancer = base.balancer = LoadBalancer(
         reactor=reactor, files=base.files, load=base.files.load_kept, read_source=base.files.read_kept,
         logs=base.logs, lock=lock, registry=base.registry, frontends=frontends, responder=base.responder,
-        parts=(shared, statistics),
+        parts=(shared, statistics), extend=base.add_discovered,
     )  # fmt: skip
     base.control = make_control(base, balancer, statistics.read_sums)
     return balancer

@@ -187,6 +187,18 @@ class ServerTimeouts(Section, frozen=True, kw_only=True):
     idle: Seconds = 30  # unused connections: at most half of the servers' keep-alive
 
 
+class Discovery(Section, frozen=True, kw_only=True):
+    """Servers that join and leave by themselves: known servers are asked for the list of all servers of the cluster, on
+    a REST channel with the service `zato.server.get-list`, whose user needs no more than the role `monitor`."""
+
+    username: Name
+    password: str
+    path: str = '/lb/servers'  # of the channel
+    interval: Seconds = 5
+    tls: ServerTls | None = None  # of the servers that are found
+    max_connections: Annotated[int, Meta(ge=0)] = 0  # of each server that is found; 0 = unlimited
+
+
 class Backend(Section, frozen=True, kw_only=True):
     """A group of servers that do the same."""
 
@@ -200,6 +212,7 @@ class Backend(Section, frozen=True, kw_only=True):
     max_queue: Annotated[int, Meta(ge=0, le=1_000_000)] = 1_000  # requests that wait for a server with room
     proxy_protocol: Literal['', 'v1', 'v2'] = ''  # header sent at the start of each connection to a server
     check: HealthCheck = HealthCheck()
+    discovery: Discovery | None = None
     ejection: Ejection = Ejection()
     retries: Retries = Retries()
     request_headers: HeaderRules = HeaderRules()
