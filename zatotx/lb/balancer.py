@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from typing import Any, Protocol
 
 from attrs import define, field
@@ -61,7 +62,8 @@ class LoadBalancer(Service):
     """The service of one process: the only one, the parent of workers, or a worker. `checker` is None in a worker,
     whose parent probes the servers. `load` returns the configuration to start with and its text, and raises StartError;
     `read_source` returns the text that a reload applies. `parts` start before the first configuration is in force, and
-    stop at the end; `on_applied` is called after each configuration.
+    stop at the end; `on_applied` is called after each configuration, which is
+    in force everywhere when its Deferred, if there is one, has fired.
     `extend` adds servers that were discovered."""
 
     reactor: IReactor
@@ -75,7 +77,7 @@ class LoadBalancer(Service):
     responder: StatisticsResponder
     checker: HealthChecker | None = None
     parts: Sequence[Part] = ()
-    on_applied: Callable[[], None] = lambda: None
+    on_applied: Callable[[], Deferred[None] | None] = lambda: None
     extend: Callable[[Configuration], Configuration] = lambda configuration: configuration
     agent: IService | None = None
     configuration: Configuration | None = field(default=None, init=False)
@@ -113,6 +115,11 @@ class LoadBalancer(Service):
         end = self.reactor.seconds() + STARTUP_WAIT
         while not self.registry.has_servers() and self.reactor.seconds() < end:
             await deferLater(self.reactor, _POLL_INTERVAL)
+
+    @property
+    def digest(self) -> str:
+        """Identifies what is in force: the configuration, and the servers that were discovered."""
+        return sha256(f'{self.source}{self.registry.addresses()}'.encode()).hexdigest()
 
     # Configuration
 
@@ -182,7 +189,9 @@ class LoadBalancer(Service):
             self.checker.configuration_changed()
             self.files.keep(source)
         self.configuration, self.source = configuration, source
-        self.on_applied()
+        applied = self.on_applied()
+        if applied is not None:
+            await applied
         return []
 
     # The end

@@ -7,6 +7,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from twisted.internet.defer import Deferred
+
 from zatotx.interfaces.reactor import IReactor
 from zatotx.lb.backends.server import BackendServer
 from zatotx.lb.balancer import LoadBalancer
@@ -97,9 +99,9 @@ class _ParentBuilder:
         )  # fmt: skip
         parent = LoadBalancerParent(balancer=balancer, workers=worker_parent, upgrade=upgrade)
 
-        def applied() -> None:
-            parent.configuration_applied()
+        def applied() -> Deferred[None]:
             self._poller.configuration_changed()
+            return parent.apply_in_workers()
 
         balancer.on_applied = applied
         return parent
