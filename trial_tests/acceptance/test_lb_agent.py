@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.broker import create, remove
 from trial_tests.support.command import Said
+from trial_tests.support.waiting import until
 from zatotx.tap.lb import PID_FILE
 
 
@@ -32,14 +33,18 @@ class AgentTests(SynchronousTestCase):
     def log(self) -> str:
         return ''.join(path.read_text() for path in Path(self.directory / 'logs').glob('*.log'))
 
+    def until_logged(self, part: str) -> None:
+        """The log is written with a delay."""
+        until(lambda: part in self.log(), f'{part!r} in the log')
+
     def test_administration(self) -> None:
-        """A server is taken out, a configuration is applied without losing its comments, and certificates are renewed and
-        revoked, all of it without a restart."""
+        """A server is taken out, a configuration is applied without losing its comments, and certificates are renewed
+        and revoked, all of it without a restart."""
         path, pid_file = self.broker.path, self.directory / PID_FILE
         pid = pid_file.read_text()
         self.broker.must('lb', 'maint', str(path), 'server1')
         self.assertEqual(self.states(), {'server1': 'MAINT'})
-        self.assertIn('CN=cli set the server server1 of bck_http_plain to maint', self.log())
+        self.until_logged('CN=cli set the server server1 of bck_http_plain to maint')
 
         source = self.run_command('lb', 'config', path).out
         edited = self.broker.path / 'edited.toml'
@@ -51,12 +56,12 @@ class AgentTests(SynchronousTestCase):
 
         self.broker.must('ca', 'renew', str(path), 'lb-agent', 'cli')
         self.states()
-        self.assertIn('New connections use the certificates that are on disk now', self.log())
+        self.until_logged('New connections use the certificates that are on disk now')
         self.broker.must('ca', 'revoke', str(path), 'cli')
         refused = self.run_command('lb', 'servers', path)
         self.assertEqual(refused.code, 1)
         self.assertIn('does not accept our client certificate: it was revoked', refused.err)
-        self.assertIn("the certificate 'CN=cli' (serial ", self.log())
+        self.until_logged("the certificate 'CN=cli' (serial ")
         self.broker.must('ca', 'create', 'client', str(path), 'cli')
         self.states()
         self.assertEqual(pid_file.read_text(), pid)

@@ -15,6 +15,7 @@ from zatotx.api import (
     kvdb,
     openapi,
     outgoing_delivery,
+    scheduler,
     servers,
     services,
     wsdl,
@@ -24,7 +25,7 @@ from zatotx.service.service_entry import ServiceEntry
 
 _MODULES = (
     health, cache, deployment, crud, data_dictionary, dead_letters, history, invoke, kvdb, enmasse, openapi,
-    outgoing_delivery, servers, services, wsdl,
+    outgoing_delivery, scheduler, servers, services, wsdl,
 )  # fmt: skip
 
 

@@ -60,6 +60,7 @@ class INode(Interface):
     outgoing = Attribute('zatotx.interfaces.outgoing.IOutgoingConnections')
     service_redis = Attribute('zatotx.interfaces.service_redis.IServiceRedis')
     work = Attribute('zatotx.interfaces.work.IWorkStream')
+    scheduler = Attribute('zatotx.interfaces.scheduler.IScheduler')
     result_groups = Attribute('zatotx.interfaces.work.IResultGroups')
     dead_letters = Attribute('zatotx.interfaces.dead_letters.IDeadLetterStore')
 

@@ -30,15 +30,15 @@ class SelectionOwner(Protocol):
 
 
 class ServerSelection:
-    """`slot` is the current one. Each step that is waited for is cancelled by `release`, and is ignored after that."""
+    """`slot` is the current one. Each step that is waited for is cancelled by `release`, and is ignored after that.
+
+    The owner is passed to each method: a reference to it would make a cycle, which only the garbage collector ends.
+    """
 
     _log = Logger()
-    __slots__ = ('_attempt', '_excluded', '_find_backend', '_key', '_name', '_owner', '_waiting', 'retries', 'slot')
+    __slots__ = ('_attempt', '_excluded', '_find_backend', '_key', '_name', '_waiting', 'retries', 'slot')
 
-    def __init__(
-        self, owner: SelectionOwner, find_backend: Callable[[str], IBackend], name: str, key: BalancingKey
-    ) -> None:
-        self._owner = owner
+    def __init__(self, find_backend: Callable[[str], IBackend], name: str, key: BalancingKey) -> None:
         self._find_backend = find_backend
         self._name = name
         self._key = key
@@ -48,7 +48,7 @@ class ServerSelection:
         self.retries = 0
         self.slot: IServerSlot | None = None
 
-    def acquire(self) -> None:
+    def acquire(self, owner: SelectionOwner) -> None:
         """Get a slot: calls one of the owner's methods."""
         key = self._key
         try:
@@ -61,20 +61,21 @@ class ServerSelection:
                 self._excluded = ()  # all have been tried: one of them gets a second chance
                 slot = backend.acquire_now(key)
         except (LookupError, NoServerAvailableError):
-            self._owner.slot_unavailable(NO_SERVER)
+            owner.slot_unavailable(NO_SERVER)
             return
         if slot is not None:
             self.slot = slot
-            self._owner.slot_acquired(slot)
+            owner.slot_acquired(slot)
             return
-        self._owner.slot_awaited()
+        owner.slot_awaited()
         waiting = self._waiting = backend.acquire(key, self._excluded)
-        waiting.addCallbacks(self._acquired, self._not_acquired, (self._attempt,), errbackArgs=(self._attempt,))
+        arguments = self._attempt, owner
+        waiting.addCallbacks(self._acquired, self._not_acquired, arguments, errbackArgs=arguments)
 
-    def acquire_another(self) -> None:
+    def acquire_another(self, owner: SelectionOwner) -> None:
         """Get a slot of a server that was not tried yet, if there is one. Call `release` before."""
         self.retries += 1
-        self.acquire()
+        self.acquire(owner)
 
     def wait_for(
         self, opening: Deferred[T], connected: Callable[[T], None], not_connected: Callable[[], None]
@@ -97,21 +98,21 @@ class ServerSelection:
                 self._excluded = (*self._excluded, slot.name)
             slot.release(outcome)
 
-    def _acquired(self, slot: IServerSlot, attempt: int) -> None:
+    def _acquired(self, slot: IServerSlot, attempt: int, owner: SelectionOwner) -> None:
         if attempt != self._attempt:
             slot.release(Outcome.ABANDONED)
             return
         self._waiting = None
         self.slot = slot
-        self._owner.slot_acquired(slot)
+        owner.slot_acquired(slot)
 
-    def _not_acquired(self, failure: Failure, attempt: int) -> None:
+    def _not_acquired(self, failure: Failure, attempt: int, owner: SelectionOwner) -> None:
         if attempt != self._attempt:
             return
         self._waiting = None
         if failure.check(NoServerAvailableError) is None:
             self._log.failure('A server of the backend {name} cannot be chosen', failure, name=self._name)
-        self._owner.slot_unavailable(QUEUE_TIMEOUT)
+        owner.slot_unavailable(QUEUE_TIMEOUT)
 
     def _step_done(self, connection: Any, attempt: int, connected: Callable[[Any], None]) -> None:
         if attempt != self._attempt:

@@ -8,7 +8,7 @@ other components.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from attrs import define, frozen
@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from zatotx.interfaces.config import IConfigStore, Prepare
 from zatotx.interfaces.connector_kind import IChannel
 from zatotx.interfaces.reactor import IReactor
+from zatotx.interfaces.scheduler import IScheduler
 from zatotx.metrics.watchdog import Watchdog
 from zatotx.model.errors import Conflict, StartError
 from zatotx.node import gc_tuning
@@ -63,6 +64,7 @@ class NodeComponents:
     logs: LogFiles
     pools: Sequence[DaemonThreadPool]
     channels: Mapping[str, IChannel]  # by kind
+    fetching_kinds: Collection[str]  # kinds whose channels begin when the node is ready: they fetch messages
     odb: IConfigStore
     redis: Sequence[Any]  # client and bus: startService(), stopService()
     outgoing: Sequence[Any]  # IOutgoingKind objects
@@ -76,6 +78,7 @@ class NodeComponents:
     trimmer: MemoryTrimmer
     reload: SighupReloader
     work: WorkRunner
+    scheduler: IScheduler
     worker_group: WorkerGroup | None = None  # None without workers
 
 
@@ -166,6 +169,7 @@ class Node(Service):
         response. The Deferred fires when all connections are closed, or after LINGER seconds."""
         _log.info('{name} of cluster {cluster} is being replaced', **self._names())
         self.components.work.drain()
+        self.components.scheduler.resign()
         retired: Deferred[None] = Deferred()
         timeout = self.components.reactor.callLater(RETIRE_TIMEOUT, retired.callback, None)
 
@@ -206,7 +210,10 @@ class Node(Service):
         self._set_phase(READY)
         if self.worker_spec.listen_when_ready:
             await self._listen()
+        for name in parts.fetching_kinds:
+            await parts.channels[name].start(parts.dispatcher)
         parts.work.start(self.node_id)
+        parts.scheduler.start(self.node_id)
         await parts.pickup_task.start()
         _log.info('{name} of cluster {cluster} is ready', **self._names())
 
@@ -232,8 +239,9 @@ class Node(Service):
     async def _listen(self) -> None:
         """Open the listeners. Requests get a 503 until the services are loaded; a worker that joins others which serve
         already listens only once it is ready, so that no client gets a 503 because of it."""
-        for channel in self.components.channels.values():
-            await channel.start(self.components.dispatcher)
+        for name, channel in self.components.channels.items():
+            if name not in self.components.fetching_kinds:
+                await channel.start(self.components.dispatcher)
 
     async def _stop(self) -> None:
         parts = self.components
@@ -242,11 +250,13 @@ class Node(Service):
         for channel in channels:
             channel.drain()
         parts.work.drain()
+        await _stop_component(parts.scheduler.resign(), 'The leadership of the scheduler')
         await _stop_component(parts.pickup_task.stop(), 'The pickup directory')
         await gatherResults([
             *(_stop_in_parallel(channel.stop(), 'A channel') for channel in channels),
             _stop_in_parallel(parts.work.stop(), 'The work stream'),
         ])
+        await _stop_component(parts.scheduler.stop(), 'The history of jobs')
         for outgoing in parts.outgoing:
             await _stop_component(outgoing.stop(), 'Outgoing connections')
         self._set_phase(STOPPED)

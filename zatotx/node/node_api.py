@@ -47,6 +47,7 @@ class NodeApi:
     outgoing: Any = field(factory=ConnectionNamespaces)
     service_redis: Any = None  # IServiceRedis
     work: Any = None  # IWorkStream
+    scheduler: Any = None  # IScheduler
     dead_letters: Any = None  # IDeadLetterStore
     result_groups: Any = None  # IResultGroups
     worker_group: WorkerGroup | None = None  # None without workers

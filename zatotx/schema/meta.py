@@ -4,6 +4,7 @@ derived from it and from the annotations of its Struct."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, get_type_hints
 
 import msgspec
@@ -20,6 +21,7 @@ class ZatoApi(msgspec.Struct, frozen=True, kw_only=True):
     ] = {}  # request fields that select among types with the same prefix: connection, transport
     zato_names: Mapping[str, str] = {}  # zatotx's field name -> Zato's, if they differ: {'security': 'security_id'}
     extra_response_fields: tuple[str, ...] = ()  # fields of Zato's responses without an equivalent; always ''
+    response_fields: tuple[str, ...] = ()  # fields that create and edit return beside id and name
     sec_type: str = ''  # Zato's name of the security type, if it differs from the tag
     # (object, delete request) -> why deletion is rejected; '' = it is allowed.
     deletion_error: Callable[[Any, Mapping[str, Any]], str] | None = None
@@ -37,6 +39,8 @@ class ObjectType(msgspec.Struct, frozen=True, kw_only=True):
     # Applied to the fields of a new object, or the changed ones of an edit, before they are validated.
     normalize: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
     validate: Callable[[Any], Sequence[tuple[str, str]]] | None = None  # validation across fields: (path, error)
+    # validation of a new object, or of an edited one, against its former state (None if it is new) and the current time
+    validate_change: Callable[[Any, Any, datetime], Sequence[tuple[str, str]]] | None = None
     # a text other than the name that must be unique among objects of the type; '' = none
     unique_text: Callable[[Any], str] | None = None
     purposes: frozenset[str] = frozenset()  # what references may require of its objects: 'channel', 'outgoing_rest'

@@ -1,4 +1,4 @@
-"""Composition root of a server: constructs every component and wires them together."""
+"""Composition root of a node, a server or a connector: constructs every component and wires them together."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from zatotx.api import builtin_service_entries
 from zatotx.connectors.inbound_policy import StoredDeadLetters
 from zatotx.connectors.kind_registry import (
     FoundKind,
+    check_selected_kinds,
     find_kinds,
     formats,
     metric_definitions,
     response_headers,
+    runs_channels_of,
     service_areas,
 )
 from zatotx.connectors.security_types import all_object_types
 from zatotx.interfaces.config import IConfigStore, Prepare, prepare_without_build
-from zatotx.interfaces.connector_kind import SERVER, ChannelContext, IChannel
+from zatotx.interfaces.connector_kind import CONNECTOR, SERVER, ChannelContext, IChannel
 from zatotx.interfaces.delivery import IDeadLetterSink, IProcessedKeys
 from zatotx.interfaces.reactor import IReactor
 from zatotx.metrics.definitions import register
@@ -32,12 +34,13 @@ from zatotx.model.errors import StartError
 from zatotx.node import findings
 from zatotx.node.gc_tuning import MemoryTrimmer, share_malloc_arena
 from zatotx.node.live_config import LiveConfig
+from zatotx.node.load_meter import LoadMeter
 from zatotx.node.log_files import LiveLogLevels, LogFiles
 from zatotx.node.node import Node, NodeComponents, NodeState
 from zatotx.node.node_api import NodeApi
-from zatotx.node.placed_tasks import TaskPlacer
+from zatotx.node.placed_tasks import IdleTask, TaskPlacer
 from zatotx.node.reload import SighupReloader
-from zatotx.node.settings import Settings, load_settings
+from zatotx.node.settings import SETTINGS_FILES, Settings, load_settings
 from zatotx.node.work_runner import WorkCounters
 from zatotx.odb.secrets import Secrets
 from zatotx.odb.store import ConfigStore, open_store, set_call_meter
@@ -56,6 +59,7 @@ from zatotx.redis.client import RedisClient
 from zatotx.redis.keys import RedisKeys
 from zatotx.redis.nonce_store import RedisNonceStore
 from zatotx.redis.work_stream import RedisWorkStream
+from zatotx.scheduler.scheduler import Scheduler
 from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.service.context import load_user_config
 from zatotx.service.current_call import find_current_call
@@ -93,6 +97,7 @@ from zatotx.tap.limits import (
     server_start_time,
 )
 from zatotx.tap.monitoring import Monitoring, make_certificate_source
+from zatotx.tap.scheduler import make_scheduler
 from zatotx.tap.work import make_processed_keys, make_result_groups, make_work_runner, make_work_stream
 from zatotx.wire.xml import name_cache
 
@@ -100,21 +105,31 @@ from zatotx.wire.xml import name_cache
 def make_server(directory: str, reactor: IReactor, worker_spec: WorkerSpec | None = None) -> Node:
     """Return the server of a directory, not yet started; with a `worker_spec`, one of its workers. Raises
     StartError."""
+    return _make_node(directory, reactor, SERVER, worker_spec)
+
+
+def make_connector(directory: str, reactor: IReactor) -> Node:
+    """Return the connector of a directory, not yet started. Raises StartError."""
+    return _make_node(directory, reactor, CONNECTOR, None)
+
+
+def _make_node(directory: str, reactor: IReactor, node_type: str, worker_spec: WorkerSpec | None) -> Node:
     share_malloc_arena()
     shorten_switch_interval()
     home = Path(directory)
     kinds = find_kinds()
     settings = load_decrypted_settings(
-        partial(load_settings, home / 'config' / 'server.toml', [found.kind.name for found in kinds]),
+        partial(load_settings, home / 'config' / SETTINGS_FILES[node_type], [found.kind.name for found in kinds]),
         partial(read_key, home / 'config' / 'secret.key', os.environ),
     )
+    check_selected_kinds(kinds, settings.main.connector_kinds)
     raise_file_limit()
     name_cache.report_unsupported_to(log_xml_name_leak)
     if not settings.main.core_dumps:
         disable_core_dumps()
     worker_spec, lock = acquire_slot(home / 'work', worker_spec)
     try:
-        node = _ServerBuilder(home, reactor, settings, lock, kinds, worker_spec).node()
+        node = _NodeBuilder(home, reactor, node_type, settings, lock, kinds, worker_spec).node()
         os.environ.pop(KEY_VARIABLE, None)  # programs that services start would inherit it
         return node
     except BaseException:
@@ -139,6 +154,7 @@ class _Infrastructure:
     version_keeper: VersionManager
     work: RedisWorkStream
     work_counters: WorkCounters
+    scheduler: Scheduler
 
 
 @frozen
@@ -153,11 +169,12 @@ class _Endpoints:
 
 
 @define
-class _ServerBuilder:
+class _NodeBuilder:
     """Builds a Node step by step; the attributes are shared by the steps."""
 
     home: Path
     reactor: IReactor
+    node_type: str  # SERVER or CONNECTOR
     settings: Settings
     lock: SlotLocks
     kinds: Sequence[FoundKind]
@@ -174,10 +191,12 @@ class _ServerBuilder:
             [
                 infrastructure.version_keeper.prepare_snapshot,
                 prepare_without_build(limited.admission.apply),
+                infrastructure.scheduler.prepare,
                 *endpoints.preparers,
             ],
             lambda: infrastructure.version_keeper.verdicts,
         )
+        config.measure_load = LoadMeter(lambda: limited.admission.node.active)
         deployer = Deployer(
             odb=infrastructure.odb,
             config=config,
@@ -205,17 +224,9 @@ class _ServerBuilder:
             dispatcher=dispatcher,
             dead_letters=infrastructure.odb,
             counters=infrastructure.work_counters,
+            recorder=infrastructure.scheduler.recorder,
         )
         config.follow_heartbeats(runner.heartbeat)
-        work = self.home / 'work'
-        pickup = PickupWatcher(
-            reactor=reactor,
-            directory=str(self.home / settings.hot_deploy.pickup_dir),
-            deployer=deployer,
-            odb=infrastructure.odb,
-            offload=infrastructure.offload,
-            since=server_start_time(work),
-        )
         parts = NodeComponents(
             reactor=reactor,
             settings=settings,
@@ -223,22 +234,40 @@ class _ServerBuilder:
             logs=infrastructure.logs,
             pools=(limited.worker_threads, limited.service_threads),
             channels=endpoints.channels,
+            fetching_kinds=[found.kind.name for found in self.kinds
+                            if found.kind.runs_in == CONNECTOR and found.kind.name in endpoints.channels],
             odb=infrastructure.odb,
             redis=infrastructure.redis.parts,
             outgoing=endpoints.outgoing,
-            initial_preparers=endpoints.preparers,
+            initial_preparers=(infrastructure.scheduler.prepare, *endpoints.preparers),
             pipeline=pipeline,
             dispatcher=dispatcher,
             services=infrastructure.services,
             version_keeper=infrastructure.version_keeper,
-            pickup_task=make_pickup_task(pickup, work, reactor),
+            pickup_task=self._pickup_task(infrastructure, deployer),
             watchdog=infrastructure.monitoring.watchdog,
             trimmer=MemoryTrimmer(reactor, infrastructure.offload, limited.body_memory),
             reload=SighupReloader(self._current_settings, infrastructure.logs, endpoints.listeners),
             work=runner,
-            worker_group=make_worker_group(work, self.worker_spec, node_api, reactor),
+            scheduler=infrastructure.scheduler,
+            worker_group=make_worker_group(self.home / 'work', self.worker_spec, node_api, reactor),
         )
         return Node(parts, config, state, self.worker_spec)
+
+    def _pickup_task(self, infrastructure: _Infrastructure, deployer: Deployer) -> Any:
+        """The task that deploys files of the pickup directory. Connectors have none: any server's is enough."""
+        if self.node_type != SERVER:
+            return IdleTask()
+        work = self.home / 'work'
+        pickup = PickupWatcher(
+            reactor=self.reactor,
+            directory=str(self.home / self.settings.hot_deploy.pickup_dir),
+            deployer=deployer,
+            odb=infrastructure.odb,
+            offload=infrastructure.offload,
+            since=server_start_time(work),
+        )
+        return make_pickup_task(pickup, work, self.reactor)
 
     def _infrastructure(self) -> _Infrastructure:
         settings, reactor = self.settings, self.reactor
@@ -267,9 +296,11 @@ class _ServerBuilder:
         keeper = VersionManager(
             odb=odb, store=services, directory=self._deployed_directory(), reactor=reactor, offload=offload
         )
+        work = make_work_stream(client, settings.main.cluster)
+        scheduler = make_scheduler(settings, reactor, redis, odb=odb, work=work, has_service=services.can_invoke)
         return _Infrastructure(
-            logs, counts, limited, offload, observed, types, secrets, odb, redis, services, keeper,
-            make_work_stream(client, settings.main.cluster), WorkCounters(),
+            logs, counts, limited, offload, observed, types, secrets, odb, redis, services, keeper, work,
+            WorkCounters(), scheduler,
         )  # fmt: skip
 
     def _endpoints(self, infrastructure: _Infrastructure) -> _Endpoints:
@@ -358,6 +389,7 @@ class _ServerBuilder:
             ),
             *limited.metric_sources(infrastructure.services),
             infrastructure.work_counters.rows,
+            infrastructure.scheduler.metrics,
             make_certificate_source(endpoints.listeners),
         ]
         finders = [
@@ -366,6 +398,7 @@ class _ServerBuilder:
             partial(findings.find_weakened_rate_limits, limited.rate_limiter, infrastructure.redis.client),
             partial(findings.find_refused_code, infrastructure.version_keeper),
             limited.stuck_threads.findings,
+            infrastructure.scheduler.findings,
             observed.findings,
             endpoints.authentication_policy.findings,
             find_xml_name_leak,
@@ -393,12 +426,14 @@ class _ServerBuilder:
             outgoing=make_outgoings(endpoints.outgoing, self.kinds),
             service_redis=infrastructure.redis.services,
             work=infrastructure.work,
+            scheduler=infrastructure.scheduler,
             dead_letters=infrastructure.odb,
             result_groups=make_result_groups(infrastructure.redis.client, main.cluster),
         )
 
     def _current_settings(self) -> Settings:
-        return load_settings(self.home / 'config' / 'server.toml', [found.kind.name for found in self.kinds])
+        file = self.home / 'config' / SETTINGS_FILES[self.node_type]
+        return load_settings(file, [found.kind.name for found in self.kinds])
 
     def _deployed_directory(self) -> Path:
         """The directory into which this process unpacks deployed code. Each worker has its own, because each one
@@ -442,7 +477,8 @@ class _ServerBuilder:
         channels = {}
         added_headers = response_headers(self.kinds)
         for found in self.kinds:
-            if found.enabled and found.kind.runs_in == SERVER and found.kind.channel:
+            runs_channels = runs_channels_of(found.kind, self.node_type, self.settings.main.connector_kinds)
+            if found.enabled and found.kind.channel and (runs_channels or found.kind.serves_endpoints):
                 name = found.kind.name
                 section = {'grace': self.settings.shutdown.grace, **self.settings.kinds.get(name, {})}
                 context = ChannelContext(
@@ -460,6 +496,7 @@ class _ServerBuilder:
                     dead_letters=dead_letters,
                     processed_keys=processed_keys,
                     response_headers=added_headers,
+                    endpoints_only=not runs_channels,
                 )
                 channels[name] = found.load(found.kind.channel)(context)
         return channels

@@ -8,6 +8,7 @@ from shutil import copyfile
 from typing import Any
 
 import msgspec
+from attrs import define
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
@@ -16,6 +17,7 @@ from zope.interface import implementer
 from zatotx.interfaces.meters import NullUserMetrics
 from zatotx.interfaces.node import ILogLevels, INode
 from zatotx.interfaces.redis import IPubSub
+from zatotx.interfaces.scheduler import LeaderRecord
 from zatotx.model.cid import new_cid
 from zatotx.model.message import ChannelSpec, Message, Principal, Reply
 from zatotx.node.live_config import LiveConfig
@@ -89,6 +91,19 @@ def make_odb(directory: Path, types: ObjectTypeRegistry, operations: Sequence[Op
     return f'sqlite:///{path}'
 
 
+@define
+class MemoryScheduler:
+    """A scheduler that runs nothing: the leader is read from the ODB."""
+
+    odb: Any
+    history: Any = None
+
+    def leader(self) -> Deferred[LeaderRecord]:
+        """Return the leader."""
+        found: Deferred[LeaderRecord] = self.odb.leader()
+        return found
+
+
 @implementer(INode)
 class MemoryNode:
     """A node in memory: `await start()`, then `call`, `await stop()` at the end."""
@@ -125,6 +140,7 @@ class MemoryNode:
         self.service_redis = memory_service_redis(reactor)
         self.work = MemoryWorkStream(reactor)
         self.dead_letters = self.odb
+        self.scheduler = MemoryScheduler(self.odb)
         self.result_groups: Any = None
         self.config: Any = None
         self.deployer: Any = None

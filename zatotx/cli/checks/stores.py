@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from zatotx.cli.checks.finding import BROKEN, REQUEST_TIMEOUT, WARNING, Check, CheckContext
+from zatotx.cli.checks.finding import BROKEN, NODE, REQUEST_TIMEOUT, WARNING, Check, CheckContext
 from zatotx.cli.environment.component_types import REDIS, SERVER
 from zatotx.cli.environment.databases import all_object_types, convert_errors, is_embedded, odb_url, redis_address
 from zatotx.cli.environment.layout import Component, components_of, get_setting, read_settings
@@ -175,7 +175,7 @@ CHECKS = (
         'ODB',
         'the ODB is unavailable, does not respond, rejects writes, has another schema version, was encrypted '
         'with another key or lacks the cluster; its SQLite file has more than 20 GiB',
-        SERVER,
+        NODE,
         check_odb,
         sends_requests=True,
     ),
@@ -183,7 +183,7 @@ CHECKS = (
         'Redis',
         'Redis is unavailable or rejects the login; it is too old, a replica, evicts keys when full '
         '(maxmemory-policy), has no append-only file, failed to write, or uses 90 % of its memory',
-        SERVER,
+        NODE,
         check_redis,
         sends_requests=True,
     ),

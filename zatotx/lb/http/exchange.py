@@ -77,7 +77,7 @@ class Exchange:
         target = prepared.target
         if target is not None:
             self._target = target
-            self._selection = ServerSelection(self, client.runtime.find_backend, target.name, prepared.key)
+            self._selection = ServerSelection(client.runtime.find_backend, target.name, prepared.key)
         self.started_at = now
         self.acquired_at = self.connected_at = self.responded_at = -1.0
         self._pool: ServerPool | None = None
@@ -117,7 +117,7 @@ class Exchange:
             self._respond(local, 'PR' if local.status >= 400 else 'LR')
             return
         self._target.budget.add_request()
-        self._selection.acquire()
+        self._selection.acquire(self)
 
     def slot_awaited(self) -> None:
         """See SelectionOwner."""
@@ -505,7 +505,7 @@ class Exchange:
         )
         self._release(outcome)
         if may_repeat and selection.retries < target.settings.retries.attempts and target.budget.take_retry():
-            selection.acquire_another()
+            selection.acquire_another(self)
         else:
             self._fail(status, details, termination)
 

@@ -19,8 +19,9 @@ from zatotx.lb.http.exchange_client import ConnectionUser
 from zatotx.lb.http.exchange_record import log_rejected
 from zatotx.lb.http.http_runtime import HttpRuntime
 from zatotx.lb.http.http_state import PreparedRequest
-from zatotx.lb.http.request_rewriting import Peer, certificate_lines
+from zatotx.lb.http.request_rewriting import Peer
 from zatotx.rules.http.forwarding import UNIX
+from zatotx.wire.http.client_cert import write_client_cert
 from zatotx.wire.http1.limits import MessageRejected, ParserLimits
 from zatotx.wire.http1.request_parser import RequestHead, RequestParser
 
@@ -106,7 +107,7 @@ class FrontendConnection:
 
     def handshakeCompleted(self) -> None:
         """Record the client's verified certificate, over TLS, before any of its bytes are read."""
-        self.peer = self._make_peer(is_tls=True, lines=certificate_lines(peer_certificates(self.transport)))
+        self.peer = self._make_peer(is_tls=True, lines=write_client_cert(peer_certificates(self.transport)))
 
     def dataReceived(self, data: bytes) -> None:
         """Parse the client's bytes."""

@@ -81,8 +81,8 @@ class TcpFrontendConnection:
         runtime.sweeper.add(self)
         self.pause()
         key = BalancingKey(self._peer[0], {}, {})
-        self._selection = ServerSelection(self, runtime.find_backend, self._target.name, key)
-        self._selection.acquire()
+        self._selection = ServerSelection(runtime.find_backend, self._target.name, key)
+        self._selection.acquire(self)
 
     def connectionMade(self) -> None:
         """Do nothing: `makeConnection` does it all."""
@@ -155,7 +155,7 @@ class TcpFrontendConnection:
         selection = self._selection
         selection.release(Outcome.NOT_CONNECTED)
         if selection.retries < self._target.settings.retries.attempts:
-            selection.acquire_another()
+            selection.acquire_another(self)
         else:
             self.slot_unavailable(termination)
 
