@@ -79,7 +79,7 @@ def request_list(reactor: IReactor, dial: Dial, server: KnownServer, settings: D
         raise RequestFailed(f'it does not respond within {timeout:g} s')
 
     running: Deferred[bytes] = Deferred.fromCoroutine(_request(reactor, dial, server, settings))
-    return running.addTimeout(TIMEOUT, reactor, timed_out)  # type: ignore[arg-type,return-value]
+    return running.addTimeout(TIMEOUT, reactor, timed_out)  # type: ignore[arg-type]
 
 
 async def _request(reactor: IReactor, dial: Dial, server: KnownServer, settings: Discovery) -> bytes:
