@@ -119,9 +119,9 @@ def load_balancer_settings() -> str:
     """A table per table of lb.toml, with the comment on each setting as its description."""
     texts = ['# Load balancer settings\n', NOTE,
              'The settings in `config/lb.toml` of a [load balancer](../load-balancer.md). `NAME` stands for a name\n'
-             'that you choose. Times are seconds, sizes are bytes, and relative paths are relative to the directory of\n'
-             'the load balancer. `[timeouts]` has the timeouts of all frontends and backends that have none of their own.\n'
-             'Unknown settings are rejected.\n']
+             'that you choose. Times are seconds, sizes are bytes, and relative paths are relative to the directory\n'
+             'of the load balancer. `[timeouts]` has the timeouts of all frontends and backends that have none of\n'
+             'their own. Unknown settings are rejected.\n']
     for path, section in _tables('', Configuration):
         rows = [one for one in fields(section) if not _nested(one) and one.name not in ('error_bodies', 'error_files')]
         if rows:
