@@ -43,7 +43,7 @@ from bench.machine import describe
 
 RESULTS = Path(__file__).with_name('results')
 SUBJECTS = ('idle', 'echo', 'connections', 'overload', 'start', 'channels', 'pipelines', 'workers',
-            'outgoing', 'blocking', 'sql', 'ftp', 'lb', 'zmq', 'formats', 'limits', 'hostile', 'instructions')
+            'outgoing', 'blocking', 'sql', 'ftp', 'zmq', 'lb', 'formats', 'limits', 'hostile', 'instructions')
 
 
 def say(text: str) -> None:
@@ -65,14 +65,14 @@ def measure(options: argparse.Namespace) -> Iterator[Row]:
     if 'ftp' in options.only:
         say('ftp: a file of 1 GB, relative to curl')
         yield from _rows('ftp', lambda: ftp.measure(options.rounds, say))
+    if 'zmq' in options.only:
+        say('zmq: messages to a service, relative to txZMQ')
+        yield from _rows('zmq', lambda: zmq.measure(options.rounds, say))
     if 'lb' in options.only:
         say('lb: the load balancer relative to HAProxy')
         with tempfile.TemporaryDirectory(prefix='zatotx-bench-') as name:
             place, seconds = Path(name), options.seconds
             yield from _rows('lb', lambda: load_balancer.measure(place, options.rounds, seconds, say))
-    if 'zmq' in options.only:
-        say('zmq: messages to a service, relative to txZMQ')
-        yield from _rows('zmq', lambda: zmq.measure(options.rounds, say))
     if 'channels' in options.only:
         say('channels: 10,000 relative to 10')
         yield from _rows('channels', lambda: channels.measure(rounds=options.rounds, seconds=options.seconds, say=say))
