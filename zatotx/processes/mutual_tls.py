@@ -30,6 +30,7 @@ from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory, TL
 from twisted.python.failure import Failure
 from zope.interface import directlyProvides, implementer, providedBy
 
+from zatotx.connectors.tls_settings import INTERMEDIATE_CIPHERS
 from zatotx.model.errors import StartError
 from zatotx.rules.http.tls_errors import describe_certificate_error
 from zatotx.wire.certificates import parse_certificates, parse_revocation_lists
@@ -73,6 +74,7 @@ def load_context(files: MutualTlsFiles) -> SSL.Context:
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_TICKET)
+    context.set_cipher_list(INTERMEDIATE_CIPHERS.encode('ascii'))
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.use_certificate(X509.from_cryptography(chain[0]))
     context.use_privatekey(PKey.from_cryptography_key(key))
@@ -82,12 +84,10 @@ def load_context(files: MutualTlsFiles) -> SSL.Context:
     assert store is not None
     for authority in _parse(files.authorities, parse_certificates):
         store.add_cert(X509.from_cryptography(authority))
-    flags = X509StoreFlags.X509_STRICT
     if files.revocation_list is not None:
         for revocation_list in _parse(files.revocation_list, parse_revocation_lists):
             store.add_crl(revocation_list)
-        flags |= X509StoreFlags.CRL_CHECK
-    store.set_flags(flags)
+        store.set_flags(X509StoreFlags.CRL_CHECK)
     return context
 
 
@@ -295,12 +295,12 @@ class MutualTlsFactory(TLSMemoryBIOFactory):
     def buildProtocol(self, addr: Any) -> Any:
         if len(self.protocols) >= MAX_CONNECTIONS:
             oldest = next(filter(_is_in_handshake, self.protocols), None)
-            peer = _address(addr if oldest is None else oldest.getPeer())  # type: ignore[no-untyped-call]
+            peer = _address(addr if oldest is None else oldest.getPeer())
             self._log.warn('{what} closed a connection from {peer}: {count} are open already', what=self._what,
                            peer=peer, count=MAX_CONNECTIONS)
             if oldest is None:
                 return None
-            oldest.abortConnection()  # type: ignore[no-untyped-call]
+            oldest.abortConnection()
         return super().buildProtocol(addr)
 
 
