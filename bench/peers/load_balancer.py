@@ -77,7 +77,7 @@ class Silent:
 
 def main(port: int, mode: str, certificates: str, backends: Collection[int]) -> None:
     """Serve until the process is killed."""
-    reactor: Any = MonotonicEpollReactor()
+    reactor: Any = MonotonicEpollReactor()  # type: ignore[no-untyped-call]
     backend = RoundRobin(backends)
     tls = ListenerTls(certificates=certificates) if certificates else None
     configuration = Configuration(

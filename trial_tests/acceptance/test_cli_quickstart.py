@@ -43,9 +43,10 @@ class QuickstartTests(SynchronousTestCase):
         self.assertEqual(said.code, 0, said)
         self.assertEqual(
             sorted(p.name for p in self.path.iterdir()),
-            ['ca', 'connector1', 'credentials.toml', 'load-balancer', 'odb', 'redis', 'server1', 'server2', 'server3'],
+            ['ca', 'connector1', 'credentials.toml', 'load-balancer', 'odb', 'redis', 'server1', 'server2', 'server3',
+             'web-admin'],
         )
-        self.assertEqual(said.out.count('/9] '), 9)
+        self.assertEqual(said.out.count('/10] '), 10)
         for text in ('Cluster   mine', f'http://127.0.0.1:{17012 + offset}',
                      f'Balancer  http://127.0.0.1:{11223 + offset}', 'admin.invoke, pubapi',
                      f'zatotx start {self.path}', str(self.path / 'credentials.toml')):
@@ -88,7 +89,7 @@ class QuickstartTests(SynchronousTestCase):
         first = self.create('--port-offset', 20500)
         made = tomllib.loads((self.path / 'credentials.toml').read_text())
         self.assertEqual(made['ports'], {'server1': 37510, 'server2': 37511, 'connector1': 37531,
-                                         'load-balancer': 31723, 'lb-agent': 40651})  # fmt: skip
+                                         'load-balancer': 31723, 'lb-agent': 40651, 'web-admin': 28683})  # fmt: skip
         self.assertEqual([made[name]['username'] for name in ('web_admin', 'api', 'pubapi')],
                          ['admin', 'admin.invoke', 'pubapi'])
         passwords = {made[name]['password'] for name in ('web_admin', 'api', 'pubapi')}

@@ -112,6 +112,7 @@ class Stall(Service):
         time.sleep(SECONDS)
         self.response.payload = {{'error': ''}}
 '''
+_JOB = 'blocking.job'
 _PLAIN = ('upload', 'sql', 'thread', 'async', 'rows', 'stall')
 
 
@@ -286,6 +287,8 @@ def document(peers: Peers, seconds: float, size: int) -> dict[str, list[Any]]:
         {'name': f'blocking.{name}', 'url_path': path(name), 'service': f'blocking.{name}', 'security': None,
          'data_format': 'json'} for name in names
     ]}  # fmt: skip
+    found['scheduler'] = [{'name': _JOB, 'service': 'blocking.thread', 'job_type': 'one_time',
+                           'start_date': '2999-01-01T00:00:00Z'}]  # fmt: skip
     for peer in FROZEN:
         for section, objects in peer.objects(peers, seconds, size).items():
             found.setdefault(section, []).extend(objects)
@@ -400,11 +403,35 @@ def _import(number: int) -> tuple[str, Any]:
     return 'zato.enmasse.import', {'document': {'channel_rest': channels}}
 
 
+def _scheduled(site: Site, count: int) -> Finish:
+    """Runs of a job whose service blocks a thread."""
+
+    def call(action: str, payload: Any) -> Any:
+        answer = ask(site.port, 'POST', f'/zato/api/invoke/zato.scheduler.job.{action}', fields=site.authorization,
+                     body=json.dumps(payload).encode())  # fmt: skip
+        found = json.loads(answer.body)
+        return next(value for name, value in found.items() if name != 'zato_env') if answer.status == 200 else None
+
+    cids = {row['cid'] for row in [call('execute', {'name': _JOB}) for _ in range(count)] if row}
+
+    def finish() -> list[str]:
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            results = {run['cid']: run['result'] for run in call('get-history', {'name': _JOB}) or ()}
+            if cids <= results.keys():
+                return [f'{cid}: {results[cid]}' for cid in cids if results[cid] != 'ok']
+            time.sleep(0.1)
+        return ['runs of the job are missing in the history'] if len(cids) == count else ['execute failed']
+
+    return finish
+
+
 _ALL = 'blocks the server thread'
 LIVE = (
     Operation(title='receiving HTTP requests that come slowly', zato=_NO, begin=_uploaded),
     Operation(title='SQL statements', zato=_QUERY, begin=_asked('sql')),
     Operation(title='services that block a thread', zato='block for as long as they run', begin=_asked('thread')),
+    Operation(title='executing services from the scheduler', zato='blocks until the service returns', begin=_scheduled),
     Operation(title='asynchronous invocations', zato='block until Redis has the message', begin=_asked('async')),
     Operation(title='hot deployment, 50 services at a time', zato=_ALL, begin=_repeated(_deployment), count=1),
     Operation(title='enmasse import, 200 channels at a time', zato=_ALL, begin=_repeated(_import), count=1),

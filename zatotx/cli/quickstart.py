@@ -155,6 +155,7 @@ def create_environment_odb(directory: Path, plan: EnvironmentPlan) -> None:
     from zatotx.cli.environment.databases import all_object_types, convert_errors
     from zatotx.odb.maintenance import NewCluster, create_odb
     from zatotx.odb.nodes import NodeAddress
+    from zatotx.schema.scheduler_job import default_job_operations
     from zatotx.schema.snapshot import Operation
 
     if not plan.odb_url:
@@ -163,13 +164,18 @@ def create_environment_odb(directory: Path, plan: EnvironmentPlan) -> None:
         {'name': user.username, 'username': user.username, 'realm': 'zatotx', 'password': user.password}
         for user in plan.api_users()
     ]
+    first = plan.users['web_admin']  # the first user of the web admin, who may create others
     new = NewCluster(
         name=plan.cluster,
         nodes=tuple(
             NodeAddress(name=f'server{i}', host='127.0.0.1', port=port) for i, port in enumerate(plan.server_ports, 1)
         ),
-        operations=tuple(
-            Operation(action='create', type='basic_auth', name=user['name'], fields=user) for user in users
+        operations=(
+            *(Operation(action='create', type='basic_auth', name=user['name'], fields=user) for user in users),
+            Operation(action='create', type='admin_user', name=first.username, fields={
+                'name': first.username, 'username': first.username, 'password': first.password, 'roles': ['admin'],
+            }),
+            *default_job_operations(),
         ),
     )
     with convert_errors():

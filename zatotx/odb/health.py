@@ -18,6 +18,7 @@ from zatotx.odb.database import Database
 from zatotx.odb.dead_letters import count_dead_letters
 from zatotx.odb.engine import dialect_of, driver_message, make_engine
 from zatotx.odb.nodes import list_nodes
+from zatotx.odb.scheduler_leader import read_leader
 from zatotx.odb.tables import cluster
 from zatotx.odb.transaction import Cluster, revision_of
 from zatotx.odb.urls import parse_url, sqlite_path
@@ -47,6 +48,7 @@ class OdbHealth:
     clock_offset: float
     round_trip: float  # round-trip time in seconds
     dead_letters: int = 0
+    leader: str = ''  # name of the server that leads the scheduler; '' = none
 
 
 def examine_odb(database: Database, *, write: bool = True) -> OdbHealth:
@@ -55,17 +57,17 @@ def examine_odb(database: Database, *, write: bool = True) -> OdbHealth:
     with closing(database):
         dialect = dialect_of(database.url)
         backend = _backend(database.url)
-        revision, rows, size, (ahead, round_trip), letters = database.read(
+        revision, rows, size, (ahead, round_trip), letters, leader = database.read(
             lambda connection, found: (
                 revision_of(connection, found.id), tuple(list_nodes(connection, found)),
                 _size(connection, backend, database.url), _measure_clock(connection, backend),
-                count_dead_letters(connection, found),
+                count_dead_letters(connection, found), read_leader(connection, found).node,
             )
         )
         if write:
             check_writable(database)
         return OdbHealth(url=mask_url(database.url), title=dialect.title, revision=revision, nodes=rows, size=size,
-                         clock_offset=ahead, round_trip=round_trip, dead_letters=letters)
+                         clock_offset=ahead, round_trip=round_trip, dead_letters=letters, leader=leader)
 
 
 def check_writable(database: Database) -> None:

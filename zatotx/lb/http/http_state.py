@@ -111,7 +111,9 @@ class HttpState:
         target = self.targets.get(choose_backend(self.routes, self.settings.default_backend, head))
         if target is None:
             missing = error_response(404, NO_BACKEND, self.configuration.error_bodies)
-            return PreparedRequest(head=head, state=self, client_address=address, request_line=line, local=missing, key=key)
+            return PreparedRequest(
+                head=head, state=self, client_address=address, request_line=line, local=missing, key=key
+            )
         return PreparedRequest(
             head=head, state=self, client_address=address, request_line=line, target=target,
             data=write_request(head, peer, target.request_rules), key=self._key(address, target.name, head),
