@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
+from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.processes.mutual_tls import LINGER, ClientVerifier, LingeringTransport
+from zatotx.processes.mutual_tls import LINGER, MAX_LINES, WINDOW, ClientVerifier, LingeringTransport, RefusalLog
+from zatotx.testing.log_recorder import LogRecorder
 
 
 class UnreadableCertificate:
@@ -26,6 +29,26 @@ class VerifierTests(SynchronousTestCase):
         self.assertFalse(verifier.verify(connection, certificate, 0, 0, 1))
         self.assertEqual((verifier.error, verifier.subject), ('its certificate cannot be read', ''))
         self.assertFalse(verifier.verify(connection, certificate, 0, 0, 1))
+
+
+class RefusalLogTests(SynchronousTestCase):
+    def test_limit(self) -> None:
+        """Beyond a number of lines in a minute, refused clients are only counted; the next minute begins with how many
+        there were."""
+        recorder, clock = LogRecorder(), Clock()
+        refusals = RefusalLog('The agent', Logger(observer=recorder), clock)
+        address = IPv4Address('TCP', '10.0.0.1', 4711)
+        for _ in range(MAX_LINES + 5):
+            refusals.add('refused a client at', address, 'it has no certificate')
+        texts = [record.getMessage() for record in recorder.records]
+        self.assertEqual(texts, ['The agent refused a client at 10.0.0.1:4711: it has no certificate'] * MAX_LINES)
+        clock.advance(WINDOW)
+        refusals.add('refused a client at', address, 'it has no certificate')
+        self.assertEqual([record.getMessage() for record in recorder.records[MAX_LINES:]],
+                         ['The agent refused 5 more clients', texts[0]])  # fmt: skip
+        clock.advance(WINDOW)
+        refusals.add('refused a client at', address, 'it has no certificate')
+        self.assertEqual(len(recorder.records), MAX_LINES + 3)
 
 
 class Transport:
