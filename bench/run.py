@@ -29,6 +29,7 @@ from bench import (
     overload,
     pipelines,
     profiling,
+    scheduler,
     sql,
     starting,
     throughput,
@@ -41,7 +42,7 @@ from bench.machine import describe
 
 RESULTS = Path(__file__).with_name('results')
 SUBJECTS = ('idle', 'echo', 'connections', 'overload', 'start', 'channels', 'pipelines', 'workers',
-            'outgoing', 'blocking', 'sql', 'ftp', 'formats', 'limits', 'hostile', 'instructions')
+            'outgoing', 'blocking', 'scheduler', 'sql', 'ftp', 'formats', 'limits', 'hostile', 'instructions')
 
 
 def say(text: str) -> None:
@@ -57,6 +58,9 @@ def measure(options: argparse.Namespace) -> Iterator[Row]:
     if 'instructions' in options.only:
         say('instructions: what a request takes, whatever else the machine does')
         yield from _rows('instructions', lambda: instructions.rows(say))
+    if 'scheduler' in options.only:
+        say('scheduler: 100,000 jobs')
+        yield from _rows('scheduler', lambda: scheduler.measure(say))
     if 'sql' in options.only:
         say('sql: statements relative to SQLAlchemy in threads, and cancelled ones')
         yield from _rows('sql', lambda: sql.measure(options.rounds, say))

@@ -34,6 +34,7 @@ from zatotx.schema.validation import FieldError, parse_int, validate_edit, zato_
 from zatotx.service.service_entry import ServiceEntry
 
 PASSWORD = 'password'
+MAX_ROWS_ON_REACTOR = 2000  # objects of the configuration; more are listed in a thread
 
 
 class ObjectService(AdminService):
@@ -218,8 +219,14 @@ class GetList(ObjectService):
 
     async def handle(self) -> None:
         types = {object_type.key: object_type for object_type in self.matching_types()}
-        stored = self.server.config.snapshot.objects_of_types(*types)
-        self.response.payload = align_columns([object_to_row(types[row.type], row, self.references) for row in stored])
+        snapshot, references = self.server.config.snapshot, self.references
+
+        def make_rows() -> list[dict[str, Any]]:
+            stored = snapshot.objects_of_types(*types)
+            return align_columns([object_to_row(types[row.type], row, references) for row in stored])
+
+        is_large = len(snapshot) > MAX_ROWS_ON_REACTOR
+        self.response.payload = await self.server.run_in_thread(make_rows) if is_large else make_rows()
 
 
 class GetObject(ObjectService):
