@@ -26,6 +26,7 @@ from zatotx.api.serialization import (
     zato_security_type,
 )
 from zatotx.model.errors import BadInput, Conflict, NotFound
+from zatotx.rules.paging import select_rows
 from zatotx.schema.meta import ObjectType, secret_fields
 from zatotx.schema.references import SnapshotReferences
 from zatotx.schema.snapshot import Operation, StoredObject
@@ -213,17 +214,18 @@ class Delete(ObjectService):
 
 
 class GetList(ObjectService):
-    """List all objects, sorted by name."""
+    """List all objects, sorted by name, or those that match `query`, sorted by `sort`; with `paginate`, one page."""
 
     zato_dont_import = True
 
     async def handle(self) -> None:
         types = {object_type.key: object_type for object_type in self.matching_types()}
-        snapshot, references = self.server.config.snapshot, self.references
+        snapshot, references, request = self.server.config.snapshot, self.references, self.requested_object
 
-        def make_rows() -> list[dict[str, Any]]:
+        def make_rows() -> Any:
             stored = snapshot.objects_of_types(*types)
-            return align_columns([object_to_row(types[row.type], row, references) for row in stored])
+            rows = align_columns([object_to_row(types[row.type], row, references) for row in stored])
+            return select_rows(rows, request)
 
         is_large = len(snapshot) > MAX_ROWS_ON_REACTOR
         self.response.payload = await self.server.run_in_thread(make_rows) if is_large else make_rows()

@@ -88,8 +88,8 @@ class TickLoopTests(SynchronousTestCase):
         self.advance(2.2)
         self.assertEqual(self.written(), [1, 2, 3])
         message = self.store.added[0]
-        self.assertEqual((message.payload, message.channel, message.channel_name, message.timeout, message.max_failures),
-                         ('more', 'scheduler', 'x', 7, 3))  # fmt: skip
+        self.assertEqual((message.payload, message.channel, message.channel_name), ('more', 'scheduler', 'x'))
+        self.assertEqual((message.timeout, message.max_failures), (7, 3))
 
     def test_edited(self) -> None:
         """An edit is in force at once, and nothing before it is made up; a job that was paused has no ticks."""

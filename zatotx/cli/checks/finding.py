@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from zatotx.cli.environment.layout import Component, Environment
 
 BROKEN, WARNING = 'broken', 'warning'
-ENVIRONMENT, EVERY_COMPONENT = 'ENVIRONMENT', 'EVERY PART'  # what a check applies to, besides SERVER and REDIS
+# What a check applies to, besides the types of component. NODE: those that run services.
+ENVIRONMENT, EVERY_COMPONENT, NODE = 'ENVIRONMENT', 'EVERY PART', 'NODE'
 REQUEST_TIMEOUT = 3.0  # timeout in seconds of one request over the network
 
 
@@ -34,6 +36,10 @@ class CheckContext:
         self._cache: dict[Any, tuple[bool, Any]] = {}
         self._locks: dict[Any, threading.Lock] = {}
         self._locks_lock = threading.Lock()
+
+    def utc_now(self) -> datetime:
+        """Return the time of the run."""
+        return datetime.fromtimestamp(self.now(), UTC)
 
     def cached(self, compute: Callable[[Component], Any], part: Component) -> Any:
         """Return `ask(part)`, which is called once per run; an exception is raised again to each caller."""
@@ -60,7 +66,7 @@ class Check(NamedTuple):
 
     subject: str  # one or two words, shown in findings
     description: str  # the problems that it finds, for the documentation
-    target: str  # ENVIRONMENT, EVERY_PART, SERVER or REDIS
+    target: str  # ENVIRONMENT, EVERY_COMPONENT, NODE, SERVER, REDIS …
     run: CheckFunction
     sends_requests: bool = False  # sends requests to other processes or machines, so runs in its own thread
 
