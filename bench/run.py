@@ -30,6 +30,7 @@ from bench import (
     overload,
     pipelines,
     profiling,
+    scheduler,
     sql,
     starting,
     throughput,
@@ -43,7 +44,8 @@ from bench.machine import describe
 
 RESULTS = Path(__file__).with_name('results')
 SUBJECTS = ('idle', 'echo', 'connections', 'overload', 'start', 'channels', 'pipelines', 'workers',
-            'outgoing', 'blocking', 'sql', 'ftp', 'zmq', 'lb', 'formats', 'limits', 'hostile', 'instructions')
+            'outgoing', 'blocking', 'scheduler', 'sql', 'ftp', 'zmq', 'lb', 'formats', 'limits', 'hostile',
+            'instructions')
 
 
 def say(text: str) -> None:
@@ -59,6 +61,9 @@ def measure(options: argparse.Namespace) -> Iterator[Row]:
     if 'instructions' in options.only:
         say('instructions: what a request takes, whatever else the machine does')
         yield from _rows('instructions', lambda: instructions.rows(say))
+    if 'scheduler' in options.only:
+        say('scheduler: 100,000 jobs')
+        yield from _rows('scheduler', lambda: scheduler.measure(say))
     if 'sql' in options.only:
         say('sql: statements relative to SQLAlchemy in threads, and cancelled ones')
         yield from _rows('sql', lambda: sql.measure(options.rounds, say))

@@ -35,6 +35,7 @@ from zatotx.schema.validation import FieldError, parse_int, validate_edit, zato_
 from zatotx.service.service_entry import ServiceEntry
 
 PASSWORD = 'password'
+MAX_ROWS_ON_REACTOR = 2000  # objects of the configuration; more are listed in a thread
 
 
 class ObjectService(AdminService):
@@ -219,10 +220,15 @@ class GetList(ObjectService):
 
     async def handle(self) -> None:
         types = {object_type.key: object_type for object_type in self.matching_types()}
-        stored = self.server.config.snapshot.objects_of_types(*types)
-        references = self.references
-        rows = align_columns([object_to_row(types[row.type], row, references) for row in stored])
-        self.response.payload = select_rows(rows, self.requested_object)
+        snapshot, references, request = self.server.config.snapshot, self.references, self.requested_object
+
+        def make_rows() -> Any:
+            stored = snapshot.objects_of_types(*types)
+            rows = align_columns([object_to_row(types[row.type], row, references) for row in stored])
+            return select_rows(rows, request)
+
+        is_large = len(snapshot) > MAX_ROWS_ON_REACTOR
+        self.response.payload = await self.server.run_in_thread(make_rows) if is_large else make_rows()
 
 
 class GetObject(ObjectService):
