@@ -15,7 +15,7 @@ import pymqi
 from pymqi import CMQC
 
 from .mqi import ConnectOptions, GotMessage, MqiError, QueueAttributes
-from .reason_codes import CONNECTION_BROKEN, NO_MESSAGE, NOT_AUTHORIZED, TRUNCATED
+from .reason_codes import CONNECTION_BROKEN, NO_MESSAGE, NOT_AUTHORIZED, SELECTOR_NOT_FOR_TYPE, TRUNCATED
 from .wire.descriptor import MessageDescriptor
 
 T = TypeVar('T')
@@ -137,8 +137,8 @@ class PymqiInputQueue:
         self.attributes = QueueAttributes()
         if may_inquire:
             self.attributes = QueueAttributes(
-                backout_threshold=_call('MQINQ', queue.inquire, CMQC.MQIA_BACKOUT_THRESHOLD),
-                backout_queue=_text(_call('MQINQ', queue.inquire, CMQC.MQCA_BACKOUT_REQ_Q_NAME)),
+                backout_threshold=self._inquire(CMQC.MQIA_BACKOUT_THRESHOLD) or 0,
+                backout_queue=_text(self._inquire(CMQC.MQCA_BACKOUT_REQ_Q_NAME) or b''),
             )
 
     def get(self, wait: float) -> GotMessage | None:
@@ -166,8 +166,17 @@ class PymqiInputQueue:
         """See InputQueue."""
         if not self._may_inquire:
             return None
-        depth: int = _call('MQINQ', self.queue.inquire, CMQC.MQIA_CURRENT_Q_DEPTH)
+        depth: int | None = self._inquire(CMQC.MQIA_CURRENT_Q_DEPTH)
         return depth
+
+    def _inquire(self, selector: int) -> Any:
+        """Return an attribute of the queue; None for one that queues of its type, such as aliases, do not have."""
+        try:
+            return _call('MQINQ', self.queue.inquire, selector)
+        except MqiError as error:
+            if error.reason != SELECTOR_NOT_FOR_TYPE:
+                raise
+            return None
 
 
 def _call(name: str, function: Callable[..., T], *args: Any, **named: Any) -> T:

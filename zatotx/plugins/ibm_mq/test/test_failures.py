@@ -190,6 +190,12 @@ class ConfigurationErrorTests(FailureCase):
         self.qmgr.control('configure', channels={mqi_loopback.CHANNEL: 'ANY_TLS12'})
         await self.works()
 
+    async def test_an_alias(self) -> None:
+        """2068: a queue that has no thresholds and no depth leaves those of the channel itself."""
+        self.qmgr.fault('MQINQ', 2068, count=3)
+        await self.start()
+        await self.works()
+
     async def test_a_user_who_may_not_inquire(self) -> None:
         """2035 of MQOPEN for inquiry leaves the thresholds of the channel itself."""
         self.qmgr.fault('MQOPEN', 2035)
