@@ -23,6 +23,7 @@ from bench import (
     hostile,
     hostile_logins,
     hostile_memory,
+    ibm_mq,
     instructions,
     limits,
     outgoing,
@@ -38,10 +39,11 @@ from bench.environment import CommandError, Environment, quickstart
 from bench.figures import Row, table
 from bench.load import LoadError, check_tools
 from bench.machine import describe
+from trial_tests.support import mqi_loopback
 
 RESULTS = Path(__file__).with_name('results')
 SUBJECTS = ('idle', 'echo', 'connections', 'overload', 'start', 'channels', 'pipelines', 'workers',
-            'outgoing', 'blocking', 'sql', 'ftp', 'formats', 'limits', 'hostile', 'instructions')
+            'outgoing', 'blocking', 'sql', 'ftp', 'mq', 'formats', 'limits', 'hostile', 'instructions')
 
 
 def say(text: str) -> None:
@@ -51,6 +53,8 @@ def say(text: str) -> None:
 
 def measure(options: argparse.Namespace) -> Iterator[Row]:
     """Yield all selected rows. A benchmark that fails yields a row that is not met, and the others continue."""
+    if 'blocking' in options.only:
+        mqi_loopback.install()  # before the server, which imports pymqi
     with tempfile.TemporaryDirectory(prefix='zatotx-bench-') as name, quickstart() as environment:
         environment.start()
         yield from _on_one(environment, Path(name), options)
@@ -63,6 +67,9 @@ def measure(options: argparse.Namespace) -> Iterator[Row]:
     if 'ftp' in options.only:
         say('ftp: a file of 1 GB, relative to curl')
         yield from _rows('ftp', lambda: ftp.measure(options.rounds, say))
+    if 'mq' in options.only:
+        say('mq: messages of IBM MQ, relative to bare pymqi')
+        yield from _rows('mq', lambda: ibm_mq.measure(options.rounds, say))
     if 'channels' in options.only:
         say('channels: 10,000 relative to 10')
         yield from _rows('channels', lambda: channels.measure(rounds=options.rounds, seconds=options.seconds, say=say))

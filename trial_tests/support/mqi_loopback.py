@@ -125,7 +125,7 @@ class LoopbackQueueManager(Daemon):
     def control(self, do: str, **arguments: Any) -> Any:
         """Carry out a command: see control.py of the peer."""
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(20)
+            connection.settimeout(120)
             connection.connect(f'{os.environ[DIRECTORY]}/{self.port}.control')
             connection.sendall(json.dumps({'do': do, **arguments}).encode() + b'\n')
             with connection.makefile('rb') as file:
@@ -143,6 +143,10 @@ class LoopbackQueueManager(Daemon):
         """Put a message past the client library. `fields`: of the message descriptor, by their names in
         `descriptor`."""
         self.control('put', queue=queue, data=data.hex(), descriptor=descriptor(fields).hex())
+
+    def fill(self, count: int, data: bytes, queue: str = QUEUE, **fields: int | bytes) -> None:
+        """Put many messages of the same content. Blocks while the queue manager does so."""
+        self.control('fill', queue=queue, data=data.hex(), descriptor=descriptor(fields).hex(), count=count)
 
     def browse(self, queue: str = QUEUE) -> list[bytes]:
         """Return the data of the messages on a queue that are not in a unit of work."""

@@ -1,8 +1,9 @@
 """How tests look into the queue manager and disturb it: a line of JSON for a command, and one for its answer.
 
-The commands: `define` (name, attributes), `delete` (name), `put` (queue, data as hex, descriptor as hex), `browse`
-(queue: descriptors, data and back-out counts), `state`, `configure` (users, channels, max_uncommitted, is_available),
-`fault` (see Fault), `delay` (call, seconds, count), `quiesce` (reason; 0 = no longer), `break` (all connections).
+The commands: `define` (name, attributes), `delete` (name), `put` (queue, data as hex, descriptor as hex), `fill` (the
+same and how many), `browse` (queue: descriptors, data and back-out counts), `state`, `configure` (users, channels,
+max_uncommitted, is_available), `fault` (see Fault), `delay` (call, seconds, count), `quiesce` (reason; 0 = no longer),
+`break` (all connections).
 """
 
 from __future__ import annotations
@@ -97,6 +98,10 @@ class ControlServer:
                                new_correl_id=False, defaults={'priority': 0, 'persistence': 0, 'ccsid': 1208})
         message = StoredMessage(queue, sequence, bytes(complete), bytes.fromhex(data), md.expiry_time(complete))
         self._qmgr.queues.put(found, message, None)
+
+    def _fill(self, queue: str, data: str, descriptor: str, count: int) -> None:
+        for _ in range(count):
+            self._put(queue, data, descriptor)
 
     def _browse(self, queue: str) -> list[dict[str, Any]]:
         return [{'descriptor': bytes(one.descriptor).hex(), 'data': one.data.hex(), 'backouts': one.backout_count}

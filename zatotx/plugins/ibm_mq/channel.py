@@ -40,7 +40,7 @@ from .mqi import Connect, GotMessage, MqiError
 from .schema import BACK_OUT, MqChannel, MqDefinition, connect_options
 from .wire.ccsid import UTF_8
 from .wire.descriptor import REQUEST, STRING_FORMAT, reply_descriptor
-from .wire.jms import DecodedMessage, InvalidMessage, decode_message, describe, id_text
+from .wire.jms import DecodedMessage, InvalidMessage, MessageHeaders, decode_message, id_text
 
 KIND = 'jms-wmq'  # Zato's name of the channel
 GRACE = 10.0  # seconds that messages under way get to finish
@@ -163,8 +163,8 @@ class ReceivingChannel:
         if letters is None:
             consumer.settle(Settlement(decision=Decision.COMMIT))
             return
-        headers = describe(message.descriptor, message.descriptor.format, {})
-        raw = DecodedMessage(body=message.data, is_text=False, headers=headers)
+        raw = DecodedMessage(body=message.data, is_text=False, descriptor=message.descriptor,
+                             format=message.descriptor.format)  # fmt: skip
         letter = DeadLetter(message=self._message(raw), history=DeliveryHistory().failed(time.time(), cause),
                             id=id_text(message.descriptor.message_id))  # fmt: skip
         Deferred.fromCoroutine(self._store(consumer, letters, letter))
@@ -178,9 +178,8 @@ class ReceivingChannel:
     # Deliveries
 
     def _message(self, decoded: DecodedMessage) -> Message:
-        headers = {name.lower().encode(): text.encode() for name, text in decoded.headers.items()}
         deadline = self._reactor.seconds() + self.value.timeout
-        return Message(new_cid(), self._spec, self._spec.service, headers, decoded.body, deadline)
+        return Message(new_cid(), self._spec, self._spec.service, MessageHeaders(decoded), decoded.body, deadline)
 
     def _processed(self, consumer: Consumer, message: GotMessage, began: float, reply: Reply | None) -> None:
         self._count(2, began)
