@@ -6,6 +6,7 @@ state of the sources, below the virtual environment. A pymqi that was installed 
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import fcntl
 import hashlib
@@ -105,6 +106,11 @@ class LoopbackQueueManager(Daemon):
         self.name = name
         self._is_defined = False
 
+    @property
+    def is_running(self) -> bool:
+        """Whether its process runs, frozen or not."""
+        return self._process is not None and self._process.poll() is None
+
     def command(self) -> list[str]:
         return [sys.executable, str(QMGR), '--name', self.name, '--directory', os.environ[DIRECTORY],
                 '--port', str(self.port), '--store', str(self.directory / 'store.sqlite')]  # fmt: skip
@@ -175,16 +181,30 @@ def descriptor(fields: Mapping[str, int | bytes]) -> bytes:
     return head.ljust(LENGTH_1, b'\0')
 
 
-_shared: list[LoopbackQueueManager] = []
-
-
+@cache
 def shared() -> LoopbackQueueManager:
     """Return a queue manager that runs until the test process ends. Tests use queues of their own."""
-    import atexit
+    return _started()
 
-    if not _shared:
-        qmgr = LoopbackQueueManager()
+
+@cache
+def _disposable() -> LoopbackQueueManager:
+    return _started()
+
+
+def disposable() -> LoopbackQueueManager:
+    """Return another one, which tests may kill, freeze and configure: it runs again, as new but for its queues."""
+    qmgr = _disposable()
+    if not qmgr.is_running:
         qmgr.start()
-        atexit.register(qmgr.close)
-        _shared.append(qmgr)
-    return _shared[0]
+    qmgr.thaw()
+    qmgr.control('reset')
+    qmgr.answers()
+    return qmgr
+
+
+def _started() -> LoopbackQueueManager:
+    qmgr = LoopbackQueueManager()
+    qmgr.start()
+    atexit.register(qmgr.close)
+    return qmgr

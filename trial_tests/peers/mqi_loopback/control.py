@@ -3,7 +3,7 @@
 The commands: `define` (name, attributes), `delete` (name), `put` (queue, data as hex, descriptor as hex), `fill` (the
 same and how many), `browse` (queue: descriptors, data and back-out counts), `state`, `configure` (users, channels,
 max_uncommitted, is_available), `fault` (see Fault), `delay` (call, seconds, count), `quiesce` (reason; 0 = no longer),
-`break` (all connections).
+`break` (all connections), `reset` (no faults, delays, quiescing, users and channels).
 """
 
 from __future__ import annotations
@@ -124,6 +124,12 @@ class ControlServer:
 
     def _quiesce(self, reason: int) -> None:
         self._qmgr.quiesce(reason)
+
+    def _reset(self) -> None:
+        self._qmgr.faults.faults.clear()
+        self._qmgr.faults.delays.clear()
+        self._qmgr.quiesce(0)
+        self._configure(users={}, channels={}, is_available=True, max_uncommitted=10_000)
 
     def _break(self) -> None:
         self._qmgr.break_connections()

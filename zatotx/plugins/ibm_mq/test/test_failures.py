@@ -14,10 +14,7 @@ class FailureCase(ChannelCase):
     """The queue manager is the test's own."""
 
     def find_queue_manager(self) -> mqi_loopback.LoopbackQueueManager:
-        qmgr = mqi_loopback.LoopbackQueueManager()
-        qmgr.start()
-        self.addCleanup(qmgr.close)
-        return qmgr
+        return mqi_loopback.disposable()
 
     @property
     def findings(self) -> str:

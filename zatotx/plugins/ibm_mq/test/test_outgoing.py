@@ -171,10 +171,7 @@ class FailureTests(OutgoingCase):
     """A queue manager that dies or freezes: the test's own."""
 
     def find_queue_manager(self) -> mqi_loopback.LoopbackQueueManager:
-        qmgr = mqi_loopback.LoopbackQueueManager()
-        qmgr.start()
-        self.addCleanup(qmgr.close)
-        return qmgr
+        return mqi_loopback.disposable()
 
     async def test_restart(self) -> None:
         """A message whose connection was lost before the commit is sent on a new one; none is lost or doubled."""
