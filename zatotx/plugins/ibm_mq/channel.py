@@ -47,7 +47,7 @@ GRACE = 10.0  # seconds that messages under way get to finish
 STUCK_AFTER = 15.0  # seconds after which a call counts as stuck, without the wait of MQGET
 CHECK_INTERVAL = 1.0
 WAIT = 1.0  # seconds that one MQGET waits, at most
-FIRST_ATTEMPT = 5.0  # seconds that the start of a channel waits for its consumers
+FIRST_ATTEMPT = 2.0  # seconds that the start of a channel waits for its consumers
 
 
 class ReceivingChannel:

@@ -205,6 +205,7 @@ class FailureTests(OutgoingCase):
             self.assertLess(self.reactor.seconds() - began, 0.55)
             self.assertIn('Outgoing connection out (ibm_mq) gave no answer within 0.5 s', text)
         self.assertIn('do not return in 2 threads', ' '.join(self.outgoing.findings()))
+        self.assertEqual(list(self.outgoing.metrics()), [('zatotx_ibm_mq_stuck_calls', (), 2)])
         self.qmgr.thaw()
         await connection.send('two')
         registry = self.outgoing.registries['outgoing_ibm_mq']
