@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from bench import (
+    amqp,
     blocking,
     channels,
     footprint,
@@ -43,7 +44,7 @@ from trial_tests.support import mqi_loopback
 
 RESULTS = Path(__file__).with_name('results')
 SUBJECTS = ('idle', 'echo', 'connections', 'overload', 'start', 'channels', 'pipelines', 'workers',
-            'outgoing', 'blocking', 'sql', 'ftp', 'mq', 'formats', 'limits', 'hostile', 'instructions')
+            'outgoing', 'blocking', 'sql', 'ftp', 'amqp', 'mq', 'formats', 'limits', 'hostile', 'instructions')
 
 
 def say(text: str) -> None:
@@ -67,6 +68,9 @@ def measure(options: argparse.Namespace) -> Iterator[Row]:
     if 'ftp' in options.only:
         say('ftp: a file of 1 GB, relative to curl')
         yield from _rows('ftp', lambda: ftp.measure(options.rounds, say))
+    if 'amqp' in options.only:
+        say('amqp: messages relative to bare pika')
+        yield from _rows('amqp', lambda: amqp.measure(options.rounds, say))
     if 'mq' in options.only:
         say('mq: messages of IBM MQ, relative to bare pymqi')
         yield from _rows('mq', lambda: ibm_mq.measure(options.rounds, say))

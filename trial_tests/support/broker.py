@@ -206,8 +206,10 @@ _templates: dict[tuple[str, ...], Path] = {}
 
 def quickstart(path: Path, *options: object) -> None:
     """`zatotx quickstart create PATH OPTIONS`, which must succeed: executed once for the same options, and copied. The
-    copies have one secret key and the same passwords."""
+    copies have one secret key and the same passwords. Without connectors, unless the options say how many."""
     words = tuple(map(str, options))
+    if '--connectors' not in words:
+        words = (*words, '--connectors', '0')
     if words not in _templates:
         directory = tempfile.mkdtemp(prefix='zatotx-test-template-')
         atexit.register(shutil.rmtree, directory, ignore_errors=True)

@@ -97,6 +97,16 @@ class RabbitMQ(Daemon):
             epmd.kill()
             epmd.wait()
 
+    def freeze(self) -> None:
+        super().freeze()
+        until(self._is_frozen, 'the stop of all threads')
+
+    def _is_frozen(self) -> bool:
+        """Whether all its threads have stopped, which each does when it next leaves the kernel."""
+        states = [task.read_text().rpartition(')')[2].split()[0] for pid in self.pids()
+                  for task in Path(f'/proc/{pid}/task').glob('*/stat')]  # fmt: skip
+        return all(state in 'TZ' for state in states)
+
     def restart(self) -> None:
         """kill -9, and start again with the same queues."""
         self.kill()

@@ -12,6 +12,7 @@ from zatotx.interfaces.meters import MetricRow
 from zatotx.interfaces.outgoing import IOutgoingKind, IServiceCall
 from zatotx.plugins.amqp.definition import definition_of, usable_definition
 from zatotx.plugins.amqp.metrics import ConnectionMetrics
+from zatotx.plugins.amqp.stored_messages import prepare_stored
 from zatotx.schema.snapshot import StoredObject
 
 KIND = 'amqp'
@@ -44,6 +45,7 @@ class AmqpOutgoingConnections(OutgoingConnections):
             ConnectionType(
                 object_type='outgoing_amqp', kind=KIND, names=('amqp',), namespace=_namespace,
                 build=self._build_connection, references=definition_of, sends=SENDS,
+                prepare_stored=prepare_stored,
                 modules=('zatotx.plugins.amqp.facade',),
             ),
         ])  # fmt: skip

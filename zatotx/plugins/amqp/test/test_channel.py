@@ -7,10 +7,10 @@ from typing import Any
 
 import pika
 
+from trial_tests.support.amqp_environment import PATIENCE, WithChannel, definition, failing
 from zatotx.model.errors import BadRequest, NoSuchService, Overloaded, ServiceUnavailable
 from zatotx.model.message import Reply
 from zatotx.plugins.amqp.schema.channel_amqp import AmqpBinding, AmqpQueue
-from zatotx.plugins.amqp.test.amqp_environment import PATIENCE, WithChannel, definition, failing
 from zatotx.schema.delivery import DeliveryRetry
 from zatotx.schema.snapshot import Snapshot
 

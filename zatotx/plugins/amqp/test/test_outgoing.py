@@ -11,6 +11,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
 
+from trial_tests.support.amqp_environment import WithOutgoing
 from zatotx.model.errors import (
     BadRequest,
     BrokerUnavailable,
@@ -24,7 +25,6 @@ from zatotx.model.errors import (
     ReplyTimeout,
 )
 from zatotx.plugins.amqp.schema.outgoing_amqp import AmqpOutgoing, AmqpRetry
-from zatotx.plugins.amqp.test.amqp_environment import WithOutgoing
 
 
 @contextmanager
