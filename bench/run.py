@@ -35,6 +35,7 @@ from bench import (
     starting,
     throughput,
     workers,
+    zmq,
 )
 from bench.environment import CommandError, Environment, quickstart
 from bench.figures import Row, table
@@ -44,7 +45,7 @@ from trial_tests.support import mqi_loopback
 
 RESULTS = Path(__file__).with_name('results')
 SUBJECTS = ('idle', 'echo', 'connections', 'overload', 'start', 'channels', 'pipelines', 'workers',
-            'outgoing', 'blocking', 'sql', 'ftp', 'amqp', 'mq', 'formats', 'limits', 'hostile', 'instructions')
+            'outgoing', 'blocking', 'sql', 'ftp', 'amqp', 'mq', 'zmq', 'formats', 'limits', 'hostile', 'instructions')
 
 
 def say(text: str) -> None:
@@ -74,6 +75,9 @@ def measure(options: argparse.Namespace) -> Iterator[Row]:
     if 'mq' in options.only:
         say('mq: messages of IBM MQ, relative to bare pymqi')
         yield from _rows('mq', lambda: ibm_mq.measure(options.rounds, say))
+    if 'zmq' in options.only:
+        say('zmq: messages to a service, relative to txZMQ')
+        yield from _rows('zmq', lambda: zmq.measure(options.rounds, say))
     if 'channels' in options.only:
         say('channels: 10,000 relative to 10')
         yield from _rows('channels', lambda: channels.measure(rounds=options.rounds, seconds=options.seconds, say=say))
