@@ -17,7 +17,7 @@ import click
 from msgspec import NODEFAULT
 from msgspec.structs import FieldInfo, fields
 
-from zatotx.cli.checks.finding import ENVIRONMENT, EVERY_COMPONENT
+from zatotx.cli.checks.finding import ENVIRONMENT, EVERY_COMPONENT, NODE
 from zatotx.cli.doctor import CHECKS
 from zatotx.cli.environment.component_types import LOAD_BALANCER, REDIS, SERVER, WEB_ADMIN
 from zatotx.cli.environment.databases import all_object_types
@@ -84,7 +84,7 @@ def checks() -> str:
     component_names = {
         ENVIRONMENT: 'an environment',
         EVERY_COMPONENT: 'every part',
-        SERVER: 'a server',
+        SERVER: 'a server', NODE: 'a server or connector',
         REDIS: 'the embedded Redis',
         LOAD_BALANCER: 'a load balancer',
         WEB_ADMIN: 'the web admin',
@@ -96,7 +96,8 @@ def checks() -> str:
 def settings() -> str:
     """A table per section of server.toml, with the comment on each setting as its description."""
     texts = ['# Server settings\n', NOTE,
-             'The settings in `config/server.toml`. A server reads them when it starts, and `[log]` also on SIGHUP.\n'
+             'The settings in `config/server.toml`, and in `config/connector.toml` of a connector. A node reads them\n'
+             'when it starts, and `[log]` also on SIGHUP.\n'
              "Relative paths are relative to the server's directory. `${NAME}` and `file:PATH` refer to environment\n"
              'variables and files ([](../secrets.md)). Unknown settings are rejected.\n']
     hints = get_type_hints(Settings)

@@ -22,20 +22,22 @@ _PUBLIC_NAMES = {
     'zatotx.model.soap': ('PeerFault', 'SoapFault'),
     'zatotx.wire.http.sse': ('Event',),
     'zatotx.model.errors': (
-        'BadGateway', 'BadRequest', 'BadStatus', 'Conflict', 'Forbidden', 'HTTPException', 'Inactive',
-        'InternalServerError', 'MethodNotAllowed', 'NotFound', 'RemoteFileError', 'RemoteFileNotFound',
-        'RemoteStorageFull', 'ServiceUnavailable', 'Timeout', 'TooManyRequests', 'TransactionAborted', 'Unauthorized',
-        'ZatoException',
+        'BadGateway', 'BadRequest', 'BadStatus', 'BrokerUnavailable', 'Conflict', 'DeliveryUnknown', 'Forbidden',
+        'HTTPException', 'Inactive', 'InternalServerError', 'MessageNotSent', 'MessageRefused', 'MessageUnroutable',
+        'MessagesNotSent', 'MethodNotAllowed', 'NotFound', 'NotSent', 'RemoteFileError', 'RemoteFileNotFound',
+        'RemoteStorageFull', 'ReplyTimeout', 'ServiceUnavailable', 'Timeout', 'TooManyRequests', 'TransactionAborted',
+        'Unauthorized', 'ZatoException',
     ),
 }  # fmt: skip
 _MODULE_OF_NAME = {name: module for module, names in _PUBLIC_NAMES.items() for name in names}
 
 __all__ = [
-    'CSV', 'UTC', 'UUID', 'AsIs', 'BadGateway', 'BadRequest', 'BadStatus', 'Bool', 'Boolean', 'Bunch',
-    'CommandRefusedError', 'Conflict', 'Date', 'DateTime', 'Decimal', 'Dict', 'DictList', 'Event', 'Float',
-    'Forbidden', 'HTTPException', 'Inactive', 'Int', 'Integer', 'InternalServerError', 'LeaseHeld', 'LeaseLost',
-    'List', 'ListOfDicts', 'MethodNotAllowed', 'Model', 'Nested', 'NotFound', 'Opaque', 'PeerFault', 'RedisError',
-    'RedisNotReady', 'RemoteFileError', 'RemoteFileNotFound', 'RemoteStorageFull', 'Secret', 'Service',
+    'CSV', 'UTC', 'UUID', 'AsIs', 'BadGateway', 'BadRequest', 'BadStatus', 'Bool', 'Boolean', 'BrokerUnavailable',
+    'Bunch', 'CommandRefusedError', 'Conflict', 'Date', 'DateTime', 'Decimal', 'DeliveryUnknown', 'Dict', 'DictList',
+    'Event', 'Float', 'Forbidden', 'HTTPException', 'Inactive', 'Int', 'Integer', 'InternalServerError', 'LeaseHeld',
+    'LeaseLost', 'List', 'ListOfDicts', 'MessageNotSent', 'MessageRefused', 'MessageUnroutable', 'MessagesNotSent',
+    'MethodNotAllowed', 'Model', 'Nested', 'NotFound', 'NotSent', 'Opaque', 'PeerFault', 'RedisError',
+    'RedisNotReady', 'RemoteFileError', 'RemoteFileNotFound', 'RemoteStorageFull', 'ReplyTimeout', 'Secret', 'Service',
     'ServiceUnavailable', 'SoapFault', 'Text', 'Timeout', 'TooManyRequests', 'TransactionAborted', 'Unauthorized',
     'Unicode', 'ZatoException', '__version__',
 ]  # fmt: skip

@@ -14,7 +14,6 @@ from itertools import cycle
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.epollreactor import EPollReactor
 from zope.interface import implementer
 
 from zatotx.interfaces.load_balancer import (
@@ -29,6 +28,7 @@ from zatotx.interfaces.load_balancer import (
 from zatotx.lb.config.model import Backend, Configuration, Frontend, ListenerTls, MainSettings
 from zatotx.lb.data_path import make_frontend
 from zatotx.lb.frontend import FrontendContext
+from zatotx.tap.component_service import MonotonicEpollReactor
 
 
 @implementer(IServerSlot)
@@ -77,7 +77,7 @@ class Silent:
 
 def main(port: int, mode: str, certificates: str, backends: Collection[int]) -> None:
     """Serve until the process is killed."""
-    reactor: Any = EPollReactor()
+    reactor: Any = MonotonicEpollReactor()  # type: ignore[no-untyped-call]
     backend = RoundRobin(backends)
     tls = ListenerTls(certificates=certificates) if certificates else None
     configuration = Configuration(

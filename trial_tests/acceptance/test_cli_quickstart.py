@@ -36,22 +36,23 @@ class QuickstartTests(SynchronousTestCase):
         return sorted(entry.name for entry in self.parent.iterdir())
 
     def test_what_it_makes(self) -> None:
-        """Redis, database, servers on ports of their own, a load balancer, one key for all; steps are counted, and at
-        the end stands what to know and what to do next."""
+        """Redis, database, servers, connectors and a load balancer on ports of their own, one key for all; steps are
+        counted, and at the end stands what to know and what to do next."""
         offset = free_offset()  # check-config says where a port is taken, by a client's chance too
         said = self.create('--servers', 3, '--port-offset', offset, '--cluster-name', 'mine')
         self.assertEqual(said.code, 0, said)
         self.assertEqual(
             sorted(p.name for p in self.path.iterdir()),
-            ['ca', 'credentials.toml', 'load-balancer', 'odb', 'redis', 'server1', 'server2', 'server3',
+            ['ca', 'connector1', 'credentials.toml', 'load-balancer', 'odb', 'redis', 'server1', 'server2', 'server3',
              'web-admin'],
         )
-        self.assertEqual(said.out.count('/9] '), 9)
+        self.assertEqual(said.out.count('/10] '), 10)
         for text in ('Cluster   mine', f'http://127.0.0.1:{17012 + offset}',
                      f'Balancer  http://127.0.0.1:{11223 + offset}', 'admin.invoke, pubapi',
                      f'zatotx start {self.path}', str(self.path / 'credentials.toml')):
             self.assertIn(text, said.out)
-        keys = {(self.path / f'server{n}' / 'config' / 'secret.key').read_text() for n in (1, 2, 3)}
+        keys = {(self.path / name / 'config' / 'secret.key').read_text()
+                for name in ('server1', 'server2', 'server3', 'connector1')}  # fmt: skip
         self.assertEqual(len(keys), 1)
         self.assertEqual(zatotx('check-config', self.path).code, 0)
 
@@ -74,8 +75,8 @@ class QuickstartTests(SynchronousTestCase):
         """Users, ports, and passwords that nothing else shows and no other environment shares."""
         first = self.create('--port-offset', 20500)
         made = tomllib.loads((self.path / 'credentials.toml').read_text())
-        self.assertEqual(made['ports'], {'server1': 37510, 'server2': 37511, 'load-balancer': 31723, 'lb-agent': 40651,
-                                         'web-admin': 28683})
+        self.assertEqual(made['ports'], {'server1': 37510, 'server2': 37511, 'connector1': 37531,
+                                         'load-balancer': 31723, 'lb-agent': 40651, 'web-admin': 28683})  # fmt: skip
         self.assertEqual([made[name]['username'] for name in ('web_admin', 'api', 'pubapi')],
                          ['admin', 'admin.invoke', 'pubapi'])
         passwords = {made[name]['password'] for name in ('web_admin', 'api', 'pubapi')}

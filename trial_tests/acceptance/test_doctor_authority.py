@@ -11,9 +11,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.broker import free_offset, quickstart
 from trial_tests.support.command import zatotx
 from zatotx.ca.authority import CertificateAuthority
-from zatotx.cli.checks import authority
+from zatotx.cli.checks import authority, tls_files
 from zatotx.cli.checks.finding import BROKEN, WARNING, CheckContext
 from zatotx.cli.doctor import run_checks
+from zatotx.cli.environment.certificates import link_certificate
 from zatotx.cli.environment.layout import find_environment
 
 DAY = 86400
@@ -76,6 +77,55 @@ class AuthorityCheckTests(SynchronousTestCase):
         self.finds(BROKEN, 'is missing or damaged', command)
         self.assertEqual(zatotx('ca', 'crl', self.path).code, 0)
         self.assertEqual(self.findings(), [])
+
+    def component(self, name: str = 'load-balancer') -> Path:
+        """A load balancer whose agent has copies of its files."""
+        directory = self.path / name
+        (directory / 'config').mkdir(parents=True)
+        (directory / 'tls-agent').mkdir()
+        (directory / '.zato-info').write_text('{"component": "LOAD_BALANCER"}')
+        (directory / 'config' / 'lb.toml').write_text(
+            '[agent]\nenabled = true\ncrl = "tls-agent/zato-lba-crl.pem"\n'
+        )
+        for suffix, source in (('cert', 'out-cert/lb-agent-cert.pem'), ('priv-key', 'out-priv/lb-agent-priv.pem'),
+                               ('ca-certs', 'ca-material/ca-cert.pem'), ('crl', 'ca-material/ca-crl.pem')):  # fmt: skip
+            target = directory / 'tls-agent' / f'zato-lba-{suffix}.pem'
+            target.write_bytes((self.path / 'ca' / source).read_bytes())
+            target.chmod(0o600)
+        return directory
+
+    def tls_findings(self, days: float = 0) -> list[tuple[str, str]]:
+        context = CheckContext(find_environment(str(self.path)), now=lambda: time.time() + days * DAY)
+        return [(found.severity, found.text) for found in run_checks(context, tls_files.CHECKS)]
+
+    def test_copied_files(self) -> None:
+        """Certificates and revocation lists that a component has copies of are found, too; those that are links are
+        reported once, by their authority."""
+        directory = self.component()
+        self.assertEqual(self.tls_findings(), [])
+        ((severity, text),) = self.tls_findings(25)
+        self.assertEqual(severity, WARNING)
+        self.assertIn(f'the revocation list {directory}/tls-agent/zato-lba-crl.pem expires in', text)
+        texts = [text for _, text in self.tls_findings(345)]
+        self.assertEqual([part in text for text in texts for part in ('zato-lba-cert.pem expires',)].count(True), 1)
+        for path in (directory / 'tls-agent').iterdir():
+            path.unlink()
+        link_certificate(directory / 'tls-agent', 'zato-lba', 'lb-agent')
+        self.assertEqual(self.tls_findings(345), [])
+
+    def test_agent_files(self) -> None:
+        """Files with which the agent would not start are found, unless it is disabled."""
+        directory = self.component()
+        key = directory / 'tls-agent' / 'zato-lba-priv-key.pem'
+        key.write_bytes((self.path / 'ca' / 'out-priv' / 'cli-priv.pem').read_bytes())
+        ((severity, text),) = self.tls_findings()
+        self.assertEqual(severity, BROKEN)
+        self.assertIn(f'the agent refuses to start: {key} is not the key of', text)
+        key.unlink()
+        self.assertIn('cannot be read: No such file', self.tls_findings()[0][1])
+        settings = directory / 'config' / 'lb.toml'
+        settings.write_text(settings.read_text().replace('true', 'false'))
+        self.assertEqual(self.tls_findings(), [])
 
     def test_damage(self) -> None:
         """A damaged index is one finding."""

@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.broker import Broker, create, shared
 from trial_tests.support.waiting import until
+from zatotx import __version__
 
 SERVICES = '''
 import json
@@ -283,6 +284,16 @@ class LeaderTests(SchedulerCase):
         self.assertEqual({later - earlier for earlier, later in pairwise(times)}, {timedelta(seconds=1)})
         self.assertEqual(len({row['cid'] for row in rows}), len(times))
         return rows
+
+    def test_cluster_status(self) -> None:
+        """`status --cluster` shows each server with version, load and heartbeat, and which one leads."""
+        shown = json.loads(self.broker.must('status', str(self.broker.path), '--cluster', '--format', 'json'))
+        self.assertEqual(shown['leader'], self.leader())
+        self.assertEqual([(row['name'], row['state'], row['version']) for row in shown['nodes']],
+                         [(name, 'running', __version__) for name in ('server1', 'server2')])  # fmt: skip
+        self.assertEqual([row['name'] for row in shown['nodes'] if row['is_leader']], [shown['leader']])
+        self.assertGreater(max(row['cpu'] for row in shown['nodes']), 0)
+        self.assertIn('LEADS', self.broker.must('status', str(self.broker.path), '--cluster'))
 
     def test_killed(self) -> None:
         """After a kill -9 of the leader another server runs jobs within ten seconds, and no run is missing."""

@@ -240,32 +240,55 @@ class RefusalTests(AgentTestCase):
         self.assertEqual(await deferToThread(connect), b'')
         self.assertIn('or was too slow', await self.until_logged('refused a client'))
 
+    async def test_flood(self) -> None:
+        """Clients that begin handshakes and do not finish them keep nobody out: at the limit, the oldest of them makes
+        room."""
+        self.patch(mutual_tls, 'MAX_CONNECTIONS', 10)
+        agent = self.start()
+
+        def flood() -> None:
+            for _ in range(30):
+                connection = socket.create_connection(('127.0.0.1', self.port(agent)), TIMEOUT)
+                self.addCleanup(connection.close)
+
+        await deferToThread(flood)
+        self.assertEqual(await self.client(agent).call('ping'), 'ZATO_OK')
+        self.assertGreaterEqual(len(self.logged('10 are open already')), 20)
+
     async def test_too_many(self) -> None:
-        """Connections beyond the limit are closed at once, and logged."""
+        """If all connections at the limit have finished their handshakes, a new one is closed at once, and logged."""
         self.patch(mutual_tls, 'MAX_CONNECTIONS', 1)
         agent = self.start()
-        first = socket.create_connection(('127.0.0.1', self.port(agent)), TIMEOUT)
-        self.addCleanup(first.close)
+        context = self.context(ssl.TLSVersion.TLSv1_2)
+        first = await deferToThread(lambda: context.wrap_socket(
+            socket.create_connection(('127.0.0.1', self.port(agent)), TIMEOUT), server_hostname='localhost'
+        ))  # fmt: skip
         with self.assertRaises(AgentUnreachableError):
             await self.client(agent).call('ping')
-        await self.until_logged('1 are open already')
+        self.assertTrue(self.logged('1 are open already'))
+        first.close()
 
     async def test_no_resumption(self) -> None:
         """A session of before the revocation does not let a client in."""
         agent = self.start()
-        context = self.context(ssl.TLSVersion.TLSv1_2)
 
-        def connect(session: ssl.SSLSession | None) -> tuple[bytes, ssl.SSLSession | None]:
+        def connect(context: ssl.SSLContext, session: ssl.SSLSession | None) -> tuple[bytes, ssl.SSLSession | None]:
             with socket.create_connection(('127.0.0.1', self.port(agent)), TIMEOUT) as plain, \
                     context.wrap_socket(plain, server_hostname='localhost', session=session) as wrapped:  # fmt: skip
                 wrapped.sendall(b'POST /api/ping HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n')
                 return wrapped.recv(1000), wrapped.session
 
-        answer, session = await deferToThread(connect, None)
-        self.assertIn(b'200 OK', answer)
+        sessions = []
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            context = self.context(version)
+            answer, session = await deferToThread(connect, context, None)
+            self.assertIn(b'200 OK', answer)
+            sessions.append((context, session))
         self.authority.revoke('web-admin')
-        with self.assertRaises(OSError):
-            await deferToThread(connect, session)
+        for context, session in sessions:
+            with self.assertRaises(OSError):
+                answer, _ = await deferToThread(connect, context, session)
+                raise OSError if not answer else AssertionError(answer)
 
 
 class RenewalTests(AgentTestCase):

@@ -66,8 +66,9 @@ class OdbLeaderTests(OdbCase, LeaderStoreContract):
     """On real databases."""
 
     def leader_store(self) -> ILeaderStore:
-        store: ILeaderStore = self.store
-        return store
+        store: Any = self.store
+        leaders: ILeaderStore = store
+        return leaders
 
     @per_engine
     async def test_one_claim_of_each_epoch(self) -> None:

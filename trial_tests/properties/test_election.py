@@ -16,7 +16,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.pausable_clock import PausableClock
 from trial_tests.support.properties import holds
 from trial_tests.support.reactor import as_reactor
-from zatotx.interfaces.scheduler import ILeaderStore
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.redis.leases import LeaseStore
 from zatotx.rules.election import RIVAL_SILENCE
@@ -74,13 +73,15 @@ class _Node:
     def __attrs_post_init__(self) -> None:
         world = self.world
         self.clock = PausableClock(world.time)
-        leaders: ILeaderStore = _Reached(self, lambda: world.leaders)
+        leaders: Any = _Reached(self, lambda: world.leaders)
+        ticks: Any = _Reached(self, lambda: self.redis.ticks)
+        history: Any = _History()
         self.scheduler = Scheduler(
             clock=as_reactor(self.clock), now=lambda: world.now() + self.offset, monotonic=world.time.seconds,
-            cluster='c', node=self.name, has_service=lambda name: True, bus=MemoryBus(), history=_History(),
+            cluster='c', node=self.name, has_service=lambda name: True, bus=MemoryBus(), history=history,
             leases=LeaseStore(as_reactor(self.clock), _Reached(self, lambda: self.redis.leases), world.epochs,
                               now=world.time.seconds),
-            leaders=leaders, ticks=_Reached(self, lambda: self.redis.ticks),
+            leaders=leaders, ticks=ticks,
             read_server_clock=lambda: fail(self.problem()) if self.is_cut_off else succeed(world.now()),
         )  # fmt: skip
 

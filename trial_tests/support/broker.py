@@ -25,7 +25,7 @@ from trial_tests.support.rawhttp import Answer, ask, basic
 from trial_tests.support.waiting import until
 
 SCRIPTS = Path(sys.executable).parent
-_PORTS = (17010, 17011, 17012, 17021, 11223, 20151, 8183)
+_PORTS = (17010, 17011, 17012, 17021, 17031, 17032, 11223, 20151, 8183)
 _STARTING = ('start', 'restart')
 MAX_SHARED = 2  # shared environments that run at a time
 
@@ -210,8 +210,13 @@ _templates: dict[tuple[str, ...], Path] = {}
 
 def quickstart(path: Path, *options: object) -> None:
     """`zatotx quickstart create PATH OPTIONS`, which must succeed: executed once for the same options, and copied. The
-    copies have one secret key and the same passwords."""
-    words = ('--no-load-balancer', *map(str, options))
+    copies have one secret key and the same passwords, no web admin, and no connectors and no load balancer unless the
+    options say so."""
+    words = tuple(map(str, options))
+    if '--connectors' not in words:
+        words = ('--connectors', '0', *words)
+    if '--load-balancer' not in words:
+        words = ('--no-load-balancer', *words)
     if words not in _templates:
         directory = tempfile.mkdtemp(prefix='zatotx-test-template-')
         atexit.register(shutil.rmtree, directory, ignore_errors=True)
@@ -219,6 +224,7 @@ def quickstart(path: Path, *options: object) -> None:
         if said.code:
             raise AssertionError(f'quickstart create ended with {said.code}: {said.text}')
         _templates[words] = Path(directory) / 'qs'
+        shutil.rmtree(_templates[words] / 'web-admin')
     path.parent.mkdir(parents=True, exist_ok=True)
     shutil.copytree(_templates[words], path, symlinks=True)
 
@@ -227,19 +233,18 @@ def create(*, servers: int = 1, more: Sequence[str] = (), env: Mapping[str, str]
            parts: Sequence[str] = ()) -> Broker:  # fmt: skip
     """A fresh environment, not started. `more`: options of quickstart; `env`: see Broker. `remove` ends it.
 
-    `parts`: its components besides servers and Redis, such as `load-balancer`, `connector1`, `web-admin`. Others that
-    quickstart creates are removed, because starting each takes a second of CPU time.
+    `parts`: its components besides servers and Redis: `load-balancer`, `connector1`, `web-admin`. Each takes a second
+    of CPU time.
     """
     offset = free_offset()
     broker = Broker(Path(tempfile.mkdtemp(prefix='zatotx-test-')) / 'qs', offset, env)
     _shared.made.append(broker)
     balancer = '--load-balancer' if 'load-balancer' in parts else '--no-load-balancer'
-    words = ('--servers', str(servers), '--port-offset', str(offset), balancer, *more)
+    connectors = sum(part.startswith('connector') for part in parts)
+    words = ('--servers', str(servers), '--port-offset', str(offset), balancer, '--connectors', str(connectors), *more)
     broker.must('quickstart', 'create', str(broker.path), *words)
-    for info in broker.path.glob('*/.zato-info'):
-        name = info.parent.name
-        if name not in parts and name != 'redis' and not name.startswith('server'):
-            shutil.rmtree(info.parent)
+    if 'web-admin' not in parts:
+        shutil.rmtree(broker.path / 'web-admin')
     return broker
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.address import IPv4Address
@@ -50,12 +50,13 @@ class RoundRobinBackend:
     """Servers in turn. `is_full`: all requests queue until `admit`. `slots`: all that were given."""
 
     name = 'main'
+    key_headers: Collection[str] = ()
+    key_cookies: Collection[str] = ()
 
-    def __init__(self, names: Collection[str], key_headers: Collection[str] = (), key_cookies: Collection[str] = ()
-                 ) -> None:
+    def __init__(self, names: Collection[str], ports: Sequence[int] = ()) -> None:
+        """`ports`: of the servers; 18000, 18001, ... if none are given."""
         self.names = list(names)
-        self.key_headers = key_headers
-        self.key_cookies = key_cookies
+        self.ports = dict(zip(self.names, ports or range(18000, 18000 + len(self.names)), strict=True))
         self.is_full = False
         self.cookie = ''
         self.slots: list[RecordedSlot] = []
@@ -72,7 +73,7 @@ class RoundRobinBackend:
             raise NoServerAvailableError
         name = usable[self._turn % len(usable)]
         self._turn += 1
-        slot = RecordedSlot(name, 18000 + self.names.index(name), self.cookie)
+        slot = RecordedSlot(name, self.ports[name], self.cookie)
         self.slots.append(slot)
         return slot
 

@@ -100,8 +100,12 @@ def _parse_time(text: str) -> datetime:
         time = datetime.strptime(text, form).replace(tzinfo=UTC)
     except ValueError:
         raise ValueError(f'{text!r} is not a time') from None
-    # Python reads the years 69 to 99 as 1969 to 1999, ASN.1 the years 50 to 99 as 1950 to 1999.
-    return time.replace(year=time.year - 100) if len(text) == 13 and time.year >= _SHORT_YEARS_END else time
+    if len(text) == 13:
+        # Python reads the years 69 to 99 as 1969 to 1999, ASN.1 the years 50 to 99 as 1950 to 1999.
+        return time.replace(year=time.year - 100) if time.year >= _SHORT_YEARS_END else time
+    if time.year < _SHORT_YEARS_END:
+        raise ValueError(f'the year of {text!r} must have two digits')
+    return time
 
 
 def format_index(entries: Iterable[IndexEntry]) -> str:

@@ -48,7 +48,7 @@ class RevocationListRenewal(Service):
         self._check: Deferred[Any] | None = None
         self._error = ''  # the last one in the log
         self._loop = LoopingCall(self._start_check)
-        self._loop.clock = clock  # type: ignore[assignment]
+        self._loop.clock = clock
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]

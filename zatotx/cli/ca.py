@@ -197,20 +197,29 @@ def _issue(
     from zatotx.ca.certificate_builder import PROFILES
 
     with _errors():
-        issued = _open(path, passphrase).issue(
-            PROFILES[profile], name, _subject(common_name, fields), hosts=hosts, days=days
-        )
-    _print_issued(issued, form, 'Created')
-
-
-def _print_issued(issued: IssuedCertificate, form: str, verb: str) -> None:
+        authority = _open(path, passphrase)
+        issued = authority.issue(PROFILES[profile], name, _subject(common_name, fields), hosts=hosts, days=days)
     if form == 'json':
-        print_json(_issued_row(issued))
-        return
+        print_json(_use(authority, issued))
+    else:
+        _print_issued(authority, issued, 'Created')
+
+
+def _use(authority: CertificateAuthority, issued: IssuedCertificate) -> dict[str, Any]:
+    """Make running servers use a new certificate; returns the facts about it."""
+    from zatotx.cli.environment.certificates import reload_servers
+
+    return {**_issued_row(issued), 'reloaded': reload_servers(authority.store.directory, issued.certificate)}
+
+
+def _print_issued(authority: CertificateAuthority, issued: IssuedCertificate, verb: str) -> None:
+    reloaded = _use(authority, issued)['reloaded']
     click.echo(f'{verb} the certificate {issued.name} (serial {issued.serial}), valid until '
                f'{issued.not_after:%Y-%m-%d}.')  # fmt: skip
     click.echo(f'Certificate {issued.certificate}')
     click.echo(f'Key         {issued.key}')
+    if reloaded:
+        click.echo(f'New connections to {", ".join(reloaded)} use it.')
 
 
 def _issued_row(issued: IssuedCertificate) -> dict[str, Any]:
@@ -297,9 +306,9 @@ def _find(authority: CertificateAuthority, name: str) -> tuple[Path, str]:
 def renew(path: str, names: tuple[str, ...], days: int | None, passphrase: str | None, form: str) -> None:
     """Issue certificates again with the same names, new keys and a new validity.
 
-    The load balancer's agent uses the new files with the next connection, without a restart. The old certificates stay
-    valid until they expire or are revoked by their serial numbers. The authority itself keeps its key, so certificates
-    that it signed stay valid.
+    The servers and the load balancer's agent of an environment use the new files with the next connection, without a
+    restart. The old certificates stay valid until they expire or are revoked by their serial numbers. The authority
+    itself keeps its key, so certificates that it signed stay valid.
     """
     from zatotx.ca.authority import AUTHORITY_DAYS, AUTHORITY_NAME, CERTIFICATE_DAYS
 
@@ -310,10 +319,10 @@ def renew(path: str, names: tuple[str, ...], days: int | None, passphrase: str |
             for name in names
         ]
     if form == 'json':
-        print_json([_issued_row(each) for each in renewed])
+        print_json([_use(authority, each) for each in renewed])
         return
     for each in renewed:
-        _print_issued(each, form, 'Renewed')
+        _print_issued(authority, each, 'Renewed')
 
 
 @click.command(

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import click
 
-from zatotx.cli.checks import files, load_balancer, machine, stores, versions
+from zatotx.cli.checks import files, load_balancer, machine, stores, tls_files, versions
 from zatotx.cli.checks.finding import BROKEN, CheckContext, CheckFunction, as_component
-from zatotx.cli.environment.component_types import LOAD_BALANCER, REDIS, SERVER, WEB_ADMIN
+from zatotx.cli.environment.component_types import CONNECTOR, LOAD_BALANCER, REDIS, SERVER, WEB_ADMIN
 from zatotx.cli.environment.layout import CREDENTIALS, Component, Environment, find_environment
 from zatotx.cli.errors import CommandError, combine_errors, format_os_error
 from zatotx.cli.output import format_option, path_argument, print_json, progress
@@ -27,12 +27,14 @@ SERVER_CHECKS: dict[str, tuple[CheckFunction, ...]] = {
     'database': (stores.check_odb,),
     'redis': (stores.check_redis,),
 }
+CONNECTOR_CHECKS = {name.replace('server.toml', 'connector.toml'): checks for name, checks in SERVER_CHECKS.items()}
 REDIS_CHECKS: dict[str, tuple[CheckFunction, ...]] = {
     'directory': (files.check_permissions,),
     'program': (machine.check_redis_program,),
 }
 LOAD_BALANCER_CHECKS: dict[str, tuple[CheckFunction, ...]] = {
     'config/lb.toml': (load_balancer.check_configuration, files.check_permissions),
+    'agent': (tls_files.check_agent_files,),
     'directories': (files.check_directories,),
     'ports': (machine.check_ports, machine.check_duplicate_ports),
 }
@@ -45,7 +47,8 @@ WEB_ADMIN_CHECKS: dict[str, tuple[CheckFunction, ...]] = {
 
 # By type of component.
 COMPONENT_CHECKS: dict[str, dict[str, tuple[CheckFunction, ...]]] = {
-    SERVER: SERVER_CHECKS, REDIS: REDIS_CHECKS, LOAD_BALANCER: LOAD_BALANCER_CHECKS, WEB_ADMIN: WEB_ADMIN_CHECKS,
+    SERVER: SERVER_CHECKS, CONNECTOR: CONNECTOR_CHECKS, REDIS: REDIS_CHECKS, LOAD_BALANCER: LOAD_BALANCER_CHECKS,
+    WEB_ADMIN: WEB_ADMIN_CHECKS,
 }  # fmt: skip
 
 

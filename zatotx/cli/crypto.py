@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from zatotx.cli.environment.atomic_files import write_private_file
-from zatotx.cli.environment.component_types import SERVER
 from zatotx.cli.environment.layout import Component, Environment, components_of, find_environment
 from zatotx.cli.environment.secret_keys import any_server, key_file, open_secrets, read_secret_key
 from zatotx.cli.errors import CommandError
@@ -92,7 +91,7 @@ def rotation_lock(directory: Path) -> Iterator[None]:
 
 def rotation_steps(environment: Environment) -> list[RotationStep]:
     """Return the steps to do. Raises CommandError, before anything is changed, if they cannot be done."""
-    servers = [part for part in components_of(environment.environment) if part.kind == SERVER]
+    servers = [part for part in components_of(environment.environment) if part.type.is_node]
     if not servers:
         raise CommandError(f'{environment.environment} has no server.')
     if os.environ.get(KEY_VARIABLE):

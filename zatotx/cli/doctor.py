@@ -10,11 +10,12 @@ from typing import Any
 
 import click
 
-from zatotx.cli.checks import authority, cluster, files, load_balancer, machine, stores, versions
+from zatotx.cli.checks import authority, cluster, files, load_balancer, machine, stores, tls_files, versions
 from zatotx.cli.checks.finding import (
     BROKEN,
     ENVIRONMENT,
     EVERY_COMPONENT,
+    NODE,
     Check,
     CheckContext,
     Finding,
@@ -29,7 +30,7 @@ from zatotx.cli.output import format_option, path_argument, print_json, progress
 # Checks that send requests run in threads of their own, with a common timeout.
 CHECKS: tuple[Check, ...] = (
     *files.CHECKS, *authority.CHECKS, *machine.CHECKS, *versions.CHECKS, *stores.CHECKS, *cluster.CHECKS,
-    *load_balancer.CHECKS,
+    *load_balancer.CHECKS, *tls_files.CHECKS,
 )  # fmt: skip
 TOTAL_TIMEOUT = 10.0  # timeout in seconds for all requests together; each has its own timeout of PATIENCE
 MAX_THREADS = 16
@@ -59,7 +60,7 @@ def _jobs(check: Check, scene: CheckContext) -> Iterator[Job]:
             yield check, as_component(scene.environment)
         return
     for part in scene.environment.components:
-        if check.target in (EVERY_COMPONENT, part.kind):
+        if check.target in (EVERY_COMPONENT, part.kind) or (check.target == NODE and part.type.is_node):
             yield check, part
 
 

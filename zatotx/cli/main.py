@@ -18,7 +18,7 @@ from zatotx.cli.kind_commands import kind_commands
 # name -> (module:attribute, description). `zatotx --help` uses only this table, so that it imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
     'quickstart': ('zatotx.cli.quickstart:quickstart', 'Create a complete environment: create.'),
-    'create': ('zatotx.cli.create:create', 'Create a single component: load-balancer.'),
+    'create': ('zatotx.cli.create:create', 'Create a single component: connector, load-balancer.'),
     'start': ('zatotx.cli.process:start', 'Start the stopped components of an environment.'),
     'stop': ('zatotx.cli.process:stop', 'Stop components after their running requests.'),
     'restart': ('zatotx.cli.process:restart', 'Restart the servers one after another.'),
@@ -76,6 +76,10 @@ class LazyGroup(click.Group):
             return kind_commands().get(cmd_name)
         module, _, attribute = COMMANDS[cmd_name][0].partition(':')
         command: click.Command = getattr(import_module(module), attribute)
+        if isinstance(command, click.Group):
+            for name, added in kind_commands(cmd_name).items():
+                if name not in command.commands:
+                    command.add_command(added, name)
         return command
 
     def resolve_command(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from zatotx.cli.environment.component_types import SERVER
 from zatotx.cli.environment.databases import convert_errors, odb_url, open_odb
 from zatotx.cli.environment.layout import components_of, find_environment
 from zatotx.cli.environment.processes import running_process
@@ -61,7 +60,7 @@ def upgrade(path: str) -> None:
 
     environment = find_environment(path)
     running = [
-        part.name for part in components_of(environment.environment) if part.kind == SERVER and running_process(part)
+        part.name for part in components_of(environment.environment) if part.type.is_node and running_process(part)
     ]
     if running:
         raise CommandError(f"{', '.join(running)} must be stopped first: 'zatotx stop {environment.environment}'.")

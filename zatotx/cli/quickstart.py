@@ -21,6 +21,7 @@ from zatotx.cli.output import print_note, progress
 MAX_WORKERS = 64
 MAX_PORT = 65535
 MAX_SERVERS = 11  # ports 17010 to 17020; the next one is another component's default
+MAX_CONNECTORS = 10  # ports 17031 to 17040
 LETTERS = string.ascii_letters + string.digits
 
 
@@ -40,6 +41,8 @@ def quickstart() -> None:
               help='Number of servers.')
 @click.option('--workers', default=1, show_default=True, type=click.IntRange(1, MAX_WORKERS),
               help='Processes per server that share its listening sockets; at most one per CPU core is useful.')
+@click.option('--connectors', default=1, show_default=True, type=click.IntRange(0, MAX_CONNECTORS),
+              help='Number of connectors, which fetch messages from brokers.')
 @click.option('--port-offset', default=0, show_default=True, help='Added to every default port (17010, 17011, …).')
 @click.option('--load-balancer/--no-load-balancer', 'load_balancer', default=True, show_default=True,
               help='Whether to create a load balancer in front of the servers.')
@@ -49,8 +52,8 @@ def quickstart() -> None:
 @click.option('--tls', is_flag=True, help='Servers listen with TLS, with certificates of the authority in PATH/ca.')
 @click.option('--no-tls-agent', is_flag=True, help="The load balancer's agent listens without TLS, on loopback only.")
 def create_environment(
-    path: str, servers: int, workers: int, port_offset: int, load_balancer: bool, tls: bool, no_tls_agent: bool,
-    **urls: str,
+    path: str, servers: int, workers: int, connectors: int, port_offset: int, load_balancer: bool, tls: bool,
+    no_tls_agent: bool, **urls: str,
 ) -> None:
     """Create servers, database, Redis, certificates, keys and credentials at PATH, which must be absent or empty.
 
@@ -58,7 +61,7 @@ def create_environment(
     """
     target = Path(path).absolute()
     plan = plan_environment(servers, port_offset, urls)._replace(
-        workers=workers, load_balancer=load_balancer, tls=tls, agent_tls=not no_tls_agent
+        workers=workers, connectors=connectors, load_balancer=load_balancer, tls=tls, agent_tls=not no_tls_agent
     )
     check_ports(plan)
     with atomic_directory(target, CREDENTIALS) as directory:

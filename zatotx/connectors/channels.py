@@ -20,6 +20,7 @@ from zatotx.connectors.connection_registry import UnavailableConnection
 from zatotx.connectors.connection_supervisor import ConnectionState, ConnectionSupervisor
 from zatotx.connectors.delivery import MessageDelivery
 from zatotx.connectors.inbound_policy import make_policy_delivery, to_policy
+from zatotx.connectors.lazy_modules import import_modules, missing_modules
 from zatotx.connectors.listener_registry import ListenerRegistry
 from zatotx.connectors.outgoing_connections import Sources, has_same_values, no_references
 from zatotx.interfaces.config import PreparedConfig, commit_when_prepared
@@ -31,6 +32,7 @@ from zatotx.model.errors import ServiceError
 from zatotx.rules.listen_address import to_endpoint
 from zatotx.rules.placement import Placement
 from zatotx.schema.delivery import DeliveryKeys, DeliveryRetry
+from zatotx.schema.placement import PlacementKeys
 from zatotx.schema.snapshot import Snapshot, StoredObject
 
 
@@ -77,6 +79,23 @@ def every_node(stored: StoredObject) -> Sequence[str]:
     return ()
 
 
+def declared_placement(stored: StoredObject) -> Placement | None:
+    """For types whose objects do not say where they run."""
+    return None
+
+
+def configured_nodes(stored: StoredObject) -> Sequence[str]:
+    """The nodes of an object whose Struct derives from PlacementKeys."""
+    value: PlacementKeys = stored.value
+    return value.nodes
+
+
+def configured_placement(stored: StoredObject) -> Placement | None:
+    """The placement of an object whose Struct derives from PlacementKeys."""
+    value: PlacementKeys = stored.value
+    return Placement(value.placement)
+
+
 @frozen(kw_only=True)
 class ChannelType:
     """How one object type becomes channels.
@@ -90,12 +109,15 @@ class ChannelType:
     build: Callable[[StoredObject, Sources, ChannelParts], InboundChannel]
     references: Callable[[StoredObject, Snapshot], Sources] = no_references  # a change of these rebuilds the channel
     nodes: Callable[[StoredObject], Sequence[str]] = every_node  # names of the nodes that it may run on; none = all
+    placement: Callable[[StoredObject], Placement | None] = declared_placement  # None = as the kind declares
+    modules: tuple[str, ...] = ()  # that take long to import: a thread does so before the first channel is built
 
 
 @frozen
 class _Built:
     sources: Sources
     nodes: Sequence[str]
+    placement: Placement | None
     result: InboundChannel | UnavailableConnection
 
 
@@ -129,6 +151,11 @@ class Channels:
 
     def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfig]:
         """See IChannel. Channels are built here; `commit` starts them and stops those that they replace."""
+        if modules := missing_modules(self._types, snapshot):
+            return self._context.run_in_thread(import_modules, modules).addCallback(lambda _: self._prepare(snapshot))
+        return succeed(self._prepare(snapshot))
+
+    def _prepare(self, snapshot: Snapshot) -> PreparedConfig:
         built: dict[tuple[str, str], _Built] = {}
         names: dict[str, list[str]] = {}
         for channel_type in self._types:
@@ -136,7 +163,7 @@ class Channels:
             names.setdefault(channel_type.kind, []).extend(each.name for each in stored)
             built.update({(channel_type.object_type, each.name): self._built_for(channel_type, each, snapshot)
                           for each in stored if each.value.is_active})  # fmt: skip
-        return succeed(PreparedConfig(partial(self._commit, built, names)))
+        return PreparedConfig(partial(self._commit, built, names))
 
     def apply(self, snapshot: Snapshot) -> Deferred[None]:
         """See IChannel."""
@@ -171,7 +198,8 @@ class Channels:
         existing = self._built.get((channel_type.object_type, stored.name))
         if existing is not None and has_same_values(existing.sources, sources):
             return existing
-        return _Built(sources, channel_type.nodes(stored), self._build(channel_type, stored, sources[1:]))
+        return _Built(sources, channel_type.nodes(stored), channel_type.placement(stored),
+                      self._build(channel_type, stored, sources[1:]))  # fmt: skip
 
     def _build(
         self, channel_type: ChannelType, stored: StoredObject, references: Sources
@@ -202,7 +230,7 @@ class Channels:
     def _change(self, key: tuple[str, str], new: _Built | None) -> Deferred[None]:
         slot = self._slots.get(key)
         channel = None if new is None or isinstance(new.result, UnavailableConnection) else new.result
-        if slot is not None and channel is not None and new is not None and slot.nodes == new.nodes:
+        if slot is not None and channel is not None and new is not None and slot.placed_as(new.nodes, new.placement):
             return slot.replace(channel)
         if slot is not None:
             del self._slots[key]
@@ -210,8 +238,9 @@ class Channels:
         if channel is None or new is None or self._is_draining:
             return succeed(None)
         channel_type = next(each for each in self._types if each.object_type == key[0])
-        placement = self._kind.placement.get(key[0], Placement.EVERY_WORKER)
-        slot = self._slots[key] = _Slot(_title(channel_type, key[1]), self._context.reactor, new.nodes, channel)
+        placement = new.placement or self._kind.placement.get(key[0], Placement.EVERY_WORKER)
+        slot = self._slots[key] = _Slot(_title(channel_type, key[1]), self._context.reactor, new.nodes, new.placement,
+                                        channel)  # fmt: skip
         slot.task = self._context.place_task('.'.join(key), placement, new.nodes, slot.begin, slot.end)
         return succeed(None) if self._dispatcher is None else slot.start(self._dispatcher)
 
@@ -237,6 +266,7 @@ class _Slot:
     title: str
     reactor: IReactor
     nodes: Sequence[str]
+    placement: Placement | None
     channel: InboundChannel
     task: Any = field(default=None, init=False)  # IPlacedTask
     _dispatcher: IDispatcher | None = field(default=None, init=False)
@@ -244,6 +274,10 @@ class _Slot:
     _ending: list[Deferred[None]] = field(factory=list, init=False)
 
     _log = Logger()
+
+    def placed_as(self, nodes: Sequence[str], placement: Placement | None) -> bool:
+        """Whether an edit leaves the placement as it is."""
+        return self.nodes == nodes and self.placement is placement
 
     def start(self, dispatcher: IDispatcher) -> Deferred[None]:
         """Run the channel where and when its placement says. Fires when it runs, could not start, or has to wait."""

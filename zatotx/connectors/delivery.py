@@ -8,6 +8,7 @@ event                           result
 the service succeeded           ack with the reply
 the message is a duplicate      ack without a reply
 it failed for the last time     dead letter stored, then nack
+it cannot be given to a service the same
 the dead letter is not stored   nack, and the peer delivers it again
 the channel cancels it          nack, and the peer delivers it again
 ==============================  ===========================================
@@ -29,8 +30,9 @@ from twisted.python.failure import Failure
 
 from zatotx.interfaces.delivery import DeadLetter, IDeadLetterSink, InboundDelivery, IProcessedKeys
 from zatotx.interfaces.pipeline import IDispatcher
+from zatotx.model.errors import NoSuchService, Overloaded, ServiceUnavailable
 from zatotx.model.message import Message, Reply
-from zatotx.rules.resilience.delivery import DeliveryHistory, DeliveryPolicy, retry_delay
+from zatotx.rules.resilience.delivery import DeliveryHistory, DeliveryPolicy, capacity_delay, retry_delay
 from zatotx.rules.resilience.idempotency import MESSAGE, find_key
 
 
@@ -46,6 +48,9 @@ class MessageDelivery:
     processed_keys: IProcessedKeys | None = None  # None = duplicates are not recognized
     key: str = MESSAGE  # where the key of a message is: see rules.resilience.idempotency
     key_ttl: float = 86_400.0  # seconds for which the keys of processed messages are remembered
+    # Whether a message waits, without using up its attempts, while the node or its service is at its limit: for
+    # channels that fetch messages, and fetch no further ones meanwhile.
+    waits_for_capacity: bool = False
     random: Callable[[], float] = random.random
     now: Callable[[], float] = time
     pending: set[Deferred[None]] = field(factory=set, init=False)
@@ -59,6 +64,14 @@ class MessageDelivery:
             self.pending.add(delivering)
         delivering.addErrback(self._returned, delivery)
         return delivering.addBoth(self._over, delivering)
+
+    def give_up(self, delivery: InboundDelivery, cause: str) -> Deferred[None]:
+        """Give up a message that cannot be given to its service: it becomes a dead letter. Fires as `deliver` does."""
+        giving_up = Deferred.fromCoroutine(self._give_up(delivery, cause))
+        if not giving_up.called:
+            self.pending.add(giving_up)
+        giving_up.addErrback(self._returned, delivery)
+        return giving_up.addBoth(self._over, giving_up)
 
     def cancel(self) -> None:
         """Return all messages that are being delivered to their peers."""
@@ -87,16 +100,30 @@ class MessageDelivery:
                         attempts=history.attempts, cause=history.last.cause, cid=message.cid)
         delivery.nack(reply, requeue=False)
 
+    async def _give_up(self, delivery: InboundDelivery, cause: str) -> None:
+        message = delivery.make_message()
+        history = DeliveryHistory().failed(self.now(), cause)
+        if self.dead_letters is not None:
+            await self.dead_letters.store(DeadLetter(message=message, history=history, id=delivery.key))
+        self._log.error('{title}: a message was given up: {cause}', title=self.title, cause=cause, cid=message.cid)
+        delivery.nack(None, requeue=False)
+
     async def _attempts(self, delivery: InboundDelivery) -> tuple[Message, Reply, DeliveryHistory]:
-        history = DeliveryHistory()
+        history, rejections = DeliveryHistory(), 0
         while True:
             message = delivery.make_message()
             reply = await self._attempt(message)
             error = reply.error
             if error is None:
                 return message, reply, history
+            if self.waits_for_capacity and isinstance(error, Overloaded):
+                rejections += 1
+                await deferLater(self.clock, capacity_delay(rejections, self.random))
+                continue
+            rejections = 0
             history = history.failed(self.now(), str(error) or type(error).__name__)
-            delay = retry_delay(self.policy, history, getattr(error, 'status', 500), self.random)
+            status = ServiceUnavailable.status if isinstance(error, NoSuchService) else getattr(error, 'status', 500)
+            delay = retry_delay(self.policy, history, status, self.random)
             if delay is None:
                 return message, reply, history
             await deferLater(self.clock, delay)

@@ -73,7 +73,12 @@ class GuaranteedNamespace:
         return self[name]
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.namespace, name)
+        found = getattr(self.namespace, name)
+        return partial(self._send_by, name) if name in self.sends else found
+
+    def _send_by(self, method: str, message: Any, out_name: str, *args: Any, **kwargs: Any) -> Any:
+        """Zato's form of kinds that send messages, `self.outgoing.amqp.send(message, 'name', …)`."""
+        return getattr(self[out_name], method)(message, *args, **kwargs)
 
 
 @frozen

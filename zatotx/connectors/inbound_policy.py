@@ -21,6 +21,7 @@ from zatotx.model.work import ValueMessage, WorkMessage
 from zatotx.rules.resilience.delivery import DeliveryPolicy
 from zatotx.rules.resilience.idempotency import MESSAGE
 from zatotx.schema.delivery import DeliveryKeys, DeliveryRetry
+from zatotx.schema.placement import PlacementKeys
 
 _ID_DIGITS = 32
 
@@ -36,6 +37,7 @@ def make_policy_delivery(
         processed_keys=None if idempotent is None else context.processed_keys,
         key=MESSAGE if idempotent is None else idempotent.key,
         key_ttl=86_400.0 if idempotent is None else idempotent.ttl,
+        waits_for_capacity=isinstance(keys, PlacementKeys),
     )  # fmt: skip
 
 

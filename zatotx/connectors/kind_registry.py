@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -10,9 +10,10 @@ from typing import Any
 from attrs import frozen
 from twisted.plugin import getPlugins
 
-from zatotx.interfaces.connector_kind import ConnectorKind, IConnectorKind, MakeResponseHeaders
+from zatotx.interfaces.connector_kind import CONNECTOR, ConnectorKind, IConnectorKind, MakeResponseHeaders
 from zatotx.interfaces.meters import MetricDefinition
 from zatotx.model.errors import StartError
+from zatotx.rules.placement import runs_channels
 from zatotx.schema.meta import ObjectType
 
 
@@ -87,6 +88,20 @@ def settings_errors(kinds: Iterable[FoundKind], sections: Mapping[str, dict[str,
             except StartError as error:
                 errors.append(str(error))
     return errors
+
+
+def runs_channels_of(kind: ConnectorKind, node_type: str, selected_kinds: Collection[str] | None) -> bool:
+    """Whether nodes of this type run the channels of the kind: see rules.placement.runs_channels."""
+    return runs_channels(kind.name, kind.runs_in, node_type, selected_kinds)
+
+
+def check_selected_kinds(kinds: Iterable[FoundKind], selected_kinds: Collection[str] | None) -> None:
+    """Check `[main] connector_kinds` of a node. Raises StartError that names all unknown kinds."""
+    known = sorted(found.kind.name for found in kinds if found.kind.runs_in == CONNECTOR)
+    unknown = sorted(set(selected_kinds or ()) - set(known))
+    if unknown:
+        raise StartError(f'[main] connector_kinds: no kind for connectors is called {" or ".join(map(repr, unknown))} '
+                         f'(known: {", ".join(known) or "none"})')  # fmt: skip
 
 
 def describe_kinds(kinds: Iterable[FoundKind]) -> Mapping[str, Mapping[str, Any]]:

@@ -20,11 +20,9 @@ from zatotx.interfaces.meters import IMeters, null_meters
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.interfaces.reactor import IReactor
 from zatotx.rules.limits.memory_budget import MemoryBudget
-from zatotx.rules.placement import Placement
+from zatotx.rules.placement import CONNECTOR, SERVER, Placement
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.snapshot import Snapshot
-
-SERVER, CONNECTOR = 'server', 'connector'
 
 # Called with the definition of an HTTP channel when the configuration is applied: returns None, or a function of the
 # header fields of a request (lower-case names) that returns the header fields to add to its response.
@@ -141,6 +139,8 @@ class ChannelContext:
     dead_letters: IDeadLetterSink | None = None  # None = messages that are given up are logged and dropped
     processed_keys: IProcessedKeys | None = None  # None = duplicates are not recognized
     response_headers: Sequence[MakeResponseHeaders] = ()  # of all kinds, for channels that send HTTP responses
+    # Whether this node runs the node's own endpoints (/zato/…) of this kind, but none of its channels: a connector.
+    endpoints_only: bool = False
 
 
 @frozen(kw_only=True)
@@ -176,7 +176,9 @@ class ConnectorKind:
 
     name: str
     title: str
-    runs_in: str  # SERVER or CONNECTOR
+    # The type of nodes that run its channels. SERVER: all servers. CONNECTOR: all connectors, or those kinds that
+    # `[main] connector_kinds` names; servers where that names the kind. Outgoing connections work in every node.
+    runs_in: str
     channel: str = ''  # 'package.module:factory', called with (ChannelContext) -> IChannel
     outgoing: str = ''  # 'package.module:factory', called with (OutgoingContext) -> IOutgoingKind
     codecs: str = ''  # 'package.module:factory', called with (Budget) -> Mapping of data formats to ICodec
@@ -190,8 +192,8 @@ class ConnectorKind:
     default_endpoints: Sequence[str] = ()  # default endpoints if its section of server.toml has no `listen`
     # Whether its `listen` addresses serve the broker's own endpoints (/zato/…), which commands call.
     serves_endpoints: bool = False
-    # Commands of `zatotx`: name -> 'package.module:command', a click command. Declare them in the kind's __init__.py;
-    # zatotx's own commands have precedence.
+    # Commands of `zatotx`: name -> 'package.module:command', a click command. 'crypto zmq-key' is a command of the
+    # group `zatotx crypto`. Declare them in the kind's __init__.py; zatotx's own commands have precedence.
     commands: Mapping[str, str] = {}
     listeners: Mapping[str, str] = {}  # object type of channels -> the field with the address that they listen on
     placement: Mapping[str, Placement] = {}  # object type of channels -> where they run; default: EVERY_WORKER

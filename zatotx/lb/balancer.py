@@ -18,7 +18,7 @@ from zatotx.lb.backends.registry import BackendRegistry
 from zatotx.lb.config.files import ConfigurationFiles
 from zatotx.lb.config.model import Configuration, LogSettings
 from zatotx.lb.config.parser import parse_configuration
-from zatotx.lb.frontends import Frontends
+from zatotx.lb.frontends import MAX_IDLE_GRACE, Frontends
 from zatotx.lb.statistics.responder import StatisticsResponder
 from zatotx.model.errors import StartError
 
@@ -206,7 +206,8 @@ class LoadBalancer(Service):
     async def _drain(self) -> None:
         grace = self.configuration.shutdown.grace if self.configuration is not None else 0.0
         try:
-            await self.frontends.drain().addTimeout(grace, self.reactor)
+            idle_grace = min(MAX_IDLE_GRACE, grace / 2)
+            await self.frontends.drain(idle_grace).addTimeout(grace, self.reactor)
         except (DrainTimeout, CancelledError):
             self._log.warn('{count} connections are closed after the grace period of {grace} s',
                            count=self.frontends.connections, grace=grace)

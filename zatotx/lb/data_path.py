@@ -19,12 +19,12 @@ from zatotx.interfaces.listener import IListenerOptions
 from zatotx.interfaces.timeout_sweeper import TimeoutSweeper
 from zatotx.lb.backends.server_tls import make_server_tls
 from zatotx.lb.config.model import Backend, Configuration, Frontend, ServerTls
+from zatotx.lb.connection_handle import ClientConnectionHandle
 from zatotx.lb.frontend import FrontendContext, IFrontend, IPreparedFrontend
 from zatotx.lb.http.frontend_connection import FrontendConnection
 from zatotx.lb.http.http_runtime import HttpRuntime, is_admitted
 from zatotx.lb.http.http_state import HttpState, is_allowed, make_http_state
 from zatotx.lb.http.server_pool import ServerPool
-from zatotx.lb.open_connection import OpenConnection
 from zatotx.lb.server_link import Dial, ServerLink, make_dialer
 from zatotx.lb.tcp.tcp_connection import TcpFrontendConnection
 from zatotx.lb.tcp.tcp_runtime import TcpRuntime, TcpTarget
@@ -58,9 +58,10 @@ class DataPath:
         self._state: FrontendState | None = None
         self._http: HttpRuntime | None = None
         self._is_draining = False
+        self._idle_close: Any = None  # IDelayedCall that closes idle connections while draining
         self._write_batch = WriteBatch(context.reactor)
         self._sweeper = TimeoutSweeper(context.reactor, SWEEP_INTERVAL)
-        self._connections: set[OpenConnection] = set()
+        self._connections: set[ClientConnectionHandle] = set()
         self._connection_buckets = RateBuckets()
         self._waiting: list[Deferred[None]] = []
         self._tcp = TcpRuntime(
@@ -196,11 +197,19 @@ class DataPath:
 
     # The end.
 
-    def drain(self) -> None:
+    def drain(self, idle_grace: float = 0.0) -> None:
         """See IFrontend."""
         self._is_draining = True
         if self._http is not None:
             self._http.is_draining = True
+        if idle_grace > 0 and self._connections:
+            self._idle_close = self._context.reactor.callLater(idle_grace, self._close_idle)
+        else:
+            self._close_idle()
+
+    def _close_idle(self) -> None:
+        if self._idle_close is not None and self._idle_close.active():
+            self._idle_close.cancel()
         for connection in list(self._connections):
             connection.close_if_idle()
 
@@ -222,6 +231,7 @@ class DataPath:
                 target.close()
             if self._state.tls is not None:
                 self._state.tls.stop()
+        self._sweeper.stop()
 
 
 @implementer(IPreparedFrontend)

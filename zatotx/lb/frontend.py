@@ -46,8 +46,9 @@ class IFrontend(Interface):
         sentence for each error and line, for what only the data path can find (a certificate that cannot be
         loaded). Existing connections stay open."""
 
-    def drain() -> None:
-        """End idle connections, and each other one after its current request."""
+    def drain(idle_grace: float = 0.0) -> None:  # noqa: N805
+        """End each connection with the response to its current request, or its next one; idle connections after
+        `idle_grace` seconds. A client may have sent a request on a connection that is idle here."""
 
     def wait_idle() -> Deferred[None]:
         """Fire when no connection is left."""

@@ -15,6 +15,8 @@ from zatotx.lb.config.model import Configuration, Mode
 from zatotx.lb.frontend import IFrontend, IPreparedFrontend
 from zatotx.rules.listen_address import to_endpoint
 
+MAX_IDLE_GRACE = 5.0  # seconds that clients get to send another request on a connection, and to receive its end with it
+
 Listen = Callable[[str, Any], Deferred[IListeningPort]]
 
 
@@ -153,7 +155,7 @@ class Frontends:
 
     def _retire(self, frontend: IFrontend) -> None:
         self._retired.append(frontend)
-        frontend.drain()
+        frontend.drain(MAX_IDLE_GRACE)
 
         def idle(_: object) -> None:
             self._retired.remove(frontend)
@@ -169,11 +171,12 @@ class Frontends:
         for listener in listeners.values():
             await maybeDeferred(listener.port.stopListening)
 
-    def drain(self) -> Deferred[Any]:
-        """End all connections after their current requests. The Deferred fires when none is left."""
+    def drain(self, idle_grace: float) -> Deferred[Any]:
+        """End all connections after their current or next requests, idle ones after `idle_grace` seconds. The Deferred
+        fires when none is left."""
         all_frontends = [*self._retired, *(running.frontend for running in self._running.values())]
         for frontend in all_frontends:
-            frontend.drain()
+            frontend.drain(idle_grace)
         return gatherResults([frontend.wait_idle() for frontend in all_frontends])
 
     def stop(self) -> None:

@@ -6,7 +6,7 @@ the text of any other exception.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zatotx.model.cid import is_generated_cid
@@ -172,6 +172,10 @@ class ServiceUnavailable(_TemporaryError):
     default_message = 'The service is not available now'
 
 
+class Overloaded(ServiceUnavailable):
+    """As many requests are being processed as may be: nothing was done for this one."""
+
+
 class TransactionAborted(ServiceUnavailable):
     """A database rolled the transaction back in favor of another one, as in a deadlock: it may succeed if it is
     repeated."""
@@ -182,12 +186,58 @@ class Timeout(ServiceError):
     default_message = 'The deadline of the request has passed'
 
 
+class NotSent(Exception):
+    """Mixed into errors of messages that were certainly not sent, so that sending them again cannot duplicate them."""
+
+
+class MessageNotSent(NotSent, Timeout):
+    """A message could not be sent within its time."""
+
+
+class BrokerUnavailable(NotSent, ServiceUnavailable):
+    """There is no connection to the message broker."""
+
+
+class MessageRefused(NotSent, BadGateway):
+    """The message broker did not take the message."""
+
+
+class MessageUnroutable(NotSent, BadGateway):
+    """No queue gets the message: there is none for its routing key."""
+
+
+class DeliveryUnknown(Timeout):
+    """A message was sent, and the broker did not confirm it: it may have it or not."""
+
+
+class ReplyTimeout(Timeout):
+    """A request was sent to a message broker, and no reply came in time."""
+
+
+class MessagesNotSent(BadGateway):
+    """Some of several messages were not sent, or it is unknown. `errors`: number of the message, from 0, and its error.
+    """
+
+    def __init__(self, cid: str | None = None, msg: str | None = None, errors: Mapping[int, Exception] | None = None,
+                 ) -> None:  # fmt: skip
+        super().__init__(cid, msg)
+        self.errors = dict(errors or {})
+
+
 class Inactive(NotFound):
     """The object exists but is not active. The message is Zato's: `[name] is inactive`."""
 
     def __init__(self, name: str, cid: str | None = None) -> None:
         super().__init__(cid, f'[{name}] is inactive')
         self.name = name
+
+
+class NoSuchService(NotFound):
+    """The service that a message is for does not exist: it may be deployed later."""
+
+
+class InactiveService(Inactive, NoSuchService):
+    """The service that a message is for is not active."""
 
 
 # The name of the same base class that Zato's services import.

@@ -8,7 +8,7 @@ other components.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from attrs import define, frozen
@@ -64,6 +64,7 @@ class NodeComponents:
     logs: LogFiles
     pools: Sequence[DaemonThreadPool]
     channels: Mapping[str, IChannel]  # by kind
+    fetching_kinds: Collection[str]  # kinds whose channels begin when the node is ready: they fetch messages
     odb: IConfigStore
     redis: Sequence[Any]  # client and bus: startService(), stopService()
     outgoing: Sequence[Any]  # IOutgoingKind objects
@@ -209,6 +210,8 @@ class Node(Service):
         self._set_phase(READY)
         if self.worker_spec.listen_when_ready:
             await self._listen()
+        for name in parts.fetching_kinds:
+            await parts.channels[name].start(parts.dispatcher)
         parts.work.start(self.node_id)
         parts.scheduler.start(self.node_id)
         await parts.pickup_task.start()
@@ -236,8 +239,9 @@ class Node(Service):
     async def _listen(self) -> None:
         """Open the listeners. Requests get a 503 until the services are loaded; a worker that joins others which serve
         already listens only once it is ready, so that no client gets a 503 because of it."""
-        for channel in self.components.channels.values():
-            await channel.start(self.components.dispatcher)
+        for name, channel in self.components.channels.items():
+            if name not in self.components.fetching_kinds:
+                await channel.start(self.components.dispatcher)
 
     async def _stop(self) -> None:
         parts = self.components

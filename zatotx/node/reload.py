@@ -14,7 +14,7 @@ from zatotx.node.settings import Settings
 
 @frozen
 class SighupReloader:
-    """Reads server.toml again and applies its [log] section, and reloads the certificates of `ssl:` endpoints. Errors
+    """Reads the settings again and applies its [log] section, and reloads the certificates of `ssl:` endpoints. Errors
     are logged as one sentence and leave the current settings in force. Blocks while these small files are read."""
 
     load_settings: Callable[[], Settings]  # raises StartError
@@ -29,6 +29,6 @@ class SighupReloader:
         except StartError as error:
             self._log.error('The log settings are unchanged: {why}', why=str(error))
         else:
-            self._log.info('The log settings were reloaded from server.toml')
+            self._log.info('The log settings were reloaded')
         if self.listeners is not None:
             self.listeners.reload()

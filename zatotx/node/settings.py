@@ -1,4 +1,5 @@
-"""The settings of a node, config/server.toml: validated as a whole, with all errors reported at once.
+"""The settings of a node, config/server.toml or config/connector.toml: validated as a whole, with all errors reported
+at once.
 
 A string may refer to the environment (`${NAME}`) or to a file (`file:PATH`): zatotx/rules/enmasse/references.py.
 """
@@ -20,6 +21,7 @@ from zatotx.model.errors import StartError
 from zatotx.rules.enmasse.references import FileReader, ReferenceResolver, has_reference
 from zatotx.rules.limits.concurrency_limit import DEFAULT_NODE_LIMIT, DEFAULT_SERVICE_LIMIT
 from zatotx.rules.limits.memory_budget import DEFAULT_LIMIT, MIN_LIMIT
+from zatotx.rules.placement import CONNECTOR, SERVER
 from zatotx.rules.redis.cache_limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_ENTRIES
 from zatotx.rules.resilience.supervision import START_TIMEOUT, TIMEOUT
 from zatotx.schema.secrets import mask_setting
@@ -67,6 +69,7 @@ def _check(path: Path, status: os.stat_result) -> None:
         raise ValueError(f"the file {path} is open to others: 'chmod 600 {path}'")
 
 
+SETTINGS_FILES = {SERVER: 'server.toml', CONNECTOR: 'connector.toml'}  # in config/, by type of node
 _Seconds = Annotated[float, Meta(gt=0, le=86400)]
 _ServiceInFlight = Annotated[int, Meta(ge=1, le=MAX_IN_FLIGHT)]
 _BodyMemory = Annotated[int, Meta(ge=MIN_LIMIT)]
@@ -85,6 +88,7 @@ class Main(_Section, frozen=True, kw_only=True):
     name: Annotated[str, Meta(min_length=1)]  # name of this server, unique in the cluster
     cluster: Annotated[str, Meta(min_length=1)]  # name of the cluster; one cluster per database
     workers: Annotated[int, Meta(ge=1, le=64)] = 1  # number of processes that share the listening sockets
+    connector_kinds: list[str] | None = None  # kinds for connectors that run here; default: all, in a server none
     heartbeat_timeout: Annotated[float, Meta(ge=3, le=86400)] = TIMEOUT  # seconds without one until a worker is killed
     start_timeout: Annotated[float, Meta(ge=10, le=86400)] = START_TIMEOUT  # seconds until a worker must be ready
     core_dumps: bool = False  # whether a crash may write a core dump, which contains keys and passwords
@@ -170,7 +174,7 @@ def load_settings(path: Path, kinds: Collection[str]) -> Settings:
     try:
         document = tomllib.loads(path.read_text('utf-8'))
     except FileNotFoundError:
-        raise StartError(f'{path} is missing: is {path.parent.parent} a server created by quickstart?') from None
+        raise StartError(f'{path} is missing: is {path.parent.parent} a component created by quickstart?') from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise StartError(f'{path} cannot be read: {error}') from None
     document, unresolved = resolve_references(document, path.parent)

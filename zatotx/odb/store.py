@@ -10,7 +10,7 @@ from sqlalchemy import Connection, insert, select, update
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from zatotx.interfaces.config import FileVersion, HistoryRow, IConfigStore, NodeRow
+from zatotx.interfaces.config import NO_LOAD, FileVersion, HistoryRow, IConfigStore, NodeLoad, NodeRow
 from zatotx.interfaces.dead_letters import DeadLetterFilter, IDeadLetterStore
 from zatotx.interfaces.meters import ICallMeter
 from zatotx.interfaces.scheduler import ILeaderStore, LeaderRecord
@@ -116,10 +116,12 @@ class ConfigStore:
         address = nodes.NodeAddress(name=name, host=host, port=port, pid=pid, worker=worker)
         return self._odb.write(lambda connection, cluster: nodes.register_node(connection, cluster, address))
 
-    def record_heartbeat(self, node_id: int, applied_revision: int, version_results: dict[int, str]) -> Deferred[int]:
+    def record_heartbeat(
+        self, node_id: int, applied_revision: int, version_results: dict[int, str], load: NodeLoad = NO_LOAD
+    ) -> Deferred[int]:
         return self._odb.write(
             lambda connection, cluster: nodes.record_heartbeat(
-                connection, cluster, node_id, applied_revision, version_results
+                connection, cluster, node_id, applied_revision, verdicts=version_results, load=load
             )
         )
 

@@ -171,6 +171,9 @@ server = Table(
     Column('pid', Integer, nullable=False, default=0),
     _text('last_join_status', String(32), default='accepted'),
     Column('worker', Integer, nullable=False, server_default='0'),  # 0: the first or only worker
+    Column('version', String(64), nullable=False, server_default=''),  # of zatotx
+    Column('cpu', TIMESTAMP, nullable=False, server_default='0'),  # share of a core that it uses
+    Column('in_flight', Integer, nullable=False, server_default='0'),
     UniqueConstraint('cluster_id', 'name_key', 'worker'),
     **TABLE_OPTIONS,
 )

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from zatotx.interfaces.services import IServiceEntry
-from zatotx.model.errors import ServiceUnavailable
+from zatotx.model.errors import Overloaded
 from zatotx.model.message import ChannelSpec
 from zatotx.rules.limits.concurrency_limit import DEFAULT_NODE_LIMIT, ConcurrencyLimit
 from zatotx.schema.snapshot import Snapshot
@@ -63,12 +63,12 @@ class ChannelQueue:
 
     def wait(self, now: float) -> Deferred[None]:
         """Add a request to the queue. The Deferred fires once the request is admitted; cancelling it removes the
-        request. Raises ServiceUnavailable when the queue is full; the Deferred fails with it after the channel's
+        request. Raises Overloaded when the queue is full; the Deferred fails with it after the channel's
         queue_timeout."""
         channel = self._channel
         if len(self._waiting) >= channel.queue:
             self.rejected += 1
-            raise ServiceUnavailable(None, self._overload_message())
+            raise Overloaded(None, self._overload_message())
         waiting: Deferred[None] = Deferred(self._forget)
         self._waiting[waiting] = now + channel.queue_timeout
         return waiting
@@ -78,16 +78,16 @@ class ChannelQueue:
         for waiting in [request for request, deadline in self._waiting.items() if deadline <= now]:
             del self._waiting[waiting]
             self.timed_out += 1
-            waiting.errback(ServiceUnavailable(None, self._overload_message()))
+            waiting.errback(Overloaded(None, self._overload_message()))
         for _ in range(_MAX_ADMITTED_PER_CHECK):
             if not self._waiting or not self.concurrency_limit.enter():
                 return
             self._waiting.popitem(last=False)[0].callback(None)
 
-    def reject(self) -> ServiceUnavailable:
+    def reject(self) -> Overloaded:
         """Count a rejected request; returns the error to raise."""
         self.rejected += 1
-        return ServiceUnavailable(None, self._overload_message())
+        return Overloaded(None, self._overload_message())
 
     def _forget(self, waiting: Deferred[None]) -> None:
         self._waiting.pop(waiting, None)
@@ -145,7 +145,7 @@ class Admission:
 
     def enter_channel(self, channel: ChannelSpec, queue: ChannelQueue) -> Deferred[None] | None:
         """Count a request against the limit of its channel. Returns None if it is admitted at once, else a Deferred
-        that fires when it is. Raises ServiceUnavailable."""
+        that fires when it is. Raises Overloaded."""
         if queue.try_enter():
             return None
         if not channel.queue or self._clock is None:
@@ -180,7 +180,7 @@ class Admission:
 
     def check_capacity(self, channel: ChannelSpec, entry: IServiceEntry | None) -> None:
         """Reject a request early that would be rejected later anyway, before its password is hashed or its body is
-        read. Counts nothing. Raises ServiceUnavailable."""
+        read. Counts nothing. Raises Overloaded."""
         if channel.serves_while_draining:
             return
         if channel.max_in_flight:
@@ -191,10 +191,9 @@ class Admission:
             entry.concurrency_limit.rejected += 1
             raise service_full_error(entry)
 
-    def node_full_error(self) -> ServiceUnavailable:
+    def node_full_error(self) -> Overloaded:
         """Return the error to raise when the node has reached its limit."""
-        return ServiceUnavailable(None, f'The server is processing {self.node.limit} requests, its limit: try again '
-                                        'later')  # fmt: skip
+        return Overloaded(None, f'The server is processing {self.node.limit} requests, its limit: try again later')
 
     def _admit_released(self) -> None:
         self._check_queues()
@@ -228,8 +227,8 @@ class Admission:
         self._clock.callLater(seconds, function)
 
 
-def service_full_error(entry: IServiceEntry) -> ServiceUnavailable:
+def service_full_error(entry: IServiceEntry) -> Overloaded:
     """Return the error to raise when a service has reached its limit."""
-    return ServiceUnavailable(
+    return Overloaded(
         None, f'Service {entry.name} is processing {entry.concurrency_limit.limit} requests, its limit: try again later'
     )

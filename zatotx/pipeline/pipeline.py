@@ -12,7 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from zatotx.interfaces.pipeline import NEEDS_BODY, IAuthenticationPolicy, ICodec, NeedsBody
 from zatotx.interfaces.services import IServiceEntry, IServiceInvoker, IServiceStore
-from zatotx.model.errors import Forbidden, Inactive, NotFound, ServiceUnavailable, Timeout, Unauthorized
+from zatotx.model.errors import Forbidden, InactiveService, NoSuchService, ServiceUnavailable, Timeout, Unauthorized
 from zatotx.model.message import ANONYMOUS, Body, ChannelSpec, Message, Principal, Reply, ServiceResult
 from zatotx.pipeline.admission import Admission, ChannelQueue, service_full_error
 from zatotx.pipeline.codecs import CodecRegistry
@@ -206,13 +206,13 @@ class Pipeline:
         return self.error_replies.timeout_reply(message, self.codecs.select(message))
 
     def require_service(self, entry: IServiceEntry | None, message: Message) -> IServiceEntry:
-        """Return the service if it may be invoked on this channel by this principal. Raises NotFound, Inactive or
-        Forbidden."""
+        """Return the service if it may be invoked on this channel by this principal. Raises NoSuchService,
+        InactiveService or Forbidden."""
         if entry is None or (message.channel.internal_only and not entry.is_internal):
             suggestion = did_you_mean(message.service, self._visible_services(message))
-            raise NotFound(message.cid, f'No such service `{message.service}`{suggestion}')
+            raise NoSuchService(message.cid, f'No such service `{message.service}`{suggestion}')
         if not entry.is_active:
-            raise Inactive(message.service, message.cid)
+            raise InactiveService(message.service, message.cid)
         require_role(entry, message)
         return entry
 

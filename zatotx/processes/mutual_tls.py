@@ -26,7 +26,7 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
-from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
+from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import directlyProvides, implementer, providedBy
 
@@ -206,14 +206,14 @@ class MutualTlsContext:
 class ClientObserver(ProtocolWrapper):
     """Stands between TLS and the protocol of a listener, and logs clients that are refused."""
 
-    _handshake_completed = False
+    handshake_completed = False
     verifier: ClientVerifier | None = None  # what is known about the client's certificate
 
     def handshakeCompleted(self) -> None:
-        self._handshake_completed = True
+        self.handshake_completed = True
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if not self._handshake_completed:
+        if not self.handshake_completed:
             assert isinstance(self.factory, ClientObserverFactory)
             self.factory.log_refusal(self.transport, self.verifier.error if self.verifier else '', reason)
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
@@ -278,8 +278,9 @@ class LingeringTlsTransport(BufferingTLSTransport):
 
 
 class MutualTlsFactory(TLSMemoryBIOFactory):
-    """The factory of a listener: TLS by `context` around the protocols of `factory`. Accepts MAX_CONNECTIONS at a time
-    and closes others. `what`: the name of the listener in the log."""
+    """The factory of a listener: TLS by `context` around the protocols of `factory`. `what`: the name of the listener
+    in the log. There are at most MAX_CONNECTIONS at a time: beyond them, the oldest one in its handshake is closed, so
+    that nobody without a certificate can keep others out; if there is none, the new one."""
 
     protocol = LingeringTlsTransport
 
@@ -293,10 +294,19 @@ class MutualTlsFactory(TLSMemoryBIOFactory):
 
     def buildProtocol(self, addr: Any) -> Any:
         if len(self.protocols) >= MAX_CONNECTIONS:
+            oldest = next(filter(_is_in_handshake, self.protocols), None)
+            peer = _address(addr if oldest is None else oldest.getPeer())
             self._log.warn('{what} closed a connection from {peer}: {count} are open already', what=self._what,
-                           peer=_address(addr), count=MAX_CONNECTIONS)
-            return None
+                           peer=peer, count=MAX_CONNECTIONS)
+            if oldest is None:
+                return None
+            oldest.abortConnection()
         return super().buildProtocol(addr)
+
+
+def _is_in_handshake(protocol: TLSMemoryBIOProtocol) -> bool:
+    observer = protocol.wrappedProtocol
+    return isinstance(observer, ClientObserver) and not observer.handshake_completed and not protocol.disconnecting
 
 
 def _address(address: Any) -> str:

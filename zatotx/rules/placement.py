@@ -1,4 +1,5 @@
-"""Decides which processes of a cluster run a channel, and which lock makes sure that no other process runs it too.
+"""Decides which nodes run the channels of a kind, which processes of a cluster run a channel, and which lock makes sure
+that no other process runs it too.
 
 ==========================  ==========================  =======================
 placement                   candidates                  exclusive lock
@@ -22,6 +23,8 @@ from collections.abc import Collection
 from enum import Enum
 
 from attrs import frozen
+
+SERVER, CONNECTOR = 'server', 'connector'  # types of nodes
 
 
 class Placement(Enum):
@@ -57,6 +60,14 @@ _LOCKS = {
     Placement.ONE_NODE_OF_CLUSTER: LockScope.CLUSTER,
     Placement.NAMED_NODES: LockScope.NODE,
 }
+
+
+def runs_channels(kind: str, runs_in: str, node_type: str, selected_kinds: Collection[str] | None) -> bool:
+    """Return whether a node of this type runs the channels of a kind. `runs_in`: the type of nodes that the kind
+    declares; `selected_kinds`: the kinds for connectors that the node's settings name, None = the default."""
+    if runs_in != CONNECTOR:
+        return node_type == runs_in
+    return node_type == CONNECTOR if selected_kinds is None else kind in selected_kinds
 
 
 def decide_placement(placement: Placement, node: str, named_nodes: Collection[str] = ()) -> PlacementDecision:

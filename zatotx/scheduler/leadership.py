@@ -89,8 +89,8 @@ class Leadership:
         return self.term is not None
 
     def checked_now(self) -> float:
-        """Return unix time: that of the last comparison with Redis and the time since then by the monotonic clock. If the
-        wall clock is set meanwhile, no tick is due because of it: the next comparison finds out."""
+        """Return unix time: that of the last comparison with Redis, and the time since then by the monotonic clock. If
+        the wall clock is set meanwhile, no tick is due because of it: the next comparison finds out."""
         wall, monotonic = self._compared
         return wall + self.monotonic() - monotonic
 

@@ -113,8 +113,9 @@ class Scheduler:
     ) -> TickLoop:
         recovery_point = await self.ticks.begin(epoch, round(record.written_until * MICROSECONDS))
         return TickLoop(
-            clock=self.clock, now=self._leadership.checked_now, table=self.table, ticks=self.ticks, recorder=self.recorder,
-            counters=self.counters, cluster=self.cluster, node=self.node, may_fire=may_fire, on_outdated=on_outdated,
+            clock=self.clock, now=self._leadership.checked_now, table=self.table, ticks=self.ticks,
+            recorder=self.recorder, counters=self.counters,
+            cluster=self.cluster, node=self.node, may_fire=may_fire, on_outdated=on_outdated,
             epoch=epoch, recovery_point=recovery_point,
         )  # fmt: skip
 

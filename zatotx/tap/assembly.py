@@ -1,4 +1,4 @@
-"""Composition root of a server: constructs every component and wires them together."""
+"""Composition root of a node, a server or a connector: constructs every component and wires them together."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from zatotx.api import builtin_service_entries
 from zatotx.connectors.inbound_policy import StoredDeadLetters
 from zatotx.connectors.kind_registry import (
     FoundKind,
+    check_selected_kinds,
     find_kinds,
     formats,
     metric_definitions,
     response_headers,
+    runs_channels_of,
     service_areas,
 )
 from zatotx.connectors.security_types import all_object_types
 from zatotx.interfaces.config import IConfigStore, Prepare, prepare_without_build
-from zatotx.interfaces.connector_kind import SERVER, ChannelContext, IChannel
+from zatotx.interfaces.connector_kind import CONNECTOR, SERVER, ChannelContext, IChannel
 from zatotx.interfaces.delivery import IDeadLetterSink, IProcessedKeys
 from zatotx.interfaces.reactor import IReactor
 from zatotx.metrics.definitions import register
@@ -32,12 +34,13 @@ from zatotx.model.errors import StartError
 from zatotx.node import findings
 from zatotx.node.gc_tuning import MemoryTrimmer, share_malloc_arena
 from zatotx.node.live_config import LiveConfig
+from zatotx.node.load_meter import LoadMeter
 from zatotx.node.log_files import LiveLogLevels, LogFiles
 from zatotx.node.node import Node, NodeComponents, NodeState
 from zatotx.node.node_api import NodeApi
-from zatotx.node.placed_tasks import TaskPlacer
+from zatotx.node.placed_tasks import IdleTask, TaskPlacer
 from zatotx.node.reload import SighupReloader
-from zatotx.node.settings import Settings, load_settings
+from zatotx.node.settings import SETTINGS_FILES, Settings, load_settings
 from zatotx.node.work_runner import WorkCounters
 from zatotx.odb.secrets import Secrets
 from zatotx.odb.store import ConfigStore, open_store, set_call_meter
@@ -47,6 +50,7 @@ from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline
 from zatotx.pipeline.security.authenticator import AuthenticationDependencies
 from zatotx.pipeline.security.policy import AuthenticationPolicy
+from zatotx.processes.file_limit import raise_file_limit
 from zatotx.processes.listeners import Listeners
 from zatotx.processes.secret_key import KEY_VARIABLE, read_key
 from zatotx.processes.workers.control_pipe import WorkerSpec
@@ -93,7 +97,6 @@ from zatotx.tap.limits import (
     make_rate_buckets,
     make_rate_limiter,
     make_worker_group,
-    raise_file_limit,
     server_start_time,
 )
 from zatotx.tap.monitoring import Monitoring, make_certificate_source
@@ -105,21 +108,31 @@ from zatotx.wire.xml import name_cache
 def make_server(directory: str, reactor: IReactor, worker_spec: WorkerSpec | None = None) -> Node:
     """Return the server of a directory, not yet started; with a `worker_spec`, one of its workers. Raises
     StartError."""
+    return _make_node(directory, reactor, SERVER, worker_spec)
+
+
+def make_connector(directory: str, reactor: IReactor) -> Node:
+    """Return the connector of a directory, not yet started. Raises StartError."""
+    return _make_node(directory, reactor, CONNECTOR, None)
+
+
+def _make_node(directory: str, reactor: IReactor, node_type: str, worker_spec: WorkerSpec | None) -> Node:
     share_malloc_arena()
     shorten_switch_interval()
     home = Path(directory)
     kinds = find_kinds()
     settings = load_decrypted_settings(
-        partial(load_settings, home / 'config' / 'server.toml', [found.kind.name for found in kinds]),
+        partial(load_settings, home / 'config' / SETTINGS_FILES[node_type], [found.kind.name for found in kinds]),
         partial(read_key, home / 'config' / 'secret.key', os.environ),
     )
+    check_selected_kinds(kinds, settings.main.connector_kinds)
     raise_file_limit()
     name_cache.report_unsupported_to(log_xml_name_leak)
     if not settings.main.core_dumps:
         disable_core_dumps()
     worker_spec, lock = acquire_slot(home / 'work', worker_spec)
     try:
-        node = _ServerBuilder(home, reactor, settings, lock, kinds, worker_spec).node()
+        node = _NodeBuilder(home, reactor, node_type, settings, lock, kinds, worker_spec).node()
         os.environ.pop(KEY_VARIABLE, None)  # programs that services start would inherit it
         return node
     except BaseException:
@@ -160,11 +173,12 @@ class _Endpoints:
 
 
 @define
-class _ServerBuilder:
+class _NodeBuilder:
     """Builds a Node step by step; the attributes are shared by the steps."""
 
     home: Path
     reactor: IReactor
+    node_type: str  # SERVER or CONNECTOR
     settings: Settings
     lock: SlotLocks
     kinds: Sequence[FoundKind]
@@ -186,6 +200,7 @@ class _ServerBuilder:
             ],
             lambda: infrastructure.version_keeper.verdicts,
         )
+        config.measure_load = LoadMeter(lambda: limited.admission.node.active)
         deployer = Deployer(
             odb=infrastructure.odb,
             config=config,
@@ -216,15 +231,6 @@ class _ServerBuilder:
             recorder=infrastructure.scheduler.recorder,
         )
         config.follow_heartbeats(runner.heartbeat)
-        work = self.home / 'work'
-        pickup = PickupWatcher(
-            reactor=reactor,
-            directory=str(self.home / settings.hot_deploy.pickup_dir),
-            deployer=deployer,
-            odb=infrastructure.odb,
-            offload=infrastructure.offload,
-            since=server_start_time(work),
-        )
         parts = NodeComponents(
             reactor=reactor,
             settings=settings,
@@ -232,6 +238,8 @@ class _ServerBuilder:
             logs=infrastructure.logs,
             pools=(limited.worker_threads, limited.service_threads),
             channels=endpoints.channels,
+            fetching_kinds=[found.kind.name for found in self.kinds
+                            if found.kind.runs_in == CONNECTOR and found.kind.name in endpoints.channels],
             odb=infrastructure.odb,
             redis=infrastructure.redis.parts,
             outgoing=endpoints.outgoing,
@@ -240,15 +248,30 @@ class _ServerBuilder:
             dispatcher=dispatcher,
             services=infrastructure.services,
             version_keeper=infrastructure.version_keeper,
-            pickup_task=make_pickup_task(pickup, work, reactor),
+            pickup_task=self._pickup_task(infrastructure, deployer),
             watchdog=infrastructure.monitoring.watchdog,
             trimmer=MemoryTrimmer(reactor, infrastructure.offload, limited.body_memory),
             reload=SighupReloader(self._current_settings, infrastructure.logs, endpoints.listeners),
             work=runner,
             scheduler=infrastructure.scheduler,
-            worker_group=make_worker_group(work, self.worker_spec, node_api, reactor),
+            worker_group=make_worker_group(self.home / 'work', self.worker_spec, node_api, reactor),
         )
         return Node(parts, config, state, self.worker_spec)
+
+    def _pickup_task(self, infrastructure: _Infrastructure, deployer: Deployer) -> Any:
+        """The task that deploys files of the pickup directory. Connectors have none: any server's is enough."""
+        if self.node_type != SERVER:
+            return IdleTask()
+        work = self.home / 'work'
+        pickup = PickupWatcher(
+            reactor=self.reactor,
+            directory=str(self.home / self.settings.hot_deploy.pickup_dir),
+            deployer=deployer,
+            odb=infrastructure.odb,
+            offload=infrastructure.offload,
+            since=server_start_time(work),
+        )
+        return make_pickup_task(pickup, work, self.reactor)
 
     def _infrastructure(self) -> _Infrastructure:
         settings, reactor = self.settings, self.reactor
@@ -419,7 +442,8 @@ class _ServerBuilder:
         )
 
     def _current_settings(self) -> Settings:
-        return load_settings(self.home / 'config' / 'server.toml', [found.kind.name for found in self.kinds])
+        file = self.home / 'config' / SETTINGS_FILES[self.node_type]
+        return load_settings(file, [found.kind.name for found in self.kinds])
 
     def _deployed_directory(self) -> Path:
         """The directory into which this process unpacks deployed code. Each worker has its own, because each one
@@ -463,7 +487,8 @@ class _ServerBuilder:
         channels = {}
         added_headers = response_headers(self.kinds)
         for found in self.kinds:
-            if found.enabled and found.kind.runs_in == SERVER and found.kind.channel:
+            runs_channels = runs_channels_of(found.kind, self.node_type, self.settings.main.connector_kinds)
+            if found.enabled and found.kind.channel and (runs_channels or found.kind.serves_endpoints):
                 name = found.kind.name
                 section = {'grace': self.settings.shutdown.grace, **self.settings.kinds.get(name, {})}
                 context = ChannelContext(
@@ -481,6 +506,7 @@ class _ServerBuilder:
                     dead_letters=dead_letters,
                     processed_keys=processed_keys,
                     response_headers=added_headers,
+                    endpoints_only=not runs_channels,
                 )
                 channels[name] = found.load(found.kind.channel)(context)
         return channels

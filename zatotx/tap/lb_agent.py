@@ -9,10 +9,8 @@ from typing import Any
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred
 
-from zatotx.ca.list_renewal import RevocationListRenewal, find_authority
 from zatotx.interfaces.load_balancer import IBalancerControl
 from zatotx.interfaces.reactor import IReactor
-from zatotx.lb.agent.service import AgentService
 from zatotx.lb.config.model import AgentSettings
 from zatotx.system.thread_pool import DaemonThreadPool, make_offload
 
@@ -32,15 +30,23 @@ class ConfiguredAgent(MultiService):
 
     def startService(self) -> None:
         """Start the agent. Raises StartError if its settings or files cannot be used, or its address is in use."""
-        settings, reactor = self._settings(), self._reactor
+        settings = self._settings()
         if settings.enabled and not self.services:
-            AgentService(settings, self._directory, self.control, reactor).setServiceParent(self)  # type: ignore[no-untyped-call]
-            authority = find_authority(self._directory / settings.crl) if settings.crl else None
-            if authority is not None:
-                run_in_thread = make_offload(reactor, self._pool)
-                RevocationListRenewal(authority, reactor, run_in_thread).setServiceParent(self)  # type: ignore[no-untyped-call]
+            self._add_services(settings)
         self._pool.start()
         super().startService()  # type: ignore[no-untyped-call]
+
+    def _add_services(self, settings: AgentSettings) -> None:
+        # Imported here: a load balancer without an agent needs neither Klein nor the authority.
+        from zatotx.ca.list_renewal import RevocationListRenewal, find_authority
+        from zatotx.lb.agent.service import AgentService
+
+        reactor = self._reactor
+        AgentService(settings, self._directory, self.control, reactor).setServiceParent(self)  # type: ignore[no-untyped-call]
+        authority = find_authority(self._directory / settings.crl) if settings.crl and settings.certificate else None
+        if authority is not None:
+            run_in_thread = make_offload(reactor, self._pool)
+            RevocationListRenewal(authority, reactor, run_in_thread).setServiceParent(self)  # type: ignore[no-untyped-call]
 
     def stopService(self) -> Deferred[Any]:
         """Stop the agent; fires when its socket is closed and no thread signs a list."""

@@ -24,9 +24,9 @@ from zatotx.lb.statistics.counters import ExchangeCounters
 from zatotx.lb.statistics.responder import StatisticsResponder, prepare_metrics
 from zatotx.lb.statistics.source import ReadSnapshot, RecordedStatistics
 from zatotx.processes.directory_lock import DirectoryLock
+from zatotx.processes.file_limit import raise_file_limit
 from zatotx.processes.listeners import Listeners
-from zatotx.tap.lb_agent import make_agent
-from zatotx.tap.limits import raise_file_limit
+from zatotx.tap.component_service import disable_core_dumps
 
 TITLE = 'zatotx load balancer'
 
@@ -34,6 +34,7 @@ TITLE = 'zatotx load balancer'
 def make_load_balancer(directory: Path, reactor: IReactor) -> LoadBalancer:
     """Return the load balancer of a directory as a single process, not yet started. Raises StartError."""
     raise_file_limit()
+    disable_core_dumps()  # they would contain private keys
     lock = DirectoryLock(directory / 'work' / 'lock')
     lock.acquire()
     try:
@@ -104,6 +105,8 @@ class LoadBalancerBase:
 
     def administer(self, balancer: LoadBalancer, read: ReadSnapshot) -> None:
         """Add what administers a load balancer: its control, and the agent."""
+        from zatotx.tap.lb_agent import make_agent  # its libraries take time and memory that workers do not need
+
         control = self.control = make_control(self, balancer, read)
         balancer.agent = make_agent(self.directory, control, self._agent_settings, self.reactor)
 

@@ -22,6 +22,7 @@ from zatotx.lb.workers.statistics_files import ParentStatistics
 from zatotx.lb.workers.upgrade import VARIABLE, Handover, Upgrade, receive_handover
 from zatotx.processes.directory_lock import DirectoryLock
 from zatotx.processes.endpoint_spec import EndpointSpec
+from zatotx.processes.file_limit import raise_file_limit
 from zatotx.processes.workers.control_pipe import RETIRE_TIMEOUT
 from zatotx.processes.workers.listening_sockets import BoundSocket, ListeningSockets
 from zatotx.processes.workers.parent import EXIT_TIMEOUT, ParentSettings, WorkerParent
@@ -29,15 +30,14 @@ from zatotx.processes.workers.shared_counters import SharedCounters, create_coun
 from zatotx.processes.workers.slots import find_free_slot
 from zatotx.processes.workers.supervisor import WorkerSupervisor
 from zatotx.processes.workers.worker_process import WorkerSpawner
-from zatotx.tap.component_service import fail_start
+from zatotx.tap.component_service import RUN_TWISTD, disable_core_dumps, fail_start
 from zatotx.tap.lb_assembly import TITLE, LoadBalancerBase
-from zatotx.tap.limits import raise_file_limit
-from zatotx.tap.parent import RUN_TWISTD
 
 
 def make_parent(directory: Path, reactor: IReactor, workers: int) -> LoadBalancerParent:
     """Return the parent of that many workers, not yet started. Raises StartError."""
     raise_file_limit()
+    disable_core_dumps()  # they would contain private keys
     handover = receive_handover(os.environ)
     os.environ.pop(VARIABLE, None)
     lock = DirectoryLock(directory / 'work' / 'lock')

@@ -11,14 +11,20 @@ from zatotx.lb.balancer import LoadBalancer
 from zatotx.lb.workers.shared_state import WorkerServers
 from zatotx.lb.workers.statistics_files import WorkerStatistics
 from zatotx.model.errors import StartError
+from zatotx.processes.file_limit import raise_file_limit
 from zatotx.processes.listeners import Listeners
 from zatotx.processes.workers.control_pipe import START_FAILED, ControlPipe, WorkerSpec, read_worker_spec
 from zatotx.processes.workers.shared_counters import SharedCounterRow, SharedCounters
 from zatotx.processes.workers.slots import acquire_slot
 from zatotx.processes.workers.socket_handover import SocketBorrower
-from zatotx.tap.component_service import DirectoryOptions, format_error, print_error, running_reactor
+from zatotx.tap.component_service import (
+    DirectoryOptions,
+    disable_core_dumps,
+    format_error,
+    print_error,
+    running_reactor,
+)
 from zatotx.tap.lb_assembly import LoadBalancerBase, make_control
-from zatotx.tap.limits import raise_file_limit
 from zatotx.tap.worker import WorkerService
 
 
@@ -43,6 +49,7 @@ def make_worker(options: DirectoryOptions) -> IService:
 def make_balancer(directory: Path, reactor: IReactor, spec: WorkerSpec) -> LoadBalancer:
     """Return the load balancer of a worker. Raises StartError, or OSError."""
     raise_file_limit()
+    disable_core_dumps()  # they would contain private keys
     work = directory / 'work'
     _, lock = acquire_slot(work, spec)
     base = LoadBalancerBase(directory, reactor)

@@ -66,8 +66,8 @@ class TickStoreContract(Case):
         store = self.tick_store()
         await store.begin(3, 0)
         await store.begin(4, 0)
-        await self.assertFailure(store.write(3, [tick(1, 5)]), OutdatedEpoch)  # type: ignore[no-untyped-call]
-        await self.assertFailure(store.begin(3, 0), OutdatedEpoch)  # type: ignore[no-untyped-call]
+        await self.assertFailure(store.write(3, [tick(1, 5)]), OutdatedEpoch)
+        await self.assertFailure(store.begin(3, 0), OutdatedEpoch)
         self.assertEqual(await self.payloads(), [])
         self.assertEqual(await store.write(4, [tick(1, 5)]), [WRITTEN])
 
@@ -77,7 +77,7 @@ class TickStoreContract(Case):
         await store.begin(1, 0)
         await store.write(1, [tick(1, 5)])
         await self.lose_data()
-        await self.assertFailure(store.write(1, [tick(1, 6)]), OutdatedEpoch)  # type: ignore[no-untyped-call]
+        await self.assertFailure(store.write(1, [tick(1, 6)]), OutdatedEpoch)
         self.assertEqual(await store.begin(2, 1_800_000_000_000_001), 1_800_000_000_000_001)
         self.assertEqual(await store.begin(3, 7), 1_800_000_000_000_001)
         self.assertEqual(await store.last_ticks([1]), [None])

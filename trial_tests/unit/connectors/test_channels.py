@@ -26,6 +26,7 @@ class Value(msgspec.Struct, frozen=True, kw_only=True):
     address: str = 'tcp:1'
     is_active: bool = True
     nodes: tuple[str, ...] = ()
+    placement: str = ''
 
 
 @define(eq=False)
@@ -74,7 +75,10 @@ class ChannelsTests(SynchronousTestCase):
             place_task=self.place,
         )
         self.channels = Channels(context, [
-            ChannelType(object_type='channel_x', kind='x', build=self.build, nodes=lambda stored: stored.value.nodes),
+            ChannelType(
+                object_type='channel_x', kind='x', build=self.build, nodes=lambda stored: stored.value.nodes,
+                placement=lambda stored: Placement(stored.value.placement) if stored.value.placement else None,
+            ),
         ])  # fmt: skip
         self.dispatcher: Any = object()
 
@@ -127,6 +131,13 @@ class ChannelsTests(SynchronousTestCase):
         self.apply(Value(name='a', nodes=('n',)))
         self.assertEqual([nodes for _, _, nodes in self.placed], [(), ('n',)])
         self.assertEqual(self.events, ['start tcp:1', 'stop tcp:1', 'start tcp:1'])
+
+    def test_other_placement(self) -> None:
+        """An edit of the placement places the channel anew; objects that choose none have that of the kind."""
+        self.apply(Value(name='a'))
+        self.apply(Value(name='a', placement='one_node_of_cluster'))
+        self.assertEqual([placed[1] for placed in self.placed],
+                         [Placement.ONE_WORKER_PER_NODE, Placement.ONE_NODE_OF_CLUSTER])  # fmt: skip
 
     def test_removed_and_inactive(self) -> None:
         """Channels that are deleted or switched off stop; the change does not wait for what they still do. Stopping the

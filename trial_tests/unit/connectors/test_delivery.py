@@ -13,7 +13,7 @@ from zope.interface import implementer
 from zatotx.connectors.delivery import MessageDelivery
 from zatotx.interfaces.delivery import DeadLetter, IDeadLetterSink, InboundDelivery, IProcessedKeys
 from zatotx.interfaces.pipeline import IDispatcher, IPendingRequest
-from zatotx.model.errors import BadRequest
+from zatotx.model.errors import BadRequest, NoSuchService, Overloaded
 from zatotx.model.message import ChannelSpec, Message, Reply
 from zatotx.rules.resilience.delivery import DeliveryPolicy
 
@@ -93,12 +93,18 @@ class DeliveryTests(SynchronousTestCase):
         self.nacks: list[tuple[Reply | None, bool]] = []
 
     def deliver(self, key: str = '') -> Deferred[None]:
+        return self.delivery.deliver(self.inbound(key))
+
+    def give_up(self, cause: str) -> Deferred[None]:
+        return self.delivery.give_up(self.inbound(), cause)
+
+    def inbound(self, key: str = '') -> InboundDelivery:
         def nack(reply: Reply | None, *, requeue: bool) -> None:
             self.nacks.append((reply, requeue))
 
-        return self.delivery.deliver(InboundDelivery(
+        return InboundDelivery(
             make_message=lambda: Message('c', SPEC, 'crm', {}, b'x', 1e9), ack=self.acks.append, nack=nack, key=key,
-        ))  # fmt: skip
+        )  # fmt: skip
 
     def test_acknowledged_after_the_service(self) -> None:
         """The message is acknowledged when its service has succeeded, and not before."""
@@ -162,6 +168,44 @@ class DeliveryTests(SynchronousTestCase):
         self.service.outcomes = [reply(BadRequest('c', 'no number'))]
         self.successResultOf(self.deliver())
         self.assertEqual((len(self.service.messages), len(self.memory.letters)), (1, 1))
+
+    def test_missing_service(self) -> None:
+        """A service that does not exist yet is no fault of the message: it is repeated."""
+        self.service.outcomes = [reply(NoSuchService(None, 'No such service')), reply()]
+        delivering = self.deliver()
+        self.clock.advance(1.0)
+        self.successResultOf(delivering)
+        self.assertEqual((len(self.acks), self.memory.letters), (1, []))
+
+    def test_no_capacity(self) -> None:
+        """A message waits, without using up attempts, while there is no capacity, but on channels with clients."""
+        self.delivery.policy = DeliveryPolicy(attempts=1)
+        self.delivery.waits_for_capacity = True
+        self.service.outcomes = [reply(Overloaded(None, 'full')) for _ in range(5)]
+        delivering = self.deliver()
+        for _ in range(5):
+            self.assertNoResult(delivering)
+            self.clock.advance(2.0)
+        self.service.waiting.pop()(reply())
+        self.successResultOf(delivering)
+        self.assertEqual((len(self.acks), self.memory.letters), (1, []))
+        self.delivery.waits_for_capacity = False
+        self.service.outcomes = [reply(Overloaded(None, 'full'))]
+        self.successResultOf(self.deliver())
+        self.assertEqual(len(self.memory.letters), 1)
+
+    def test_given_up_without_the_service(self) -> None:
+        """A message that cannot be given to its service is a dead letter with the cause; it is returned where that
+        cannot be stored."""
+        self.successResultOf(self.give_up('its body is too large'))
+        self.assertEqual((self.service.messages, self.nacks), ([], [(None, False)]))
+        (letter,) = self.memory.letters
+        assert letter.history.last is not None
+        self.assertEqual(letter.history.last.cause, 'its body is too large')
+        self.memory.is_away = True
+        self.successResultOf(self.give_up('its body is too large'))
+        self.assertEqual(self.nacks[1], (None, True))
+        self.flushLoggedErrors(OSError)
 
     def test_dead_letters_away(self) -> None:
         """A message whose dead letter cannot be stored is returned to the peer: it is not lost."""

@@ -66,8 +66,8 @@ class UpgradeTests(LoadBalancerTests):
     def test_other_protocols_are_not_tunnelled(self) -> None:
         """An upgrade to HTTP/2 would let a client send unchecked requests: its fields are removed."""
         memory = MemoryFrontend()
-        upgrade = UPGRADE.replace(b': WebSocket', b': h2c').replace(b'Sec-WebSocket-Key', b'HTTP2-Settings')
-        client = memory.client(upgrade)
+        request = UPGRADE.replace(b': WebSocket', b': h2c').replace(b'Sec-WebSocket-Key', b'HTTP2-Settings')
+        client = memory.client(request)
         received = memory.servers[0].taken()
         for word in (b'h2c', b'Upgrade', b'HTTP2-Settings'):
             self.assertNotIn(word, received)

@@ -29,7 +29,7 @@ class StateCodeTests(SynchronousTestCase):
         for is_down in (False, True):
             for admin in ('ready', 'drain', 'maint'):
                 for probes in (0, 1, 2**20 - 1):
-                    state = SharedState(is_down, admin, probes)  # type: ignore[arg-type]
+                    state = SharedState(is_down, admin, probes)
                     self.assertEqual(decode_state(encode_state(state)), state)
                     self.assertLess(encode_state(state), 2**31)
         self.assertEqual(decode_state(encode_state(SharedState(False, 'ready', 2**20 + 3))), (False, 'ready', 3))

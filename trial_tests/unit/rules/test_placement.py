@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.rules.placement import LockScope, Placement, PlacementDecision, decide_placement
+from zatotx.rules.placement import (
+    CONNECTOR,
+    SERVER,
+    LockScope,
+    Placement,
+    PlacementDecision,
+    decide_placement,
+    runs_channels,
+)
 
 NOT_HERE = PlacementDecision(is_candidate=False)
 
@@ -20,6 +28,18 @@ class PlacementTests(SynchronousTestCase):
             Placement.ONE_NODE_OF_CLUSTER: LockScope.CLUSTER,
             Placement.NAMED_NODES: LockScope.NODE,
         })  # fmt: skip
+
+    def test_kinds(self) -> None:
+        """Servers run the kinds for servers. Connectors run all kinds for connectors unless their settings name some;
+        servers run those that their settings name."""
+        def runs(runs_in: str, node: str, selected: list[str] | None = None) -> bool:
+            return runs_channels('one', runs_in, node, selected)
+
+        self.assertEqual([runs(SERVER, SERVER), runs(SERVER, SERVER, ['two']), runs(SERVER, CONNECTOR, ['one'])],
+                         [True, True, False])  # fmt: skip
+        for node, by_default in ((CONNECTOR, True), (SERVER, False)):
+            self.assertEqual([runs(CONNECTOR, node), runs(CONNECTOR, node, ['one']), runs(CONNECTOR, node, ['two'])],
+                             [by_default, True, False])  # fmt: skip
 
     def test_named_nodes(self) -> None:
         """Named nodes restrict every placement; without names only NAMED_NODES runs nowhere."""

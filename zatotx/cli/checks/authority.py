@@ -67,25 +67,37 @@ def check_revocation_list(scene: CheckContext, part: Component) -> Iterator[tupl
     if authority is None:
         return
     path, command = authority.store.revocation_list, f"'zatotx ca crl {part.path}'"
-    current = authority.revocation_list()
-    if current is None or current.next_update_utc is None:
-        yield BROKEN, f'the revocation list {path} is missing or damaged, so nobody is let in who is checked: {command}'
-        return
-    end = current.next_update_utc
-    days_left = (end.timestamp() - scene.now()) / DAY
-    if days_left < 0:
-        yield BROKEN, f'the revocation list {path} expired on {end:%Y-%m-%d}, so everybody is refused: {command}'
-    elif days_left < LIST_SOON:
-        yield WARNING, (
-            f'the revocation list {path} expires in {days_left:.0f} days, on {end:%Y-%m-%d}, and everybody is refused '
-            f'then: {command}'
-        )
+    yield from list_validity(path, scene.now(), command)
     try:
         missing = authority.unlisted_revocations()
     except AuthorityError:
         return  # check_authority reports it
     if missing:
         yield BROKEN, f'the revocation list {path} lacks {missing} revoked certificates: {command}'
+
+
+def list_validity(path: Path, now: float, remedy: str) -> Iterator[tuple[str, str]]:
+    """Check that the revocation lists in a file are valid. `remedy`: what to do otherwise."""
+    from zatotx.wire.certificates import parse_revocation_lists
+    from zatotx.wire.malformed import Malformed
+
+    try:
+        lists = parse_revocation_lists(path.read_text('ascii'))
+    except (OSError, ValueError, Malformed):
+        yield BROKEN, f'the revocation list {path} is missing or damaged, so everybody is refused: {remedy}'
+        return
+    ends = [each.next_update_utc for each in lists if each.next_update_utc is not None]
+    end = min(ends, default=None)
+    if end is None:
+        return
+    days_left = (end.timestamp() - now) / DAY
+    if days_left < 0:
+        yield BROKEN, f'the revocation list {path} expired on {end:%Y-%m-%d}, so everybody is refused: {remedy}'
+    elif days_left < LIST_SOON:
+        yield WARNING, (
+            f'the revocation list {path} expires in {days_left:.0f} days, on {end:%Y-%m-%d}, and everybody is refused '
+            f'then: {remedy}'
+        )
 
 
 def check_authority_permissions(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:

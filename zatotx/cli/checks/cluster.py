@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from zatotx import __version__
-from zatotx.cli.checks.finding import BROKEN, REQUEST_TIMEOUT, WARNING, Check, CheckContext
+from zatotx.cli.checks.finding import BROKEN, NODE, REQUEST_TIMEOUT, WARNING, Check, CheckContext
 from zatotx.cli.checks.stores import inspect_odb
 from zatotx.cli.environment.cluster_client import error_reason, response_element
-from zatotx.cli.environment.component_types import SERVER
 from zatotx.cli.environment.http_request import BlockingRequest, CutOffError, UnreachableError, basic_auth, send_request
 from zatotx.cli.environment.layout import Component, read_credentials
 from zatotx.cli.environment.listen_addresses import first_tcp_address
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 def check_nodes(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that every node that was not stopped sends heartbeats and runs the cluster's revision."""
     found: OdbHealth = scene.cached(inspect_odb, part)
-    local = {server.name for server in scene.environment.servers}
+    local = {node.name for node in scene.environment.nodes}
     for row in found.nodes:
         is_own = row.name == part.name
         if row.up_status != 'running' or not (is_own or (row.name not in local and _first(scene, part))):
@@ -62,7 +61,7 @@ def expected_process_count(part: Component) -> int:
 
 def _first(scene: CheckContext, part: Component) -> bool:
     """Whether the server is the one that reports on nodes elsewhere, for all servers that share an ODB."""
-    return scene.environment.servers[0] == part
+    return scene.environment.nodes[0] == part
 
 
 def check_server_findings(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
@@ -104,9 +103,9 @@ def invoke_on_server(part: Component, service: str) -> dict[str, Any]:
 
 
 CHECKS = (
-    Check('cluster', 'a server or worker that was not stopped sends no heartbeat, or runs an older revision', SERVER,
-          check_nodes, sends_requests=True),
-    Check('server', 'a running server reports problems (zato.health.findings): stuck threads, stalls of the '
-          'reactor, an unavailable ODB or Redis, refused code; or its version is not the one that is installed',
-          SERVER, check_server_findings, sends_requests=True),
+    Check('cluster', 'a server, worker or connector that was not stopped sends no heartbeat, or runs an older revision',
+          NODE, check_nodes, sends_requests=True),
+    Check('server', 'a running server or connector reports problems (zato.health.findings): stuck threads, stalls of '
+          'the reactor, an unavailable ODB or Redis, refused code; or its version is not the one that is installed',
+          NODE, check_server_findings, sends_requests=True),
 )  # fmt: skip

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zatotx.cli.checks.finding import BROKEN, ENVIRONMENT, EVERY_COMPONENT, WARNING, Check, CheckContext
+from zatotx.cli.checks.finding import BROKEN, ENVIRONMENT, EVERY_COMPONENT, NODE, WARNING, Check, CheckContext
 from zatotx.cli.environment.atomic_files import is_private
-from zatotx.cli.environment.component_types import REDIS, SERVER, TYPES
+from zatotx.cli.environment.component_types import REDIS, TYPES
 from zatotx.cli.environment.components.registry import operations_of
 from zatotx.cli.environment.layout import (
     CREDENTIALS,
@@ -175,16 +175,16 @@ CHECKS = (
     Check('files', 'credentials.toml is missing, is not valid TOML, or lacks [api] or [pubapi]', ENVIRONMENT,
           check_credentials),
     Check('files', '.zato-info of a component is missing or corrupt', EVERY_COMPONENT, check_info_file),
-    Check('files', 'server.toml is missing or not valid TOML', SERVER, check_settings_file),
-    Check('files', 'the secret key is missing, accessible to other users or invalid', SERVER, check_secret_key),
-    Check('files', 'a directory that a server writes to is missing or not writable: logs, work, pickup', SERVER,
-          check_directories),
+    Check('files', 'server.toml or connector.toml is missing or not valid TOML', NODE, check_settings_file),
+    Check('files', 'the secret key is missing, accessible to other users or invalid', NODE, check_secret_key),
+    Check('files', 'a directory that a server or connector writes to is missing or not writable: logs, work, pickup',
+          NODE, check_directories),
     Check('permissions', 'credentials.toml or the SQLite ODB is accessible to other users', ENVIRONMENT,
           check_permissions),
-    Check('permissions', 'server.toml, the secret key or a private key is accessible to other users', SERVER,
-          check_permissions),
+    Check('permissions', 'server.toml, connector.toml, the secret key or a private key is accessible to other users',
+          NODE, check_permissions),
     Check('permissions', "the directory of Redis is accessible to other users", REDIS, check_permissions),
     Check('certificates', 'a certificate of an `ssl:` endpoint is missing, corrupt, expired, expires within 30 days '
-          '(warning) or 7 days (broken), or does not match its key', SERVER, check_endpoint_certificates),
-    Check('certificates', 'the same problems with the files in [kvdb]', SERVER, check_redis_certificates),
+          '(warning) or 7 days (broken), or does not match its key', NODE, check_endpoint_certificates),
+    Check('certificates', 'the same problems with the files in [kvdb]', NODE, check_redis_certificates),
 )

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from zatotx.cli.environment.layout import Component, Environment
 
 BROKEN, WARNING = 'broken', 'warning'
-ENVIRONMENT, EVERY_COMPONENT = 'ENVIRONMENT', 'EVERY PART'  # what a check applies to, besides SERVER and REDIS
+# What a check applies to, besides the types of component. NODE: those that run services.
+ENVIRONMENT, EVERY_COMPONENT, NODE = 'ENVIRONMENT', 'EVERY PART', 'NODE'
 REQUEST_TIMEOUT = 3.0  # timeout in seconds of one request over the network
 
 
@@ -65,7 +66,7 @@ class Check(NamedTuple):
 
     subject: str  # one or two words, shown in findings
     description: str  # the problems that it finds, for the documentation
-    target: str  # ENVIRONMENT, EVERY_PART, SERVER or REDIS
+    target: str  # ENVIRONMENT, EVERY_COMPONENT, NODE, SERVER, REDIS …
     run: CheckFunction
     sends_requests: bool = False  # sends requests to other processes or machines, so runs in its own thread
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from zatotx.cli.checks.finding import BROKEN, EVERY_COMPONENT, REQUEST_TIMEOUT, WARNING, Check, CheckContext
-from zatotx.cli.environment.component_types import REDIS, SERVER
+from zatotx.cli.checks.finding import BROKEN, EVERY_COMPONENT, NODE, REQUEST_TIMEOUT, WARNING, Check, CheckContext
+from zatotx.cli.environment.component_types import REDIS
 from zatotx.cli.environment.components.registry import operations_of
 from zatotx.cli.environment.layout import Component, get_setting, read_settings
 from zatotx.cli.environment.processes import describe_process, holds_port, is_free, port_owner, running_process
@@ -152,12 +152,13 @@ CHECKS = (
         check_disk_space,
     ),
     Check(
-        'limits', 'a server may open fewer than 4096 files (warning) or 256 (broken)', SERVER, check_descriptor_limit
+        'limits', 'a server or connector may open fewer than 4096 files (warning) or 256 (broken)', NODE,
+        check_descriptor_limit,
     ),
     Check(
         'limits',
-        'a running server may leave core dumps although [main] core_dumps is not set',
-        SERVER,
+        'a running server or connector may leave core dumps although [main] core_dumps is not set',
+        NODE,
         check_core_dumps,
     ),
     Check(
@@ -168,14 +169,15 @@ CHECKS = (
         check_running,
     ),
     Check(
-        'ports', 'a port is in use by another program, or a running server does not listen on it', SERVER, check_ports
+        'ports', 'a port is in use by another program, or a running server or connector does not listen on it', NODE,
+        check_ports,
     ),
-    Check('ports', 'two servers have the same port', SERVER, check_duplicate_ports),
+    Check('ports', 'two servers or connectors have the same port', NODE, check_duplicate_ports),
     Check('files', 'no program for the embedded Redis is installed', REDIS, check_redis_program),
     Check(
         'ready',
-        'a server is running and /zato/ready does not respond with 200',
-        SERVER,
+        'a server or connector is running and /zato/ready does not respond with 200',
+        NODE,
         check_ready,
         sends_requests=True,
     ),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from zatotx.cli.checks.finding import BROKEN, REQUEST_TIMEOUT, WARNING, Check, CheckContext
+from zatotx.cli.checks.finding import BROKEN, NODE, REQUEST_TIMEOUT, WARNING, Check, CheckContext
 from zatotx.cli.environment.component_types import REDIS, SERVER
 from zatotx.cli.environment.databases import all_object_types, convert_errors, is_embedded, odb_url, redis_address
 from zatotx.cli.environment.layout import Component, components_of, get_setting, read_settings
@@ -17,6 +17,7 @@ from zatotx.cli.errors import CommandError
 from zatotx.rules.resilience.supervision import NODE_TIMEOUT
 
 if TYPE_CHECKING:
+    from zatotx.connectors.kind_registry import FoundKind
     from zatotx.odb.health import OdbHealth
     from zatotx.redis.server_info import ServerInfo
 
@@ -98,6 +99,24 @@ def check_dead_letters(scene: CheckContext, part: Component) -> Iterator[tuple[s
                         f"'zatotx dead-letter list {part.path.parent}', then replay or purge")  # fmt: skip
 
 
+def check_kinds(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+    """Check that the libraries of every kind that the cluster uses are installed."""
+    from zatotx.connectors.kind_registry import find_kinds
+
+    found: OdbHealth | None = _inspect_or_none(scene, inspect_odb, part)
+    for sentence in missing_libraries(find_kinds(), frozenset() if found is None else found.object_types):
+        yield BROKEN, sentence
+
+
+def missing_libraries(kinds: Iterable[FoundKind], used: Container[str]) -> Iterator[str]:
+    """Yield a sentence for each disabled kind of which there are objects. `used`: the keys of their types."""
+    from zatotx.connectors.kind_registry import object_types
+
+    for found in kinds:
+        if not found.enabled and any(each.key in used for each in object_types([found])):
+            yield f'the kind {found.kind.name} is disabled, and there are objects of it: {found.missing_reason}'
+
+
 def check_redis(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that Redis is reachable, persists its data, and has memory left."""
     from zatotx.redis.server_info import configuration_warnings
@@ -175,7 +194,7 @@ CHECKS = (
         'ODB',
         'the ODB is unavailable, does not respond, rejects writes, has another schema version, was encrypted '
         'with another key or lacks the cluster; its SQLite file has more than 20 GiB',
-        SERVER,
+        NODE,
         check_odb,
         sends_requests=True,
     ),
@@ -183,10 +202,12 @@ CHECKS = (
         'Redis',
         'Redis is unavailable or rejects the login; it is too old, a replica, evicts keys when full '
         '(maxmemory-policy), has no append-only file, failed to write, or uses 90 % of its memory',
-        SERVER,
+        NODE,
         check_redis,
         sends_requests=True,
     ),
+    Check('kinds', 'there are objects of a kind whose library is not installed', SERVER, check_kinds,
+          sends_requests=True),
     Check(
         'dead letters',
         'messages failed as often as they may run, and wait for replay or purge',

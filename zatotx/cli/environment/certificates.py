@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zatotx.cli.environment.atomic_files import make_private_dir
+from zatotx.cli.environment.component_types import SERVER
+from zatotx.cli.environment.layout import CREDENTIALS, components_of
 from zatotx.cli.environment.plan import EnvironmentPlan
+from zatotx.cli.environment.processes import running_process
 from zatotx.cli.errors import CommandError
 
 if TYPE_CHECKING:
@@ -74,6 +79,23 @@ def server_certificate_name(cluster: str, server: str) -> str:
     """Return what the files of a server's certificate are named after, with a cluster name of any characters."""
     safe = _UNSAFE.sub('_', cluster)[: 63 - len(server)].lstrip('._-') or 'zatotx'
     return f'{safe}-{server}'
+
+
+def reload_servers(authority: Path, certificate: Path) -> list[str]:
+    """Make the running servers of the authority's environment load a new certificate, if they use it. Returns their
+    names."""
+    environment = authority.parent
+    if authority.name != AUTHORITY or not (environment / CREDENTIALS).is_file():
+        return []
+    reloaded = []
+    for part in components_of(environment):
+        link = part.path / 'tls' / 'zato-server-cert.pem'
+        if part.kind == SERVER and link.exists() and link.samefile(certificate):
+            process = running_process(part)
+            if process is not None:
+                os.kill(process.pid, signal.SIGHUP)
+                reloaded.append(part.name)
+    return reloaded
 
 
 def link_certificate(directory: Path, prefix: str, name: str) -> None:

@@ -94,15 +94,16 @@ _AGENT_TLS = f'''\
 certificate = "tls-agent/zato-lba-cert.pem"
 key = "tls-agent/zato-lba-priv-key.pem"
 ca = "{AUTHORITIES}"   # the authorities that sign the certificates of clients
-crl = "tls-agent/zato-lba-crl.pem"       # their revocation lists; "" = revocations are not checked
-# verify_fields = {{CN = "web-admin"}}     what the subject of a client's certificate must have
+crl = "{{crl}}"       # their revocation lists; "" = revocations are not checked
+# verify_fields = {{{{CN = "web-admin"}}}}     what the subject of a client's certificate must have
 '''
 _AGENT_PLAIN = 'certificate = ""                    # plain HTTP, on a loopback address only\n'
 
 
 def make_configuration(
     *, name: str, cluster: str, servers: Sequence[ServerAddress], stats_password: str, port: int = DEFAULT_PORT,
-    agent_port: int = AGENT_PORT, has_agent: bool = False, agent_tls: bool = True, servers_tls: bool = False,
+    agent_port: int = AGENT_PORT, has_agent: bool = False, agent_tls: bool = True,
+    has_agent_crl: bool = True, servers_tls: bool = False,
 ) -> str:
     """Return the text of lb.toml. All texts must be without quotation marks, backslashes and control characters."""
     head = _HEAD.format(name=name, cluster=cluster, frontend=FRONTEND, backend=BACKEND, listen=f'127.0.0.1:{port}')
@@ -111,6 +112,7 @@ def make_configuration(
         f'\n[backends.{BACKEND}.servers."{server.name}"]\nhost = "{server.host}"\nport = {server.port}\n{tls}'
         for server in servers
     )
+    crl = 'tls-agent/zato-lba-crl.pem' if has_agent_crl else ''
     tail = _TAIL.format(password=stats_password, agent_port=agent_port, agent='true' if has_agent else 'false',
-                        agent_files=_AGENT_TLS if agent_tls else _AGENT_PLAIN)
+                        agent_files=_AGENT_TLS.format(crl=crl) if agent_tls else _AGENT_PLAIN)
     return head + tables + tail

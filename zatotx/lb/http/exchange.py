@@ -6,37 +6,32 @@ body up to `[retries] max_body` bytes are kept until the response begins, so tha
 
 from __future__ import annotations
 
-from typing import Any, Protocol
-
-from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from zatotx.connectors.http.buffered_writer import BufferedWriter
-from zatotx.interfaces.load_balancer import IServerSlot, LocalResponse, NoServerAvailableError, Outcome
+from zatotx.interfaces.load_balancer import IServerSlot, LocalResponse, Outcome
 from zatotx.lb.http import error_responses
 from zatotx.lb.http.backend_connection import BackendConnection
 from zatotx.lb.http.error_responses import error_response, write_local
+from zatotx.lb.http.exchange_client import ExchangeClient
 from zatotx.lb.http.exchange_record import log_exchange
-from zatotx.lb.http.http_runtime import HttpRuntime
-from zatotx.lb.http.http_state import BackendTarget, PreparedRequest
-from zatotx.lb.http.request_rewriting import Peer
+from zatotx.lb.http.http_state import PreparedRequest
 from zatotx.lb.http.response_rewriting import (
     CLOSE,
     KEEP_ALIVE,
     KEEP_ALIVE_1_0,
     with_field,
     write_interim,
+    write_last_chunk,
     write_response,
     write_switch,
 )
 from zatotx.lb.http.server_pool import ServerPool
 from zatotx.lb.proxy_header import proxy_header
+from zatotx.lb.server_selection import ServerSelection
 from zatotx.lb.tunnel import Tunnel
 from zatotx.wire.http1.chunked import EndOfBody
 from zatotx.wire.http1.limits import MessageRejected
-from zatotx.wire.http1.request_parser import RequestParser
 from zatotx.wire.http1.response_parser import ResponseHead
 
 NO_SERVER = 'No server is available to handle the request'
@@ -44,64 +39,13 @@ _QUEUE_SLACK = 1.0  # seconds after which a backend that does not enforce its ow
 _HTTP_1_1 = (1, 1)
 
 
-class ClientUser(Protocol):
-    """What a client connection passes its events to: an exchange, or a tunnel."""
-
-    def client_data(self, data: bytes) -> None:
-        """Process bytes from the client."""
-
-    def client_half_closed(self) -> None:
-        """Note that the client sends no more."""
-
-    def client_drained(self) -> None:
-        """Continue: the client has received everything that was written."""
-
-    def client_lost(self) -> None:
-        """End: the client is gone."""
-
-    def expire(self, now: float) -> None:
-        """Enforce the timeout that has passed."""
-
-
-class Client(Protocol):
-    """The client connection of an exchange."""
-
-    runtime: HttpRuntime
-    parser: RequestParser
-    writer: BufferedWriter
-    peer: Peer
-    peer_port: int
-    deadline: float
-    has_half_closed: bool
-    head_began: float
-    transport: Any
-
-    def exchange_finished(self, now: float, *, keep_alive: bool, unread: bool) -> None: ...
-    def become_tunnel(self, tunnel: ClientUser) -> None: ...
-    def pause(self) -> None: ...
-    def pause_if_full(self) -> None: ...
-    def resume(self) -> None: ...
-    def abort(self) -> None: ...
-    def cut(self) -> None: ...
-
-
-def _last_chunk(end: EndOfBody) -> bytes:
-    """Return the end of a chunked body. The parser has checked the trailers."""
-    if not end.trailers:
-        return b'0\r\n\r\n'
-    return b'0\r\n%b\r\n' % b''.join([b'%b: %b\r\n' % field for field in end.trailers])
-
-
 class Exchange:
     """One exchange. `request_sent`: the whole request was passed to the writer of the server. `head`: of the response,
     once it has begun."""
 
-    _log = Logger()
     __slots__ = (
-        '_attempt',
         '_connection',
         '_data',
-        '_excluded',
         '_held',
         '_held_size',
         '_is_chunked',
@@ -110,9 +54,8 @@ class Exchange:
         '_lost',
         '_parser',
         '_pool',
-        '_slot',
+        '_selection',
         '_target',
-        '_waiting',
         'acquired_at',
         'client',
         'connected_at',
@@ -121,26 +64,24 @@ class Exchange:
         'received_bytes',
         'request_sent',
         'responded_at',
-        'retries',
         'sent_bytes',
         'server',
         'started_at',
         'status',
     )
 
-    def __init__(self, client: Client, prepared: PreparedRequest, now: float) -> None:
+    def __init__(self, client: ExchangeClient, prepared: PreparedRequest, now: float) -> None:
         self.client = client
         self._parser = client.parser
         self.prepared = prepared
-        self._target: BackendTarget = prepared.target  # type: ignore[assignment]  # used if there is one
+        target = prepared.target
+        if target is not None:
+            self._target = target
+            self._selection = ServerSelection(client.runtime.find_backend, target.name, prepared.key)
         self.started_at = now
         self.acquired_at = self.connected_at = self.responded_at = -1.0
-        self._attempt = 0
         self._pool: ServerPool | None = None
         self._connection: BackendConnection | None = None
-        self._slot: IServerSlot | None = None
-        self._waiting: Deferred[Any] | None = None  # for a slot, or for a connection
-        self._excluded: tuple[str, ...] = ()
         self._data = b''  # what was written first to the current server
         self._held: list[bytes] | None = []  # the parts of the body that were sent; None = they are too large to keep
         self._held_size = 0
@@ -151,9 +92,13 @@ class Exchange:
         self.request_sent = False
         self.head: ResponseHead | None = None
         self.status = 0
-        self.retries = 0
         self.server = ''
         self.received_bytes = self.sent_bytes = 0
+
+    @property
+    def retries(self) -> int:
+        """How often the request was sent again."""
+        return self._selection.retries if self.prepared.target is not None else 0
 
     # Choosing a server.
 
@@ -172,80 +117,41 @@ class Exchange:
             self._respond(local, 'PR' if local.status >= 400 else 'LR')
             return
         self._target.budget.add_request()
-        self._acquire(now)
+        self._selection.acquire(self)
 
-    def _acquire(self, now: float) -> None:
-        """Get a slot of a server, at once or after waiting in the queue of the backend."""
-        target, key = self._target, self.prepared.key
-        try:
-            backend = self.client.runtime.find_backend(target.name)
-            try:
-                slot = backend.acquire_now(key, self._excluded)
-            except NoServerAvailableError:
-                if not self._excluded:
-                    raise
-                self._excluded = ()  # all have been tried: one of them gets a second chance
-                slot = backend.acquire_now(key)
-        except (LookupError, NoServerAvailableError):
-            self._fail(503, NO_SERVER, 'SC')
-            return
-        if slot is not None:
-            self._use(slot, now)
-            return
-        self.client.deadline = now + target.settings.timeouts.queue + _QUEUE_SLACK
-        self.client.pause_if_full()
-        waiting = self._waiting = backend.acquire(key, self._excluded)
-        waiting.addCallbacks(
-            self._acquired, self._not_acquired, (self._attempt,), errbackArgs=(self._attempt,)
-        )
+    def slot_awaited(self) -> None:
+        """See SelectionOwner."""
+        client = self.client
+        client.deadline = client.runtime.seconds() + self._target.settings.timeouts.queue + _QUEUE_SLACK
+        client.pause_if_full()
 
-    def _acquired(self, slot: IServerSlot, attempt: int) -> None:
-        if attempt != self._attempt:
-            slot.release(Outcome.ABANDONED)
-        else:
-            self._waiting = None
-            self._use(slot, self.client.runtime.seconds())
+    def slot_unavailable(self, termination: str) -> None:
+        """See SelectionOwner."""
+        self._fail(503, NO_SERVER, termination)
 
-    def _not_acquired(self, failure: Failure, attempt: int) -> None:
-        if attempt != self._attempt:
-            return
-        self._waiting = None
-        if failure.check(NoServerAvailableError) is None:
-            self._log.failure('A server of the backend {backend} cannot be chosen', failure, backend=self._target.name)
-        self._fail(503, NO_SERVER, 'sQ')
-
-    def _use(self, slot: IServerSlot, now: float) -> None:
-        """Send the request to a server, over an idle connection or a new one."""
-        self._slot = slot
+    def slot_acquired(self, slot: IServerSlot) -> None:
+        """Send the request to a server, over an idle connection or a new one. See SelectionOwner."""
+        client, settings = self.client, self._target.settings
+        now = self.acquired_at = client.runtime.seconds()
         self.server = slot.name
-        self.acquired_at = now
         pool = self._pool = self._target.pool(slot.name, slot.host, slot.port)
-        header = proxy_header(self._target.settings.proxy_protocol, self.client.transport)
+        header = proxy_header(settings.proxy_protocol, client.transport) if settings.proxy_protocol else b''
         connection = None if header else pool.take(now)
         if connection is not None:
             self._send(connection, now)
             return
-        self.client.deadline = now + self._target.settings.timeouts.connect
-        self.client.pause_if_full()
-        waiting = self._waiting = pool.connect(header)
-        waiting.addCallbacks(
-            self._connected, self._not_connected, (self._attempt,), errbackArgs=(self._attempt,)
-        )
+        client.deadline = now + settings.timeouts.connect
+        client.pause_if_full()
+        self._selection.wait_for(pool.connect(header), self._connected, self._not_connected)
 
-    def _connected(self, connection: BackendConnection, attempt: int) -> None:
-        if attempt != self._attempt:
-            connection.close()
-            return
-        self._waiting = None
+    def _connected(self, connection: BackendConnection) -> None:
         if connection.is_lost:
             self._give_up(Outcome.RESET, 503, NO_SERVER, 'SC')
         else:
             self._send(connection, self.client.runtime.seconds())
 
-    def _not_connected(self, failure: Failure, attempt: int) -> None:
-        if attempt == self._attempt:
-            self._waiting = None
-            self._give_up(Outcome.NOT_CONNECTED, 503, NO_SERVER, 'SC')
+    def _not_connected(self) -> None:
+        self._give_up(Outcome.NOT_CONNECTED, 503, NO_SERVER, 'SC')
 
     # The request.
 
@@ -313,7 +219,7 @@ class Exchange:
             else:
                 assert type(event) is EndOfBody
                 self.request_sent = True
-                data = _last_chunk(event) if is_chunked else b''
+                data = write_last_chunk(event) if is_chunked else b''
             if data:
                 self._hold(data)
                 writer.write(data)
@@ -348,7 +254,7 @@ class Exchange:
     # Called by the client connection.
 
     def client_data(self, data: bytes) -> None:
-        """See ClientUser."""
+        """See ConnectionUser."""
         self._parser.feed(data)
         now = self.client.runtime.seconds()
         if self.head is not None and not self.request_sent:
@@ -356,18 +262,18 @@ class Exchange:
         self._pump_request(now)
 
     def client_half_closed(self) -> None:
-        """See ClientUser."""
+        """See ConnectionUser."""
         self._keep_alive = False
         if self._connection is not None and not self.request_sent:
             self._pump_request(self.client.runtime.seconds())
 
     def client_drained(self) -> None:
-        """See ClientUser."""
+        """See ConnectionUser."""
         if self.head is not None:
             self._pump_response()
 
     def client_lost(self) -> None:
-        """See ClientUser."""
+        """See ConnectionUser."""
         if self._is_ended:
             return
         self._release(Outcome.ABANDONED)
@@ -375,7 +281,7 @@ class Exchange:
         self._end(f'C{phase}', self.client.runtime.seconds())
 
     def expire(self, now: float) -> None:
-        """See ClientUser."""
+        """See ConnectionUser."""
         client, writer = self.client, self.client.writer
         timeouts = self.prepared.state.settings.timeouts
         if self.head is not None:
@@ -390,7 +296,7 @@ class Exchange:
             self._release(Outcome.TIMED_OUT)
             self._cut_client('sD')
         elif self._connection is None:
-            if self._slot is None:
+            if self._selection.slot is None:
                 self._fail(503, NO_SERVER, 'sQ')
             else:
                 self._give_up(Outcome.NOT_CONNECTED, 503, NO_SERVER, 'sC')
@@ -493,7 +399,8 @@ class Exchange:
             written = write_response(head, self._target.response_rules, option, is_chunked=self._is_chunked,
                                      has_body=request.method != 'HEAD')  # fmt: skip
             connection.rewritten, connection.rewritten_from, connection.rewritten_for = written, head, variant
-        cookie = self._slot.cookie if self._slot is not None else ''
+        slot = self._selection.slot
+        cookie = slot.cookie if slot is not None else ''
         if cookie and self._target.cookie:
             written = with_field(written, self._target.cookie % cookie.encode('latin-1'))
         self.sent_bytes = len(written)
@@ -524,7 +431,7 @@ class Exchange:
             else:
                 assert type(event) is EndOfBody
                 if is_chunked:
-                    writer.write(_last_chunk(event))
+                    writer.write(write_last_chunk(event))
                 self._finish(self.client.runtime.seconds())
                 return
         connection.pause()
@@ -538,7 +445,7 @@ class Exchange:
                 end = None
             if end is not None:
                 if self._is_chunked:
-                    self.client.writer.write(_last_chunk(end))
+                    self.client.writer.write(write_last_chunk(end))
                 self._finish(self.client.runtime.seconds())
                 return
         self._release(Outcome.RESET)
@@ -546,8 +453,8 @@ class Exchange:
 
     def _switch(self, head: ResponseHead) -> None:
         """Turn both connections into a tunnel: the server speaks the protocol that the client asked for."""
-        connection, client, slot = self._connection, self.client, self._slot
-        assert connection is not None and slot is not None
+        connection, client = self._connection, self.client
+        assert connection is not None
         self.head, self.status = head, head.status
         client.writer.write(write_switch(head, self._target.response_rules))
         early, connection.user = self._parser.take_rest(), None
@@ -560,22 +467,20 @@ class Exchange:
 
     def _tunnel_ended(self, tunnel: Tunnel, termination: str) -> None:
         self.received_bytes, self.sent_bytes = tunnel.received_bytes, tunnel.sent_bytes
-        slot, self._slot = self._slot, None
-        if slot is not None:
-            slot.release(Outcome.RESPONDED)
+        self._selection.release(Outcome.RESPONDED)
         self._end(termination, self.client.runtime.seconds())
 
     # The end.
 
     def _finish(self, now: float) -> None:
         """End an exchange whose response is complete."""
-        connection, slot, client = self._connection, self._slot, self.client
-        assert connection is not None and slot is not None
-        self._connection = self._slot = None
+        connection, client = self._connection, self.client
+        assert connection is not None
+        self._connection = None
         connection.user = None
         if self._lost is None:
             self._return_connection(connection, now)
-        slot.release(Outcome.RESPONDED)
+        self._selection.release(Outcome.RESPONDED)
         self._end('--', now)
         client.exchange_finished(now, keep_alive=self._keep_alive and self.request_sent, unread=not self.request_sent)
 
@@ -594,31 +499,22 @@ class Exchange:
     def _give_up(self, outcome: Outcome, status: int, details: str, termination: str) -> None:
         """Handle the failure of a server before its response: send the request to another one, or answer. A request
         whose method is not idempotent is sent again only if no byte of it was written to the socket."""
-        slot, connection, target = self._slot, self._connection, self._target
-        assert slot is not None
+        connection, target, selection = self._connection, self._target, self._selection
         may_repeat = self._held is not None and outcome is not Outcome.MALFORMED and (
             self.prepared.is_idempotent or connection is None or connection.writer.has_unsent(self._data)
         )
         self._release(outcome)
-        if may_repeat and self.retries < target.settings.retries.attempts and target.budget.take_retry():
-            self.retries += 1
-            self._excluded = (*self._excluded, slot.name)
-            self._acquire(self.client.runtime.seconds())
+        if may_repeat and selection.retries < target.settings.retries.attempts and target.budget.take_retry():
+            selection.acquire_another(self)
         else:
             self._fail(status, details, termination)
 
     def _release(self, outcome: Outcome) -> None:
         """Give back the slot and close the connection: the exchange does not use them any more."""
-        self._attempt += 1
-        waiting, self._waiting = self._waiting, None
         connection, self._connection = self._connection, None
-        slot, self._slot = self._slot, None
-        if waiting is not None:
-            waiting.cancel()
         if connection is not None:
             connection.abort()
-        if slot is not None:
-            slot.release(outcome)
+        self._selection.release(outcome)
 
     def _fail(self, status: int, details: str, termination: str) -> None:
         """Answer with an error."""

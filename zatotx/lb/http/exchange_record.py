@@ -31,7 +31,10 @@ class LoggedExchange(Protocol):
     status: int
     received_bytes: int
     sent_bytes: int
-    retries: int
+
+    @property
+    def retries(self) -> int:
+        """How often the request was sent again."""
 
     @property
     def client(self) -> LoggedClient:
@@ -39,9 +42,9 @@ class LoggedExchange(Protocol):
 
 
 def log_exchange(exchange: LoggedExchange, termination: str, now: float) -> None:
-    """LogSettings a finished exchange."""
+    """Log a finished exchange."""
     prepared, client = exchange.prepared, exchange.client
-    head, target = prepared.head, prepared.target
+    target = prepared.target
     started, acquired = exchange.started_at, exchange.acquired_at
     connected, responded = exchange.connected_at, exchange.responded_at
     client.runtime.exchange_log.log(ExchangeRecord(
@@ -61,12 +64,12 @@ def log_exchange(exchange: LoggedExchange, termination: str, now: float) -> None
         sent_bytes=exchange.sent_bytes,
         retries=exchange.retries,
         termination=termination,
-        request_line=b'%b %b HTTP/1.%d' % (head.method.encode('ascii'), head.target, head.version[1]),
+        request_line=prepared.request_line,
     ))  # fmt: skip
 
 
 def log_rejected(client: LoggedClient, *, status: int, sent: int, request_line: bytes) -> None:
-    """LogSettings bytes that were no request, and were answered with an error."""
+    """Log bytes that were no request, and were answered with an error."""
     runtime = client.runtime
     now = runtime.seconds()
     runtime.exchange_log.log(ExchangeRecord(

@@ -14,12 +14,14 @@ from zope.interface import implementer
 from zatotx.connectors.http.buffered_writer import READ_SIZE, BufferedWriter, enlarge_reads, make_writer
 from zatotx.connectors.tls_peer import peer_certificates
 from zatotx.lb.http import error_responses
-from zatotx.lb.http.exchange import ClientUser, Exchange
+from zatotx.lb.http.exchange import Exchange
+from zatotx.lb.http.exchange_client import ConnectionUser
 from zatotx.lb.http.exchange_record import log_rejected
 from zatotx.lb.http.http_runtime import HttpRuntime
 from zatotx.lb.http.http_state import PreparedRequest
-from zatotx.lb.http.request_rewriting import Peer, certificate_lines
+from zatotx.lb.http.request_rewriting import Peer
 from zatotx.rules.http.forwarding import UNIX
+from zatotx.wire.http.client_cert import write_client_cert
 from zatotx.wire.http1.limits import MessageRejected, ParserLimits
 from zatotx.wire.http1.request_parser import RequestHead, RequestParser
 
@@ -68,7 +70,7 @@ class FrontendConnection:
 
     def __init__(self, runtime: HttpRuntime) -> None:
         self.runtime = runtime
-        self.exchange: ClientUser | None = None
+        self.exchange: ConnectionUser | None = None
         self.has_half_closed = False
         self.deadline = inf
         self.head_began = 0.0
@@ -105,7 +107,7 @@ class FrontendConnection:
 
     def handshakeCompleted(self) -> None:
         """Record the client's verified certificate, over TLS, before any of its bytes are read."""
-        self.peer = self._make_peer(is_tls=True, lines=certificate_lines(peer_certificates(self.transport)))
+        self.peer = self._make_peer(is_tls=True, lines=write_client_cert(peer_certificates(self.transport)))
 
     def dataReceived(self, data: bytes) -> None:
         """Parse the client's bytes."""
@@ -194,7 +196,7 @@ class FrontendConnection:
             self._idle_since = now
             self.deadline = now + HEAD_CACHE_TIMEOUT
 
-    def become_tunnel(self, tunnel: ClientUser) -> None:
+    def become_tunnel(self, tunnel: ConnectionUser) -> None:
         """Pass all further events to a tunnel."""
         self.exchange = tunnel
         self.resume()

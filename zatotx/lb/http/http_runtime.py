@@ -10,8 +10,8 @@ from twisted.internet.interfaces import IReactorTime
 from zatotx.connectors.http.buffered_writer import WriteBatch
 from zatotx.interfaces.load_balancer import IBackend, IExchangeLog, ILocalResponder
 from zatotx.interfaces.timeout_sweeper import TimeoutSweeper
+from zatotx.lb.connection_handle import ClientConnectionHandle
 from zatotx.lb.http.http_state import HttpState
-from zatotx.lb.open_connection import OpenConnection
 from zatotx.rules.limits.rate_buckets import SECOND, Rate, RateBuckets
 
 
@@ -28,7 +28,7 @@ class HttpRuntime:
     exchange_log: IExchangeLog
     local_responder: ILocalResponder
     state: HttpState
-    connections: set[OpenConnection] = field(factory=set)
+    connections: set[ClientConnectionHandle] = field(factory=set)
     is_draining: bool = False
     on_lost: Callable[[], None]
     _request_buckets: RateBuckets = field(factory=RateBuckets)
@@ -40,7 +40,7 @@ class HttpRuntime:
             self._request_buckets, address, Rate.from_limit(limit.count, limit.seconds, limit.burst or limit.count), now
         )
 
-    def connection_lost(self, connection: OpenConnection) -> None:
+    def connection_lost(self, connection: ClientConnectionHandle) -> None:
         """Forget a connection that is closed."""
         self.connections.discard(connection)
         self.on_lost()

@@ -73,6 +73,7 @@ class PreparedRequest:
     head: RequestHead
     state: HttpState
     client_address: str
+    request_line: bytes  # for the log
     local: LocalResponse | None = None  # the response, if no server is needed
     is_page: bool = False  # whether a page of the load balancer is asked for
     target: BackendTarget | None = None
@@ -101,17 +102,20 @@ class HttpState:
         address = peer.address
         if peer.is_trusted:
             address = request_origin(head.headers, address, self.trusted_proxies).address
+        line = b'%b %b HTTP/1.%d' % (head.method.encode('ascii'), head.target, head.version[1])
         key = BalancingKey(address, {}, {})
         local = self._local_response(head, peer, address)
         if local is not None or self._is_page(head):
-            return PreparedRequest(head=head, state=self, client_address=address, local=local, is_page=local is None,
-                                   key=key)  # fmt: skip
+            return PreparedRequest(head=head, state=self, client_address=address, request_line=line, local=local,
+                                   is_page=local is None, key=key)  # fmt: skip
         target = self.targets.get(choose_backend(self.routes, self.settings.default_backend, head))
         if target is None:
             missing = error_response(404, NO_BACKEND, self.configuration.error_bodies)
-            return PreparedRequest(head=head, state=self, client_address=address, local=missing, key=key)
+            return PreparedRequest(
+                head=head, state=self, client_address=address, request_line=line, local=missing, key=key
+            )
         return PreparedRequest(
-            head=head, state=self, client_address=address, target=target,
+            head=head, state=self, client_address=address, request_line=line, target=target,
             data=write_request(head, peer, target.request_rules), key=self._key(address, target.name, head),
             is_websocket=requests_websocket(head), is_idempotent=head.method in IDEMPOTENT_METHODS,
         )  # fmt: skip

@@ -7,7 +7,6 @@ the fields in which proxies describe clients, unless the peer is a trusted proxy
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import frozen
@@ -69,16 +68,6 @@ class RequestRules:
             x_forwarded=mode in ('x-forwarded', 'both'), forwarded=mode in ('forwarded', 'both'),
             removed=names - {b'host'}, host=host.encode('latin-1'), added=b''.join(lines),
         )  # fmt: skip
-
-
-def certificate_lines(certificates: Sequence[bytes]) -> bytes:
-    """Returns Client-Cert and, for intermediate certificates, Client-Cert-Chain (RFC 9440). `certificates`: in DER, the
-    client's own first."""
-    if not certificates:
-        return b''
-    own, *chain = (b':%b:' % b64encode(certificate) for certificate in certificates)
-    lines = b'Client-Cert: %b\r\n' % own
-    return lines + b'Client-Cert-Chain: %b\r\n' % b', '.join(chain) if chain else lines
 
 
 def requests_websocket(head: RequestHead) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import frozen
 
+from zatotx.wire.http1.chunked import EndOfBody
 from zatotx.wire.http1.response_parser import ResponseHead
 
 _REMOVED = frozenset((
@@ -70,6 +71,13 @@ def write_switch(head: ResponseHead, rules: ResponseRules) -> bytes:
 def with_field(response_head: bytes, line: bytes) -> bytes:
     """Returns a written head with one more field line."""
     return b'%b%b\r\n' % (response_head[:-2], line)
+
+
+def write_last_chunk(end: EndOfBody) -> bytes:
+    """Return the end of a chunked body. The parser has checked the trailers."""
+    if not end.trailers:
+        return b'0\r\n\r\n'
+    return b'0\r\n%b\r\n' % b''.join([b'%b: %b\r\n' % field for field in end.trailers])
 
 
 _NO_RULES = ResponseRules()

@@ -18,11 +18,11 @@ from zatotx.interfaces.load_balancer import (
     BalancingKey,
     ExchangeRecord,
     IServerSlot,
-    NoServerAvailableError,
     Outcome,
 )
 from zatotx.lb.proxy_header import proxy_header
 from zatotx.lb.server_link import open_connection
+from zatotx.lb.server_selection import NO_SERVER, QUEUE_TIMEOUT, ServerSelection
 from zatotx.lb.tcp.tcp_runtime import TcpRuntime, TcpTarget
 from zatotx.lb.tunnel import Tunnel
 from zatotx.rules.http.forwarding import UNIX
@@ -39,20 +39,17 @@ class TcpFrontendConnection:
     _log = Logger()
     __slots__ = (
         '_acquired_at',
-        '_attempt',
         '_connected_at',
-        '_excluded',
         '_is_lost',
         '_is_paused',
+        '_is_recorded',
         '_peer',
-        '_retries',
         '_runtime',
+        '_selection',
         '_server',
-        '_slot',
         '_started_at',
         '_target',
         '_tunnel',
-        '_waiting',
         'deadline',
         'transport',
         'writer',
@@ -61,15 +58,10 @@ class TcpFrontendConnection:
     def __init__(self, runtime: TcpRuntime, target: TcpTarget) -> None:
         self._runtime = runtime
         self._target = target
-        self._attempt = 0
         self._acquired_at = self._connected_at = -1.0
-        self._excluded: tuple[str, ...] = ()
-        self._is_lost = self._is_paused = False
-        self._retries = 0
+        self._is_lost = self._is_paused = self._is_recorded = False
         self._server = ''
-        self._slot: IServerSlot | None = None
         self._tunnel: Tunnel | None = None
-        self._waiting: Deferred[Any] | None = None
         self.deadline = inf
 
     # Methods that Twisted calls.
@@ -88,7 +80,9 @@ class TcpFrontendConnection:
         runtime.connections.add(self)
         runtime.sweeper.add(self)
         self.pause()
-        self._acquire()
+        key = BalancingKey(self._peer[0], {}, {})
+        self._selection = ServerSelection(runtime.find_backend, self._target.name, key)
+        self._selection.acquire(self)
 
     def connectionMade(self) -> None:
         """Do nothing: `makeConnection` does it all."""
@@ -114,8 +108,8 @@ class TcpFrontendConnection:
         self._runtime.sweeper.remove(self)
         if self._tunnel is not None:
             self._tunnel.client_lost()
-        elif self._slot is not None or self._waiting is not None:
-            self._release(Outcome.ABANDONED)
+        elif not self._is_recorded:
+            self._selection.release(Outcome.ABANDONED)
             self._record('CC' if self._acquired_at >= 0 else 'CQ', 0, 0)
         self._runtime.connection_lost(self)
 
@@ -125,62 +119,29 @@ class TcpFrontendConnection:
 
     # Choosing a server.
 
-    def _acquire(self) -> None:
-        target, runtime = self._target, self._runtime
-        key = BalancingKey(self._peer[0], {}, {})
-        try:
-            backend = runtime.find_backend(target.name)
-            try:
-                slot = backend.acquire_now(key, self._excluded)
-            except NoServerAvailableError:
-                if not self._excluded:
-                    raise
-                self._excluded = ()  # all have been tried: one of them gets a second chance
-                slot = backend.acquire_now(key)
-        except (LookupError, NoServerAvailableError):
-            self._fail('SC')
-            return
-        if slot is not None:
-            self._use(slot)
-            return
-        self.deadline = runtime.seconds() + target.settings.timeouts.queue + _QUEUE_SLACK
-        waiting = self._waiting = backend.acquire(key, self._excluded)
-        waiting.addCallbacks(
-            self._acquired, self._not_acquired, (self._attempt,), errbackArgs=(self._attempt,)
-        )
+    def slot_awaited(self) -> None:
+        """See SelectionOwner."""
+        self.deadline = self._runtime.seconds() + self._target.settings.timeouts.queue + _QUEUE_SLACK
 
-    def _acquired(self, slot: IServerSlot, attempt: int) -> None:
-        if attempt != self._attempt:
-            slot.release(Outcome.ABANDONED)
-            return
-        self._waiting = None
-        self._use(slot)
+    def slot_unavailable(self, termination: str) -> None:
+        """Close the connection: there is no server for it. See SelectionOwner."""
+        self._selection.release(Outcome.ABANDONED)
+        self._record(termination, 0, 0)
+        self.abort()
 
-    def _not_acquired(self, failure: Failure, attempt: int) -> None:
-        if attempt == self._attempt:
-            self._waiting = None
-            self._fail('sQ')
-
-    def _use(self, slot: IServerSlot) -> None:
+    def slot_acquired(self, slot: IServerSlot) -> None:
+        """Connect to a server. See SelectionOwner."""
         runtime, target = self._runtime, self._target
-        self._slot = slot
         self._server = slot.name
         self._acquired_at = runtime.seconds()
         self.deadline = self._acquired_at + target.settings.timeouts.connect
         link = target.link(slot.name, slot.host, slot.port)
         header = proxy_header(target.settings.proxy_protocol, self.transport)
         connection = TcpBackendConnection(runtime, b'' if link.tls else header)
-        opening = self._waiting = Deferred.fromCoroutine(open_connection(link, connection, runtime.clock, header))
-        opening.addCallbacks(
-            lambda _, attempt: self._connected(connection, attempt), self._not_connected, (self._attempt,),
-            errbackArgs=(self._attempt,),
-        )  # fmt: skip
+        opening = Deferred.fromCoroutine(open_connection(link, connection, runtime.clock, header))
+        self._selection.wait_for(opening.addCallback(lambda _: connection), self._connected, self._try_next)
 
-    def _connected(self, connection: TcpBackendConnection, attempt: int) -> None:
-        if attempt != self._attempt:
-            connection.abort()
-            return
-        self._waiting = None
+    def _connected(self, connection: TcpBackendConnection) -> None:
         self._connected_at = self._runtime.seconds()
         tunnel = self._tunnel = Tunnel(
             self, connection, timeout=self._target.settings.timeouts.tunnel, seconds=self._runtime.seconds,
@@ -189,55 +150,33 @@ class TcpFrontendConnection:
         connection.begin(tunnel)
         self.resume()
 
-    def _not_connected(self, failure: Failure, attempt: int) -> None:
-        if attempt == self._attempt:
-            self._waiting = None
-            self._try_next('SC')
-
-    def _try_next(self, termination: str) -> None:
+    def _try_next(self, termination: str = NO_SERVER) -> None:
         """Try another server: not a byte of the client was read yet."""
-        slot = self._slot
-        assert slot is not None
-        self._release(Outcome.NOT_CONNECTED)
-        if self._retries < self._target.settings.retries.attempts:
-            self._retries += 1
-            self._excluded = (*self._excluded, slot.name)
-            self._acquire()
+        selection = self._selection
+        selection.release(Outcome.NOT_CONNECTED)
+        if selection.retries < self._target.settings.retries.attempts:
+            selection.acquire_another(self)
         else:
-            self._fail(termination)
-
-    def _release(self, outcome: Outcome) -> None:
-        self._attempt += 1
-        waiting, self._waiting = self._waiting, None
-        slot, self._slot = self._slot, None
-        if waiting is not None:
-            waiting.cancel()
-        if slot is not None:
-            slot.release(outcome)
+            self.slot_unavailable(termination)
 
     # The end.
 
-    def _fail(self, termination: str) -> None:
-        """Close the connection: there is no server for it."""
-        self._release(Outcome.ABANDONED)
-        self._record(termination, 0, 0)
-        self.abort()
-
     def _tunnel_ended(self, tunnel: Tunnel, termination: str) -> None:
-        slot, self._slot = self._slot, None
-        if slot is not None:
-            slot.release(Outcome.RESPONDED if tunnel.sent_bytes or termination[0] != 'S' else Outcome.RESET)
+        has_failed = termination[0] == 'S' and not tunnel.sent_bytes
+        self._selection.release(Outcome.RESET if has_failed else Outcome.RESPONDED)
         self._record(termination, tunnel.received_bytes, tunnel.sent_bytes)
 
     def _record(self, termination: str, received: int, sent: int) -> None:
+        self._is_recorded = True
         now = self._runtime.seconds()
         acquired, connected, started = self._acquired_at, self._connected_at, self._started_at
         address, port = self._peer
+        retries = self._selection.retries
         self._runtime.exchange_log.log(ExchangeRecord(
             frontend=self._runtime.name, backend=self._target.name, server=self._server, client_address=address,
             client_port=port, started_at=started, head_time=-1, queue_time=acquired - started if acquired >= 0 else -1,
             connect_time=connected - acquired if connected >= 0 else -1, response_time=-1, total_time=now - started,
-            status=0, received_bytes=received, sent_bytes=sent, retries=self._retries, termination=termination,
+            status=0, received_bytes=received, sent_bytes=sent, retries=retries, termination=termination,
             request_line=b'',
         ))  # fmt: skip
 
@@ -245,12 +184,12 @@ class TcpFrontendConnection:
         """Enforce the timeout; called by the sweeper."""
         if self._tunnel is not None:
             self._tunnel.expire(now)
-        elif self._slot is not None:
-            self._try_next('sC')
-        elif self._waiting is not None:
-            self._fail('sQ')
-        else:
+        elif self._is_recorded:
             self.transport.abortConnection()
+        elif self._selection.slot is not None:
+            self._try_next('sC')
+        else:
+            self.slot_unavailable(QUEUE_TIMEOUT)
 
     def close_if_idle(self) -> None:
         """Do nothing: a connection that is passed on is in use until one side ends it."""

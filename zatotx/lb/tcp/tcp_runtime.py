@@ -11,7 +11,7 @@ from zatotx.connectors.http.buffered_writer import WriteBatch
 from zatotx.interfaces.load_balancer import IBackend, IExchangeLog
 from zatotx.interfaces.timeout_sweeper import TimeoutSweeper
 from zatotx.lb.config.model import Backend
-from zatotx.lb.open_connection import OpenConnection
+from zatotx.lb.connection_handle import ClientConnectionHandle
 from zatotx.lb.server_link import ServerLink
 
 
@@ -35,10 +35,10 @@ class TcpRuntime:
     sweeper: TimeoutSweeper
     find_backend: Callable[[str], IBackend]
     exchange_log: IExchangeLog
-    connections: set[OpenConnection] = field(factory=set)
+    connections: set[ClientConnectionHandle] = field(factory=set)
     on_lost: Callable[[], None]
 
-    def connection_lost(self, connection: OpenConnection) -> None:
+    def connection_lost(self, connection: ClientConnectionHandle) -> None:
         """Forget a connection that is closed."""
         self.connections.discard(connection)
         self.on_lost()

@@ -21,12 +21,21 @@ from zatotx.interfaces.listener import IListenerOptions
 from zatotx.interfaces.meters import MetricRow
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.model.errors import StartError
+from zatotx.model.message import ChannelSpec
 from zatotx.plugins.http.metrics import HttpCounters, metric_rows
 from zatotx.plugins.http.server.client_info import peer_address
 from zatotx.plugins.http.server.connection import ServerConnection
 from zatotx.plugins.http.server.request_router import RequestRouter
 from zatotx.plugins.http.server.response_filters import CompressionContext, make_filters
-from zatotx.plugins.http.server.route_table import KIND, REST, SOAP, ChannelTable, build_table, enabled_endpoints
+from zatotx.plugins.http.server.route_table import (
+    KIND,
+    REST,
+    SOAP,
+    ChannelTable,
+    build_table,
+    enabled_endpoints,
+    node_endpoints,
+)
 from zatotx.plugins.http.server.server_context import ConnectionChecks, ServerContext
 from zatotx.plugins.http.settings import read_settings
 from zatotx.schema.snapshot import Snapshot, StoredObject
@@ -82,7 +91,7 @@ class HTTPChannel:
         self._settings = read_settings(context.settings)
         self._applied: list[StoredObject] = []
         self._queries: list[str] = []  # names of query parameters that carry secrets
-        self._endpoints = enabled_endpoints(self._settings.openapi, docs=self._settings.docs, wsdl=self._settings.wsdl)
+        self._endpoints = self._enabled_endpoints()
         self._channel_meters = context.channel_meters(KIND)
         self._build_filters = partial(
             make_filters,
@@ -99,6 +108,12 @@ class HTTPChannel:
         self._stopping: Deferred[None] | None = None
         self._idle_until = 0.0  # on the reactor's clock, set by drain
         self.counters = HttpCounters()
+
+    def _enabled_endpoints(self) -> dict[str, ChannelSpec]:
+        if self._context.endpoints_only:
+            return node_endpoints()
+        settings = self._settings
+        return enabled_endpoints(settings.openapi, docs=settings.docs, wsdl=settings.wsdl)
 
     @property
     def addresses(self) -> list[IAddress]:
@@ -126,7 +141,8 @@ class HTTPChannel:
     def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfig]:
         """Build the route table of a snapshot's channels. Requests whose head arrives after the commit use it."""
         queries = secret_query_parameters(snapshot)
-        return Deferred.fromCoroutine(self._prepare(snapshot.objects_of_types(REST, SOAP), queries))
+        channels = [] if self._context.endpoints_only else snapshot.objects_of_types(REST, SOAP)
+        return Deferred.fromCoroutine(self._prepare(channels, queries))
 
     def apply(self, snapshot: Snapshot) -> Deferred[None]:
         """Apply the channels of a snapshot, after earlier calls have finished."""

@@ -16,4 +16,5 @@ listen = ["tcp:port={port}:interface=127.0.0.1"]
 # public_url = ""        URL at which clients reach the cluster, "https://api.example.com", for WSDL and OpenAPI
 # Addresses and networks of proxies whose X-Forwarded-… and Forwarded headers are trusted:
 trusted_proxies = {proxies}
+# client_cert = false    whether these proxies pass client certificates on, in Client-Cert (RFC 9440), for mutual TLS
 """

@@ -9,6 +9,7 @@ from attrs import evolve, frozen
 from zatotx.rules.resilience.retry import backoff_delay
 
 TOO_MANY_REQUESTS = 429
+CAPACITY_BACKOFF, MAX_CAPACITY_DELAY = 0.1, 2.0  # seconds between two attempts while the node has no capacity
 
 
 @frozen(kw_only=True)
@@ -45,6 +46,11 @@ class DeliveryHistory:
 def is_permanent(status: int) -> bool:
     """Whether an error of this status says that the message itself is wrong, so that another attempt cannot help."""
     return 400 <= status < 500 and status != TOO_MANY_REQUESTS
+
+
+def capacity_delay(rejections: int, random: Callable[[], float]) -> float:
+    """Seconds until the next attempt of a message that was rejected so often because there was no capacity."""
+    return backoff_delay(rejections - 1, random, base=CAPACITY_BACKOFF, cap=MAX_CAPACITY_DELAY)
 
 
 def retry_delay(

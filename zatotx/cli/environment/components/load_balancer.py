@@ -40,6 +40,8 @@ class NewAgent(NamedTuple):
 
     port: int
     tls: bool
+    has_revocation_list: bool = True
+    is_linked: bool = False  # its files are links to those of the environment's authority
 
 
 class LoadBalancerOperations(ComponentOperations):
@@ -52,6 +54,11 @@ class LoadBalancerOperations(ComponentOperations):
                 if found is not None:
                     scheme = 'https' if 'tls' in frontend else 'http'
                     yield found._replace(scheme=scheme, section=f'frontends.{name}')
+        agent = read_toml(part.settings_path).get('agent', {})
+        if isinstance(agent, dict) and agent.get('enabled'):
+            found = parse_listen_address(to_endpoint(str(agent.get('listen', f'127.0.0.1:{AGENT_PORT}'))), part.path)
+            if found is not None:
+                yield found._replace(scheme='http' if agent.get('certificate') == '' else 'https', section='agent')
 
     def address(self, part: Component) -> str:
         found = next(self.listen_addresses(part), None)
@@ -86,7 +93,7 @@ class LoadBalancerOperations(ComponentOperations):
         port = PORT + plan.port_offset
         return [CreationStep('Load balancer', partial(
             write_load_balancer, environment / NAME, cluster=plan.cluster, servers=servers, port=port,
-            agent=NewAgent(AGENT_PORT + plan.port_offset, plan.agent_tls), servers_tls=plan.tls,
+            agent=NewAgent(AGENT_PORT + plan.port_offset, plan.agent_tls, is_linked=True), servers_tls=plan.tls,
         ))]  # fmt: skip
 
     def ports(self, plan: EnvironmentPlan) -> Mapping[str, int]:
@@ -135,14 +142,15 @@ def write_load_balancer(
     from zatotx.lb.config.template import ServerAddress, make_configuration
 
     make_private_dir(directory)
-    for name in DIRECTORIES:
-        make_private_dir(directory / name)
+    for each in DIRECTORIES:
+        make_private_dir(directory / each)
     text = make_configuration(
         name=name, cluster=cluster, servers=[ServerAddress(*server) for server in servers], port=port,
         stats_password=secrets.token_hex(16), has_agent=agent is not None, servers_tls=servers_tls,
         agent_port=agent.port if agent else AGENT_PORT, agent_tls=agent.tls if agent else True,
+        has_agent_crl=agent is None or agent.has_revocation_list,
     )  # fmt: skip
-    if agent is not None:
+    if agent is not None and agent.is_linked:
         link_certificate(directory / 'tls-agent', 'zato-lba', AGENT)
     write_private_file(directory / 'config' / 'lb.toml', text)
     write_private_file(directory / 'errors' / '503.json', ERROR_503.body.decode() + '\n')

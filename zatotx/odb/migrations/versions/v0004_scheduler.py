@@ -1,4 +1,4 @@
-"""Add the leader of the scheduler, and the time of the last change of each object."""
+"""Add the leader of the scheduler, the time of the last change of each object, and version and load of servers."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the table and the column. Objects that exist already count as changed long ago."""
+    """Add the table and the columns. Objects that exist already count as changed long ago."""
     add_column('config_object', sa.Column('changed_at', TIMESTAMP, nullable=False, server_default='0'))
+    add_column('server', sa.Column('version', sa.String(64), nullable=False, server_default=''))
+    add_column('server', sa.Column('cpu', TIMESTAMP, nullable=False, server_default='0'))
+    add_column('server', sa.Column('in_flight', sa.Integer(), nullable=False, server_default='0'))
     create_table(
         'scheduler_leader',
         sa.Column('cluster_id', sa.Integer(), autoincrement=False, nullable=False),
@@ -34,4 +37,6 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Undo the migration."""
     op.drop_table('scheduler_leader')
+    for name in ('in_flight', 'cpu', 'version'):
+        op.drop_column('server', name)
     op.drop_column('config_object', 'changed_at')

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import ConnectError, DNSLookupError
 
-from zatotx.plugins.ftp.client.connecting import connect_protocol
+from zatotx.connectors.tcp_client import connect_protocol
 from zatotx.plugins.ftp.client.control import ControlConnection
 from zatotx.plugins.ftp.client.errors import Unreachable
 from zatotx.plugins.ftp.client.progress import ProgressLimit

@@ -12,8 +12,8 @@ from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import ServerFactory
 
+from zatotx.connectors.tcp_client import connect_protocol
 from zatotx.connectors.tls_client import TlsClientFactory, TlsHandshakeFailed
-from zatotx.plugins.ftp.client.connecting import connect_protocol
 from zatotx.plugins.ftp.client.control import ControlConnection
 from zatotx.plugins.ftp.client.data import DataConnection
 from zatotx.plugins.ftp.client.errors import CommandRejected, TransferFailed

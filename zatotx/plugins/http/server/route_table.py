@@ -80,6 +80,7 @@ BUILTIN_ENDPOINTS: dict[str, ChannelSpec] = {
     '/zato/admin/invoke/{service}': _endpoint('zato.admin.invoke', roles=roles.ADMIN_USER_ROLES, internal_only=True),
     '/zato/admin/invoke': _endpoint('admin.invoke.json', 'zato.service.invoke', ADMIN, roles=_ADMINS),
 }
+NODE_ENDPOINTS = ('/zato/ping', '/zato/live', '/zato/ready', '/zato/metrics', '/zato/api/invoke/{service}')
 
 
 def enabled_endpoints(openapi: str = BASIC, *, docs: bool = True, wsdl: bool = True) -> dict[str, ChannelSpec]:
@@ -95,6 +96,11 @@ def enabled_endpoints(openapi: str = BASIC, *, docs: bool = True, wsdl: bool = T
             endpoints['/zato/docs'] = _endpoint('zato.docs', 'zato.docs.get')
             endpoints['/zato/docs/{file}'] = _endpoint('zato.docs.file', 'zato.docs.get')
     return endpoints
+
+
+def node_endpoints() -> dict[str, ChannelSpec]:
+    """Return the endpoints of a node that serves no clients: its health, its metrics, and what administrators call."""
+    return {path: BUILTIN_ENDPOINTS[path] for path in NODE_ENDPOINTS}
 
 
 class ChannelTable(msgspec.Struct, frozen=True):

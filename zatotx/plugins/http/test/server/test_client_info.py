@@ -98,6 +98,20 @@ class ProxiedTests(SynchronousTestCase):
             self.assertEqual(self.server.site.counters.bad_forwarded, number)
         self.assertEqual([event['address'] for event in told if 'wrong' in event], [PROXY])
 
+    def test_client_certificates(self) -> None:
+        """Client-Cert counts only from a trusted proxy, and only if that is configured; then the proxy's own
+        certificate is never the client's."""
+        fields = ('Client-Cert: :b3du:', 'Client-Cert-Chain: :b25l:, :dHdv:')
+        for settings, expected in (
+            ({}, ()), ({'trusted_proxies': [PROXY]}, ()), ({'client_cert': True}, ()),
+            ({'trusted_proxies': [PROXY], 'client_cert': True}, (b'own', b'one', b'two')),
+        ):  # fmt: skip
+            client = self.serve(**settings)
+            self.assertEqual(self.seen(client, *fields).certificates, expected, settings)
+        self.assertEqual(self.seen(client).certificates, ())
+        self.assertEqual(self.seen(client, 'Client-Cert: nonsense').certificates, ())
+        self.assertEqual(self.server.site.counters.bad_forwarded, 1)
+
     def test_unix(self) -> None:
         """Peers on Unix sockets are named `unix`."""
         for words, peer in (([], 'unix'), (['unix'], '203.0.113.7')):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 
-class OpenConnection(Protocol):
+class ClientConnectionHandle(Protocol):
     """A connection of a client."""
 
     def close_if_idle(self) -> None:

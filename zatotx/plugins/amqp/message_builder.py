@@ -1,0 +1,85 @@
+"""Builds the messages that services send, from the arguments of a call and the configuration of the connection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from attrs import field, frozen
+
+from zatotx.interfaces.outgoing import IServiceCall
+from zatotx.model.cid import new_cid
+from zatotx.plugins.amqp.body_codec import encode_body
+from zatotx.plugins.amqp.errors import MessageTooLarge
+from zatotx.plugins.amqp.message_properties import (
+    CID_HEADER,
+    COMPONENT_HEADER,
+    TIME_HEADER,
+    TRACE_HEADER,
+    MessageFields,
+    merge_fields,
+)
+from zatotx.plugins.amqp.publisher import ISOLATED_SIZE, REPLY_QUEUE, OutgoingMessage
+from zatotx.plugins.amqp.schema.outgoing_amqp import AmqpOutgoing
+
+_DEFAULTS = ('delivery_mode', 'priority', 'content_type', 'content_encoding', 'expiration', 'user_id', 'app_id')
+
+
+@frozen(kw_only=True)
+class SendRequest:
+    """What a service asks for. None stands for the connection's default."""
+
+    message: Any
+    exchange: str | None = None
+    routing_key: str | None = None
+    properties: Mapping[str, Any] | None = None
+    headers: Mapping[str, Any] | None = None
+    mandatory: bool | None = None
+    timeout: float | None = None
+    correlation_id: str = ''  # of a request that wants a reply
+
+
+@frozen
+class MessageBuilder:
+    """Builds the messages of one connection. `component`: what identifies this node to other systems."""
+
+    value: AmqpOutgoing
+    username: str
+    component: str
+    _defaults: MessageFields = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        found = {name: getattr(self.value, name) for name in _DEFAULTS}
+        object.__setattr__(self, '_defaults', {name: each for name, each in found.items() if each not in ('', None)})
+
+    def build(self, request: SendRequest, call: IServiceCall) -> OutgoingMessage:
+        """Return the message. Raises InvalidProperties, InvalidBody, ValueError and MessageTooLarge."""
+        value = self.value
+        exchange = value.exchange if request.exchange is None else request.exchange
+        routing_key = value.routing_key if request.routing_key is None else request.routing_key
+        for name, text in (('exchange', exchange), ('routing_key', routing_key)):
+            if not isinstance(text, str) or len(text.encode('utf-8', 'surrogatepass')) > 255:
+                raise ValueError(f'{name}: expected text of at most 255 bytes')
+        fields = merge_fields(self._defaults, request.properties, request.headers)
+        body, content_type = encode_body(request.message, fields.get('content_encoding', ''))
+        if len(body) > value.max_size:
+            raise MessageTooLarge(f'the message has {len(body)} bytes, and may have {value.max_size}')
+        fields.setdefault('content_type', content_type)
+        fields.setdefault('message_id', new_cid())
+        if request.correlation_id:
+            fields['correlation_id'], fields['reply_to'] = request.correlation_id, REPLY_QUEUE
+        self._add_headers(fields['headers'], call)
+        is_foreign_user = fields.get('user_id', self.username) != self.username
+        return OutgoingMessage(
+            exchange=exchange, routing_key=routing_key, body=body, fields=fields,
+            mandatory=value.mandatory if request.mandatory is None else bool(request.mandatory),
+            is_isolated=is_foreign_user or len(body) >= ISOLATED_SIZE, wants_reply=bool(request.correlation_id),
+        )  # fmt: skip
+
+    def _add_headers(self, headers: dict[str, Any], call: IServiceCall) -> None:
+        headers.setdefault(COMPONENT_HEADER, self.component)
+        headers.setdefault(TIME_HEADER, datetime.now(UTC).isoformat())
+        headers.setdefault(CID_HEADER, call.cid)
+        if call.trace:
+            headers.setdefault(TRACE_HEADER, call.trace)

@@ -1,0 +1,14 @@
+"""What scripted AMQP connections have, for the users' test kit."""
+
+from __future__ import annotations
+
+from zatotx.testing.api_signatures import ApiSignature
+
+SIGNATURES = {
+    'amqp': ApiSignature(
+        title='AMQP',
+        methods=('send', 'send_many', 'call', 'ping'),
+        positional=('msg', 'exchange', 'routing_key', 'properties', 'headers'),
+        options=('mandatory', 'timeout'),
+    ),
+}

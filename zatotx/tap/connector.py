@@ -1,0 +1,43 @@
+"""The twistd plugin `zato-connector`: `twistd -n zato-connector --dir PATH/connector1`.
+
+A connector is the node of a server that no client connects to: it runs the channels that fetch messages, and services.
+It listens for its own endpoints only, by default on the loopback interface.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from twisted.application.service import IService
+
+from zatotx.interfaces.reactor import IReactor
+from zatotx.tap.component_service import DirectoryOptions, make_component_service
+from zatotx.tap.server import SECRET_KEY_OPTION, read_secret_key_option
+
+PID_FILE = 'connector.pid'
+
+
+class Options(DirectoryOptions):
+    """Options of the plugin: the directory of a connector, the source of the secret key."""
+
+    longdesc = (
+        'Runs one connector of a zatotx environment. Example: twistd -n zato-connector --dir /opt/env/connector1. '
+        'SIGTERM stops it after the messages that it processes, SIGHUP reloads the log settings.'
+    )
+    optParameters: ClassVar[list[list[str | None]]] = [SECRET_KEY_OPTION]  # type: ignore[misc,assignment]
+
+    def postOptions(self) -> None:
+        """Read the secret key. Raises UsageError if there is none where the option says."""
+        super().postOptions()
+        read_secret_key_option(self['secret-key'])
+
+
+def makeService(options: Options) -> IService:
+    """Return the connector of the directory, not yet started."""
+
+    def build(directory: str, reactor: IReactor) -> IService:
+        from zatotx.tap.assembly import make_connector
+
+        return make_connector(directory, reactor)
+
+    return make_component_service(options, build, PID_FILE)
