@@ -210,8 +210,8 @@ _templates: dict[tuple[str, ...], Path] = {}
 
 def quickstart(path: Path, *options: object) -> None:
     """`zatotx quickstart create PATH OPTIONS`, which must succeed: executed once for the same options, and copied. The
-    copies have one secret key and the same passwords. They have no web admin, and no connectors and load balancer unless
-    the options say so."""
+    copies have one secret key and the same passwords, no web admin, and no connectors and no load balancer unless the
+    options say so."""
     words = tuple(map(str, options))
     if '--connectors' not in words:
         words = ('--connectors', '0', *words)

@@ -75,15 +75,6 @@ def check_creating_version(scene: CheckContext, part: Component) -> Iterator[tup
                         f'upgrade zatotx to {version} or newer')  # fmt: skip
 
 
-def check_kinds(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """Check that the libraries of every installed kind are present."""
-    from zatotx.connectors.kind_registry import describe_kinds, find_kinds
-
-    for name, facts in describe_kinds(find_kinds()).items():
-        if not facts['enabled']:
-            yield WARNING, f'the kind {name} is disabled: {facts["why"]}'
-
-
 def check_settings(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that server.toml contains only known settings with valid values."""
     from zatotx.connectors.kind_registry import check_selected_kinds, find_kinds, settings_errors
@@ -120,5 +111,4 @@ CHECKS = (
     Check('versions', 'Python is older or newer than the tested versions', ENVIRONMENT, check_installed_python),
     Check('versions', 'a library is missing or older than setup.cfg requires', ENVIRONMENT, check_libraries),
     Check('versions', 'a component was created by a newer version of zatotx', EVERY_COMPONENT, check_creating_version),
-    Check('kinds', 'a library of a kind is missing', ENVIRONMENT, check_kinds),
 )

@@ -81,7 +81,7 @@ class ExchangeCounters:
             if backend is None:
                 backend = self._by_backend[record.backend] = TrafficCounters()
             backend.count(record)
-        is_error = record.status >= 500 or record.status == 400 or record.termination[:1] in 'SsP'
+        is_error = record.status >= 500 or record.status == 400 or record.termination[0] in 'SsP'
         is_logged = self._is_logged(record.frontend)
         if is_logged or is_error:
             line = self._format(record)
@@ -100,19 +100,17 @@ class ExchangeCounters:
         frontends = self._frontends()
         frontend = frontends.get(record.frontend)
         backend = self._registry.backends.get(record.backend)
-        in_frontend = 0 if frontend is None else frontend.connections
-        in_process = in_frontend
-        for name, other in frontends.items():
-            if name != record.frontend:
-                in_process += other.connections
+        in_frontend = in_process = 0 if frontend is None else frontend.connections
+        if len(frontends) > 1:
+            in_process = sum(each.connections for each in frontends.values())
         if backend is None:
             return Loads(in_process, in_frontend)
-        in_backend = in_server = 0
-        for name, server in backend.servers.items():
-            in_backend += server.in_flight
-            if name == record.server:
-                in_server = server.in_flight
-        return Loads(in_process, in_frontend, in_backend, in_server, backend.queue_length)
+        in_backend = 0
+        for each in backend.servers.values():
+            in_backend += each.in_flight
+        server = backend.servers.get(record.server)
+        return Loads(in_process, in_frontend, in_backend, 0 if server is None else server.in_flight,
+                     backend.queue_length)
 
     def recent_errors(self) -> list[str]:
         """Return the log lines of the last failed exchanges, newest last."""

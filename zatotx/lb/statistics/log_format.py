@@ -29,40 +29,30 @@ class LineFormatter:
     """Formats lines; keeps the text of the current second."""
 
     def __init__(self) -> None:
-        self._request_line: bytes | None = None
-        self._request = ''
         self._second = -1
         self._text = ''
 
     def format_exchange(self, record: ExchangeRecord, started: float, loads: Loads) -> str:
         """Return the line of a finished exchange that started at this unix time."""
-        target = f'{record.backend or record.frontend}/{record.server or "<NOSRV>"}'
-        who = f'{record.client_address}:{record.client_port} [{self._timestamp(started)}] {record.frontend} {target}'
-        counts = f'{loads.process}/{loads.frontend}/{loads.backend}/{loads.server}/{record.retries} 0/{loads.queue}'
-        if not record.request_line and not record.status:
-            times = (f'{_milliseconds(record.queue_time):.0f}/{_milliseconds(record.connect_time):.0f}/'
-                     f'{record.total_time * 1000:.0f}')  # fmt: skip
-            return f'{who} {times} {record.sent_bytes} {record.termination} {counts}'
-        times = (f'{_milliseconds(record.head_time):.0f}/{_milliseconds(record.queue_time):.0f}/'
-                 f'{_milliseconds(record.connect_time):.0f}/{_milliseconds(record.response_time):.0f}/'
-                 f'{record.total_time * 1000:.0f}')  # fmt: skip
-        request = self._escape(record.request_line)
-        return (f'{who} {times} {record.status or -1} {record.sent_bytes} - - {record.termination}-- {counts} '
-                f'"{request}"')  # fmt: skip
-
-    def _escape(self, request_line: bytes) -> str:
-        """Return the request line as it is logged. Clients repeat theirs, so the last one is kept."""
-        if request_line is not self._request_line:
-            self._request_line = request_line
-            self._request = request_line.decode('latin-1')[:_MAX_REQUEST_LINE].translate(_ESCAPED) or '<BADREQ>'
-        return self._request
-
-    def _timestamp(self, moment: float) -> str:
-        second = int(moment)
+        server = record.server or '<NOSRV>'
+        process, frontend, backend, in_flight, queue = loads
+        second = int(started)
         if second != self._second:
             self._second, self._text = second, time.strftime('%d/%b/%Y:%H:%M:%S', time.localtime(second))
-        return f'{self._text}.{int((moment - second) * 1000):03d}'
+        head = (f'{record.client_address}:{record.client_port} [{self._text}.{int((started - second) * 1000):03d}] '
+                f'{record.frontend} {record.backend or record.frontend}/{server}')  # fmt: skip
+        counts = f'{process}/{frontend}/{backend}/{in_flight}/{record.retries} 0/{queue}'
+        queue_time, connect_time = _milliseconds(record.queue_time), _milliseconds(record.connect_time)
+        total_time = _milliseconds(record.total_time)
+        if not record.request_line and not record.status:
+            return f'{head} {queue_time}/{connect_time}/{total_time} {record.sent_bytes} {record.termination} {counts}'
+        request = record.request_line.decode('latin-1')[:_MAX_REQUEST_LINE]
+        if not request.isascii() or not request.isprintable() or '"' in request or '#' in request:
+            request = request.translate(_ESCAPED)
+        return (f'{head} {_milliseconds(record.head_time)}/{queue_time}/{connect_time}/'
+                f'{_milliseconds(record.response_time)}/{total_time} {record.status or -1} {record.sent_bytes} - - '
+                f'{record.termination}-- {counts} "{request or "<BADREQ>"}"')  # fmt: skip
 
 
-def _milliseconds(seconds: float) -> float:
-    return seconds * 1000 if seconds >= 0 else -1
+def _milliseconds(seconds: float) -> int:
+    return -1 if seconds < 0 else int(seconds * 1000 + 0.5)
