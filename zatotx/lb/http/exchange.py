@@ -269,7 +269,8 @@ class Exchange:
 
     def client_drained(self) -> None:
         """See ConnectionUser."""
-        if self.head is not None:
+        if self.head is not None:  # the server was not read meanwhile: its time begins again
+            self.client.deadline = self.client.runtime.seconds() + self._target.settings.timeouts.server
             self._pump_response()
 
     def client_lost(self) -> None:
