@@ -16,6 +16,7 @@ from zatotx.lb.http.error_responses import error_response, write_local
 from zatotx.lb.http.exchange_client import ExchangeClient
 from zatotx.lb.http.exchange_record import log_exchange
 from zatotx.lb.http.http_state import PreparedRequest
+from zatotx.lb.http.request_rewriting import WEBSOCKET
 from zatotx.lb.http.response_rewriting import (
     CLOSE,
     KEEP_ALIVE,
@@ -335,7 +336,10 @@ class Exchange:
             return
         self.responded_at = now
         if head.status == 101:
-            self._switch(head)
+            if head.headers.get(b'upgrade', b'').lower() == WEBSOCKET:
+                self._switch(head)
+            else:
+                self._give_up(Outcome.MALFORMED, 502, error_responses.BAD_GATEWAY, 'PH')
             return
         written = self._begin_response(head, connection)
         body = parser.take_whole_body()
