@@ -149,6 +149,32 @@ class SocketTests(DataPathTests):
         frozen.peers[0].reset()
         self.assertEqual((await stuck).status, 200)  # it was sent again, to the other server
 
+    async def test_client_that_hangs_up(self) -> None:
+        """A client that closes its connection before the response ends the request at the server. One that has only
+        ended its direction gets its response."""
+        server = self.upstream(silent)
+        port = self.serve([server.port])
+        gone, waiting = (socket.create_connection(('127.0.0.1', port), 20) for _ in range(2))
+        for client in (gone, waiting):
+            client.sendall(request_bytes('GET', '/'))
+        while len(server.requests) < 2:
+            await deferLater(reactor, 0.01)
+        gone.close()
+        waiting.shutdown(socket.SHUT_WR)
+        while len(server.peers) > 1:
+            await deferLater(reactor, 0.02)
+        self.assertEqual([(record.status, record.termination) for record in self.log], [(0, 'CH')])
+        server.peers[0].say(b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
+
+        def rest() -> bytes:
+            data = b''
+            while piece := waiting.recv(1000):
+                data += piece
+            waiting.close()
+            return data
+
+        self.assertTrue((await deferToThread(rest)).endswith(b'Connection: close\r\n\r\nok'))
+
     async def test_half_open_connections(self) -> None:
         """A thousand clients that send half a head do not keep others from being served, and are closed in time."""
         settings = Frontend(listen=_LISTEN, default_backend='main', timeouts=ClientTimeouts(request=2))

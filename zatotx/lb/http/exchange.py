@@ -15,6 +15,7 @@ from zatotx.lb.http.backend_connection import BackendConnection
 from zatotx.lb.http.error_responses import error_response, write_local
 from zatotx.lb.http.exchange_client import ExchangeClient
 from zatotx.lb.http.exchange_record import log_exchange
+from zatotx.lb.http.half_close_probe import HalfCloseProbe
 from zatotx.lb.http.http_state import PreparedRequest
 from zatotx.lb.http.request_rewriting import WEBSOCKET
 from zatotx.lb.http.response_rewriting import (
@@ -265,8 +266,18 @@ class Exchange:
     def client_half_closed(self) -> None:
         """See ConnectionUser."""
         self._keep_alive = False
+        client = self.client
         if self._connection is not None and not self.request_sent:
-            self._pump_request(self.client.runtime.seconds())
+            self._pump_request(client.runtime.seconds())
+        if not self._is_ended and self.prepared.head.version == _HTTP_1_1 and client.writer.can_half_close:
+            HalfCloseProbe(
+                client.transport, client.writer, client.runtime.sweeper, is_waiting=self._is_waiting,
+                on_disconnect=client.abort,
+            ).start(client.runtime.seconds())  # fmt: skip
+
+    def _is_waiting(self) -> bool:
+        """Return whether the response has not begun yet."""
+        return not self._is_ended and self.head is None
 
     def client_drained(self) -> None:
         """See ConnectionUser."""
