@@ -1,4 +1,4 @@
-"""Benchmarks of the load balancer's data path relative to HAProxy with one thread, in front of the same two servers.
+"""Benchmarks of the load balancer relative to HAProxy with one thread, in front of the same two servers.
 
 Both proxies run on one core, wrk and the servers (nginx, with a fixed response) on the other one, so that the rate of
 the faster proxy is limited by them. The CPU time of both proxies for a request is therefore measured beside the rates.
@@ -118,7 +118,7 @@ def _echo_servers() -> Iterator[Sequence[int]]:
 def _proxies(folder: Path, servers: Sequence[int], *, mode: str = 'http', tls: bool = False) -> Iterator[Ports]:
     """Run both proxies on one core."""
     with ExitStack() as stack:
-        ours = stack.enter_context(_ours(servers, mode, str(folder / 'tls') if tls else ''))
+        ours = stack.enter_context(_ours(folder, servers, mode, str(folder / 'tls') if tls else ''))
         port = free_port()
         config = folder / 'haproxy.cfg'
         config.write_text(_HAPROXY.format(
@@ -131,12 +131,42 @@ def _proxies(folder: Path, servers: Sequence[int], *, mode: str = 'http', tls: b
         yield {_OURS: ours, _PEER: (port, pid)}
 
 
+_LB = """
+[main]
+cluster = "bench"
+[frontends.main]
+listen = ["127.0.0.1:{port}"]
+default_backend = "main"
+mode = "{mode}"
+max_connections = 100000
+log = false
+{tls}
+[backends.main]
+mode = "{mode}"
+[backends.main.check]
+type = "{check}"
+path = "/"
+{servers}
+"""
+
+
 @contextmanager
-def _ours(servers: Sequence[int], mode: str, certificates: str) -> Iterator[tuple[int, int]]:
+def _ours(folder: Path, servers: Sequence[int], mode: str, certificates: str) -> Iterator[tuple[int, int]]:
+    """Run zato-lb, with its probes and statistics, but without the log of requests, which the other has not either."""
     port = free_port()
-    command = [sys.executable, '-m', 'bench.peers.load_balancer', str(port), mode, certificates, *map(str, servers)]
+    directory = folder / f'lb{port}'
+    create = [str(Path(sys.executable).with_name('zatotx')), 'create', 'load-balancer', str(directory)]
+    subprocess.run([*create, '--port', str(port)], check=True, timeout=60, stdout=subprocess.DEVNULL)
+    (directory / 'config' / 'lb.toml').write_text(_LB.format(
+        port=port, mode=mode, tls=f'tls = {{certificates = "{certificates}"}}' if certificates else '',
+        check='http' if mode == 'http' else 'tcp',
+        servers='\n'.join(f'[backends.main.servers.s{number}]\nhost = "127.0.0.1"\nport = {number}'
+                          for number in servers),
+    ))  # fmt: skip
+    twistd = str(Path(sys.executable).with_name('twistd'))
+    command = [twistd, '-n', '--pidfile=', 'zato-lb', '--dir', str(directory)]
     with running(pinned(SERVER_CORE, command)) as pid:
-        wait_for_port(port)
+        wait_for_port(port, 60)
         yield port, pid
 
 
@@ -235,7 +265,7 @@ def _idle(folder: Path, servers: Sequence[int], certificates: str, bar: float) -
     """A row of the memory of idle clients, each of which has sent a request."""
     allow_files(IDLE + 500)
     script = [sys.executable, '-m', 'bench.peers.idle_clients']
-    with _ours(servers, 'http', certificates) as (port, pid):
+    with _ours(folder, servers, 'http', certificates) as (port, pid):
         subprocess.run([*script, str(port), '200', certificates], check=True, timeout=60, stdin=subprocess.DEVNULL,
                        stdout=subprocess.DEVNULL)  # fmt: skip
         time.sleep(1)

@@ -31,6 +31,8 @@ def main(environment: Path) -> None:
     show(port, '/demo/to-fahrenheit/37')
     title = 'Balancer' if 'load-balancer' in ports else 'Server'
     print(f'\n{title:9} http://127.0.0.1:{port}')
+    if 'web-admin' in ports:
+        print(f'Web admin http://127.0.0.1:{ports["web-admin"]}  (user admin)')
     print(f'Users     admin.invoke, pubapi, {USER}')
     print(f'Passwords {environment / "credentials.toml"}')
 

@@ -43,9 +43,10 @@ class QuickstartTests(SynchronousTestCase):
         self.assertEqual(said.code, 0, said)
         self.assertEqual(
             sorted(p.name for p in self.path.iterdir()),
-            ['ca', 'connector1', 'credentials.toml', 'load-balancer', 'odb', 'redis', 'server1', 'server2', 'server3'],
+            ['ca', 'connector1', 'credentials.toml', 'load-balancer', 'odb', 'redis', 'server1', 'server2', 'server3',
+             'web-admin'],
         )
-        self.assertEqual(said.out.count('/9] '), 9)
+        self.assertEqual(said.out.count('/10] '), 10)
         for text in ('Cluster   mine', f'http://127.0.0.1:{17012 + offset}',
                      f'Balancer  http://127.0.0.1:{11223 + offset}', 'admin.invoke, pubapi',
                      f'zatotx start {self.path}', str(self.path / 'credentials.toml')):
@@ -70,12 +71,25 @@ class QuickstartTests(SynchronousTestCase):
         self.assertTrue(link.resolve(strict=True).name.startswith('w_1-server2-cert-'))
         self.assertEqual(zatotx('check-config', self.path).code, 0)
 
+    def test_agent_without_tls(self) -> None:
+        """With --no-tls-agent the load balancer's agent listens without TLS, and otherwise with a certificate that
+        leads to PATH/ca."""
+        self.create('--no-tls-agent', '--port-offset', free_offset())
+        settings = tomllib.loads((self.path / 'load-balancer' / 'config' / 'lb.toml').read_text())
+        self.assertEqual((settings['agent']['enabled'], settings['agent']['certificate']), (True, ''))
+        self.path = self.parent / 'second'
+        self.create('--port-offset', free_offset())
+        settings = tomllib.loads((self.path / 'load-balancer' / 'config' / 'lb.toml').read_text())
+        for name in ('certificate', 'key', 'ca', 'crl'):
+            file = (self.path / 'load-balancer' / settings['agent'][name]).resolve(strict=True)
+            self.assertTrue(file.is_relative_to(self.path / 'ca'), file)
+
     def test_credentials(self) -> None:
         """Users, ports, and passwords that nothing else shows and no other environment shares."""
         first = self.create('--port-offset', 20500)
         made = tomllib.loads((self.path / 'credentials.toml').read_text())
         self.assertEqual(made['ports'], {'server1': 37510, 'server2': 37511, 'connector1': 37531,
-                                         'load-balancer': 31723, 'lb-agent': 40651})  # fmt: skip
+                                         'load-balancer': 31723, 'lb-agent': 40651, 'web-admin': 28683})  # fmt: skip
         self.assertEqual([made[name]['username'] for name in ('web_admin', 'api', 'pubapi')],
                          ['admin', 'admin.invoke', 'pubapi'])
         passwords = {made[name]['password'] for name in ('web_admin', 'api', 'pubapi')}

@@ -46,7 +46,7 @@ class UnitTests(SynchronousTestCase):
         """twistd accepts the command line of each unit, and each unit belongs to zatotx.target."""
         self.assertEqual([unit.name for unit in UNITS],
                          ['zatotx-connector@.service', 'zatotx-load-balancer.service', 'zatotx-redis.service',
-                          'zatotx-server@.service'])  # fmt: skip
+                          'zatotx-server@.service', 'zatotx-web-admin.service'])  # fmt: skip
         for unit in UNITS:
             parser = ConfigParser(interpolation=None, strict=False)
             parser.read(unit)

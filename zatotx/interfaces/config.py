@@ -127,6 +127,9 @@ class IConfigStore(Interface):
     def history(limit: int = 100, **filters: Any) -> Deferred[list[HistoryRow]]:
         """Returns changes, newest first. Filters: type, name (current or former), since (a revision), revision."""
 
+    def record_event(action: str, type: str, name: str, actor: Actor) -> Deferred[None]:
+        """Writes an event that changes no object, such as a login, to the history at the current revision."""
+
     def snapshot_at(revision: int) -> Deferred[Snapshot]:
         """Returns all objects as of a revision. Raises NotFound naming the revisions that are available."""
 

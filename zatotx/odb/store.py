@@ -90,6 +90,10 @@ class ConfigStore:
         filter_ = history.HistoryFilter(limit=limit, **filters)
         return self._odb.read(lambda connection, cluster: history.newest_entries(connection, cluster, filter_))
 
+    def record_event(self, action: str, type: str, name: str, actor: Actor) -> Deferred[None]:
+        entry = history.HistoryEntry(action=action, type=type, name=name, old={}, new={})
+        return self._odb.transact(actor, lambda t: history.record_event(t, entry))
+
     def snapshot_at(self, revision: int) -> Deferred[Snapshot]:
         return self._odb.read(lambda connection, cluster: snapshot_at(connection, cluster, revision))
 

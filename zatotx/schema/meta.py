@@ -35,6 +35,7 @@ class ObjectType(msgspec.Struct, frozen=True, kw_only=True):
     section: str  # enmasse key: 'security', 'channel_rest'
     tag: str = ''  # value of `type:` in an enmasse section shared by several types
     title: str = ''  # display name: 'REST channel'
+    heading: str = ''  # display name of all its objects together; '' = derived from the title, see zatotx.schema.labels
     zato: ZatoApi | None = None
     # Applied to the fields of a new object, or the changed ones of an edit, before they are validated.
     normalize: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
@@ -61,7 +62,7 @@ def field(
 ) -> Meta:
     """Metadata of one field, for `Annotated[type, field(...)]`.
 
-    `secret`: 'encrypted' (Fernet, can be decrypted) or 'both' (also an argon2id hash, see dual_secret.py). `ref`: the
+    `secret`: 'encrypted' (Fernet, can be decrypted), 'hashed' (argon2id, can only be verified) or 'both'. `ref`: the
     enmasse section of the object that the value names ('security', 'service'). `ref_purpose`: what the object must be
     usable for, one of its type's purposes ('channel'); '' = anything. `choices`: the allowed values. `aliases`: other
     spellings of them.
@@ -144,7 +145,7 @@ def map_references(value: Any, replace: Callable[[Any], Any]) -> Any:
 
 
 def secret_fields(object_type: ObjectType) -> Mapping[str, str]:
-    """Returns the secret fields: name -> 'encrypted' or 'both'."""
+    """Returns the secret fields: name -> 'encrypted', 'hashed' or 'both'."""
     return secret_fields_of_struct(object_type.struct)
 
 

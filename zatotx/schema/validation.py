@@ -89,7 +89,8 @@ def _convert_field(info: FieldInfo, raw_value: Any, values: dict[str, Any], erro
 
 def _constraint_error(info: FieldInfo, value: Any) -> str:
     """Checks constraints beyond msgspec's types and bounds."""
-    if info.choices and value is not None and value not in info.choices:
+    items = value if info.kind == 'list' and isinstance(value, list | tuple) else (value,)
+    if info.choices and value is not None and any(item not in info.choices for item in items):
         one_of = ', '.join(choice or "'' (empty)" for choice in info.choices)
         got = '' if info.secret else f', got {value!r}'
         return f'must be one of: {one_of}{got}'

@@ -48,6 +48,7 @@ from zatotx.odb.urls import make_absolute
 from zatotx.pipeline.dispatcher import Dispatcher
 from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline
+from zatotx.pipeline.security.authenticator import AuthenticationDependencies
 from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.processes.file_limit import raise_file_limit
 from zatotx.processes.listeners import Listeners
@@ -58,6 +59,7 @@ from zatotx.processes.workers.socket_handover import SocketBorrower
 from zatotx.redis.client import RedisClient
 from zatotx.redis.keys import RedisKeys
 from zatotx.redis.nonce_store import RedisNonceStore
+from zatotx.redis.session_store import RedisSessionStore
 from zatotx.redis.work_stream import RedisWorkStream
 from zatotx.scheduler.scheduler import Scheduler
 from zatotx.schema.type_registry import ObjectTypeRegistry
@@ -69,6 +71,7 @@ from zatotx.service.invoker import Invoker
 from zatotx.service.service_store import ServiceStore
 from zatotx.system.thread_pool import make_offload, shorten_switch_interval
 from zatotx.tap.authentication import (
+    make_admin_sessions,
     make_authentication_dependencies,
     make_authentication_policy,
     make_client_certificate_preparer,
@@ -162,6 +165,7 @@ class _Endpoints:
     """The channels and outgoing connections of a server; `preparers` apply a configuration to them."""
 
     outgoing: Sequence[Any]  # IOutgoingKind
+    authentication: AuthenticationDependencies
     authentication_policy: AuthenticationPolicy
     listeners: Listeners
     channels: Mapping[str, IChannel]
@@ -325,10 +329,15 @@ class _NodeBuilder:
                 work=infrastructure.work,
             ),
         )
-        nonces = RedisNonceStore(reactor, client, RedisKeys(settings.main.cluster))
-        guard = make_authentication_policy(
-            make_authentication_dependencies(reactor, offload, nonces=nonces, fetcher=find_fetcher(outgoing))
+        redis_keys = RedisKeys(settings.main.cluster)
+        authentication = make_authentication_dependencies(
+            reactor,
+            offload,
+            nonces=RedisNonceStore(reactor, client, redis_keys),
+            sessions=RedisSessionStore(client=client, keys=redis_keys),
+            fetcher=find_fetcher(outgoing),
         )
+        guard = make_authentication_policy(authentication)
         worker_spec = self.worker_spec
         borrower = SocketBorrower(reactor, worker_spec.handover) if worker_spec.handover >= 0 else None
         listeners = Listeners(reactor, worker_spec.inherited_sockets, infrastructure.find_shared_counter, borrower)
@@ -349,7 +358,7 @@ class _NodeBuilder:
             *(o.prepare for o in outgoing),
             *(c.prepare for c in channels.values()),
         ]
-        return _Endpoints(outgoing, guard, listeners, channels, preparers)
+        return _Endpoints(outgoing, authentication, guard, listeners, channels, preparers)
 
     def _pipeline(self, infrastructure: _Infrastructure, endpoints: _Endpoints, invoker: Invoker) -> Pipeline:
         limited = infrastructure.limits
@@ -429,6 +438,7 @@ class _NodeBuilder:
             scheduler=infrastructure.scheduler,
             dead_letters=infrastructure.odb,
             result_groups=make_result_groups(infrastructure.redis.client, main.cluster),
+            admin_sessions=make_admin_sessions(endpoints.authentication, config),
         )
 
     def _current_settings(self) -> Settings:

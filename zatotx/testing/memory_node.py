@@ -26,6 +26,9 @@ from zatotx.odb.store import open_store
 from zatotx.pipeline.codecs import CodecRegistry
 from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline
+from zatotx.pipeline.security.admin_sessions import AdminSessions
+from zatotx.pipeline.security.password_verifier import PasswordVerifier
+from zatotx.pipeline.security.secret_comparison import SecretComparison
 from zatotx.rules.security.roles import ADMIN
 from zatotx.schema.snapshot import Operation
 from zatotx.schema.type_registry import ObjectTypeRegistry
@@ -36,6 +39,7 @@ from zatotx.service.service_entry import ServiceEntry
 from zatotx.service.service_store import ServiceStore
 from zatotx.testing.fake_pipeline import AllowAllPolicy, CountingStats
 from zatotx.testing.kit_redis.service_redis import memory_service_redis
+from zatotx.testing.memory_redis import MemorySessions
 from zatotx.testing.memory_work import MemoryWorkStream
 
 CLUSTER = 'test'
@@ -134,6 +138,7 @@ class MemoryNode:
         )
         self.not_ready_reasons: list[str] = []
         self.found: list[str] = []
+        self.sample: dict[str, list[Any]] = {}  # of the metrics
         self.log_levels = MemoryLevels()
         self.user_metrics = NullUserMetrics()
         self.outgoing = ConnectionNamespaces()
@@ -142,6 +147,13 @@ class MemoryNode:
         self.dead_letters = self.odb
         self.scheduler = MemoryScheduler(self.odb)
         self.result_groups: Any = None
+        self.verifier = PasswordVerifier(self.run_in_thread, SecretComparison(reactor))
+        self.admin_sessions = AdminSessions(
+            snapshot=lambda: self.config.snapshot,
+            verifier=self.verifier,
+            sessions=MemorySessions(reactor),
+            clock=reactor,
+        )
         self.config: Any = None
         self.deployer: Any = None
 
@@ -183,10 +195,14 @@ class MemoryNode:
         return succeed(self.findings())
 
     def info(self) -> Mapping[str, Any]:
-        return {'name': self.name, 'cluster': self.cluster, 'revision': self.config.snapshot.revision, 'kinds': {}}
+        cluster = {'name': self.cluster, 'revision': self.config.snapshot.revision}
+        return {'name': self.name, 'cluster': cluster, 'kinds': {}}
 
     def metrics(self) -> Deferred[bytes]:
         return succeed(b'# metrics of ' + self.name.encode() + b'\n')
+
+    def metric_sample(self) -> Deferred[dict[str, list[Any]]]:
+        return succeed(self.sample)
 
     def run_in_thread(self, function: Any, *args: Any) -> Deferred[Any]:
         done: Deferred[Any] = deferToThreadPool(self.reactor, self.pool, function, *args)

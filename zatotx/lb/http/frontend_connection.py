@@ -12,7 +12,13 @@ from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IHands
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from zatotx.connectors.http.buffered_writer import READ_SIZE, BufferedWriter, enlarge_reads, make_writer
+from zatotx.connectors.http.buffered_writer import (
+    READ_SIZE,
+    RELAY_READ_SIZE,
+    BufferedWriter,
+    enlarge_reads,
+    make_writer,
+)
 from zatotx.connectors.tls_peer import peer_certificates
 from zatotx.lb.http import error_responses
 from zatotx.lb.http.exchange import Exchange
@@ -114,7 +120,7 @@ class FrontendConnection:
     def dataReceived(self, data: bytes) -> None:
         """Parse the client's bytes."""
         if len(data) == READ_SIZE:
-            enlarge_reads(self.transport)
+            enlarge_reads(self.transport, RELAY_READ_SIZE)
         if self.exchange is not None:
             self.exchange.client_data(data)
         elif self._phase not in _ENDING:

@@ -286,9 +286,8 @@ def _merge_secrets(entry: ImportEntry, verify: Callable[[str, str], bool]) -> An
 
 def _is_unchanged_secret(kind: str, stored: str, secret: str, verify: Callable[[str, str], bool]) -> bool:
     """Returns whether the stored form of a secret matches the secret in the document."""
-    return (
-        kind == 'both' and is_dual_secret(stored) and (secret == get_hash(stored) or verify(get_hash(stored), secret))
-    )
+    is_verifiable = kind == 'hashed' or (kind == 'both' and is_dual_secret(stored))
+    return is_verifiable and bool(stored) and (secret == get_hash(stored) or verify(get_hash(stored), secret))
 
 
 def _to_operation(entry: ImportEntry, new: Any) -> Operation:
