@@ -26,6 +26,7 @@ from trial_tests.support.postgresql import PASSWORD
 from trial_tests.support.postgresql import shared as shared_postgresql
 from trial_tests.support.rawhttp import Connection, request_bytes
 from trial_tests.support.reactor import reactor
+from zatotx.interfaces.connector_kind import ChannelContext
 from zatotx.lb.config.model import (
     Backend,
     ClientTimeouts,
@@ -39,7 +40,10 @@ from zatotx.lb.config.model import (
 from zatotx.lb.data_path import SWEEP_INTERVAL, DataPath
 from zatotx.lb.frontend import FrontendContext
 from zatotx.lb.tls.listener import WATCH_INTERVAL
-from zatotx.plugins.http.test.upstream_servers import Answering, Peer, Request, Upstream, says, silent
+from zatotx.plugins.http.channel import HTTPChannel
+from zatotx.plugins.http.test.server_doubles import Lines, ScriptedExchange, channel
+from zatotx.plugins.http.test.upstream_servers import Answering, Peer, Request, Upstream, ends, says, silent
+from zatotx.schema.snapshot import Snapshot
 
 _LISTEN = ('127.0.0.1:0',)
 
@@ -225,7 +229,7 @@ class TlsTests(DataPathTests):
         with socket.create_connection(('127.0.0.1', port), 10) as plain, context.wrap_socket(
             plain, server_hostname=server_name
         ) as tls:  # fmt: skip
-            tls.sendall(request_bytes('GET', '/', {'Connection': 'close'}))
+            tls.sendall(request_bytes('GET', '/echo', {'Connection': 'close'}))
             data = b''
             while piece := tls.recv(65536):
                 data += piece
@@ -316,6 +320,45 @@ class TlsTests(DataPathTests):
             answer = await self.ask(port, method='POST', body=b'secret')
             self.assertEqual(answer.status, status)
         self.assertEqual(len(upstream.requests), 1)
+
+    async def test_tcp_mode(self) -> None:
+        """TLS ends at the load balancer in TCP mode too. A client that does not finish the handshake gets no server,
+        and is closed in time."""
+        self.install('one', 'one.example')
+        server = self.upstream(ends(b'HTTP/1.1 200 OK\r\n\r\n'))
+        settings = Frontend(listen=_LISTEN, default_backend='main', mode='tcp', tls=ListenerTls(),
+                            timeouts=ClientTimeouts(request=1))  # fmt: skip
+        port = self.serve([server.port], settings)
+        silent_client = socket.create_connection(('127.0.0.1', port), 10)
+        self.addCleanup(silent_client.close)
+        self.assertEqual((await self.exchange(port, 'one.example'))[2][:15], b'HTTP/1.1 200 OK')
+        while self.frontend.connections:
+            await deferLater(reactor, 0.05)
+        self.assertEqual((len(self.backend.slots), {record.termination for record in self.log} & {'cR'}), (1, {'cR'}))
+
+    async def test_mutual_tls_of_a_server(self) -> None:
+        """A server that accepts Client-Cert from the load balancer sees the client's certificate as if the client had
+        connected to it: what mutual TLS definitions check."""
+        self.install('one', 'one.example')
+        shutil.copy(self.authority.path, self.directory / 'clients.crt')
+        dispatcher = ScriptedExchange()
+        settings = {'listen': ['tcp:port=0:interface=127.0.0.1'], 'trusted_proxies': ['127.0.0.1'], 'client_cert': True,
+                    'grace': 1}  # fmt: skip
+        server = HTTPChannel(ChannelContext(
+            reactor=reactor, settings=settings, line_sink=lambda name: Lines(), work_dir=str(self.directory),
+            run_in_thread=deferToThread,
+        ))  # fmt: skip
+        self.addCleanup(server.stop)
+        await server.apply(Snapshot(1, [channel()]))
+        await server.start(dispatcher)
+        address: Any = server.addresses[0]
+        port = self.serve([address.port], self.settings(client_certificates='optional', client_ca='clients.crt'))
+        partner = self.authority.sign('partner')
+        for certificate in (partner, None):
+            await self.exchange(port, 'one.example', certificate)
+        views = [delivery.inbound.http for delivery in dispatcher.delivered]
+        own = ssl.PEM_cert_to_DER_cert(partner[0].read_text())
+        self.assertEqual([view.certificates[:1] for view in views if view is not None], [(own,), ()])
 
     async def test_proxy_header_before_tls(self) -> None:
         """A PROXY header comes before the handshake, and tells the client's address."""

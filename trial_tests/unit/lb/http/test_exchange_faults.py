@@ -391,12 +391,12 @@ class DrainTests(LoadBalancerTests):
     def test_drain(self) -> None:
         """Idle connections end at once, others after their response; then nothing is left."""
         memory = MemoryFrontend()
-        idle, busy = memory.client(GET), memory.client()
+        idle, busy, new = memory.client(GET), memory.client(), memory.client()
         memory.servers[0].say(OK)
         busy.say(GET)
         memory.frontend.drain()
         done = memory.frontend.wait_idle()
-        self.assertEqual((idle.closed, busy.closed), (True, False))
+        self.assertEqual((idle.closed, busy.closed, new.closed), (True, False, True))
         memory.servers[1].say(OK)
         self.assertIn(b'Connection: close', busy.taken())
         self.assertTrue(busy.closed)
