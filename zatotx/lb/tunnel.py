@@ -2,8 +2,8 @@
 
 Each side is read only while the other one accepts data, so that a tunnel holds little more than one read. When one side
 ends its direction, the other one is told (half-close), and the tunnel ends when both have. Twisted's TLS has no
-half-close: when the server ends its direction, a TLS client's connection ends; when the client does, a TLS server is not
-told, and ends the tunnel after its response.
+half-close: when the server ends its direction, a TLS client's connection ends; when the client does, a TLS server is
+not told, and ends the tunnel after its response.
 """
 
 from __future__ import annotations
