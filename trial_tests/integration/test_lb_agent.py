@@ -7,9 +7,16 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.logger import globalLogPublisher
@@ -431,6 +438,54 @@ class CallTests(AgentTestCase):
             self.assertIn(sentence, document['error']['message'])
         found, document = await deferToThread(ask, 'POST', '/api/ping', b'', {'Origin': 'http://127.0.0.1:1'})
         self.assertEqual((found, 'no web pages' in document['error']['message']), (403, True))
+
+
+class OtherAuthorityTests(AgentTestCase):
+    """Certificates that zatotx has not issued."""
+
+    def make_certificate(
+        self, name: str, issuer: tuple[x509.Certificate, RSAPrivateKey] | None, *, is_authority: bool
+    ) -> tuple[x509.Certificate, RSAPrivateKey]:
+        """A certificate with an RSA key and as few extensions as possible."""
+        key = rsa.generate_private_key(65537, 2048)
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateBuilder(issuer[0].subject if issuer else subject, subject, key.public_key(),
+                                    x509.random_serial_number(), now - timedelta(hours=1), now + timedelta(days=1))
+            .add_extension(x509.BasicConstraints(is_authority, None), critical=True)
+        )  # fmt: skip
+        if not is_authority:
+            names = x509.SubjectAlternativeName([x509.IPAddress(ip_address('127.0.0.1'))])
+            builder = builder.add_extension(names, critical=False)
+        return builder.sign(issuer[1] if issuer else key, SHA256()), key
+
+    def write(self, name: str, *certificates: x509.Certificate, key: RSAPrivateKey | None = None) -> Path:
+        path = self.directory / name
+        content = b''.join(each.public_bytes(Encoding.PEM) for each in certificates)
+        if key is not None:
+            content += key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        path.write_bytes(content)
+        return path
+
+    async def test_intermediate_authorities(self) -> None:
+        """Agent and client send the intermediate certificates in their files; a file of authorities may hold several,
+        as while one replaces another."""
+        root = self.make_certificate('root', None, is_authority=True)
+        between = self.make_certificate('between', root, is_authority=True)
+        server = self.make_certificate('agent', between, is_authority=False)
+        client = self.make_certificate('client', between, is_authority=False)
+        authorities = self.write('ca.pem', self.authority.certificate(), root[0])
+        agent = self.start(
+            certificate=str(self.write('agent.pem', server[0], between[0])),
+            key=str(self.write('agent.key', key=server[1])), ca=str(authorities), crl='',
+        )  # fmt: skip
+        files = AgentClientFiles(
+            self.write('client.pem', client[0], between[0]), self.write('client.key', key=client[1]), authorities
+        )
+        self.assertEqual(await self.client(agent, files).call('ping'), 'ZATO_OK')
+        await self.client(agent, files).call('set_server_state', name='server1', state='drain')
+        self.assertTrue(self.logged('CN=client set the server server1'))
 
 
 class ClientTests(AgentTestCase):
