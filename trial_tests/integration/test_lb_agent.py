@@ -468,6 +468,26 @@ class OtherAuthorityTests(AgentTestCase):
         path.write_bytes(content)
         return path
 
+    async def test_two_authorities(self) -> None:
+        """While one authority replaces another, the agent trusts both, and checks the revocation lists of both."""
+        new = self.make_authority('new/ca')
+        files = {}
+        for name in ('certificate', 'revocation_list'):
+            files[name] = self.directory / name
+            files[name].write_bytes(
+                b''.join(getattr(each.store, name).read_bytes() for each in (self.authority, new))
+            )
+        agent = self.start(ca=str(files['certificate']), crl=str(files['revocation_list']))
+        second = self.issue('client', name='second', authority=new)
+        for client in (self.client_files, second):
+            self.assertEqual(await self.client(agent, client).call('ping'), 'ZATO_OK')
+        new.revoke('second')
+        files['revocation_list'].write_bytes(
+            b''.join(each.store.revocation_list.read_bytes() for each in (self.authority, new))
+        )
+        await self.assert_refused(agent, second, 'was revoked')
+        self.assertEqual(await self.client(agent).call('ping'), 'ZATO_OK')
+
     async def test_intermediate_authorities(self) -> None:
         """Agent and client send the intermediate certificates in their files; a file of authorities may hold several,
         as while one replaces another."""
