@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -109,6 +110,11 @@ class AgentTestCase(TestCase):
         line = await self.until_logged('The agent refused a client at 127.0.0.1:')
         self.assertIn(reason, line)
         return line
+
+
+def resident_memory() -> int:
+    """The memory of this process in bytes."""
+    return int(Path('/proc/self/statm').read_text().split()[1]) * resource.getpagesize()
 
 
 class RefusalTests(AgentTestCase):
@@ -261,6 +267,50 @@ class RefusalTests(AgentTestCase):
         await deferToThread(flood)
         self.assertEqual(await self.client(agent).call('ping'), 'ZATO_OK')
         self.assertGreaterEqual(len(self.logged('10 are open already')), 20)
+
+    async def test_endless_garbage(self) -> None:
+        """What a client sends after its handshake has failed is not kept."""
+        self.patch(mutual_tls, 'LINGER', 1.0)
+        agent = self.start()
+
+        def send() -> int:
+            sent, piece = 0, b'x' * 1_000_000
+            with socket.create_connection(('127.0.0.1', self.port(agent)), TIMEOUT) as plain:
+                try:
+                    while sent < 60 * len(piece):
+                        sent += plain.send(piece)
+                except OSError:
+                    return sent
+            return sent
+
+        before = resident_memory()
+        sent = await deferToThread(send)
+        self.assertGreater(sent, 0)
+        self.assertLess(resident_memory() - before, 20_000_000)
+        await self.until_logged('refused a client')
+
+    async def test_client_that_stays(self) -> None:
+        """A client that does not close its connection after the response is disconnected."""
+        self.patch(mutual_tls, 'LIFETIME', 0.5)
+        agent = self.start()
+        context = self.context(ssl.TLSVersion.TLSv1_3)
+
+        def connect() -> bytes:
+            with socket.create_connection(('127.0.0.1', self.port(agent)), TIMEOUT) as plain:
+                wrapped = context.wrap_socket(plain, server_hostname='localhost')
+                wrapped.sendall(b'POST /api/ping HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n')
+                answer = wrapped.recv(1000)
+                descriptor = wrapped.detach()
+                with socket.socket(fileno=descriptor) as raw:  # without TLS, so nothing is said about an end
+                    raw.settimeout(TIMEOUT)
+                    try:
+                        while raw.recv(1000):
+                            pass  # the end of TLS
+                    except ConnectionResetError:
+                        return answer
+                return answer
+
+        self.assertIn(b'200 OK', await deferToThread(connect))
 
     async def test_too_many(self) -> None:
         """If all connections at the limit have finished their handshakes, a new one is closed at once, and logged."""
