@@ -92,15 +92,18 @@ class AgentTestCase(TestCase):
     def logged(self, part: str) -> list[str]:
         return [text for text in (record.getMessage() for record in self.log.records) if part in text]
 
-    async def until_logged(self, part: str) -> str:
-        """Wait for a line of the log: the server logs a refusal when it has lost the connection."""
+    async def until(self, is_true: Callable[[], object]) -> None:
         end = reactor.seconds() + TIMEOUT
-        while not self.logged(part):
+        while not is_true():
             if reactor.seconds() > end:
-                raise AssertionError(f'{part!r} is not in {[record.getMessage() for record in self.log.records]}')
+                raise AssertionError(f'It does not come: {[record.getMessage() for record in self.log.records]}')
             waiting: Deferred[None] = Deferred()
             reactor.callLater(0.01, waiting.callback, None)
             await waiting
+
+    async def until_logged(self, part: str) -> str:
+        """Wait for a line of the log: the server logs a refusal when it has lost the connection."""
+        await self.until(lambda: self.logged(part))
         return self.logged(part)[0]
 
     async def assert_refused(self, agent: AgentService, files: AgentClientFiles, reason: str) -> str:
@@ -442,6 +445,21 @@ class CallTests(AgentTestCase):
         self.assertEqual(caught.exception.status, 504)
         self.control.pending.callback(None)
         self.assertIn('server3', self.control.source)
+
+    async def test_client_that_leaves(self) -> None:
+        """A change goes on when its client disconnects while it is made."""
+        agent = self.start(certificate='')
+        self.control.pending = Deferred()
+        body = b'{"action": "add", "name": "server3"}'
+        client = socket.create_connection(('127.0.0.1', self.port(agent)), TIMEOUT)
+        client.sendall(b'POST /api/add_remove_server HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s'
+                       % (len(body), body))  # fmt: skip
+        await self.until(lambda: self.control.apply_calls)
+        client.close()
+        self.assertNotIn('server3', self.control.source)
+        self.control.pending.callback(None)
+        self.assertIn('server3', self.control.source)
+        self.assertTrue(self.logged('added the server server3'))
 
     async def test_unexpected_error(self) -> None:
         """An unexpected error is answered without its text, which is in the log."""

@@ -52,6 +52,7 @@ class FakeBalancerControl:
         self.applied: list[str] = []
         self.pending: Deferred[None] | None = None
         self.read_error: Exception | None = None
+        self.apply_calls = 0
 
     def config_source(self) -> str:
         if self.read_error is not None:
@@ -69,6 +70,7 @@ class FakeBalancerControl:
         ]  # fmt: skip
 
     def apply(self, source: str) -> Deferred[list[str]]:
+        self.apply_calls += 1
         mistakes = self.validate(source)
         if mistakes:
             return succeed(mistakes)
