@@ -16,6 +16,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.broker import Broker, create, shared
+from trial_tests.support.redis import spoken
 from trial_tests.support.waiting import until
 from zatotx import __version__
 
@@ -338,6 +339,22 @@ class LeaderTests(SchedulerCase):
         self.wait_for('frozen', len(self.rows('frozen')) + 3)
         rows = self.require_each_once('frozen')
         self.assertEqual(len(rows), len({row['cid'] for row in rows}))
+
+    def test_wiped(self) -> None:
+        """After a loss of all data in Redis the next leader makes up what may be lost: no run is missing, and those
+        that are repeated have the same cid."""
+        self.begin('wiped')
+        self.wait_for('wiped', 4)
+        epoch = self.epoch()
+        self.assertEqual(spoken(self.broker.path / 'redis' / 'redis.sock', 'FLUSHALL'), 'OK')
+        until(lambda: self.epoch() > epoch, 'another term', 30)
+        self.wait_for('wiped', len(self.rows('wiped')) + 4, 30)
+        self.require_each_once('wiped')
+
+    def epoch(self) -> int:
+        """The newest epoch."""
+        with contextlib.closing(sqlite3.connect(self.broker.path / 'odb' / 'zatotx.db')) as connection:
+            return int(connection.execute('select epoch from scheduler_leader').fetchone()[0])
 
     def leader_in_odb(self) -> str:
         """The leader, asked without a server, as the one that answers may be frozen."""
