@@ -40,14 +40,14 @@ from .mqi import Connect, GotMessage, MqiError
 from .schema import BACK_OUT, MqChannel, MqDefinition, connect_options
 from .wire.ccsid import UTF_8
 from .wire.descriptor import REQUEST, STRING_FORMAT, reply_descriptor
-from .wire.jms import DecodedMessage, InvalidMessage, decode_message, describe, id_text
+from .wire.jms import DecodedMessage, MessageHeaders, id_text
 
 KIND = 'jms-wmq'  # Zato's name of the channel
 GRACE = 10.0  # seconds that messages under way get to finish
 STUCK_AFTER = 15.0  # seconds after which a call counts as stuck, without the wait of MQGET
 CHECK_INTERVAL = 1.0
 WAIT = 1.0  # seconds that one MQGET waits, at most
-FIRST_ATTEMPT = 5.0  # seconds that the start of a channel waits for its consumers
+FIRST_ATTEMPT = 2.0  # seconds that the start of a channel waits for its consumers
 
 
 class ReceivingChannel:
@@ -137,23 +137,23 @@ class ReceivingChannel:
         for slot in self._slots:
             slot.consumer_ended(consumer, error)
 
-    def received(self, consumer: Consumer, message: GotMessage) -> None:
+    def received(self, consumer: Consumer, message: DecodedMessage) -> None:
         """See ConsumerOwner."""
         self._parts.meter.requests += 1
         if message.descriptor.backout_count:
             self._shared.counters.redelivered += 1
         began = self._reactor.seconds()
-        try:
-            decoded = decode_message(message.descriptor, message.data, use_jms=self.value.use_jms)
-        except InvalidMessage as error:
-            self._count(4, began)
-            consumer.settle(Settlement(decision=Decision.REJECT, cause=f'it {error}'))
-            return
         assert self._delivery is not None
         self._delivery.deliver(InboundDelivery(
-            make_message=partial(self._message, decoded), key=id_text(message.descriptor.message_id),
+            make_message=partial(self._message, message), key=id_text(message.descriptor.message_id),
             ack=partial(self._processed, consumer, message, began), nack=partial(self._failed, consumer, began),
         ))  # fmt: skip
+
+    def moved(self, consumer: Consumer, queue: str, cause: str) -> None:
+        """See ConsumerOwner."""
+        self._shared.counters.rejected += 1
+        self._log.error('{title}: a message was moved to the back-out queue {queue}: {cause}', title=self._parts.title,
+                        queue=queue, cause=cause)  # fmt: skip
 
     def give_up(self, consumer: Consumer, message: GotMessage, cause: str) -> None:
         """See ConsumerOwner."""
@@ -163,8 +163,8 @@ class ReceivingChannel:
         if letters is None:
             consumer.settle(Settlement(decision=Decision.COMMIT))
             return
-        headers = describe(message.descriptor, message.descriptor.format, {})
-        raw = DecodedMessage(body=message.data, is_text=False, headers=headers)
+        raw = DecodedMessage(body=message.data, is_text=False, descriptor=message.descriptor,
+                             format=message.descriptor.format)  # fmt: skip
         letter = DeadLetter(message=self._message(raw), history=DeliveryHistory().failed(time.time(), cause),
                             id=id_text(message.descriptor.message_id))  # fmt: skip
         Deferred.fromCoroutine(self._store(consumer, letters, letter))
@@ -178,18 +178,17 @@ class ReceivingChannel:
     # Deliveries
 
     def _message(self, decoded: DecodedMessage) -> Message:
-        headers = {name.lower().encode(): text.encode() for name, text in decoded.headers.items()}
         deadline = self._reactor.seconds() + self.value.timeout
-        return Message(new_cid(), self._spec, self._spec.service, headers, decoded.body, deadline)
+        return Message(new_cid(), self._spec, self._spec.service, MessageHeaders(decoded), decoded.body, deadline)
 
-    def _processed(self, consumer: Consumer, message: GotMessage, began: float, reply: Reply | None) -> None:
+    def _processed(self, consumer: Consumer, message: DecodedMessage, began: float, reply: Reply | None) -> None:
         self._count(2, began)
         consumer.settle(Settlement(decision=Decision.COMMIT, reply=self._reply(message, reply)))
 
     def _failed(self, consumer: Consumer, began: float, reply: Reply | None, *, requeue: bool) -> None:
         self._count(0 if reply is None else reply.status // 100, began)
-        if reply is None or requeue:
-            decision = Decision.BACK_OUT
+        if reply is None or requeue:  # the channel stops, or what keeps processed keys or dead letters is away
+            decision = Decision.HOLD
         elif self.value.on_error != BACK_OUT:
             decision = Decision.COMMIT  # it is a dead letter already
         elif isinstance(reply.error, NoSuchService):
@@ -200,7 +199,7 @@ class ReceivingChannel:
         cause = '' if reply is None else f'its service failed: {reply.error}'
         consumer.settle(Settlement(decision=decision, cause=cause))
 
-    def _reply(self, message: GotMessage, reply: Reply | None) -> ReplyMessage | None:
+    def _reply(self, message: DecodedMessage, reply: Reply | None) -> ReplyMessage | None:
         """The reply to a request that names a queue for it, as text in UTF-8."""
         request = message.descriptor
         if reply is None or request.message_type != REQUEST or not request.reply_to_queue:

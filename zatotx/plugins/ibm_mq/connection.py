@@ -35,6 +35,7 @@ from .schema import MqDefinition, MqOutgoing, connect_options
 from .wire.descriptor import MessageDescriptor
 from .wire.jms import InvalidMessage, MessageToSend, encode_message, id_text, parse_queue
 
+LARGE = 262_144  # characters or bytes of messages that a thread encodes
 MAX_ABANDONED = 8  # threads of one connection whose calls do not return
 
 
@@ -129,8 +130,7 @@ class MqConnection:
             if not message.queue:
                 raise InvalidMessage('names no queue, and neither does its connection')
             queue, manager = parse_queue(message.queue)
-            descriptor, data = encode_message(message, use_jms=self.value.use_jms, needs_mcd=self._definition.needs_mcd,
-                                              now=int(time.time() * 1000))  # fmt: skip
+            descriptor, data = await self._encode(message)
             if len(data) > self._definition.max_message_size:
                 raise InvalidMessage(f'has {len(data)} bytes, and its definition allows '
                                      f'{self._definition.max_message_size}')  # fmt: skip
@@ -141,6 +141,14 @@ class MqConnection:
         pending = PendingPut(self._handles, queue, manager, descriptor, data)
         message_id = await self._guarded(partial(self._run, pending.run, pending.give_up, call, queue), call)
         return id_text(message_id)
+
+    async def _encode(self, message: MessageToSend) -> tuple[MessageDescriptor, bytes]:
+        encode = partial(encode_message, message, use_jms=self.value.use_jms, needs_mcd=self._definition.needs_mcd,
+                         now=int(time.time() * 1000))  # fmt: skip
+        if len(message.body) < LARGE:
+            return encode()
+        encoded: tuple[MessageDescriptor, bytes] = await self._offload(encode)
+        return encoded
 
     # OutgoingConnection
 

@@ -10,7 +10,8 @@ COMMIT        puts the reply, if there is one, and commits
 BACK_OUT      backs out; the queue manager counts it, and delivers the message again
 REJECT        puts the message on the back-out queue of its queue and commits; where that
               cannot be, the reactor keeps it as a dead letter
-HOLD          waits a moment with the message, and passes it to the reactor again
+HOLD          waits a moment with the message, and passes it to the reactor again; backs
+              out when the channel stops
 ============  ==========================================================================
 """
 
@@ -31,6 +32,7 @@ from twisted.logger import Logger
 from .mqi import Connect, ConnectOptions, GotMessage, InputQueue, MqiError, QueueManagerHandle
 from .reason_codes import Action, explain
 from .wire.descriptor import MessageDescriptor
+from .wire.jms import DecodedMessage, InvalidMessage, decode_message
 
 T = TypeVar('T')
 
@@ -60,10 +62,11 @@ class ReplyMessage:
 
 @frozen(kw_only=True)
 class Settlement:
-    """What the reactor says about a message. `cause`: why it is rejected."""
+    """What the reactor says about a message. `cause`: why it is rejected; `queue`: the back-out queue that has it."""
 
     decision: Decision
     cause: str = ''
+    queue: str = ''
     reply: ReplyMessage | None = None
 
 
@@ -73,8 +76,11 @@ class ConsumerOwner(Protocol):
     def consumer_up(self, consumer: Consumer) -> None:
         """The queue is open."""
 
-    def received(self, consumer: Consumer, message: GotMessage) -> None:
+    def received(self, consumer: Consumer, message: DecodedMessage) -> None:
         """Process a message; `consumer.settle` ends that."""
+
+    def moved(self, consumer: Consumer, queue: str, cause: str) -> None:
+        """A message was put on the back-out queue."""
 
     def give_up(self, consumer: Consumer, message: GotMessage, cause: str) -> None:
         """Keep a message that no back-out queue takes; `consumer.settle` ends that, with COMMIT or BACK_OUT."""
@@ -168,13 +174,15 @@ class Consumer:
 
     def _process(self, handle: QueueManagerHandle, queue: InputQueue, message: GotMessage) -> None:
         cause = self._rejection(queue, message)
-        settlement = Settlement(decision=Decision.REJECT, cause=cause) if cause else self._deliver(message)
+        settlement = _rejected(cause) if cause else self._deliver(message)
         if settlement.decision is Decision.REJECT:
             settlement = self._reject(handle, queue, message, settlement.cause)
         if settlement.decision is Decision.COMMIT:
             if settlement.reply is not None:
                 self._put_reply(handle, settlement.reply)
             self._call(handle.commit)
+            if settlement.queue:
+                self._notify(self.owner.moved, self, settlement.queue, settlement.cause)
             return
         self._call(handle.back_out)
         count = message.descriptor.backout_count
@@ -191,9 +199,14 @@ class Consumer:
         return ''
 
     def _deliver(self, message: GotMessage) -> Settlement:
+        """Decode the message here, as that takes long for a large one, and pass it to the reactor."""
         delay = HOLD_DELAY
+        try:
+            decoded = decode_message(message.descriptor, message.data, use_jms=self.settings.use_jms)
+        except InvalidMessage as error:
+            return _rejected(f'it {error}')
         while True:
-            settlement = self._request_settlement(self.owner.received, message)
+            settlement = self._request_settlement(self.owner.received, decoded)
             if settlement.decision is not Decision.HOLD:
                 return settlement
             if self._stopping.wait(delay):
@@ -210,9 +223,7 @@ class Consumer:
                     raise
                 cause = f'{cause}; the back-out queue {backout_queue} does not take it: it {error}'
             else:
-                self._log.warn('{name}: a message was moved to {queue}: {cause}', name=self.settings.name,
-                               queue=backout_queue, cause=cause)  # fmt: skip
-                return Settlement(decision=Decision.COMMIT)
+                return Settlement(decision=Decision.COMMIT, cause=cause, queue=backout_queue)
         return self._request_settlement(self.owner.give_up, message, cause)
 
     def _put_reply(self, handle: QueueManagerHandle, reply: ReplyMessage) -> None:
@@ -233,7 +244,7 @@ class Consumer:
             self._depth_at = now
             self.depth = self._call(queue.depth)
 
-    def _request_settlement(self, function: Callable[..., None], message: GotMessage, *args: Any) -> Settlement:
+    def _request_settlement(self, function: Callable[..., None], message: object, *args: Any) -> Settlement:
         self._notify(function, self, message, *args)
         return self._settlements.get()
 
@@ -257,3 +268,7 @@ class Consumer:
 
     def _notify(self, function: Callable[..., None], *args: Any) -> None:
         self.reactor.callFromThread(function, *args)
+
+
+def _rejected(cause: str) -> Settlement:
+    return Settlement(decision=Decision.REJECT, cause=cause)

@@ -14,10 +14,7 @@ class FailureCase(ChannelCase):
     """The queue manager is the test's own."""
 
     def find_queue_manager(self) -> mqi_loopback.LoopbackQueueManager:
-        qmgr = mqi_loopback.LoopbackQueueManager()
-        qmgr.start()
-        self.addCleanup(qmgr.close)
-        return qmgr
+        return mqi_loopback.disposable()
 
     @property
     def findings(self) -> str:
@@ -188,6 +185,12 @@ class ConfigurationErrorTests(FailureCase):
         self.qmgr.control('configure', channels={mqi_loopback.CHANNEL: 'ANY_TLS13'})
         await self.until(lambda: 'cannot agree on TLS' in self.findings)
         self.qmgr.control('configure', channels={mqi_loopback.CHANNEL: 'ANY_TLS12'})
+        await self.works()
+
+    async def test_an_alias(self) -> None:
+        """2068: a queue that has no thresholds and no depth leaves those of the channel itself."""
+        self.qmgr.fault('MQINQ', 2068, count=3)
+        await self.start()
         await self.works()
 
     async def test_a_user_who_may_not_inquire(self) -> None:
