@@ -47,8 +47,8 @@ from trial_tests.support import mqi_loopback
 
 RESULTS = Path(__file__).with_name('results')
 SUBJECTS = ('idle', 'echo', 'connections', 'overload', 'start', 'channels', 'pipelines', 'workers',
-            'outgoing', 'blocking', 'scheduler', 'sql', 'ftp', 'amqp', 'mq', 'zmq', 'lb', 'formats', 'limits', 'hostile',
-            'instructions')
+            'outgoing', 'blocking', 'scheduler', 'sql', 'ftp', 'amqp', 'mq', 'zmq', 'lb', 'formats', 'limits',
+            'hostile', 'instructions')
 
 
 def say(text: str) -> None:

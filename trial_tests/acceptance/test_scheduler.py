@@ -254,7 +254,7 @@ class JobTests(SchedulerCase):
 
     def test_overlap(self) -> None:
         """While a run has not ended, further ones are skipped or queued as the job says."""
-        common = {'service': 'job.slow', 'job_type': 'interval_based', 'seconds': 1, 'extra': '2.5', 'repeats': 3,
+        common = {'service': 'job.slow', 'job_type': 'interval_based', 'seconds': 1, 'extra': '2.1', 'repeats': 3,
                   'start_date': in_seconds(1)}  # fmt: skip
         self.configure({'name': 'skips', 'overlap': 'skip', **common}, {'name': 'queues', 'overlap': 'queue', **common})
         rows = self.wait_for('slow', 8)
@@ -306,7 +306,7 @@ class LeaderTests(SchedulerCase):
                            'a run', 30)  # fmt: skip
         self.assertLess(first['at'] - began, 10)
         self.broker.start()
-        until(lambda: len(self.rows('killed')) > 12, 'further runs')
+        self.wait_for('killed', len(self.rows('killed')) + 2)
         self.require_each_once('killed')
         self.assertNotIn(self.leader(), (leader, 'None'))
 
