@@ -91,6 +91,8 @@ class Scheduler:
         if self._lateness > MAX_LATENESS:
             yield (f'jobs of the scheduler are {self._lateness:.0f} s late: see whether Redis is available, and the '
                    'log of this server')  # fmt: skip
+        for sentence in (*self.table.unusable.values(),)[:MAX_LISTED]:
+            yield f'{sentence}: see that the time zone database (tzdata) is the same on all servers, or change the job'
         if self._leadership.is_leader:
             yield from self._missing_services()
         yield from self.recorder.findings()
