@@ -241,12 +241,17 @@ class JobTests(SchedulerCase):
         """A failed run is retried as the job says and becomes a dead letter if it says so; the history has every
         attempt, and `doctor` names the job."""
         self.configure({'name': 'fails', 'service': 'job.fails', 'job_type': 'one_time', 'start_date': in_seconds(1),
-                        'retry': {'attempts': 2, 'backoff': 0.2}, 'dead_letter': True})  # fmt: skip
+                        'retry': {'attempts': 2, 'backoff': 0.2}, 'dead_letter': True},
+                       {'name': 'late', 'service': 'job.slow', 'job_type': 'one_time', 'start_date': in_seconds(1),
+                        'extra': '60', 'timeout': 1})  # fmt: skip
         cids = self.wait_for('fails', 2)
         self.assertEqual(len(set(cids)), 1)
         history = until(lambda: if_long(self.job('history', 'fails'), 2), 'the history')
         self.assertEqual([(run['result'], run['attempt']) for run in history], [('failed', 2), ('failed', 1)])
         self.assertIn('the ledger is closed', history[0]['cause'])
+        late = until(lambda: self.job('history', 'late'), 'the end of the run')
+        self.assertEqual([run['result'] for run in late], ['timed out'])
+        self.assertLess(late[0]['duration'], 5)
         dead = until(lambda: json.loads(self.broker.must(
             'dead-letter', 'list', str(self.broker.path), '--service', 'job.fails', '--format', 'json')), 'it')
         self.assertEqual([letter['attempts'] for letter in dead], [2])
@@ -257,7 +262,7 @@ class JobTests(SchedulerCase):
         common = {'service': 'job.slow', 'job_type': 'interval_based', 'seconds': 1, 'extra': '2.1', 'repeats': 3,
                   'start_date': in_seconds(1)}  # fmt: skip
         self.configure({'name': 'skips', 'overlap': 'skip', **common}, {'name': 'queues', 'overlap': 'queue', **common})
-        rows = self.wait_for('slow', 8)
+        rows = until(lambda: if_long([row for row in self.rows('slow') if row[0] != 'late'], 8), 'all runs')
         self.assertEqual([step for name, step in rows if name == 'queues'], ['begin', 'end'] * 3)
         self.assertEqual([step for name, step in rows if name == 'skips'], ['begin', 'end'])
         results = until(lambda: if_long(self.job('history', 'skips'), 3), 'the history')
