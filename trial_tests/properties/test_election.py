@@ -282,6 +282,17 @@ class ElectionTests(SynchronousTestCase):
         self.world.run(20)
         self.assertFalse(connector.scheduler._leadership.is_leader)
 
+    def test_stopped_while_resigning(self) -> None:
+        """A node that is stopped while it resigns, from an ODB that does not answer, ends within the time of the
+        steps."""
+        self.world.leaders.is_frozen = True
+        self.leader.offset = 3600.0
+        self.until(lambda: not self.leader.scheduler._leadership.is_leader, 3)
+        stopped = self.leader.scheduler.resign()
+        self.world.run(4.5)
+        self.successResultOf(stopped)
+        self.assertFalse(self.leader.scheduler._leadership.is_leader)
+
     def test_stopped(self) -> None:
         """A leader that stops is followed within a second."""
         self.leader.scheduler.resign()
