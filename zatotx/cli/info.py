@@ -10,11 +10,11 @@ from typing import Any
 import click
 
 from zatotx import __version__
-from zatotx.cli.cluster_nodes import odb_info
 from zatotx.cli.environment.cluster_client import ClusterClient
 from zatotx.cli.environment.component_types import SERVER
 from zatotx.cli.environment.databases import redis_address
 from zatotx.cli.environment.layout import Component, Environment, cluster_name, find_environment, read_info
+from zatotx.cli.environment.odb_info import odb_info
 from zatotx.cli.environment.readiness_probe import probe_component
 from zatotx.cli.environment.secret_keys import any_server
 from zatotx.cli.errors import CommandError

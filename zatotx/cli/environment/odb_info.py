@@ -1,4 +1,4 @@
-"""The nodes of a cluster as its ODB knows them, for `zatotx info` and `zatotx status --cluster`."""
+"""What the ODB of an environment knows about its cluster: revision, leader and nodes."""
 
 from __future__ import annotations
 
