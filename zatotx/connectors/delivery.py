@@ -17,23 +17,49 @@ the channel cancels it          nack, and the peer delivers it again
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from hashlib import sha256
 from time import time
+from typing import Any
 
 from attrs import define, field
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from zatotx.interfaces.delivery import DeadLetter, IDeadLetterSink, InboundDelivery, IProcessedKeys
-from zatotx.interfaces.pipeline import IDispatcher
+from zatotx.interfaces.pipeline import IDispatcher, IPendingRequest
 from zatotx.model.errors import NoSuchService, Overloaded, ServiceUnavailable
 from zatotx.model.message import Message, Reply
 from zatotx.rules.resilience.delivery import DeliveryHistory, DeliveryPolicy, capacity_delay, retry_delay
 from zatotx.rules.resilience.idempotency import MESSAGE, find_key
+
+_Attempt = tuple[Message, Deferred[Reply]]
+
+
+class _FirstReply:
+    """Takes the reply of a first attempt: most come at once, and need no Deferred."""
+
+    __slots__ = ('_waiting', 'reply')
+
+    def __init__(self) -> None:
+        self.reply: Reply | None = None
+        self._waiting: Deferred[Reply] | None = None
+
+    def __call__(self, reply: Reply) -> None:
+        if self._waiting is None:
+            self.reply = reply
+        else:
+            self._waiting.callback(reply)
+
+    def as_deferred(self, pending: IPendingRequest) -> Deferred[Reply]:
+        """The reply, which may be still to come."""
+        if self.reply is not None:
+            return succeed(self.reply)
+        self._waiting = Deferred(lambda _: pending.cancel())
+        return self._waiting
 
 
 @define(eq=False, kw_only=True)
@@ -59,7 +85,22 @@ class MessageDelivery:
 
     def deliver(self, delivery: InboundDelivery) -> Deferred[None]:
         """Fires when the message is acknowledged or returned; never fails. Cancelling it returns the message."""
-        delivering = Deferred.fromCoroutine(self._deliver(delivery))
+        if self.processed_keys is not None:
+            return self._run(delivery, self._deliver(delivery))
+        try:
+            message = delivery.make_message()
+            first = _FirstReply()
+            pending = self.dispatcher.deliver(message, first)
+            if first.reply is not None and first.reply.error is None:  # the usual case needs no coroutine
+                delivery.ack(first.reply)
+                return succeed(None)
+        except Exception:
+            self._returned(Failure(), delivery)
+            return succeed(None)
+        return self._run(delivery, self._deliver(delivery, (message, first.as_deferred(pending))))
+
+    def _run(self, delivery: InboundDelivery, steps: Coroutine[Any, Any, None]) -> Deferred[None]:
+        delivering = Deferred.fromCoroutine(steps)
         if not delivering.called:
             self.pending.add(delivering)
         delivering.addErrback(self._returned, delivery)
@@ -67,24 +108,21 @@ class MessageDelivery:
 
     def give_up(self, delivery: InboundDelivery, cause: str) -> Deferred[None]:
         """Give up a message that cannot be given to its service: it becomes a dead letter. Fires as `deliver` does."""
-        giving_up = Deferred.fromCoroutine(self._give_up(delivery, cause))
-        if not giving_up.called:
-            self.pending.add(giving_up)
-        giving_up.addErrback(self._returned, delivery)
-        return giving_up.addBoth(self._over, giving_up)
+        return self._run(delivery, self._give_up(delivery, cause))
 
     def cancel(self) -> None:
         """Return all messages that are being delivered to their peers."""
         for delivering in tuple(self.pending):
             delivering.cancel()
 
-    async def _deliver(self, delivery: InboundDelivery) -> None:
+    async def _deliver(self, delivery: InboundDelivery, first: _Attempt | None = None) -> None:
+        """Deliver a message. `first`: its first attempt, if that has begun."""
         key = '' if self.processed_keys is None else self._key_of(delivery)
         if self.processed_keys is not None and key and not await self.processed_keys.claim(key):
             delivery.ack(None)
             return
         try:
-            message, reply, history = await self._attempts(delivery)
+            message, reply, history = await self._attempts(delivery, first)
             if reply.error is not None and self.dead_letters is not None:
                 await self.dead_letters.store(DeadLetter(message=message, history=history, id=delivery.key))
         except BaseException:
@@ -108,11 +146,17 @@ class MessageDelivery:
         self._log.error('{title}: a message was given up: {cause}', title=self.title, cause=cause, cid=message.cid)
         delivery.nack(None, requeue=False)
 
-    async def _attempts(self, delivery: InboundDelivery) -> tuple[Message, Reply, DeliveryHistory]:
+    async def _attempts(
+        self, delivery: InboundDelivery, first: _Attempt | None
+    ) -> tuple[Message, Reply, DeliveryHistory]:
         history, rejections = DeliveryHistory(), 0
         while True:
-            message = delivery.make_message()
-            reply = await self._attempt(message)
+            if first is None:
+                message = delivery.make_message()
+                attempt = self._attempt(message)
+            else:
+                (message, attempt), first = first, None
+            reply = await attempt
             error = reply.error
             if error is None:
                 return message, reply, history
