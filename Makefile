@@ -92,8 +92,9 @@ mutants: $(VENV)/.tested  ## whether tests notice small mistakes in what decides
 fuzz: $(VENV)/.tested  ## the properties of trial_tests/properties/ for SECONDS (120) in all, from SEED
 	@ZATOTX_FUZZ_SECONDS=$(SECONDS) ZATOTX_FUZZ_SEED=$(SEED) $(BIN)/python -m trial_tests.support.fuzz
 
-chaos: $(VENV)/.tested  ## kills servers and Redis while MESSAGES (20000) run, KILLS (20) times, from SEED
+chaos: $(VENV)/.tested  ## kills servers, connectors, Redis and RabbitMQ while MESSAGES (20000) run, KILLS (20) times, from SEED
 	@SEED=$(SEED) MESSAGES=$(MESSAGES) KILLS=$(KILLS) $(BIN)/python -m trial_tests.support.work_chaos
+	@SEED=$(SEED) MESSAGES=$(MESSAGES) KILLS=$(KILLS) $(BIN)/python -m trial_tests.support.amqp_chaos
 
 constraints: | $(BIN)/python  ## writes constraints.txt anew: the newest of everything that setup.cfg wants
 	$(PIP) $(COMPAT) --upgrade --upgrade-strategy eager -e '.[test,bench,postgresql,mysql]'

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from bench import (
+    amqp,
     blocking,
     channels,
     footprint,
@@ -42,7 +43,7 @@ from bench.machine import describe
 
 RESULTS = Path(__file__).with_name('results')
 SUBJECTS = ('idle', 'echo', 'connections', 'overload', 'start', 'channels', 'pipelines', 'workers',
-            'outgoing', 'blocking', 'sql', 'ftp', 'zmq', 'formats', 'limits', 'hostile', 'instructions')
+            'outgoing', 'blocking', 'sql', 'ftp', 'amqp', 'zmq', 'formats', 'limits', 'hostile', 'instructions')
 
 
 def say(text: str) -> None:
@@ -67,6 +68,9 @@ def measure(options: argparse.Namespace) -> Iterator[Row]:
     if 'zmq' in options.only:
         say('zmq: messages to a service, relative to txZMQ')
         yield from _rows('zmq', lambda: zmq.measure(options.rounds, say))
+    if 'amqp' in options.only:
+        say('amqp: messages relative to bare pika')
+        yield from _rows('amqp', lambda: amqp.measure(options.rounds, say))
     if 'channels' in options.only:
         say('channels: 10,000 relative to 10')
         yield from _rows('channels', lambda: channels.measure(rounds=options.rounds, seconds=options.seconds, say=say))

@@ -17,10 +17,9 @@ the channel cancels it          nack, and the peer delivers it again
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from hashlib import sha256
 from time import time
-from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred, succeed
@@ -36,28 +35,28 @@ from zatotx.model.message import Message, Reply
 from zatotx.rules.resilience.delivery import DeliveryHistory, DeliveryPolicy, capacity_delay, retry_delay
 from zatotx.rules.resilience.idempotency import MESSAGE, find_key
 
-_Attempt = tuple[Message, Deferred[Reply]]
 
+class _Attempt:
+    """One attempt to process a message. `reply`: None until there is one."""
 
-class _FirstReply:
-    """Takes the reply of a first attempt: most come at once, and need no Deferred."""
+    __slots__ = ('_waiting', 'message', 'pending', 'reply')
 
-    __slots__ = ('_waiting', 'reply')
-
-    def __init__(self) -> None:
+    def __init__(self, message: Message) -> None:
+        self.message = message
+        self.pending: IPendingRequest | None = None
         self.reply: Reply | None = None
         self._waiting: Deferred[Reply] | None = None
 
-    def __call__(self, reply: Reply) -> None:
-        if self._waiting is None:
-            self.reply = reply
-        else:
+    def answered(self, reply: Reply) -> None:
+        """Called by the dispatcher."""
+        self.reply = reply
+        if self._waiting is not None:
             self._waiting.callback(reply)
 
-    def as_deferred(self, pending: IPendingRequest) -> Deferred[Reply]:
-        """The reply, which may be still to come."""
-        if self.reply is not None:
-            return succeed(self.reply)
+    def replied(self) -> Deferred[Reply]:
+        """Fires with the reply that is still to come. Cancelling it cancels the service."""
+        pending = self.pending
+        assert pending is not None
         self._waiting = Deferred(lambda _: pending.cancel())
         return self._waiting
 
@@ -85,22 +84,18 @@ class MessageDelivery:
 
     def deliver(self, delivery: InboundDelivery) -> Deferred[None]:
         """Fires when the message is acknowledged or returned; never fails. Cancelling it returns the message."""
-        if self.processed_keys is not None:
-            return self._run(delivery, self._deliver(delivery))
-        try:
-            message = delivery.make_message()
-            first = _FirstReply()
-            pending = self.dispatcher.deliver(message, first)
-            if first.reply is not None and first.reply.error is None:  # the usual case needs no coroutine
-                delivery.ack(first.reply)
+        first: _Attempt | None = None
+        if self.processed_keys is None:  # the usual case, which costs no coroutine where the service does not wait
+            try:
+                first = self._begin(delivery)
+            except Exception:
+                self._returned(Failure(), delivery)
                 return succeed(None)
-        except Exception:
-            self._returned(Failure(), delivery)
-            return succeed(None)
-        return self._run(delivery, self._deliver(delivery, (message, first.as_deferred(pending))))
-
-    def _run(self, delivery: InboundDelivery, steps: Coroutine[Any, Any, None]) -> Deferred[None]:
-        delivering = Deferred.fromCoroutine(steps)
+            reply = first.reply
+            if reply is not None and reply.error is None:
+                delivery.ack(reply)
+                return succeed(None)
+        delivering = Deferred.fromCoroutine(self._deliver(delivery, first))
         if not delivering.called:
             self.pending.add(delivering)
         delivering.addErrback(self._returned, delivery)
@@ -108,15 +103,18 @@ class MessageDelivery:
 
     def give_up(self, delivery: InboundDelivery, cause: str) -> Deferred[None]:
         """Give up a message that cannot be given to its service: it becomes a dead letter. Fires as `deliver` does."""
-        return self._run(delivery, self._give_up(delivery, cause))
+        giving_up = Deferred.fromCoroutine(self._give_up(delivery, cause))
+        if not giving_up.called:
+            self.pending.add(giving_up)
+        giving_up.addErrback(self._returned, delivery)
+        return giving_up.addBoth(self._over, giving_up)
 
     def cancel(self) -> None:
         """Return all messages that are being delivered to their peers."""
         for delivering in tuple(self.pending):
             delivering.cancel()
 
-    async def _deliver(self, delivery: InboundDelivery, first: _Attempt | None = None) -> None:
-        """Deliver a message. `first`: its first attempt, if that has begun."""
+    async def _deliver(self, delivery: InboundDelivery, first: _Attempt | None) -> None:
         key = '' if self.processed_keys is None else self._key_of(delivery)
         if self.processed_keys is not None and key and not await self.processed_keys.claim(key):
             delivery.ack(None)
@@ -151,13 +149,9 @@ class MessageDelivery:
     ) -> tuple[Message, Reply, DeliveryHistory]:
         history, rejections = DeliveryHistory(), 0
         while True:
-            if first is None:
-                message = delivery.make_message()
-                attempt = self._attempt(message)
-            else:
-                (message, attempt), first = first, None
-            reply = await attempt
-            error = reply.error
+            attempt, first = first or self._begin(delivery), None
+            reply = attempt.reply or await attempt.replied()
+            message, error = attempt.message, reply.error
             if error is None:
                 return message, reply, history
             if self.waits_for_capacity and isinstance(error, Overloaded):
@@ -172,9 +166,10 @@ class MessageDelivery:
                 return message, reply, history
             await deferLater(self.clock, delay)
 
-    def _attempt(self, message: Message) -> Deferred[Reply]:
-        attempt: Deferred[Reply] = Deferred(lambda _: pending.cancel())
-        pending = self.dispatcher.deliver(message, attempt.callback)
+    def _begin(self, delivery: InboundDelivery) -> _Attempt:
+        """Give the message to its service, once."""
+        attempt = _Attempt(delivery.make_message())
+        attempt.pending = self.dispatcher.deliver(attempt.message, attempt.answered)
         return attempt
 
     def _key_of(self, delivery: InboundDelivery) -> str:

@@ -55,11 +55,13 @@ class ReceivedMessage:
         """Return the message for one attempt."""
         consumer, properties = self.consumer, self.properties
         spec = consumer.spec
-        cid = validated_cid(header_text(properties, CID_HEADER)) or new_cid()
-        trace = header_text(properties, TRACE_HEADER)
+        cid = trace = ''
+        if properties.headers:
+            cid = validated_cid(header_text(properties, CID_HEADER)) or ''
+            trace = header_text(properties, TRACE_HEADER)
         headers = MessageHeaders(properties, self.exchange, self.routing_key, self.redelivered)
         deadline = consumer.reactor.seconds() + spec.timeout
-        return Message(cid, spec, spec.service, headers, self.body, deadline, None,
+        return Message(cid or new_cid(), spec, spec.service, headers, self.body, deadline, None,
                        continue_trace(trace.encode('utf-8', 'replace')) if trace else '')
 
     def processed(self, reply: Reply | None) -> None:
