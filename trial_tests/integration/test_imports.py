@@ -52,9 +52,11 @@ print(sorted(name for name in HEAVY if name in sys.modules))
 HEAVY = (
     'alembic', 'asyncpg', 'boto3', 'botocore', 'confluent_kafka', 'docutils', 'jinja2', 'jwt', 'ldap3', 'lxml.etree',
     'lxml.objectify', 'MySQLdb', 'paramiko', 'pika', 'psycopg', 'psycopg2', 'pydantic', 'pymongo', 'pymysql',
-    'requests', 'setuptools', 'sqlalchemy.ext.asyncio', 'sqlalchemy.orm', 'twisted.conch.ssh', 'twisted.mail',
-    'twisted.names', 'twisted.web.server', 'yaml', 'zatotx.odb.maintenance', 'zatotx.rules.enmasse.import_plan',
-    'zatotx.testing', 'zatotx.wire.xml.xpath', 'zeep', 'zmq',
+    'requests', 'setuptools', 'sqlalchemy.dialects.mysql', 'sqlalchemy.ext.asyncio', 'sqlalchemy.orm',
+    'twisted.conch.ssh', 'twisted.mail', 'twisted.names', 'twisted.web.server', 'txzmq', 'yaml',
+    'zatotx.connectors.remote_files', 'zatotx.odb.maintenance', 'zatotx.plugins.ftp.channel',
+    'zatotx.plugins.ftp.connection', 'zatotx.plugins.ftp.poller', 'zatotx.rules.enmasse.import_plan', 'zatotx.testing',
+    'zatotx.wire.xml.xpath', 'zeep', 'zmq',
 )  # fmt: skip
 # lxml is loaded with the first document, and elements that others made are known before that.
 XML = """
