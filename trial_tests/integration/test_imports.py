@@ -55,8 +55,9 @@ HEAVY = (
     'requests', 'setuptools', 'sqlalchemy.dialects.mysql', 'sqlalchemy.ext.asyncio', 'sqlalchemy.orm',
     'twisted.conch.ssh', 'twisted.mail', 'twisted.names', 'twisted.web.server', 'txzmq', 'yaml',
     'zatotx.connectors.remote_files', 'zatotx.odb.maintenance', 'zatotx.plugins.ftp.channel',
-    'zatotx.plugins.ftp.connection', 'zatotx.plugins.ftp.poller', 'zatotx.rules.enmasse.import_plan', 'zatotx.testing',
-    'zatotx.wire.xml.xpath', 'zeep', 'zmq',
+    'zatotx.plugins.ftp.connection', 'zatotx.plugins.ftp.poller', 'zatotx.plugins.http.client',
+    'zatotx.plugins.http.rest', 'zatotx.plugins.http.soap.outgoing', 'zatotx.rules.enmasse.import_plan',
+    'zatotx.testing', 'zatotx.wire.xml.xpath', 'zeep', 'zmq',
 )  # fmt: skip
 # lxml is loaded with the first document, and elements that others made are known before that.
 XML = """

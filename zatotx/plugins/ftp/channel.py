@@ -23,8 +23,7 @@ from zatotx.model.cid import new_cid
 from zatotx.model.message import ChannelSpec, HTTPView, Message, Reply
 from zatotx.rules.security.login_throttle import LoginThrottle
 
-from .channels import KIND
-from .metrics import FtpCounters
+from .metrics import KIND, FtpCounters
 from .schema.channel_ftp import FtpChannel
 from .server.certificate import Certificate
 from .server.directories import DirectoryRegistry, SharedDirectory

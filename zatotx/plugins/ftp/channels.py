@@ -10,11 +10,11 @@ from zatotx.connectors.channels import ChannelParts, Channels, ChannelType, Inbo
 from zatotx.connectors.outgoing_connections import Sources
 from zatotx.interfaces.connector_kind import ChannelContext, IChannel
 from zatotx.interfaces.meters import MetricRow
+from zatotx.rules.security.login_throttle import LoginThrottle
 from zatotx.schema.snapshot import Snapshot, StoredObject
 
-from .metrics import FtpCounters
+from .metrics import KIND, POLL_KIND, FtpCounters
 
-KIND, POLL_KIND = 'ftp', 'ftp-poll'
 GRACE = 10.0  # seconds that files under way get to finish
 
 
@@ -24,7 +24,7 @@ class FtpChannels(Channels):
     def __init__(self, context: ChannelContext) -> None:
         self.counters = FtpCounters()
         self._directories: Any = None  # DirectoryRegistry, from the first channel on
-        self._throttle: Any = None  # LoginThrottle
+        self._throttle = LoginThrottle()
         self._in_progress: set[str] = set()  # ids of files, for all pollers
         self._grace = float(context.settings.get('grace', GRACE))
         super().__init__(context, [
@@ -39,11 +39,11 @@ class FtpChannels(Channels):
         return self.counters.rows(0 if self._directories is None else self._directories.waiting_uploads())
 
     def _build_channel(self, stored: StoredObject, sources: Sources, parts: ChannelParts) -> InboundChannel:
-        from .channel import DirectoryRegistry, LoginThrottle, UploadChannel
+        from .channel import UploadChannel
+        from .server.directories import DirectoryRegistry
 
         if self._directories is None:
             self._directories = DirectoryRegistry(parts.context.reactor, parts.context.run_in_thread)
-            self._throttle = LoginThrottle()
         return UploadChannel(stored.value, parts, self._directories, self._throttle, self.counters, self._grace)
 
     def _build_poller(self, stored: StoredObject, sources: Sources, parts: ChannelParts) -> InboundChannel:

@@ -33,8 +33,8 @@ from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.model.cid import new_cid
 from zatotx.model.errors import RemoteFileError, RemoteFileNotFound, ServiceError
 from zatotx.model.message import ChannelSpec, Message, Reply
-from zatotx.plugins.ftp.channels import POLL_KIND
 from zatotx.plugins.ftp.connection import FtpConnection
+from zatotx.plugins.ftp.metrics import POLL_KIND
 from zatotx.plugins.ftp.schema.channel_ftp_poll import DELETE, FtpPollChannel
 from zatotx.plugins.ftp.stability import StabilityTracker, matches
 from zatotx.schema.snapshot import StoredObject
