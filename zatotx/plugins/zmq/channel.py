@@ -36,6 +36,7 @@ from zatotx.rules.resilience.retry import backoff_delay
 KIND = 'zmq'
 MAX_BYTES_IN_FLIGHT = 64 * 1024 * 1024  # of one channel: at this limit, too, no further messages are read
 BACKOFF, MAX_BACKOFF = 0.5, 30.0  # seconds between attempts where the message cannot be settled
+STOPPED = 'The node stopped before the request was processed'
 LINGER = 1.0  # seconds for which ZeroMQ still sends the last replies
 RECENT = 60.0  # seconds for which a failed handshake is a finding
 DISCONNECT_PAUSE = 0.01  # seconds between two looks whether ZeroMQ has disconnected the peers
@@ -258,7 +259,9 @@ class SocketChannel:
         """The node stops before the message is processed: store it as a dead letter."""
         letters = None if self._delivery is None else self._delivery.dead_letters
         if letters is None:
-            if not self._replies:
+            if self._replies:
+                self._reply(message, _stopped_reply(self._value.data_format, message.cid))
+            else:
                 self._log.error('{title}: a message is lost, because the node stops before it is processed',
                                 title=self._parts.title, cid=message.cid)  # fmt: skip
             self._settle(message, 0)
@@ -334,6 +337,13 @@ class SocketChannel:
         self._is_grace_over = True
         if self._delivery is not None:
             self._delivery.cancel()
+
+
+def _stopped_reply(data_format: str, cid: str) -> bytes:
+    """Return the reply to a request that is not processed, in Zato's form if its channel has JSON."""
+    if data_format != 'json':
+        return STOPPED.encode()
+    return msgspec.json.encode({'zato_env': {'result': 'ZATO_ERROR', 'cid': cid, 'details': STOPPED}})
 
 
 def _socket_spec(value: ZmqChannel) -> SocketSpec:

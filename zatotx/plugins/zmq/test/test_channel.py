@@ -201,7 +201,7 @@ class PullTests(WithChannel):
         self.letters.error = None
         await self.until(lambda: self.letters)
         self.assertEqual(self.letters.bodies, [b'poison'])
-        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+        self.assertTrue(self.flushLoggedErrors(OSError))
         await self.until(lambda: not self.figure('in_flight'))
 
     async def test_stop(self) -> None:
@@ -329,6 +329,16 @@ class ReplyTests(WithChannel):
         dealer.send_multipart([b'no', b'delimiter'])
         await self.until(lambda: self.figure('channel_dropped'))
         self.assertEqual(len(self.exchange.delivered), 1)
+
+    async def test_stop(self) -> None:
+        """A request that is not processed within the time of grace is answered, too."""
+        self.exchange.at_once = None
+        address = await self.serve(socket_type=REP)
+        client = self.connected(zmq.REQ, address)
+        client.send(b'x')
+        await self.delivered(1)
+        await self.channel.stop()
+        self.assertEqual(await self.read(client), [b'The node stopped before the request was processed'])
 
     async def test_router(self) -> None:
         """ROUTER replies to DEALER clients with and without an envelope, and to REQ clients."""
