@@ -11,9 +11,8 @@ import zmq
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
-from trial_tests.support.kind_contracts import PATIENCE, _Reactor
+from trial_tests.support.kind_contracts import PATIENCE, _Reactor, make_meters
 from trial_tests.support.ports import free_port
-from zatotx.metrics.meters import MeterRegistry
 
 MILLISECONDS = 1000
 
@@ -22,7 +21,7 @@ class WithPeers(_Reactor):
     """A test case with sockets of a context of its own."""
 
     def setUp(self) -> None:
-        self.meters = MeterRegistry()
+        self.meters = make_meters()
         self.zmq: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.addCleanup(lambda: deferToThread(self.zmq.destroy, 0))
 
