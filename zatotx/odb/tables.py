@@ -228,5 +228,4 @@ scheduler_leader = Table(
     Column('since', TIMESTAMP, nullable=False),
     Column('confirmed_at', TIMESTAMP, nullable=False),
     Column('written_until', TIMESTAMP, nullable=False),
-    **TABLE_OPTIONS,
 )
