@@ -89,7 +89,7 @@ class LostConnectionTests(FailureCase):
         """When as many threads are stuck as there may be, no other is started, and the finding says so."""
         self.patch(channel, 'STUCK_AFTER', 0.1)
         self.patch(channel, 'CHECK_INTERVAL', 0.1)
-        self.channels.shared.stuck.limit = 1
+        self.channels.resources.stuck.limit = 1
         await self.start()
         self.qmgr.freeze()
         await self.until(lambda: 'does not start another thread' in self.findings)
