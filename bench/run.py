@@ -27,10 +27,12 @@ from bench import (
     ibm_mq,
     instructions,
     limits,
+    load_balancer,
     outgoing,
     overload,
     pipelines,
     profiling,
+    scheduler,
     sql,
     starting,
     throughput,
@@ -45,7 +47,8 @@ from trial_tests.support import mqi_loopback
 
 RESULTS = Path(__file__).with_name('results')
 SUBJECTS = ('idle', 'echo', 'connections', 'overload', 'start', 'channels', 'pipelines', 'workers',
-            'outgoing', 'blocking', 'sql', 'ftp', 'amqp', 'mq', 'zmq', 'formats', 'limits', 'hostile', 'instructions')
+            'outgoing', 'blocking', 'scheduler', 'sql', 'ftp', 'amqp', 'mq', 'zmq', 'lb', 'formats', 'limits',
+            'hostile', 'instructions')
 
 
 def say(text: str) -> None:
@@ -63,6 +66,9 @@ def measure(options: argparse.Namespace) -> Iterator[Row]:
     if 'instructions' in options.only:
         say('instructions: what a request takes, whatever else the machine does')
         yield from _rows('instructions', lambda: instructions.rows(say))
+    if 'scheduler' in options.only:
+        say('scheduler: 100,000 jobs')
+        yield from _rows('scheduler', lambda: scheduler.measure(say))
     if 'sql' in options.only:
         say('sql: statements relative to SQLAlchemy in threads, and cancelled ones')
         yield from _rows('sql', lambda: sql.measure(options.rounds, say))
@@ -78,6 +84,11 @@ def measure(options: argparse.Namespace) -> Iterator[Row]:
     if 'zmq' in options.only:
         say('zmq: messages to a service, relative to txZMQ')
         yield from _rows('zmq', lambda: zmq.measure(options.rounds, say))
+    if 'lb' in options.only:
+        say('lb: the load balancer relative to HAProxy')
+        with tempfile.TemporaryDirectory(prefix='zatotx-bench-') as name:
+            place, seconds = Path(name), options.seconds
+            yield from _rows('lb', lambda: load_balancer.measure(place, options.rounds, seconds, say))
     if 'channels' in options.only:
         say('channels: 10,000 relative to 10')
         yield from _rows('channels', lambda: channels.measure(rounds=options.rounds, seconds=options.seconds, say=say))

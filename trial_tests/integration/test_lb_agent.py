@@ -409,11 +409,11 @@ class CallTests(AgentTestCase):
         self.patch(application, 'MAX_MESSAGE', 1000)
         agent = self.start(certificate='')
 
-        def ask(method: str, path: str, body: bytes = b'') -> tuple[int, dict[str, Any]]:
+        def ask(method: str, path: str, body: bytes = b'', fields: dict[str, str] | None = None) -> Any:
             import http.client
 
             connection = http.client.HTTPConnection('127.0.0.1', self.port(agent), timeout=TIMEOUT)
-            connection.request(method, path, body)
+            connection.request(method, path, body, fields or {})
             response = connection.getresponse()
             self.assertEqual(response.getheader('connection'), 'close')
             return response.status, json.loads(response.read())
@@ -429,6 +429,8 @@ class CallTests(AgentTestCase):
             found, document = await deferToThread(ask, method, path, body)
             self.assertEqual(found, status, (method, path, body))
             self.assertIn(sentence, document['error']['message'])
+        found, document = await deferToThread(ask, 'POST', '/api/ping', b'', {'Origin': 'http://127.0.0.1:1'})
+        self.assertEqual((found, 'no web pages' in document['error']['message']), (403, True))
 
 
 class ClientTests(AgentTestCase):

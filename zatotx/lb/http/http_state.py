@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 
+import msgspec
 from attrs import define, frozen
 
 from zatotx.interfaces.load_balancer import BalancingKey, IBackend, LocalResponse
@@ -66,8 +67,7 @@ class BackendTarget:
             pool.close()
 
 
-@frozen(eq=False, kw_only=True)
-class PreparedRequest:
+class PreparedRequest(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """What follows from the head of a request and the state of the frontend."""
 
     head: RequestHead
@@ -216,7 +216,7 @@ def _cookie_line(backend: Backend, cluster: str) -> bytes:
 
 def _host_name(head: RequestHead, peer: Peer) -> bytes:
     """Return the requested host without its port."""
-    host = head.headers.get(b'host', b'') or peer.listener
+    host = head.headers.get(b'host', b'') or peer.listener()
     name, colon, port = host.rpartition(b':')
     return name if colon and port.isdigit() else host
 

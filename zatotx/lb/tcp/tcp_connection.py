@@ -13,7 +13,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from zatotx.connectors.http.buffered_writer import READ_SIZE, BufferedWriter, enlarge_reads, make_writer
+from zatotx.connectors.http.buffered_writer import (
+    READ_SIZE,
+    RELAY_READ_SIZE,
+    BufferedWriter,
+    enlarge_reads,
+    make_writer,
+)
 from zatotx.interfaces.load_balancer import (
     BalancingKey,
     ExchangeRecord,
@@ -90,7 +96,7 @@ class TcpFrontendConnection:
     def dataReceived(self, data: bytes) -> None:
         """Pass bytes on."""
         if len(data) == READ_SIZE:
-            enlarge_reads(self.transport)
+            enlarge_reads(self.transport, RELAY_READ_SIZE)
         if self._tunnel is not None:
             self._tunnel.client_data(data)
 
@@ -262,7 +268,7 @@ class TcpBackendConnection:
     def dataReceived(self, data: bytes) -> None:
         """Pass bytes on."""
         if len(data) == READ_SIZE:
-            enlarge_reads(self.transport)
+            enlarge_reads(self.transport, RELAY_READ_SIZE)
         if self._tunnel is not None:
             self._tunnel.backend_data(data)
         else:
