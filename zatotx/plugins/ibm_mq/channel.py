@@ -35,6 +35,7 @@ from zatotx.schema.snapshot import Snapshot, StoredObject
 
 from .abandoned_threads import AbandonedThreads
 from .consumer_thread import ConsumerSettings, ConsumerThread, Decision, ReplyMessage, Settlement
+from .driver_loading import DriverUnavailable, connect
 from .metrics import MqCounters
 from .mqi import Connect, GotMessage, MqiError
 from .schema import BACK_OUT, MqChannel, MqDefinition, connect_options
@@ -118,7 +119,7 @@ class ReceivingChannel:
     def make_consumer(self) -> ConsumerThread:
         """Return a new consumer, not yet started. Raises TooManyAbandonedThreads."""
         self._resources.stuck.require_room()
-        return ConsumerThread(self._settings, self._resources.connect(), self, self._reactor)
+        return ConsumerThread(self._settings, self._resources.connect, self, self._reactor)
 
     def abandon(self, consumer: ConsumerThread) -> None:
         """Give up a consumer whose call does not return."""
@@ -344,10 +345,9 @@ class _Slot:
 
 @define(eq=False)
 class ConsumerResources:
-    """What the channels of a process share. `connect`: returns the driver's function; it is imported when the first
-    consumer needs it."""
+    """What the channels of a process share."""
 
-    connect: Callable[[], Connect]
+    connect: Connect
     counters: MqCounters = field(factory=MqCounters)
     stuck: AbandonedThreads = field(factory=AbandonedThreads)
     channels: dict[str, ReceivingChannel] = field(factory=dict)  # those that run
@@ -356,7 +356,7 @@ class ConsumerResources:
 class MqChannels(Channels):
     """The IBM MQ channels of a node."""
 
-    def __init__(self, context: ChannelContext, connect: Callable[[], Connect]) -> None:
+    def __init__(self, context: ChannelContext, connect: Connect = connect) -> None:
         self.resources = ConsumerResources(connect)
         super().__init__(context, [
             ChannelType(object_type='channel_ibm_mq', kind=KIND, build=self._build_channel, references=definition_of,
@@ -385,21 +385,14 @@ def usable(definition: StoredObject | None) -> MqDefinition:
     return value
 
 
-def load_driver() -> Connect:
-    """Import pymqi, and return the function that connects."""
-    from .pymqi_driver import connect
-
-    return connect
-
-
 def make_channel(context: ChannelContext) -> IChannel:
     """See ConnectorKind.channel."""
-    channel: IChannel = MqChannels(context, load_driver)
+    channel: IChannel = MqChannels(context)
     return channel
 
 
 def _sentence(error: Exception | None) -> str:
-    if isinstance(error, MqiError):
+    if isinstance(error, MqiError | DriverUnavailable):
         return f'it {error}'
     return 'its thread has ended' if error is None else f'its thread has failed: {type(error).__name__}'
 

@@ -29,6 +29,7 @@ from attrs import define, field, frozen
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 
+from .driver_loading import DriverUnavailable
 from .mqi import Connect, ConnectOptions, GotMessage, InputQueue, MqiError, QueueManagerHandle
 from .reason_codes import Action, explain
 from .wire.descriptor import MessageDescriptor
@@ -162,7 +163,7 @@ class ConsumerThread:
                 if message is not None:
                     self._process(handle, queue, message)
                 self._update_depth(queue)
-        except (Abandoned, MqiError) as raised:
+        except (Abandoned, DriverUnavailable, MqiError) as raised:
             error = raised
         except Exception as raised:
             self._log.failure('{name} has failed', name=self.settings.name)

@@ -15,7 +15,7 @@ from attrs import evolve, frozen
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support import mqi_loopback
-from zatotx.plugins.ibm_mq.channel import load_driver
+from zatotx.plugins.ibm_mq.driver_loading import connect
 from zatotx.plugins.ibm_mq.mqi import ConnectOptions, MqiError, QueueManagerHandle
 from zatotx.plugins.ibm_mq.reason_codes import Action, explain
 from zatotx.plugins.ibm_mq.wire.jms import MessageToSend, decode_message, encode_message
@@ -42,12 +42,11 @@ class QueueManagerContract:
 
     def setUp(self) -> None:
         self.peer = self.queue_manager()
-        self.connect = load_driver()
         self.handle = self.opened()
 
     def opened(self, **changes: Any) -> QueueManagerHandle:
         """A handle that is closed when the test ends."""
-        handle = self.connect(evolve(self.peer.options, **changes))
+        handle = connect(evolve(self.peer.options, **changes))
         case: Any = self
         case.addCleanup(handle.close)
         return handle
