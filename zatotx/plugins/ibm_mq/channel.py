@@ -83,9 +83,13 @@ class ReceivingChannel:
         self._slots = [_Slot(self, self._parts.title, self._reactor) for _ in range(self.value.consumers)]
         self._check_timer = self._reactor.callLater(CHECK_INTERVAL, self._check_calls)
         attempts = [slot.start() for slot in self._slots]
-        attempted = gatherResults(attempts)
+        attempted: Deferred[Any] = gatherResults(attempts, consumeErrors=True)  # those that the timeout cancels
         attempted.addTimeout(FIRST_ATTEMPT, self._reactor, lambda result, seconds: None)
-        await attempted
+        try:
+            await attempted
+        except BaseException:  # the channel stops while it starts
+            self.stop()
+            raise
 
     def stop(self) -> Deferred[None]:
         """See InboundChannel. What is not settled in time is backed out."""
