@@ -86,7 +86,7 @@ class SchemaTests(InternalTestCase):
         self.one.sample = {
             'zatotx_service_calls': [[['crm'], 100], [['idle'], 0]], 'zatotx_service_errors': [[['crm'], 3]],
             'zatotx_service_duration_seconds': [[['crm'], [1.5, buckets]]],
-            'zatotx_channel_requests': [[['a', 'b'], 7]],
+            'zatotx_channel_requests': [[['http', 'b'], 7], [['http', 'zato.ping'], 9]],
         }  # fmt: skip
         found = await self.call('zato.stats.get-current')
         self.assertEqual((found['server'], found['requests']), ('one', 7))
