@@ -1,5 +1,7 @@
 """constraints.txt: the exact version of everything that the requirements of setup.cfg bring, extras included.
 
+BY_HAND are those that need a library which no registry has: their versions are kept as they are in the file.
+
 `python .ci/constraints.py` writes it from the environment that runs it; `--check` says, with exit code 1, which
 requirement it does not pin, or pins to a version that setup.cfg does not want.
 """
@@ -17,6 +19,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 FILE = ROOT / 'constraints.txt'
+BY_HAND = frozenset(('pymqi',))  # needs IBM's client, or trial_tests/peers/mqi_loopback
 HEAD = """\
 # The versions that zatotx was tested with, of everything that it and its extras need: `make constraints` writes them.
 # To install the same: pip install -c constraints.txt zatotx
@@ -39,7 +42,7 @@ def brought(requirements: list[Requirement]) -> Iterator[tuple[str, str]]:
         wanted = waiting.pop()
         extras = frozenset(wanted.extras)
         key = (canonicalize_name(wanted.name), extras)
-        if key in seen:
+        if key in seen or key[0] in BY_HAND:
             continue
         seen.add(key)
         found = distribution(wanted.name)
@@ -75,7 +78,8 @@ def main(check: bool) -> int:
         print('\n'.join([*said, "Run 'make constraints'."]) if said else 'constraints.txt pins every requirement.')
         return bool(said)
     try:
-        found = dict(brought(declared()))
+        kept = {name: version for name, version in pins().items() if name in BY_HAND}
+        found = {**kept, **dict(brought(declared()))}
     except PackageNotFoundError as error:
         print(f'{error.name} is not installed here: make constraints installs all extras first.', file=sys.stderr)
         return 1

@@ -34,6 +34,7 @@ from bench import (
     starting,
     throughput,
     workers,
+    zmq,
 )
 from bench.environment import CommandError, Environment, quickstart
 from bench.figures import Row, table
@@ -42,7 +43,7 @@ from bench.machine import describe
 
 RESULTS = Path(__file__).with_name('results')
 SUBJECTS = ('idle', 'echo', 'connections', 'overload', 'start', 'channels', 'pipelines', 'workers',
-            'outgoing', 'blocking', 'sql', 'ftp', 'amqp', 'formats', 'limits', 'hostile', 'instructions')
+            'outgoing', 'blocking', 'sql', 'ftp', 'amqp', 'zmq', 'formats', 'limits', 'hostile', 'instructions')
 
 
 def say(text: str) -> None:
@@ -64,6 +65,9 @@ def measure(options: argparse.Namespace) -> Iterator[Row]:
     if 'ftp' in options.only:
         say('ftp: a file of 1 GB, relative to curl')
         yield from _rows('ftp', lambda: ftp.measure(options.rounds, say))
+    if 'zmq' in options.only:
+        say('zmq: messages to a service, relative to txZMQ')
+        yield from _rows('zmq', lambda: zmq.measure(options.rounds, say))
     if 'amqp' in options.only:
         say('amqp: messages relative to bare pika')
         yield from _rows('amqp', lambda: amqp.measure(options.rounds, say))

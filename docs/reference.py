@@ -19,7 +19,7 @@ from msgspec.structs import FieldInfo, fields
 
 from zatotx.cli.checks.finding import ENVIRONMENT, EVERY_COMPONENT, NODE
 from zatotx.cli.doctor import CHECKS
-from zatotx.cli.environment.component_types import REDIS, SERVER
+from zatotx.cli.environment.component_types import LOAD_BALANCER, REDIS, SERVER, WEB_ADMIN
 from zatotx.cli.environment.databases import all_object_types
 from zatotx.cli.main import cli
 from zatotx.connectors.kind_registry import find_kinds, metric_definitions
@@ -86,6 +86,8 @@ def checks() -> str:
         EVERY_COMPONENT: 'every part',
         SERVER: 'a server', NODE: 'a server or connector',
         REDIS: 'the embedded Redis',
+        LOAD_BALANCER: 'a load balancer',
+        WEB_ADMIN: 'the web admin',
     }
     texts += [f'| {check.subject} | {component_names[check.target]} | {check.description} |' for check in CHECKS]
     return '\n'.join(texts) + '\n'

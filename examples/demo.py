@@ -28,3 +28,14 @@ class Hello(Service):
     async def handle(self):
         word = self.words.get(self.request.input.lang, self.words['en'])
         self.response.payload = {'greeting': f'{word}, {self.request.input.name}!'}
+
+
+class Tick(Service):
+    """Logs for which time the scheduler runs it: every five seconds, on one of the servers."""
+
+    name = 'demo.tick'
+
+    async def handle(self):
+        job = self.job
+        when = f'{job.name} at {job.scheduled:%H:%M:%S}' if job else 'no job'
+        self.logger.info('Tick for %s', when)

@@ -24,11 +24,15 @@ def main(environment: Path) -> None:
     password = demo_password(environment / 'credentials.toml')
     zatotx('hot-deploy', environment, HERE / 'demo.py', HERE / 'classic.py')
     zatotx('enmasse', environment, '--import', '--input', HERE / 'demo.yaml', DEMO_PASSWORD=password)
-    port = int(str(read(environment)['ports']['server1']))
+    ports = read(environment)['ports']
+    port = int(str(ports.get('load-balancer', ports['server1'])))
     show_echo(port, password)
     show(port, '/demo/hello/Ada')
     show(port, '/demo/to-fahrenheit/37')
-    print(f'\nServer    http://127.0.0.1:{port}')
+    title = 'Balancer' if 'load-balancer' in ports else 'Server'
+    print(f'\n{title:9} http://127.0.0.1:{port}')
+    if 'web-admin' in ports:
+        print(f'Web admin http://127.0.0.1:{ports["web-admin"]}  (user admin)')
     print(f'Users     admin.invoke, pubapi, {USER}')
     print(f'Passwords {environment / "credentials.toml"}')
 

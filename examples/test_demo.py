@@ -47,6 +47,12 @@ class HelloTests(ServiceTestCase):
         self.assertEqual(caught.exception.details, '$.name: missing')
 
 
+class TickTests(ServiceTestCase):
+    def test_logs_its_job(self):
+        self.call(demo.Tick)
+        self.assertEqual(self.logged(), ['Tick for no job'])
+
+
 class ToFahrenheitTests(ServiceTestCase):
     def test_converts(self):
         answer = self.call(classic.ToFahrenheit, {'celsius': '30'})

@@ -36,17 +36,19 @@ class QuickstartTests(SynchronousTestCase):
         return sorted(entry.name for entry in self.parent.iterdir())
 
     def test_what_it_makes(self) -> None:
-        """Redis, database, servers and connectors on ports of their own, one key for all; steps are counted, and at
-        the end stands what to know and what to do next."""
+        """Redis, database, servers, connectors and a load balancer on ports of their own, one key for all; steps are
+        counted, and at the end stands what to know and what to do next."""
         offset = free_offset()  # check-config says where a port is taken, by a client's chance too
         said = self.create('--servers', 3, '--port-offset', offset, '--cluster-name', 'mine')
         self.assertEqual(said.code, 0, said)
         self.assertEqual(
             sorted(p.name for p in self.path.iterdir()),
-            ['connector1', 'credentials.toml', 'odb', 'redis', 'server1', 'server2', 'server3'],
+            ['ca', 'connector1', 'credentials.toml', 'load-balancer', 'odb', 'redis', 'server1', 'server2', 'server3',
+             'web-admin'],
         )
-        self.assertEqual(said.out.count('/7] '), 7)
-        for text in ('Cluster   mine', f'http://127.0.0.1:{17012 + offset}', 'admin.invoke, pubapi',
+        self.assertEqual(said.out.count('/10] '), 10)
+        for text in ('Cluster   mine', f'http://127.0.0.1:{17012 + offset}',
+                     f'Balancer  http://127.0.0.1:{11223 + offset}', 'admin.invoke, pubapi',
                      f'zatotx start {self.path}', str(self.path / 'credentials.toml')):
             self.assertIn(text, said.out)
         keys = {(self.path / name / 'config' / 'secret.key').read_text()
@@ -54,11 +56,27 @@ class QuickstartTests(SynchronousTestCase):
         self.assertEqual(len(keys), 1)
         self.assertEqual(zatotx('check-config', self.path).code, 0)
 
+    def test_authority(self) -> None:
+        """PATH/ca issues certificates for the load balancer's agent and its clients, and with --tls for the servers,
+        which listen with them."""
+        said = self.create('--tls', '--servers', 2, '--cluster-name', 'żółw/1', '--port-offset', free_offset())
+        self.assertEqual(said.code, 0, said)
+        self.assertIn('server2   https://127.0.0.1:', said.out)
+        names = [line.split()[0] for line in zatotx('ca', 'list', self.path).out.splitlines()[1:]]
+        self.assertEqual(names, ['lb-agent', 'web-admin', 'cli', 'w_1-server1', 'w_1-server2'])
+        settings = tomllib.loads((self.path / 'server2' / 'config' / 'server.toml').read_text())
+        self.assertIn(':privateKey=tls/zato-server-priv-key.pem:certKey=tls/zato-server-cert.pem:',
+                      settings['http']['listen'][0])  # fmt: skip
+        link = self.path / 'server2' / 'tls' / 'zato-server-cert.pem'
+        self.assertTrue(link.resolve(strict=True).name.startswith('w_1-server2-cert-'))
+        self.assertEqual(zatotx('check-config', self.path).code, 0)
+
     def test_credentials(self) -> None:
         """Users, ports, and passwords that nothing else shows and no other environment shares."""
         first = self.create('--port-offset', 20500)
         made = tomllib.loads((self.path / 'credentials.toml').read_text())
-        self.assertEqual(made['ports'], {'server1': 37510, 'server2': 37511, 'connector1': 37531})
+        self.assertEqual(made['ports'], {'server1': 37510, 'server2': 37511, 'connector1': 37531,
+                                         'load-balancer': 31723, 'lb-agent': 40651, 'web-admin': 28683})  # fmt: skip
         self.assertEqual([made[name]['username'] for name in ('web_admin', 'api', 'pubapi')],
                          ['admin', 'admin.invoke', 'pubapi'])
         passwords = {made[name]['password'] for name in ('web_admin', 'api', 'pubapi')}

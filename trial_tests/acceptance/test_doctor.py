@@ -9,7 +9,6 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -445,17 +444,12 @@ class VersionTests(SynchronousTestCase):
         self.assertEqual(found, [1, 0, 0, 1])
 
     def test_kinds(self) -> None:
-        """A kind that misses its library says what to install."""
-        kind = ConnectorKind(name='mq', title='MQ', runs_in='server')
-        kinds = import_module('zatotx.connectors.kind_registry')
-        self.patch(
-            kinds,
-            'find_kinds',
-            lambda: [FoundKind(kind=kind, missing_reason='MQ needs mqi: pip install zatotx[ibm-mq]')],
-        )
-        scene = CheckContext(None)  # type: ignore[arg-type]  # which it does not look at
-        ((severity, text),) = versions.check_kinds(scene, Component(SERVER, Path('/x')))
-        self.assertEqual(severity, WARNING)
+        """A kind that misses its library says what to install, if there are objects of it."""
+        kind = ConnectorKind(name='mq', title='MQ', runs_in='server', schema='zatotx.plugins.sql.schema:OBJECT_TYPES')
+        kinds = [FoundKind(kind=kind, missing_reason='MQ needs mqi: pip install zatotx[ibm-mq]')]
+        self.assertEqual(list(stores.missing_libraries(kinds, {'service'})), [])
+        (text,) = stores.missing_libraries(kinds, {'sql', 'service'})
+        self.assertIn('mq', text)
         self.assertIn('pip install zatotx[ibm-mq]', text)
 
 

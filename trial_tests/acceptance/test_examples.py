@@ -52,13 +52,13 @@ class TestsOfTheDemo(SynchronousTestCase):
 
     def test_pytest(self) -> None:
         """`pytest examples` finds them and they pass."""
-        self.assertIn('9 passed', self.run_by('pytest', '-q', 'examples'))
+        self.assertIn('10 passed', self.run_by('pytest', '-q', 'examples'))
 
     def test_trial(self) -> None:
         """`trial examples/test_demo.py` likewise."""
         place = self.mktemp()
         said = self.run_by('twisted.trial', f'--temp-directory={Path(place).resolve()}', 'examples/test_demo.py')
-        self.assertIn('PASSED (successes=9)', said)
+        self.assertIn('PASSED (successes=10)', said)
 
     def test_unittest(self) -> None:
         """The standard library's runner likewise."""

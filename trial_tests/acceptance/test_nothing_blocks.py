@@ -40,9 +40,9 @@ def build() -> Broker:
     """A server with the services and connections of the table."""
     broker = create()
     broker.set('kvdb', timeout=SECONDS)
-    broker.start()
-    peers = Peers(broker.path, postgresql.shared())
+    peers = Peers(broker.path, postgresql.shared())  # before the server, which imports their drivers
     _peers.append(peers)
+    broker.start()
     broker.serve('blocking_services.py', services(SECONDS))
     broker.configure(json.dumps(document(peers, SECONDS, AT_ONCE)))
     return broker

@@ -12,7 +12,16 @@ from trial_tests.support.internals import CHANNEL, ENTRIES, USER, InternalTestCa
 from zatotx.connectors.kind_registry import find_kinds, service_areas
 from zatotx.model.cid import new_cid
 from zatotx.model.message import ChannelSpec, Message, Principal, Reply
-from zatotx.rules.security.roles import ADMIN, API, MONITOR, effective_roles, required_roles, ungrantable_roles
+from zatotx.rules.security.roles import (
+    ADMIN,
+    API,
+    MONITOR,
+    OPERATOR,
+    VIEWER,
+    effective_roles,
+    required_roles,
+    ungrantable_roles,
+)
 from zatotx.schema.snapshot import Actor
 
 JSON_DOOR = ChannelSpec(name='zato.json', kind='http-soap', service='', data_format='json', is_builtin_endpoint=True)
@@ -40,12 +49,12 @@ class RuleTests(SynchronousTestCase):
                         'zato.kvdb.data-dict.dictionary.create', 'zato.service.upload-package',
                         'zato.outgoing.sql.ping',
                         'zato.service.slow-response.get', 'zato.stats.trends.get-trends', 'zato.server.edit'):
-            self.assertEqual(of_internal(service), {ADMIN, API}, service)
+            self.assertEqual(of_internal(service) - {OPERATOR, VIEWER}, {ADMIN, API}, service)
         for service in ('zato.history.restore', 'zato.history.get-list', 'zato.logging.set-level',
                         'zato.enmasse.import', 'zato.enmasse.export',
                         'zato.kvdb.remote-command.execute', 'zato.crypto.rotate-key',
                         'zato.service.rollback', 'zato.groups.create', 'zato.anything.else'):
-            self.assertEqual(of_internal(service), {ADMIN}, service)
+            self.assertEqual(of_internal(service) - {OPERATOR, VIEWER}, {ADMIN}, service)
 
     def test_what_monitoring_has(self) -> None:
         """The monitoring role covers the state of the cluster and no changes."""
@@ -57,7 +66,24 @@ class RuleTests(SynchronousTestCase):
         """Pings, echoes and the documentation page need no role."""
         found = {entry.name for entry in ENTRIES if not of_internal(entry.name)}
         self.assertEqual(found, {'zato.ping', 'zato.ping2', 'zato.health.live', 'zato.health.ready', 'zato.docs.get',
-                                 'zato.helpers.echo', 'zato.helpers.input-logger'})
+                                 'zato.admin.login', 'zato.helpers.echo', 'zato.helpers.input-logger'})
+
+    def test_what_users_of_the_web_admin_have(self) -> None:
+        """Viewers read, without secrets; operators also run things; only administrators change the configuration."""
+        for service in ('zato.http-soap.get-list', 'zato.security.basic-auth.get-by-id', 'zato.history.get-list',
+                        'zato.schema.get-list', 'zato.service.get-source-info', 'zato.dead-letter.get',
+                        'zato.admin.logout', 'zato.health.findings'):
+            self.assertLessEqual({ADMIN, OPERATOR, VIEWER}, of_internal(service), service)
+        for service in ('zato.service.invoke', 'zato.outgoing.sql.ping', 'zato.dead-letter.replay',
+                        'zato.scheduler.job.execute'):
+            self.assertEqual(of_internal(service) & {ADMIN, OPERATOR, VIEWER}, {ADMIN, OPERATOR}, service)
+        changing = [entry.name for entry in ENTRIES if entry.name.rpartition('.')[2] in (
+            'create', 'edit', 'delete', 'change-password', 'import', 'export', 'restore', 'rollback', 'upload-package',
+            'set-level', 'set-wsdl', 'execute')]
+        self.assertGreater(len(changing), 30)
+        for service in changing:
+            if service not in ('zato.dead-letter.edit', 'zato.scheduler.job.execute'):
+                self.assertFalse(of_internal(service) & {OPERATOR, VIEWER}, service)
 
     def test_services_of_users(self) -> None:
         """Users' services require the configured roles; administrators may call all."""

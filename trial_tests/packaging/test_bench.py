@@ -12,7 +12,19 @@ import msgspec
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench import blocking, hostile, hostile_logins, in_memory, instructions, load, overload, pipelines, run, subjects
+from bench import (
+    blocking,
+    hostile,
+    hostile_logins,
+    in_memory,
+    instructions,
+    load,
+    overload,
+    pipelines,
+    run,
+    subjects,
+    zmq,
+)
 from bench.figures import Row, in_turns, table
 from bench.load import Request, Result
 from bench.openloop import OpenLoop
@@ -57,6 +69,11 @@ class PipelineTests(SynchronousTestCase):
     def test_both_do_the_same_work(self) -> None:
         """A short run measures both clients on one server and checks every reply."""
         row = pipelines.measure(rounds=1, seconds=0.05, say=lambda text: None)
+        self.assertGreater(row.value, 0)
+
+    def test_messages_of_zeromq(self) -> None:
+        """A short run measures a channel and txZMQ with peers of their own."""
+        (row,) = zmq.measure(rounds=1, say=lambda text: None, count=100)
         self.assertGreater(row.value, 0)
         self.assertRegex(row.figure, r'^[0-9,]+/s : [0-9,]+/s$')
 

@@ -45,7 +45,8 @@ class UnitTests(SynchronousTestCase):
     def test_they_start_what_there_is(self) -> None:
         """twistd accepts the command line of each unit, and each unit belongs to zatotx.target."""
         self.assertEqual([unit.name for unit in UNITS],
-                         ['zatotx-connector@.service', 'zatotx-redis.service', 'zatotx-server@.service'])  # fmt: skip
+                         ['zatotx-connector@.service', 'zatotx-load-balancer.service', 'zatotx-redis.service',
+                          'zatotx-server@.service', 'zatotx-web-admin.service'])  # fmt: skip
         for unit in UNITS:
             parser = ConfigParser(interpolation=None, strict=False)
             parser.read(unit)

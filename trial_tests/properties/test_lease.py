@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from trial_tests.support.pausable_clock import PausableClock
 from trial_tests.support.properties import holds
 from trial_tests.support.reactor import as_reactor
 from zatotx.interfaces.redis import LeaseHeld
@@ -120,48 +121,13 @@ class _Net:
         return answer
 
 
-class _Paused:
-    """A holder's clock: timers stop while its process is paused, but time continues."""
-
-    def __init__(self, time: Clock) -> None:
-        self._time = time
-        self.until = 0.0
-
-    def seconds(self) -> float:
-        return self._time.seconds()
-
-    def callLater(self, delay: float, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        def ring() -> None:
-            left = self.until - self._time.seconds()
-            if left > 0:
-                box.later = self._time.callLater(left, ring)
-            else:
-                box.rung = True
-                call(*args, **kwargs)
-
-        box = _Timer(self._time.callLater(delay, ring))
-        return box
-
-
-@define
-class _Timer:
-    later: Any
-    rung: bool = False
-
-    def active(self) -> bool:
-        return not self.rung and bool(self.later.active())
-
-    def cancel(self) -> None:
-        self.later.cancel()
-
-
 @define(eq=False)
 class _Holder:
     """A process that always tries to hold the lease, and writes while it holds it."""
 
     world: _World
     net: _Net
-    clock: _Paused
+    clock: PausableClock
     leases: LeaseStore
     lease: RedisLease | None = None
     wanting: Deferred[Any] | None = None
@@ -210,7 +176,7 @@ class _World:
         return self.time.seconds() + self.jumped
 
     def _holder(self) -> _Holder:
-        net, clock = _Net(self), _Paused(self.time)
+        net, clock = _Net(self), PausableClock(self.time)
         store = LeaseStore(as_reactor(clock), net, self.epochs, now=self.time.seconds)
         self.everybody.append(_Holder(self, net, clock, store))
         return self.everybody[-1]

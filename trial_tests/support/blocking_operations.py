@@ -25,12 +25,13 @@ from typing import Any
 
 from attrs import field, frozen
 
-from trial_tests.support import rabbitmq
+from trial_tests.support import mqi_loopback, rabbitmq
 from trial_tests.support.daemon import Daemon
 from trial_tests.support.ftp_servers import PASSWORD, USER, Pyftpdlib
 from trial_tests.support.nginx import Nginx
 from trial_tests.support.postgresql import PostgreSQL
 from trial_tests.support.rawhttp import ask
+from trial_tests.support.zmq_replier import ZmqReplier
 
 PATIENCE = 60.0  # seconds until a client gives up: the machine may be busy
 _PING_CLIENTS = 20  # connections that ask for /zato/ping in turns
@@ -111,6 +112,7 @@ class Stall(Service):
         time.sleep(SECONDS)
         self.response.payload = {{'error': ''}}
 '''
+_JOB = 'blocking.job'
 _PLAIN = ('upload', 'sql', 'thread', 'async', 'rows', 'stall')
 
 
@@ -168,6 +170,24 @@ def _amqp(peers: Peers, timeout: float, size: int) -> Mapping[str, Sequence[Mapp
     }  # fmt: skip
 
 
+def _ibm_mq(peers: Peers, timeout: float, size: int) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+    pairs = (('frozen', peers.ibm_mq), ('other', peers.other_ibm_mq))
+    return {
+        'definition_ibm_mq': [{'name': f'blocking.{which}', 'host': '127.0.0.1', 'port': server.port,
+                               'channel': mqi_loopback.CHANNEL, 'username': mqi_loopback.USER,
+                               'password': mqi_loopback.PASSWORD} for which, server in pairs],
+        'outgoing_ibm_mq': [{'name': f'{which}.ibm_mq', 'definition': f'blocking.{which}', 'timeout': timeout,
+                             'pool_size': size, 'queue': mqi_loopback.QUEUE} for which, _ in pairs],
+    }  # fmt: skip
+
+
+def _zmq(peers: Peers, timeout: float, size: int) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+    return {'outgoing_zmq': [
+        {'name': f'{which}.zmq', 'address': f'tcp://127.0.0.1:{peer.port}', 'socket_type': 'REQ', 'timeout': timeout}
+        for which, peer in (('frozen', peers.zmq), ('other', peers.other_zmq))
+    ]}  # fmt: skip
+
+
 _NO, _QUERY = 'does not block', 'blocks for as long as it takes to issue the query'
 _PUBLISH = 'blocks for as long as it takes to publish a message on Redis'
 FROZEN = (
@@ -185,6 +205,11 @@ FROZEN = (
     FrozenPeer(name='amqp', object_type='outgoing_amqp', peer='rabbitmq', call="await self.out.amqp['{to}'].send('x')",
                title='Outgoing connection frozen.amqp (amqp)', zato=_PUBLISH, objects=_amqp,
                errors=('DeliveryUnknown', 'MessageNotSent'), has_other=False),
+    FrozenPeer(name='ibm_mq', object_type='outgoing_ibm_mq', peer='ibm_mq',
+               call="await self.out.ibm_mq['{to}'].send('x')", title='Outgoing connection frozen.ibm_mq (ibm_mq)',
+               zato=_PUBLISH, objects=_ibm_mq),
+    FrozenPeer(name='zmq', object_type='outgoing_zmq', peer='zmq', call="await self.out.zmq['{to}'].send('x')",
+               title='Outgoing connection frozen.zmq (zmq)', zato=_PUBLISH, objects=_zmq),
     FrozenPeer(name='redis', object_type='', peer='redis',
                call="await self.invoke_async('blocking.upload', {{'a': 1}})",
                title='Redis', zato=_PUBLISH,
@@ -203,14 +228,17 @@ class Peers:
         self.nginx = Nginx({'/page': b'fine'}, locations=_LOCATIONS)
         self.other_nginx = Nginx({'/page': b'fine'}, locations=_LOCATIONS)
         self.ftp, self.other_ftp = Pyftpdlib(), Pyftpdlib()
+        self.zmq, self.other_zmq = ZmqReplier(), ZmqReplier()
         self.rabbitmq = rabbitmq.shared()
+        self.ibm_mq, self.other_ibm_mq = mqi_loopback.LoopbackQueueManager(), mqi_loopback.LoopbackQueueManager()
         self.redis = _Redis(environment / 'redis' / 'server.pid')
         for server in self._started:
             server.start()
 
     @property
     def _started(self) -> tuple[Daemon, ...]:
-        return self.nginx, self.other_nginx, self.ftp, self.other_ftp
+        return (self.nginx, self.other_nginx, self.ftp, self.other_ftp, self.zmq, self.other_zmq, self.ibm_mq,
+                self.other_ibm_mq)  # fmt: skip
 
     @contextmanager
     def frozen(self, *names: str) -> Iterator[None]:
@@ -259,6 +287,8 @@ def document(peers: Peers, seconds: float, size: int) -> dict[str, list[Any]]:
         {'name': f'blocking.{name}', 'url_path': path(name), 'service': f'blocking.{name}', 'security': None,
          'data_format': 'json'} for name in names
     ]}  # fmt: skip
+    found['scheduler'] = [{'name': _JOB, 'service': 'blocking.thread', 'job_type': 'one_time',
+                           'start_date': '2999-01-01T00:00:00Z'}]  # fmt: skip
     for peer in FROZEN:
         for section, objects in peer.objects(peers, seconds, size).items():
             found.setdefault(section, []).extend(objects)
@@ -373,11 +403,35 @@ def _import(number: int) -> tuple[str, Any]:
     return 'zato.enmasse.import', {'document': {'channel_rest': channels}}
 
 
+def _scheduled(site: Site, count: int) -> Finish:
+    """Runs of a job whose service blocks a thread."""
+
+    def call(action: str, payload: Any) -> Any:
+        answer = ask(site.port, 'POST', f'/zato/api/invoke/zato.scheduler.job.{action}', fields=site.authorization,
+                     body=json.dumps(payload).encode())  # fmt: skip
+        found = json.loads(answer.body)
+        return next(value for name, value in found.items() if name != 'zato_env') if answer.status == 200 else None
+
+    cids = {row['cid'] for row in [call('execute', {'name': _JOB}) for _ in range(count)] if row}
+
+    def finish() -> list[str]:
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            results = {run['cid']: run['result'] for run in call('get-history', {'name': _JOB}) or ()}
+            if cids <= results.keys():
+                return [f'{cid}: {results[cid]}' for cid in cids if results[cid] != 'ok']
+            time.sleep(0.1)
+        return ['runs of the job are missing in the history'] if len(cids) == count else ['execute failed']
+
+    return finish
+
+
 _ALL = 'blocks the server thread'
 LIVE = (
     Operation(title='receiving HTTP requests that come slowly', zato=_NO, begin=_uploaded),
     Operation(title='SQL statements', zato=_QUERY, begin=_asked('sql')),
     Operation(title='services that block a thread', zato='block for as long as they run', begin=_asked('thread')),
+    Operation(title='executing services from the scheduler', zato='blocks until the service returns', begin=_scheduled),
     Operation(title='asynchronous invocations', zato='block until Redis has the message', begin=_asked('async')),
     Operation(title='hot deployment, 50 services at a time', zato=_ALL, begin=_repeated(_deployment), count=1),
     Operation(title='enmasse import, 200 channels at a time', zato=_ALL, begin=_repeated(_import), count=1),

@@ -42,6 +42,10 @@ class Broker:
         """Where that server listens."""
         return _PORTS[0] + self.offset + server - 1
 
+    def admin_port(self) -> int:
+        """Where the web admin listens."""
+        return _PORTS[-1] + self.offset
+
     def directory(self, server: int = 1) -> Path:
         """PATH/server1, …"""
         return self.path / f'server{server}'
@@ -206,10 +210,13 @@ _templates: dict[tuple[str, ...], Path] = {}
 
 def quickstart(path: Path, *options: object) -> None:
     """`zatotx quickstart create PATH OPTIONS`, which must succeed: executed once for the same options, and copied. The
-    copies have one secret key and the same passwords. Without connectors, unless the options say how many."""
+    copies have one secret key and the same passwords, no web admin, and no connectors and no load balancer unless the
+    options say so."""
     words = tuple(map(str, options))
     if '--connectors' not in words:
-        words = (*words, '--connectors', '0')
+        words = ('--connectors', '0', *words)
+    if '--load-balancer' not in words:
+        words = ('--no-load-balancer', *words)
     if words not in _templates:
         directory = tempfile.mkdtemp(prefix='zatotx-test-template-')
         atexit.register(shutil.rmtree, directory, ignore_errors=True)
@@ -217,26 +224,27 @@ def quickstart(path: Path, *options: object) -> None:
         if said.code:
             raise AssertionError(f'quickstart create ended with {said.code}: {said.text}')
         _templates[words] = Path(directory) / 'qs'
+        shutil.rmtree(_templates[words] / 'web-admin')
     path.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(_templates[words], path)
+    shutil.copytree(_templates[words], path, symlinks=True)
 
 
 def create(*, servers: int = 1, more: Sequence[str] = (), env: Mapping[str, str] | None = None,
            parts: Sequence[str] = ()) -> Broker:  # fmt: skip
     """A fresh environment, not started. `more`: options of quickstart; `env`: see Broker. `remove` ends it.
 
-    `parts`: its components besides servers and Redis, such as `load-balancer`, `connector1`, `web-admin`. Others that
-    quickstart creates are removed, because starting each takes a second of CPU time.
+    `parts`: its components besides servers and Redis: `load-balancer`, `connector1`, `web-admin`. Each takes a second
+    of CPU time.
     """
     offset = free_offset()
     broker = Broker(Path(tempfile.mkdtemp(prefix='zatotx-test-')) / 'qs', offset, env)
     _shared.made.append(broker)
-    words = ('--servers', str(servers), '--port-offset', str(offset), *more)
+    balancer = '--load-balancer' if 'load-balancer' in parts else '--no-load-balancer'
+    connectors = sum(part.startswith('connector') for part in parts)
+    words = ('--servers', str(servers), '--port-offset', str(offset), balancer, '--connectors', str(connectors), *more)
     broker.must('quickstart', 'create', str(broker.path), *words)
-    for info in broker.path.glob('*/.zato-info'):
-        name = info.parent.name
-        if name not in parts and name != 'redis' and not name.startswith('server'):
-            shutil.rmtree(info.parent)
+    if 'web-admin' not in parts:
+        shutil.rmtree(broker.path / 'web-admin')
     return broker
 
 

@@ -29,6 +29,11 @@ SHORT = 0.3  # seconds of timeouts
 PATIENCE = 20.0
 
 
+def make_meters() -> MeterRegistry:
+    """The meters of a node, for tests of kinds, which import no metrics."""
+    return MeterRegistry()
+
+
 class _Reactor(TestCase):
     timeout = 60.0
 

@@ -115,7 +115,8 @@ def follow(test: Any, page: str, environment: str = 'env') -> None:
     def adapt(text: str) -> str:
         create = f'quickstart create {environment}'
         text = text.replace(create, f'{create} --port-offset {offset}')
-        return re.sub(r'(127\.0\.0\.1:|ssl:port=)(170\d\d)', lambda port: f'{port[1]}{int(port[2]) + offset}', text)
+        ports = r'(127\.0\.0\.1:|ssl:port=)(170\d\d|11223)'
+        return re.sub(ports, lambda port: f'{port[1]}{int(port[2]) + offset}', text)
 
     Walker(directory, adapt, {'PYTHONDONTWRITEBYTECODE': '1'}).follow(page)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from zatotx.api import (
+    admin_sessions,
     cache,
     crud,
     data_dictionary,
@@ -15,16 +16,19 @@ from zatotx.api import (
     kvdb,
     openapi,
     outgoing_delivery,
+    scheduler,
+    schema,
     servers,
     services,
+    statistics,
     wsdl,
 )
 from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.service.service_entry import ServiceEntry
 
 _MODULES = (
-    health, cache, deployment, crud, data_dictionary, dead_letters, history, invoke, kvdb, enmasse, openapi,
-    outgoing_delivery, servers, services, wsdl,
+    health, admin_sessions, cache, deployment, crud, data_dictionary, dead_letters, history, invoke, kvdb, enmasse,
+    openapi, outgoing_delivery, scheduler, schema, servers, services, statistics, wsdl,
 )  # fmt: skip
 
 

@@ -7,10 +7,12 @@ ZatoApi select among them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any, ClassVar
 
 import msgspec
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 
 from zatotx.api.base import AdminService, bad_request
 from zatotx.api.serialization import (
@@ -24,6 +26,7 @@ from zatotx.api.serialization import (
     zato_security_type,
 )
 from zatotx.model.errors import BadInput, Conflict, NotFound
+from zatotx.rules.paging import select_rows
 from zatotx.schema.meta import ObjectType, secret_fields
 from zatotx.schema.references import SnapshotReferences
 from zatotx.schema.snapshot import Operation, StoredObject
@@ -140,8 +143,15 @@ class ObjectService(AdminService):
         return changed or stored
 
     def respond(self, stored: StoredObject) -> None:
-        """Respond with id and name of an object."""
-        self.response.payload = {'id': stored.id, 'name': stored.name}
+        """Respond with id and name of an object, and with the fields that its type adds."""
+        api = self.server.types[stored.type].zato
+        row = {} if api is None or not api.response_fields else self.row(stored)
+        added = {name: row[name] for name in api.response_fields} if row and api is not None else {}
+        self.response.payload = {'id': stored.id, 'name': stored.name, **added}
+
+    def row(self, stored: StoredObject) -> dict[str, Any]:
+        """Return an object as a row of get-list."""
+        return object_to_row(self.server.types[stored.type], stored, self.references)
 
 
 class Create(ObjectService):
@@ -151,7 +161,7 @@ class Create(ObjectService):
 
     async def handle(self) -> None:
         object_type = self.selected_type()
-        fields, errors = parse_new_object(object_type, self.requested_object, self.references)
+        fields, errors = parse_new_object(object_type, self.requested_object, self.references, datetime.now(UTC))
         _raise_errors(errors)
         name = fields['name']
         self.require_roles(granted_roles(object_type, fields))
@@ -173,7 +183,9 @@ class Edit(ObjectService):
             raise bad_request('id', 'missing')
         stored = self.find_object()
         object_type = self.server.types[stored.type]
-        fields, errors = parse_changes(object_type, stored.value, self.requested_object, self.references)
+        fields, errors = parse_changes(
+            object_type, stored.value, self.requested_object, self.references, datetime.now(UTC)
+        )
         _raise_errors(errors)
         self.respond(await self.write('edit', stored, fields) if fields else stored)
 
@@ -201,14 +213,16 @@ class Delete(ObjectService):
 
 
 class GetList(ObjectService):
-    """List all objects, sorted by name."""
+    """List all objects, sorted by name, or those that match `query`, sorted by `sort`; with `paginate`, one page."""
 
     zato_dont_import = True
 
     async def handle(self) -> None:
         types = {object_type.key: object_type for object_type in self.matching_types()}
         stored = self.server.config.snapshot.objects_of_types(*types)
-        self.response.payload = align_columns([object_to_row(types[row.type], row, self.references) for row in stored])
+        references = self.references
+        rows = align_columns([object_to_row(types[row.type], row, references) for row in stored])
+        self.response.payload = select_rows(rows, self.requested_object)
 
 
 class GetObject(ObjectService):
@@ -261,6 +275,31 @@ class Ping(ObjectService):
         self.response.payload = {'id': stored.id, 'name': stored.name, 'info': info, 'response_time': response_time}
 
 
+class AutoPing(ObjectService):
+    """Ping the peers of all active connections, as a job does from time to time. The response has the error of each
+    that failed; a warning in the log, too."""
+
+    zato_dont_import = True
+
+    async def handle(self) -> None:
+        keys = [object_type.key for object_type in self.object_types]
+        stored = [one for one in self.server.config.snapshot.objects_of_types(*keys) if one.value.is_active]
+        errors = await gatherResults([Deferred.fromCoroutine(self._error_of(one)) for one in stored])
+        failed = {one.name: error for one, error in zip(stored, errors, strict=True) if error}
+        for name, error in failed.items():
+            self.logger.warning('%s %r could not be pinged: %s', self.title, name, error)
+        self.response.payload = {'pinged': len(stored), 'failed': failed}
+
+    async def _error_of(self, stored: StoredObject) -> str:
+        try:
+            await self.server.outgoing.ping(stored.type, stored.name)
+        except CancelledError:
+            raise
+        except Exception as error:
+            return str(error) or type(error).__name__
+        return ''
+
+
 class GetSecurityList(AdminService):
     """List all security definitions of all types."""
 
@@ -290,6 +329,7 @@ _ACTIONS: Mapping[str, type[ObjectService]] = {
     'get-by-name': GetObject,
     'change-password': ChangePassword,
     'ping': Ping,
+    'auto-ping': AutoPing,
 }
 _ALWAYS = ('get-by-id', 'get-by-name')
 

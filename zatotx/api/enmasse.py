@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -52,6 +53,7 @@ class Import(AdminService):
                 replace=bool(request_input.replace),
                 verify=verify_password,
                 references_resolved=bool(request_input.resolved),
+                now=datetime.now(UTC),
             )
         )
         errors = [*plan.errors, *dictionary.errors]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from zatotx.api.base import AdminService
+from zatotx.model.errors import ServiceError
 
 
 class Ping(AdminService):
@@ -98,7 +99,17 @@ class GetInfo(AdminService):
     name = 'zato.info.get-info'
 
     async def handle(self) -> None:
-        self.response.payload = dict(self.server.info())
+        facts = dict(self.server.info())
+        facts['cluster'] = {**facts['cluster'], 'leader': await self._leader()}
+        self.response.payload = facts
+
+    async def _leader(self) -> str | None:
+        """Return the name of the server that leads the scheduler; None if there is none or the ODB is unavailable."""
+        try:
+            record = await self.server.scheduler.leader()
+        except ServiceError:
+            return None
+        return record.node or None
 
 
 class GetServerInfo(GetInfo):

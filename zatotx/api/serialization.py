@@ -6,6 +6,7 @@ Nothing here depends on a particular object type; everything is derived from the
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -17,7 +18,15 @@ from zatotx.schema.meta import FieldInfo, ObjectType, fields_of, reference_field
 from zatotx.schema.references import SnapshotReferences, find_dangling_references
 from zatotx.schema.secrets import MASK
 from zatotx.schema.snapshot import StoredObject
-from zatotx.schema.validation import FieldError, normalize, parse_request, validate, validate_edit, zato_name
+from zatotx.schema.validation import (
+    FieldError,
+    normalize,
+    parse_request,
+    validate,
+    validate_change,
+    validate_edit,
+    zato_name,
+)
 
 SECURITY = 'security'  # section of objects whose references include their type
 ID_SUFFIX = '_id'
@@ -25,17 +34,18 @@ UNRESOLVED = 'it is a reference, not a secret: whoever asks must put what it ref
 
 
 def parse_new_object(
-    object_type: ObjectType, request: Mapping[str, Any], references: SnapshotReferences
+    object_type: ObjectType, request: Mapping[str, Any], references: SnapshotReferences, now: datetime
 ) -> tuple[dict[str, Any], list[FieldError]]:
     """Return all fields of a new object, or every mistake in the request, under Zato's field names."""
     document = parse_request(object_type, request, references)
     value, errors = validate(object_type, document)
+    errors += validate_change(object_type, value, None, now)
     errors = [*errors, *unresolved_secrets(object_type, document), *_dangling(object_type, document, references)]
     return ({} if errors else msgspec.structs.asdict(value)), _with_zato_names(object_type, errors)
 
 
 def parse_changes(
-    object_type: ObjectType, current: Any, request: Mapping[str, Any], references: SnapshotReferences
+    object_type: ObjectType, current: Any, request: Mapping[str, Any], references: SnapshotReferences, now: datetime
 ) -> tuple[dict[str, Any], list[FieldError]]:
     """Return the fields that an edit changes, or every mistake. An empty or masked secret is not changed."""
     document = parse_request(object_type, request, references)
@@ -44,6 +54,7 @@ def parse_changes(
             document.pop(name, None)
     document = dict(normalize(object_type, document))
     value, errors = validate_edit(object_type, current, document)
+    errors += validate_change(object_type, value, current, now)
     errors = [*errors, *unresolved_secrets(object_type, document), *_dangling(object_type, document, references)]
     if errors:
         return {}, _with_zato_names(object_type, errors)

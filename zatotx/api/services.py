@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from zatotx.api.base import AdminService
@@ -115,7 +116,7 @@ class Edit(ServiceAdminService):
         if isinstance(sent, Mapping) and sent.get('max_in_flight', 0) in ('', None):
             changed_fields['max_in_flight'] = ''
         references = SnapshotReferences(self.server.config.snapshot, types)
-        changes, errors = parse_changes(types[KEY], stored.value, changed_fields, references)
+        changes, errors = parse_changes(types[KEY], stored.value, changed_fields, references, datetime.now(UTC))
         if errors:
             raise BadInput(errors)
         if 'roles' in changes:

@@ -1,1 +1,2 @@
-"""The development CA. Nothing of it is needed before its own issue."""
+"""The certificate authority: issues, renews and revokes the certificates that the components of an environment use
+among themselves."""

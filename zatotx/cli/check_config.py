@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import click
 
-from zatotx.cli.checks import files, machine, stores, versions
+from zatotx.cli.checks import files, load_balancer, machine, stores, tls_files, versions
 from zatotx.cli.checks.finding import BROKEN, CheckContext, CheckFunction, as_component
-from zatotx.cli.environment.component_types import CONNECTOR, REDIS, SERVER
+from zatotx.cli.environment.component_types import CONNECTOR, LOAD_BALANCER, REDIS, SERVER, WEB_ADMIN
 from zatotx.cli.environment.layout import CREDENTIALS, Component, Environment, find_environment
 from zatotx.cli.errors import CommandError, combine_errors, format_os_error
 from zatotx.cli.output import format_option, path_argument, print_json, progress
@@ -32,10 +32,23 @@ REDIS_CHECKS: dict[str, tuple[CheckFunction, ...]] = {
     'directory': (files.check_permissions,),
     'program': (machine.check_redis_program,),
 }
+LOAD_BALANCER_CHECKS: dict[str, tuple[CheckFunction, ...]] = {
+    'config/lb.toml': (load_balancer.check_configuration, files.check_permissions),
+    'agent': (tls_files.check_agent_files,),
+    'directories': (files.check_directories,),
+    'ports': (machine.check_ports, machine.check_duplicate_ports),
+}
+
+WEB_ADMIN_CHECKS: dict[str, tuple[CheckFunction, ...]] = {
+    'config/admin.toml': (versions.check_admin_settings, files.check_permissions),
+    'directories': (files.check_directories,),
+    'ports': (machine.check_ports, machine.check_duplicate_ports),
+}
 
 # By type of component.
 COMPONENT_CHECKS: dict[str, dict[str, tuple[CheckFunction, ...]]] = {
-    SERVER: SERVER_CHECKS, CONNECTOR: CONNECTOR_CHECKS, REDIS: REDIS_CHECKS,
+    SERVER: SERVER_CHECKS, CONNECTOR: CONNECTOR_CHECKS, REDIS: REDIS_CHECKS, LOAD_BALANCER: LOAD_BALANCER_CHECKS,
+    WEB_ADMIN: WEB_ADMIN_CHECKS,
 }  # fmt: skip
 
 

@@ -39,6 +39,7 @@ def info(path: str, form: str) -> None:
         return
     click.echo(f'Environment {facts["environment"]}\nzatotx      {facts["version"]}')
     click.echo(f'Cluster     {facts["cluster"]["name"]}{_revision_suffix(facts["cluster"])}')
+    click.echo(f'Leader      {facts["cluster"]["leader"] or "none"}')
     click.echo(f'ODB         {facts["odb"]["url"]}{_problem_suffix(facts["odb"])}')
     click.echo(f'Redis       {facts["redis"]["url"]}{_problem_suffix(facts["redis"])}\n')
     rows = [(c['name'], c['state'], c['version'], c['address']) for c in facts['components']]
@@ -59,7 +60,7 @@ def info(path: str, form: str) -> None:
 
 def collect_info(environment: Environment) -> dict[str, Any]:
     """Collect the information. `server` is what a running server reports about itself, None if none is running;
-    `leader` is None if the cluster has no leader. `problem` says why something could not be determined."""
+    `leader` is None if no server leads the scheduler. `problem` says why something could not be determined."""
     states = [(part, probe_component(part)) for part in environment.components]
     running = any(part.kind == SERVER and state.ready for part, state in states)
     server = ClusterClient(environment).call('zato.info.get-info', {}) if running else None
@@ -97,7 +98,7 @@ def odb_info(environment: Environment) -> tuple[dict[str, Any], dict[str, Any], 
     except (CommandError, OSError) as error:
         return {'url': mask_url(url) if url else '', 'problem': str(error)}, {}, []
     rows = [node_info(row, time.time()) for row in without_stopped_workers(health.nodes)]
-    return {'url': health.url, 'problem': ''}, {'revision': health.revision}, rows
+    return {'url': health.url, 'problem': ''}, {'revision': health.revision, 'leader': health.leader or None}, rows
 
 
 def without_stopped_workers(rows: Iterable[Any]) -> list[Any]:
@@ -115,6 +116,9 @@ def node_info(row: Any, now: float) -> dict[str, Any]:
         'address': f'{row.host}:{row.bind_port}' if row.bind_port else row.host,
         'pid': row.pid,
         'revision': row.applied_revision,
+        'version': row.version,
+        'cpu': row.cpu,
+        'in_flight': row.in_flight,
         'seen': datetime.fromtimestamp(row.seen_at, UTC).isoformat() if row.seen_at else '',
     }
 

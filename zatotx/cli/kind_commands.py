@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -11,18 +12,26 @@ import click
 
 import zatotx
 
+_UNKNOWN = '*'  # in place of a name
+
 
 @cache
-def kind_commands() -> Mapping[str, click.Command]:
-    """Return the commands of the enabled kinds by name, in alphabetical order. Costs a few file reads if no kind
-    declares any, since `zatotx --help` and completion must be quick; otherwise the kinds are found and loaded."""
-    if not any(map(_declares_commands, _declaration_files())):
+def kind_commands(group: str = '') -> Mapping[str, click.Command]:
+    """Return the commands that the enabled kinds add to `zatotx`, or to a group of its commands, by their names there,
+    in alphabetical order. A kind declares those of a group with the name of the group: 'crypto zmq-key'. Costs a few
+    file reads if no kind declares any, since `zatotx --help` and completion must be quick; otherwise the kinds are
+    found and loaded."""
+    if not any(_is_of_group(name, group) for file in _declaration_files() for name in _declared_names(file)):
         return {}
     from zatotx.connectors.kind_registry import find_kinds
 
-    declared = [(name, found.load(path)) for found in find_kinds() if found.enabled
-                for name, path in found.kind.commands.items()]  # fmt: skip
+    declared = [(name.rpartition(' ')[2], found.load(path)) for found in find_kinds() if found.enabled
+                for name, path in found.kind.commands.items() if _is_of_group(name, group)]  # fmt: skip
     return dict(sorted(declared, key=lambda entry: entry[0]))
+
+
+def _is_of_group(name: str, group: str) -> bool:
+    return name == _UNKNOWN or name.rpartition(' ')[0] == group
 
 
 def _declaration_files() -> Iterable[Path]:
@@ -32,8 +41,16 @@ def _declaration_files() -> Iterable[Path]:
         yield from package.glob('plugins/*/__init__.py')
 
 
-def _declares_commands(file: Path) -> bool:
+def _declared_names(file: Path) -> Iterable[str]:
+    """Yield the names of the commands that a module declares; _UNKNOWN for names that are not literals."""
     try:
-        return 'commands=' in file.read_text('utf-8')
-    except OSError:  # it is reported where the kinds are loaded
-        return False
+        text = file.read_text('utf-8')
+        if 'commands=' not in text:
+            return
+        tree = ast.parse(text)
+    except (OSError, SyntaxError):  # it is reported where the kinds are loaded
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.keyword) and node.arg == 'commands':
+            keys = node.value.keys if isinstance(node.value, ast.Dict) else [None]
+            yield from (str(key.value) if isinstance(key, ast.Constant) else _UNKNOWN for key in keys)

@@ -18,12 +18,13 @@ from zatotx.cli.kind_commands import kind_commands
 # name -> (module:attribute, description). `zatotx --help` uses only this table, so that it imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
     'quickstart': ('zatotx.cli.quickstart:quickstart', 'Create a complete environment: create.'),
-    'create': ('zatotx.cli.create:create', 'Create a single component: connector.'),
+    'create': ('zatotx.cli.create:create', 'Create a single component: connector, load-balancer.'),
     'start': ('zatotx.cli.process:start', 'Start the stopped components of an environment.'),
     'stop': ('zatotx.cli.process:stop', 'Stop components after their running requests.'),
     'restart': ('zatotx.cli.process:restart', 'Restart the servers one after another.'),
     'status': ('zatotx.cli.process:status', 'Show which components are running and ready.'),
     'service': ('zatotx.cli.service:service', 'Manage the services of a running cluster: invoke, list, rollback.'),
+    'job': ('zatotx.cli.job:job', 'The jobs of the scheduler: list, execute, pause, resume, history, next.'),
     'dead-letter': ('zatotx.cli.dead_letters:dead_letter', 'Manage messages that failed: list, replay, purge.'),
     'new': ('zatotx.cli.new:new', 'Generate the code of a new service: service.'),
     'hot-deploy': ('zatotx.cli.hot_deploy:hot_deploy', 'Deploy files and packages to every node.'),
@@ -35,6 +36,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'check-config': ('zatotx.cli.check_config:check_config', 'Check files, permissions, keys, ports and the database.'),
     'update': ('zatotx.cli.update:update', 'Change the settings of an environment: password.'),
     'wait': ('zatotx.cli.wait:wait', 'Wait until an address responds.'),
+    'ca': ('zatotx.cli.ca:ca', 'Issue certificates for the components: create, list, show, renew, revoke, crl.'),
+    'lb': ('zatotx.cli.lb:lb', 'Administer a load balancer: servers, drain, maint, ready, config, apply, export.'),
     'crypto': ('zatotx.cli.crypto:crypto', 'Manage secret keys: generate-key, rotate-key, encrypt, decrypt.'),
     'encrypt': ('zatotx.cli.crypto:encrypt', "Encrypt a value with the secret key of an environment."),
     'decrypt': ('zatotx.cli.crypto:decrypt', "Decrypt a value with the secret key of an environment."),
@@ -73,6 +76,10 @@ class LazyGroup(click.Group):
             return kind_commands().get(cmd_name)
         module, _, attribute = COMMANDS[cmd_name][0].partition(':')
         command: click.Command = getattr(import_module(module), attribute)
+        if isinstance(command, click.Group):
+            for name, added in kind_commands(cmd_name).items():
+                if name not in command.commands:
+                    command.add_command(added, name)
         return command
 
     def resolve_command(

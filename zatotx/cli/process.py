@@ -13,7 +13,7 @@ from msgspec import to_builtins
 
 from zatotx.cli.environment.component_types import SERVER, TYPES
 from zatotx.cli.environment.components.registry import operations_of
-from zatotx.cli.environment.layout import Component, Environment, find_environment
+from zatotx.cli.environment.layout import Component, Environment, cluster_name, find_environment
 from zatotx.cli.environment.process_control import (
     port_conflict,
     start_components,
@@ -170,15 +170,20 @@ def restart_component(part: Component) -> list[str]:
     return stop_components([part]) + start_components([part]) if errors is None else errors
 
 
-@click.command(epilog='\b\nExamples:\n  zatotx status ~/env/qs-1\n  zatotx status ~/env/qs-1 --format json')
+@click.command(epilog='\b\nExamples:\n  zatotx status ~/env/qs-1\n  zatotx status ~/env/qs-1 --cluster\n'
+               '  zatotx status ~/env/qs-1 --format json')
 @path_argument()
+@click.option('--cluster', is_flag=True, help='Show all nodes of the cluster instead, also those on other machines.')
 @format_option()
-def status(path: str, form: str) -> None:
+def status(path: str, cluster: bool, form: str) -> None:
     """Show for each component whether it is running, starting (running but not ready) or stopped.
 
     Always returns 0; scripts use --format json.
     """
     environment = find_environment(path)
+    if cluster:
+        show_cluster(environment, form)
+        return
     states = [(part, probe_component(part)) for part in environment.components]
     if form == 'json':
         parts = [describe_status(part, state) for part, state in states]
@@ -186,6 +191,24 @@ def status(path: str, form: str) -> None:
         return
     rows = [(part.name, state.state, state.pid or '-', format_address(part), state.reason) for part, state in states]
     print_table(('COMPONENT', 'STATE', 'PID', 'ADDRESS', 'WHY'), rows)
+
+
+def show_cluster(environment: Environment, form: str) -> None:
+    """Print the nodes of the cluster as the ODB knows them. Raises CommandError if it cannot be read."""
+    from zatotx.cli.info import odb_info
+
+    odb, cluster, nodes = odb_info(environment)
+    if odb['problem']:
+        raise CommandError(f'The nodes of the cluster cannot be read: {odb["problem"].rstrip(".")}.')
+    rows = [{**node, 'is_leader': node['name'] == cluster['leader'] and node['state'] == 'running'} for node in nodes]
+    if form == 'json':
+        print_json({'cluster': cluster_name(environment), **cluster, 'nodes': rows})
+        return
+    print_table(
+        ('NODE', 'WORKER', 'STATE', 'LEADS', 'VERSION', 'REVISION', 'CPU', 'REQUESTS', 'LAST HEARTBEAT', 'ADDRESS'),
+        [(row['name'], row['worker'], row['state'], 'yes' if row['is_leader'] else '', row['version'],
+          row['revision'], f'{row["cpu"]:.0%}', row['in_flight'], row['seen'][:19], row['address']) for row in rows],
+    )  # fmt: skip
 
 
 def describe_status(part: Component, state: Health) -> dict[str, object]:

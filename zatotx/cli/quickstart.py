@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from zatotx.cli.environment.atomic_files import atomic_directory, make_private_dir
+from zatotx.cli.environment.certificates import write_authority
 from zatotx.cli.environment.components.registry import all_operations
 from zatotx.cli.environment.layout import CREDENTIALS, Credentials
 from zatotx.cli.environment.plan import CreationStep, EnvironmentPlan
@@ -43,16 +44,25 @@ def quickstart() -> None:
 @click.option('--connectors', default=1, show_default=True, type=click.IntRange(0, MAX_CONNECTORS),
               help='Number of connectors, which fetch messages from brokers.')
 @click.option('--port-offset', default=0, show_default=True, help='Added to every default port (17010, 17011, …).')
+@click.option('--load-balancer/--no-load-balancer', 'load_balancer', default=True, show_default=True,
+              help='Whether to create a load balancer in front of the servers.')
 @click.option('--cluster-name', default='', help='Default: quickstart- and five random hex digits.')
 @click.option('--odb-url', default='', help='SQLAlchemy URL of an existing, empty database; default: SQLite in PATH.')
 @click.option('--redis-url', default='', help='URL of an existing Redis or Valkey; default: one embedded in PATH.')
-def create_environment(path: str, servers: int, workers: int, connectors: int, port_offset: int, **urls: str) -> None:
-    """Create servers, database, Redis, keys and credentials at PATH, which must be absent or empty.
+@click.option('--tls', is_flag=True, help='Servers listen with TLS, with certificates of the authority in PATH/ca.')
+@click.option('--no-tls-agent', is_flag=True, help="The load balancer's agent listens without TLS, on loopback only.")
+def create_environment(
+    path: str, servers: int, workers: int, connectors: int, port_offset: int, load_balancer: bool, tls: bool,
+    no_tls_agent: bool, **urls: str,
+) -> None:
+    """Create servers, database, Redis, certificates, keys and credentials at PATH, which must be absent or empty.
 
     The environment is created completely, or not at all.
     """
     target = Path(path).absolute()
-    plan = plan_environment(servers, port_offset, urls)._replace(workers=workers, connectors=connectors)
+    plan = plan_environment(servers, port_offset, urls)._replace(
+        workers=workers, connectors=connectors, load_balancer=load_balancer, tls=tls, agent_tls=not no_tls_agent
+    )
     check_ports(plan)
     with atomic_directory(target, CREDENTIALS) as directory:
         steps = creation_steps(plan, directory)
@@ -133,7 +143,8 @@ def new_password() -> str:
 def creation_steps(plan: EnvironmentPlan, directory: Path) -> list[CreationStep]:
     """Return the steps that fill `directory`. The database is the last one that may fail, because it may be elsewhere.
     """
-    steps = [step for each in all_operations() for step in each.creation_steps(directory, plan)]
+    steps = [CreationStep('Certificate authority', partial(write_authority, directory, plan))]
+    steps += [step for each in all_operations() for step in each.creation_steps(directory, plan)]
     steps.append(CreationStep('Credentials', partial(write_credentials, directory, plan, planned_ports(plan))))
     steps.append(CreationStep('Database, with the first users', partial(create_environment_odb, directory, plan)))
     return steps
@@ -144,6 +155,7 @@ def create_environment_odb(directory: Path, plan: EnvironmentPlan) -> None:
     from zatotx.cli.environment.databases import all_object_types, convert_errors
     from zatotx.odb.maintenance import NewCluster, create_odb
     from zatotx.odb.nodes import NodeAddress
+    from zatotx.schema.scheduler_job import default_job_operations
     from zatotx.schema.snapshot import Operation
 
     if not plan.odb_url:
@@ -152,13 +164,18 @@ def create_environment_odb(directory: Path, plan: EnvironmentPlan) -> None:
         {'name': user.username, 'username': user.username, 'realm': 'zatotx', 'password': user.password}
         for user in plan.api_users()
     ]
+    first = plan.users['web_admin']  # the first user of the web admin, who may create others
     new = NewCluster(
         name=plan.cluster,
         nodes=tuple(
             NodeAddress(name=f'server{i}', host='127.0.0.1', port=port) for i, port in enumerate(plan.server_ports, 1)
         ),
-        operations=tuple(
-            Operation(action='create', type='basic_auth', name=user['name'], fields=user) for user in users
+        operations=(
+            *(Operation(action='create', type='basic_auth', name=user['name'], fields=user) for user in users),
+            Operation(action='create', type='admin_user', name=first.username, fields={
+                'name': first.username, 'username': first.username, 'password': first.password, 'roles': ['admin'],
+            }),
+            *default_job_operations(),
         ),
     )
     with convert_errors():

@@ -8,6 +8,9 @@ request, sqlite3's interrupt, the shutdown of a socket). It runs in a thread of 
 is given to the next call only when both the call and its interrupt have returned, so that a late interrupt never hits
 a call that it was not meant for.
 
+A driver that cannot be interrupted may abandon calls instead, up to a limit: the slot is given to the next call at the
+deadline, and the thread ends when its call returns.
+
 A slot can be leased for several calls, as a transaction needs it. The lease takes a thread only while a call runs.
 """
 
@@ -49,17 +52,20 @@ class _SlotRequest(Protocol):
 
 
 class BlockingPool:
-    """At most `size` daemon threads, started when they are needed.
+    """At most `size` daemon threads, started when they are needed, and those of abandoned calls.
 
-    `name`: prefix of the threads' names. `reactor`: IReactorTime and IReactorFromThreads.
+    `name`: prefix of the threads' names. `reactor`: IReactorTime and IReactorFromThreads. `max_abandoned`: calls
+    without an interrupt whose slot is free at their deadline though they have not returned; others keep theirs.
     """
 
-    def __init__(self, reactor: IThreadReactor, size: int, name: str) -> None:
+    def __init__(self, reactor: IThreadReactor, size: int, name: str, max_abandoned: int = 0) -> None:
         self._reactor = reactor
         self._name = name
         self._size = size
         self._free = size  # slots
-        self._threads = DaemonThreadPool(name, size)
+        self._max_abandoned = max_abandoned
+        self.abandoned = 0  # calls that have not returned, and have no slot any more
+        self._threads = DaemonThreadPool(name, size + max_abandoned)
         self._threads.start()
         self._waiting: deque[_SlotRequest] = deque()
         self._running: set[_PendingCall] = set()
@@ -139,6 +145,18 @@ class BlockingPool:
     def returned(self, call: _PendingCall) -> None:
         """The thread of a call is idle again."""
         self._running.discard(call)
+
+    def abandon(self, call: _PendingCall) -> bool:
+        """Forget a call that has not returned; return whether that is allowed."""
+        if self.abandoned >= self._max_abandoned:
+            return False
+        self.abandoned += 1
+        self._running.discard(call)
+        return True
+
+    def abandoned_returned(self) -> None:
+        """The thread of an abandoned call is idle again."""
+        self.abandoned -= 1
 
     def add_lease(self, lease: SlotLease) -> None:
         """A lease has got its slot."""
@@ -292,6 +310,7 @@ class _PendingCall:
         self._has_begun = False
         self._has_returned = False
         self._interrupting = False
+        self._is_abandoned = False
 
     def begin(self) -> None:
         """See _SlotRequest."""
@@ -318,12 +337,18 @@ class _PendingCall:
         elif self._interrupt is not None:
             self._interrupting = True
             self._pool.interrupt(self, self._interrupt)
+        elif self._pool.abandon(self):
+            self._is_abandoned = True
+            self._queue.free_slot()
         self.deferred.errback(reason)
 
     def returned(self, result: Any) -> None:
         """The function has returned."""
         self._has_returned = True
-        if not self._is_over:
+        if self._is_abandoned:
+            self._pool.abandoned_returned()
+            self._forget()
+        elif not self._is_over:
             self._finish()
             self._release()
             self.deferred.callback(result)
@@ -349,6 +374,9 @@ class _PendingCall:
     def _release(self) -> None:
         self._pool.returned(self)
         self._queue.free_slot()
+        self._forget()
+
+    def _forget(self) -> None:
         self.function, self.args, self._interrupt = _nothing, (), None
 
 

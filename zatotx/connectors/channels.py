@@ -20,6 +20,7 @@ from zatotx.connectors.connection_registry import UnavailableConnection
 from zatotx.connectors.connection_supervisor import ConnectionState, ConnectionSupervisor
 from zatotx.connectors.delivery import MessageDelivery
 from zatotx.connectors.inbound_policy import make_policy_delivery, to_policy
+from zatotx.connectors.lazy_modules import import_modules, missing_modules
 from zatotx.connectors.listener_registry import ListenerRegistry
 from zatotx.connectors.outgoing_connections import Sources, has_same_values, no_references
 from zatotx.interfaces.config import PreparedConfig, commit_when_prepared
@@ -109,6 +110,7 @@ class ChannelType:
     references: Callable[[StoredObject, Snapshot], Sources] = no_references  # a change of these rebuilds the channel
     nodes: Callable[[StoredObject], Sequence[str]] = every_node  # names of the nodes that it may run on; none = all
     placement: Callable[[StoredObject], Placement | None] = declared_placement  # None = as the kind declares
+    modules: tuple[str, ...] = ()  # that take long to import: a thread does so before the first channel is built
 
 
 @frozen
@@ -149,6 +151,11 @@ class Channels:
 
     def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfig]:
         """See IChannel. Channels are built here; `commit` starts them and stops those that they replace."""
+        if modules := missing_modules(self._types, snapshot):
+            return self._context.run_in_thread(import_modules, modules).addCallback(lambda _: self._prepare(snapshot))
+        return succeed(self._prepare(snapshot))
+
+    def _prepare(self, snapshot: Snapshot) -> PreparedConfig:
         built: dict[tuple[str, str], _Built] = {}
         names: dict[str, list[str]] = {}
         for channel_type in self._types:
@@ -156,7 +163,7 @@ class Channels:
             names.setdefault(channel_type.kind, []).extend(each.name for each in stored)
             built.update({(channel_type.object_type, each.name): self._built_for(channel_type, each, snapshot)
                           for each in stored if each.value.is_active})  # fmt: skip
-        return succeed(PreparedConfig(partial(self._commit, built, names)))
+        return PreparedConfig(partial(self._commit, built, names))
 
     def apply(self, snapshot: Snapshot) -> Deferred[None]:
         """See IChannel."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from importlib import import_module
 from typing import Any, Generic, Protocol, TypeVar
 
 from attrs import frozen
@@ -23,6 +21,7 @@ from zatotx.connectors.guaranteed_delivery import (
     keep_call,
     message_id_of,
 )
+from zatotx.connectors.lazy_modules import import_modules, missing_modules
 from zatotx.connectors.ping import PingCall
 from zatotx.interfaces.config import PreparedConfig, commit_when_prepared
 from zatotx.interfaces.connector_kind import OutgoingContext
@@ -128,15 +127,8 @@ class OutgoingConnections:
 
     def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfig]:
         """See IOutgoingKind. Connections are built here; `commit` puts them in force and retires those they replace."""
-        modules = [
-            module
-            for connection_type in self._types
-            if snapshot.objects_of_types(connection_type.object_type)
-            for module in connection_type.modules
-            if module not in sys.modules
-        ]
-        if modules:
-            return self._offload(_import_all, modules).addCallback(lambda _: self._prepare(snapshot))
+        if modules := missing_modules(self._types, snapshot):
+            return self._offload(import_modules, modules).addCallback(lambda _: self._prepare(snapshot))
         return succeed(self._prepare(snapshot))
 
     def _prepare(self, snapshot: Snapshot) -> PreparedConfig:
@@ -259,11 +251,6 @@ class OutgoingConnections:
             self._log.error('{sentence}', sentence=unavailable.sentence)
             return unavailable
         return built
-
-
-def _import_all(modules: Sequence[str]) -> None:
-    for module in modules:
-        import_module(module)
 
 
 def has_same_values(connection_type: Sources, other: Sources) -> bool:

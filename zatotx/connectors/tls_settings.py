@@ -11,6 +11,12 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import Certificate, InvalidVersion, load_pem_x509_certificates
 
+# Mozilla's "intermediate" list for TLS 1.2: forward secrecy and authenticated encryption. It leaves out the DHE suites,
+# with which a client makes a server compute much more than the client itself.
+INTERMEDIATE_CIPHERS = (
+    'ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:'
+    'ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305'
+)
 Key = RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey | Ed448PrivateKey
 
 
@@ -57,12 +63,20 @@ def parse_tls_settings(settings: TlsSettings) -> TlsCredentials:
     return TlsCredentials(authorities, chain, key)
 
 
+def load_certificates(text: bytes) -> tuple[Certificate, ...]:
+    """Parse certificates in PEM form. Raises ValueError if there is none."""
+    try:
+        return tuple(load_pem_x509_certificates(text))
+    except (ValueError, InvalidVersion):
+        raise ValueError('it holds no certificate in PEM form') from None
+
+
 def _certificates(name: str, text: str, problems: list[str]) -> tuple[Certificate, ...]:
     if not text:
         return ()
     try:
-        return tuple(load_pem_x509_certificates(text.encode()))
-    except (ValueError, InvalidVersion):
+        return load_certificates(text.encode())
+    except ValueError:
         problems.append(f'{name}: holds no certificate in PEM form')
         return ()
 

@@ -63,6 +63,19 @@ class NodeRow(msgspec.Struct, frozen=True, kw_only=True):
     pid: int = 0
     last_join_status: str = 'accepted'
     worker: int = 0  # number of the worker process; each has its own row
+    version: str = ''  # of zatotx
+    cpu: float = 0.0  # share of a core that it used between its last two heartbeats
+    in_flight: int = 0  # requests that it was processing at its last heartbeat
+
+
+class NodeLoad(msgspec.Struct, frozen=True, kw_only=True):
+    """What a process is busy with: see NodeRow."""
+
+    cpu: float = 0.0
+    in_flight: int = 0
+
+
+NO_LOAD = NodeLoad()
 
 
 class FileVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,6 +127,9 @@ class IConfigStore(Interface):
     def history(limit: int = 100, **filters: Any) -> Deferred[list[HistoryRow]]:
         """Returns changes, newest first. Filters: type, name (current or former), since (a revision), revision."""
 
+    def record_event(action: str, type: str, name: str, actor: Actor) -> Deferred[None]:
+        """Writes an event that changes no object, such as a login, to the history at the current revision."""
+
     def snapshot_at(revision: int) -> Deferred[Snapshot]:
         """Returns all objects as of a revision. Raises NotFound naming the revisions that are available."""
 
@@ -138,7 +154,9 @@ class IConfigStore(Interface):
         """Registers this node as running. `worker`: number of the worker process; each has its own row and
         heartbeat."""
 
-    def record_heartbeat(node_id: int, applied_revision: int, version_results: dict[int, str]) -> Deferred[int]:
+    def record_heartbeat(
+        node_id: int, applied_revision: int, version_results: dict[int, str], load: NodeLoad = NO_LOAD
+    ) -> Deferred[int]:
         """Stores a heartbeat and the node's state. `version_results`: version id -> '' (running) or the error. Does
         not change the cluster's revision, but returns it, which saves a round trip."""
 

@@ -192,8 +192,8 @@ class ConnectorKind:
     default_endpoints: Sequence[str] = ()  # default endpoints if its section of server.toml has no `listen`
     # Whether its `listen` addresses serve the broker's own endpoints (/zato/…), which commands call.
     serves_endpoints: bool = False
-    # Commands of `zatotx`: name -> 'package.module:command', a click command. Declare them in the kind's __init__.py;
-    # zatotx's own commands have precedence.
+    # Commands of `zatotx`: name -> 'package.module:command', a click command. 'crypto zmq-key' is a command of the
+    # group `zatotx crypto`. Declare them in the kind's __init__.py; zatotx's own commands have precedence.
     commands: Mapping[str, str] = {}
     listeners: Mapping[str, str] = {}  # object type of channels -> the field with the address that they listen on
     placement: Mapping[str, Placement] = {}  # object type of channels -> where they run; default: EVERY_WORKER

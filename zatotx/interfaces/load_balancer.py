@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from enum import Enum
 from typing import Literal, NamedTuple
 
+import msgspec
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
@@ -49,10 +50,63 @@ class IBackend(Interface):
     """A named group of servers, with the algorithm that chooses among them."""
 
     name = Attribute('The name of the backend: str')
+    key_headers = Attribute('Lower-case names of the header fields that a BalancingKey must contain: Collection[str]')
+    key_cookies = Attribute('Names of the cookies that a BalancingKey must contain: Collection[str]')
+
+    def acquire_now(key: BalancingKey, excluded: Collection[str] = ()) -> IServerSlot | None:
+        """Return a slot at once, as `acquire` does, or None if all servers are full: then call `acquire`, which queues.
+        Raises NoServerAvailableError. It is called for each request, so it should create nothing but the slot."""
 
     def acquire(key: BalancingKey, excluded: Collection[str] = ()) -> Deferred[IServerSlot]:
         """Fire with a slot of a server that is not in `excluded` (the names of servers already tried), after waiting in
         the queue if all are full. Cancel the Deferred to leave the queue. Fails with NoServerAvailableError."""
+
+
+class LocalResponse(NamedTuple):
+    """A response of the load balancer itself."""
+
+    status: int
+    content_type: str
+    body: bytes
+    fields: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class ILocalResponder(Interface):
+    """The pages of the load balancer itself on a frontend: statistics and metrics."""
+
+    def respond(method: str, path: bytes, query: bytes, headers: Mapping[bytes, bytes]) -> LocalResponse | None:
+        """Return the response to a request, or None if its path is none of these pages. `headers` by lower-case
+        name."""
+
+
+class ExchangeRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """A finished exchange of a request and its response, or a finished TCP connection, for the log. Times are seconds;
+    -1 = this phase was not reached."""
+
+    frontend: str
+    backend: str  # '' = none was chosen
+    server: str  # '' = none was chosen
+    client_address: str
+    client_port: int
+    started_at: float  # on the reactor's clock
+    head_time: float  # from the first byte of the request to the end of its head
+    queue_time: float  # until a server had room
+    connect_time: float  # until the connection to the server was established; 0 for a reused one
+    response_time: float  # until the head of the response
+    total_time: float
+    status: int  # sent to the client; 0 = none was sent, or a TCP connection
+    received_bytes: int  # of the request's body, or from the client of a TCP connection
+    sent_bytes: int  # to the client
+    retries: int
+    termination: str  # HAProxy's two letters: who ended it, C(lient), S(erver), P(roxy), s or c = a timeout; and when
+    request_line: bytes  # as sent; b'' for a TCP connection
+
+
+class IExchangeLog(Interface):
+    """Where finished exchanges are logged and counted."""
+
+    def log(record: ExchangeRecord) -> None:
+        """Log a finished exchange. It must not block, nor cost much: it is called for each request."""
 
 
 ServerState = Literal['UP', 'DOWN', 'MAINT', 'DRAIN']

@@ -60,6 +60,8 @@ class INode(Interface):
     outgoing = Attribute('zatotx.interfaces.outgoing.IOutgoingConnections')
     service_redis = Attribute('zatotx.interfaces.service_redis.IServiceRedis')
     work = Attribute('zatotx.interfaces.work.IWorkStream')
+    admin_sessions = Attribute('zatotx.interfaces.admin_sessions.IAdminSessions')
+    scheduler = Attribute('zatotx.interfaces.scheduler.IScheduler')
     result_groups = Attribute('zatotx.interfaces.work.IResultGroups')
     dead_letters = Attribute('zatotx.interfaces.dead_letters.IDeadLetterStore')
 
@@ -78,6 +80,9 @@ class INode(Interface):
 
     def metrics() -> Deferred[bytes]:
         """Returns the metrics in the Prometheus text format."""
+
+    def metric_sample() -> Deferred[dict[str, list[Any]]]:
+        """Returns the metrics of all workers as values: see zatotx.metrics.snapshot."""
 
     def run_in_thread(function: Any, *args: Any) -> Deferred[Any]:
         """Runs a blocking function in the node's thread pool."""

@@ -81,6 +81,7 @@ class SecurityType:
     # (definition) -> names of the query parameters that carry its secret, which logs mask.
     query_parameters: Callable[[Any], Sequence[str]] = _no_query_parameters
     has_login: bool = False  # it is a user name and a password, with which clients of FTP log in
+    is_for_channels: bool = True  # False: its definitions authenticate callers of the broker's own endpoints only
     requests_client_certificate: bool = False  # TLS listeners request client certificates while one is active
 
     @property
@@ -91,7 +92,7 @@ class SecurityType:
     @property
     def purposes(self) -> frozenset[str]:
         """What its definitions can be used for, as in the `ref_purpose` of fields that refer to them."""
-        channels = (FOR_CHANNELS,) if self.authenticator else ()
+        channels = (FOR_CHANNELS,) if self.authenticator and self.is_for_channels else ()
         logins = (FOR_LOGINS,) if self.has_login else ()
         return frozenset((*channels, *logins, *(self.outgoing if self.credentials else ())))
 

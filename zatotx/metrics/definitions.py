@@ -142,6 +142,34 @@ _DEFINITIONS = (
         'zatotx_work_delayed', GAUGE, 'Asynchronous invocations of the cluster that wait for another run', merge=max
     ),
     MetricDefinition('zatotx_dead_letters', GAUGE, 'Dead letters stored in the ODB', merge=max),
+    MetricDefinition('zatotx_scheduler_leader', GAUGE, 'Whether this server leads the scheduler: 1 or 0', merge=max),
+    MetricDefinition('zatotx_scheduler_epoch', GAUGE, 'The epoch in which this server leads, or 0', merge=max),
+    MetricDefinition('zatotx_scheduler_jobs', GAUGE, 'Active jobs of the scheduler', merge=max),
+    MetricDefinition(
+        'zatotx_scheduler_clock_offset_seconds',
+        GAUGE,
+        'Seconds by which the clock of this server is ahead of that of Redis',
+        merge=max,
+    ),
+    MetricDefinition(
+        'zatotx_scheduler_lateness_seconds',
+        GAUGE,
+        'Seconds by which the first due run that is not in the work stream yet is late',
+        merge=max,
+    ),
+    MetricDefinition('zatotx_scheduler_ticks', COUNTER, 'Runs of jobs that this server wrote to the work stream'),
+    MetricDefinition('zatotx_scheduler_late_ticks', COUNTER, 'Of these, runs that were more than a second late'),
+    MetricDefinition(
+        'zatotx_scheduler_missed_ticks', COUNTER, 'Runs that were missed for longer than misfire_grace and made up'
+    ),
+    MetricDefinition(
+        'zatotx_scheduler_duplicate_ticks', COUNTER, 'Runs that Redis refused because it had them already'
+    ),
+    MetricDefinition(
+        'zatotx_scheduler_skipped_ticks', COUNTER, 'Runs that were skipped because another one had not ended'
+    ),
+    MetricDefinition('zatotx_scheduler_runs', COUNTER, 'Runs of jobs on this server, including failed ones'),
+    MetricDefinition('zatotx_scheduler_failed_runs', COUNTER, 'Runs of jobs on this server that failed'),
     MetricDefinition(
         'zatotx_certificate_expiry_timestamp_seconds',
         GAUGE,

@@ -13,7 +13,8 @@ INVOKE_ASYNC, INVOKE_ASYNC_CALLBACK = 'invoke-async', 'invoke-async-callback'  #
 VALUE_FORMAT = 'dict'  # data format of messages that carry a Python value, as services pass them to each other
 
 DEFAULT_ATTEMPTS = 5
-DEFAULT_BACKOFF = 1.0  # seconds before the second attempt; tripled after each further one
+DEFAULT_BACKOFF = 1.0  # seconds before the second attempt
+DEFAULT_GROWTH = 3.0
 DEFAULT_MAX_DELAY = 18.0  # seconds; five attempts end 31 seconds after the first
 
 
@@ -44,7 +45,12 @@ class WorkMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     max_attempts: int = DEFAULT_ATTEMPTS
     backoff: float = DEFAULT_BACKOFF
     max_delay: float = DEFAULT_MAX_DELAY
+    growth: float = DEFAULT_GROWTH  # factor between two delays
+    max_failures: int = 0  # runs that may fail while their process lives; 0 = max_attempts
+    timeout: float = 0.0  # seconds that one run may take; 0 = the default
+    is_dead_lettered: bool = True  # whether it becomes a dead letter when it is given up
     attempts: int = 0  # runs so far, all of which failed
+    crashes: int = 0  # those of them during which the process died
     first_failed: float = 0.0
     last_failed: float = 0.0
     cause: str = ''  # of the last failure

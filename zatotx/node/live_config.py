@@ -16,7 +16,7 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from zatotx.interfaces.config import IConfig, IConfigStore, NodeRow, OutdatedSnapshot, Prepare, PreparedConfig
+from zatotx.interfaces.config import IConfig, IConfigStore, NodeLoad, NodeRow, OutdatedSnapshot, Prepare, PreparedConfig
 from zatotx.interfaces.redis import IPubSub
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.rules.resilience.supervision import NODE_TIMEOUT
@@ -210,6 +210,7 @@ class LiveConfig:
     preparers: Sequence[Prepare]
     verdicts: Callable[[], Mapping[int, str]]
     node_id: int = 0  # set when the node has registered
+    measure_load: Callable[[], NodeLoad] = NodeLoad
     snapshot: Snapshot = field(factory=Snapshot)
     newest: int = 0  # the ODB's revision when it was last read
     liveness: LivenessMonitor = field(
@@ -306,7 +307,9 @@ class LiveConfig:
 
     async def _write_heartbeat(self) -> None:
         """Write the heartbeat and the revision that this node runs; also reads the ODB's revision."""
-        self.newest = await self.store.record_heartbeat(self.node_id, self.snapshot.revision, dict(self.verdicts()))
+        self.newest = await self.store.record_heartbeat(
+            self.node_id, self.snapshot.revision, dict(self.verdicts()), self.measure_load()
+        )
 
     def wait_until_applied(self, revision: int, timeout: float = 10.0) -> Deferred[list[str]]:
         return ensureDeferred(wait_until_applied(self.store, revision, timeout, self.liveness))

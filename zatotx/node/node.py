@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from zatotx.interfaces.config import IConfigStore, Prepare
 from zatotx.interfaces.connector_kind import IChannel
 from zatotx.interfaces.reactor import IReactor
+from zatotx.interfaces.scheduler import IScheduler
 from zatotx.metrics.watchdog import Watchdog
 from zatotx.model.errors import Conflict, StartError
 from zatotx.node import gc_tuning
@@ -77,6 +78,7 @@ class NodeComponents:
     trimmer: MemoryTrimmer
     reload: SighupReloader
     work: WorkRunner
+    scheduler: IScheduler
     worker_group: WorkerGroup | None = None  # None without workers
 
 
@@ -167,6 +169,7 @@ class Node(Service):
         response. The Deferred fires when all connections are closed, or after LINGER seconds."""
         _log.info('{name} of cluster {cluster} is being replaced', **self._names())
         self.components.work.drain()
+        self.components.scheduler.resign()
         retired: Deferred[None] = Deferred()
         timeout = self.components.reactor.callLater(RETIRE_TIMEOUT, retired.callback, None)
 
@@ -210,6 +213,7 @@ class Node(Service):
         for name in parts.fetching_kinds:
             await parts.channels[name].start(parts.dispatcher)
         parts.work.start(self.node_id)
+        parts.scheduler.start(self.node_id)
         await parts.pickup_task.start()
         _log.info('{name} of cluster {cluster} is ready', **self._names())
 
@@ -246,11 +250,13 @@ class Node(Service):
         for channel in channels:
             channel.drain()
         parts.work.drain()
+        await _stop_component(parts.scheduler.resign(), 'The leadership of the scheduler')
         await _stop_component(parts.pickup_task.stop(), 'The pickup directory')
         await gatherResults([
             *(_stop_in_parallel(channel.stop(), 'A channel') for channel in channels),
             _stop_in_parallel(parts.work.stop(), 'The work stream'),
         ])
+        await _stop_component(parts.scheduler.stop(), 'The history of jobs')
         for outgoing in parts.outgoing:
             await _stop_component(outgoing.stop(), 'Outgoing connections')
         self._set_phase(STOPPED)

@@ -47,8 +47,10 @@ class NodeApi:
     outgoing: Any = field(factory=ConnectionNamespaces)
     service_redis: Any = None  # IServiceRedis
     work: Any = None  # IWorkStream
+    scheduler: Any = None  # IScheduler
     dead_letters: Any = None  # IDeadLetterStore
     result_groups: Any = None  # IResultGroups
+    admin_sessions: Any = None  # IAdminSessions
     worker_group: WorkerGroup | None = None  # None without workers
     started: float = field(factory=time)
 
@@ -81,6 +83,9 @@ class NodeApi:
 
     def metrics(self) -> Deferred[bytes]:
         return self.exposition.render_text()
+
+    def metric_sample(self) -> Deferred[dict[str, list[Any]]]:
+        return Deferred.fromCoroutine(self.exposition.merged_sample())
 
     def run_in_thread(self, function: Any, *args: Any) -> Deferred[Any]:
         return self.thread_runner(function, *args)

@@ -35,9 +35,12 @@ from zatotx.interfaces.config import NodeRow
 from zatotx.interfaces.dead_letters import IDeadLetterStore
 from zatotx.interfaces.meters import MetricRow
 from zatotx.interfaces.pipeline import IDispatcher
+from zatotx.interfaces.scheduler import IRunRecorder
 from zatotx.interfaces.work import IWorkConsumer
 from zatotx.model.cid import new_cid
-from zatotx.model.errors import Inactive
+from zatotx.model.errors import Inactive, Timeout
+from zatotx.model.job import CRASHED as JOB_CRASHED
+from zatotx.model.job import FAILED, OK, SCHEDULER, TIMED_OUT, JobRun, job_of, to_unix_time
 from zatotx.model.message import ANONYMOUS, ChannelSpec, Message, Reply
 from zatotx.model.work import (
     INVOKE_ASYNC_CALLBACK,
@@ -112,6 +115,8 @@ class WorkContext:
     random: Callable[[], float] = random.random
     counters: WorkCounters = field(factory=WorkCounters)
     groups: Any = None  # IResultGroups
+    recorder: IRunRecorder | None = None  # takes note of the runs of jobs
+    node: str = ''  # name of the server
 
 
 @define(eq=False)
@@ -204,6 +209,7 @@ class QueueRunner:
         context, message = self.context, delivery.message
         if delivery.crashes:
             message = record_crashes(message, delivery.crashes, context.now())
+            self._record_crash(message)
         if is_exhausted(message):
             await self._give_up(delivery, message)
             return
@@ -230,8 +236,10 @@ class QueueRunner:
             await self._until_stored(lambda: self.consumer.finish(delivery))
             return
         context.counters.runs += 1
-        reply = await deliver(context.dispatcher, make_message(message, context.clock.seconds() + RUN_TIMEOUT))
+        began, started = context.clock.seconds(), context.now()
+        reply = await deliver(context.dispatcher, make_message(message, began + (message.timeout or RUN_TIMEOUT)))
         error = reply.error
+        self._record_run(message, started, context.clock.seconds() - began, error)
         if error is None:
             try:
                 await self._finish(delivery, message, result_value(reply), None)
@@ -262,16 +270,40 @@ class QueueRunner:
         self._release_in(delay)
 
     async def _give_up(self, delivery: WorkDelivery, message: WorkMessage) -> None:
+        if message.is_dead_lettered:
+            await self._store_dead_letter(message)
+        else:
+            self._log.error('{cid}: {name!r} of service {service!r} failed after {attempts} attempts: {cause}',
+                            cid=message.cid, name=message.channel_name, service=message.service,
+                            attempts=message.attempts, cause=message.cause)  # fmt: skip
+        if message.source:
+            await self._finish(delivery, message, None, message.cause)
+        else:
+            await self._until_stored(lambda: self.consumer.finish(delivery))
+
+    async def _store_dead_letter(self, message: WorkMessage) -> None:
         await self._until_stored(lambda: self.context.dead_letters.add_dead_letter(message))
         self.context.counters.dead_letters += 1
         self.context.counters.stored_letters += 1
         self._log.error('{cid}: a message for service {service!r} is a dead letter after {attempts} attempts: {cause} '
                         '(zatotx dead-letter show PATH {id})', cid=message.cid, service=message.service,
                         attempts=message.attempts, cause=message.cause, id=message.id)  # fmt: skip
-        if message.source:
-            await self._finish(delivery, message, None, message.cause)
-        else:
-            await self._until_stored(lambda: self.consumer.finish(delivery))
+
+    def _record_run(self, message: WorkMessage, started: float, duration: float, error: BaseException | None) -> None:
+        """Take note of a run of a job."""
+        if message.channel == SCHEDULER and self.context.recorder is not None:
+            result = OK if error is None else TIMED_OUT if isinstance(error, Timeout) else FAILED
+            cause = '' if error is None else describe_error(error)
+            self.context.recorder.record(
+                make_run(message, self.context.node, started=started, duration=duration, result=result, cause=cause)
+            )
+
+    def _record_crash(self, message: WorkMessage) -> None:
+        """Take note of a run of a job whose process died."""
+        if message.channel == SCHEDULER and self.context.recorder is not None:
+            self.context.recorder.record(
+                make_run(message, '', started=self.context.now(), duration=0.0, result=JOB_CRASHED, cause=CRASHED)
+            )
 
     async def _finish(self, delivery: WorkDelivery, message: WorkMessage, result: Any, failure: str | None) -> None:
         """Remove a message that succeeded or was given up, and add what follows from its result. Raises TypeError for a
@@ -445,6 +477,19 @@ def make_message(work: WorkMessage, deadline: float) -> Message:
         message = Message(work.cid, spec, work.service, headers, work.payload, deadline, None, work.trace)
     message.principal = work.principal or ANONYMOUS
     return message
+
+
+def make_run(
+    work: WorkMessage, node: str, *, started: float, duration: float, result: str, cause: str
+) -> JobRun:
+    """Return the entry of the history for a run of a job."""
+    job = job_of(work.headers)
+    return JobRun(
+        job_id=0 if job is None else job.id, job=work.channel_name, service=work.service, cid=work.cid, node=node,
+        scheduled=started if job is None else to_unix_time(job.scheduled), started=started,
+        duration=round(duration, 6), result=result, cause=cause,
+        attempt=max(1, work.attempts + (result != JOB_CRASHED)),
+    )  # fmt: skip
 
 
 def make_callbacks(work: WorkMessage, result: Any, now: float) -> list[WorkMessage]:

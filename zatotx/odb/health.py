@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import frozen
-from sqlalchemy import Connection, text, update
+from sqlalchemy import Connection, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from zatotx.interfaces.config import NodeRow
@@ -18,7 +18,8 @@ from zatotx.odb.database import Database
 from zatotx.odb.dead_letters import count_dead_letters
 from zatotx.odb.engine import dialect_of, driver_message, make_engine
 from zatotx.odb.nodes import list_nodes
-from zatotx.odb.tables import cluster
+from zatotx.odb.scheduler_leader import read_leader
+from zatotx.odb.tables import cluster, config_object
 from zatotx.odb.transaction import Cluster, revision_of
 from zatotx.odb.urls import parse_url, sqlite_path
 from zatotx.wire.url_masking import mask_url
@@ -47,6 +48,8 @@ class OdbHealth:
     clock_offset: float
     round_trip: float  # round-trip time in seconds
     dead_letters: int = 0
+    leader: str = ''  # name of the server that leads the scheduler; '' = none
+    object_types: frozenset[str] = frozenset()  # keys of the types of which there are objects
 
 
 def examine_odb(database: Database, *, write: bool = True) -> OdbHealth:
@@ -55,17 +58,25 @@ def examine_odb(database: Database, *, write: bool = True) -> OdbHealth:
     with closing(database):
         dialect = dialect_of(database.url)
         backend = _backend(database.url)
-        revision, rows, size, (ahead, round_trip), letters = database.read(
+        revision, rows, size, (ahead, round_trip), letters, leader, types = database.read(
             lambda connection, found: (
                 revision_of(connection, found.id), tuple(list_nodes(connection, found)),
                 _size(connection, backend, database.url), _measure_clock(connection, backend),
-                count_dead_letters(connection, found),
+                count_dead_letters(connection, found), read_leader(connection, found).node,
+                _used_types(connection, found),
             )
         )
         if write:
             check_writable(database)
         return OdbHealth(url=mask_url(database.url), title=dialect.title, revision=revision, nodes=rows, size=size,
-                         clock_offset=ahead, round_trip=round_trip, dead_letters=letters)
+                         clock_offset=ahead, round_trip=round_trip, dead_letters=letters, leader=leader,
+                         object_types=types)
+
+
+def _used_types(connection: Connection, found: Cluster) -> frozenset[str]:
+    """Return the types of the cluster's objects."""
+    query = select(config_object.c.type).where(config_object.c.cluster_id == found.id).distinct()
+    return frozenset(connection.execute(query).scalars())
 
 
 def check_writable(database: Database) -> None:

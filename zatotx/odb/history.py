@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from sqlalchemy import Connection, insert, or_, select
 
 from zatotx.interfaces.config import HistoryRow
@@ -68,6 +68,11 @@ def record_history(t: Transaction, entries: Iterable[HistoryEntry]) -> None:
     for chunk in split_into_chunks(rows):
         t.connection.execute(insert(history), list(chunk))
         t.report_progress()
+
+
+def record_event(t: Transaction, entry: HistoryEntry) -> None:
+    """Write an entry that belongs to no new revision."""
+    record_history(evolve(t, revision=t.revision - 1), [entry])
 
 
 def newest_entries(connection: Connection, cluster: Cluster, filter_: HistoryFilter) -> list[HistoryRow]:

@@ -296,6 +296,7 @@ def _changing_columns(t: Transaction, target: ObjectChange) -> dict[str, Any]:
         'unique_key': hash_name(target.unique_text) if target.unique_text else None,
         'document': encode_document(target.document),
         'revision': t.revision,
+        'changed_at': t.cluster.now(),
     }
 
 

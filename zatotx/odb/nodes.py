@@ -8,7 +8,8 @@ from typing import Any
 from attrs import frozen
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
 
-from zatotx.interfaces.config import NodeRow
+from zatotx import __version__
+from zatotx.interfaces.config import NodeLoad, NodeRow
 from zatotx.model.errors import Conflict, NotFound
 from zatotx.odb.tables import file_version, hash_name, server, version_verdict
 from zatotx.odb.transaction import Cluster, revision_of
@@ -45,7 +46,8 @@ def register_node(connection: Connection, cluster: Cluster, address: NodeAddress
     """Mark a server as running, inserting its row if it has none."""
     if _find_row(connection, cluster, address) is None:
         add_node(connection, cluster, address)
-    running = {**_address_columns(address), 'pid': address.pid, 'up_status': RUNNING, 'applied_revision': 0}
+    running = {**_address_columns(address), 'pid': address.pid, 'up_status': RUNNING, 'applied_revision': 0,
+               'version': __version__, **_load_columns(NodeLoad())}  # fmt: skip
     connection.execute(
         update(server)
         .where(*_is_worker(cluster, address))
@@ -57,11 +59,14 @@ def register_node(connection: Connection, cluster: Cluster, address: NodeAddress
 
 
 def record_heartbeat(
-    connection: Connection, cluster: Cluster, node_id: int, applied_revision: int, verdicts: Mapping[int, str]
+    connection: Connection, cluster: Cluster, node_id: int, applied_revision: int, *, verdicts: Mapping[int, str],
+    load: NodeLoad,
 ) -> int:
     """Record a heartbeat; returns the cluster's revision. Raises NotFound if the server's row was removed."""
     updated = connection.execute(
-        update(server).where(server.c.id == node_id).values(seen_at=cluster.now(), applied_revision=applied_revision)
+        update(server)
+        .where(server.c.id == node_id)
+        .values(seen_at=cluster.now(), applied_revision=applied_revision, **_load_columns(load))
     )
     if updated.rowcount == 0:
         raise NotFound(None, f'the ODB has no server with the id {node_id}')
@@ -142,6 +147,10 @@ def _address_columns(address: NodeAddress) -> dict[str, Any]:
     return {'host': address.host, 'bind_host': address.host, 'bind_port': address.port}
 
 
+def _load_columns(load: NodeLoad) -> dict[str, Any]:
+    return {'cpu': load.cpu, 'in_flight': load.in_flight}
+
+
 def _is_worker(cluster: Cluster, address: NodeAddress) -> tuple[ColumnElement[bool], ...]:
     s = server.c
     return s.cluster_id == cluster.id, s.name_key == hash_name(address.name), s.worker == address.worker
@@ -164,4 +173,7 @@ def _to_node(row: Any) -> NodeRow:
         pid=row.pid,
         last_join_status=row.last_join_status,
         worker=row.worker,
+        version=row.version,
+        cpu=row.cpu,
+        in_flight=row.in_flight,
     )

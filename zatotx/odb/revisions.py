@@ -134,7 +134,8 @@ def changes_since(
         revision=revision_of(connection, cluster.id),
         changed=tuple(
             StoredObject(
-                row.id, object_type.key, from_document(object_type, document, names, cluster.secrets), row.revision
+                row.id, object_type.key, from_document(object_type, document, names, cluster.secrets), row.revision,
+                row.changed_at,
             )
             for row, object_type, document in _report_progress(rows, report_progress)
         ),
@@ -145,9 +146,9 @@ def changes_since(
 def _changed_rows(connection: Connection, cluster: Cluster, since: int) -> Iterable[_Row]:
     columns = config_object.c
     rows = connection.execute(
-        select(columns.id, columns.type, columns.name, columns.document, columns.revision).where(
-            columns.cluster_id == cluster.id, columns.revision > since
-        )
+        select(
+            columns.id, columns.type, columns.name, columns.document, columns.revision, columns.changed_at
+        ).where(columns.cluster_id == cluster.id, columns.revision > since)
     )
     for row in rows:
         object_type = cluster.types.get(row.type)

@@ -129,9 +129,11 @@ class Secrets:
         return next((clear for fernet in self._fernets if (clear := _try_fernet(fernet, stored)) is not None), None)
 
     def to_stored(self, kind: str, clear: str) -> str:
-        """Return the stored form. `kind`: 'encrypted' or 'both'. Empty text stays empty."""
+        """Return the stored form. `kind`: 'encrypted', 'hashed' or 'both'. Empty text stays empty."""
         if not clear:
             return clear
+        if kind == 'hashed':
+            return hash_secret(clear)
         return self._hash_and_encrypt(clear) if kind == 'both' else self.encrypt(clear)
 
     def _hash_and_encrypt(self, clear: str) -> str:

@@ -10,12 +10,13 @@ from sqlalchemy import Connection, insert, select, update
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from zatotx.interfaces.config import FileVersion, HistoryRow, IConfigStore, NodeRow
+from zatotx.interfaces.config import NO_LOAD, FileVersion, HistoryRow, IConfigStore, NodeLoad, NodeRow
 from zatotx.interfaces.dead_letters import DeadLetterFilter, IDeadLetterStore
 from zatotx.interfaces.meters import ICallMeter
+from zatotx.interfaces.scheduler import ILeaderStore, LeaderRecord
 from zatotx.model.work import WorkMessage
 from zatotx.odb import code_versions as versions
-from zatotx.odb import dead_letters, history, nodes
+from zatotx.odb import dead_letters, history, nodes, scheduler_leader
 from zatotx.odb.database import AsyncDatabase, Database
 from zatotx.odb.engines.dialect import MAX_READERS
 from zatotx.odb.executor import DatabaseExecutor
@@ -67,10 +68,10 @@ def open_store(
     return ConfigStore(odb=async_database)
 
 
-@implementer(IConfigStore, IDeadLetterStore)
+@implementer(IConfigStore, IDeadLetterStore, ILeaderStore)
 @frozen(kw_only=True)
 class ConfigStore:
-    """Implements IConfigStore and IDeadLetterStore; see the interfaces for each method."""
+    """Implements IConfigStore, IDeadLetterStore and ILeaderStore; see the interfaces for each method."""
 
     _odb: AsyncDatabase
 
@@ -88,6 +89,10 @@ class ConfigStore:
     def history(self, limit: int = 100, **filters: Any) -> Deferred[list[HistoryRow]]:
         filter_ = history.HistoryFilter(limit=limit, **filters)
         return self._odb.read(lambda connection, cluster: history.newest_entries(connection, cluster, filter_))
+
+    def record_event(self, action: str, type: str, name: str, actor: Actor) -> Deferred[None]:
+        entry = history.HistoryEntry(action=action, type=type, name=name, old={}, new={})
+        return self._odb.transact(actor, lambda t: history.record_event(t, entry))
 
     def snapshot_at(self, revision: int) -> Deferred[Snapshot]:
         return self._odb.read(lambda connection, cluster: snapshot_at(connection, cluster, revision))
@@ -111,10 +116,12 @@ class ConfigStore:
         address = nodes.NodeAddress(name=name, host=host, port=port, pid=pid, worker=worker)
         return self._odb.write(lambda connection, cluster: nodes.register_node(connection, cluster, address))
 
-    def record_heartbeat(self, node_id: int, applied_revision: int, version_results: dict[int, str]) -> Deferred[int]:
+    def record_heartbeat(
+        self, node_id: int, applied_revision: int, version_results: dict[int, str], load: NodeLoad = NO_LOAD
+    ) -> Deferred[int]:
         return self._odb.write(
             lambda connection, cluster: nodes.record_heartbeat(
-                connection, cluster, node_id, applied_revision, version_results
+                connection, cluster, node_id, applied_revision, verdicts=version_results, load=load
             )
         )
 
@@ -149,6 +156,26 @@ class ConfigStore:
 
     def count_dead_letters(self) -> Deferred[int]:
         return self._odb.read(dead_letters.count_dead_letters)
+
+    def leader(self) -> Deferred[LeaderRecord]:
+        return self._odb.read(scheduler_leader.read_leader)
+
+    def claim_leadership(self, expected_epoch: int, lease_token: int, node: str, node_id: int) -> Deferred[int]:
+        return self._odb.write(
+            lambda connection, cluster: scheduler_leader.claim_leadership(
+                connection, cluster, expected_epoch, lease_token, node=node, node_id=node_id
+            )
+        )
+
+    def confirm_leadership(self, epoch: int, written_until: float) -> Deferred[bool]:
+        return self._odb.write(
+            lambda connection, cluster: scheduler_leader.confirm_leadership(connection, cluster, epoch, written_until)
+        )
+
+    def resign_leadership(self, epoch: int, written_until: float) -> Deferred[None]:
+        return self._odb.write(
+            lambda connection, cluster: scheduler_leader.resign_leadership(connection, cluster, epoch, written_until)
+        )
 
     def close(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._odb.close())

@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 from zatotx.odb.columns import BLOB, LONG_TEXT, TABLE_OPTIONS, TIMESTAMP
 
-SCHEMA_VERSION = '0003'  # the newest migration, which this code needs; checked by a test
+SCHEMA_VERSION = '0004'  # the newest migration, which this code needs; checked by a test
 
 metadata = MetaData(
     naming_convention={
@@ -91,6 +91,8 @@ config_object = Table(
     Column('unique_key', String(64), nullable=True),  # key of ObjectType.unique, if the type has one
     _text('document'),  # JSON: references are ids, secrets encrypted or hashed
     Column('revision', BigInteger, nullable=False),
+    # when it was created or last edited; unlike the revision, not when an object that it refers to was renamed
+    Column('changed_at', TIMESTAMP, nullable=False, server_default='0'),
     UniqueConstraint('cluster_id', 'space', 'name_key'),
     UniqueConstraint('cluster_id', 'type', 'unique_key'),
     Index('ix_config_object_cluster_id_revision', 'cluster_id', 'revision'),
@@ -169,6 +171,9 @@ server = Table(
     Column('pid', Integer, nullable=False, default=0),
     _text('last_join_status', String(32), default='accepted'),
     Column('worker', Integer, nullable=False, server_default='0'),  # 0: the first or only worker
+    Column('version', String(64), nullable=False, server_default=''),  # of zatotx
+    Column('cpu', TIMESTAMP, nullable=False, server_default='0'),  # share of a core that it uses
+    Column('in_flight', Integer, nullable=False, server_default='0'),
     UniqueConstraint('cluster_id', 'name_key', 'worker'),
     **TABLE_OPTIONS,
 )
@@ -218,5 +223,20 @@ dead_letter = Table(
     Column('last_failed', TIMESTAMP, nullable=False),
     UniqueConstraint('cluster_id', 'message_key'),
     Index('ix_dead_letter_cluster_id_last_failed', 'cluster_id', 'last_failed'),
+    **TABLE_OPTIONS,
+)
+
+# The leader of the scheduler, as zatotx.interfaces.scheduler.LeaderRecord.
+scheduler_leader = Table(
+    'scheduler_leader',
+    metadata,
+    Column('cluster_id', Integer, ForeignKey('cluster.id'), primary_key=True, autoincrement=False),
+    Column('epoch', BigInteger, nullable=False),
+    Column('lease_token', BigInteger, nullable=False),
+    _text('node'),
+    Column('node_id', Integer, nullable=False),
+    Column('since', TIMESTAMP, nullable=False),
+    Column('confirmed_at', TIMESTAMP, nullable=False),
+    Column('written_until', TIMESTAMP, nullable=False),
     **TABLE_OPTIONS,
 )

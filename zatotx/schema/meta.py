@@ -4,6 +4,7 @@ derived from it and from the annotations of its Struct."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, get_type_hints
 
 import msgspec
@@ -20,6 +21,7 @@ class ZatoApi(msgspec.Struct, frozen=True, kw_only=True):
     ] = {}  # request fields that select among types with the same prefix: connection, transport
     zato_names: Mapping[str, str] = {}  # zatotx's field name -> Zato's, if they differ: {'security': 'security_id'}
     extra_response_fields: tuple[str, ...] = ()  # fields of Zato's responses without an equivalent; always ''
+    response_fields: tuple[str, ...] = ()  # fields that create and edit return beside id and name
     sec_type: str = ''  # Zato's name of the security type, if it differs from the tag
     # (object, delete request) -> why deletion is rejected; '' = it is allowed.
     deletion_error: Callable[[Any, Mapping[str, Any]], str] | None = None
@@ -33,10 +35,13 @@ class ObjectType(msgspec.Struct, frozen=True, kw_only=True):
     section: str  # enmasse key: 'security', 'channel_rest'
     tag: str = ''  # value of `type:` in an enmasse section shared by several types
     title: str = ''  # display name: 'REST channel'
+    heading: str = ''  # display name of all its objects together; '' = derived from the title, see zatotx.schema.labels
     zato: ZatoApi | None = None
     # Applied to the fields of a new object, or the changed ones of an edit, before they are validated.
     normalize: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
     validate: Callable[[Any], Sequence[tuple[str, str]]] | None = None  # validation across fields: (path, error)
+    # validation of a new object, or of an edited one, against its former state (None if it is new) and the current time
+    validate_change: Callable[[Any, Any, datetime], Sequence[tuple[str, str]]] | None = None
     # a text other than the name that must be unique among objects of the type; '' = none
     unique_text: Callable[[Any], str] | None = None
     purposes: frozenset[str] = frozenset()  # what references may require of its objects: 'channel', 'outgoing_rest'
@@ -57,7 +62,7 @@ def field(
 ) -> Meta:
     """Metadata of one field, for `Annotated[type, field(...)]`.
 
-    `secret`: 'encrypted' (Fernet, can be decrypted) or 'both' (also an argon2id hash, see dual_secret.py). `ref`: the
+    `secret`: 'encrypted' (Fernet, can be decrypted), 'hashed' (argon2id, can only be verified) or 'both'. `ref`: the
     enmasse section of the object that the value names ('security', 'service'). `ref_purpose`: what the object must be
     usable for, one of its type's purposes ('channel'); '' = anything. `choices`: the allowed values. `aliases`: other
     spellings of them.
@@ -140,7 +145,7 @@ def map_references(value: Any, replace: Callable[[Any], Any]) -> Any:
 
 
 def secret_fields(object_type: ObjectType) -> Mapping[str, str]:
-    """Returns the secret fields: name -> 'encrypted' or 'both'."""
+    """Returns the secret fields: name -> 'encrypted', 'hashed' or 'both'."""
     return secret_fields_of_struct(object_type.struct)
 
 

@@ -16,6 +16,7 @@ class StoredObject(msgspec.Struct, frozen=True):
     type: str
     value: Any
     revision: int
+    changed_at: float = 0.0  # unix time of its creation or last edit, by the clock of the node that wrote it
 
     @property
     def name(self) -> str:

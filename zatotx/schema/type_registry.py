@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from zatotx.schema.meta import FieldInfo, ObjectType, field_names, fields_of, fields_of_struct
 from zatotx.schema.rate_limit import RATE_LIMIT
+from zatotx.schema.scheduler_job import SCHEDULER_JOB
 from zatotx.schema.security.group import SECURITY_GROUP
 from zatotx.schema.service import SERVICE
 
@@ -113,4 +114,4 @@ def _nested_errors(path: str, info: FieldInfo) -> Iterator[str]:
 
 
 # The object types that are neither a security type's nor a kind's.
-BUILTIN_TYPES = (SECURITY_GROUP, RATE_LIMIT, SERVICE)
+BUILTIN_TYPES = (SECURITY_GROUP, RATE_LIMIT, SERVICE, SCHEDULER_JOB)

@@ -34,6 +34,14 @@ def validate_edit(object_type: ObjectType, current: Any, changes: Mapping[str, A
     return validate(object_type, {**msgspec.structs.asdict(current), **normalize(object_type, changes)})
 
 
+def validate_change(object_type: ObjectType, value: Any, before: Any, now: datetime) -> list[FieldError]:
+    """Returns the errors of a valid object that has them at this time only: see ObjectType.validate_change. `value` may
+    be None, as `validate` returns it for an invalid object."""
+    if value is None or object_type.validate_change is None:
+        return []
+    return list(object_type.validate_change(value, before, now))
+
+
 def normalize(object_type: ObjectType, document: Mapping[str, Any]) -> Mapping[str, Any]:
     """Returns fields as the type stores them. Applying it twice makes no difference."""
     return document if object_type.normalize is None else object_type.normalize(document)
@@ -69,7 +77,8 @@ def _convert_field(info: FieldInfo, raw_value: Any, values: dict[str, Any], erro
     try:
         value = msgspec.convert(raw_value, info.hint)
     except msgspec.ValidationError as error:
-        errors.append(_describe_error(info, str(error)))
+        errors.append((info.name, _datetime_error(raw_value)) if info.kind == 'datetime' and isinstance(raw_value, str)
+                      else _describe_error(info, str(error)))  # fmt: skip
         return
     problem = _constraint_error(info, value)
     if problem:
@@ -80,7 +89,8 @@ def _convert_field(info: FieldInfo, raw_value: Any, values: dict[str, Any], erro
 
 def _constraint_error(info: FieldInfo, value: Any) -> str:
     """Checks constraints beyond msgspec's types and bounds."""
-    if info.choices and value is not None and value not in info.choices:
+    items = value if info.kind == 'list' and isinstance(value, list | tuple) else (value,)
+    if info.choices and value is not None and any(item not in info.choices for item in items):
         one_of = ', '.join(choice or "'' (empty)" for choice in info.choices)
         got = '' if info.secret else f', got {value!r}'
         return f'must be one of: {one_of}{got}'
@@ -100,6 +110,15 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _datetime_error(text: str) -> str:
+    try:
+        datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        reason = str(error) if 'range' in str(error) or 'must be in' in str(error) else ''
+        return f'must be a date and time such as 2026-01-31T08:00:00Z, got {text!r}{reason and f" ({reason})"}'
+    return f'must have the form 2026-01-31T08:00:00Z, got {text!r}'
 
 
 def _describe_error(info: FieldInfo, text: str) -> FieldError:

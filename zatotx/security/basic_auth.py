@@ -57,6 +57,7 @@ BASIC_AUTH = ObjectType(
     section='security',
     tag='basic_auth',
     title='HTTP Basic Auth definition',
+    heading='Basic auth',
     builtin_names=frozenset({'admin.invoke', 'pubapi'}),
     zato=ZatoApi(
         prefix='security.basic-auth', actions=('create', 'edit', 'delete', 'get-list', 'change-password')

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 
 from zatotx.interfaces.services import IServiceMap
 from zatotx.model.errors import BadInput, Inactive, InternalServerError, MethodNotAllowed
+from zatotx.model.job import JOB_TYPE_HEADER, SCHEDULER
 from zatotx.model.message import Message, ServiceResult
 from zatotx.service.compat.bunch import Bunch
 from zatotx.service.io import xml_codec
@@ -27,9 +28,6 @@ from zatotx.service.soap import check_mandatory_headers
 from zatotx.service.thread_calls import ServiceThreadCalls, ThreadCall, ThreadLender
 from zatotx.system.thread_pool import IThreadReactor
 from zatotx.wire.xml.parser import is_element
-
-SCHEDULER = 'scheduler'
-JOB_TYPE_HEADER = b'x-zato-job-type'  # header of the scheduler's messages: one_time, interval_based, cron_style
 
 
 class ServiceRunner(Protocol):

@@ -22,6 +22,7 @@ from zatotx.service.io import xml_codec
 from zatotx.service.io.input_sources import XML
 from zatotx.service.missing_await import explain_error
 from zatotx.service.patterns import Patterns
+from zatotx.service.schedule import Schedule
 from zatotx.service.stuck_threads import StuckThreads
 from zatotx.service.thread_calls import JobRunner, ServiceThreadCalls, ThreadCall, ThreadLender
 from zatotx.system.thread_pool import IThreadReactor
@@ -72,6 +73,10 @@ class Invoker:
     def create_patterns(self, invocation: Invocation) -> Patterns:
         """Return `self.patterns` of a running service."""
         return Patterns(invocation)
+
+    def create_schedule(self, invocation: Invocation) -> Schedule:
+        """Return `self.schedule` of a running service."""
+        return Schedule(invocation)
 
     async def perform(self, invocation: Invocation) -> ServiceResult:
         """Run a service as `invoke` does, for an invocation that is already set up."""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from zatotx.interfaces.meters import NullUserMetrics, UserMetrics
+from zatotx.model.job import ScheduledJob, job_of
 from zatotx.model.message import ANONYMOUS, Message, Principal
 from zatotx.model.work import INVOKE_ASYNC
 from zatotx.schema.service import DEFAULT_SLOW_THRESHOLD
@@ -125,6 +126,14 @@ class Service(Hooks, JobHooks):
     )
     user_config: lazy_attribute[Bunch] = lazy_attribute(
         lambda self: self._zatotx.invoker.user_config, "The users' INI files: user_config.<file>.<section>.<key>."
+    )
+    job: lazy_attribute[ScheduledJob | None] = lazy_attribute(
+        lambda self: job_of(self._zatotx.message.headers) if self._zatotx.job_type is not None else None,
+        'The scheduled job that the service runs for: name, job_type, scheduled; None if there is none.',
+    )
+    schedule: lazy_attribute[Any] = lazy_attribute(
+        lambda self: self._zatotx.invoker.create_schedule(self._zatotx),
+        'Creates jobs: schedule.onetime(service, after_seconds=5).',
     )
     time: lazy_attribute[TimeUtil] = lazy_attribute(_time, 'Dates as text.')
     out: lazy_attribute[Outgoing] = lazy_attribute(

@@ -68,6 +68,11 @@ class ServiceStore:
         """The deployed versions, by file."""
         return self._files
 
+    def can_invoke(self, name: str) -> bool:
+        """Return whether there is an active service of that name."""
+        entry = self.current.get(name)
+        return entry is not None and entry.is_active
+
     def replace_files(self, files: Mapping[str, CheckedVersion]) -> None:
         """Replace all deployed files. Requests in progress keep the versions that they started with."""
         if dict(files) != dict(self._files):

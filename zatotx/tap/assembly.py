@@ -34,6 +34,7 @@ from zatotx.model.errors import StartError
 from zatotx.node import findings
 from zatotx.node.gc_tuning import MemoryTrimmer, share_malloc_arena
 from zatotx.node.live_config import LiveConfig
+from zatotx.node.load_meter import LoadMeter
 from zatotx.node.log_files import LiveLogLevels, LogFiles
 from zatotx.node.node import Node, NodeComponents, NodeState
 from zatotx.node.node_api import NodeApi
@@ -47,7 +48,9 @@ from zatotx.odb.urls import make_absolute
 from zatotx.pipeline.dispatcher import Dispatcher
 from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline
+from zatotx.pipeline.security.authenticator import AuthenticationDependencies
 from zatotx.pipeline.security.policy import AuthenticationPolicy
+from zatotx.processes.file_limit import raise_file_limit
 from zatotx.processes.listeners import Listeners
 from zatotx.processes.secret_key import KEY_VARIABLE, read_key
 from zatotx.processes.workers.control_pipe import WorkerSpec
@@ -56,7 +59,9 @@ from zatotx.processes.workers.socket_handover import SocketBorrower
 from zatotx.redis.client import RedisClient
 from zatotx.redis.keys import RedisKeys
 from zatotx.redis.nonce_store import RedisNonceStore
+from zatotx.redis.session_store import RedisSessionStore
 from zatotx.redis.work_stream import RedisWorkStream
+from zatotx.scheduler.scheduler import Scheduler
 from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.service.context import load_user_config
 from zatotx.service.current_call import find_current_call
@@ -66,6 +71,7 @@ from zatotx.service.invoker import Invoker
 from zatotx.service.service_store import ServiceStore
 from zatotx.system.thread_pool import make_offload, shorten_switch_interval
 from zatotx.tap.authentication import (
+    make_admin_sessions,
     make_authentication_dependencies,
     make_authentication_policy,
     make_client_certificate_preparer,
@@ -91,10 +97,10 @@ from zatotx.tap.limits import (
     make_rate_buckets,
     make_rate_limiter,
     make_worker_group,
-    raise_file_limit,
     server_start_time,
 )
 from zatotx.tap.monitoring import Monitoring, make_certificate_source
+from zatotx.tap.scheduler import make_scheduler
 from zatotx.tap.work import make_processed_keys, make_result_groups, make_work_runner, make_work_stream
 from zatotx.wire.xml import name_cache
 
@@ -151,6 +157,7 @@ class _Infrastructure:
     version_keeper: VersionManager
     work: RedisWorkStream
     work_counters: WorkCounters
+    scheduler: Scheduler
 
 
 @frozen
@@ -158,6 +165,7 @@ class _Endpoints:
     """The channels and outgoing connections of a server; `preparers` apply a configuration to them."""
 
     outgoing: Sequence[Any]  # IOutgoingKind
+    authentication: AuthenticationDependencies
     authentication_policy: AuthenticationPolicy
     listeners: Listeners
     channels: Mapping[str, IChannel]
@@ -187,10 +195,12 @@ class _NodeBuilder:
             [
                 infrastructure.version_keeper.prepare_snapshot,
                 prepare_without_build(limited.admission.apply),
+                infrastructure.scheduler.prepare,
                 *endpoints.preparers,
             ],
             lambda: infrastructure.version_keeper.verdicts,
         )
+        config.measure_load = LoadMeter(lambda: limited.admission.node.active)
         deployer = Deployer(
             odb=infrastructure.odb,
             config=config,
@@ -218,6 +228,7 @@ class _NodeBuilder:
             dispatcher=dispatcher,
             dead_letters=infrastructure.odb,
             counters=infrastructure.work_counters,
+            recorder=infrastructure.scheduler.recorder,
         )
         config.follow_heartbeats(runner.heartbeat)
         parts = NodeComponents(
@@ -232,7 +243,7 @@ class _NodeBuilder:
             odb=infrastructure.odb,
             redis=infrastructure.redis.parts,
             outgoing=endpoints.outgoing,
-            initial_preparers=endpoints.preparers,
+            initial_preparers=(infrastructure.scheduler.prepare, *endpoints.preparers),
             pipeline=pipeline,
             dispatcher=dispatcher,
             services=infrastructure.services,
@@ -242,6 +253,7 @@ class _NodeBuilder:
             trimmer=MemoryTrimmer(reactor, infrastructure.offload, limited.body_memory),
             reload=SighupReloader(self._current_settings, infrastructure.logs, endpoints.listeners),
             work=runner,
+            scheduler=infrastructure.scheduler,
             worker_group=make_worker_group(self.home / 'work', self.worker_spec, node_api, reactor),
         )
         return Node(parts, config, state, self.worker_spec)
@@ -288,9 +300,11 @@ class _NodeBuilder:
         keeper = VersionManager(
             odb=odb, store=services, directory=self._deployed_directory(), reactor=reactor, offload=offload
         )
+        work = make_work_stream(client, settings.main.cluster)
+        scheduler = make_scheduler(settings, reactor, redis, odb=odb, work=work, has_service=services.can_invoke)
         return _Infrastructure(
-            logs, counts, limited, offload, observed, types, secrets, odb, redis, services, keeper,
-            make_work_stream(client, settings.main.cluster), WorkCounters(),
+            logs, counts, limited, offload, observed, types, secrets, odb, redis, services, keeper, work,
+            WorkCounters(), scheduler,
         )  # fmt: skip
 
     def _endpoints(self, infrastructure: _Infrastructure) -> _Endpoints:
@@ -315,10 +329,15 @@ class _NodeBuilder:
                 work=infrastructure.work,
             ),
         )
-        nonces = RedisNonceStore(reactor, client, RedisKeys(settings.main.cluster))
-        guard = make_authentication_policy(
-            make_authentication_dependencies(reactor, offload, nonces=nonces, fetcher=find_fetcher(outgoing))
+        redis_keys = RedisKeys(settings.main.cluster)
+        authentication = make_authentication_dependencies(
+            reactor,
+            offload,
+            nonces=RedisNonceStore(reactor, client, redis_keys),
+            sessions=RedisSessionStore(client=client, keys=redis_keys),
+            fetcher=find_fetcher(outgoing),
         )
+        guard = make_authentication_policy(authentication)
         worker_spec = self.worker_spec
         borrower = SocketBorrower(reactor, worker_spec.handover) if worker_spec.handover >= 0 else None
         listeners = Listeners(reactor, worker_spec.inherited_sockets, infrastructure.find_shared_counter, borrower)
@@ -339,7 +358,7 @@ class _NodeBuilder:
             *(o.prepare for o in outgoing),
             *(c.prepare for c in channels.values()),
         ]
-        return _Endpoints(outgoing, guard, listeners, channels, preparers)
+        return _Endpoints(outgoing, authentication, guard, listeners, channels, preparers)
 
     def _pipeline(self, infrastructure: _Infrastructure, endpoints: _Endpoints, invoker: Invoker) -> Pipeline:
         limited = infrastructure.limits
@@ -379,6 +398,7 @@ class _NodeBuilder:
             ),
             *limited.metric_sources(infrastructure.services),
             infrastructure.work_counters.rows,
+            infrastructure.scheduler.metrics,
             make_certificate_source(endpoints.listeners),
         ]
         finders = [
@@ -387,6 +407,7 @@ class _NodeBuilder:
             partial(findings.find_weakened_rate_limits, limited.rate_limiter, infrastructure.redis.client),
             partial(findings.find_refused_code, infrastructure.version_keeper),
             limited.stuck_threads.findings,
+            infrastructure.scheduler.findings,
             observed.findings,
             endpoints.authentication_policy.findings,
             find_xml_name_leak,
@@ -414,8 +435,10 @@ class _NodeBuilder:
             outgoing=make_outgoings(endpoints.outgoing, self.kinds),
             service_redis=infrastructure.redis.services,
             work=infrastructure.work,
+            scheduler=infrastructure.scheduler,
             dead_letters=infrastructure.odb,
             result_groups=make_result_groups(infrastructure.redis.client, main.cluster),
+            admin_sessions=make_admin_sessions(endpoints.authentication, config),
         )
 
     def _current_settings(self) -> Settings:

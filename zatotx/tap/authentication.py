@@ -10,9 +10,12 @@ from twisted.internet.defer import Deferred
 
 from zatotx.connectors.kind_registry import load_part
 from zatotx.connectors.security_types import find_security_types, requires_client_certificates
+from zatotx.interfaces.admin_sessions import ISessionStore
+from zatotx.interfaces.config import IConfig
 from zatotx.interfaces.outgoing import IFetcher
 from zatotx.interfaces.reactor import IReactor
 from zatotx.interfaces.redis import INonceStore
+from zatotx.pipeline.security.admin_sessions import AdminSessions
 from zatotx.pipeline.security.authenticator import AuthenticationDependencies, Authenticator, UnavailableFetcher
 from zatotx.pipeline.security.password_verifier import PasswordVerifier
 from zatotx.pipeline.security.policy import AuthenticationPolicy
@@ -22,7 +25,12 @@ from zatotx.schema.snapshot import Snapshot, StoredObject
 
 
 def make_authentication_dependencies(
-    reactor: IReactor, offload: Callable[..., Deferred[Any]], *, nonces: INonceStore, fetcher: IFetcher | None
+    reactor: IReactor,
+    offload: Callable[..., Deferred[Any]],
+    *,
+    nonces: INonceStore,
+    sessions: ISessionStore,
+    fetcher: IFetcher | None,
 ) -> AuthenticationDependencies:
     """Return the collaborators of the authenticators of a node. `fetcher`: None = no installed kind provides one."""
     comparison = SecretComparison(reactor)
@@ -30,9 +38,20 @@ def make_authentication_dependencies(
         reactor=reactor,
         offload=offload,
         nonces=nonces,
+        sessions=sessions,
         fetcher=UnavailableFetcher() if fetcher is None else fetcher,
         comparison=comparison,
         verifier=PasswordVerifier(offload, comparison),
+    )
+
+
+def make_admin_sessions(dependencies: AuthenticationDependencies, config: IConfig) -> AdminSessions:
+    """Return what logs the users of the web admin in."""
+    return AdminSessions(
+        snapshot=lambda: config.snapshot,
+        verifier=dependencies.verifier,
+        sessions=dependencies.sessions,
+        clock=dependencies.reactor,
     )
 
 

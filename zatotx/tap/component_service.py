@@ -29,6 +29,8 @@ from zatotx.interfaces.reactor import IReactor
 from zatotx.model.errors import StartError
 from zatotx.system.atomic_file import write_file
 
+RUN_TWISTD = 'from twisted.scripts.twistd import run; run()'  # the program of a worker, where there is no twistd script
+
 _log = Logger()
 
 

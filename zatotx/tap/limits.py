@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -44,16 +43,6 @@ from zatotx.wire.xml import name_cache
 from zatotx.wire.xml.limits import XmlLimits as XmlBudget
 
 _log = Logger()
-MAX_OPEN_FILES = 65_536  # file descriptors that a server requests; the hard limit may be lower
-
-
-def raise_file_limit() -> None:
-    """Raise the soft limit of file descriptors as far as the hard limit allows. Each connection takes one descriptor,
-    and the usual soft limit of 1024 exists for programs that use select()."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    target = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
-    if soft != resource.RLIM_INFINITY and soft < target:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
 
 
 def find_xml_name_leak() -> list[str]:

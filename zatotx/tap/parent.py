@@ -22,9 +22,7 @@ from zatotx.processes.workers.slots import find_free_slot
 from zatotx.processes.workers.socket_handover import SocketLender
 from zatotx.processes.workers.supervisor import WorkerSupervisor
 from zatotx.processes.workers.worker_process import WorkerSpawner
-from zatotx.tap.component_service import disable_core_dumps, fail_start
-
-RUN_TWISTD = 'from twisted.scripts.twistd import run; run()'
+from zatotx.tap.component_service import RUN_TWISTD, disable_core_dumps, fail_start
 
 
 def make_parent(directory: str, reactor: IReactor, workers: int | None) -> WorkerParent:

@@ -8,6 +8,7 @@ from pathlib import Path
 from zatotx.interfaces.dead_letters import IDeadLetterStore
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.interfaces.reactor import IReactor
+from zatotx.interfaces.scheduler import IRunRecorder
 from zatotx.interfaces.work import IWorkConsumer
 from zatotx.node.settings import Settings
 from zatotx.node.work_runner import WorkContext, WorkCounters, WorkRunner
@@ -38,13 +39,14 @@ def make_processed_keys(reactor: IReactor, client: RedisClient, cluster: str) ->
 def make_work_runner(
     settings: Settings, home: Path, reactor: IReactor, work: RedisWorkStream, *, client: RedisClient,
     pipeline: Pipeline, dispatcher: IDispatcher, dead_letters: IDeadLetterStore, counters: WorkCounters,
+    recorder: IRunRecorder,
 ) -> WorkRunner:
     """Return what runs the messages of this process, not yet started."""
     context = WorkContext(
         dispatcher=dispatcher, dead_letters=dead_letters, clock=reactor, has_room=pipeline.has_room,
         has_service=lambda name: pipeline.store.current.get(name) is not None,
         concurrency=settings.limits.work_in_flight, counters=counters,
-        groups=make_result_groups(client, settings.main.cluster),
+        groups=make_result_groups(client, settings.main.cluster), recorder=recorder, node=settings.main.name,
     )  # fmt: skip
     make_consumer = partial(_make_consumer, settings, reactor, work, client)
     return WorkRunner(context=context, make_consumer=make_consumer, node=settings.main.name,

@@ -10,7 +10,6 @@ from twisted.application.service import IService
 
 from zatotx.interfaces.reactor import IReactor
 from zatotx.model.errors import StartError
-from zatotx.node.node import Node
 from zatotx.processes.secret_key import KEY_VARIABLE
 from zatotx.processes.workers.control_pipe import READY, RELOAD, RETIRE, START_FAILED, ControlPipe, read_worker_spec
 from zatotx.tap.component_service import (
@@ -46,12 +45,13 @@ def make_worker(options: DirectoryOptions) -> IService:
 
 
 class WorkerService(ComponentService):
-    """Runs a node as a worker: writes no pid file, which is the parent's, and reports errors to the parent instead of
-    stderr."""
+    """Runs a component, a node or a load balancer, as a worker: writes no pid file, which is the parent's, and reports
+    errors to the parent instead of stderr."""
 
-    def __init__(self, node: Node, directory: Path, reactor: IReactor, control_pipe: ControlPipe) -> None:
-        super().__init__(node, directory / 'server.pid', reactor)
-        self._node = node
+    def __init__(self, component: Any, directory: Path, reactor: IReactor, control_pipe: ControlPipe) -> None:
+        """`component`: an IService with `reload()`, and `retire()`, whose Deferred fires when its clients are done."""
+        super().__init__(component, directory / 'worker', reactor)
+        self._component = component
         self._control_pipe = control_pipe
 
     def startService(self) -> None:
@@ -68,9 +68,9 @@ class WorkerService(ComponentService):
 
     def _handle_command(self, command: str) -> None:
         if command == RELOAD:
-            self._node.reload()
+            self._component.reload()
         elif command == RETIRE:
-            self._node.retire().addBoth(lambda _: stop_reactor(self._reactor))
+            self._component.retire().addBoth(lambda _: stop_reactor(self._reactor))
 
     def _parent_lost(self) -> None:
         stop_reactor(self._reactor)

@@ -18,6 +18,8 @@ from zatotx.model.message import Message, ServiceResult
 from zatotx.model.work import WorkMessage, decode_work, encode_work
 from zatotx.pipeline.codecs import CodecRegistry, RawCodec
 from zatotx.pipeline.error_replies import ErrorReplies
+from zatotx.schema.scheduler_job import SCHEDULER_JOB
+from zatotx.schema.snapshot import Actor, Operation, StoredObject
 from zatotx.service.invocation import Invocation
 from zatotx.service.invoker import Invoker
 from zatotx.system.thread_pool import DaemonThreadPool
@@ -53,6 +55,29 @@ class RecordedGroups:
 
 
 @define(eq=False)
+class RecordedConfig:
+    """A configuration that keeps the jobs that services create. It is its own snapshot."""
+
+    jobs: list[StoredObject] = field(factory=list)
+
+    @property
+    def snapshot(self) -> RecordedConfig:
+        """See IConfig."""
+        return self
+
+    def change(self, operations: Sequence[Operation], actor: Actor) -> Deferred[int]:
+        """See IConfig."""
+        for step in operations:
+            job = SCHEDULER_JOB.struct(**step.fields)
+            self.jobs.append(StoredObject(len(self.jobs) + 1, SCHEDULER_JOB.key, job, len(self.jobs) + 1))
+        return succeed(len(self.jobs))
+
+    def find(self, type_: str, name: str) -> StoredObject | None:
+        """Return the object of that name, as Snapshot does."""
+        return next((stored for stored in self.jobs if (stored.type, stored.name) == (type_, name)), None)
+
+
+@define(eq=False)
 class KitNode:
     """The node as services see it in a test."""
 
@@ -60,6 +85,7 @@ class KitNode:
     service_redis: MemoryServiceRedis
     work: RecordedWork = field(factory=lambda: RecordedWork())
     result_groups: RecordedGroups = field(factory=lambda: RecordedGroups())
+    config: RecordedConfig = field(factory=lambda: RecordedConfig())
     name: str = 'test'
     cluster: str = 'test'
 

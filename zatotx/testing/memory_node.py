@@ -8,6 +8,7 @@ from shutil import copyfile
 from typing import Any
 
 import msgspec
+from attrs import define
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
@@ -16,6 +17,7 @@ from zope.interface import implementer
 from zatotx.interfaces.meters import NullUserMetrics
 from zatotx.interfaces.node import ILogLevels, INode
 from zatotx.interfaces.redis import IPubSub
+from zatotx.interfaces.scheduler import LeaderRecord
 from zatotx.model.cid import new_cid
 from zatotx.model.message import ChannelSpec, Message, Principal, Reply
 from zatotx.node.live_config import LiveConfig
@@ -24,6 +26,9 @@ from zatotx.odb.store import open_store
 from zatotx.pipeline.codecs import CodecRegistry
 from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline
+from zatotx.pipeline.security.admin_sessions import AdminSessions
+from zatotx.pipeline.security.password_verifier import PasswordVerifier
+from zatotx.pipeline.security.secret_comparison import SecretComparison
 from zatotx.rules.security.roles import ADMIN
 from zatotx.schema.snapshot import Operation
 from zatotx.schema.type_registry import ObjectTypeRegistry
@@ -34,6 +39,7 @@ from zatotx.service.service_entry import ServiceEntry
 from zatotx.service.service_store import ServiceStore
 from zatotx.testing.fake_pipeline import AllowAllPolicy, CountingStats
 from zatotx.testing.kit_redis.service_redis import memory_service_redis
+from zatotx.testing.memory_redis import MemorySessions
 from zatotx.testing.memory_work import MemoryWorkStream
 
 CLUSTER = 'test'
@@ -89,6 +95,19 @@ def make_odb(directory: Path, types: ObjectTypeRegistry, operations: Sequence[Op
     return f'sqlite:///{path}'
 
 
+@define
+class MemoryScheduler:
+    """A scheduler that runs nothing: the leader is read from the ODB."""
+
+    odb: Any
+    history: Any = None
+
+    def leader(self) -> Deferred[LeaderRecord]:
+        """Return the leader."""
+        found: Deferred[LeaderRecord] = self.odb.leader()
+        return found
+
+
 @implementer(INode)
 class MemoryNode:
     """A node in memory: `await start()`, then `call`, `await stop()` at the end."""
@@ -119,13 +138,22 @@ class MemoryNode:
         )
         self.not_ready_reasons: list[str] = []
         self.found: list[str] = []
+        self.sample: dict[str, list[Any]] = {}  # of the metrics
         self.log_levels = MemoryLevels()
         self.user_metrics = NullUserMetrics()
         self.outgoing = ConnectionNamespaces()
         self.service_redis = memory_service_redis(reactor)
         self.work = MemoryWorkStream(reactor)
         self.dead_letters = self.odb
+        self.scheduler = MemoryScheduler(self.odb)
         self.result_groups: Any = None
+        self.verifier = PasswordVerifier(self.run_in_thread, SecretComparison(reactor))
+        self.admin_sessions = AdminSessions(
+            snapshot=lambda: self.config.snapshot,
+            verifier=self.verifier,
+            sessions=MemorySessions(reactor),
+            clock=reactor,
+        )
         self.config: Any = None
         self.deployer: Any = None
 
@@ -171,6 +199,9 @@ class MemoryNode:
 
     def metrics(self) -> Deferred[bytes]:
         return succeed(b'# metrics of ' + self.name.encode() + b'\n')
+
+    def metric_sample(self) -> Deferred[dict[str, list[Any]]]:
+        return succeed(self.sample)
 
     def run_in_thread(self, function: Any, *args: Any) -> Deferred[Any]:
         done: Deferred[Any] = deferToThreadPool(self.reactor, self.pool, function, *args)

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
+from zatotx.interfaces.admin_sessions import IDLE_TIMEOUT, MAX_AGE, ISessionStore
 from zatotx.interfaces.rate_limits import ISharedRateBuckets, RateCharge
 from zatotx.interfaces.redis import IConsumer, INonceStore, IStream, StreamBacklog, StreamEntry
 from zatotx.model.errors import ServiceUnavailable
@@ -123,6 +124,39 @@ class MemoryNonces:
         if first:
             self.used[name] = now + ttl
         return succeed(first)
+
+
+@implementer(ISessionStore)
+class MemorySessions:
+    """ISessionStore in memory; `clock` also stands for Unix time. `error` is the exception that every call fails with,
+    None to succeed."""
+
+    def __init__(self, clock: IReactorTime, idle_timeout: float = IDLE_TIMEOUT) -> None:
+        self._clock = clock
+        self.idle_timeout = idle_timeout
+        self.sessions: dict[str, tuple[float, float]] = {}  # key -> when it began, when it was used last
+        self.error: Exception | None = None
+
+    def open(self, key: str) -> Deferred[None]:
+        if self.error is None:
+            self.sessions[key] = self._clock.seconds(), self._clock.seconds()
+        return self._done(None)
+
+    def use(self, key: str, *, renews: bool = True) -> Deferred[bool]:
+        began, used = self.sessions.get(key, (-MAX_AGE, -MAX_AGE))
+        now = self._clock.seconds()
+        is_known = now - used < self.idle_timeout and now - began < MAX_AGE
+        if is_known and renews and self.error is None:
+            self.sessions[key] = began, now
+        return self._done(is_known)
+
+    def close(self, key: str) -> Deferred[None]:
+        if self.error is None:
+            self.sessions.pop(key, None)
+        return self._done(None)
+
+    def _done(self, result: Any) -> Deferred[Any]:
+        return succeed(result) if self.error is None else fail(self.error)
 
 
 @implementer(ISharedRateBuckets)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from zope.interface.verify import verifyObject
 
+from zatotx.interfaces.admin_sessions import ISessionStore
 from zatotx.interfaces.rate_limits import ISharedRateBuckets
 from zatotx.interfaces.redis import IConsumer, ILease, ILeaseStore, INonceStore, IStream, LeaseHeld
 from zatotx.rules.limits.rate_buckets import SECOND, Rate
@@ -306,6 +307,38 @@ class RateContract(_Contract):
         with self.assertRaises(CancelledError):
             await gone
         self.assertTrue((await self.got(staying)).admitted)
+
+
+class SessionContract(_Contract):
+    """Tests of ISessionStore, with an idle time of SHORT."""
+
+    SHORT = 0.4
+
+    def session_store(self) -> ISessionStore:
+        """Return the sessions of a node."""
+        raise NotImplementedError
+
+    async def test_a_session(self) -> None:
+        """A session can be used until it is closed; others are unknown."""
+        sessions = self.session_store()
+        verifyObject(ISessionStore, sessions)
+        await self.got(sessions.open('1:a'))
+        self.assertEqual([await self.got(sessions.use(key)) for key in ('1:a', '1:b', '')], [True, False, False])
+        await self.got(sessions.close('1:a'))
+        await self.got(sessions.close('1:a'))
+        self.assertFalse(await self.got(sessions.use('1:a')))
+
+    async def test_idle_sessions_end(self) -> None:
+        """Each use starts the idle time again, unless it is passive; a session that is not used for that long ends."""
+        sessions = self.session_store()
+        await self.got(sessions.open('1:a'))
+        for _ in range(3):
+            await self.later(self.SHORT / 2)
+            self.assertTrue(await self.got(sessions.use('1:a')))
+        await self.later(self.SHORT * 0.75)
+        self.assertTrue(await self.got(sessions.use('1:a', renews=False)))
+        await self.later(self.SHORT * 0.75)
+        self.assertFalse(await self.got(sessions.use('1:a')))
 
 
 class NonceContract(_Contract):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any, TypedDict
 from urllib.parse import quote, urlencode
 
 from attrs import frozen
 
+from zatotx.model.job import job_headers
 from zatotx.model.message import ANONYMOUS, ChannelSpec, HTTPView, Message, Principal
-from zatotx.service.invocation import JOB_TYPE_HEADER
 from zatotx.wire import json_codec
 from zatotx.wire.xml.parser import is_element, to_bytes
 
@@ -75,6 +76,8 @@ class Request(TypedDict, total=False):
     timeout: float  # seconds until the deadline: 60
     cid: str  # the correlation id
     job_type: str  # for the scheduler's channel: one_time, interval_based, cron_style
+    job_name: str
+    scheduled: datetime  # aware; default: now
     environ: Mapping[str, Any]  # the initial self.environ
 
 
@@ -141,7 +144,9 @@ def _headers(request: Request) -> dict[bytes, bytes]:
     fields = request.get('headers', {})
     headers = {name.lower().encode('ascii'): value.encode('utf-8') for name, value in fields.items()}
     if 'job_type' in request:
-        headers[JOB_TYPE_HEADER] = request['job_type'].encode('ascii')
+        scheduled = request.get('scheduled') or datetime.now(UTC)
+        tick = round(scheduled.timestamp() * 1_000_000)
+        headers |= job_headers(1, request.get('job_name', 'test'), request['job_type'], tick)
     return headers
 
 

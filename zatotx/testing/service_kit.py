@@ -19,6 +19,7 @@ from zatotx.model.message import Message, Reply
 from zatotx.pipeline.dispatcher import Dispatcher
 from zatotx.pipeline.pipeline import Pipeline
 from zatotx.rules.redis.data_dictionary import DataDictionary
+from zatotx.schema.scheduler_job import SchedulerJob
 from zatotx.service.compat.bunch import bunchify
 from zatotx.service.service import Service
 from zatotx.service.service_entry import ServiceEntry
@@ -210,6 +211,11 @@ class ServiceKit(ObservedEffects):
     def invokes(self, name: str) -> ServiceScript:
         """Return the script of another service, which replaces a provided one: `kit.invokes('a.b').answers(…)`."""
         return ServiceScript(self._scripts.script_for(SERVICE, name), Matcher())
+
+    def scheduled(self, name: str) -> list[SchedulerJob]:
+        """Return the jobs that services created for a service with self.schedule. None of them runs in a test."""
+        jobs = (stored.value for stored in self._invoker.node.config.jobs)
+        return [job for job in jobs if job.service == name]
 
     def invoked_async(self, name: str) -> list[Any]:
         """Return the payloads of all asynchronous invocations of a service, in order: of self.invoke_async, and of the

@@ -174,3 +174,55 @@ class BlockingPoolTests(SynchronousTestCase):
         self.successResultOf(closed)
         self.successResultOf(self.pool.close())
         self.assertEqual(statement.interrupts, 1)
+
+
+class AbandonedCallTests(SynchronousTestCase):
+    """Drivers that cannot be interrupted: a pool of one slot that abandons one call."""
+
+    def setUp(self) -> None:
+        self.clock = ThreadClock()
+        self.pool = BlockingPool(as_reactor(self.clock), 1, 'test-pool', max_abandoned=1)
+
+    def begin(self) -> tuple[Statement, Deferred[Any]]:
+        """A statement that is running."""
+        statement = Statement()
+        self.addCleanup(statement.may_end.set)
+        calling = self.pool.run(statement.run, timeout=5.0)
+        statement.wait_begun()
+        return statement, calling
+
+    def test_the_slot_is_free_at_the_deadline(self) -> None:
+        """The next call has a thread of its own, and the abandoned one is counted until it returns."""
+        first, calling = self.begin()
+        self.clock.advance(5.0)
+        self.failureResultOf(calling, CallTimedOut)
+        self.assertEqual((self.pool.running, self.pool.abandoned), (0, 1))
+        second, following = self.begin()
+        second.may_end.set()
+        self.clock.turn()
+        self.assertEqual(self.successResultOf(following), 'row')
+        first.may_end.set()
+        self.clock.turn()
+        self.assertEqual((self.pool.running, self.pool.abandoned), (0, 0))
+
+    def test_the_limit(self) -> None:
+        """A call beyond the limit keeps its slot until it returns."""
+        statements = []
+        for _ in range(2):
+            statement, calling = self.begin()
+            statements.append(statement)
+            self.clock.advance(5.0)
+            self.failureResultOf(calling, CallTimedOut)
+        waiting = self.pool.run(lambda: 'next', timeout=5.0)
+        self.assertEqual((self.pool.running, self.pool.abandoned, self.pool.waiting), (1, 1, 1))
+        statements[1].may_end.set()
+        self.clock.turn()
+        self.clock.turn()
+        self.assertEqual(self.successResultOf(waiting), 'next')
+
+    def test_closing(self) -> None:
+        """A pool whose only call is abandoned is closed at once."""
+        _, calling = self.begin()
+        calling.cancel()
+        self.failureResultOf(calling, CancelledError)
+        self.successResultOf(self.pool.close())

@@ -61,7 +61,7 @@ class ScriptedStore:
     def nodes(self) -> Deferred[Any]:
         return self._answer([])
 
-    def record_heartbeat(self, node_id: int, applied: int, verdicts: dict[int, str]) -> Deferred[Any]:
+    def record_heartbeat(self, node_id: int, applied: int, verdicts: dict[int, str], load: object) -> Deferred[Any]:
         self.beats.append(applied)
         return fail(self.locked) if self.locked else self._answer(self.revision)
 

@@ -165,7 +165,7 @@ class JwtTests(SynchronousTestCase):
         """Roles are words of a text or texts of a list, at a name or a path; never the broker's own."""
         for claims, claim, roles in (
             ({'r': 'a b'}, 'r', {'a', 'b'}), ({'r': ['a', 1, 'b c']}, 'r', {'a', 'b c'}), ({'r': 5}, 'r', set()),
-            ({}, 'r', set()), ({'r': 'a'}, '', set()), ({'r': 'admin api monitor x'}, 'r', {'x'}),
+            ({}, 'r', set()), ({'r': 'a'}, '', set()), ({'r': 'admin api monitor operator viewer x'}, 'r', {'x'}),
             ({'x': {'y': ['a']}}, 'x.y', {'a'}), ({'x.y': 'b', 'x': {'y': 'a'}}, 'x.y', {'b'}),
             ({'x': 'a'}, 'x.y', set()),
         ):  # fmt: skip

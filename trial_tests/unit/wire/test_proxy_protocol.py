@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from zatotx.interfaces.listener import IListenerOptions
 from zatotx.processes.proxy_protocol import HEADER_TIMEOUT, ProxyProtocolFactory
-from zatotx.wire.http.proxy_protocol import ProxyHeader, parse_proxy_header
+from zatotx.wire.http.proxy_protocol import ProxyHeader, parse_proxy_header, write_proxy_header
 from zatotx.wire.malformed import Malformed
 
 V1 = b'PROXY TCP4 203.0.113.7 10.0.0.1 4711 8080\r\n'
@@ -55,6 +55,20 @@ class ReadTests(SynchronousTestCase):
         for command, family, block in ((0x20, 0x11, V4), (0x21, 0x00, b'\0' * 9), (0x21, 0x31, b'\0' * 216)):
             header = version_2(family, block, command)
             self.assertEqual(parse_proxy_header(header), ProxyHeader(len(header)))
+
+    def test_written_headers(self) -> None:
+        """What is written is read as the same; without two addresses of one family the client is not known."""
+        v4, v6 = ('203.0.113.7', 4711), ('2001:db8::7', 65535)
+        for version in (1, 2):
+            for source, destination in ((v4, ('10.0.0.1', 8080)), (v6, ('::1', 0))):
+                for secure in (False, True):
+                    header = write_proxy_header(version, source, destination, secure=secure)
+                    self.assertEqual(parse_proxy_header(header), ProxyHeader(
+                        len(header), source, destination, secure and version == 2
+                    ))  # fmt: skip
+            for unknown in ((None, v4), (v4, None), (v4, v6)):
+                header = write_proxy_header(version, *unknown)
+                self.assertEqual(parse_proxy_header(header), ProxyHeader(len(header)))
 
     def test_in_pieces(self) -> None:
         """However TCP cuts it: nothing is known before it is whole."""

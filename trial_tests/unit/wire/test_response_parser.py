@@ -209,6 +209,19 @@ class AnswerTests(SynchronousTestCase):
             got = reading([data], eof=False)
             self.assertEqual((got.status, got.reason), (400, reason), data)
 
+    def test_upgrade(self) -> None:
+        """101 is accepted after a request that asked for another protocol; what follows is its data."""
+        parser = ResponseParser(RESPONSE_LIMITS)
+        parser.expect_response('GET', upgrade=True)
+        parser.feed(b'HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\nHTTP/1.1 200')
+        head = parser.next()
+        self.assertIsInstance(head, ResponseHead)
+        self.assertEqual((head.status, parser.take_rest(), parser.is_finished), (101, b'HTTP/1.1 200', True))  # type: ignore[union-attr]
+        parser = ResponseParser(RESPONSE_LIMITS)
+        parser.expect_response('GET', upgrade=True)
+        parser.feed(b'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n')
+        self.assertEqual([type(parser.next()) for _ in range(2)], [ResponseHead, EndOfBody])
+
     def test_what_llhttp_finds(self) -> None:
         """What llhttp rejects first is checked here too, so that it does not depend on the library."""
         headers = {b'transfer-encoding': b'chunked', b'content-length': b'1'}

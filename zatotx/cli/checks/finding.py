@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +36,10 @@ class CheckContext:
         self._cache: dict[Any, tuple[bool, Any]] = {}
         self._locks: dict[Any, threading.Lock] = {}
         self._locks_lock = threading.Lock()
+
+    def utc_now(self) -> datetime:
+        """Return the time of the run."""
+        return datetime.fromtimestamp(self.now(), UTC)
 
     def cached(self, compute: Callable[[Component], Any], part: Component) -> Any:
         """Return `ask(part)`, which is called once per run; an exception is raised again to each caller."""

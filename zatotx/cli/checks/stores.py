@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zatotx.cli.checks.finding import BROKEN, NODE, REQUEST_TIMEOUT, WARNING, Check, CheckContext
@@ -17,6 +17,7 @@ from zatotx.cli.errors import CommandError
 from zatotx.rules.resilience.supervision import NODE_TIMEOUT
 
 if TYPE_CHECKING:
+    from zatotx.connectors.kind_registry import FoundKind
     from zatotx.odb.health import OdbHealth
     from zatotx.redis.server_info import ServerInfo
 
@@ -96,6 +97,24 @@ def check_dead_letters(scene: CheckContext, part: Component) -> Iterator[tuple[s
         is_one = found.dead_letters == 1
         yield WARNING, (f'{found.dead_letters} message{" is a dead letter" if is_one else "s are dead letters"}: see '
                         f"'zatotx dead-letter list {part.path.parent}', then replay or purge")  # fmt: skip
+
+
+def check_kinds(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+    """Check that the libraries of every kind that the cluster uses are installed."""
+    from zatotx.connectors.kind_registry import find_kinds
+
+    found: OdbHealth | None = _inspect_or_none(scene, inspect_odb, part)
+    for sentence in missing_libraries(find_kinds(), frozenset() if found is None else found.object_types):
+        yield BROKEN, sentence
+
+
+def missing_libraries(kinds: Iterable[FoundKind], used: Container[str]) -> Iterator[str]:
+    """Yield a sentence for each disabled kind of which there are objects. `used`: the keys of their types."""
+    from zatotx.connectors.kind_registry import object_types
+
+    for found in kinds:
+        if not found.enabled and any(each.key in used for each in object_types([found])):
+            yield f'the kind {found.kind.name} is disabled, and there are objects of it: {found.missing_reason}'
 
 
 def check_redis(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
@@ -187,6 +206,8 @@ CHECKS = (
         check_redis,
         sends_requests=True,
     ),
+    Check('kinds', 'there are objects of a kind whose library is not installed', SERVER, check_kinds,
+          sends_requests=True),
     Check(
         'dead letters',
         'messages failed as often as they may run, and wait for replay or purge',

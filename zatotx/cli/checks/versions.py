@@ -10,6 +10,7 @@ from importlib import metadata
 
 from zatotx import __version__
 from zatotx.cli.checks.finding import BROKEN, ENVIRONMENT, EVERY_COMPONENT, NODE, WARNING, Check, CheckContext
+from zatotx.cli.environment.component_types import WEB_ADMIN
 from zatotx.cli.environment.layout import Component, read_info
 
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 13)  # the tested versions
@@ -74,15 +75,6 @@ def check_creating_version(scene: CheckContext, part: Component) -> Iterator[tup
                         f'upgrade zatotx to {version} or newer')  # fmt: skip
 
 
-def check_kinds(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """Check that the libraries of every installed kind are present."""
-    from zatotx.connectors.kind_registry import describe_kinds, find_kinds
-
-    for name, facts in describe_kinds(find_kinds()).items():
-        if not facts['enabled']:
-            yield WARNING, f'the kind {name} is disabled: {facts["why"]}'
-
-
 def check_settings(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that server.toml contains only known settings with valid values."""
     from zatotx.connectors.kind_registry import check_selected_kinds, find_kinds, settings_errors
@@ -100,11 +92,23 @@ def check_settings(scene: CheckContext, part: Component) -> Iterator[tuple[str, 
         yield BROKEN, f'{part.settings_path}: {problem}'
 
 
+def check_admin_settings(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+    """Check that admin.toml exists and contains only known settings with valid values."""
+    from zatotx.admin.settings import load_settings
+    from zatotx.model.errors import StartError
+
+    try:
+        load_settings(part.settings_path)
+    except StartError as error:
+        yield BROKEN, str(error).rstrip('.')
+
+
 CHECKS = (
     Check('settings', 'server.toml or connector.toml contains unknown settings or invalid values', NODE,
           check_settings),
+    Check('settings', 'admin.toml is missing, or contains unknown settings or invalid values', WEB_ADMIN,
+          check_admin_settings),
     Check('versions', 'Python is older or newer than the tested versions', ENVIRONMENT, check_installed_python),
     Check('versions', 'a library is missing or older than setup.cfg requires', ENVIRONMENT, check_libraries),
     Check('versions', 'a component was created by a newer version of zatotx', EVERY_COMPONENT, check_creating_version),
-    Check('kinds', 'a library of a kind is missing', ENVIRONMENT, check_kinds),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-SERVER, REDIS, CONNECTOR = 'SERVER', 'REDIS', 'CONNECTOR'
+SERVER, REDIS, CONNECTOR, LOAD_BALANCER, WEB_ADMIN = 'SERVER', 'REDIS', 'CONNECTOR', 'LOAD_BALANCER', 'WEB_ADMIN'
 
 
 class ComponentType(NamedTuple):
@@ -23,6 +23,8 @@ TYPES = {
     for each in (
         ComponentType(REDIS, 'zato-redis', 'redis', 0),
         ComponentType(SERVER, 'zato-server', 'server', 1, 'config/server.toml', is_node=True),
+        ComponentType(LOAD_BALANCER, 'zato-lb', 'load_balancer', 2, 'config/lb.toml'),
         ComponentType(CONNECTOR, 'zato-connector', 'connector', 2, 'config/connector.toml', is_node=True),
+        ComponentType(WEB_ADMIN, 'zato-admin', 'web_admin', 3, 'config/admin.toml'),
     )
 }

@@ -30,6 +30,9 @@ class EnvironmentPlan(NamedTuple):
     key: str
     users: dict[str, Credentials]  # by section of credentials.toml
     workers: int = 1  # of each server
+    tls: bool = False  # whether the servers listen with TLS
+    agent_tls: bool = True  # whether the load balancer's agent does
+    load_balancer: bool = False  # whether there is one
     connectors: int = 0  # number of connectors
 
     @property

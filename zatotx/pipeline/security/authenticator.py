@@ -10,6 +10,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred, fail
 from zope.interface import implementer
 
+from zatotx.interfaces.admin_sessions import ISessionStore
 from zatotx.interfaces.outgoing import FetchedDocument, IFetcher
 from zatotx.interfaces.redis import INonceStore
 from zatotx.model.errors import ServiceUnavailable
@@ -80,6 +81,7 @@ class AuthenticationDependencies:
     reactor: Any  # IReactorTime, IReactorThreads …
     offload: Callable[..., Deferred[Any]]  # (function, *args): runs it in a thread
     nonces: INonceStore
+    sessions: ISessionStore
     fetcher: IFetcher  # fetches documents by their URL, e.g. the keys of JWT issuers
     # One for all authenticators: failed guesses at one definition slow down guesses at all of them.
     comparison: SecretComparison

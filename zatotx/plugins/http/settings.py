@@ -7,18 +7,13 @@ from typing import Any, Literal
 
 import msgspec
 
+from zatotx.connectors.tls_settings import INTERMEDIATE_CIPHERS
 from zatotx.model.errors import StartError
 from zatotx.plugins.http import LISTEN
 from zatotx.rules.http.forwarding import InvalidProxies, parse_trusted_proxies
 from zatotx.rules.http.public_url import public_url_error
 from zatotx.wire.http1.request_parser import ParserLimits
 
-# Mozilla's "intermediate" list for TLS 1.2: forward secrecy and authenticated encryption. It leaves out the DHE suites,
-# with which a client makes a server compute much more than the client itself.
-INTERMEDIATE_CIPHERS = (
-    'ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:'
-    'ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305'
-)
 ProxyHeaders = Literal['any', 'forwarded', 'x-forwarded']
 
 
@@ -45,6 +40,7 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     public_url: str = ''  # base URL of the cluster for clients, https://api.example.com; used in WSDL and OpenAPI
     trusted_proxies: tuple[str, ...] = ()  # their addresses and networks; `unix` = peers on Unix sockets
     proxy_headers: ProxyHeaders = 'any'  # fields that trusted proxies set: forwarded, x-forwarded, or any of them
+    client_cert: bool = False  # trusted proxies pass verified client certificates on, in Client-Cert (RFC 9440)
     tls_ciphers: str = INTERMEDIATE_CIPHERS  # cipher suites of TLS 1.2, as OpenSSL lists them
     grace: float = 10.0  # seconds that running requests have to finish at shutdown
 
@@ -69,7 +65,7 @@ def _trusted_proxies_error(entries: tuple[str, ...]) -> str:
     return ''
 
 
-_MAY_BE_ZERO = ('grace', 'docs', 'wsdl')
+_MAY_BE_ZERO = ('grace', 'docs', 'wsdl', 'client_cert')
 _CHECKS: Mapping[str, Callable[[Any], str]] = {
     'trusted_proxies': _trusted_proxies_error,
     'public_url': public_url_error,

@@ -1,4 +1,5 @@
-"""The section [http] of server.toml, as quickstart writes it. `{port}`: where the server listens."""
+"""The section [http] of server.toml, as quickstart writes it. `{port}`: where the server listens; `{proxies}`: the
+addresses of trusted proxies."""
 
 HTTP = """\
 [http]
@@ -13,5 +14,7 @@ listen = ["tcp:port={port}:interface=127.0.0.1"]
 # openapi = "basic"      access to /zato/openapi.json: "basic" = admin.invoke only, "open" = everyone, "off" = disabled
 # docs = true            whether to serve the page /zato/docs
 # public_url = ""        URL at which clients reach the cluster, "https://api.example.com", for WSDL and OpenAPI
-# trusted_proxies = []   addresses and networks of proxies whose X-Forwarded-… and Forwarded headers are trusted
+# Addresses and networks of proxies whose X-Forwarded-… and Forwarded headers are trusted:
+trusted_proxies = {proxies}
+# client_cert = false    whether these proxies pass client certificates on, in Client-Cert (RFC 9440), for mutual TLS
 """

@@ -27,7 +27,7 @@ POOL_RECYCLE = 3600  # seconds until a connection is replaced, unless `extra` sa
 MAX_RESULT_SIZE = 'zatotx_max_result_size'  # execution option: bytes
 ON_ERROR = 'zatotx_on_error'  # execution option: called with the context of an error
 CONNECTS_AT_ONCE = 2
-CONNECT_PATIENCE = 0.25  # seconds
+MAX_CONNECT_WAIT = 0.25  # seconds
 _CHECKOUT_TIMEOUT = 5.0  # seconds; callers have a slot of the thread pool, so that there is always a connection
 
 
@@ -57,14 +57,14 @@ class ConnectLimiter:
     Fifty connects at once delayed the reactor by up to 300 ms, two at a time by 13 ms, and took no longer.
     """
 
-    def __init__(self, at_once: int = CONNECTS_AT_ONCE, patience: float = CONNECT_PATIENCE) -> None:
-        self._patience = patience
+    def __init__(self, at_once: int = CONNECTS_AT_ONCE, max_wait: float = MAX_CONNECT_WAIT) -> None:
+        self._max_wait = max_wait
         self._connects = BoundedSemaphore(at_once)
 
     @contextmanager
     def limit(self) -> Iterator[None]:
-        """Wait for others, but at most `patience` seconds: those of a frozen server must not delay each other."""
-        is_counted = self._connects.acquire(timeout=self._patience)
+        """Wait for others, but at most `max_wait` seconds: those of a frozen server must not delay each other."""
+        is_counted = self._connects.acquire(timeout=self._max_wait)
         try:
             yield
         finally:

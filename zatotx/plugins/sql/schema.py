@@ -135,7 +135,7 @@ OBJECT_TYPES = (
         struct=SqlOutgoing,
         section='sql',
         title='SQL connection',
-        zato=ZatoApi(prefix='outgoing.sql', actions=('create', 'edit', 'delete', 'get-list', 'ping')),
+        zato=ZatoApi(prefix='outgoing.sql', actions=('create', 'edit', 'delete', 'get-list', 'ping', 'auto-ping')),
         normalize=move_password,
         validate=connection_errors,
     ),

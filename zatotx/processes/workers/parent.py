@@ -177,6 +177,13 @@ class WorkerParent(Service):
             if old_worker in self.supervisor.workers:
                 await self.supervisor.retire(old_worker, RETIRE_TIMEOUT + self._grace + EXIT_TIMEOUT)
 
+    def record_replacements(self, requested: int, finished: int, error: str) -> None:
+        """Report replacements that are not made by `replace` in the status file: how many were requested and are
+        finished, and why the last one failed."""
+        self._requested_replacements, self._finished_replacements = requested, finished
+        self._replacement_error = error
+        self.write_status()
+
     def write_status(self) -> None:
         """Write the state of the workers to work/workers.json."""
         workers = tuple(WorkerStatus(worker.slot, worker.pid, worker.phase) for worker in self.supervisor.workers)

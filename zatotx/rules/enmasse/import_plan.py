@@ -8,6 +8,7 @@ An import creates missing objects and edits those that differ. Fields missing fr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -27,7 +28,7 @@ from zatotx.schema.references import SnapshotReferences, reference_error
 from zatotx.schema.secrets import get_hash, is_dual_secret
 from zatotx.schema.snapshot import Operation, Snapshot, StoredObject
 from zatotx.schema.type_registry import ObjectTypeRegistry
-from zatotx.schema.validation import convert_text, normalize, unknown_field_error, validate
+from zatotx.schema.validation import convert_text, normalize, unknown_field_error, validate, validate_change
 
 _KINDS = {
     type(None): 'nothing',
@@ -74,12 +75,15 @@ def plan_import(
     replace: bool,
     verify: Callable[[str, str], bool],
     references_resolved: bool = True,
+    now: datetime | None = None,
 ) -> ImportPlan:
     """Returns the plan, or all errors of the document. `verify(hash, clear)` returns whether a hashed secret matches;
     it may be slow, so plan in a thread. `references_resolved`: the references in the document have been replaced, so
-    that text resembling one is literal; otherwise each reference is an error."""
+    that text resembling one is literal; otherwise each reference is an error. `now`: for objects that must not be in
+    the past; None = not checked."""
     named = dict(_declared_types(document, types))
-    reader = _DocumentReader(types=types, snapshot=snapshot, replace=replace, resolved=references_resolved, named=named)
+    reader = _DocumentReader(types=types, snapshot=snapshot, replace=replace, resolved=references_resolved, named=named,
+                             now=now)  # fmt: skip
     entries = list(reader.read(document))
     errors = [*reader.errors, *_uniqueness_errors(entries, snapshot)]
     if errors:
@@ -101,6 +105,7 @@ class _DocumentReader:
     resolved: bool
     # All objects of the document, valid or not: (section, name) -> type, or None if the type is invalid.
     named: Mapping[tuple[str, str], ObjectType | None]
+    now: datetime | None = None
     errors: list[DocumentError] = Factory(list)
     _seen: set[tuple[str, str]] = Factory(set)
     _suggestions: int = 0  # number of names compared with all others, which takes milliseconds each
@@ -136,6 +141,8 @@ class _DocumentReader:
             return None
         fields = _fields(object_type, item)
         value, errors = validate(object_type, {**_kept_fields(object_type, existing, whole=not self.replace), **fields})
+        if self.now is not None:
+            errors += validate_change(object_type, value, existing and existing.value, self.now)
         errors = [*errors, *self._dangling_references(object_type, fields), *self._unresolved_references(item)]
         for field, text in errors:
             self._add_error(section, label, field, text)
@@ -279,9 +286,8 @@ def _merge_secrets(entry: ImportEntry, verify: Callable[[str, str], bool]) -> An
 
 def _is_unchanged_secret(kind: str, stored: str, secret: str, verify: Callable[[str, str], bool]) -> bool:
     """Returns whether the stored form of a secret matches the secret in the document."""
-    return (
-        kind == 'both' and is_dual_secret(stored) and (secret == get_hash(stored) or verify(get_hash(stored), secret))
-    )
+    is_verifiable = kind == 'hashed' or (kind == 'both' and is_dual_secret(stored))
+    return is_verifiable and bool(stored) and (secret == get_hash(stored) or verify(get_hash(stored), secret))
 
 
 def _to_operation(entry: ImportEntry, new: Any) -> Operation:

@@ -10,7 +10,6 @@ import msgspec
 from zatotx.model.work import WorkMessage
 from zatotx.rules.resilience.delivery import is_permanent
 
-_GROWTH = 3.0  # factor between two delays
 _JITTER = 0.1  # share by which a delay may be shorter, so that messages that failed together do not return together
 _MAX_STEPS = 32  # further steps reach every maximum
 
@@ -31,13 +30,14 @@ def record_failure(message: WorkMessage, cause: str, now: float) -> WorkMessage:
 def record_crashes(message: WorkMessage, crashes: int, now: float) -> WorkMessage:
     """Returns the message after `crashes` runs during which the process died."""
     for _ in range(crashes):
-        message = record_failure(message, CRASHED, now)
+        message = record_failure(msgspec.structs.replace(message, crashes=message.crashes + 1), CRASHED, now)
     return message
 
 
 def is_exhausted(message: WorkMessage) -> bool:
     """Returns whether the message has failed as often as it may run."""
-    return message.attempts >= message.max_attempts
+    failures = message.attempts - message.crashes
+    return message.attempts >= message.max_attempts or 0 < message.max_failures <= failures
 
 
 def next_delay(message: WorkMessage, status: int, random: Callable[[], float]) -> float | None:
@@ -56,5 +56,5 @@ def delay_after_crash(message: WorkMessage, random: Callable[[], float]) -> floa
 
 
 def _delay(message: WorkMessage, attempts: int, random: Callable[[], float]) -> float:
-    longest = min(message.max_delay, message.backoff * _GROWTH ** min(attempts - 1, _MAX_STEPS))
+    longest = min(message.max_delay, message.backoff * message.growth ** min(attempts - 1, _MAX_STEPS))
     return longest * (1 - _JITTER * random())

@@ -13,12 +13,12 @@ from typing import Any
 import msgspec
 from attrs import define
 
-from zatotx.rules.security.roles import ADMIN, API, MONITOR
+from zatotx.rules.security.roles import ADMIN, API, MONITOR, OPERATOR, VIEWER
 from zatotx.wire.jose import VerificationKey
 
 _MAX_DATE = 253_402_300_799  # the end of the year 9999 in seconds, the latest valid date
 _MAX_NUMERIC_NAME = 2**64  # exclusive maximum of numeric user names
-_RESERVED = frozenset({ADMIN, API, MONITOR})
+_RESERVED = frozenset({ADMIN, API, MONITOR, OPERATOR, VIEWER})
 # accepted types among those that end in 'jwt': the others serve other purposes (RFC 8725 §3.11)
 _TYPES = frozenset({'jwt', 'at+jwt'})
 

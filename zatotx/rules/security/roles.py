@@ -11,13 +11,17 @@ from collections.abc import Iterable
 ADMIN = 'admin'  # everything
 API = 'api'  # the documented public API of Zato (feature map 8.8)
 MONITOR = 'monitor'  # the state of the cluster: metrics, findings, info
+VIEWER = 'viewer'  # read the whole configuration and state, without secrets, in the web admin and its endpoint
+OPERATOR = 'operator'  # what a viewer may, and run things without changing the configuration
+ADMIN_USER_ROLES = (ADMIN, OPERATOR, VIEWER)  # the roles that users of the web admin may have
 
 NO_ROLES: frozenset[str] = frozenset()
 _BUILTIN_DEFINITIONS = {'admin.invoke': ADMIN, 'pubapi': API}  # Basic Auth definitions that every cluster has initially
 
 # Public services, or services whose endpoints decide (OpenAPI, if `[http] openapi` enables it).
 _PUBLIC = frozenset({
-    'zato.docs.get', 'zato.health.live', 'zato.health.ready', 'zato.helpers.echo', 'zato.helpers.input-logger',
+    'zato.admin.login', 'zato.docs.get', 'zato.health.live', 'zato.health.ready', 'zato.helpers.echo',
+    'zato.helpers.input-logger',
     'zato.helpers.sio-input-logger', 'zato.ping', 'zato.ping2',
 })  # fmt: skip
 # Beside them the services of the kinds' object types: see `required_roles`.
@@ -37,6 +41,15 @@ _API = frozenset({
 _MONITOR = frozenset({
     'zato.health.findings', 'zato.info.get-info', 'zato.info.get-server-info', 'zato.metrics.get',
     'zato.server.get-list',
+})  # fmt: skip
+# Services that only read, whatever their names are; those whose last word begins with `get` are found by that.
+_READING = frozenset({
+    'zato.admin.logout', 'zato.health.findings', 'zato.kvdb.data-dict.translation.translate', 'zato.service.has-wsdl',
+})  # fmt: skip
+# Services that run something, and leave the configuration as it is. Beside them every `ping`.
+_OPERATING = frozenset({
+    'zato.dead-letter.edit', 'zato.dead-letter.purge', 'zato.dead-letter.replay', 'zato.scheduler.job.execute',
+    'zato.service.invoke',
 })  # fmt: skip
 
 
@@ -65,7 +78,15 @@ def _roles_by_name(service: str, kind_areas: tuple[str, ...]) -> set[str]:
         roles.add(API)
     if service in _MONITOR:
         roles.add(MONITOR)
+    if _only_reads(service):
+        roles |= {VIEWER, OPERATOR}
+    elif service in _OPERATING or service.endswith('.ping'):
+        roles.add(OPERATOR)
     return roles
+
+
+def _only_reads(service: str) -> bool:
+    return service in _READING or service.rpartition('.')[2].startswith('get')
 
 
 def ungrantable_roles(own_roles: frozenset[str], roles: Iterable[str]) -> frozenset[str]:

@@ -1,5 +1,5 @@
-"""Parses PROXY protocol headers, versions 1 and 2, with which a proxy reports the client's address at the start of a
-connection. Pure. Source: HAProxy's doc/proxy-protocol.txt."""
+"""Parses and writes PROXY protocol headers, versions 1 and 2, with which a proxy reports the client's address at the
+start of a connection. Pure. Source: HAProxy's doc/proxy-protocol.txt."""
 
 from __future__ import annotations
 
@@ -111,3 +111,37 @@ def _is_secure(fields: bytes) -> bool:
             return end > position + 3 and bool(fields[position + 3] & _CLIENT_SSL)
         position = end
     return False
+
+
+def write_proxy_header(
+    version: int, source: AddressAndPort | None, destination: AddressAndPort | None, *, secure: bool = False
+) -> bytes:
+    """Returns a header of version 1 or 2. Without both addresses, or if they are of different families, it says that
+    the client is not known. `secure`: the client uses TLS, which only version 2 can report."""
+    addresses = _common_family(source, destination)
+    if version == 1:
+        if addresses is None:
+            return b'PROXY UNKNOWN\r\n'
+        (client, client_port), (server, server_port) = addresses
+        return f'PROXY TCP{client.version} {client} {server} {client_port} {server_port}\r\n'.encode('ascii')
+    fields = b'\x20\0\x05\x01\0\0\0\0' if secure else b''  # PP2_TYPE_SSL: PP2_CLIENT_SSL, no certificate
+    if addresses is None:
+        return b'%b\x21\0%b%b' % (_V2, len(fields).to_bytes(2), fields)
+    (client, client_port), (server, server_port) = addresses
+    family = b'\x11' if client.version == 4 else b'\x21'
+    block = client.packed + server.packed + client_port.to_bytes(2) + server_port.to_bytes(2) + fields
+    return b'%b\x21%b%b%b' % (_V2, family, len(block).to_bytes(2), block)
+
+
+_Address = tuple[IPv4Address | IPv6Address, int]
+
+
+def _common_family(
+    source: AddressAndPort | None, destination: AddressAndPort | None
+) -> tuple[_Address, _Address] | None:
+    if source is None or destination is None:
+        return None
+    client, server = ip_address(source[0]), ip_address(destination[0])
+    if client.version != server.version:
+        return None
+    return (client, source[1]), (server, destination[1])

@@ -74,6 +74,12 @@ class MessageParser:
             self._finish_parsing()
         return body
 
+    def take_rest(self) -> bytes:
+        """Returns all unread input, which is of another protocol, and finishes parsing."""
+        rest = bytes(self._buffer[self._position :])
+        self._finish_parsing()
+        return rest
+
     def _next_body_event(self) -> bytes | EndOfBody | None:
         """Returns the next event of a body."""
         if self._state == FIXED_LENGTH:

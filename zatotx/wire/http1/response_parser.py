@@ -63,8 +63,9 @@ class ResponseHead(msgspec.Struct, gc=False, frozen=True):
     keep_alive: bool
 
 
-def parse_response_head(method: str, head: bytes, limits: ParserLimits) -> ResponseHead:
+def parse_response_head(method: str, head: bytes, limits: ParserLimits, *, upgrade: bool = False) -> ResponseHead:
     """Parses a complete head, from its status line to its empty line, of a response to a request with `method`.
+    `upgrade`: the request asked for another protocol, so that status 101 is possible.
 
     Raises MessageRejected: 431 for too many or too long fields, 400 for everything else.
     """
@@ -72,6 +73,8 @@ def parse_response_head(method: str, head: bytes, limits: ParserLimits) -> Respo
     if head.translate(None, VALUE_CHARACTERS) != b'\r\n' * lines:
         raise MessageRejected(400, 'A control character stands in the head, or a line of it does not end as it should')
     version, status, reason = _parse_status_line(head[: head.index(b'\r\n')])
+    if status == 101 and not upgrade:
+        raise MessageRejected(400, 'The peer changes to another protocol, which nobody asked for')
     if len(head) > limits.field:
         check_field_lengths(head, limits.field)
     raw = parse_fields(head, httptools.HttpResponseParser)
@@ -92,19 +95,22 @@ def parse_response_head(method: str, head: bytes, limits: ParserLimits) -> Respo
 class ResponseParser(MessageParser):
     """Parses the responses of one connection. Each must be announced by `expect_response`."""
 
-    __slots__ = ('_expected', '_head', '_head_bytes', '_interim', '_method')
+    __slots__ = ('_expected', '_head', '_head_bytes', '_interim', '_method', '_upgrade')
 
     def __init__(self, limits: ParserLimits) -> None:
         super().__init__(limits)
         self._method = ''
         self._expected = False
+        self._upgrade = False
         self._interim = 0
         self._head_bytes = b''  # the last head as received: many servers repeat identical heads within a second
         self._head: ResponseHead | None = None
 
-    def expect_response(self, method: str) -> None:
-        """Announces the response to a request with this method."""
+    def expect_response(self, method: str, *, upgrade: bool = False) -> None:
+        """Announces the response to a request with this method. `upgrade`: the request asks for another protocol
+        (RFC 9110 §7.8). If the response is 101, all that follows its head is returned as pieces of its body."""
         self._expected = True
+        self._upgrade = upgrade
         if method != self._method:
             self._method = method
             self._head = None  # the cached head of a HEAD response looks the same but has no body
@@ -158,7 +164,11 @@ class ResponseParser(MessageParser):
             self._check_incomplete_head()
             return None
         head_bytes = bytes(buffer[start:end])
-        head = parse_response_head(self._method, head_bytes, self._limits)
+        head = parse_response_head(self._method, head_bytes, self._limits, upgrade=self._upgrade)
+        if head.status == 101:
+            self._enter_body(head, end)
+            self._state = UNTIL_CLOSE
+            return head
         if head.status < 200:
             return self._pass_interim(head, end)
         if len(head_bytes) <= _MAX_CACHED_HEAD and head.keep_alive:
@@ -210,8 +220,6 @@ def _parse_status_line(line: bytes) -> tuple[tuple[int, int], int, bytes]:
     status = int(digits)
     if len(digits) < 3 or status < 100:
         raise MessageRejected(400, 'The status of the answer is not one from 100 to 999')
-    if status == 101:
-        raise MessageRejected(400, 'The peer changes to another protocol, which nobody asked for')
     return version, status, line[13:]
 
 

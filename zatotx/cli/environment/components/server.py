@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from zatotx.cli.environment.atomic_files import make_private_dir, toml_string, write_private_file
+from zatotx.cli.environment.certificates import link_certificate, server_certificate_name
 from zatotx.cli.environment.component_types import SERVER
 from zatotx.cli.environment.components.operations import GRACE, ComponentOperations
 from zatotx.cli.environment.http_request import (
@@ -31,6 +32,7 @@ from zatotx.cli.environment.secret_keys import key_file
 from zatotx.cli.environment.templates import write_info
 
 PICKUP = 'pickup/incoming/services'
+TLS_FILES = 'privateKey=tls/zato-server-priv-key.pem:certKey=tls/zato-server-cert.pem'
 SERVER_DIRS = ('config', 'logs', 'work', PICKUP)
 
 SERVER_TOML = """\
@@ -114,7 +116,8 @@ class ServerOperations(ComponentOperations):
         return {f'server{number}': port for number, port in enumerate(plan.server_ports, 1)}
 
     def summary(self, plan: EnvironmentPlan) -> list[tuple[str, str]]:
-        return [(name, f'http://127.0.0.1:{port}') for name, port in self.ports(plan).items()]
+        scheme = 'https' if plan.tls else 'http'
+        return [(name, f'{scheme}://127.0.0.1:{port}') for name, port in self.ports(plan).items()]
 
 
 OPERATIONS = ServerOperations()
@@ -157,16 +160,27 @@ def write_server(environment: Path, plan: EnvironmentPlan, number: int) -> None:
     for name in SERVER_DIRS:
         make_private_dir(directory / name)
     write_private_file(directory / 'config' / 'secret.key', plan.key + '\n')
+    # The load balancer connects from this address: what it says about clients counts, e.g. for limits of their rates.
+    proxies = '["127.0.0.1"]' if plan.load_balancer else '[]'
     text = SERVER_TOML.format(
         name=toml_string(directory.name),
         cluster=toml_string(plan.cluster),
         workers=plan.workers,
-        kinds=''.join(text.format(port=plan.server_ports[number - 1]) + '\n' for text in settings_templates()),
+        kinds=kind_sections(plan, number, proxies),
         odb=toml_string(plan.stored_url(plan.odb_url) or f'sqlite:///../{ODB_FILE}'),
         redis=toml_string(plan.stored_url(plan.redis_url) or 'unix://../redis/redis.sock'),
     )
     write_private_file(directory / 'config' / 'server.toml', text)
+    if plan.tls:
+        link_certificate(directory / 'tls', 'zato-server', server_certificate_name(plan.cluster, directory.name))
     write_info(directory, SERVER)
+
+
+def kind_sections(plan: EnvironmentPlan, number: int, proxies: str) -> str:
+    """Return the sections of the kinds in the settings of a server."""
+    port = plan.server_ports[number - 1]
+    text = ''.join(template.format(port=port, proxies=proxies) + '\n' for template in settings_templates())
+    return text.replace(f'"tcp:port={port}:', f'"ssl:port={port}:{TLS_FILES}:') if plan.tls else text
 
 
 def settings_templates() -> list[str]:

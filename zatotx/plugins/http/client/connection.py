@@ -13,13 +13,13 @@ from twisted.internet.interfaces import IProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from zatotx.connectors.http.buffered_writer import READ_SIZE, enlarge_reads
 from zatotx.connectors.tls_client import late_handshake_error
 from zatotx.plugins.http.client.call import HttpResponse, Origin
 from zatotx.plugins.http.client.errors import BadResponse, CallFailed, PeerReset, TlsFailed, TooLarge
 from zatotx.plugins.http.client.pending_call import CallEnvironment, PendingCall
 from zatotx.plugins.http.client.request_writer import RequestWriter
 from zatotx.plugins.http.client.response_reader import ResponseReader
-from zatotx.plugins.http.transport.buffered_writer import READ_SIZE, enlarge_reads
 from zatotx.wire.http1.response_parser import MessageRejected
 
 CLOSE_TIMEOUT = 5.0  # seconds that a connection has to shut down after we close it, as TLS does
@@ -147,6 +147,10 @@ class ClientConnection:
         call.connection = self
         self._reader.parser.expect_response(call.request.method)
         self.request_writer.start(call, now)
+
+    def is_stale(self) -> bool:
+        """Return whether an idle connection is unusable, before the reactor reports it."""
+        return self.request_writer.is_stale()
 
     def abort(self) -> None:
         """Abort the connection: its call has ended without it, or it is unusable."""

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from zatotx.connectors.http.buffered_writer import WriteBatch
 from zatotx.interfaces.timeout_sweeper import TimeoutSweeper
 from zatotx.plugins.http.client.call import BodySource, HttpRequest, HttpResponse
 from zatotx.plugins.http.client.errors import (
@@ -20,7 +21,6 @@ from zatotx.plugins.http.client.errors import (
     SilenceTimeout,
     TotalTimeout,
 )
-from zatotx.plugins.http.transport.buffered_writer import WriteBatch
 
 SWEEP_INTERVAL = 0.02  # seconds: a timeout fires at most this much late
 

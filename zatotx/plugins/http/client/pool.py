@@ -13,17 +13,16 @@ from typing import Any
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
-from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocolFactory
+from twisted.internet.interfaces import IAddress, IProtocolFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from zatotx.connectors.http.idle_connections import IdleConnections
 from zatotx.plugins.http.client.call import Dial, Origin
 from zatotx.plugins.http.client.connection import ClientConnection
 from zatotx.plugins.http.client.errors import ClientClosed, PeerReset, QueueFull, translate_twisted_error
 from zatotx.plugins.http.client.pending_call import CONNECTING, QUEUED, CallEnvironment, PendingCall
-
-SOCKET_CHECK_AGE = 1.0  # seconds of idleness after which checking the socket is worth its cost
 
 
 class PoolLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +68,6 @@ class ConnectionPool:
         '_idle',
         '_limits',
         '_on_empty',
-        '_reap_call',
         '_retired',
         '_waiting',
         'occupied_slots',
@@ -90,9 +88,8 @@ class ConnectionPool:
         self._environment = environment
         self._dial = dial
         self._on_empty = on_empty  # called when the pool is closed and no slot is occupied any more
-        self._idle: list[ClientConnection] = []  # the most recently used one last
+        self._idle: IdleConnections[ClientConnection] = IdleConnections(environment.reactor, limits.idle_timeout)
         self._waiting: OrderedDict[PendingCall, None] = OrderedDict()
-        self._reap_call: IDelayedCall | None = None
         self._filling = False
         self._factory = ClientConnectionFactory(self, environment)
         self.occupied_slots = 0
@@ -113,14 +110,10 @@ class ConnectionPool:
 
     def submit(self, call: PendingCall, now: float) -> None:
         """Send a call on an idle connection or a new one, or queue it."""
-        idle = self._idle
-        while idle:
-            connection = idle.pop()
-            if now - connection.idle_since < SOCKET_CHECK_AGE or not connection.request_writer.is_stale():
-                connection.start(call, now)
-                return
-            connection.abort()
-        if self.occupied_slots < self._limits.max_connections and not self._waiting:
+        connection = self._idle.take(now)
+        if connection is not None:
+            connection.start(call, now)
+        elif self.occupied_slots < self._limits.max_connections and not self._waiting:
             self.occupied_slots += 1
             self._connect(call, now)
         elif len(self._waiting) < self._limits.max_waiting:
@@ -154,25 +147,17 @@ class ConnectionPool:
         elif self._retired:
             connection.close()
         else:
-            connection.idle_since = now
-            self._idle.append(connection)
-            if self._reap_call is None:
-                self._reap_call = self._environment.reactor.callLater(self._limits.idle_timeout, self._reap)
+            self._idle.add(connection, now)
 
     def connection_lost(self, connection: ClientConnection) -> None:
         """Drop a connection that is unusable."""
-        if connection in self._idle:
-            self._idle.remove(connection)
+        self._idle.remove(connection)
         self._free()
 
     def close_idle(self) -> None:
         """Close idle connections, now and as soon as no call waits for them."""
         self._retired = True
-        for connection in self._idle[:]:
-            connection.close()
-        if self._reap_call is not None:
-            self._reap_call.cancel()
-            self._reap_call = None
+        self._idle.close()
 
     def close(self) -> None:
         """Accept no more calls, fail those that wait, and close each connection after its call."""
@@ -197,16 +182,6 @@ class ConnectionPool:
             self.occupied_slots += 1
             self._connect(self._waiting.popitem(last=False)[0], self._environment.seconds())
         self._filling = False
-
-    def _reap(self) -> None:
-        """Close the connections that were idle for too long, the longest idle first."""
-        self._reap_call = None
-        idle, keep = self._idle, self._limits.idle_timeout
-        oldest = self._environment.seconds() - keep
-        while idle and idle[0].idle_since <= oldest:
-            idle[0].close()
-        if idle:
-            self._reap_call = self._environment.reactor.callLater(max(0.0, idle[0].idle_since - oldest), self._reap)
 
     # Opening connections.
 

@@ -1,100 +1,22 @@
 """The request writer of a client connection: sends the request and its body, and tracks what is sent.
 
-The writers for sockets are those of `transport.buffered_writer`, plus the checks that only a client needs.
+The writers for sockets are those of `zatotx.connectors.http.client_writer`.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from math import inf
-from socket import MSG_DONTWAIT, MSG_PEEK
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.tcp import Connection as TCPConnection
 from twisted.python.failure import Failure
 
+from zatotx.connectors.http.client_writer import ClientWriter, make_client_writer
 from zatotx.plugins.http.client.call import BodySource
 from zatotx.plugins.http.client.errors import BodyFailed
 from zatotx.plugins.http.client.pending_call import AWAITING_CONTINUE, AWAITING_RESPONSE, CallEnvironment, PendingCall
-from zatotx.plugins.http.transport.buffered_writer import BufferedWriter, SocketWriter, WriteBatch
 from zatotx.plugins.http.transport.response_stream import ResponseStream, StreamWriter
-
-
-class ClientWriter(Protocol):
-    """Writes requests. `is_backlogged` and `last_progress` are those of BufferedWriter."""
-
-    is_backlogged: bool
-    last_progress: float
-
-    def has_unsent(self, data: bytes) -> bool:
-        """Return whether `data`, which was written first, is still buffered here: the peer has not seen any of it."""
-
-    def write(self, data: bytes) -> None: ...
-
-    def close(self) -> None:
-        """Close the connection in an orderly way when all data is written."""
-
-    def discard(self) -> None:
-        """Drop buffered data: the connection ends."""
-
-    def is_stale(self) -> bool:
-        """Return whether an idle connection is unusable, before the reactor reports it."""
-
-
-class TcpClientWriter(SocketWriter):
-    """Writes to plain TCP connections."""
-
-    __slots__ = ('_unsent',)
-
-    def has_unsent(self, data: bytes) -> bool:
-        return (bool(self._batched) and self._batched[0] is data) or self._unsent is data
-
-    def discard(self) -> None:
-        self._batched.clear()
-
-    def _attach(self) -> None:
-        super()._attach()
-        self._unsent: bytes | None = None  # the first data, if the socket did not accept it
-
-    def is_stale(self) -> bool:
-        try:
-            self._socket.recv(1, MSG_PEEK | MSG_DONTWAIT)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-        return True  # it was closed, or sent bytes without a request
-
-    def _abort(self) -> None:
-        # The peer may have answered before it closed, e.g. because a request was too long: its response still has to be
-        # read, and then the end of the connection. Until then the connection counts as one that accepts no data.
-        self.is_backlogged = True
-        self._unsent = self._batched[0] if self._batched else None
-
-
-class TransportClientWriter(BufferedWriter):
-    """Writes to TLS and other transports."""
-
-    __slots__ = ()
-
-    def has_unsent(self, data: bytes) -> bool:
-        return False
-
-    def discard(self) -> None:
-        """Do nothing: the transport drops its own buffer."""
-
-    def is_stale(self) -> bool:
-        return False
-
-
-def make_client_writer(
-    transport: Any, on_drained: Callable[[], None], seconds: Callable[[], float], write_batch: WriteBatch
-) -> ClientWriter:
-    """Return the writer that fits a transport, by its exact type: see `buffered_writer.make_writer`."""
-    if isinstance(transport, TCPConnection) and not transport.TLS:
-        return TcpClientWriter(transport, on_drained, seconds, write_batch)
-    return TransportClientWriter(transport, on_drained, seconds)
 
 
 class IteratorBody:

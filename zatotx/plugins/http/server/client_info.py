@@ -6,17 +6,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IAddress, ITransport
 from twisted.logger import Logger
 
+from zatotx.connectors.tls_peer import peer_certificates
 from zatotx.plugins.http.metrics import HttpCounters
 from zatotx.plugins.http.settings import HttpSettings
 from zatotx.rules.http.forwarding import UNIX, RequestOrigin, parse_trusted_proxies, request_origin
+from zatotx.wire.http.client_cert import parse_client_cert
 from zatotx.wire.http1.request_parser import RequestHead
-
-_MAX_CERTIFICATES = 11  # of one client that are kept: one more than anything uses
+from zatotx.wire.malformed import Malformed
 
 
 class ClientInfo:
@@ -60,17 +60,6 @@ def listener_url(listener_address: IAddress, *, secure: bool) -> str:
     return f'{scheme}://{name}' if listener_address.port == (443 if secure else 80) else f'{scheme}://{name}:{listener_address.port}'
 
 
-def peer_certificates(transport: Any) -> Sequence[bytes]:
-    """Return the certificates that the client has sent, which are not verified here, in DER, its own first; () if it
-    sent none or was not asked for one."""
-    own = transport.getPeerCertificate()
-    if own is None:
-        return ()
-    certificates = [own.to_cryptography(), *(transport.getHandle().get_peer_cert_chain(as_cryptography=True) or ())]
-    kept = certificates[:_MAX_CERTIFICATES]
-    return tuple(dict.fromkeys(certificate.public_bytes(Encoding.DER) for certificate in kept))
-
-
 class ForwardedClients:
     """Reads the client of a request from the fields that trusted proxies set. Invalid fields are counted, and logged
     once."""
@@ -81,6 +70,7 @@ class ForwardedClients:
         self._trusted = parse_trusted_proxies(settings.trusted_proxies)
         self._header_setting = settings.proxy_headers
         self._public_url = settings.public_url
+        self._reads_client_cert = settings.client_cert
         self._counters = counters
         self._is_logged = False
 
@@ -96,8 +86,19 @@ class ForwardedClients:
         secure = proxy.is_tls if not origin.proto else origin.proto == 'https'
         client = ClientInfo(origin.address, proxy.listener_url, self._public_url or _public_url(origin, head, secure),
                             secure=secure)  # fmt: skip
-        client.certificates = proxy.certificates  # certificates are those of the proxy, which vouches for its clients
+        client.certificates = self._certificates_for(head, proxy)
         return client
+
+    def _certificates_for(self, head: RequestHead, proxy: ClientInfo) -> Sequence[bytes]:
+        """Return the certificates of the client: those that the proxy passes on, if it is configured that proxies do
+        that; otherwise the proxy's own, which vouches for its clients."""
+        if not self._reads_client_cert:
+            return proxy.certificates
+        try:
+            return parse_client_cert(head.headers)
+        except Malformed as error:
+            self._count_invalid(proxy.address, str(error))
+            return ()
 
     def _count_invalid(self, address: str, reason: str) -> None:
         self._counters.bad_forwarded += 1

@@ -13,12 +13,12 @@ from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListen
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from zatotx.connectors.http.buffered_writer import READ_SIZE, BufferedWriter, enlarge_reads, make_writer
 from zatotx.plugins.http.server import error_responses
 from zatotx.plugins.http.server.client_info import make_client_info
 from zatotx.plugins.http.server.request_reader import HEAD, INPUT_CLOSED, RequestReader
 from zatotx.plugins.http.server.response_writer import ResponseWriter
 from zatotx.plugins.http.server.server_context import ServerContext
-from zatotx.plugins.http.transport.buffered_writer import READ_SIZE, BufferedWriter, enlarge_reads, make_writer
 from zatotx.rules.http.forwarding import UNIX
 from zatotx.wire.http1.response_writer import CONTINUE
 

@@ -9,6 +9,7 @@ from math import inf
 
 from twisted.logger import Logger
 
+from zatotx.connectors.http.buffered_writer import BufferedWriter
 from zatotx.model.cid import new_cid
 from zatotx.model.message import ANONYMOUS, Message, Reply
 from zatotx.plugins.http.server import error_responses
@@ -18,7 +19,6 @@ from zatotx.plugins.http.server.request_body import BodyCollector, RequestResour
 from zatotx.plugins.http.server.request_context import SAFE_METHODS, RequestContext, ResolvedRequest, error_response_to
 from zatotx.plugins.http.server.response_writer import MAX_BUFFERED, ResponseWriter
 from zatotx.plugins.http.server.server_context import ServerContext
-from zatotx.plugins.http.transport.buffered_writer import BufferedWriter
 from zatotx.rules.limits.memory_budget import MAX_UNACCOUNTED, OUT_OF_BUDGET, UNAUTHENTICATED, MemoryReservation
 from zatotx.wire.http1.request_parser import MessageRejected, RequestHead, RequestParser
 

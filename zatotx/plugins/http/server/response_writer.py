@@ -12,11 +12,11 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from zatotx.connectors.http.buffered_writer import SLICE_SIZE, BufferedWriter
 from zatotx.model.message import Reply
 from zatotx.plugins.http.server.access_log import CLIENT_GONE
 from zatotx.plugins.http.server.request_context import RequestContext, error_response_to
 from zatotx.plugins.http.server.server_context import ServerContext
-from zatotx.plugins.http.transport.buffered_writer import SLICE_SIZE, BufferedWriter
 from zatotx.plugins.http.transport.response_stream import ResponseStream, discard_stream
 from zatotx.wire.http1.response_writer import CHUNKED, CONTINUE, RESERVED_FIELDS, write_field_lines, write_response_head
 

@@ -75,6 +75,9 @@ BUILTIN_ENDPOINTS: dict[str, ChannelSpec] = {
     '/zato/cache/{operation}/{selection}/{text}': _endpoint(
         'zato.cache.select', 'zato.cache.select', ADMIN, roles=_ADMINS
     ),
+    # The web admin: its users log in at the first, and the second takes their sessions and serves zato.* services only.
+    '/zato/admin/login': _endpoint('zato.admin.login', 'zato.admin.login'),
+    '/zato/admin/invoke/{service}': _endpoint('zato.admin.invoke', roles=roles.ADMIN_USER_ROLES, internal_only=True),
     '/zato/admin/invoke': _endpoint('admin.invoke.json', 'zato.service.invoke', ADMIN, roles=_ADMINS),
 }
 NODE_ENDPOINTS = ('/zato/ping', '/zato/live', '/zato/ready', '/zato/metrics', '/zato/api/invoke/{service}')

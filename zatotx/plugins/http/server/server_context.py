@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from zatotx.connectors.http.buffered_writer import WriteBatch
 from zatotx.interfaces.connector_kind import ChannelContext
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.interfaces.timeout_sweeper import TimeoutSweeper
@@ -21,7 +22,6 @@ from zatotx.plugins.http.server.connection_limits import AcceptLimiter, AddressL
 from zatotx.plugins.http.server.request_context import ResolvedRequest
 from zatotx.plugins.http.server.request_router import RequestRouter
 from zatotx.plugins.http.settings import HttpSettings
-from zatotx.plugins.http.transport.buffered_writer import WriteBatch
 from zatotx.rules.http.forwarding import UNIX
 from zatotx.wire.http1.request_parser import RequestHead
 

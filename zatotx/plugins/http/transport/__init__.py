@@ -1,1 +1,1 @@
-"""Writing to sockets, for the server and the client."""
+"""Streamed responses."""

@@ -14,7 +14,7 @@ _LONG = 30.0  # seconds; no test waits for it
 class ConnectLimiterTests(SynchronousTestCase):
     def test_few_at_a_time(self) -> None:
         """A connect begins when one of those before it ends."""
-        limiter = ConnectLimiter(at_once=1, patience=_LONG)
+        limiter = ConnectLimiter(at_once=1, max_wait=_LONG)
         waiting = Connect(limiter)
         with limiter.limit():
             waiting.start()
@@ -24,7 +24,7 @@ class ConnectLimiterTests(SynchronousTestCase):
 
     def test_frozen_server(self) -> None:
         """Connects that take long do not keep others from connecting, and both leave the limit as it was."""
-        limiter = ConnectLimiter(at_once=1, patience=0.01)
+        limiter = ConnectLimiter(at_once=1, max_wait=0.01)
         other = Connect(limiter)
         with limiter.limit():
             other.start()

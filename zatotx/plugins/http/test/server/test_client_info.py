@@ -12,11 +12,12 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.nginx import Nginx
+from zatotx.connectors.tls_settings import INTERMEDIATE_CIPHERS
 from zatotx.model.errors import StartError
 from zatotx.model.message import HTTPView
 from zatotx.plugins.http.channel import ServerConnectionFactory
 from zatotx.plugins.http.server.client_info import listener_url
-from zatotx.plugins.http.settings import INTERMEDIATE_CIPHERS, read_settings
+from zatotx.plugins.http.settings import read_settings
 from zatotx.plugins.http.test.server_doubles import Answer, Client, ScriptedExchange, Server, get
 from zatotx.plugins.http.test.socket_clients import PATIENCE, Served, exchange
 
@@ -96,6 +97,20 @@ class ProxiedTests(SynchronousTestCase):
             self.assertEqual(self.seen(client, 'X-Forwarded-For: nonsense', path=f'/echo?{number}').peer, PROXY)
             self.assertEqual(self.server.site.counters.bad_forwarded, number)
         self.assertEqual([event['address'] for event in told if 'wrong' in event], [PROXY])
+
+    def test_client_certificates(self) -> None:
+        """Client-Cert counts only from a trusted proxy, and only if that is configured; then the proxy's own
+        certificate is never the client's."""
+        fields = ('Client-Cert: :b3du:', 'Client-Cert-Chain: :b25l:, :dHdv:')
+        for settings, expected in (
+            ({}, ()), ({'trusted_proxies': [PROXY]}, ()), ({'client_cert': True}, ()),
+            ({'trusted_proxies': [PROXY], 'client_cert': True}, (b'own', b'one', b'two')),
+        ):  # fmt: skip
+            client = self.serve(**settings)
+            self.assertEqual(self.seen(client, *fields).certificates, expected, settings)
+        self.assertEqual(self.seen(client).certificates, ())
+        self.assertEqual(self.seen(client, 'Client-Cert: nonsense').certificates, ())
+        self.assertEqual(self.server.site.counters.bad_forwarded, 1)
 
     def test_unix(self) -> None:
         """Peers on Unix sockets are named `unix`."""

@@ -15,6 +15,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.threads import deferToThread
 
+from zatotx.connectors.http.buffered_writer import LARGE_READ_SIZE, READ_SIZE
 from zatotx.model.message import Message, Reply
 from zatotx.plugins.http.test.server_doubles import JSON, answers_in, get, post
 from zatotx.plugins.http.test.socket_clients import (
@@ -26,7 +27,6 @@ from zatotx.plugins.http.test.socket_clients import (
     exchange,
     pause,
 )
-from zatotx.plugins.http.transport.buffered_writer import LARGE_READ_SIZE, READ_SIZE
 
 MIB = 1024 * 1024
 CLOSE = 'Connection: close'

@@ -13,14 +13,14 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from zatotx.plugins.http.test.socket_clients import connected, everything, pause
-from zatotx.plugins.http.transport.buffered_writer import (
+from zatotx.connectors.http.buffered_writer import (
     SLICE_SIZE,
     BufferedWriter,
     SocketWriter,
     WriteBatch,
     make_writer,
 )
+from zatotx.plugins.http.test.socket_clients import connected, everything, pause
 
 
 class Narrow(StringTransport):

@@ -1,0 +1,1 @@
+"""Peers that no Debian package has, written for the tests."""

@@ -1,0 +1,77 @@
+"""Settings, YAML documents, times and the vendored file of the web admin."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from zatotx.admin.rendering import moment, shown_value
+from zatotx.admin.screens.home import attention
+from zatotx.admin.settings import DEFAULT_LISTEN, load_settings
+from zatotx.admin.yaml_document import InvalidYaml, load_yaml
+from zatotx.model.errors import StartError
+
+
+class SettingsTests(SynchronousTestCase):
+    def load(self, text: str) -> object:
+        path = Path(self.mktemp())
+        path.write_text(text)
+        return load_settings(path)
+
+    def test_defaults(self) -> None:
+        """Name and servers suffice; it listens on loopback."""
+        settings = self.load('[cluster]\nname = "c"\nservers = ["http://127.0.0.1:17010"]\n')
+        self.assertEqual(settings.web.listen, DEFAULT_LISTEN)  # type: ignore[attr-defined]
+
+    def test_mistakes(self) -> None:
+        """One sentence names the file and the mistake."""
+        for text, part in (
+            ('', 'cluster'), ('[cluster]\nname = "c"\nservers = []', 'servers'), ('[', 'not valid'),
+            ('[cluster]\nname = "c"\nservers = ["ftp://x"]', "'ftp://x'"),
+            ('[cluster]\nname = "c"\nservers = ["http://x"]\n[web]\nlisten_on = 1', 'listen_on'),
+        ):
+            error = self.assertRaises(StartError, self.load, text)
+            self.assertIn(part, str(error))
+        self.assertIn('is missing', str(self.assertRaises(StartError, load_settings, Path('nowhere.toml'))))
+
+
+class YamlTests(SynchronousTestCase):
+    def test_documents(self) -> None:
+        """A mapping is read; anything else, and aliases that stand for more than is written, is rejected."""
+        self.assertEqual(load_yaml('channel_rest:\n  - {name: x}'), {'channel_rest': [{'name': 'x'}]})
+        for text in ('- x', '', 'a: [', 'a: &x [1]\nb: *x', 'x', '!!python/object:os.system {}'):
+            self.assertRaises(InvalidYaml, load_yaml, text)
+
+
+class RenderingTests(SynchronousTestCase):
+    def test_times(self) -> None:
+        """Times are shown in the user's zone, with the exact time for programs; what is no time is shown as it is."""
+        self.assertEqual(moment('2026-01-01T12:00:00+00:00', ZoneInfo('Europe/Warsaw')),
+                         '<time datetime="2026-01-01T12:00:00+00:00">2026-01-01 13:00:00</time>')
+        self.assertEqual(moment('', ZoneInfo('UTC')), '')
+        self.assertEqual(moment('<b>', ZoneInfo('UTC')), '<b>')
+
+    def test_values(self) -> None:
+        """Values of rows are readable."""
+        self.assertEqual([shown_value(value) for value in (True, ['a', 'b'], '', None, 0)],
+                         ['Yes', 'a, b', '\N{EN DASH}', '\N{EN DASH}', '0'])
+
+    def test_attention(self) -> None:
+        """Servers that are down come first, then findings, then dead letters."""
+        down = {'name': 's2', 'up_status': 'running', 'up_mod_date': '2020-01-01T00:00:00+00:00'}
+        self.assertEqual([text for text, _ in attention([down], ['A finding.'], 3)],
+                         ['s2 is down.', 'A finding.', '3 messages were given up and wait for a decision.'])
+        self.assertEqual(attention([], [], 0), [])
+
+
+class VendorTests(SynchronousTestCase):
+    def test_unmodified(self) -> None:
+        """The vendored file is the one that its README names, with its license beside it."""
+        vendor = files('zatotx.admin') / 'vendor'
+        digest = sha256((vendor / 'htmx.min.js').read_bytes()).hexdigest()
+        self.assertIn(digest, (vendor / 'README.md').read_text())
+        self.assertIn('Zero-Clause BSD', (vendor / 'LICENSE').read_text())

@@ -1,0 +1,124 @@
+"""Draws pages from the templates."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
+
+from attrs import frozen
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from zatotx import __version__
+
+STATIC_FILES = {
+    'admin.css': 'static/admin.css',
+    'admin.js': 'static/admin.js',
+    'icon.svg': 'static/icon.svg',
+    'htmx.min.js': 'vendor/htmx.min.js',
+}
+CONTENT_TYPES = {'css': 'text/css; charset=utf-8', 'js': 'text/javascript; charset=utf-8', 'svg': 'image/svg+xml'}
+
+
+@frozen
+class Preferences:
+    """How one browser shows the admin; kept in a cookie."""
+
+    time_zone: str = 'UTC'
+    theme: str = 'auto'  # auto, light, dark
+    color: str = 'blue'  # of the cluster
+
+
+@cache
+def time_zones() -> frozenset[str]:
+    """Return the names of all time zones. The first call reads many directories."""
+    return frozenset(available_timezones())
+
+
+@cache
+def load_static_files() -> dict[str, bytes]:
+    """Return the content of all files that pages refer to."""
+    root = files('zatotx.admin')
+    return {name: root.joinpath(path).read_bytes() for name, path in STATIC_FILES.items()}
+
+
+@cache
+def _load_environment() -> Environment:
+    """Return the templates, each of which is compiled at its first use."""
+    digests = {name: sha256(content).hexdigest()[:12] for name, content in load_static_files().items()}
+    environment = Environment(
+        loader=PackageLoader('zatotx.admin', 'templates'),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.globals.update(static=lambda name: f'/static/{digests[name]}/{name}', version=__version__)
+    environment.filters.update(shown=shown_value, prose=prose)
+    return environment
+
+
+class Renderer:
+    """Draws the templates. URLs of static files have a digest, so that browsers may keep them."""
+
+    def __init__(self) -> None:
+        self._environment = _load_environment()
+
+    def page(self, template: str, values: Mapping[str, Any], preferences: Preferences, *, fragment: str = '') -> bytes:
+        """Return the HTML of a page; with `fragment`, only that block of the template."""
+        loaded = self._environment.get_template(template)
+        context = {**values, 'preferences': preferences, 'moment': _moment_filter(preferences)}
+        context['ui'] = self._environment.get_template('macros.html').make_module(context)
+        if fragment and fragment in loaded.blocks:
+            block = loaded.blocks[fragment](loaded.new_context(context))
+            return ''.join(block).encode('utf-8', 'replace')
+        return loaded.render(context).encode('utf-8', 'replace')
+
+
+def _moment_filter(preferences: Preferences) -> Any:
+    zone = ZoneInfo(preferences.time_zone)
+    return lambda text: moment(text, zone)
+
+
+def moment(text: Any, zone: ZoneInfo) -> Markup | str:
+    """Return a time of ISO 8601, or Unix time, in a zone, as a <time> element."""
+    if text in ('', None, 0):
+        return ''
+    try:
+        when = datetime.fromtimestamp(text, UTC) if isinstance(text, int | float) else datetime.fromisoformat(str(text))
+    except (ValueError, OverflowError):
+        return str(text)
+    local = (when if when.tzinfo else when.replace(tzinfo=UTC)).astimezone(zone)
+    return Markup('<time datetime="{}">{}</time>').format(when.isoformat(), local.strftime('%Y-%m-%d %H:%M:%S'))
+
+
+def shown_value(value: Any) -> str:
+    """Return a value of a row as the text of a table cell."""
+    if value in ('', None, [], {}):
+        return '\N{EN DASH}'
+    if isinstance(value, bool):
+        return 'Yes' if value else 'No'
+    if isinstance(value, list):
+        return ', '.join(map(str, value))
+    return as_json(value) if isinstance(value, Mapping) else str(value)
+
+
+def prose(text: str) -> Markup:
+    """Return a description with what is in backticks as code."""
+    parts = text.split('`')
+    if len(parts) % 2 == 0:
+        return escape(text)
+    code = Markup('<code>{}</code>')
+    return Markup('').join(code.format(part) if number % 2 else escape(part) for number, part in enumerate(parts))
+
+
+def as_json(value: Any) -> str:
+    """Return a value as indented JSON."""
+    return json.dumps(value, ensure_ascii=False, indent=2, default=str)

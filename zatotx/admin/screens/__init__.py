@@ -1,0 +1,31 @@
+"""The screens of the web admin: each module has the routes of one subject."""
+
+from __future__ import annotations
+
+from zatotx.admin.application import ScreenRoute
+from zatotx.admin.screens import (
+    data_dictionaries,
+    dead_letters,
+    enmasse,
+    history,
+    home,
+    load_balancer,
+    object_actions,
+    objects,
+    redis_commands,
+    scheduler,
+    search,
+    servers,
+    services,
+    settings,
+    statistics,
+)
+
+
+def all_routes() -> tuple[ScreenRoute, ...]:
+    """Return the routes of all screens."""
+    modules = (
+        home, objects, object_actions, scheduler, services, servers, load_balancer, history, dead_letters,
+        redis_commands, data_dictionaries, enmasse, search, settings, statistics,
+    )  # fmt: skip
+    return tuple(route for module in modules for route in module.ROUTES)

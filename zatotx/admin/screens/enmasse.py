@@ -1,0 +1,54 @@
+"""The whole configuration as YAML: export, and import with the differences shown before they are applied."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zatotx.admin.application import ScreenRoute
+from zatotx.admin.cluster_api import ApiError
+from zatotx.admin.page_request import PageRequest
+from zatotx.admin.responses import FileDownload, Page, Redirect, Response
+from zatotx.admin.screens.objects import IN_PLACE
+from zatotx.admin.yaml_document import InvalidYaml, load_yaml
+
+
+async def show(request: PageRequest) -> Response:
+    """Show the forms of the export and of the import."""
+    return _page('')
+
+
+def _page(text: str, *, plan: Any = None, messages: list[str] | None = None, status: int = 200) -> Page:
+    values = {'title': 'Import and export', 'text': text, 'plan': plan, 'messages': messages or []}
+    return Page('enmasse.html', values, status)
+
+
+async def export(request: PageRequest) -> Response:
+    """Send the configuration as YAML; secrets are placeholders."""
+    done = await request.call('zato.enmasse.export')
+    return FileDownload(done['yaml'].encode(), f'configuration-{done["revision"]}.yaml', 'application/yaml')
+
+
+async def load(request: PageRequest) -> Response:
+    """Show what a document would change, or with `apply` change it."""
+    file = request.files.get('file')
+    text = request.text('document') if file is None else file.content.decode('utf-8', 'replace')
+    is_applied = bool(request.text('apply'))
+    try:
+        document = load_yaml(text)
+        done = await request.call('zato.enmasse.import', {'document': document, 'dry_run': not is_applied})
+    except InvalidYaml as error:
+        return _page(text, messages=[str(error)], status=400)
+    except ApiError as error:
+        if error.status not in IN_PLACE:
+            raise
+        return _page(text, messages=[*error.messages, *error.field_errors.values()], status=error.status)
+    if is_applied:
+        return Redirect('/enmasse', f'Imported: {done["changed"]} changed, {done["unchanged"]} unchanged.')
+    return _page(text, plan=done)
+
+
+ROUTES = (
+    ScreenRoute('GET', '/enmasse', show),
+    ScreenRoute('POST', '/enmasse', load),
+    ScreenRoute('POST', '/enmasse/export', export, changes=False),
+)

@@ -1,0 +1,150 @@
+"""The load balancer: its servers and their states, its configuration, commands. Through its agent, not the cluster.
+
+The agent knows this admin by its certificate only, so the roles of users are enforced here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+
+from twisted.logger import Logger
+
+from zatotx.admin.application import ScreenRoute
+from zatotx.admin.cluster_api import ApiError
+from zatotx.admin.page_request import PageRequest
+from zatotx.admin.responses import Page, Redirect, Response
+from zatotx.admin.toml_secrets import UnknownSecret, mask_source, unmask_source
+from zatotx.processes.lb_agent_client import AgentUnreachableError
+from zatotx.wire.lb_agent import AgentCallError
+
+COMMANDS = ('show info', 'show stat', 'show errors', 'show sess', 'help')
+STATES = {'ready': 'takes requests', 'drain': 'takes no new requests', 'maint': 'is in maintenance'}
+
+_log = Logger()
+
+
+async def call_agent(request: PageRequest, name: str, /, **arguments: Any) -> Any:
+    """Call the agent. Raises ApiError."""
+    if request.balancer is None:
+        raise ApiError(404, ['This web admin knows no load balancer: set [load_balancer] agent in config/admin.toml.'])
+    try:
+        return await request.balancer.call(name, **arguments)
+    except AgentCallError as error:
+        raise ApiError(error.status, [str(error), *error.errors]) from None
+    except AgentUnreachableError as error:
+        raise ApiError(0, [str(error)]) from None
+
+
+async def change_by_agent(request: PageRequest, name: str, /, *, may: bool, **arguments: Any) -> Any:
+    """Change something through the agent, if the user may. Raises ApiError."""
+    if not may:
+        raise ApiError(403, ['Your role does not allow that.'])
+    result = await call_agent(request, name, **arguments)
+    _log.info('{user} at {address} called {name} of the load balancer', user=request.user.username,
+              address=request.caller.address, name=name)
+    return result
+
+
+async def show(request: PageRequest) -> Response:
+    """Show the servers."""
+    found: Mapping[str, Mapping[str, Any]] = await call_agent(request, 'get_server_data_dict')
+    uptime = await call_agent(request, 'get_uptime_info')
+    servers = sorted(found.values(), key=lambda row: (row['backend'], row['name']))
+    return Page('load_balancer.html', {'title': 'Load balancer', 'servers': servers, 'uptime': uptime})
+
+
+async def set_state(request: PageRequest) -> Response:
+    """Let a server take requests, drain it, or put it into maintenance."""
+    name, backend, state = (request.text(field) for field in ('name', 'backend', 'state'))
+    if state not in STATES:
+        raise ApiError(400, ['Choose a state.'])
+    may = request.user.may_operate
+    await change_by_agent(request, 'set_server_state', may=may, name=name, backend=backend, state=state)
+    return Redirect('/load-balancer', f'{name} {STATES[state]}.')
+
+
+async def show_source(request: PageRequest) -> Response:
+    """Show the text of the configuration, without its secrets."""
+    source = await call_agent(request, 'get_config_source_code')
+    return _source_page(mask_source(source), sha256(source.encode()).hexdigest())
+
+
+def _source_page(source: str, revision: str, *, messages: list[str] | None = None, is_valid: bool = False,
+                 status: int = 200) -> Page:  # fmt: skip
+    values = {'title': 'Load balancer configuration', 'source': source, 'revision': revision,
+              'messages': messages or [], 'is_valid': is_valid}  # fmt: skip
+    return Page('load_balancer_source.html', values, status)
+
+
+async def save_source(request: PageRequest) -> Response:
+    """Validate a configuration, or with `save` put it into force, unless somebody else has changed it meanwhile."""
+    source, revision, is_saved = request.text('source'), request.text('revision'), bool(request.text('save'))
+    try:
+        complete = unmask_source(source, await call_agent(request, 'get_config_source_code'))
+    except UnknownSecret as error:
+        return _source_page(source, revision, messages=[str(error)], status=400)
+    arguments = {'source': complete, 'revision': revision, 'save': is_saved}
+    try:
+        await change_by_agent(request, 'validate_save_source_code', may=request.user.may_change, **arguments)
+    except ApiError as error:
+        if error.status not in (400, 409):
+            raise
+        return _source_page(source, revision, messages=error.messages, status=error.status)
+    if is_saved:
+        return Redirect('/load-balancer/source', 'The configuration is in force.')
+    return _source_page(source, revision, is_valid=True)
+
+
+async def show_command(request: PageRequest) -> Response:
+    """Show the result of a command."""
+    command = request.argument('command')
+    result = await call_agent(request, 'execute_command', command=command) if command in COMMANDS else ''
+    values = {'title': 'Load balancer commands', 'command': command, 'commands': COMMANDS, 'result': result}
+    return Page('load_balancer_command.html', values)
+
+
+async def show_add(request: PageRequest) -> Response:
+    """Show the form of a new server."""
+    return Page('load_balancer_server.html', {'title': 'Add server', 'typed': {}, 'messages': []})
+
+
+async def add_server(request: PageRequest) -> Response:
+    """Add a server to a backend."""
+    typed = {name: request.text(name).strip() for name in ('name', 'host', 'port', 'backend', 'weight')}
+    arguments: dict[str, Any] = {name: value for name, value in typed.items() if value}
+    for name in ('port', 'weight'):
+        if arguments.get(name, '').isdigit():
+            arguments[name] = int(arguments[name])
+    try:
+        await change_by_agent(request, 'add_remove_server', may=request.user.may_change, action='add', **arguments)
+    except ApiError as error:
+        if error.status not in (400, 404, 409):
+            raise
+        page = {'title': 'Add server', 'typed': typed, 'messages': error.messages}
+        return Page('load_balancer_server.html', page, error.status)
+    return Redirect('/load-balancer', f'{typed["name"]} is added.')
+
+
+async def remove_server(request: PageRequest) -> Response:
+    """Remove a server from its backend, after a confirmation."""
+    name, backend = request.text('name'), request.text('backend')
+    if request.text('confirmed') != 'yes':
+        values = {'title': 'Remove server', 'name': name, 'backend': backend}
+        return Page('load_balancer_remove.html', values)
+    may = request.user.may_change
+    await change_by_agent(request, 'add_remove_server', may=may, action='remove', name=name, backend=backend)
+    return Redirect('/load-balancer', f'{name} is removed.')
+
+
+ROUTES = (
+    ScreenRoute('GET', '/load-balancer', show),
+    ScreenRoute('POST', '/load-balancer/state', set_state),
+    ScreenRoute('GET', '/load-balancer/source', show_source),
+    ScreenRoute('POST', '/load-balancer/source', save_source),
+    ScreenRoute('GET', '/load-balancer/command', show_command),
+    ScreenRoute('GET', '/load-balancer/servers/create', show_add),
+    ScreenRoute('POST', '/load-balancer/servers/create', add_server),
+    ScreenRoute('POST', '/load-balancer/servers/remove', remove_server),
+)

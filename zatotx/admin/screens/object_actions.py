@@ -1,0 +1,144 @@
+"""What can be done with objects of any type besides editing them: delete, switch on and off, new password, ping, and
+the same for several at once."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from zatotx.admin.application import ScreenRoute
+from zatotx.admin.cluster_api import ApiError
+from zatotx.admin.page_request import PageRequest
+from zatotx.admin.responses import Page, Redirect, Response
+from zatotx.admin.screens.objects import IN_PLACE, find_row, find_type, list_url
+from zatotx.admin.type_catalog import TypeDescription
+
+
+async def show_delete(request: PageRequest, key: str, object_id: str) -> Response:
+    """Ask for a confirmation, naming what depends on the object."""
+    one = await find_type(request, key)
+    row = await find_row(request, one, object_id)
+    return await _delete_page(request, one, row, [])
+
+
+async def _delete_page(
+    request: PageRequest, one: TypeDescription, row: dict[str, Any], messages: list[str], status: int = 200
+) -> Page:
+    usage = await request.call('zato.schema.get-usage', {'type': one.key, 'name': row['name']})
+    values = {'title': f'Delete {one.title_in_text}', 'type': one, 'row': row, 'usage': usage, 'messages': messages,
+              'list_url': list_url(one)}  # fmt: skip
+    return Page('object_delete.html', values, status)
+
+
+async def delete(request: PageRequest, key: str, object_id: str) -> Response:
+    """Delete an object."""
+    one = await find_type(request, key)
+    row = await find_row(request, one, object_id)
+    try:
+        await request.call(one.service('delete'), {'id': object_id})
+    except ApiError as error:
+        if error.status not in IN_PLACE:
+            raise
+        return await _delete_page(request, one, row, [str(error)], error.status)
+    return Redirect(list_url(one), f'{one.title} {row["name"]} is deleted.')
+
+
+async def show_password(request: PageRequest, key: str, object_id: str) -> Response:
+    """Show the form of a new password."""
+    one = await find_type(request, key)
+    return _password_page(one, await find_row(request, one, object_id))
+
+
+def _password_page(one: TypeDescription, row: dict[str, Any], error: ApiError | None = None) -> Page:
+    values = {'title': 'Change password', 'type': one, 'row': row, 'list_url': list_url(one),
+              'messages': [] if error is None else error.messages,
+              'errors': {} if error is None else error.field_errors}  # fmt: skip
+    return Page('object_password.html', values, 200 if error is None else error.status)
+
+
+async def change_password(request: PageRequest, key: str, object_id: str) -> Response:
+    """Set a new password."""
+    one = await find_type(request, key)
+    row = await find_row(request, one, object_id)
+    passwords = {name: request.text(name) for name in ('password1', 'password2')}
+    try:
+        await request.call(one.service('change-password'), {'id': object_id, **passwords})
+    except ApiError as error:
+        if error.status not in IN_PLACE:
+            raise
+        return _password_page(one, row, error)
+    return Redirect(list_url(one), f'The password of {row["name"]} is changed.')
+
+
+async def ping(request: PageRequest, key: str, object_id: str) -> Response:
+    """Ping the peer of a connection and show its answer."""
+    one = await find_type(request, key)
+    row = await find_row(request, one, object_id)
+    try:
+        answer = await request.call(one.service('ping'), {'id': object_id})
+    except ApiError as error:
+        if error.status in (401, 403):
+            raise
+        values = {'is_ok': False, 'text': str(error), 'response_time': ''}
+    else:
+        values = {'is_ok': True, 'text': answer.get('info', ''), 'response_time': answer.get('response_time', '')}
+    return Page('object_ping.html', {'title': 'Ping', 'type': one, 'row': row, 'list_url': list_url(one), **values})
+
+
+async def switch(request: PageRequest, key: str, object_id: str) -> Response:
+    """Switch an object on or off."""
+    one = await find_type(request, key)
+    is_active = request.text('is_active') == 'true'
+    changed = await request.call(one.service('edit'), {**one.fixed_fields, 'id': object_id, 'is_active': is_active})
+    return Redirect(_back(request, one), f'{changed["name"]} is {"active" if is_active else "inactive"}.')
+
+
+async def change_many(request: PageRequest, key: str) -> Response:
+    """Switch several objects on or off, or delete them; what cannot be done is named, and the rest is done."""
+    one = await find_type(request, key)
+    ids, action = list(request.form.get('id', ())), request.text('action')
+    if not ids:
+        return Redirect(_back(request, one), 'Select rows first.')
+    if action == 'delete' and request.text('confirmed') != 'yes':
+        rows = [await find_row(request, one, object_id) for object_id in ids]
+        values = {'title': f'Delete {one.heading}', 'type': one, 'rows': rows, 'list_url': list_url(one)}
+        return Page('objects_delete.html', values)
+    change = _change_for(request, one, action)
+    errors = []
+    for object_id in ids:
+        try:
+            await change(object_id)
+        except ApiError as error:
+            if error.status not in (*IN_PLACE, 404):
+                raise
+            errors.append(str(error))
+    done = f'{len(ids) - len(errors)} of {len(ids)} done.'
+    return Redirect(_back(request, one), ' '.join([done, *errors]))
+
+
+def _change_for(request: PageRequest, one: TypeDescription, action: str) -> Callable[[str], Awaitable[Any]]:
+    """Return the call of one object for an action of many. Raises ApiError."""
+    if action == 'delete':
+        return lambda object_id: request.call(one.service('delete'), {'id': object_id})
+    if action not in ('on', 'off'):
+        raise ApiError(400, ['Choose what to do with the selected rows'])
+    return lambda object_id: request.call(
+        one.service('edit'), {**one.fixed_fields, 'id': object_id, 'is_active': action == 'on'}
+    )
+
+
+def _back(request: PageRequest, one: TypeDescription) -> str:
+    """Return the URL of the list as the user saw it."""
+    back = request.text('back')
+    return back if back.startswith(f'{list_url(one)}?') else list_url(one)
+
+
+ROUTES = (
+    ScreenRoute('GET', '/objects/<key>/<object_id>/delete', show_delete),
+    ScreenRoute('POST', '/objects/<key>/<object_id>/delete', delete),
+    ScreenRoute('GET', '/objects/<key>/<object_id>/password', show_password),
+    ScreenRoute('POST', '/objects/<key>/<object_id>/password', change_password),
+    ScreenRoute('POST', '/objects/<key>/<object_id>/ping', ping, changes=False),
+    ScreenRoute('POST', '/objects/<key>/<object_id>/active', switch),
+    ScreenRoute('POST', '/objects/<key>/many', change_many),
+)

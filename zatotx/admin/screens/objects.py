@@ -1,0 +1,130 @@
+"""Lists and forms of configuration objects: one code for all types, drawn from their descriptions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from zatotx.admin.application import ScreenRoute
+from zatotx.admin.cluster_api import ApiError
+from zatotx.admin.forms import MAX_SELECT, Choices, FormData, build_form, known_errors, to_request
+from zatotx.admin.page_request import PageRequest
+from zatotx.admin.responses import Page, Redirect, Response
+from zatotx.admin.tables import ListView, columns_of, fetch_page
+from zatotx.admin.type_catalog import TypeDescription
+
+IN_PLACE = frozenset({400, 409})  # statuses of rejected forms, which are shown again with what was typed
+_SUGGESTED = 500  # names that a text field suggests
+_NO_TYPE = 'The cluster has no objects of this type'
+
+
+async def find_type(request: PageRequest, key: str) -> TypeDescription:
+    """Return the type with that key. Raises ApiError."""
+    found = (await request.catalog()).get(key)
+    if found is None:
+        raise ApiError(404, [f'{_NO_TYPE}: {key}'])
+    return found
+
+
+async def find_row(request: PageRequest, description: TypeDescription, object_id: str) -> dict[str, Any]:
+    """Return the row of an object. Raises ApiError."""
+    payload = {**description.fixed_fields, 'id': object_id}
+    row: dict[str, Any] = await request.call(description.service('get-by-id'), payload)
+    return row
+
+
+async def show_list(request: PageRequest, key: str) -> Response:
+    """Show one page of the objects of a type."""
+    one = await find_type(request, key)
+    table = await fetch_page(request, one.service('get-list'), dict(one.fixed_fields))
+    actions = frozenset(one.actions)
+    view = ListView(columns_of(one), 'is_active' in one.field_names, actions)
+    return Page('objects.html', {'title': one.heading, 'type': one, 'table': table, 'view': view, 'request': request})
+
+
+async def show_create(request: PageRequest, key: str) -> Response:
+    """Show the form of a new object, or with `from` of a copy of an existing one."""
+    one = await find_type(request, key)
+    row = None
+    if source := request.argument('from'):
+        row = {**await find_row(request, one, source), 'id': ''}
+        row['name'] = f'{row["name"]} (copy)'
+    return await form_page(request, one, row=row, is_new=True)
+
+
+async def create(request: PageRequest, key: str) -> Response:
+    """Create an object."""
+    one = await find_type(request, key)
+    try:
+        made = await request.call(one.service('create'), to_request(one, request.form))
+    except ApiError as error:
+        return await form_page(request, one, is_new=True, typed=request.form, error=error)
+    return Redirect(list_url(one), f'{one.title} {made["name"]} is created.')
+
+
+async def show_edit(request: PageRequest, key: str, object_id: str) -> Response:
+    """Show the form of an object."""
+    one = await find_type(request, key)
+    return await form_page(request, one, row=await find_row(request, one, object_id))
+
+
+async def edit(request: PageRequest, key: str, object_id: str) -> Response:
+    """Change an object, unless somebody else has changed it since the form was loaded."""
+    one = await find_type(request, key)
+    payload = {**to_request(one, request.form), 'id': object_id, 'revision': request.text('revision')}
+    try:
+        changed = await request.call(one.service('edit'), payload)
+    except ApiError as error:
+        row = {'id': object_id, 'name': request.text('name'), 'revision': request.text('revision')}
+        return await form_page(request, one, row=row, typed=request.form, error=error)
+    return Redirect(list_url(one), f'{one.title} {changed["name"]} is saved.')
+
+
+async def form_page(
+    request: PageRequest, one: TypeDescription, *, row: Mapping[str, Any] | None = None, is_new: bool = False,
+    typed: FormData | None = None, error: ApiError | None = None,
+) -> Page:  # fmt: skip
+    """Return the page with a form. Raises the error if it is not about what was typed."""
+    if error is not None and error.status not in IN_PLACE:
+        raise error
+    field_errors = {} if error is None else error.field_errors
+    form = build_form(one, row=row, typed=typed, choices=await find_choices(request, one), errors=field_errors)
+    known = known_errors(one, field_errors)
+    messages = [] if error is None else error.messages
+    messages = [*messages, *(f'{path}: {text}' for path, text in field_errors.items() if path not in known)]
+    values = {
+        'title': f'{"Create" if is_new else "Edit"} {one.title_in_text}', 'type': one, 'form': form,
+        'row': row or {}, 'is_new': is_new, 'messages': messages, 'has_errors': error is not None,
+        'is_conflict': error is not None and error.status == 409, 'list_url': list_url(one),
+        'lists': {},
+    }  # fmt: skip
+    return Page('object_form.html', values, 200 if error is None else error.status)
+
+
+async def find_choices(request: PageRequest, one: TypeDescription) -> Choices:
+    """Return the names that the reference fields of a type may have. Raises ApiError."""
+    by_types: dict[str, list[str]] = {}
+    choices: dict[str, list[str]] = {}
+    for info in one.fields:
+        if info.reference:
+            keys = ','.join(info.reference_types)
+            if keys not in by_types:
+                limit = _SUGGESTED if info.reference == 'service' else MAX_SELECT + 1
+                rows = await request.call('zato.schema.get-choices', {'types': keys, 'limit': limit}) if keys else []
+                by_types[keys] = [row['name'] for row in rows]
+            choices[info.name] = by_types[keys]
+    return choices
+
+
+def list_url(one: TypeDescription) -> str:
+    """Return the URL of the list of a type."""
+    return one.list_url
+
+
+ROUTES = (
+    ScreenRoute('GET', '/objects/<key>', show_list),
+    ScreenRoute('GET', '/objects/<key>/create', show_create),
+    ScreenRoute('POST', '/objects/<key>/create', create),
+    ScreenRoute('GET', '/objects/<key>/<object_id>', show_edit),
+    ScreenRoute('POST', '/objects/<key>/<object_id>', edit),
+)

@@ -1,0 +1,39 @@
+"""One search over the names of everything."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from attrs import frozen
+
+from zatotx.admin.application import ScreenRoute
+from zatotx.admin.page_request import PageRequest
+from zatotx.admin.responses import Page, Response
+
+MAX_PER_TYPE = 20
+
+
+@frozen
+class Hit:
+    """One object that was found."""
+
+    title: str
+    name: str
+    url: str
+
+
+async def show(request: PageRequest) -> Response:
+    """Show the services and objects whose names or texts contain the words."""
+    query = request.argument('q').strip()
+    hits: list[Hit] = []
+    if query:
+        rows = await request.call('zato.service.get-list', {'name_filter': query})
+        hits += [Hit('Service', row['name'], f'/services/{row["id"]}') for row in rows[:MAX_PER_TYPE]]
+        for one in await request.catalog():
+            payload = {**one.fixed_fields, 'query': query, 'paginate': True, 'page_size': MAX_PER_TYPE}
+            page = await request.call(one.service('get-list'), payload)
+            hits += [Hit(one.title, row['name'], f'/objects/{quote(one.key)}/{row["id"]}') for row in page['data']]
+    return Page('search.html', {'title': 'Search', 'query': query, 'hits': hits})
+
+
+ROUTES = (ScreenRoute('GET', '/search', show),)

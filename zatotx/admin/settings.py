@@ -1,0 +1,74 @@
+"""Settings of the web admin, from config/admin.toml."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from zatotx.model.errors import StartError
+
+DEFAULT_LISTEN = 'tcp:8183:interface=127.0.0.1'
+
+
+class WebSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The [web] section: what browsers connect to."""
+
+    listen: Annotated[str, Meta(min_length=1)] = DEFAULT_LISTEN  # a Twisted endpoint; ssl:… for HTTPS
+    hosts: tuple[str, ...] = ()  # names in URLs by which browsers may call it, beside addresses and localhost
+    is_behind_https: bool = False  # a proxy in front of it terminates TLS: cookies are Secure
+    read_only: bool = False  # reject all changes
+
+
+class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The [cluster] section: what the admin administers."""
+
+    name: Annotated[str, Meta(min_length=1)]
+    servers: Annotated[tuple[str, ...], Meta(min_length=1)]  # URLs of servers, or of the load balancer; tried in order
+    timeout: Annotated[float, Meta(gt=0)] = 30.0  # seconds per call
+    ca: str = ''  # file with the CA of https:// servers, relative to the component's directory; '' = the system's CAs
+
+
+class LoadBalancerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The [load_balancer] section: the agent of the load balancer. Files are relative to the component's directory."""
+
+    agent: str = ''  # its URL; '' = there is no load balancer
+    certificate: str = 'tls/web-admin-cert.pem'  # of this admin, for an agent at https://
+    key: str = 'tls/web-admin-priv-key.pem'
+    ca: str = 'tls/web-admin-ca-certs.pem'  # that signs the agent's certificate
+
+
+class AdminSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All settings."""
+
+    cluster: ClusterSettings
+    web: WebSettings = WebSettings()
+    load_balancer: LoadBalancerSettings = LoadBalancerSettings()
+
+
+def load_settings(path: Path) -> AdminSettings:
+    """Read the settings. Raises StartError with one sentence."""
+    try:
+        settings = msgspec.toml.decode(path.read_bytes(), type=AdminSettings)
+    except FileNotFoundError:
+        raise StartError(f'{path} is missing: it needs a section [cluster] with name and servers.') from None
+    except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
+        raise StartError(f'{path} is not valid: {error}.') from None
+    urls = [('[cluster] servers', url) for url in settings.cluster.servers]
+    urls += [('[load_balancer] agent', settings.load_balancer.agent)] if settings.load_balancer.agent else []
+    for name, url in urls:
+        if not _is_server_url(url):
+            raise StartError(f'{path}: {name}: {url!r} must have the form http://host:port.')
+    return settings
+
+
+def _is_server_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        is_complete = parts.scheme in ('http', 'https') and bool(parts.hostname) and parts.port != 0
+        return is_complete and parts.path in ('', '/')
+    except ValueError:
+        return False

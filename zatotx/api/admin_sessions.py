@@ -1,0 +1,87 @@
+"""zato.admin.login, logout and get-session: the sessions of the web admin's users."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zatotx.api.base import AdminService
+from zatotx.interfaces.admin_sessions import ADMIN_USER, IDLE_TIMEOUT, SESSION_HEADER
+from zatotx.model.errors import ServiceError, Unauthorized
+from zatotx.schema.snapshot import Actor
+from zatotx.service.io.elements import Secret, Text
+from zatotx.wire.http.host import is_loopback
+
+LOGGED_IN, REFUSED, LOGGED_OUT = 'login', 'login-refused', 'logout'  # actions in the history
+
+
+class SessionService(AdminService):
+    """Base class of these services."""
+
+    zato_dont_import = True
+
+    async def record(self, action: str, username: str, address: str) -> None:
+        """Write a login to the history. If the ODB is unavailable, the server's log has it: a login does not depend on
+        the ODB, because an administrator may need it to see what is wrong."""
+        actor = Actor(username, self.channel.name, self.cid, address)
+        try:
+            await self.server.odb.record_event(action, ADMIN_USER, username, actor)
+        except ServiceError as error:
+            self.logger.warning('%s of %r from %s is not in the history: %s', action, username, address, error)
+
+
+class LogIn(SessionService):
+    """Open a session of a web admin user. `token` goes into the header field X-Zato-Session of further requests to
+    /zato/admin/invoke/{service}.
+
+    A caller on this machine, such as the web admin, says in `client_address` where its own client is.
+    """
+
+    name = 'zato.admin.login'
+
+    class SimpleIO:
+        input_required = (Text('username'), Secret('password'))
+        input_optional = (Text('client_address'),)
+
+    async def handle(self) -> None:
+        request_input, peer = self.request.input, self.request.http.peer
+        stated = str(request_input.client_address or '')
+        address = stated[:100] if stated and is_loopback(peer) else peer
+        username = str(request_input.username)
+        try:
+            session = await self.server.admin_sessions.log_in(username, str(request_input.password), address)
+        except Unauthorized:
+            await self.record(REFUSED, username[:200], address)
+            raise
+        await self.record(LOGGED_IN, username, address)
+        user = session.user
+        self.response.payload = {'token': session.token, 'idle_timeout': int(IDLE_TIMEOUT), **_describe(
+            user.name, user.value.username, user.value.roles)}  # fmt: skip
+
+
+class LogOut(SessionService):
+    """End the session of the request."""
+
+    name = 'zato.admin.logout'
+
+    async def handle(self) -> None:
+        token = self.request.http.headers.get(SESSION_HEADER.decode(), '')
+        await self.server.admin_sessions.log_out(self.principal.name, token)
+        await self.record(LOGGED_OUT, self.principal.username, self.request.http.peer)
+        self.response.payload = {}
+
+
+class GetSession(AdminService):
+    """Return who the caller is."""
+
+    name = 'zato.admin.get-session'
+
+    async def handle(self) -> None:
+        principal = self.principal
+        self.response.payload = _describe(principal.name, principal.username, principal.roles)
+
+
+def _describe(name: str, username: str, roles: Any) -> dict[str, Any]:
+    return {'name': name, 'username': username, 'roles': sorted(roles)}
+
+
+SERVICES = (LogIn, LogOut, GetSession)

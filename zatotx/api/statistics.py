@@ -1,0 +1,66 @@
+"""zato.stats.get-current: how often services were called, and how long they took, since this server started."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from zatotx.api.base import AdminService
+from zatotx.metrics.definitions import DEFINITIONS
+
+_CALLS, _ERRORS = 'zatotx_service_calls', 'zatotx_service_errors'
+_IN_FLIGHT, _DURATION = 'zatotx_service_in_flight', 'zatotx_service_duration_seconds'
+_REQUESTS, _NODE_IN_FLIGHT = 'zatotx_channel_requests', 'zatotx_node_in_flight'
+_PERCENTILE = 0.95
+
+
+class GetCurrent(AdminService):
+    """Return the figures of this server with all its workers: of each service that was called `calls`, `errors`,
+    `seconds` in total, `in_flight` and the 95th percentile `p95` of its duration in seconds; and `requests` of all
+    channels, `in_flight` of the server."""
+
+    name = 'zato.stats.get-current'
+
+    async def handle(self) -> None:
+        sample = await self.server.metric_sample()
+        self.response.payload = {
+            'server': self.server.name,
+            'revision': self.server.config.snapshot.revision,
+            'requests': sum(value for _, value in sample.get(_REQUESTS, ())),
+            'in_flight': sum(value for _, value in sample.get(_NODE_IN_FLIGHT, ())),
+            'services': service_figures(sample),
+        }
+
+
+def service_figures(sample: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Return the figures of each service that was called, by name. `sample`: see zatotx.metrics.snapshot."""
+    calls, errors, in_flight = (_by_service(sample, name) for name in (_CALLS, _ERRORS, _IN_FLIGHT))
+    durations = {labels[0]: figure for labels, figure in sample.get(_DURATION, ())}
+    rows = []
+    for name in sorted(calls):
+        if calls[name]:
+            seconds, buckets = durations.get(name, (0.0, ()))
+            rows.append({
+                'name': name, 'calls': calls[name], 'errors': errors.get(name, 0), 'seconds': seconds,
+                'in_flight': in_flight.get(name, 0),
+                'p95': estimate_percentile(DEFINITIONS[_DURATION].bounds, buckets, _PERCENTILE),
+            })  # fmt: skip
+    return rows
+
+
+def _by_service(sample: Mapping[str, Sequence[Any]], name: str) -> dict[str, int]:
+    return {labels[0]: value for labels, value in sample.get(name, ())}
+
+
+def estimate_percentile(bounds: Sequence[float], buckets: Sequence[int], share: float) -> float:
+    """Return a percentile of a histogram: the upper bound of the bucket that contains it, the largest finite bound for
+    the last one; 0 for an empty histogram. `buckets` are not cumulative, and one more than the bounds."""
+    wanted, seen = share * sum(buckets), 0
+    for bound, count in zip((*bounds, bounds[-1] if bounds else 0.0), buckets, strict=False):
+        seen += count
+        if count and seen >= wanted:
+            return bound
+    return 0.0
+
+
+SERVICES = (GetCurrent,)

@@ -1,0 +1,195 @@
+"""Builds certificates and revocation lists (RFC 5280), signed with ECDSA over P-256 and SHA-256. Pure: the time, the
+keys and the serial numbers are parameters.
+
+Each certificate passes the strict checks of OpenSSL (`-x509_strict`) and of Python 3.13: critical BasicConstraints and
+KeyUsage, key identifiers of subject and issuer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.x509 import (
+    AuthorityKeyIdentifier,
+    BasicConstraints,
+    Certificate,
+    CertificateBuilder,
+    CertificateRevocationList,
+    CertificateRevocationListBuilder,
+    CertificateSigningRequest,
+    CertificateSigningRequestBuilder,
+    CRLNumber,
+    CRLReason,
+    ExtendedKeyUsage,
+    GeneralName,
+    KeyUsage,
+    Name,
+    ObjectIdentifier,
+    ReasonFlags,
+    RevokedCertificateBuilder,
+    SubjectAlternativeName,
+    SubjectKeyIdentifier,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+CLOCK_SKEW = timedelta(minutes=5)  # by which validity begins earlier, for machines with slow clocks
+
+_SERVER, _CLIENT = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
+
+
+class Profile(NamedTuple):
+    """What certificates of one sort are for."""
+
+    name: str  # as on the command line
+    usages: tuple[ObjectIdentifier, ...]  # extended key usage
+    hosts: tuple[str, ...] = ()  # default alternative names
+
+
+LOCAL_HOSTS = ('localhost', '127.0.0.1', '::1')
+# Only what calls the agent may authenticate as a client: a server's key is of no use against the load balancer.
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile('server', (_SERVER,), LOCAL_HOSTS),
+        Profile('lb-agent', (_SERVER, _CLIENT), LOCAL_HOSTS),
+        Profile('web-admin', (_SERVER, _CLIENT), LOCAL_HOSTS),
+        Profile('client', (_CLIENT,)),
+    )
+}
+
+
+class Validity(NamedTuple):
+    """A period of validity."""
+
+    start: datetime
+    end: datetime
+
+
+class Issuer(NamedTuple):
+    """A certificate authority: its certificate and key."""
+
+    certificate: Certificate
+    key: CertificateIssuerPrivateKeyTypes
+
+
+class CertificateTemplate(NamedTuple):
+    """The content of a certificate, apart from key, serial number and validity."""
+
+    subject: Name
+    usages: tuple[ObjectIdentifier, ...]
+    alternative_names: tuple[GeneralName, ...] = ()
+
+
+def make_key() -> EllipticCurvePrivateKey:
+    """Return a new P-256 key."""
+    return generate_private_key(SECP256R1())
+
+
+def make_validity(now: datetime, days: int, limit: datetime | None = None) -> Validity:
+    """Return the validity of `days` from now, not beyond `limit`."""
+    end = now.replace(microsecond=0) + timedelta(days=days)
+    return Validity(now.replace(microsecond=0) - CLOCK_SKEW, end if limit is None else min(end, limit))
+
+
+def build_authority(
+    subject: Name, key: CertificateIssuerPrivateKeyTypes, serial: int, validity: Validity
+) -> Certificate:
+    """Return the self-signed certificate of an authority that signs no other authorities."""
+    identifier = SubjectKeyIdentifier.from_public_key(key.public_key())
+    return (
+        CertificateBuilder(subject, subject, key.public_key(), serial, validity.start, validity.end)
+        .add_extension(BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(signs_certificates=True), critical=True)
+        .add_extension(identifier, critical=False)
+        .add_extension(AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
+        .sign(key, SHA256())
+    )
+
+
+def build_certificate(
+    template: CertificateTemplate, key: EllipticCurvePrivateKey, serial: int, validity: Validity, issuer: Issuer
+) -> Certificate:
+    """Return a certificate for `key`, signed by the issuer."""
+    builder = (
+        CertificateBuilder(
+            issuer.certificate.subject, template.subject, key.public_key(), serial, validity.start, validity.end
+        )
+        .add_extension(BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(signs_certificates=False), critical=True)
+        .add_extension(ExtendedKeyUsage(template.usages), critical=False)
+        .add_extension(SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(_issuer_identifier(issuer), critical=False)
+    )
+    if template.alternative_names:
+        builder = builder.add_extension(SubjectAlternativeName(template.alternative_names), critical=False)
+    return builder.sign(issuer.key, SHA256())
+
+
+def build_request(template: CertificateTemplate, key: EllipticCurvePrivateKey) -> CertificateSigningRequest:
+    """Return a request (PKCS #10) for the same certificate, to be signed by another authority."""
+    builder = (
+        CertificateSigningRequestBuilder(template.subject)
+        .add_extension(BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(signs_certificates=False), critical=True)
+        .add_extension(ExtendedKeyUsage(template.usages), critical=False)
+    )
+    if template.alternative_names:
+        builder = builder.add_extension(SubjectAlternativeName(template.alternative_names), critical=False)
+    return builder.sign(key, SHA256())
+
+
+def template_of(certificate: Certificate) -> CertificateTemplate:
+    """Return the template with which a certificate was built. Raises ExtensionNotFound for foreign certificates."""
+    extensions = certificate.extensions
+    names = [each.value for each in extensions if isinstance(each.value, SubjectAlternativeName)]
+    usages = extensions.get_extension_for_class(ExtendedKeyUsage).value
+    return CertificateTemplate(certificate.subject, tuple(usages), tuple(names[0]) if names else ())
+
+
+class Revocation(NamedTuple):
+    """A revoked certificate."""
+
+    serial: int
+    revoked_at: datetime
+    reason: ReasonFlags = ReasonFlags.unspecified
+
+
+def build_revocation_list(
+    revocations: Iterable[Revocation], number: int, validity: Validity, issuer: Issuer
+) -> CertificateRevocationList:
+    """Return a revocation list (RFC 5280 §5); `number` is greater than those of all earlier lists."""
+    builder = (
+        CertificateRevocationListBuilder(issuer.certificate.subject, validity.start, validity.end)
+        .add_extension(_issuer_identifier(issuer), critical=False)
+        .add_extension(CRLNumber(number), critical=False)
+    )
+    for revocation in revocations:
+        entry = RevokedCertificateBuilder(revocation.serial, revocation.revoked_at)
+        if revocation.reason is not ReasonFlags.unspecified:  # RFC 5280 §5.3.1: then the extension is left out
+            entry = entry.add_extension(CRLReason(revocation.reason), critical=False)
+        builder = builder.add_revoked_certificate(entry.build())
+    return builder.sign(issuer.key, SHA256())
+
+
+def profile_name(usages: Sequence[ObjectIdentifier], common_name: str) -> str:
+    """Return the name of the profile with these usages; for two profiles with the same, by the common name."""
+    names = [profile.name for profile in PROFILES.values() if set(profile.usages) == set(usages)]
+    return common_name if common_name in names else next(iter(names), '')
+
+
+def _issuer_identifier(issuer: Issuer) -> AuthorityKeyIdentifier:
+    identifier = issuer.certificate.extensions.get_extension_for_class(SubjectKeyIdentifier).value
+    return AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
+
+
+def _key_usage(*, signs_certificates: bool) -> KeyUsage:
+    return KeyUsage(
+        digital_signature=not signs_certificates, content_commitment=False, key_encipherment=False,
+        data_encipherment=False, key_agreement=False, key_cert_sign=signs_certificates, crl_sign=signs_certificates,
+        encipher_only=False, decipher_only=False,
+    )  # fmt: skip

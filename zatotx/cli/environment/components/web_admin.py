@@ -1,0 +1,112 @@
+"""The web admin of an environment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+from zatotx.cli.environment.atomic_files import make_private_dir, toml_string, write_private_file
+from zatotx.cli.environment.certificates import WEB_ADMIN as CERTIFICATE
+from zatotx.cli.environment.certificates import link_certificate
+from zatotx.cli.environment.component_types import WEB_ADMIN
+from zatotx.cli.environment.components.load_balancer import AGENT_PORT
+from zatotx.cli.environment.components.operations import ComponentOperations
+from zatotx.cli.environment.http_request import BlockingRequest, CutOffError, UnreachableError, send_request
+from zatotx.cli.environment.layout import Component, get_setting, read_toml
+from zatotx.cli.environment.listen_addresses import ListenAddress, parse_listen_address
+from zatotx.cli.environment.plan import CreationStep, EnvironmentPlan
+from zatotx.cli.environment.processes import Process, holds_port
+from zatotx.cli.environment.templates import write_info
+from zatotx.cli.errors import CommandError
+
+NAME, PORT = 'web-admin', 8183
+DEFAULT_LISTEN = f'tcp:{PORT}:interface=127.0.0.1'
+
+ADMIN_TOML = """\
+# Settings of the web admin, read when it starts. Relative paths are relative to the directory web-admin/.
+
+[web]
+listen = {listen}     # a Twisted endpoint; ssl:{port}:privateKey=…:certKey=… serves HTTPS
+hosts = []               # names in URLs by which browsers may call it, beside addresses and localhost
+# is_behind_https = true   a proxy in front of it terminates TLS: cookies are Secure
+# read_only = true         reject all changes
+
+[cluster]
+name = {cluster}
+servers = [{servers}]   # tried in order; or the load balancer
+{ca}# timeout = 30             seconds per call
+
+[load_balancer]
+agent = {agent}    # "" = there is none
+"""
+
+
+class WebAdminOperations(ComponentOperations):
+    """What the commands do with the web admin."""
+
+    def listen_addresses(self, part: Component) -> Iterator[ListenAddress]:
+        description = str(get_setting(read_toml(part.settings_path), 'web', 'listen', DEFAULT_LISTEN))
+        address = parse_listen_address(description, part.path)
+        if address is not None:
+            yield address._replace(section='web')
+
+    def address(self, part: Component) -> str:
+        return _address(self, part).url
+
+    def readiness_error(self, part: Component, process: Process, timeout: float) -> str:
+        address = _address(self, part)
+        if not holds_port(process.pid, address.port):
+            return f'it is not listening on port {address.port} yet'
+        try:
+            response = send_request(address, BlockingRequest('GET', '/login'), timeout)
+        except (UnreachableError, CutOffError) as error:
+            return str(error)
+        return '' if response.status == 200 else f'/login responds with {response.status}'
+
+    def writable_directories(self, part: Component) -> list[Path]:
+        return [part.path / 'logs']
+
+    def creation_steps(self, environment: Path, plan: EnvironmentPlan) -> list[CreationStep]:
+        return [CreationStep('Web admin', partial(write_web_admin, environment, plan))]
+
+    def ports(self, plan: EnvironmentPlan) -> Mapping[str, int]:
+        return {NAME: PORT + plan.port_offset}
+
+    def summary(self, plan: EnvironmentPlan) -> list[tuple[str, str]]:
+        user = plan.users['web_admin'].username
+        return [('Web admin', f'http://127.0.0.1:{PORT + plan.port_offset}  (user {user})')]
+
+
+OPERATIONS = WebAdminOperations()
+
+
+def _address(operations: WebAdminOperations, part: Component) -> ListenAddress:
+    for address in operations.listen_addresses(part):
+        return address
+    raise CommandError(f'{part.name} does not listen on a TCP port: set [web] listen in {part.settings_path}.')
+
+
+def _agent_url(plan: EnvironmentPlan) -> str:
+    """Return the URL of the load balancer's agent; '' if there is none."""
+    scheme = 'https' if plan.agent_tls else 'http'
+    return f'{scheme}://127.0.0.1:{AGENT_PORT + plan.port_offset}' if plan.load_balancer else ''
+
+
+def write_web_admin(environment: Path, plan: EnvironmentPlan) -> None:
+    """Create the web admin: its directories and its settings. It has no secrets: its users have."""
+    directory = make_private_dir(environment / NAME)
+    for name in ('config', 'logs'):
+        make_private_dir(directory / name)
+    port, scheme = PORT + plan.port_offset, 'https' if plan.tls else 'http'
+    text = ADMIN_TOML.format(
+        listen=toml_string(f'tcp:{port}:interface=127.0.0.1'),
+        port=port,
+        cluster=toml_string(plan.cluster),
+        servers=', '.join(toml_string(f'{scheme}://127.0.0.1:{each}') for each in plan.server_ports),
+        ca='ca = "tls/web-admin-ca-certs.pem"\n' if plan.tls else '',
+        agent=toml_string(_agent_url(plan)),
+    )
+    link_certificate(directory / 'tls', 'web-admin', CERTIFICATE)
+    write_private_file(directory / 'config' / 'admin.toml', text)
+    write_info(directory, WEB_ADMIN)

@@ -1,0 +1,131 @@
+"""`zatotx job`: lists, executes, pauses and resumes the jobs of the scheduler, and shows how they ran and will run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from zatotx.cli.dead_letters import shorten
+from zatotx.cli.environment.cluster_client import ClusterClient
+from zatotx.cli.environment.layout import find_environment
+from zatotx.cli.output import format_option, path_argument, print_json, print_table
+
+_name = click.argument('name', metavar='NAME', help='A job that job list shows.')
+_optional_name = click.argument('name', metavar='[NAME]', default='', help='A job that job list shows; default: all.')
+
+
+@click.group(epilog='\b\nExamples:\n  zatotx job list ~/env/qs-1\n  zatotx job execute ~/env/qs-1 every-5s')
+def job() -> None:
+    """List, execute, pause and resume the jobs of the scheduler, and show their runs."""
+
+
+@job.command('list', epilog='\b\nExamples:\n  zatotx job list ~/env/qs-1')
+@path_argument()
+@format_option()
+def list_(path: str, form: str) -> None:
+    """List all jobs, with the time of the next run of each."""
+    rows = call(path, 'get-list', {})
+    following = {row['id']: row['next_runs'] for row in call(path, 'get-next-runs', {'count': 1})}
+    for row in rows:
+        row['next_run'] = next(iter(following.get(row['id'], ())), '')
+    if form == 'json':
+        print_json(rows)
+        return
+    print_table(('NAME', 'ACTIVE', 'TYPE', 'WHEN', 'SERVICE', 'NEXT RUN'), [
+        (row['name'], 'yes' if row['is_active'] else 'no', row['job_type'], describe_time(row), row['service'],
+         shown_time(row['next_run'])) for row in rows
+    ])  # fmt: skip
+
+
+@job.command(epilog='\b\nExamples:\n  zatotx job execute ~/env/qs-1 every-5s')
+@path_argument()
+@_name
+@format_option()
+def execute(path: str, name: str, form: str) -> None:
+    """Run a job now, whether it is active or not."""
+    row = call(path, 'execute', {'name': name})
+    if form == 'json':
+        print_json(row)
+    else:
+        click.echo(f'Job {name!r} runs with the cid {row["cid"]}; zatotx job history shows the result.')
+
+
+@job.command(epilog='\b\nExamples:\n  zatotx job pause ~/env/qs-1 every-5s')
+@path_argument()
+@_name
+@format_option()
+def pause(path: str, name: str, form: str) -> None:
+    """Schedule no more runs of a job until it is resumed."""
+    _set_active(path, name, form, is_active=False)
+
+
+@job.command(epilog='\b\nExamples:\n  zatotx job resume ~/env/qs-1 every-5s')
+@path_argument()
+@_name
+@format_option()
+def resume(path: str, name: str, form: str) -> None:
+    """Schedule a paused job again; the runs of the pause are not made up."""
+    _set_active(path, name, form, is_active=True)
+
+
+@job.command(epilog='\b\nExamples:\n  zatotx job history ~/env/qs-1\n  zatotx job history ~/env/qs-1 every-5s')
+@path_argument()
+@_optional_name
+@click.option('--limit', default=100, show_default=True, type=click.IntRange(1, 10_000), help='Maximum number of rows.')
+@format_option()
+def history(path: str, name: str, limit: int, form: str) -> None:
+    """Show the last runs of a job, or of all jobs, the newest first."""
+    rows = call(path, 'get-history', {'limit': limit, **({'name': name} if name else {})})
+    if form == 'json':
+        print_json(rows)
+        return
+    print_table(('SCHEDULED', 'JOB', 'RESULT', 'SECONDS', 'NODE', 'CID', 'CAUSE'), [
+        (shown_time(row['scheduled']), row['job'], row['result'], f'{row["duration"]:.3f}', row['node'] or '-',
+         row['cid'], shorten(row['cause'])) for row in rows
+    ])  # fmt: skip
+
+
+@job.command('next', epilog='\b\nExamples:\n  zatotx job next ~/env/qs-1 every-5s --count 3')
+@path_argument()
+@_optional_name
+@click.option('--count', default=5, show_default=True, type=click.IntRange(1, 100), help='Number of runs of each job.')
+@format_option()
+def next_(path: str, name: str, count: int, form: str) -> None:
+    """Show when a job, or each job, runs next."""
+    rows = call(path, 'get-next-runs', {'count': count, **({'name': name} if name else {})})
+    if form == 'json':
+        print_json(rows)
+        return
+    print_table(('NEXT RUN', 'JOB'), sorted(
+        (shown_time(moment), row['name']) for row in rows for moment in row['next_runs']
+    ))  # fmt: skip
+
+
+def _set_active(path: str, name: str, form: str, *, is_active: bool) -> None:
+    row = call(path, 'set-active-status', {'name': name, 'is_active': is_active})
+    if form == 'json':
+        print_json(row)
+    else:
+        click.echo(f'Job {name!r} is {"active" if is_active else "paused"}.')
+
+
+def call(path: str, action: str, request: dict[str, Any]) -> Any:
+    """Invoke a service zato.scheduler.job.* and return its response."""
+    return ClusterClient(find_environment(path)).call(f'zato.scheduler.job.{action}', request)
+
+
+def describe_time(row: dict[str, Any]) -> str:
+    """Return when a job runs, in a few words."""
+    if row['job_type'] == 'cron_style':
+        zone = '' if row['timezone'] == 'UTC' else f' ({row["timezone"]})'
+        return f'{row["cron_definition"]}{zone}'
+    if row['job_type'] == 'one_time':
+        return shown_time(row['start_date'])
+    units = [f'{row[unit]} {unit}' for unit in ('weeks', 'days', 'hours', 'minutes', 'seconds') if row[unit]]
+    return f'every {", ".join(units)}' + (f', {row["repeats"]} times' if row['repeats'] else '')
+
+
+def shown_time(text: str) -> str:
+    """Return a time of a response with seconds."""
+    return text[:19].replace('T', ' ')

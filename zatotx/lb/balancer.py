@@ -1,0 +1,232 @@
+"""The load balancer of one process: starts it, applies configurations to it, drains and stops it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from attrs import define, field
+from twisted.application.service import IService, Service
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock, maybeDeferred
+from twisted.internet.defer import TimeoutError as DrainTimeout
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from zatotx.interfaces.reactor import IReactor
+from zatotx.lb.backends.checker import HealthChecker
+from zatotx.lb.backends.registry import BackendRegistry
+from zatotx.lb.config.files import ConfigurationFiles
+from zatotx.lb.config.model import Configuration, LogSettings
+from zatotx.lb.config.parser import parse_configuration
+from zatotx.lb.frontends import MAX_IDLE_GRACE, Frontends
+from zatotx.lb.statistics.responder import StatisticsResponder
+from zatotx.model.errors import StartError
+
+STARTUP_WAIT = 5.0  # seconds that the load balancer waits for servers before it accepts connections without any
+_POLL_INTERVAL = 0.02
+
+
+class ReloadableLogs(Protocol):
+    """The log files of the process."""
+
+    def start(self) -> None:
+        """Start writing."""
+
+    def stop(self) -> None:
+        """Flush and close the files."""
+
+    def reload(self, settings: LogSettings) -> None:
+        """Apply other settings and reopen the files."""
+
+
+class Part(Protocol):
+    """A part of the load balancer that runs while it does."""
+
+    def start(self) -> None:
+        """Start it."""
+
+    def stop(self) -> None:
+        """Stop it. Idempotent."""
+
+
+class ReleasableLock(Protocol):
+    """The lock of the load balancer's directory."""
+
+    def release(self) -> None:
+        """Release it. Idempotent."""
+
+
+@define(eq=False, slots=False, kw_only=True)
+class LoadBalancer(Service):
+    """The service of one process: the only one, the parent of workers, or a worker. `checker` is None in a worker,
+    whose parent probes the servers. `load` returns the configuration to start with and its text, and raises StartError;
+    `read_source` returns the text that a reload applies. `parts` start before the first configuration is in force, and
+    stop at the end; `on_applied` is called after each configuration."""
+
+    reactor: IReactor
+    files: ConfigurationFiles
+    load: Callable[[], tuple[Configuration, str]]
+    read_source: Callable[[], str]
+    logs: ReloadableLogs
+    lock: ReleasableLock
+    registry: BackendRegistry
+    frontends: Frontends
+    responder: StatisticsResponder
+    checker: HealthChecker | None = None
+    parts: Sequence[Part] = ()
+    on_applied: Callable[[], None] = lambda: None
+    agent: IService | None = None
+    configuration: Configuration | None = field(default=None, init=False)
+    source: str = field(default='', init=False)
+    _applying: DeferredLock = field(factory=DeferredLock, init=False)
+    _starting: Deferred[None] | None = field(default=None, init=False)
+
+    _log = Logger()
+
+    def startService(self) -> Deferred[None]:
+        """Start. The Deferred fires when all frontends listen, and fails with StartError, one sentence, if they
+        cannot."""
+        super().startService()  # type: ignore[no-untyped-call]
+        self.logs.start()
+        starting = self._starting = Deferred.fromCoroutine(self._start())
+        return starting
+
+    async def _start(self) -> None:
+        configuration, source = self.load()
+        for part in self.parts:
+            part.start()
+        if self.checker is not None:
+            await self._wait_for_servers(configuration)
+        errors = await self._put_into_force(configuration, source)
+        if errors:
+            raise StartError(' '.join(errors))
+        if self.agent is not None:
+            self.agent.startService()
+        self._log.info('The load balancer serves {count} frontends: {names}', count=len(configuration.frontends),
+                       names=', '.join(configuration.frontends) or 'none')
+
+    async def _wait_for_servers(self, configuration: Configuration) -> None:
+        """Probe the servers, and wait a moment for those that start together with the load balancer."""
+        self.registry.apply(configuration)
+        end = self.reactor.seconds() + STARTUP_WAIT
+        while not self.registry.has_servers() and self.reactor.seconds() < end:
+            await deferLater(self.reactor, _POLL_INTERVAL)
+
+    # Configuration
+
+    async def apply_source(self, source: str) -> list[str]:
+        """Validate a configuration, write it to lb.toml and put it into force. Returns the errors; if there is one,
+        nothing has changed."""
+        return await self._apply_exclusively(source, writes_file=True)
+
+    def reload(self) -> None:
+        """SIGHUP: put lb.toml into force and reopen the log files. If lb.toml has errors, they are logged only."""
+        self._reload().addErrback(lambda failure: self._log.failure('The configuration was not reloaded', failure))
+
+    def _reload(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._reload_file())
+
+    async def _reload_file(self) -> None:
+        try:
+            source = self.read_source()
+        except (OSError, ValueError) as error:
+            self._log.error('The configuration is unchanged, because lb.toml cannot be read: {why}', why=str(error))
+            return
+        errors = await self._apply_exclusively(source, writes_file=False)
+        for sentence in errors:
+            self._log.error('lb.toml: {error}', error=sentence)
+        if errors:
+            self._log.error('The configuration is unchanged, because lb.toml has {count} errors', count=len(errors))
+
+    async def _apply_exclusively(self, source: str, *, writes_file: bool) -> list[str]:
+        await self._applying.acquire()
+        try:
+            return await self._apply(source, writes_file)
+        finally:
+            self._applying.release()
+
+    async def _apply(self, source: str, writes_file: bool) -> list[str]:
+        configuration, errors = parse_configuration(source, self.files.directory)
+        if configuration is None:
+            return errors
+        errors = await self._put_into_force(configuration, source, writes_file=writes_file)
+        if not errors:
+            self.logs.reload(configuration.log)
+            self._log.info('A new configuration is in force')
+        return errors
+
+    async def _put_into_force(self, configuration: Configuration, source: str, *, writes_file: bool = False
+                              ) -> list[str]:
+        plan = await self.frontends.prepare(configuration)
+        if plan.errors:
+            return plan.errors
+        if writes_file:
+            try:
+                self.files.write(source)
+            except OSError as error:
+                await self.frontends.discard(plan)
+                return [f'{self.files.path} cannot be written: {error.strerror}.']
+        self.registry.apply(configuration)
+        self.responder.settings = configuration.stats
+        self.frontends.commit(plan)
+        if self.checker is not None:
+            self.checker.configuration_changed()
+            self.files.keep(source)
+        self.configuration, self.source = configuration, source
+        self.on_applied()
+        return []
+
+    # The end
+
+    def stopService(self) -> Deferred[None]:
+        """Drain and stop: new connections are not accepted, requests in progress get the grace period."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        if self._starting is not None:
+            self._starting.cancel()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        try:
+            await self.frontends.stop_listening()
+            await self._drain()
+            if self.agent is not None:
+                await maybeDeferred(self.agent.stopService)
+        finally:
+            self._release()
+
+    def retire(self) -> Deferred[None]:
+        """Accept no new clients, and fire when those that are left have ended, at the latest after the grace period:
+        another worker has replaced this one."""
+        return Deferred.fromCoroutine(self._retire())
+
+    async def _retire(self) -> None:
+        await self.frontends.stop_listening()
+        await self._drain()
+
+    async def _drain(self) -> None:
+        grace = self.configuration.shutdown.grace if self.configuration is not None else 0.0
+        try:
+            idle_grace = min(MAX_IDLE_GRACE, grace / 2)
+            await self.frontends.drain(idle_grace).addTimeout(grace, self.reactor)
+        except (DrainTimeout, CancelledError):
+            self._log.warn('{count} connections are closed after the grace period of {grace} s',
+                           count=self.frontends.connections, grace=grace)
+
+    def _release(self) -> None:
+        self.frontends.stop()
+        for part in self.parts:
+            part.stop()
+        if self.checker is not None:
+            self.checker.stop()
+        self.registry.stop()
+        self._log.info('The load balancer has stopped')
+        self.logs.stop()
+        self.lock.release()
+
+
+def facts_of(control: Any) -> list[tuple[str, str]]:
+    """Return what the statistics page shows about the process."""
+    info = control.info()
+    return [('version', str(info['version'])), ('process', str(info['pid'])), ('workers', str(info['workers'])),
+            ('uptime', f'{info["uptime"]:.0f} s'), ('connections', str(info['current_sessions'])),
+            ('requests', str(info['total_sessions']))]  # fmt: skip

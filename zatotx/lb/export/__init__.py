@@ -1,0 +1,1 @@
+"""Configurations of other load balancers that do what lb.toml says."""

@@ -1,0 +1,52 @@
+"""The client connection of an exchange: what it offers, and what uses it."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from zatotx.connectors.http.buffered_writer import BufferedWriter
+from zatotx.lb.http.http_runtime import HttpRuntime
+from zatotx.lb.http.request_rewriting import Peer
+from zatotx.wire.http1.request_parser import RequestParser
+
+
+class ConnectionUser(Protocol):
+    """What a client connection passes its events to: an exchange, or a tunnel."""
+
+    def client_data(self, data: bytes) -> None:
+        """Process bytes from the client."""
+
+    def client_half_closed(self) -> None:
+        """Note that the client sends no more."""
+
+    def client_drained(self) -> None:
+        """Continue: the client has received everything that was written."""
+
+    def client_lost(self) -> None:
+        """End: the client is gone."""
+
+    def expire(self, now: float) -> None:
+        """Enforce the timeout that has passed."""
+
+
+class ExchangeClient(Protocol):
+    """The client connection of an exchange."""
+
+    runtime: HttpRuntime
+    parser: RequestParser
+    writer: BufferedWriter
+    peer: Peer
+    peer_port: int
+    deadline: float
+    has_half_closed: bool
+    head_began: float
+    transport: Any
+
+    def exchange_finished(self, now: float, *, keep_alive: bool, unread: bool) -> None: ...
+    def become_tunnel(self, tunnel: ConnectionUser) -> None: ...
+    def pause(self) -> None: ...
+    def pause_if_full(self) -> None: ...
+    def resume(self) -> None: ...
+    def abort(self) -> None: ...
+    def cut(self) -> None: ...
+    def end_tunnel(self) -> None: ...

@@ -1,0 +1,80 @@
+"""Records of finished exchanges for the log."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from zatotx.interfaces.load_balancer import ExchangeRecord
+from zatotx.lb.http.http_runtime import HttpRuntime
+from zatotx.lb.http.http_state import PreparedRequest
+from zatotx.lb.http.request_rewriting import Peer
+
+
+class LoggedClient(Protocol):
+    """The client connection of an exchange, as the log shows it."""
+
+    runtime: HttpRuntime
+    peer: Peer
+    peer_port: int
+    head_began: float
+
+
+class LoggedExchange(Protocol):
+    """An exchange, as the log shows it. Times are seconds of the reactor's clock; -1 = this was not reached."""
+
+    prepared: PreparedRequest
+    started_at: float
+    acquired_at: float
+    connected_at: float
+    responded_at: float
+    server: str
+    status: int
+    received_bytes: int
+    sent_bytes: int
+
+    @property
+    def retries(self) -> int:
+        """How often the request was sent again."""
+
+    @property
+    def client(self) -> LoggedClient:
+        """The connection of its client."""
+
+
+def log_exchange(exchange: LoggedExchange, termination: str, now: float) -> None:
+    """Log a finished exchange."""
+    prepared, client = exchange.prepared, exchange.client
+    target = prepared.target
+    started, acquired = exchange.started_at, exchange.acquired_at
+    connected, responded = exchange.connected_at, exchange.responded_at
+    client.runtime.exchange_log.log(ExchangeRecord(
+        frontend=client.runtime.name,
+        backend=target.name if target is not None else '',
+        server=exchange.server,
+        client_address=prepared.client_address,
+        client_port=client.peer_port,
+        started_at=client.head_began,
+        head_time=started - client.head_began,
+        queue_time=acquired - started if acquired >= 0 else -1,
+        connect_time=connected - acquired if connected >= 0 else -1,
+        response_time=responded - connected if responded >= 0 else -1,
+        total_time=now - client.head_began,
+        status=exchange.status,
+        received_bytes=exchange.received_bytes,
+        sent_bytes=exchange.sent_bytes,
+        retries=exchange.retries,
+        termination=termination,
+        request_line=prepared.request_line,
+    ))  # fmt: skip
+
+
+def log_rejected(client: LoggedClient, *, status: int, sent: int, request_line: bytes) -> None:
+    """Log bytes that were no request, and were answered with an error."""
+    runtime = client.runtime
+    now = runtime.seconds()
+    runtime.exchange_log.log(ExchangeRecord(
+        frontend=runtime.name, backend='', server='', client_address=client.peer.address, client_port=client.peer_port,
+        started_at=client.head_began, head_time=-1, queue_time=-1, connect_time=-1, response_time=-1,
+        total_time=now - client.head_began, status=status, received_bytes=0, sent_bytes=sent, retries=0,
+        termination='cR' if status == 408 else 'PR', request_line=request_line,
+    ))  # fmt: skip

@@ -1,0 +1,314 @@
+"""The HTTP connection of a client: parses its requests, and starts an exchange for each, one after the other."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from math import inf
+from typing import Any
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener, IProtocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from zatotx.connectors.http.buffered_writer import READ_SIZE, BufferedWriter, enlarge_reads, make_writer
+from zatotx.connectors.tls_peer import peer_certificates
+from zatotx.lb.http import error_responses
+from zatotx.lb.http.exchange import Exchange
+from zatotx.lb.http.exchange_client import ConnectionUser
+from zatotx.lb.http.exchange_record import log_rejected
+from zatotx.lb.http.http_runtime import HttpRuntime
+from zatotx.lb.http.http_state import PreparedRequest
+from zatotx.lb.http.request_rewriting import Peer
+from zatotx.rules.http.forwarding import UNIX
+from zatotx.wire.http.client_cert import write_client_cert
+from zatotx.wire.http1.limits import MessageRejected, ParserLimits
+from zatotx.wire.http1.request_parser import RequestHead, RequestParser
+
+MAX_PENDING_BYTES = 64 * 1024  # unread bytes of a client that may be pending before reading from it pauses
+LINGER_TIMEOUT = 5.0  # seconds in which a client that is still sending can read the last response
+HEAD_CACHE_TIMEOUT = 5.0  # seconds of idleness after which what is kept from the last request is dropped
+MAX_BODY = 1 << 62  # bytes: the servers limit the bodies
+
+
+class ClientPhase(Enum):
+    """What a connection does while it has no exchange."""
+
+    IDLE = auto()  # waits for the next request
+    IN_HEAD = auto()  # waits for the rest of a head
+    LINGERING = auto()  # lets the client read the last response, and ignores what it sends
+    CLOSING = auto()  # waits until everything is written
+    CLOSED = auto()
+
+
+IDLE, IN_HEAD, LINGERING, CLOSING, CLOSED = ClientPhase
+_ENDING = frozenset((LINGERING, CLOSING, CLOSED))
+
+
+@implementer(IProtocol, IHalfCloseableProtocol, IHandshakeListener)
+class FrontendConnection:
+    """`exchange` is the request in progress, or the tunnel that the connection has become. `deadline` is when the
+    timeout of the current phase or exchange passes, in seconds of the reactor's clock."""
+
+    __slots__ = (
+        '_idle_since',
+        '_is_paused',
+        '_is_starting',
+        '_last',
+        '_phase',
+        'deadline',
+        'exchange',
+        'has_half_closed',
+        'head_began',
+        'parser',
+        'peer',
+        'peer_port',
+        'runtime',
+        'transport',
+        'writer',
+    )
+
+    def __init__(self, runtime: HttpRuntime) -> None:
+        self.runtime = runtime
+        self.exchange: ConnectionUser | None = None
+        self.has_half_closed = False
+        self.deadline = inf
+        self.head_began = 0.0
+        self._idle_since = 0.0
+        self._is_paused = False
+        self._is_starting = False
+        self._last: PreparedRequest | None = None
+        self._phase: ClientPhase = IN_HEAD  # a new connection is given the time for a head
+
+    # Methods that Twisted calls.
+
+    def makeConnection(self, transport: Any) -> None:
+        """Start serving the client."""
+        runtime = self.runtime
+        settings = runtime.state.settings
+        self.transport = transport
+        address = transport.getPeer()
+        is_tcp = isinstance(address, IPv4Address | IPv6Address)
+        if is_tcp:
+            transport.setTcpNoDelay(True)
+        self.peer_port = address.port if is_tcp else 0
+        self.peer = self._make_peer(is_tls=bool(getattr(transport, 'proxied_over_tls', False)))
+        self.writer: BufferedWriter = make_writer(transport, self._drained, runtime.seconds, runtime.write_batch)
+        self.parser = RequestParser(ParserLimits(head=settings.max_head, body=MAX_BODY))
+        self.head_began = self._idle_since = runtime.seconds()
+        self.deadline = self.head_began + settings.timeouts.request
+        runtime.connections.add(self)
+        runtime.sweeper.add(self)
+        if runtime.is_draining:
+            self._close()
+
+    def connectionMade(self) -> None:
+        """Do nothing: `makeConnection` does it all."""
+
+    def handshakeCompleted(self) -> None:
+        """Record the client's verified certificate, over TLS, before any of its bytes are read."""
+        self.peer = self._make_peer(is_tls=True, lines=write_client_cert(peer_certificates(self.transport)))
+
+    def dataReceived(self, data: bytes) -> None:
+        """Parse the client's bytes."""
+        if len(data) == READ_SIZE:
+            enlarge_reads(self.transport)
+        if self.exchange is not None:
+            self.exchange.client_data(data)
+        elif self._phase not in _ENDING:
+            self.parser.feed(data)
+            self._next()
+
+    def readConnectionLost(self) -> None:
+        """Handle the client's half-close: its current request is still answered."""
+        self.has_half_closed = True
+        if self.exchange is not None:
+            self.exchange.client_half_closed()
+        elif self._phase is LINGERING:
+            self._close()
+        elif self._phase not in _ENDING:
+            try:
+                self.parser.feed_eof()
+            except MessageRejected as rejection:
+                self._reject(rejection)
+            else:
+                self._close()
+
+    def writeConnectionLost(self) -> None:
+        """Do nothing: our own half-close was sent."""
+
+    def connectionLost(self, reason: Failure) -> None:
+        """End the exchange: the client is gone."""
+        self._phase = CLOSED
+        runtime = self.runtime
+        runtime.sweeper.remove(self)
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.client_lost()
+        runtime.connection_lost(self)
+
+    def _drained(self) -> None:
+        if self.exchange is not None:
+            self.exchange.client_drained()
+
+    # Requests.
+
+    def _next(self) -> None:
+        """Start exchanges until one of them waits, or a head is not complete."""
+        parser = self.parser
+        while self.exchange is None and self._phase not in _ENDING:
+            try:
+                head = parser.next()
+            except MessageRejected as rejection:
+                self._reject(rejection)
+                return
+            if head is None:
+                self._await_head()
+                return
+            assert type(head) is RequestHead
+            self._begin(head)
+
+    def _begin(self, head: RequestHead) -> None:
+        runtime = self.runtime
+        now = runtime.seconds()
+        last = self._last
+        if last is None or last.head is not head or last.state is not runtime.state:
+            last = self._last = runtime.state.prepare(head, self.peer)
+        exchange = self.exchange = Exchange(self, last, now)
+        if self._phase is not IN_HEAD:
+            self.head_began = now
+        self._phase = IDLE
+        self._is_starting = True
+        exchange.start(now)
+        self._is_starting = False
+
+    def exchange_finished(self, now: float, *, keep_alive: bool, unread: bool) -> None:
+        """Go on after an exchange. `unread`: the client may still be sending its request."""
+        self.exchange = None
+        if not keep_alive or self.has_half_closed or self.runtime.is_draining:
+            self._finish(lingers=unread or self.parser.pending_bytes > 0)
+        elif self._is_starting:
+            return
+        elif self.parser.pending_bytes or self._is_paused:
+            self.resume()
+            self._next()
+        else:
+            self._idle_since = now
+            self.deadline = now + HEAD_CACHE_TIMEOUT
+
+    def become_tunnel(self, tunnel: ConnectionUser) -> None:
+        """Pass all further events to a tunnel."""
+        self.exchange = tunnel
+        self.resume()
+
+    def _await_head(self) -> None:
+        """Set the deadline for the next request, or the rest of its head."""
+        now = self.runtime.seconds()
+        self.resume()
+        if self.parser.is_idle:
+            self._phase = IDLE
+            self._idle_since = now
+            self.deadline = now + HEAD_CACHE_TIMEOUT
+        elif self._phase is not IN_HEAD:
+            self._phase = IN_HEAD
+            self.head_began = now
+            self.deadline = now + self.runtime.state.settings.timeouts.request
+
+    def _reject(self, rejection: MessageRejected) -> None:
+        """Answer bytes that are no request, and read nothing more."""
+        self._respond_and_close(rejection.status, rejection.reason, rejection.request_line)
+
+    def _respond_and_close(self, status: int, details: str, request_line: bytes = b'') -> None:
+        runtime = self.runtime
+        data = error_responses.error_bytes(status, details, runtime.state.configuration.error_bodies)
+        self.writer.write(data)
+        log_rejected(self, status=status, sent=len(data), request_line=request_line)
+        self._finish(lingers=True)
+
+    # Flow control, called by exchanges.
+
+    def pause_if_full(self) -> None:
+        """Stop reading if the exchange cannot process what the client sends."""
+        if not self._is_paused and self.parser.pending_bytes > MAX_PENDING_BYTES:
+            self._is_paused = True
+            self.transport.pauseProducing()
+
+    def pause(self) -> None:
+        """Stop reading."""
+        if not self._is_paused:
+            self._is_paused = True
+            self.transport.pauseProducing()
+
+    def resume(self) -> None:
+        """Continue reading."""
+        if self._is_paused:
+            self._is_paused = False
+            self.transport.resumeProducing()
+
+    # The end of the connection.
+
+    def _finish(self, *, lingers: bool) -> None:
+        """Close the connection in a way that lets the client read the last response: data that arrives after a socket
+        is closed would reset the connection, and the client would lose what it has not read yet."""
+        if not lingers or self.has_half_closed:
+            self._close()
+            return
+        self._phase = LINGERING
+        self.deadline = self.runtime.seconds() + LINGER_TIMEOUT
+        self.writer.half_close()
+        self.resume()
+
+    def _close(self) -> None:
+        if self._phase not in (CLOSING, CLOSED):
+            self._phase = CLOSING
+            self.deadline = self.runtime.seconds() + self.runtime.state.settings.timeouts.client
+            self.writer.close()
+
+    def abort(self) -> None:
+        """Close the connection at once, without what is not sent yet."""
+        if self._phase is not CLOSED:
+            self.transport.abortConnection()
+
+    def cut(self) -> None:
+        """End a response that cannot be completed: the client sees that its connection ends too early."""
+        self.exchange = None
+        self._close()
+
+    def end_tunnel(self) -> None:
+        """Close the connection after a tunnel, when everything is written."""
+        self.exchange = None
+        self._close()
+
+    def close_if_idle(self) -> None:
+        """Close the connection if no request is in progress: the frontend is draining."""
+        if self.exchange is None and self._phase is IDLE:
+            self._close()
+
+    def expire(self, now: float) -> None:
+        """Enforce the timeout of the current phase or exchange; called by the sweeper."""
+        timeouts = self.runtime.state.settings.timeouts
+        if self.exchange is not None:
+            self.exchange.expire(now)
+        elif self.writer.is_backlogged and now - self.writer.last_progress < timeouts.client:
+            self.deadline = self.writer.last_progress + timeouts.client
+        elif self._phase is IDLE and now < self._idle_since + timeouts.keep_alive:
+            self.deadline = self._idle_since + timeouts.keep_alive
+            self._last = None
+            self.parser.clear_cache()
+        elif self._phase is IN_HEAD and not self.parser.is_idle:
+            self._respond_and_close(408, error_responses.HEAD_TIMEOUT)
+        elif self._phase in (IDLE, IN_HEAD):
+            self._close()
+        else:
+            self.transport.abortConnection()
+
+    def _make_peer(self, *, is_tls: bool, lines: bytes = b'') -> Peer:
+        address = self.transport.getPeer()
+        host = address.host if isinstance(address, IPv4Address | IPv6Address) else UNIX
+        own = self.transport.getHost()
+        listener = b'localhost'
+        if isinstance(own, IPv4Address | IPv6Address):
+            listener = (f'[{own.host}]:{own.port}' if ':' in own.host else f'{own.host}:{own.port}').encode('ascii')
+        trusted = self.runtime.state.trusted_proxies
+        return Peer(address=host, is_tls=is_tls, is_trusted=bool(trusted) and trusted.trusts(host), listener=listener,
+                    certificate_lines=lines)  # fmt: skip

@@ -1,0 +1,321 @@
+"""A TCP connection of a client, which is passed on to a server as it is."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Any
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from zatotx.connectors.http.buffered_writer import READ_SIZE, BufferedWriter, enlarge_reads, make_writer
+from zatotx.interfaces.load_balancer import (
+    BalancingKey,
+    ExchangeRecord,
+    IServerSlot,
+    Outcome,
+)
+from zatotx.lb.proxy_header import proxy_header
+from zatotx.lb.server_link import open_connection
+from zatotx.lb.server_selection import NO_SERVER, QUEUE_TIMEOUT, ServerSelection
+from zatotx.lb.tcp.tcp_runtime import TcpRuntime, TcpTarget
+from zatotx.lb.tunnel import Tunnel
+from zatotx.rules.http.forwarding import UNIX
+
+CLOSE_TIMEOUT = 5.0  # seconds that a peer has to accept the rest and to close its side
+_QUEUE_SLACK = 1.0  # seconds after which a backend that does not enforce its own queue timeout is given up
+
+
+@implementer(IProtocol, IHalfCloseableProtocol)
+class TcpFrontendConnection:
+    """Waits for a server, and then is the client's side of a tunnel. Nothing is read before the server is connected.
+    `deadline`: when the timeout of what it waits for passes, in seconds of the reactor's clock."""
+
+    _log = Logger()
+    __slots__ = (
+        '_acquired_at',
+        '_connected_at',
+        '_is_lost',
+        '_is_paused',
+        '_is_recorded',
+        '_peer',
+        '_runtime',
+        '_selection',
+        '_server',
+        '_started_at',
+        '_target',
+        '_tunnel',
+        'deadline',
+        'transport',
+        'writer',
+    )
+
+    def __init__(self, runtime: TcpRuntime, target: TcpTarget) -> None:
+        self._runtime = runtime
+        self._target = target
+        self._acquired_at = self._connected_at = -1.0
+        self._is_lost = self._is_paused = self._is_recorded = False
+        self._server = ''
+        self._tunnel: Tunnel | None = None
+        self.deadline = inf
+
+    # Methods that Twisted calls.
+
+    def makeConnection(self, transport: Any) -> None:
+        """Start looking for a server."""
+        runtime = self._runtime
+        self.transport = transport
+        address = transport.getPeer()
+        is_tcp = isinstance(address, IPv4Address | IPv6Address)
+        self._peer = (address.host, address.port) if is_tcp else (UNIX, 0)
+        if is_tcp:
+            transport.setTcpNoDelay(True)
+        self._started_at = runtime.seconds()
+        self.writer: BufferedWriter = make_writer(transport, self._drained, runtime.seconds, runtime.write_batch)
+        runtime.connections.add(self)
+        runtime.sweeper.add(self)
+        self.pause()
+        key = BalancingKey(self._peer[0], {}, {})
+        self._selection = ServerSelection(runtime.find_backend, self._target.name, key)
+        self._selection.acquire(self)
+
+    def connectionMade(self) -> None:
+        """Do nothing: `makeConnection` does it all."""
+
+    def dataReceived(self, data: bytes) -> None:
+        """Pass bytes on."""
+        if len(data) == READ_SIZE:
+            enlarge_reads(self.transport)
+        if self._tunnel is not None:
+            self._tunnel.client_data(data)
+
+    def readConnectionLost(self) -> None:
+        """Pass the client's half-close on."""
+        if self._tunnel is not None:
+            self._tunnel.client_half_closed()
+
+    def writeConnectionLost(self) -> None:
+        """Do nothing: our own half-close was sent."""
+
+    def connectionLost(self, reason: Failure) -> None:
+        """End: the client is gone."""
+        self._is_lost = True
+        self._runtime.sweeper.remove(self)
+        if self._tunnel is not None:
+            self._tunnel.client_lost()
+        elif not self._is_recorded:
+            self._selection.release(Outcome.ABANDONED)
+            self._record('CC' if self._acquired_at >= 0 else 'CQ', 0, 0)
+        self._runtime.connection_lost(self)
+
+    def _drained(self) -> None:
+        if self._tunnel is not None:
+            self._tunnel.client_drained()
+
+    # Choosing a server.
+
+    def slot_awaited(self) -> None:
+        """See SelectionOwner."""
+        self.deadline = self._runtime.seconds() + self._target.settings.timeouts.queue + _QUEUE_SLACK
+
+    def slot_unavailable(self, termination: str) -> None:
+        """Close the connection: there is no server for it. See SelectionOwner."""
+        self._selection.release(Outcome.ABANDONED)
+        self._record(termination, 0, 0)
+        self.abort()
+
+    def slot_acquired(self, slot: IServerSlot) -> None:
+        """Connect to a server. See SelectionOwner."""
+        runtime, target = self._runtime, self._target
+        self._server = slot.name
+        self._acquired_at = runtime.seconds()
+        self.deadline = self._acquired_at + target.settings.timeouts.connect
+        link = target.link(slot.name, slot.host, slot.port)
+        header = proxy_header(target.settings.proxy_protocol, self.transport)
+        connection = TcpBackendConnection(runtime, b'' if link.tls else header)
+        opening = Deferred.fromCoroutine(open_connection(link, connection, runtime.clock, header))
+        self._selection.wait_for(opening.addCallback(lambda _: connection), self._connected, self._try_next)
+
+    def _connected(self, connection: TcpBackendConnection) -> None:
+        self._connected_at = self._runtime.seconds()
+        tunnel = self._tunnel = Tunnel(
+            self, connection, timeout=self._target.settings.timeouts.tunnel, seconds=self._runtime.seconds,
+            on_end=self._tunnel_ended,
+        )  # fmt: skip
+        connection.begin(tunnel)
+        self.resume()
+
+    def _try_next(self, termination: str = NO_SERVER) -> None:
+        """Try another server: not a byte of the client was read yet."""
+        selection = self._selection
+        selection.release(Outcome.NOT_CONNECTED)
+        if selection.retries < self._target.settings.retries.attempts:
+            selection.acquire_another(self)
+        else:
+            self.slot_unavailable(termination)
+
+    # The end.
+
+    def _tunnel_ended(self, tunnel: Tunnel, termination: str) -> None:
+        has_failed = termination[0] == 'S' and not tunnel.sent_bytes
+        self._selection.release(Outcome.RESET if has_failed else Outcome.RESPONDED)
+        self._record(termination, tunnel.received_bytes, tunnel.sent_bytes)
+
+    def _record(self, termination: str, received: int, sent: int) -> None:
+        self._is_recorded = True
+        now = self._runtime.seconds()
+        acquired, connected, started = self._acquired_at, self._connected_at, self._started_at
+        address, port = self._peer
+        retries = self._selection.retries
+        self._runtime.exchange_log.log(ExchangeRecord(
+            frontend=self._runtime.name, backend=self._target.name, server=self._server, client_address=address,
+            client_port=port, started_at=started, head_time=-1, queue_time=acquired - started if acquired >= 0 else -1,
+            connect_time=connected - acquired if connected >= 0 else -1, response_time=-1, total_time=now - started,
+            status=0, received_bytes=received, sent_bytes=sent, retries=retries, termination=termination,
+            request_line=b'',
+        ))  # fmt: skip
+
+    def expire(self, now: float) -> None:
+        """Enforce the timeout; called by the sweeper."""
+        if self._tunnel is not None:
+            self._tunnel.expire(now)
+        elif self._is_recorded:
+            self.transport.abortConnection()
+        elif self._selection.slot is not None:
+            self._try_next('sC')
+        else:
+            self.slot_unavailable(QUEUE_TIMEOUT)
+
+    def close_if_idle(self) -> None:
+        """Do nothing: a connection that is passed on is in use until one side ends it."""
+
+    # The side of a tunnel.
+
+    def pause(self) -> None:
+        """Stop reading."""
+        if not self._is_paused and not self._is_lost:
+            self._is_paused = True
+            self.transport.pauseProducing()
+
+    def resume(self) -> None:
+        """Continue reading."""
+        if self._is_paused and not self._is_lost:
+            self._is_paused = False
+            self.transport.resumeProducing()
+
+    def abort(self) -> None:
+        """Close the connection at once, without what is not sent yet."""
+        if not self._is_lost:
+            self.transport.abortConnection()
+
+    def end_tunnel(self) -> None:
+        """Close the connection after a tunnel, when everything is written."""
+        self._tunnel = None
+        if not self._is_lost:
+            self.deadline = self._runtime.seconds() + CLOSE_TIMEOUT
+            self.writer.close()
+
+
+@implementer(IProtocol, IHalfCloseableProtocol)
+class TcpBackendConnection:
+    """The server's side of a tunnel."""
+
+    __slots__ = ('_early', '_end', '_is_lost', '_is_paused', '_proxy_header', '_runtime', '_tunnel', 'deadline',
+                 'transport', 'writer')  # fmt: skip
+
+    def __init__(self, runtime: TcpRuntime, proxy_header: bytes) -> None:
+        self._runtime = runtime
+        self._proxy_header = proxy_header
+        self._is_lost = self._is_paused = False
+        self._tunnel: Tunnel | None = None
+        self._early: list[bytes] = []  # what the server has sent before `begin`
+        self._end: Failure | None = None
+        self.deadline = inf
+
+    def makeConnection(self, transport: Any) -> None:
+        """Set up the connection, and write the PROXY protocol header, if there is one."""
+        runtime = self._runtime
+        self.transport = transport
+        if isinstance(transport.getPeer(), IPv4Address | IPv6Address):
+            transport.setTcpNoDelay(True)
+        self.writer: BufferedWriter = make_writer(transport, self._drained, runtime.seconds, runtime.write_batch)
+        if self._proxy_header:
+            self.writer.write(self._proxy_header)
+
+    def connectionMade(self) -> None:
+        """Do nothing: `makeConnection` does it all."""
+
+    def begin(self, tunnel: Tunnel) -> None:
+        """Start passing bytes on."""
+        self._tunnel = tunnel
+        for data in self._early:
+            tunnel.backend_data(data)
+        self._early.clear()
+        if self._end is not None:
+            tunnel.backend_lost(self._end)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Pass bytes on."""
+        if len(data) == READ_SIZE:
+            enlarge_reads(self.transport)
+        if self._tunnel is not None:
+            self._tunnel.backend_data(data)
+        else:
+            self._early.append(data)
+
+    def readConnectionLost(self) -> None:
+        """Pass the server's half-close on."""
+        if self._tunnel is not None:
+            self._tunnel.backend_half_closed()
+        else:
+            self._end = Failure(ConnectionDone())
+            self.transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """Do nothing: our own half-close was sent."""
+
+    def connectionLost(self, reason: Failure) -> None:
+        """End the tunnel."""
+        self._is_lost = True
+        self._runtime.sweeper.remove(self)
+        if self._tunnel is not None:
+            self._tunnel.backend_lost(reason)
+        else:
+            self._end = reason
+
+    def _drained(self) -> None:
+        if self._tunnel is not None:
+            self._tunnel.backend_drained()
+
+    def pause(self) -> None:
+        """Stop reading."""
+        if not self._is_paused and not self._is_lost:
+            self._is_paused = True
+            self.transport.pauseProducing()
+
+    def resume(self) -> None:
+        """Continue reading."""
+        if self._is_paused and not self._is_lost:
+            self._is_paused = False
+            self.transport.resumeProducing()
+
+    def abort(self) -> None:
+        """Close the connection at once, without what is not sent yet."""
+        if not self._is_lost:
+            self.transport.abortConnection()
+
+    def close(self) -> None:
+        """Close the connection when everything is written."""
+        if not self._is_lost:
+            self.deadline = self._runtime.seconds() + CLOSE_TIMEOUT
+            self._runtime.sweeper.add(self)
+            self.writer.close()
+
+    def expire(self, now: float) -> None:
+        """Abort the connection: the server does not accept the rest. Called by the sweeper."""
+        self.abort()

@@ -1,0 +1,44 @@
+"""What all TCP connections of a frontend share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import define, field, frozen
+from twisted.internet.interfaces import IReactorTime
+
+from zatotx.connectors.http.buffered_writer import WriteBatch
+from zatotx.interfaces.load_balancer import IBackend, IExchangeLog
+from zatotx.interfaces.timeout_sweeper import TimeoutSweeper
+from zatotx.lb.config.model import Backend
+from zatotx.lb.connection_handle import ClientConnectionHandle
+from zatotx.lb.server_link import ServerLink
+
+
+@frozen(eq=False, kw_only=True)
+class TcpTarget:
+    """The backend of a TCP frontend."""
+
+    name: str
+    settings: Backend
+    link: Callable[[str, str, int], ServerLink]  # of a server's name, host and port
+
+
+@define(eq=False, kw_only=True)
+class TcpRuntime:
+    """The environment of TCP connections."""
+
+    name: str
+    clock: IReactorTime
+    seconds: Callable[[], float]
+    write_batch: WriteBatch
+    sweeper: TimeoutSweeper
+    find_backend: Callable[[str], IBackend]
+    exchange_log: IExchangeLog
+    connections: set[ClientConnectionHandle] = field(factory=set)
+    on_lost: Callable[[], None]
+
+    def connection_lost(self, connection: ClientConnectionHandle) -> None:
+        """Forget a connection that is closed."""
+        self.connections.discard(connection)
+        self.on_lost()

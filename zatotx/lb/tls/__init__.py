@@ -1,0 +1,1 @@
+"""TLS of the listeners of the load balancer."""

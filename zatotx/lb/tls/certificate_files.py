@@ -1,0 +1,91 @@
+"""The certificates of a listener: a directory of PEM files, or one file, and the names that they are valid for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from attrs import frozen
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509 import Certificate, DNSName, ExtensionNotFound, IPAddress, SubjectAlternativeName
+from OpenSSL.crypto import PKey
+
+from zatotx.connectors.tls_settings import Key, load_certificates
+
+_CHAIN_SUFFIXES = ('.crt', '.pem', '.cer')
+_KEY_SUFFIX = '.key'
+
+
+@frozen(eq=False)
+class CertificateFile:
+    """A certificate chain with its key."""
+
+    name: str  # of the file
+    chain: tuple[Certificate, ...]  # the certificate itself first
+    key: PKey
+    names: frozenset[str]  # host names and addresses that it is valid for, in lower case; `*.example.com`
+
+
+def load_certificate_files(path: Path) -> list[CertificateFile]:
+    """Load a directory, or one file, in the order of the names. Raises ValueError: one line for each file that cannot
+    be used, or if there is none."""
+    files = _chain_files(path) if path.is_dir() else [path]
+    loaded, errors = [], []
+    for file in files:
+        try:
+            loaded.append(_load(file))
+        except (OSError, ValueError) as error:
+            errors.append(f'{file}: {getattr(error, "strerror", None) or error}')
+    if not files:
+        errors.append(f'{path}: the directory has no certificate, which would be a file *.pem, or *.crt beside *.key')
+    if errors:
+        raise ValueError('\n'.join(errors))
+    return loaded
+
+
+def file_versions(paths: Sequence[Path]) -> tuple[tuple[str, int, int], ...]:
+    """Return what changes when one of the files, or a file of one of the directories, is replaced: names, inodes and
+    times of modification."""
+    versions = []
+    for path in paths:
+        try:
+            entries = sorted(path.iterdir()) if path.is_dir() else [path]
+        except OSError:
+            entries = []
+        for entry in entries:
+            try:
+                status = entry.stat()
+            except OSError:
+                continue
+            versions.append((str(entry), status.st_ino, status.st_mtime_ns))
+    return tuple(versions)
+
+
+def _chain_files(directory: Path) -> list[Path]:
+    return [file for file in sorted(directory.iterdir())
+            if file.suffix in _CHAIN_SUFFIXES and file.is_file() and not file.name.startswith('.')]  # fmt: skip
+
+
+def _load(file: Path) -> CertificateFile:
+    chain = load_certificates(file.read_bytes())
+    beside = file.with_suffix(_KEY_SUFFIX)
+    key_file = beside if beside.is_file() else file
+    try:
+        key = load_pem_private_key(key_file.read_bytes(), None)
+    except TypeError:
+        raise ValueError(f'the key in {key_file.name} is encrypted with a pass phrase: store it without one') from None
+    except ValueError:
+        raise ValueError(f'there is no private key in {key_file.name}, nor in a file {beside.name}') from None
+    if not isinstance(key, Key) or key.public_key() != chain[0].public_key():
+        raise ValueError(f'the key in {key_file.name} is not the key of the certificate')
+    return CertificateFile(file.name, chain, PKey.from_cryptography_key(key), certificate_names(chain[0]))
+
+
+def certificate_names(certificate: Certificate) -> frozenset[str]:
+    """Return the host names and addresses that a certificate is valid for, in lower case."""
+    try:
+        names = certificate.extensions.get_extension_for_class(SubjectAlternativeName).value
+    except ExtensionNotFound:
+        return frozenset()
+    addresses = map(str, names.get_values_for_type(IPAddress))
+    return frozenset(name.lower() for name in (*names.get_values_for_type(DNSName), *addresses))

@@ -1,0 +1,95 @@
+"""The parent process of a load balancer with workers: holds the sockets, probes the servers, serves the agent, and
+supervises the workers. It processes no requests itself."""
+
+from __future__ import annotations
+
+from attrs import define, field
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import Logger
+
+from zatotx.lb.balancer import LoadBalancer
+from zatotx.lb.config.model import LogSettings
+from zatotx.lb.log_files import LoadBalancerLogs
+from zatotx.lb.workers.upgrade import Upgrade
+from zatotx.processes.workers.parent import WorkerParent
+
+
+@define(eq=False)
+class ParentLogs:
+    """The log files as the LoadBalancer of the parent sees them: WorkerParent opens and closes them."""
+
+    _files: LoadBalancerLogs
+
+    def start(self) -> None:
+        """Do nothing."""
+
+    def stop(self) -> None:
+        """Do nothing."""
+
+    def reload(self, settings: LogSettings) -> None:
+        """Apply other settings and reopen the files."""
+        self._files.reload(settings)
+
+
+class NoLock:
+    """The lock as the LoadBalancer of the parent sees it: WorkerParent releases it."""
+
+    def release(self) -> None:
+        """Do nothing."""
+
+
+@define(eq=False, slots=False, kw_only=True)
+class LoadBalancerParent(Service):
+    """The service of the parent process. `balancer` has the sockets, the probes and the agent; `workers` the
+    processes."""
+
+    balancer: LoadBalancer
+    workers: WorkerParent
+    upgrade: Upgrade
+    _starting: Deferred[None] | None = field(default=None, init=False)
+
+    _log = Logger()
+
+    def startService(self) -> Deferred[None]:
+        """Start the workers. The Deferred fires when all of them serve, and fails with StartError."""
+        super().startService()  # type: ignore[no-untyped-call]
+        self.workers.logs.start()
+        starting = self._starting = Deferred.fromCoroutine(self._start())
+        return starting
+
+    async def _start(self) -> None:
+        await self.balancer.startService()
+        await self.workers.startService()
+        self.upgrade.retire_old_workers()
+
+    def reload(self) -> None:
+        """SIGHUP: put lb.toml into force in all workers, and reopen the log files."""
+        self.balancer.reload()
+
+    def configuration_applied(self) -> None:
+        """Let all workers put the configuration that was kept into force."""
+        for worker in self.workers.supervisor.active:
+            worker.reload()
+
+    def replace(self) -> None:
+        """SIGUSR2: replace the program of this process and of all workers by what is installed now, without closing the
+        sockets."""
+        if self.running and self.workers.supervisor.all_ready.called:
+            self.upgrade.start()
+
+    def stopService(self) -> Deferred[None]:
+        """Drain and stop all workers; the Deferred fires when all have ended."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        if self._starting is not None:
+            self._starting.cancel()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        self.upgrade.stop()
+        try:
+            await maybeDeferred(self.balancer.stopService)
+        finally:
+            await self.workers.stopService()
+
+

@@ -1,0 +1,70 @@
+"""Runs of jobs: their identity, how they travel with messages, and what is kept of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+
+import msgspec
+
+SCHEDULER = 'scheduler'  # Zato's channel of the runs of jobs
+JOB_TYPE_HEADER = b'x-zato-job-type'  # one_time, interval_based, cron_style
+JOB_ID_HEADER = b'x-zato-job-id'
+JOB_NAME_HEADER = b'x-zato-job-name'
+JOB_TICK_HEADER = b'x-zato-job-tick'  # microseconds since 1970
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CID_DIGITS = 24
+
+OK, FAILED, TIMED_OUT, CRASHED, SKIPPED = 'ok', 'failed', 'timed out', 'crashed', 'skipped'  # results of runs
+
+
+class JobRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One run of a job, or one attempt of several. Times are unix times in seconds."""
+
+    job_id: int
+    job: str
+    service: str
+    cid: str
+    scheduled: float
+    started: float
+    duration: float = 0.0
+    result: str = OK
+    cause: str = ''  # why it failed
+    node: str = ''
+    attempt: int = 1
+
+
+class ScheduledJob(msgspec.Struct, frozen=True, kw_only=True):
+    """`self.job`: the job that a service runs for."""
+
+    id: int
+    name: str
+    job_type: str
+    scheduled: datetime  # the tick, in UTC
+
+
+def to_unix_time(moment: datetime) -> float:
+    """Returns an aware datetime as unix time."""
+    return (moment - _EPOCH).total_seconds()
+
+
+def tick_cid(cluster: str, job_id: int, tick: int) -> str:
+    """Returns the correlation id of a tick: always the same, so that a repeated run is recognized."""
+    return sha256(f'{cluster}\0{job_id}\0{tick}'.encode()).hexdigest()[:_CID_DIGITS]
+
+
+def job_headers(job_id: int, name: str, job_type: str, tick: int) -> dict[bytes, bytes]:
+    """Returns the headers of the message of a run."""
+    return {JOB_TYPE_HEADER: job_type.encode(), JOB_ID_HEADER: b'%d' % job_id, JOB_NAME_HEADER: name.encode(),
+            JOB_TICK_HEADER: b'%d' % tick}  # fmt: skip
+
+
+def job_of(headers: Mapping[bytes, bytes]) -> ScheduledJob | None:
+    """Returns the job from the headers of a message; None if there is none."""
+    try:
+        tick, job_id = int(headers[JOB_TICK_HEADER]), int(headers[JOB_ID_HEADER])
+        name, job_type = headers[JOB_NAME_HEADER].decode(), headers[JOB_TYPE_HEADER].decode()
+    except (KeyError, ValueError):
+        return None
+    return ScheduledJob(id=job_id, name=name, job_type=job_type, scheduled=_EPOCH + timedelta(microseconds=tick))

@@ -1,0 +1,408 @@
+"""The IBM MQ channels of a node: the messages of queues go to services."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from zatotx.connectors.channels import (
+    ChannelParts,
+    Channels,
+    ChannelType,
+    configured_nodes,
+    configured_placement,
+    make_delivery,
+)
+from zatotx.connectors.connection_supervisor import ConnectionState, ConnectionSupervisor
+from zatotx.connectors.delivery import MessageDelivery
+from zatotx.connectors.outgoing_connections import Sources
+from zatotx.interfaces.connector_kind import ChannelContext, IChannel
+from zatotx.interfaces.delivery import DeadLetter, IDeadLetterSink, InboundDelivery
+from zatotx.interfaces.meters import MetricRow
+from zatotx.interfaces.pipeline import IDispatcher
+from zatotx.model.cid import new_cid
+from zatotx.model.errors import NoSuchService
+from zatotx.model.message import ChannelSpec, Message, Reply
+from zatotx.rules.resilience.delivery import DeliveryHistory, is_permanent
+from zatotx.schema.snapshot import Snapshot, StoredObject
+
+from .abandoned_threads import AbandonedThreads
+from .consumer import Consumer, ConsumerSettings, Decision, ReplyMessage, Settlement
+from .metrics import MqCounters
+from .mqi import Connect, GotMessage, MqiError
+from .schema import BACK_OUT, MqChannel, MqDefinition, connect_options
+from .wire.ccsid import UTF_8
+from .wire.descriptor import REQUEST, STRING_FORMAT, reply_descriptor
+from .wire.jms import DecodedMessage, InvalidMessage, decode_message, describe, id_text
+
+KIND = 'jms-wmq'  # Zato's name of the channel
+GRACE = 10.0  # seconds that messages under way get to finish
+STUCK_AFTER = 15.0  # seconds after which a call counts as stuck, without the wait of MQGET
+CHECK_INTERVAL = 1.0
+WAIT = 1.0  # seconds that one MQGET waits, at most
+FIRST_ATTEMPT = 5.0  # seconds that the start of a channel waits for its consumers
+
+
+class ReceivingChannel:
+    """One configured channel: InboundChannel and ConsumerOwner."""
+
+    _log = Logger()
+
+    def __init__(self, value: MqChannel, definition: MqDefinition, parts: ChannelParts, shared: SharedState) -> None:
+        self.value, self._parts, self._shared = value, parts, shared
+        self._reactor: Any = parts.context.reactor
+        self._grace = float(parts.context.settings.get('grace', GRACE))
+        self._settings = ConsumerSettings(
+            name=parts.title, wait=float(parts.context.settings.get('get_wait', WAIT)),
+            options=connect_options(definition), queue=value.queue, max_backouts=value.max_backouts,
+            max_message_size=definition.max_message_size, use_jms=value.use_jms,
+        )  # fmt: skip
+        self._spec = ChannelSpec(name=value.name, kind=KIND, service=value.service, data_format=value.data_format,
+                                 timeout=value.timeout)  # fmt: skip
+        self._slots: list[_Slot] = []
+        self._delivery: MessageDelivery | None = None
+        self._check_timer: IDelayedCall | None = None
+
+    # InboundChannel
+
+    async def start(self, dispatcher: IDispatcher, lost: Callable[[str], None]) -> None:
+        """See InboundChannel. Consumers that cannot connect are findings, and try again."""
+        self._delivery = make_delivery(self._parts, dispatcher, self.value)
+        if self.value.on_error == BACK_OUT:
+            self._delivery.dead_letters = None  # `give_up` stores them where there is no back-out queue
+        self._shared.channels[self.value.name] = self
+        self._slots = [_Slot(self, self._parts.title, self._reactor) for _ in range(self.value.consumers)]
+        self._check_timer = self._reactor.callLater(CHECK_INTERVAL, self._check_calls)
+        attempts = [slot.start() for slot in self._slots]
+        attempted = gatherResults(attempts)
+        attempted.addTimeout(FIRST_ATTEMPT, self._reactor, lambda result, seconds: None)
+        await attempted
+
+    def stop(self) -> Deferred[None]:
+        """See InboundChannel. What is not settled in time is backed out."""
+        if self._shared.channels.get(self.value.name) is self:
+            del self._shared.channels[self.value.name]
+        if self._check_timer is not None and self._check_timer.active():
+            self._check_timer.cancel()
+        timer = self._reactor.callLater(self._grace, self._cancel)
+        last = self._reactor.callLater(self._grace + 2 * WAIT, self._abandon)
+        return Deferred.fromCoroutine(self._stopped(timer, last))
+
+    async def _stopped(self, *timers: IDelayedCall) -> None:
+        await gatherResults([slot.stop() for slot in self._slots])
+        for timer in timers:
+            if timer.active():
+                timer.cancel()
+
+    def findings(self) -> Iterator[str]:
+        """See InboundChannel."""
+        for cause in dict.fromkeys(slot.cause for slot in self._slots if slot.cause):
+            down = sum(slot.cause == cause for slot in self._slots)
+            yield f'{self._parts.title}: {down} of {len(self._slots)} consumers do not run: {cause}'
+
+    def figures(self) -> tuple[int, int, int | None]:
+        """The consumers that are connected, the messages in flight, and the depth of the queue."""
+        up = [slot.consumer for slot in self._slots if slot.consumer is not None and slot.is_up]
+        depths = [consumer.depth for consumer in up if consumer.depth is not None]
+        in_flight = 0 if self._delivery is None else len(self._delivery.pending)
+        return len(up), in_flight, max(depths, default=None)
+
+    def make_consumer(self) -> Consumer:
+        """Return a new consumer, not yet started. Raises TooManyAbandonedThreads."""
+        self._shared.stuck.require_room()
+        return Consumer(self._settings, self._shared.connect(), self, self._reactor)
+
+    def abandon(self, consumer: Consumer) -> None:
+        """Give up a consumer whose call does not return."""
+        self._shared.stuck.add(consumer)
+        consumer.abandon()
+
+    # ConsumerOwner
+
+    def consumer_up(self, consumer: Consumer) -> None:
+        """See ConsumerOwner."""
+        for slot in self._slots:
+            slot.consumer_up(consumer)
+
+    def consumer_ended(self, consumer: Consumer, error: Exception | None) -> None:
+        """See ConsumerOwner."""
+        self._shared.stuck.discard(consumer)
+        for slot in self._slots:
+            slot.consumer_ended(consumer, error)
+
+    def received(self, consumer: Consumer, message: GotMessage) -> None:
+        """See ConsumerOwner."""
+        self._parts.meter.requests += 1
+        if message.descriptor.backout_count:
+            self._shared.counters.redelivered += 1
+        began = self._reactor.seconds()
+        try:
+            decoded = decode_message(message.descriptor, message.data, use_jms=self.value.use_jms)
+        except InvalidMessage as error:
+            self._count(4, began)
+            consumer.settle(Settlement(decision=Decision.REJECT, cause=f'it {error}'))
+            return
+        assert self._delivery is not None
+        self._delivery.deliver(InboundDelivery(
+            make_message=partial(self._message, decoded), key=id_text(message.descriptor.message_id),
+            ack=partial(self._processed, consumer, message, began), nack=partial(self._failed, consumer, began),
+        ))  # fmt: skip
+
+    def give_up(self, consumer: Consumer, message: GotMessage, cause: str) -> None:
+        """See ConsumerOwner."""
+        self._shared.counters.rejected += 1
+        letters = self._parts.context.dead_letters if self.value.dead_letter else None
+        self._log.error('{title}: a message was given up: {cause}', title=self._parts.title, cause=cause)
+        if letters is None:
+            consumer.settle(Settlement(decision=Decision.COMMIT))
+            return
+        headers = describe(message.descriptor, message.descriptor.format, {})
+        raw = DecodedMessage(body=message.data, is_text=False, headers=headers)
+        letter = DeadLetter(message=self._message(raw), history=DeliveryHistory().failed(time.time(), cause),
+                            id=id_text(message.descriptor.message_id))  # fmt: skip
+        Deferred.fromCoroutine(self._store(consumer, letters, letter))
+
+    def reply_failed(self, consumer: Consumer, reply: ReplyMessage, cause: str) -> None:
+        """See ConsumerOwner."""
+        self._shared.counters.failed_replies += 1
+        self._log.error('{title}: the reply to {id} could not be put on {queue}: it {cause}', title=self._parts.title,
+                        id=id_text(reply.descriptor.correlation_id), queue=reply.queue, cause=cause)  # fmt: skip
+
+    # Deliveries
+
+    def _message(self, decoded: DecodedMessage) -> Message:
+        headers = {name.lower().encode(): text.encode() for name, text in decoded.headers.items()}
+        deadline = self._reactor.seconds() + self.value.timeout
+        return Message(new_cid(), self._spec, self._spec.service, headers, decoded.body, deadline)
+
+    def _processed(self, consumer: Consumer, message: GotMessage, began: float, reply: Reply | None) -> None:
+        self._count(2, began)
+        consumer.settle(Settlement(decision=Decision.COMMIT, reply=self._reply(message, reply)))
+
+    def _failed(self, consumer: Consumer, began: float, reply: Reply | None, *, requeue: bool) -> None:
+        self._count(0 if reply is None else reply.status // 100, began)
+        if reply is None or requeue:
+            decision = Decision.BACK_OUT
+        elif self.value.on_error != BACK_OUT:
+            decision = Decision.COMMIT  # it is a dead letter already
+        elif isinstance(reply.error, NoSuchService):
+            decision = Decision.HOLD
+        else:
+            decision = Decision.REJECT if is_permanent(reply.status) else Decision.BACK_OUT
+        self._shared.counters.backed_out += decision is Decision.BACK_OUT
+        cause = '' if reply is None else f'its service failed: {reply.error}'
+        consumer.settle(Settlement(decision=decision, cause=cause))
+
+    def _reply(self, message: GotMessage, reply: Reply | None) -> ReplyMessage | None:
+        """The reply to a request that names a queue for it, as text in UTF-8."""
+        request = message.descriptor
+        if reply is None or request.message_type != REQUEST or not request.reply_to_queue:
+            return None
+        return ReplyMessage(
+            queue=request.reply_to_queue, queue_manager=request.reply_to_queue_manager,
+            descriptor=reply_descriptor(request, ccsid=UTF_8, format=STRING_FORMAT), data=reply.body,
+        )  # fmt: skip
+
+    async def _store(self, consumer: Consumer, letters: IDeadLetterSink, letter: DeadLetter) -> None:
+        decision = Decision.COMMIT
+        try:
+            await letters.store(letter)
+        except Exception:
+            self._log.failure('{title}: a dead letter cannot be stored, so the message stays on its queue',
+                              title=self._parts.title)  # fmt: skip
+            decision = Decision.BACK_OUT
+        consumer.settle(Settlement(decision=decision))
+
+    def _count(self, status_class: int, began: float) -> None:
+        self._parts.meter.observe_response(status_class, self._reactor.seconds() - began)
+
+    # The end
+
+    def _cancel(self) -> None:
+        if self._delivery is not None:
+            self._delivery.cancel()
+
+    def _abandon(self) -> None:
+        for slot in self._slots:
+            slot.abandon()
+
+    def _check_calls(self) -> None:
+        self._check_timer = self._reactor.callLater(CHECK_INTERVAL, self._check_calls)
+        for slot in self._slots:
+            slot.check_call(time.monotonic() - STUCK_AFTER - WAIT)
+
+    def connection_lost(self) -> None:
+        """A consumer has lost its connection."""
+        self._shared.counters.lost_connections += 1
+
+
+class _Slot:
+    """One of the consumers of a channel, through all its connections."""
+
+    def __init__(self, channel: ReceivingChannel, title: str, reactor: Any) -> None:
+        self._channel, self._reactor = channel, reactor
+        self.consumer: Consumer | None = None
+        self._connecting: Deferred[None] | None = None
+        self._stopping: Deferred[None] | None = None
+        self._attempted: Deferred[None] | None = None
+        self._supervisor: ConnectionSupervisor[Consumer] = ConnectionSupervisor(
+            title, self._connect, self._close, clock=reactor, up=_ignore, down=_ignore
+        )
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the consumer is connected."""
+        return self._supervisor.state is ConnectionState.UP
+
+    @property
+    def cause(self) -> str:
+        """Why the consumer is not connected; '' while it is."""
+        return '' if self.is_up else self._supervisor.failures.cause
+
+    def start(self) -> Deferred[None]:
+        """Fires when the first attempt to connect has ended."""
+        attempted = self._attempted = Deferred()
+        self._supervisor.start()
+        return attempted
+
+    def stop(self) -> Deferred[None]:
+        """Fires when the thread has ended, or was given up."""
+        return self._supervisor.stop()
+
+    def abandon(self) -> None:
+        """Give the consumer up if it has not ended."""
+        consumer = self.consumer
+        if consumer is not None:
+            self.consumer = None
+            self._channel.abandon(consumer)
+            self._ended()
+
+    def check_call(self, latest: float) -> None:
+        """Give the consumer up if its call began before `latest`, on the monotonic clock."""
+        consumer = self.consumer
+        began = None if consumer is None else consumer.call_began
+        if began is not None and began < latest and self.is_up:
+            self._channel.connection_lost()
+            self.abandon()
+            self._supervisor.lost(f'a call of the client library has not returned for {STUCK_AFTER + WAIT:g} s')
+
+    def consumer_up(self, consumer: Consumer) -> None:
+        """A consumer is connected, which may be another slot's."""
+        if consumer is self.consumer and self._connecting is not None:
+            connecting, self._connecting = self._connecting, None
+            connecting.callback(None)
+
+    def consumer_ended(self, consumer: Consumer, error: Exception | None) -> None:
+        """The thread of a consumer has ended, which may be another slot's."""
+        if consumer is not self.consumer:
+            return
+        self.consumer = None
+        reason = _sentence(error)
+        if self._connecting is not None:
+            connecting, self._connecting = self._connecting, None
+            connecting.errback(RuntimeError(reason))
+        elif self._stopping is None:
+            self._channel.connection_lost()
+            self._supervisor.lost(reason)
+        self._ended()
+
+    async def _connect(self) -> Consumer:
+        try:
+            consumer = self._channel.make_consumer()
+            self.consumer, self._connecting = consumer, Deferred()
+            consumer.start()
+            try:
+                await self._connecting
+            except CancelledError:  # it takes too long, or the channel stops
+                self._connecting = None
+                self.abandon()
+                raise
+            return consumer
+        finally:
+            attempted, self._attempted = self._attempted, None
+            if attempted is not None:
+                self._reactor.callLater(0, attempted.callback, None)  # when the supervisor knows the result
+
+    async def _close(self, consumer: Consumer) -> None:
+        if self.consumer is consumer:
+            self._stopping = Deferred()
+            consumer.stop()
+            await self._stopping
+
+    def _ended(self) -> None:
+        stopping, self._stopping = self._stopping, None
+        if stopping is not None:
+            stopping.callback(None)
+
+
+@define(eq=False)
+class SharedState:
+    """What the channels of a process share. `connect`: returns the driver's function; it is imported when the first
+    consumer needs it."""
+
+    connect: Callable[[], Connect]
+    counters: MqCounters = field(factory=MqCounters)
+    stuck: AbandonedThreads = field(factory=AbandonedThreads)
+    channels: dict[str, ReceivingChannel] = field(factory=dict)  # those that run
+
+
+class MqChannels(Channels):
+    """The IBM MQ channels of a node."""
+
+    def __init__(self, context: ChannelContext, connect: Callable[[], Connect]) -> None:
+        self.shared = SharedState(connect)
+        super().__init__(context, [
+            ChannelType(object_type='channel_ibm_mq', kind=KIND, build=self._build_channel, references=definition_of,
+                        nodes=configured_nodes, placement=configured_placement),
+        ])  # fmt: skip
+
+    def metrics(self) -> Iterator[MetricRow]:
+        """The figures of the metrics that the kind declares."""
+        figures = {name: channel.figures() for name, channel in self.shared.channels.items()}
+        return self.shared.counters.rows(len(self.shared.stuck), figures)
+
+    def _build_channel(self, stored: StoredObject, sources: Sources, parts: ChannelParts) -> ReceivingChannel:
+        return ReceivingChannel(stored.value, usable(sources[0]), parts, self.shared)
+
+
+def definition_of(stored: StoredObject, snapshot: Snapshot) -> Sources:
+    """The definition that a channel or connection refers to."""
+    return (snapshot.find('definition_ibm_mq', stored.value.definition),)
+
+
+def usable(definition: StoredObject | None) -> MqDefinition:
+    """The definition. Raises ValueError where it is inactive."""
+    if definition is None or not definition.value.is_active:
+        raise ValueError('its definition is inactive')
+    value: MqDefinition = definition.value
+    return value
+
+
+def load_driver() -> Connect:
+    """Import pymqi, and return the function that connects."""
+    from .pymqi_driver import connect
+
+    return connect
+
+
+def make_channel(context: ChannelContext) -> IChannel:
+    """See ConnectorKind.channel."""
+    channel: IChannel = MqChannels(context, load_driver)
+    return channel
+
+
+def _sentence(error: Exception | None) -> str:
+    if isinstance(error, MqiError):
+        return f'it {error}'
+    return 'its thread has ended' if error is None else f'its thread has failed: {type(error).__name__}'
+
+
+def _ignore(*args: object) -> None:
+    """Nothing is to be done when a consumer connects or is lost."""

@@ -1,0 +1,48 @@
+"""Maps errors of outgoing connections to the exceptions that services get, with a message that names the connection.
+
+The message may be passed on to the service's caller, so it contains no hosts and no secrets.
+"""
+
+from __future__ import annotations
+
+from zatotx.connectors.blocking_pool import PoolClosed
+from zatotx.connectors.call_policies import CallTimedOut, CircuitOpen
+from zatotx.model.errors import BadGateway, BadRequest, ServiceUnavailable, Timeout
+
+from .mqi import MqiError
+from .reason_codes import UNKNOWN_OBJECT
+from .wire.jms import InvalidMessage
+
+_TOO_LARGE = (2030, 2031, 2218)
+_UNKNOWN_QUEUE = (UNKNOWN_OBJECT, 2082, 2087)
+
+
+class UnansweredCommit(Exception):  # noqa: N818 - it becomes ServiceUnavailable
+    """The connection was lost while a message was committed. `reason`: the reason code."""
+
+    def __init__(self, error: MqiError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def map_error(error: BaseException, title: str, cid: str, queue: str = '') -> BaseException:
+    """Return the exception for an error; others are returned unchanged."""
+    target = f' (queue {queue})' if queue else ''
+    if isinstance(error, CallTimedOut):
+        return Timeout(cid, f'{title} gave no answer within {round(error.seconds, 3):g} s{target}')
+    if isinstance(error, PoolClosed):
+        return ServiceUnavailable(cid, f'{title} is being closed')
+    if isinstance(error, CircuitOpen):
+        return ServiceUnavailable(cid, f'{title} cannot be used: {error}', int(error.wait) + 1)
+    if isinstance(error, InvalidMessage):
+        return BadRequest(cid, f'{title}: a message {error}')
+    if isinstance(error, UnansweredCommit):
+        text = f'{title} did not confirm a message, which may have been sent{target}: it {error}'
+        return ServiceUnavailable(cid, text)
+    if isinstance(error, MqiError):
+        if error.reason in _TOO_LARGE:
+            return BadRequest(cid, f'{title} {error}{target}')
+        if error.reason in _UNKNOWN_QUEUE:
+            return BadGateway(cid, f'{title} {error}{target}')
+        return ServiceUnavailable(cid, f'{title} cannot be used: it {error}{target}')
+    return error

@@ -1,0 +1,227 @@
+"""JMS messages as IBM MQ carries them: the message descriptor, an MQRFH2 with the folders mcd, jms and usr, and body.
+
+`decode_message` gives what a service sees; `encode_message` makes the descriptor and the bytes of a message to send.
+Both follow IBM's "Mapping JMS messages onto IBM MQ messages".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from urllib.parse import unquote
+
+from attrs import field, frozen
+
+from .ccsid import UTF_8, InvalidText, decode_text, encode_text
+from .descriptor import (
+    DATAGRAM,
+    ID_LENGTH,
+    NO_ID,
+    NOT_PERSISTENT,
+    PERSISTENT,
+    REQUEST,
+    STRING_FORMAT,
+    UNLIMITED,
+    MessageDescriptor,
+    put_milliseconds,
+)
+from .mqrfh2 import FORMAT as RFH2_FORMAT
+from .mqrfh2 import Folder, Header, InvalidHeader, PropertyValue, decode_header, encode_header
+
+NONPERSISTENT_DELIVERY, PERSISTENT_DELIVERY = 1, 2  # JMSDeliveryMode
+MAX_HEADERS = 8  # MQRFH2 headers of one message
+_ID = re.compile(r'ID:([0-9a-fA-F]{48})\Z')
+_QUEUE_URI = re.compile(r'queue://([^/?]*)/([^?]*)')
+
+
+class InvalidMessage(ValueError):  # noqa: N818 - it completes a sentence
+    """A message that cannot be understood, or cannot be sent. The message completes a sentence about it."""
+
+
+@frozen(kw_only=True)
+class DecodedMessage:
+    """What a service gets: text is UTF-8, whatever it was. `headers`: JMS headers and properties by name."""
+
+    body: bytes
+    is_text: bool
+    headers: Mapping[str, str]
+
+
+@frozen(kw_only=True)
+class MessageToSend:
+    """What a service sends. `expiration`: milliseconds, 0 = never; `priority`: 0-9, None = that of the queue."""
+
+    body: str | bytes
+    queue: str
+    delivery_mode: int = PERSISTENT_DELIVERY
+    priority: int | None = None
+    expiration: int = 0
+    reply_to: str = ''  # a queue, or queue://QUEUE_MANAGER/QUEUE
+    correlation_id: str = ''  # 'ID:' and 48 hexadecimal digits, or any text
+    properties: Mapping[str, PropertyValue] = field(factory=dict)
+    ccsid: int = UTF_8
+
+
+def decode_message(descriptor: MessageDescriptor, data: bytes, *, use_jms: bool) -> DecodedMessage:
+    """Return a message as a service gets it. `use_jms`: whether MQRFH2 headers are read; otherwise they are part of the
+    data. Raises InvalidMessage."""
+    ccsid, encoding, format_ = descriptor.ccsid, descriptor.encoding, descriptor.format.strip()
+    headers: list[Header] = []
+    while use_jms and format_ == RFH2_FORMAT:
+        if len(headers) == MAX_HEADERS:
+            raise InvalidMessage(f'has more than {MAX_HEADERS} MQRFH2 headers')
+        try:
+            header, data = decode_header(data, encoding, ccsid)
+        except InvalidHeader as error:
+            raise InvalidMessage(str(error)) from None
+        headers.append(header)
+        ccsid, encoding = header.ccsid if header.ccsid > 0 else ccsid, header.encoding
+        format_ = header.format
+    folders = {name: {key: value for header in headers for key, value in header.folder(name).items()}
+               for name in ('mcd', 'jms', 'usr')}  # fmt: skip
+    is_text = _is_text(format_, folders['mcd'])
+    if is_text:
+        try:
+            data = decode_text(data, ccsid, encoding).encode()
+        except InvalidText as error:
+            raise InvalidMessage(str(error)) from None
+        except UnicodeEncodeError:
+            raise InvalidMessage(f'is no text of CCSID {ccsid}: it has lone surrogates') from None
+    return DecodedMessage(body=data, is_text=is_text, headers=describe(descriptor, format_, folders))
+
+
+def describe(
+    descriptor: MessageDescriptor, format_: str, folders: Mapping[str, Mapping[str, PropertyValue]]
+) -> dict[str, str]:
+    """Return the JMS headers and properties of a message by name; those without a value are left out."""
+    jms, mcd = folders.get('jms', {}), folders.get('mcd', {})
+    expiration = jms.get('Exp') or 0
+    found: dict[str, PropertyValue] = {
+        **folders.get('usr', {}),
+        'JMSMessageID': id_text(descriptor.message_id),
+        'JMSCorrelationID': jms.get('Cid') or _correlation_text(descriptor.correlation_id),
+        'JMSDestination': jms.get('Dst') or '',
+        'JMSReplyTo': jms.get('Rto') or _queue_uri(descriptor.reply_to_queue, descriptor.reply_to_queue_manager),
+        'JMSDeliveryMode': NONPERSISTENT_DELIVERY if descriptor.persistence == NOT_PERSISTENT else PERSISTENT_DELIVERY,
+        'JMSPriority': max(descriptor.priority, 0),
+        'JMSTimestamp': jms.get('Tms') or put_milliseconds(descriptor),
+        'JMSExpiration': expiration,
+        'JMSRedelivered': descriptor.backout_count > 0,
+        'JMSType': mcd.get('Type') or '',
+        'JMSXDeliveryCount': descriptor.backout_count + 1,
+        'JMSXUserID': descriptor.user,
+        'JMSXAppID': descriptor.application,
+        'JMSXGroupID': jms.get('Gid') or '',
+        'JMSXGroupSeq': jms.get('Seq') or '',
+        'JMS_IBM_Format': format_,
+        'JMS_IBM_Encoding': descriptor.encoding,
+        'JMS_IBM_Character_Set': descriptor.ccsid,
+        'JMS_IBM_MsgType': descriptor.message_type,
+        'JMS_IBM_Feedback': descriptor.feedback,
+        'JMS_IBM_PutApplType': descriptor.application_type,
+    }
+    usr = folders.get('usr', {})
+    return {name: text for name, value in found.items() if (text := value_text(value)) or name in usr}
+
+
+def encode_message(message: MessageToSend, *, use_jms: bool, needs_mcd: bool, now: int
+                   ) -> tuple[MessageDescriptor, bytes]:
+    """Return the descriptor and the data of a message. `now`: milliseconds since the epoch. Raises InvalidMessage."""
+    is_text = isinstance(message.body, str)
+    ccsid = message.ccsid if is_text else UTF_8
+    format_ = STRING_FORMAT if is_text else ''
+    reply_queue, reply_manager = parse_queue(message.reply_to)
+    descriptor = MessageDescriptor(
+        message_type=REQUEST if reply_queue else DATAGRAM,
+        expiry=UNLIMITED if not message.expiration else max(1, message.expiration // 100),
+        ccsid=UTF_8 if use_jms else ccsid,
+        format=RFH2_FORMAT if use_jms else format_,
+        priority=-1 if message.priority is None else message.priority,
+        persistence=PERSISTENT if message.delivery_mode == PERSISTENT_DELIVERY else NOT_PERSISTENT,
+        correlation_id=_correlation_bytes(message.correlation_id),
+        reply_to_queue=reply_queue, reply_to_queue_manager=reply_manager,
+    )  # fmt: skip
+    try:
+        data = encode_text(message.body, ccsid, descriptor.encoding) if isinstance(message.body, str) else message.body
+        if not use_jms:
+            if message.properties:
+                raise InvalidMessage('cannot have properties, as use_jms of its connection is false')
+            return descriptor, data
+        folders = _folders(message, descriptor, needs_mcd=needs_mcd, is_text=is_text, now=now)
+        header = Header(folders=folders, encoding=descriptor.encoding, ccsid=ccsid, format=format_)
+        return descriptor, encode_header(header, descriptor.encoding, UTF_8) + data
+    except (InvalidText, InvalidHeader) as error:
+        raise InvalidMessage(str(error)) from None
+
+
+def id_text(identifier: bytes) -> str:
+    """Return an identifier as JMS writes it; '' for none."""
+    return '' if identifier.strip(b'\0') == b'' else f'ID:{identifier.hex()}'
+
+
+def value_text(value: PropertyValue) -> str:
+    """Return a value as the text of a header field."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, bytes):
+        return value.hex()
+    return '' if value is None else str(value)
+
+
+def parse_queue(text: str) -> tuple[str, str]:
+    """Return queue and queue manager of a name or of `queue://QUEUE_MANAGER/QUEUE`. Raises InvalidMessage."""
+    if '://' not in text:
+        queue, manager = text, ''
+    else:
+        match = _QUEUE_URI.match(text)
+        if match is None:
+            raise InvalidMessage(f'names a destination that is no queue: {text!r}')
+        manager, queue = unquote(match[1]), unquote(match[2])
+    for name in (queue, manager):
+        if len(name) > 48 or not name.isascii() or (name and not name.isprintable()):
+            raise InvalidMessage(f'names a queue that cannot exist: {name!r}')
+    return queue, manager
+
+
+def _folders(message: MessageToSend, descriptor: MessageDescriptor, *, needs_mcd: bool, is_text: bool, now: int
+             ) -> list[Folder]:
+    jms: dict[str, PropertyValue] = {'Dst': _queue_uri(*parse_queue(message.queue))}
+    if descriptor.reply_to_queue:
+        jms['Rto'] = _queue_uri(descriptor.reply_to_queue, descriptor.reply_to_queue_manager)
+    jms['Tms'] = str(now)
+    if message.expiration:
+        jms['Exp'] = str(now + message.expiration)
+    if message.correlation_id and not _ID.match(message.correlation_id):
+        jms['Cid'] = message.correlation_id
+    if message.priority is not None:
+        jms['Pri'] = str(message.priority)
+    jms['Dlv'] = str(message.delivery_mode)
+    folders = [Folder(name='jms', values=jms)]
+    if needs_mcd:
+        folders.insert(0, Folder(name='mcd', values={'Msd': 'jms_text' if is_text else 'jms_bytes'}))
+    if message.properties:
+        folders.append(Folder(name='usr', values=message.properties))
+    return folders
+
+
+def _is_text(format_: str, mcd: Mapping[str, PropertyValue]) -> bool:
+    type_ = mcd.get('Msd')
+    return type_ == 'jms_text' if type_ in ('jms_text', 'jms_bytes') else format_ == STRING_FORMAT
+
+
+def _queue_uri(queue: str, manager: str) -> str:
+    return f'queue://{manager}/{queue}' if queue else ''
+
+
+def _correlation_bytes(text: str) -> bytes:
+    match = _ID.match(text)
+    if match is not None:
+        return bytes.fromhex(match[1])
+    return text.encode()[:ID_LENGTH].ljust(ID_LENGTH, b'\0') if text else NO_ID
+
+
+def _correlation_text(identifier: bytes) -> str:
+    text = identifier.rstrip(b'\0')
+    if len(text) < ID_LENGTH and text.isascii() and text.decode('ascii').isprintable():
+        return text.decode('ascii')
+    return id_text(identifier)

@@ -1,0 +1,62 @@
+"""The socket of a channel, which passes from one version of the channel to the next."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from zatotx.connectors.failure_log import FailureLog
+from zatotx.plugins.zmq.peer_log import log_peers
+from zatotx.plugins.zmq.transport import MonitoredSocket, SocketFactory, SocketSpec
+
+
+class Consumer(Protocol):
+    """What gets the messages of a receiver."""
+
+    def received(self, frames: list[bytes]) -> None:
+        """Take a message."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the consumer takes no further messages now. It calls `Receiver.resume` when it does again."""
+
+
+class Receiver:
+    """A socket and its current consumer. Raises SocketError."""
+
+    def __init__(self, factory: SocketFactory, title: str, spec: SocketSpec) -> None:
+        self.spec = spec
+        self._peer_log = FailureLog(title, factory.reactor.seconds)
+        self._consumer: Consumer | None = None
+        self.socket = MonitoredSocket(factory, spec, self._received, changed=self._peers_changed)
+        self.socket.pause()
+
+    def attach(self, consumer: Consumer) -> None:
+        """Give further messages to this consumer."""
+        self._consumer = consumer
+        self.resume()
+
+    def detach(self, consumer: Consumer) -> None:
+        """Read no further messages, unless another consumer has come."""
+        if self._consumer is consumer:
+            self._consumer = None
+            self.socket.pause()
+
+    def resume(self) -> None:
+        """The consumer takes messages again."""
+        consumer = self._consumer
+        if consumer is not None and not consumer.is_full:
+            self.socket.resume()
+
+    def release_addresses(self) -> None:
+        """See SharedSocket."""
+        self.socket.unbind()
+
+    def _received(self, frames: list[bytes]) -> None:
+        consumer = self._consumer
+        assert consumer is not None  # otherwise the socket is paused
+        consumer.received(frames)
+        if consumer.is_full or self._consumer is None:
+            self.socket.pause()
+
+    def _peers_changed(self) -> None:
+        log_peers(self._peer_log, self.socket.peers)

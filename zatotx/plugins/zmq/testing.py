@@ -1,0 +1,9 @@
+"""What scripted ZeroMQ connections have, for the users' test kit."""
+
+from __future__ import annotations
+
+from zatotx.testing.api_signatures import ApiSignature
+
+SIGNATURES = {
+    'zmq': ApiSignature(title='ZeroMQ', methods=('send', 'call', 'ping'), positional=('msg',), options=('timeout',)),
+}

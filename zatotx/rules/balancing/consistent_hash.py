@@ -1,0 +1,49 @@
+"""Consistent hashing with bounded load. Pure.
+
+Rendezvous hashing: each server gets a score for the key, and the highest score wins. If a server is added or removed,
+only the keys that it wins move; weights are exact (Thaler and Ravishankar 1998; Schindelhauer and Schomaker 2005). A
+server whose load would exceed the bound is passed over for the next score (Mirrokni, Thorup and Zadimoghaddam 2016).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from math import ceil, log
+
+from zatotx.rules.balancing.algorithms import C
+
+_MASK = (1 << 64) - 1
+
+
+def hash_text(text: str) -> int:
+    """Return 64 bits that depend on the whole text, and are the same in every process."""
+    return int.from_bytes(blake2b(text.encode('utf-8', 'surrogateescape'), digest_size=8).digest(), 'big')
+
+
+def choose_consistent_hash(candidates: Sequence[C], key: int, balance: int) -> C:
+    """The server of the key with the highest score whose load stays within `balance` percent of the average for its
+    weight. `key`: see `hash_text`."""
+    if len(candidates) == 1:
+        return candidates[0]
+    best = max(candidates, key=lambda candidate: _score(candidate, key))
+    total_weight, total_load = 0.0, 1
+    for candidate in candidates:
+        total_weight += candidate.weight
+        total_load += candidate.in_flight
+    factor = total_load * balance / 100 / total_weight
+    if best.in_flight < ceil(best.weight * factor):
+        return best
+    for candidate in sorted(candidates, key=lambda candidate: _score(candidate, key), reverse=True):
+        if candidate.in_flight < ceil(candidate.weight * factor):
+            return candidate
+    return best
+
+
+def _score(candidate: C, key: int) -> float:
+    """The weighted score of rendezvous hashing."""
+    mixed = (candidate.seed ^ key) & _MASK  # the finalizer of MurmurHash3
+    mixed = ((mixed ^ (mixed >> 33)) * 0xFF51AFD7ED558CCD) & _MASK
+    mixed = ((mixed ^ (mixed >> 33)) * 0xC4CEB9FE1A85EC53) & _MASK
+    mixed ^= mixed >> 33
+    return -candidate.weight / log((mixed + 1) / (_MASK + 2))

@@ -1,0 +1,33 @@
+"""The state of a server as one integer, in which the parent process tells its workers what it knows. Pure."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+AdminState = Literal['ready', 'drain', 'maint']
+
+_STATES: tuple[AdminState, ...] = ('ready', 'drain', 'maint')
+_KNOWN, _DOWN = 1, 2  # bits; the administrative state takes the next two, the rest counts good probes
+_STATE_SHIFT, _PROBE_SHIFT = 2, 4
+_PROBE_MASK = (1 << 20) - 1
+
+
+class SharedState(NamedTuple):
+    """What the parent knows about a server."""
+
+    is_down: bool
+    admin_state: AdminState
+    good_probes: int  # a counter that wraps around: any change means that a probe has succeeded
+
+
+def encode_state(state: SharedState) -> int:
+    """Return a positive integer of at most 25 bits."""
+    return (_KNOWN | (_DOWN if state.is_down else 0) | _STATES.index(state.admin_state) << _STATE_SHIFT
+            | (state.good_probes & _PROBE_MASK) << _PROBE_SHIFT)  # fmt: skip
+
+
+def decode_state(code: int) -> SharedState | None:
+    """Return the state; None for 0, which nobody has written."""
+    if not code & _KNOWN:
+        return None
+    return SharedState(bool(code & _DOWN), _STATES[code >> _STATE_SHIFT & 3], code >> _PROBE_SHIFT & _PROBE_MASK)

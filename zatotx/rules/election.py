@@ -1,0 +1,123 @@
+"""The election of the scheduler's leader, as a pure state machine.
+
+A candidate needs a lease in Redis and an epoch in the ODB, which grows with each leader. The lease decides among nodes
+that see the same Redis; the epoch decides where Redis lost its data, or where two nodes see two of them: a leader whose
+epoch is not the newest one of the ODB does not fire, and Redis refuses the writes of outdated epochs. The wall clock is
+compared with that of Redis, since all leaders must agree on the time at which a tick is due.
+
+==============  ======================================================================================
+phase           meaning
+==============  ======================================================================================
+FOLLOWING       another node leads, or none does; this one asks for the lease while its clock is right
+CLAIMING        the lease is held, and the epoch is not yet
+LEADING         both are held
+==============  ======================================================================================
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from attrs import evolve, frozen
+
+LEASE = 'scheduler'  # name of the lease
+LEASE_TTL = 6.0  # seconds; renewed at a third of it
+MAX_CLOCK_OFFSET = 2.0  # seconds between the clocks of a leader and of Redis
+CLOCK_INTERVAL = 2.0  # seconds between two comparisons of the clocks
+CONFIRM_INTERVAL = 5.0  # seconds between two reads of the newest epoch
+RIVAL_SILENCE = 12.0  # seconds without a confirmation after which a leader with a higher lease token counts as dead
+
+
+class Phase(Enum):
+    """What a node does."""
+
+    FOLLOWING = 'following'
+    CLAIMING = 'claiming'
+    LEADING = 'leading'
+
+
+@frozen
+class KnownLeader:
+    """The leader in the ODB as this node last saw it. `changed_at`: when its record last changed, on this node's
+    monotonic clock."""
+
+    epoch: int = 0
+    lease_token: int = 0
+    is_vacant: bool = True  # there was none yet, or it has resigned
+    confirmed_at: float = 0.0  # of the record, by the clock of the leader; only compared for equality
+    changed_at: float = 0.0
+
+
+@frozen
+class Election:
+    """The state of one node."""
+
+    phase: Phase = Phase.FOLLOWING
+    lease_token: int = 0  # 0 = no lease
+    epoch: int = 0  # 0 = none
+    clock_offset: float | None = None  # seconds by which this node's clock is ahead of that of Redis; None = unknown
+    known: KnownLeader = KnownLeader()
+
+    @property
+    def is_clock_right(self) -> bool:
+        """Whether the wall clock was compared and may be used."""
+        return self.clock_offset is not None and abs(self.clock_offset) <= MAX_CLOCK_OFFSET
+
+
+def measure_clock(state: Election, offset: float) -> Election:
+    """The state after a comparison of the clocks."""
+    return evolve(state, clock_offset=offset)
+
+
+def see_record(state: Election, record: KnownLeader, now: float) -> Election:
+    """The state after the ODB's record of the leader was read. `now`: monotonic."""
+    known = state.known
+    is_same = (record.epoch, record.confirmed_at) == (known.epoch, known.confirmed_at)
+    return evolve(state, known=evolve(record, changed_at=known.changed_at if is_same else now))
+
+
+def may_request_lease(state: Election) -> bool:
+    """Whether the node may ask for the lease."""
+    return state.phase is Phase.FOLLOWING and state.is_clock_right
+
+
+def grant_lease(state: Election, token: int) -> Election:
+    """The state after the lease was granted."""
+    return evolve(state, phase=Phase.CLAIMING, lease_token=token, epoch=0)
+
+
+def may_claim(state: Election, now: float) -> bool:
+    """Whether the holder of a lease may claim the next epoch. Tokens of one Redis grow, and so do those of one that
+    was wiped. A lower token than the last leader's is that of another Redis: then the last leader must be silent."""
+    known = state.known
+    if state.phase is not Phase.CLAIMING:
+        return False
+    if known.is_vacant or state.lease_token > known.lease_token:
+        return True
+    return now - known.changed_at > RIVAL_SILENCE
+
+
+def win(state: Election, epoch: int) -> Election:
+    """The state after the epoch was claimed."""
+    return evolve(state, phase=Phase.LEADING, epoch=epoch)
+
+
+def resign(state: Election) -> Election:
+    """The state without lease and epoch."""
+    return evolve(state, phase=Phase.FOLLOWING, lease_token=0, epoch=0)
+
+
+def resignation_reason(state: Election) -> str:
+    """Why a leader must resign, as the end of a sentence; '' if it need not."""
+    if state.phase is not Phase.LEADING:
+        return ''
+    if not state.is_clock_right:
+        return f'its clock is {state.clock_offset or 0:+.1f} s off that of Redis: set the clocks of both by NTP'
+    if state.known.epoch > state.epoch:
+        return f'the ODB has a newer leader, of epoch {state.known.epoch}'
+    return ''
+
+
+def may_fire(state: Election, *, is_lease_held: bool) -> bool:
+    """Whether the node may write ticks now."""
+    return state.phase is Phase.LEADING and is_lease_held and not resignation_reason(state)

@@ -1,0 +1,70 @@
+"""Searches, sorts and pages the rows of a list, by the fields `query`, `sort`, `paginate`, `cur_page` and `page_size`
+of a get-list request, as in Zato 3. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from zatotx.model.errors import BadInput
+from zatotx.schema.validation import parse_bool, parse_int
+
+DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 50, 1_000  # rows
+_Row = Mapping[str, Any]
+
+
+def select_rows(rows: Sequence[_Row], request: Mapping[str, Any]) -> Any:
+    """Return the rows that match `query`, sorted by the column `sort` (`-column` = descending). With `paginate`, return
+    one page of them as `data`, beside its position in `_meta`. Raises BadInput."""
+    found = sort_rows(filter_rows(rows, str(request.get('query') or '')), str(request.get('sort') or ''))
+    if parse_bool(str(request.get('paginate', ''))) is not True:
+        return found
+    errors: list[tuple[str, str]] = []
+    size = _number(request, 'page_size', DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, errors)
+    page = _number(request, 'cur_page', 1, 1_000_000, errors)
+    if errors:
+        raise BadInput(errors)
+    pages = max(1, -(-len(found) // size))
+    page = min(page, pages)
+    meta = {
+        'total': len(found), 'page_size': size, 'cur_page': page, 'num_pages': pages,
+        'has_prev_page': page > 1, 'has_next_page': page < pages,
+    }  # fmt: skip
+    return {'data': found[(page - 1) * size : page * size], '_meta': meta}
+
+
+def filter_rows(rows: Sequence[_Row], query: str) -> list[_Row]:
+    """Return the rows in whose texts every word of the query occurs, whatever the case."""
+    words = query.lower().split()
+    return [row for row in rows if _matches(row, words)] if words else list(rows)
+
+
+def _matches(row: _Row, words: Sequence[str]) -> bool:
+    text = '\n'.join(value for value in row.values() if isinstance(value, str)).lower()
+    return all(word in text for word in words)
+
+
+def sort_rows(rows: list[_Row], sort: str) -> list[_Row]:
+    """Return the rows sorted by a column: numbers before texts, texts without regard to case. Rows that lack it come
+    last; '' = unchanged."""
+    if not sort:
+        return rows
+    column = sort.removeprefix('-')
+    return sorted(rows, key=lambda row: _sort_key(row.get(column)), reverse=sort.startswith('-'))
+
+
+def _sort_key(value: Any) -> tuple[int, float, str]:
+    if isinstance(value, bool | int | float):
+        return 0, float(value), ''
+    return (2, 0.0, '') if value in (None, '') else (1, 0.0, str(value).casefold())
+
+
+def _number(
+    request: Mapping[str, Any], name: str, default: int, maximum: int, errors: list[tuple[str, str]]
+) -> int:
+    value = request.get(name)
+    number = default if value in (None, '') else parse_int(str(value))
+    if not isinstance(number, int) or not 0 < number <= maximum:
+        errors.append((f'$.{name}', f'must be 1 to {maximum}'))
+        return default
+    return number

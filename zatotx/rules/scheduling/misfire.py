@@ -1,0 +1,73 @@
+"""Which ticks of a job are due, and which missed ones are made up. Pure.
+
+Ticks that were missed for at most the grace period all run, with their own times. Of older ones the policy of the job
+selects the latest one, none, or all, of which at most MAX_MISSED.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import blake2b
+
+from attrs import frozen
+
+from zatotx.rules.scheduling.timetable import MICROSECONDS, TickSchedule
+from zatotx.schema.scheduler_job import RUN_ALL, RUN_ONCE, SchedulerJob
+
+MAX_MISSED = 1000  # ticks older than the grace period that `misfire: all` makes up
+
+
+@frozen
+class MisfirePolicy:
+    """What becomes of missed ticks. `grace`: microseconds."""
+
+    misfire: str = RUN_ONCE
+    grace: int = 60 * MICROSECONDS
+
+
+def misfire_policy(job: SchedulerJob) -> MisfirePolicy:
+    """Returns the policy of a job. A tick that was delayed by jitter is not late because of that."""
+    return MisfirePolicy(job.misfire, round((job.misfire_grace + job.jitter) * MICROSECONDS))
+
+
+def missed_ticks(schedule: TickSchedule, after: int, now: int, policy: MisfirePolicy) -> list[int]:
+    """Returns the ticks to make up that are later than `after` and older than the grace period, in order."""
+    cutoff = now - policy.grace
+    limit = {RUN_ALL: MAX_MISSED, RUN_ONCE: 1}.get(policy.misfire, 0)
+    found: list[int] = []
+    for tick in _backwards(schedule, cutoff):
+        if tick <= after or len(found) == limit:
+            break
+        found.append(tick)
+    return found[::-1]
+
+
+def _backwards(schedule: TickSchedule, before: int) -> Iterator[int]:
+    tick = schedule.previous(before)
+    while tick is not None:
+        yield tick
+        tick = schedule.previous(tick)
+
+
+def next_in_grace(schedule: TickSchedule, after: int, now: int, policy: MisfirePolicy) -> int | None:
+    """Returns the first tick later than `after` that is not older than the grace period."""
+    return schedule.next(max(after, now - policy.grace - 1))
+
+
+def lower_bound(last_tick: int | None, changed_at: int, recovery_point: int, policy: MisfirePolicy) -> int:
+    """Returns the tick after which the ticks of a job are due when a leader begins. `last_tick`: the last one that was
+    written, if that is known; `changed_at`: when the job was created, edited or resumed. `recovery_point`: where Redis
+    lost what it knew, the time until which all ticks had been written; those within the grace period before it may be
+    lost, and are repeated."""
+    if last_tick is not None:
+        return max(last_tick, changed_at)
+    return max(changed_at, recovery_point - policy.grace if recovery_point else 0)
+
+
+def jitter_of(job_id: int, tick: int, jitter: float) -> int:
+    """Returns by how many microseconds a tick is delayed: the same for every leader. `jitter`: the maximum in
+    seconds."""
+    if not jitter:
+        return 0
+    digest = blake2b(f'{job_id}:{tick}'.encode(), digest_size=8).digest()
+    return int(int.from_bytes(digest) / 2**64 * jitter * MICROSECONDS)

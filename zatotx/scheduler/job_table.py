@@ -1,0 +1,74 @@
+"""The jobs of the configuration, with their schedules. Every node keeps them loaded, so that it can lead at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from attrs import define, field, frozen
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+from zatotx.interfaces.config import PreparedConfig
+from zatotx.rules.scheduling.misfire import MisfirePolicy, misfire_policy
+from zatotx.rules.scheduling.timetable import MICROSECONDS, TickSchedule, make_schedule
+from zatotx.schema.scheduler_job import SCHEDULER_JOB, SchedulerJob
+from zatotx.schema.snapshot import Snapshot, StoredObject
+
+SLICE = 0.005  # seconds that the scheduler works before other parts of the node have a turn
+_CHECK_EVERY = 64  # jobs between two looks at the clock
+
+
+@frozen(eq=False)
+class LoadedJob:
+    """An active job. `changed_at`: when it was created, edited or resumed, as a tick; no earlier tick is missed."""
+
+    id: int
+    value: SchedulerJob
+    schedule: TickSchedule
+    policy: MisfirePolicy
+    changed_at: int
+    revision: int
+
+
+@define(eq=False)
+class JobTable:
+    """The active jobs by id. `follower` is called with the ids of new or changed jobs, and of those that are gone.
+    `now` returns unix time."""
+
+    clock: IReactorTime
+    now: Callable[[], float]
+    jobs: Mapping[int, LoadedJob] = field(factory=dict)
+    follower: Callable[[Sequence[int], Sequence[int]], None] | None = None
+
+    async def prepare(self, snapshot: Snapshot) -> PreparedConfig:
+        """Build the table of a snapshot, beside the current one. Thousands of jobs are built in slices, so that the
+        node does not stall."""
+        current, loaded, changed = self.jobs, dict[int, LoadedJob](), list[int]()
+        deadline, count = self.clock.seconds() + SLICE, 0
+        for stored in snapshot:
+            if stored.type != SCHEDULER_JOB.key or not stored.value.is_active:
+                continue
+            job = current.get(stored.id)
+            if job is None or job.revision != stored.revision:
+                job = self._load(stored)
+                changed.append(stored.id)
+            loaded[stored.id] = job
+            count += 1
+            if count % _CHECK_EVERY == 0 and self.clock.seconds() > deadline:
+                await deferLater(self.clock, 0)
+                deadline = self.clock.seconds() + SLICE
+        gone = [job_id for job_id in current if job_id not in loaded]
+        return PreparedConfig(partial(self._commit, loaded, changed, gone))
+
+    def _load(self, stored: StoredObject) -> LoadedJob:
+        changed_at = round(stored.changed_at * MICROSECONDS)
+        # The clock of the node that wrote it may be ahead of this one's.
+        bound = min(changed_at, round(self.now() * MICROSECONDS))
+        schedule = make_schedule(stored.value, changed_at)
+        return LoadedJob(stored.id, stored.value, schedule, misfire_policy(stored.value), bound, stored.revision)
+
+    def _commit(self, loaded: Mapping[int, LoadedJob], changed: Sequence[int], gone: Sequence[int]) -> None:
+        self.jobs = loaded
+        if self.follower is not None and (changed or gone):
+            self.follower(changed, gone)

@@ -1,0 +1,167 @@
+"""Jobs of the scheduler: services that run once, at intervals, or when a cron expression matches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+import msgspec
+
+from zatotx.schema.delivery import DeliveryRetry
+from zatotx.schema.meta import ObjectType, ZatoApi, field
+from zatotx.schema.secrets import ConfigObject
+from zatotx.schema.snapshot import Operation
+from zatotx.schema.suggestion import did_you_mean
+from zatotx.wire.cron import CronError, expand_nickname, parse_cron
+
+ONE_TIME, INTERVAL_BASED, CRON_STYLE = 'one_time', 'interval_based', 'cron_style'
+ALLOW, SKIP, QUEUE = 'allow', 'skip', 'queue'  # overlap: what happens to a run while another one has not ended
+RUN_ONCE, SKIP_MISSED, RUN_ALL = 'run_once', 'skip', 'all'  # misfire: what happens to ticks older than the grace
+AUTO_PING = 'zato.outgoing.sql.auto-ping'  # the job that every cluster has initially, and its service
+AUTO_PING_MINUTES = 3  # its interval, as in Zato
+MAX_RUN_TIME = 86_400.0  # seconds
+_UNITS = {'weeks': 604_800, 'days': 86_400, 'hours': 3_600, 'minutes': 60, 'seconds': 1}
+_OWN_FIELDS: Mapping[str, tuple[str, ...]] = {
+    INTERVAL_BASED: (*_UNITS, 'repeats'),
+    CRON_STYLE: ('cron_definition',),
+}
+
+
+def timezone_error(name: str) -> str:
+    """Returns why a time zone cannot be used; '' if it can."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return f'{name!r} is no known time zone{did_you_mean(name, available_timezones())}'
+    return ''
+
+
+def cron_error(text: str) -> str:
+    """Returns why a cron expression cannot be used; '' if it can."""
+    try:
+        parse_cron(text)
+    except CronError as error:
+        return str(error)
+    return ''
+
+
+class SchedulerJob(ConfigObject, frozen=True, kw_only=True):
+    """A job of the scheduler."""
+
+    name: Annotated[str, field('Name of the job', min_length=1, max_length=200)]
+    is_active: Annotated[bool, field('Whether it is scheduled; `execute` runs it in any case')] = True
+    service: Annotated[str, field('The service that it runs', ref='service', min_length=1)]
+    job_type: Annotated[
+        str, field('Runs once, at intervals, or when a cron expression matches',
+                   choices=(ONE_TIME, INTERVAL_BASED, CRON_STYLE)),
+    ]  # fmt: skip
+    start_date: (
+        Annotated[datetime, field('When a one-time job runs; other jobs do not run earlier. Default of an interval: '
+                                  'one interval after the last change of the job')] | None
+    ) = None  # fmt: skip
+    weeks: Annotated[int, field('Weeks of the interval', ge=0, le=10_000)] | None = None
+    days: Annotated[int, field('Days of the interval', ge=0, le=100_000)] | None = None
+    hours: Annotated[int, field('Hours of the interval', ge=0, le=1_000_000)] | None = None
+    minutes: Annotated[int, field('Minutes of the interval', ge=0, le=100_000_000)] | None = None
+    seconds: Annotated[int, field('Seconds of the interval', ge=0, le=1_000_000_000)] | None = None
+    repeats: (
+        Annotated[int, field('Number of runs since start_date; none = without end', ge=1, le=1_000_000_000)] | None
+    ) = None  # fmt: skip
+    cron_definition: (
+        Annotated[str, field('Minute, hour, day of month, month, day of week: `*/5 8-17 * * mon-fri`, or @daily …',
+                             max_length=1000, check=cron_error)] | None
+    ) = None  # fmt: skip
+    timezone: Annotated[
+        str, field('The time zone whose clock a cron expression is matched against, e.g. Europe/Berlin',
+                   max_length=100, check=timezone_error),
+    ] = 'UTC'  # fmt: skip
+    extra: Annotated[str, field('Text for the service: its request.raw_request', max_length=1_000_000)] = ''
+    jitter: Annotated[
+        float, field('Seconds by which runs are delayed at most, each by another amount', ge=0, le=3600)
+    ] = 0.0  # fmt: skip
+    overlap: Annotated[
+        str, field('What happens to a run that is due while another one of the job has not ended: allow = it runs too, '
+                   'skip = it does not run, queue = it runs afterwards', choices=(ALLOW, SKIP, QUEUE)),
+    ] = ALLOW  # fmt: skip
+    misfire: Annotated[
+        str, field('What happens to runs that were missed for longer than misfire_grace: run_once = the latest one, '
+                   'skip = none, all = at most 1,000', choices=(RUN_ONCE, SKIP_MISSED, RUN_ALL)),
+    ] = RUN_ONCE  # fmt: skip
+    misfire_grace: Annotated[float, field('Seconds for which all missed runs are made up', ge=0, le=86_400)] = 60.0
+    timeout: Annotated[float, field('Seconds that a run may take', ge=1, le=MAX_RUN_TIME)] = MAX_RUN_TIME
+    retry: Annotated[DeliveryRetry | None, field('Retries of failed runs; none = one attempt')] = None
+    dead_letter: Annotated[bool, field('Whether runs that failed for the last time become dead letters')] = False
+
+    @property
+    def interval(self) -> int:
+        """Seconds of the interval."""
+        return sum((getattr(self, unit) or 0) * seconds for unit, seconds in _UNITS.items())
+
+
+def _normalize(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Expands nicknames of cron expressions, adds UTC to dates without a zone, and removes unset fields of other types
+    when the type is given."""
+    changed = dict(fields)
+    definition = changed.get('cron_definition')
+    if isinstance(definition, str):
+        changed['cron_definition'] = expand_nickname(definition) or None
+    start = changed.get('start_date')
+    if isinstance(start, datetime) and start.tzinfo is None:
+        changed['start_date'] = start.replace(tzinfo=UTC)
+    job_type = changed.get('job_type')
+    for other, names in _OWN_FIELDS.items():
+        if job_type in (ONE_TIME, *_OWN_FIELDS) and other != job_type:
+            changed.update((name, None) for name in names if changed.get(name) in (None, 0))
+    return changed
+
+
+def _find_errors(job: SchedulerJob) -> list[tuple[str, str]]:
+    return list(_errors(job))
+
+
+def _errors(job: SchedulerJob) -> Iterator[tuple[str, str]]:
+    if job.job_type == ONE_TIME and job.start_date is None:
+        yield 'start_date', 'missing: a one-time job needs the time at which it runs'
+    if job.job_type == CRON_STYLE and not job.cron_definition:
+        yield 'cron_definition', 'missing: a cron-style job needs one, such as */5 * * * *'
+    if job.job_type == INTERVAL_BASED and not job.interval:
+        yield 'seconds', 'the interval is 0: give weeks, days, hours, minutes or seconds'
+    for other, names in _OWN_FIELDS.items():
+        for name in names:
+            if other != job.job_type and getattr(job, name):
+                yield name, f'is for {other} jobs only, and this one is {job.job_type}'
+
+
+def past_start_error(job: SchedulerJob, before: SchedulerJob | None, now: datetime) -> list[tuple[str, str]]:
+    """Returns the error of an active one-time job whose time is over when it is created or moved; it would never run.
+    Jobs that have run keep their time, so that importing them again is no error."""
+    if job.job_type != ONE_TIME or not job.is_active or job.start_date is None or job.start_date > now:
+        return []
+    if before is not None and before.job_type == ONE_TIME and before.start_date == job.start_date:
+        return []
+    return [('start_date', f'{job.start_date.isoformat()} is over: a one-time job needs a time in the future')]
+
+
+SCHEDULER_JOB = ObjectType(
+    key='scheduler_job',
+    struct=SchedulerJob,
+    section='scheduler',
+    title='Job',
+    zato=ZatoApi(prefix='scheduler.job', response_fields=('cron_definition',)),
+    normalize=_normalize,
+    validate=_find_errors,
+    validate_change=past_start_error,
+    builtin_names=frozenset((AUTO_PING,)),
+)
+
+
+def default_job_operations() -> list[Operation]:
+    """Returns what creates the jobs that every cluster has initially, as in Zato, with the rows of their services."""
+    service = {'name': AUTO_PING, 'impl_name': '', 'is_internal': True}
+    job = SchedulerJob(name=AUTO_PING, service=AUTO_PING, job_type=INTERVAL_BASED, minutes=AUTO_PING_MINUTES)
+    return [
+        Operation(action='create', type='service', name=AUTO_PING, fields=service),
+        Operation(action='create', type=SCHEDULER_JOB.key, name=AUTO_PING, fields=msgspec.structs.asdict(job)),
+    ]

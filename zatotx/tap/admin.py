@@ -1,0 +1,35 @@
+"""The twistd plugin `zato-admin`: `twistd -n zato-admin --dir PATH/web-admin`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.application.service import IService
+
+from zatotx.interfaces.reactor import IReactor
+from zatotx.tap.component_service import DirectoryOptions, disable_core_dumps, make_component_service
+
+PID_FILE = 'web_admin.pid'
+
+
+class Options(DirectoryOptions):
+    """Options of the plugin: --dir, the web-admin/ directory of an environment."""
+
+    longdesc = 'Runs the web admin of a zatotx environment. Example: twistd -n zato-admin --dir /opt/env/web-admin'
+
+
+def makeService(options: Options) -> IService:
+    """Return the web admin of the directory, to be started by twistd."""
+    return make_component_service(options, _build, PID_FILE)
+
+
+def _build(directory: str, reactor: IReactor) -> IService:
+    from twisted.internet.protocol import Factory
+
+    from zatotx.admin.service import make_admin_service
+    from zatotx.logs.server_log import LoggedService
+
+    disable_core_dumps()
+    Factory.noisy = False  # each connection to a server would have two lines in the log
+    log = Path(directory) / 'logs' / 'web-admin.log'
+    return LoggedService(make_admin_service(directory, reactor), log, reactor)

@@ -1,0 +1,129 @@
+"""Composition root of a load balancer: constructs its components and wires them together, for a single process, for the
+parent of workers, and for a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from attrs import define, field
+
+from zatotx.interfaces.reactor import IReactor
+from zatotx.lb.backends.checker import HealthChecker, make_checker
+from zatotx.lb.backends.registry import BackendRegistry
+from zatotx.lb.balancer import LoadBalancer, facts_of
+from zatotx.lb.config.files import ConfigurationFiles
+from zatotx.lb.config.model import AgentSettings, Mode, Stats
+from zatotx.lb.control import BalancerControl
+from zatotx.lb.data_path import make_frontend
+from zatotx.lb.frontend import FrontendContext, IFrontend
+from zatotx.lb.frontends import Frontends
+from zatotx.lb.log_files import LoadBalancerLogs
+from zatotx.lb.server_link import make_dialer
+from zatotx.lb.statistics.counters import ExchangeCounters
+from zatotx.lb.statistics.responder import StatisticsResponder, prepare_metrics
+from zatotx.lb.statistics.source import ReadSnapshot, RecordedStatistics
+from zatotx.processes.directory_lock import DirectoryLock
+from zatotx.processes.file_limit import raise_file_limit
+from zatotx.processes.listeners import Listeners
+from zatotx.tap.component_service import disable_core_dumps
+
+TITLE = 'zatotx load balancer'
+
+
+def make_load_balancer(directory: Path, reactor: IReactor) -> LoadBalancer:
+    """Return the load balancer of a directory as a single process, not yet started. Raises StartError."""
+    raise_file_limit()
+    disable_core_dumps()  # they would contain private keys
+    lock = DirectoryLock(directory / 'work' / 'lock')
+    lock.acquire()
+    try:
+        base = LoadBalancerBase(directory, reactor)
+        checker = base.make_checker()
+        recorder = RecordedStatistics(clock=reactor, read=base.counters.snapshot)
+        frontends = base.make_frontends(Listeners(reactor), recorder.snapshot)
+        balancer = base.balancer = LoadBalancer(
+            reactor=reactor, files=base.files, load=base.files.load, read_source=base.files.read, logs=base.logs,
+            lock=lock, registry=base.registry, frontends=frontends, responder=base.responder, checker=checker,
+            parts=(recorder,),
+        )  # fmt: skip
+        base.administer(balancer, recorder.snapshot)
+        return balancer
+    except BaseException:
+        lock.release()
+        raise
+
+
+@define
+class LoadBalancerBase:
+    """What every process of a load balancer has."""
+
+    directory: Path
+    reactor: IReactor
+    files: ConfigurationFiles = field(init=False)
+    logs: LoadBalancerLogs = field(init=False)
+    registry: BackendRegistry = field(init=False)
+    counters: ExchangeCounters = field(init=False)
+    responder: StatisticsResponder = field(init=False)
+    frontends: Frontends | None = field(default=None, init=False)
+    balancer: LoadBalancer | None = field(default=None, init=False)
+    control: BalancerControl | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.files = ConfigurationFiles(self.directory)
+        self.logs = LoadBalancerLogs(self.directory / 'logs', self.reactor)
+        self.registry = BackendRegistry(clock=self.reactor)
+        self.counters = ExchangeCounters(
+            self.reactor, self.registry, lines=self.logs.exchange_lines, is_logged=self._is_logged,
+            frontends=lambda: {} if self.frontends is None else self.frontends.by_name,
+        )  # fmt: skip
+
+    def make_checker(self) -> HealthChecker:
+        """Return what probes the servers."""
+        return make_checker(self.reactor, make_dialer(self.reactor), self.directory, self.registry)
+
+    def make_frontends(self, listeners: Listeners, read: ReadSnapshot) -> Frontends:
+        """Return the frontends, which show the figures that `read` returns."""
+        prepare_metrics()
+        self.responder = StatisticsResponder(
+            settings=Stats(), read=read, title=TITLE,
+            facts=lambda: [] if self.control is None else facts_of(self.control),
+        )  # fmt: skip
+        frontends = self.frontends = Frontends(make=self.frontend_maker(), listen=listeners.listen)
+        return frontends
+
+    def frontend_maker(self) -> Callable[[str, Mode], IFrontend]:
+        """Return what builds the data path of a frontend."""
+
+        def make(name: str, mode: Mode) -> IFrontend:
+            return make_frontend(FrontendContext(
+                name=name, reactor=self.reactor, directory=str(self.directory), find_backend=self.registry.find,
+                exchange_log=self.counters, local_responder=self.responder,
+            ))  # fmt: skip
+
+        return make
+
+    def administer(self, balancer: LoadBalancer, read: ReadSnapshot) -> None:
+        """Add what administers a load balancer: its control, and the agent."""
+        from zatotx.tap.lb_agent import make_agent  # its libraries take time and memory that workers do not need
+
+        control = self.control = make_control(self, balancer, read)
+        balancer.agent = make_agent(self.directory, control, self._agent_settings, self.reactor)
+
+    def _agent_settings(self) -> AgentSettings:
+        configuration = None if self.balancer is None else self.balancer.configuration
+        return AgentSettings() if configuration is None else configuration.agent
+
+    def _is_logged(self, frontend: str) -> bool:
+        configuration = None if self.balancer is None else self.balancer.configuration
+        found = None if configuration is None else configuration.frontends.get(frontend)
+        return found is None or found.log
+
+
+def make_control(base: LoadBalancerBase, balancer: LoadBalancer, read: ReadSnapshot) -> BalancerControl:
+    """Return what the agent and the statistics page see of a load balancer."""
+    return BalancerControl(
+        clock=base.reactor, files=base.files, read=read, apply_source=balancer.apply_source,
+        set_server_state=lambda backend, name, state: base.registry.find_server(backend, name).set_admin_state(state),
+        started=base.reactor.seconds(),
+    )  # fmt: skip

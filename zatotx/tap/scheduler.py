@@ -1,0 +1,33 @@
+"""Builds the scheduler of a server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import time
+
+from zatotx.interfaces.reactor import IReactor
+from zatotx.node.settings import Settings
+from zatotx.odb.store import ConfigStore
+from zatotx.redis.client import ScriptRunner
+from zatotx.redis.keys import RedisKeys
+from zatotx.redis.leases import monotonic_clock
+from zatotx.redis.run_history import RedisRunHistory
+from zatotx.redis.tick_store import RedisTickStore
+from zatotx.redis.work_stream import RedisWorkStream
+from zatotx.scheduler.scheduler import Scheduler, make_server_clock
+from zatotx.tap.connections import RedisConnections, make_leases
+
+
+def make_scheduler(
+    settings: Settings, reactor: IReactor, redis: RedisConnections, *, odb: ConfigStore, work: RedisWorkStream,
+    has_service: Callable[[str], bool],
+) -> Scheduler:
+    """Return the scheduler of this process, not yet started."""
+    main, client = settings.main, redis.client
+    scripts, keys = ScriptRunner(client), RedisKeys(main.cluster)
+    return Scheduler(
+        clock=reactor, now=time, monotonic=monotonic_clock, cluster=main.cluster, node=main.name,
+        leases=make_leases(reactor, client, odb, main.cluster), leaders=odb,
+        ticks=RedisTickStore(client, scripts, keys, work), history=RedisRunHistory(client, scripts, keys),
+        read_server_clock=make_server_clock(client.execute), bus=redis.announcements, has_service=has_service,
+    )  # fmt: skip
