@@ -347,3 +347,5 @@ class AdministrationTests(WithConnectors):
         self.assertIn('connector1', json.dumps(status))
         self.assertEqual(self.one.ask('/zato/live').status, 200)
         self.assertEqual(self.one.ask('/zato/json/zato.ping').status, 404)
+        info = json.loads(self.environment.must('info', str(self.environment.path), '--format', 'json'))
+        self.assertEqual(info['cluster']['leader'], 'server1')  # connectors do not lead the scheduler
