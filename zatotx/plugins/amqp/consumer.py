@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import define
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from zatotx.connectors.channels import ChannelParts
@@ -34,6 +35,8 @@ from zatotx.plugins.amqp.topology import declare, drops_messages
 from zatotx.wire.http.traceparent import continue_trace
 
 KIND = 'amqp'
+# Seconds for which nothing is read from the broker at most: RabbitMQ closes a connection that takes nothing for 30 s.
+MAX_PAUSE = 10.0
 RETURN_DELAY = 1.0  # seconds until a message that could not be kept is returned: the broker delivers it again at once
 _ALIVE = '{title} consumes {queue} at {broker}'
 
@@ -103,6 +106,8 @@ class QueueConsumer:
         self._channels: list[tuple[BrokerChannel, str]] = []  # with their consumer tags
         self._unsettled: set[ReceivedMessage] = set()
         self._bytes = 0
+        self._pause_timer: IDelayedCall | None = None  # while nothing is read from the broker
+        self._is_over_limit = False  # whether reading had to go on above the limit
         self._settling: set[Deferred[Any]] = set()  # replies on their way
         self._is_stopping = False
         self._lost: Callable[[str], None] = _ignore
@@ -139,10 +144,10 @@ class QueueConsumer:
         """Consume no more, and wait for the messages under way. Those that are left after `grace` seconds are returned
         to the queue."""
         self._is_stopping = True
+        self._resume()
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        connection.resume()
         for channel, tag in self._channels:
             cancelling = channel.cancel(tag)
             cancelling.addErrback(lambda failure: failure.trap(AmqpFailed) and None)
@@ -158,6 +163,9 @@ class QueueConsumer:
     def findings(self) -> Iterator[str]:
         """Yield what keeps the channel from working well now."""
         yield from self._replies.findings()
+        if self._is_over_limit:
+            yield (f'{self._parts.title}: its services are too slow for the size of its messages, {self._bytes} bytes '
+                   'are in progress: lower its prefetch, or raise max_in_flight_bytes')  # fmt: skip
         if self._drops_messages:
             yield (f'{self._parts.title}: RabbitMQ drops messages of {self.value.queue} that were delivered several '
                    'times: declare it with x-delivery-limit -1, or with a dead letter exchange')  # fmt: skip
@@ -194,8 +202,8 @@ class QueueConsumer:
         counters.in_flight_bytes += message.size
         self._unsettled.add(message)
         self._bytes += message.size
-        if self._bytes >= self.value.max_in_flight_bytes and self._connection is not None:
-            self._connection.pause()
+        if self._bytes >= self.value.max_in_flight_bytes:
+            self._pause()
         delivery = InboundDelivery(make_message=message.make_message, ack=message.processed, nack=message.failed,
                                    key=properties.message_id or '')  # fmt: skip
         if problem:
@@ -205,6 +213,24 @@ class QueueConsumer:
         else:
             message.group = self._group_of(message)
             self._groups.enter(message.group, partial(self._delivery.deliver, delivery))
+
+    def _pause(self) -> None:
+        """Read nothing more until some messages are settled, at most for MAX_PAUSE."""
+        if self._connection is not None and self._pause_timer is None and not self._is_over_limit:
+            self._connection.pause()
+            self._pause_timer = self.reactor.callLater(MAX_PAUSE, self._read_on)
+
+    def _read_on(self) -> None:
+        """The pause has lasted too long: from now on only the prefetch limits what is read."""
+        self._is_over_limit = True
+        self._resume()
+
+    def _resume(self) -> None:
+        timer, self._pause_timer = self._pause_timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+        if self._connection is not None:
+            self._connection.resume()
 
     def _group_of(self, message: ReceivedMessage) -> str:
         group = self.value.key_group
@@ -238,6 +264,7 @@ class QueueConsumer:
     def _end(self, reason: str) -> None:
         """The channel consumes no more: start anew."""
         lost, self._lost = self._lost, _ignore
+        self._resume()
         connection, self._connection = self._connection, None
         if self._is_stopping:
             return
@@ -305,8 +332,10 @@ class QueueConsumer:
         self._bytes -= message.size
         self._counters.in_flight -= 1
         self._counters.in_flight_bytes -= message.size
-        if self._connection is not None and self._bytes < self.value.max_in_flight_bytes:
-            self._connection.resume()
+        if self._bytes < self.value.max_in_flight_bytes:
+            self._is_over_limit = False
+            if self._pause_timer is not None:
+                self._resume()
         if message.group is not None:
             self._groups.leave(message.group)
 

@@ -10,6 +10,7 @@ import pika
 from trial_tests.support.amqp_environment import PATIENCE, WithChannel, definition, failing
 from zatotx.model.errors import BadRequest, NoSuchService, Overloaded, ServiceUnavailable
 from zatotx.model.message import Reply
+from zatotx.plugins.amqp import consumer
 from zatotx.plugins.amqp.schema.channel_amqp import AmqpBinding, AmqpQueue
 from zatotx.schema.delivery import DeliveryRetry
 from zatotx.schema.snapshot import Snapshot
@@ -77,6 +78,18 @@ class ConsumeTests(WithChannel):
             self.exchange.delivered[done].answer(b'')
             done += 1
         await self.until(lambda: self.figures()['in_flight_bytes'] == 0)
+
+    async def test_slow_services(self) -> None:
+        """Reading goes on after a while, so that the broker does not close the connection; doctor says what to do."""
+        self.patch(consumer, 'MAX_PAUSE', 0.2)
+        queue = await self.blocking(self.broker.queue, *[b'x' * 60_000] * 20)
+        self.exchange.at_once = None
+        await self.serve(queue, prefetch=20, max_size=65_536, max_in_flight_bytes=65_536)
+        await self.until(lambda: len(self.exchange.delivered) == 20)
+        self.assertIn('lower its prefetch', await self.finding())
+        for delivery in self.exchange.delivered:
+            delivery.answer(b'')
+        self.assertEqual(list(self.channel.findings()), [])
 
     async def test_key_groups(self) -> None:
         """Messages of one group are processed one after another, those of others meanwhile."""
