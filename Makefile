@@ -95,6 +95,7 @@ fuzz: $(VENV)/.tested  ## the properties of trial_tests/properties/ for SECONDS 
 chaos: $(VENV)/.tested  ## kills servers, connectors, Redis and RabbitMQ while MESSAGES (20000) run, KILLS (20) times, from SEED
 	@SEED=$(SEED) MESSAGES=$(MESSAGES) KILLS=$(KILLS) $(BIN)/python -m trial_tests.support.work_chaos
 	@SEED=$(SEED) MESSAGES=$(MESSAGES) KILLS=$(KILLS) $(BIN)/python -m trial_tests.support.amqp_chaos
+	@SEED=$(SEED) TIMES=$(KILLS) $(BIN)/python -m trial_tests.support.amqp_kill_points
 
 constraints: | $(BIN)/python  ## writes constraints.txt anew: the newest of everything that setup.cfg wants
 	$(PIP) $(COMPAT) --upgrade --upgrade-strategy eager -e '.[test,bench,postgresql,mysql]'
