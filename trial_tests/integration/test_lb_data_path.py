@@ -9,9 +9,11 @@ import ssl
 import time
 from base64 import b64encode
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pika
 import psycopg
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort
@@ -24,6 +26,9 @@ from trial_tests.support.authority import Authority
 from trial_tests.support.lb_memory import RecordedLog, RoundRobinBackend
 from trial_tests.support.postgresql import PASSWORD
 from trial_tests.support.postgresql import shared as shared_postgresql
+from trial_tests.support.rabbitmq import PASSWORD as RABBITMQ_PASSWORD
+from trial_tests.support.rabbitmq import USER
+from trial_tests.support.rabbitmq import shared as shared_rabbitmq
 from trial_tests.support.rawhttp import Connection, request_bytes
 from trial_tests.support.reactor import reactor
 from zatotx.interfaces.connector_kind import ChannelContext
@@ -143,6 +148,32 @@ class SocketTests(DataPathTests):
         self.assertLess(time.monotonic() - started, 5)
         frozen.peers[0].reset()
         self.assertEqual((await stuck).status, 200)  # it was sent again, to the other server
+
+    async def test_client_that_hangs_up(self) -> None:
+        """A client that closes its connection before the response ends the request at the server. One that has only
+        ended its direction gets its response."""
+        server = self.upstream(silent)
+        port = self.serve([server.port])
+        gone, waiting = (socket.create_connection(('127.0.0.1', port), 20) for _ in range(2))
+        for client in (gone, waiting):
+            client.sendall(request_bytes('GET', '/'))
+        while len(server.requests) < 2:
+            await deferLater(reactor, 0.01)
+        gone.close()
+        waiting.shutdown(socket.SHUT_WR)
+        while len(server.peers) > 1:
+            await deferLater(reactor, 0.02)
+        self.assertEqual([(record.status, record.termination) for record in self.log], [(0, 'CH')])
+        server.peers[0].say(b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
+
+        def rest() -> bytes:
+            data = b''
+            while piece := waiting.recv(1000):
+                data += piece
+            waiting.close()
+            return data
+
+        self.assertTrue((await deferToThread(rest)).endswith(b'Connection: close\r\n\r\nok'))
 
     async def test_half_open_connections(self) -> None:
         """A thousand clients that send half a head do not keep others from being served, and are closed in time."""
@@ -455,3 +486,23 @@ class TcpTests(DataPathTests):
 
         self.assertEqual(await deferToThread(work), (200 * 20_001, 42))
         self.assertEqual(self.frontend.total_connections, 2)
+
+    async def test_amqp(self) -> None:
+        """A real RabbitMQ through the load balancer: messages that the broker confirms and delivers, on connections
+        that stay open in both directions."""
+        port = self.serve([shared_rabbitmq().port], self.settings)
+        bodies = [b'x' * size for size in (0, 1, 100_000, 1_000_000)]
+
+        def work() -> list[Any]:
+            parameters = pika.ConnectionParameters(
+                '127.0.0.1', port, credentials=pika.PlainCredentials(USER, RABBITMQ_PASSWORD)
+            )
+            with closing(pika.BlockingConnection(parameters)) as connection:
+                channel = connection.channel()
+                channel.confirm_delivery()
+                queue = channel.queue_declare('', exclusive=True).method.queue
+                for body in bodies:
+                    channel.basic_publish('', queue, body)
+                return [channel.basic_get(queue, auto_ack=True)[2] for _ in bodies]
+
+        self.assertEqual(await deferToThread(work), bodies)
