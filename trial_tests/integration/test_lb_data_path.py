@@ -134,6 +134,26 @@ class SocketTests(DataPathTests):
         statuses = [(await self.ask(port, method='POST', body=b'x')).status for _ in range(6)]
         self.assertEqual(statuses, [200] * 6)
 
+    async def test_idle_connection_that_the_server_closes(self) -> None:
+        """A server that closes its idle connections as it stops costs no request, not even one that cannot be sent
+        twice, although the reactor has not noticed the end of the connection yet."""
+        server = self.upstream()
+        port = self.serve([server.port])
+        client = await deferToThread(socket.create_connection, ('127.0.0.1', port), 20)
+        self.addCleanup(client.close)
+        post = request_bytes('POST', '/', body=b'hello')
+        client.sendall(post)
+        while not self.log:
+            await deferLater(reactor, 0.01)
+        transport: Any = server.peers[0].transport
+        transport.getHandle().shutdown(socket.SHUT_RDWR)
+        connection: Any = next(iter(self.frontend._connections))
+        connection.dataReceived(post)
+        while len(self.log) < 2:
+            await deferLater(reactor, 0.01)
+        self.assertEqual([record.status for record in self.log], [200, 200])
+        self.assertEqual((server.accepted, self.log[1].retries), (2, 0))
+
     async def test_frozen_server(self) -> None:
         """Requests to other servers are not delayed by one that never answers."""
         frozen, alive = self.upstream(silent), self.upstream()
