@@ -48,6 +48,7 @@ from zatotx.lb.tls.listener import WATCH_INTERVAL
 from zatotx.plugins.http.channel import HTTPChannel
 from zatotx.plugins.http.test.server_doubles import Lines, ScriptedExchange, channel
 from zatotx.plugins.http.test.upstream_servers import Answering, Peer, Request, Upstream, ends, says, silent
+from zatotx.processes.proxy_protocol import ProxyProtocolFactory
 from zatotx.schema.snapshot import Snapshot
 
 _LISTEN = ('127.0.0.1:0',)
@@ -371,6 +372,11 @@ class TlsTests(DataPathTests):
             answer = await self.ask(port, method='POST', body=b'secret')
             self.assertEqual(answer.status, status)
         self.assertEqual(len(upstream.requests), 1)
+        told = self.listen(ProxyProtocolFactory(reactor, TLSMemoryBIOFactory(options, False, upstream), None))
+        tls = ServerTls(ca=ca, server_name='backend.example')
+        server = Server(host='127.0.0.1', port=told, tls=tls)
+        backend = Backend(servers={f'server{told}': server}, proxy_protocol='v2')
+        self.assertEqual((await self.ask(self.serve([told], backend=backend))).status, 200)  # the header is before TLS
 
     async def test_tcp_mode(self) -> None:
         """TLS ends at the load balancer in TCP mode too. A client that does not finish the handshake gets no server,
