@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.broker import free_offset, quickstart
 from trial_tests.support.command import zatotx
 from trial_tests.support.served import one_server
-from zatotx.cli.info import node_info, without_stopped_workers
+from zatotx.cli.environment.odb_info import node_info, without_stopped_workers
 from zatotx.interfaces.config import NodeRow
 
 
@@ -30,7 +30,7 @@ class StoppedTests(SynchronousTestCase):
         self.assertEqual((facts['cluster']['leader'], facts['server']), (None, None))
         self.assertGreaterEqual(facts['cluster']['revision'], 0)
         self.assertEqual(facts['kinds']['http'], {'enabled': True})
-        self.assertEqual([part['name'] for part in facts['components']], ['redis', 'server1', 'server2', 'web-admin'])
+        self.assertEqual([part['name'] for part in facts['components']], ['redis', 'server1', 'server2'])
         self.assertIn('zatotx.db', facts['odb']['url'])
         self.assertIn('redis.sock', facts['redis']['url'])
         self.assertEqual([n['state'] for n in facts['nodes'] if n['state'] == 'running'], [])

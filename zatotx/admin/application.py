@@ -21,6 +21,7 @@ from zatotx.admin import request_guard as guard
 from zatotx.admin.cluster_api import ApiError, Caller, IClusterApi
 from zatotx.admin.event_writer import EventWriter
 from zatotx.admin.form_body import parse_form
+from zatotx.admin.kept_form import KeptForm, keep_form, read_kept_form
 from zatotx.admin.live import LiveFeed
 from zatotx.admin.page_request import FormFile, IBalancerAgent, PageRequest, Texts, User
 from zatotx.admin.rendering import CONTENT_TYPES, Preferences, Renderer, load_static_files, time_zones
@@ -31,6 +32,7 @@ from zatotx.wire.malformed import Malformed
 
 Handler = Callable[..., Awaitable[Response]]  # called with a PageRequest and the parameters of the path
 SESSION, LOGIN_FORM, PREFERENCES, FLASH = 'session', 'login', 'preferences', 'message'  # cookies
+NO_FORM = KeptForm()
 THEMES, COLORS = ('auto', 'light', 'dark'), ('blue', 'green', 'orange', 'red', 'purple', 'gray')
 KNOWN_USER_AGE = 30.0  # seconds for which the roles of a session are not asked for again
 MAX_KNOWN_USERS = 1_000
@@ -46,6 +48,7 @@ class ScreenRoute:
     path: str  # of werkzeug
     handler: Handler
     changes: bool = True  # of a POST: it is rejected in a read-only admin
+    redisplays: bool = False  # of a POST: it shows the form again if that has the field of kept_form.REDISPLAY
 
 
 @define(kw_only=True)
@@ -128,12 +131,12 @@ class AdminApplication:
             return self._redirect(request, Redirect('/'))
         return self._login_page(request)
 
-    def _login_page(self, request: IRequest, username: str = '', error: str = '', status: int = 200,
-                    headers: Mapping[str, str] | None = None) -> bytes:  # fmt: skip
+    def _login_page(self, request: IRequest, username: str = '', error: str = '', status: int = 200, *,
+                    headers: Mapping[str, str] | None = None, kept: KeptForm = NO_FORM) -> bytes:  # fmt: skip
         secret = self._cookie(request, LOGIN_FORM) or secrets.token_urlsafe(24)
         self._set_cookie(request, LOGIN_FORM, secret)
         values = {'csrf_token': guard.csrf_token(secret), 'username': username, 'error': error,
-                  'target': self._target(request)}  # fmt: skip
+                  'target': self._target(request), 'kept': kept}  # fmt: skip
         return self._draw(request, Page('login.html', values, status, headers or {}), user=None)
 
     async def _log_in(self, request: IRequest) -> bytes:
@@ -142,14 +145,18 @@ class AdminApplication:
         if not guard.is_valid_csrf_token(self._cookie(request, LOGIN_FORM), presented):
             return self._draw(request, _rejection(403, 'This login form is too old: load the page again.'), user=None)
         username, password = ((form.get(name) or [''])[0] for name in ('username', 'password'))
+        kept = read_kept_form(form)
         try:
             session = await shield(self.api.log_in(username, password, Caller(address=client_address(request))))
         except ApiError as error:
             status = error.status if error.status in (401, 429) else 503 if error.status in (0, 503, 504) else 400
             headers = {'Retry-After': error.retry_after} if error.retry_after else {}
-            return self._login_page(request, username, login_error(error), status, headers)
+            return self._login_page(request, username, login_error(error), status, headers=headers, kept=kept)
         self._set_cookie(request, SESSION, session['token'])
         self._set_cookie(request, LOGIN_FORM, '')
+        if kept.target:
+            values = {'kept': kept, 'csrf_token': guard.csrf_token(session['token'])}
+            return self._draw(request, Page('continue.html', values), user=None)
         return self._redirect(request, Redirect((form.get('target') or ['/'])[0]))
 
     # -- requests of users
@@ -185,37 +192,45 @@ class AdminApplication:
             response = await route.handler(page_request, **parameters)
             return await self._respond(request, page_request, response)
         except ApiError as error:
-            return await self._serve_api_error(request, error, caller, user)
+            kept = keep_form(request.path.decode(), form) if route.redisplays else NO_FORM
+            return await self._serve_api_error(request, error, caller, user, kept=kept)
 
     async def _user(self, caller: Caller) -> User:
         """Return the user of a session. Raises ApiError."""
         known, now = self._known_users.get(caller.token), self.clock.seconds()
         if known is not None and now - known[0] < KNOWN_USER_AGE:
             return known[1]
-        found = await self.api.call('zato.admin.get-session', {}, caller)
+        try:
+            found = await self.api.call('zato.admin.get-session', {}, caller)
+        except ApiError as error:
+            if known is None or error.status in (401, 403):
+                raise
+            return known[1]  # the cluster does not answer, which the page itself will say
         user = User(found['username'], frozenset(found['roles']))
         while len(self._known_users) >= MAX_KNOWN_USERS:
             del self._known_users[next(iter(self._known_users))]
         self._known_users[caller.token] = now, user
         return user
 
-    async def _serve_api_error(self, request: IRequest, error: ApiError, caller: Caller, user: User | None) -> bytes:
+    async def _serve_api_error(
+        self, request: IRequest, error: ApiError, caller: Caller, user: User | None, *, kept: KeptForm
+    ) -> bytes:
         if error.status == 401:
             self._known_users.pop(caller.token, None)
             self._set_cookie(request, SESSION, '')
-            return self._redirect_to_login(request)
+            return self._redirect_to_login(request, kept)
         titles = {0: 'The cluster does not answer', 403: 'Not allowed', 404: 'Not found', 409: 'Conflict'}
         messages = [*error.messages, *(f'{name}: {text}' for name, text in error.field_errors.items())]
         values = {'title': titles.get(error.status, 'That did not work'), 'messages': messages}
         return self._draw(request, Page('error.html', values, error.status or 503), user=user)
 
-    def _redirect_to_login(self, request: IRequest) -> bytes:
+    def _redirect_to_login(self, request: IRequest, kept: KeptForm = NO_FORM) -> bytes:
         if request.getHeader('HX-Request'):
             request.setHeader('HX-Redirect', '/login')  # htmx would put the login form into the part of the page
             return self._draw(request, _rejection(401, 'Your session has ended: log in again.'), user=None)
         if request.method == b'POST':
-            text = 'Your session has ended: log in, then repeat the last step.'
-            return self._login_page(request, error=text, status=401)
+            what = 'your form is kept' if kept.target else 'then repeat the last step'
+            return self._login_page(request, error=f'Your session has ended: log in, {what}.', status=401, kept=kept)
         target = request.uri.decode('ascii', 'replace')
         return self._redirect(request, Redirect('/login' if target == '/' else f'/login?{urlencode({"next": target})}'))
 

@@ -6,7 +6,7 @@ ZatoApi select among them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any, ClassVar
@@ -26,7 +26,7 @@ from zatotx.api.serialization import (
     zato_security_type,
 )
 from zatotx.model.errors import BadInput, Conflict, NotFound
-from zatotx.rules.paging import select_rows
+from zatotx.rules.paging import requested_page, select_rows, slice_page
 from zatotx.schema.meta import ObjectType, secret_fields
 from zatotx.schema.references import SnapshotReferences
 from zatotx.schema.snapshot import Operation, StoredObject
@@ -35,6 +35,8 @@ from zatotx.schema.validation import FieldError, parse_int, validate_edit, zato_
 from zatotx.service.service_entry import ServiceEntry
 
 PASSWORD = 'password'
+MAX_ROWS_ON_REACTOR = 300  # objects from which on a list is made in a thread: each row takes 25 microseconds
+MAX_OBJECTS_ON_REACTOR = 2000  # objects of the configuration from which on they are looked through in a thread
 
 
 class ObjectService(AdminService):
@@ -219,10 +221,31 @@ class GetList(ObjectService):
 
     async def handle(self) -> None:
         types = {object_type.key: object_type for object_type in self.matching_types()}
-        stored = self.server.config.snapshot.objects_of_types(*types)
-        references = self.references
-        rows = align_columns([object_to_row(types[row.type], row, references) for row in stored])
-        self.response.payload = select_rows(rows, self.requested_object)
+        snapshot, references, request = self.server.config.snapshot, self.references, dict(self.requested_object)
+
+        def select() -> Any:
+            return _select_objects(types, snapshot.objects_of_types(*types), references, request)
+
+        if len(snapshot) > MAX_OBJECTS_ON_REACTOR:
+            self.response.payload = await self.server.run_in_thread(select)
+            return
+        stored = snapshot.objects_of_types(*types)
+        is_large = len(stored) > MAX_ROWS_ON_REACTOR
+        self.response.payload = await self.server.run_in_thread(select) if is_large else select()
+
+
+def _select_objects(
+    types: Mapping[str, ObjectType], stored: Sequence[StoredObject], references: SnapshotReferences,
+    request: Mapping[str, Any],
+) -> Any:  # fmt: skip
+    """Return the rows that a request selects. Only the objects of the page become rows if their names suffice to find
+    them."""
+    page, sort = requested_page(request), str(request.get('sort') or 'name')
+    if page is None or len(types) > 1 or request.get('query') or sort not in ('name', '-name'):
+        return select_rows(align_columns([object_to_row(types[one.type], one, references) for one in stored]), request)
+    ordered = sorted(stored, key=lambda one: one.name.casefold(), reverse=sort == '-name')
+    selected, meta = slice_page(ordered, page)
+    return {'data': [object_to_row(types[one.type], one, references) for one in selected], '_meta': meta}
 
 
 class GetObject(ObjectService):

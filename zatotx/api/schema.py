@@ -77,14 +77,14 @@ class GetList(AdminService):
 
 
 class GetCounts(AdminService):
-    """Count the objects of each type."""
+    """Count the objects of each type; services of zatotx itself do not count."""
 
     name = 'zato.schema.get-counts'
 
     async def handle(self) -> None:
         counts: dict[str, int] = {one.key: 0 for one in self.server.types}
         for stored in self.server.config.snapshot.objects_of_types(*counts):
-            counts[stored.type] += 1
+            counts[stored.type] += not getattr(stored.value, 'is_internal', False)
         self.response.payload = counts
 
 

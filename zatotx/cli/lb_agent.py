@@ -5,13 +5,16 @@ from __future__ import annotations
 import http.client
 import ssl
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 
+from zatotx.cli.environment.http_request import BlockingRequest, send_and_receive
 from zatotx.cli.environment.layout import CREDENTIALS, read_toml
+from zatotx.cli.environment.listen_addresses import WILDCARDS
 from zatotx.cli.errors import CommandError, combine_errors
 from zatotx.cli.output import Decorator, format_option, path_argument, print_json, print_table, progress
 
@@ -205,11 +208,12 @@ def send(address: AgentAddress, name: str, body: bytes) -> tuple[int, bytes]:
     """Send a call; returns status and body of the response. Raises CommandError."""
     from zatotx.wire.lb_agent import CONTENT_TYPE, PATH
 
+    end = time.monotonic() + TIMEOUT
     connection = connect(address)
+    request = BlockingRequest('POST', f'{PATH}{name}', {'Content-Type': CONTENT_TYPE}, body)
     try:
-        connection.request('POST', f'{PATH}{name}', body, {'Content-Type': CONTENT_TYPE, 'Connection': 'close'})
-        response = connection.getresponse()
-        return response.status, response.read()
+        response = send_and_receive(connection, request, end)
+        return response.status, response.body
     except TimeoutError:
         raise CommandError(f'The agent at {address.url} did not respond within {TIMEOUT:g} s.') from None
     except (OSError, http.client.HTTPException) as error:
@@ -277,8 +281,9 @@ def find_agent(path: str, options: dict[str, str]) -> AgentAddress:
         raise CommandError(f'The address of the agent is {address!r}: it must be HOST:PORT, such as {DEFAULT_LISTEN}.')
     has_tls = bool(settings.get('certificate', DEFAULT_CERTIFICATE)) or bool(options['cert'])
     authority = environment / 'ca'
+    host = host.strip('[]')
     return AgentAddress(
-        host.strip('[]'), int(port),
+        WILDCARDS.get(host, host), int(port),
         certificate=Path(options['cert'] or authority / 'out-cert' / f'{CLIENT}-cert.pem') if has_tls else None,
         key=Path(options['key'] or options['cert'] or authority / 'out-priv' / f'{CLIENT}-priv.pem'),
         authorities=Path(options['ca'] or authority / 'ca-material' / 'ca-cert.pem'),

@@ -4,33 +4,55 @@ of a get-list request, as in Zato 3. Pure functions."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from zatotx.model.errors import BadInput
 from zatotx.schema.validation import parse_bool, parse_int
 
 DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 50, 1_000  # rows
 _Row = Mapping[str, Any]
+_T = TypeVar('_T')
+
+
+class PageRequested(NamedTuple):
+    """The page that a request names."""
+
+    size: int  # rows
+    number: int  # from 1
+
+
+def requested_page(request: Mapping[str, Any]) -> PageRequested | None:
+    """Return the requested page; None if all rows are requested. Raises BadInput."""
+    if parse_bool(str(request.get('paginate', ''))) is not True:
+        return None
+    errors: list[tuple[str, str]] = []
+    size = _number(request, 'page_size', DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, errors)
+    number = _number(request, 'cur_page', 1, 1_000_000, errors)
+    if errors:
+        raise BadInput(errors)
+    return PageRequested(size, number)
+
+
+def slice_page(items: Sequence[_T], page: PageRequested) -> tuple[Sequence[_T], dict[str, Any]]:
+    """Return the items of a page, the last one if there are fewer, and its position."""
+    pages = max(1, -(-len(items) // page.size))
+    number = min(page.number, pages)
+    meta = {
+        'total': len(items), 'page_size': page.size, 'cur_page': number, 'num_pages': pages,
+        'has_prev_page': number > 1, 'has_next_page': number < pages,
+    }  # fmt: skip
+    return items[(number - 1) * page.size : number * page.size], meta
 
 
 def select_rows(rows: Sequence[_Row], request: Mapping[str, Any]) -> Any:
     """Return the rows that match `query`, sorted by the column `sort` (`-column` = descending). With `paginate`, return
     one page of them as `data`, beside its position in `_meta`. Raises BadInput."""
+    page = requested_page(request)
     found = sort_rows(filter_rows(rows, str(request.get('query') or '')), str(request.get('sort') or ''))
-    if parse_bool(str(request.get('paginate', ''))) is not True:
+    if page is None:
         return found
-    errors: list[tuple[str, str]] = []
-    size = _number(request, 'page_size', DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, errors)
-    page = _number(request, 'cur_page', 1, 1_000_000, errors)
-    if errors:
-        raise BadInput(errors)
-    pages = max(1, -(-len(found) // size))
-    page = min(page, pages)
-    meta = {
-        'total': len(found), 'page_size': size, 'cur_page': page, 'num_pages': pages,
-        'has_prev_page': page > 1, 'has_next_page': page < pages,
-    }  # fmt: skip
-    return {'data': found[(page - 1) * size : page * size], '_meta': meta}
+    data, meta = slice_page(found, page)
+    return {'data': data, '_meta': meta}
 
 
 def filter_rows(rows: Sequence[_Row], query: str) -> list[_Row]:

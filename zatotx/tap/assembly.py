@@ -302,7 +302,8 @@ class _NodeBuilder:
             odb=odb, store=services, directory=self._deployed_directory(), reactor=reactor, offload=offload
         )
         work = make_work_stream(client, settings.main.cluster)
-        scheduler = make_scheduler(settings, reactor, redis, odb=odb, work=work, has_service=services.can_invoke)
+        scheduler = make_scheduler(settings, reactor, redis, odb=odb, work=work, has_service=services.can_invoke,
+                                   can_lead=self.node_type == SERVER)  # fmt: skip
         return _Infrastructure(
             logs, counts, limited, offload, observed, types, secrets, odb, redis, services, keeper, work,
             WorkCounters(), scheduler,

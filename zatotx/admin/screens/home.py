@@ -27,15 +27,14 @@ async def show_home(request: PageRequest) -> Response:
     catalog = await request.catalog()
     counted = await request.call('zato.schema.get-counts')
     counts = [(one.heading, one.key, counted.get(one.key, 0)) for one in catalog]
-    services = await request.call('zato.service.get-list', {})
-    own = [row for row in services if not row['is_internal']]
+    services = counted.get('service', 0)
     titles = {one.key: one.title for one in catalog}
     changes = [{**row, 'type': titles.get(row['type'], row['type'])} for row in await _recent_changes(request)]
     values = {
         'title': 'Home', 'servers': [{**row, 'is_up': is_up(row)} for row in servers],
         'attention': attention(servers, findings['findings'], await _dead_letters(request)),
-        'info': info, 'counts': counts, 'service_count': len(own), 'changes': changes,
-        'first_steps': _FIRST_STEPS if not own else (),
+        'info': info, 'counts': counts, 'service_count': services, 'changes': changes,
+        'first_steps': () if services else _FIRST_STEPS,
     }  # fmt: skip
     return Page('home.html', values)
 
@@ -52,7 +51,7 @@ async def _dead_letters(request: PageRequest) -> int:
 async def _recent_changes(request: PageRequest) -> list[dict[str, Any]]:
     """Return the latest changes that people made; starts of servers register services, which is no news."""
     try:
-        rows = await request.call('zato.history.get-list', {'limit': 300})
+        rows = await request.call('zato.history.get-list', {'limit': 60})
     except ApiError as error:
         if error.status == 401:
             raise

@@ -8,12 +8,14 @@ from typing import Any
 from zatotx.admin.application import ScreenRoute
 from zatotx.admin.cluster_api import ApiError
 from zatotx.admin.forms import MAX_SELECT, Choices, FormData, build_form, known_errors, to_request
+from zatotx.admin.kept_form import REDISPLAY
 from zatotx.admin.page_request import PageRequest
 from zatotx.admin.responses import Page, Redirect, Response
 from zatotx.admin.tables import ListView, columns_of, fetch_page
 from zatotx.admin.type_catalog import TypeDescription
 
 IN_PLACE = frozenset({400, 409})  # statuses of rejected forms, which are shown again with what was typed
+UNAVAILABLE = frozenset({0, 429, 502, 503, 504})  # statuses of changes that may be tried again as they are
 _SUGGESTED = 500  # names that a text field suggests
 _NO_TYPE = 'The cluster has no objects of this type'
 
@@ -55,6 +57,8 @@ async def show_create(request: PageRequest, key: str) -> Response:
 async def create(request: PageRequest, key: str) -> Response:
     """Create an object."""
     one = await find_type(request, key)
+    if request.text(REDISPLAY):
+        return await form_page(request, one, is_new=True, typed=request.form)
     try:
         made = await request.call(one.service('create'), to_request(one, request.form))
     except ApiError as error:
@@ -72,10 +76,12 @@ async def edit(request: PageRequest, key: str, object_id: str) -> Response:
     """Change an object, unless somebody else has changed it since the form was loaded."""
     one = await find_type(request, key)
     payload = {**to_request(one, request.form), 'id': object_id, 'revision': request.text('revision')}
+    row = {'id': object_id, 'name': request.text('name'), 'revision': request.text('revision')}
+    if request.text(REDISPLAY):
+        return await form_page(request, one, row=row, typed=request.form)
     try:
         changed = await request.call(one.service('edit'), payload)
     except ApiError as error:
-        row = {'id': object_id, 'name': request.text('name'), 'revision': request.text('revision')}
         return await form_page(request, one, row=row, typed=request.form, error=error)
     return Redirect(list_url(one), f'{one.title} {changed["name"]} is saved.')
 
@@ -85,10 +91,16 @@ async def form_page(
     typed: FormData | None = None, error: ApiError | None = None,
 ) -> Page:  # fmt: skip
     """Return the page with a form. Raises the error if it is not about what was typed."""
-    if error is not None and error.status not in IN_PLACE:
+    if error is not None and error.status not in IN_PLACE | UNAVAILABLE:
         raise error
     field_errors = {} if error is None else error.field_errors
-    form = build_form(one, row=row, typed=typed, choices=await find_choices(request, one), errors=field_errors)
+    try:
+        choices = await find_choices(request, one)
+    except ApiError:
+        if error is None or error.status not in UNAVAILABLE:
+            raise
+        choices = {}  # what was typed is more important than suggestions
+    form = build_form(one, row=row, typed=typed, choices=choices, errors=field_errors)
     known = known_errors(one, field_errors)
     messages = [] if error is None else error.messages
     messages = [*messages, *(f'{path}: {text}' for path, text in field_errors.items() if path not in known)]
@@ -98,7 +110,7 @@ async def form_page(
         'is_conflict': error is not None and error.status == 409, 'list_url': list_url(one),
         'lists': {},
     }  # fmt: skip
-    return Page('object_form.html', values, 200 if error is None else error.status)
+    return Page('object_form.html', values, 200 if error is None else error.status or 503)
 
 
 async def find_choices(request: PageRequest, one: TypeDescription) -> Choices:
@@ -124,7 +136,7 @@ def list_url(one: TypeDescription) -> str:
 ROUTES = (
     ScreenRoute('GET', '/objects/<key>', show_list),
     ScreenRoute('GET', '/objects/<key>/create', show_create),
-    ScreenRoute('POST', '/objects/<key>/create', create),
+    ScreenRoute('POST', '/objects/<key>/create', create, redisplays=True),
     ScreenRoute('GET', '/objects/<key>/<object_id>', show_edit),
-    ScreenRoute('POST', '/objects/<key>/<object_id>', edit),
+    ScreenRoute('POST', '/objects/<key>/<object_id>', edit, redisplays=True),
 )

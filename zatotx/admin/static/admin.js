@@ -75,6 +75,9 @@
     }));
   }
 
+  // After a login in the middle of a form, the form is shown again at once.
+  document.querySelector('form[data-continue]')?.requestSubmit();
+
   // Rejected requests of htmx show their page, too: it says what was wrong.
   document.addEventListener('htmx:beforeSwap', (event) => {
     if (event.detail.xhr.status >= 400 && event.detail.xhr.status !== 401) { event.detail.shouldSwap = true; event.detail.isError = false; }
