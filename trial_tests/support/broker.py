@@ -191,7 +191,7 @@ def _toml(document: Mapping[str, Mapping[str, object]]) -> str:
     return '\n'.join(lines)
 
 
-_OFFSETS = range(1000, 12_000, 20)  # 20151, the highest default port, stays below 32768
+_OFFSETS = range(1000, 12_000, 60)  # 20151, the highest default port, stays below 32768
 
 
 def free_offset() -> int:
