@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+import msgspec
 from attrs import field, frozen
 
 from .reason_codes import sentence
@@ -34,8 +35,7 @@ class ConnectOptions:
     max_message_size: int = 104_857_600
 
 
-@frozen(kw_only=True)
-class GotMessage:
+class GotMessage(msgspec.Struct, frozen=True, kw_only=True):
     """A message that was got in syncpoint."""
 
     descriptor: MessageDescriptor
