@@ -139,6 +139,12 @@ class TickLoop:
     def _slice(self) -> None:
         """Write due ticks for up to SLICE seconds; the rest follows in the next turn of the reactor."""
         self._is_slicing = False
+        try:
+            self._write_due()
+        except Exception:  # the other jobs must run all the same
+            self._log.failure('Due jobs were left out because of an error in the scheduler')
+
+    def _write_due(self) -> None:
         if not self._may_write():
             return
         if self._to_load and self._loading is None:

@@ -185,6 +185,15 @@ class TickLoopTests(SynchronousTestCase):
         self.advance(3)
         self.assertEqual(len(self.store.added), 3 * BATCH + 1)
 
+    def test_unusable_job(self) -> None:
+        """A job that this node cannot schedule, as it does not know the time zone, does not affect the others."""
+        unknown = self.job(job_type='cron_style', cron_definition='* * * * *', timezone='Mars/Olympus', seconds=None)
+        self.configure(unknown, self.job())
+        self.term()
+        self.advance(1.1)
+        self.assertEqual((self.written(1), self.written(2)), ([], [1]))
+        self.assertIn('Mars/Olympus', self.table.unusable[1])
+
     def test_jitter(self) -> None:
         """Ticks with jitter are written later, and keep their times."""
         self.configure(self.job(seconds=60, jitter=30), at=START - 100)
