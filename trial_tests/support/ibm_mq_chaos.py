@@ -138,7 +138,7 @@ class MqChaos:
     def _kill_at(self, call: str, random: Random) -> str:
         """Kill all connectors while the queue manager has one of their calls and has not carried it out."""
         self.qmgr.control('delay', call=call, seconds=DELAY)
-        until(lambda: self.qmgr.control('state')['delayed'], f'a call of {call}')
+        until(lambda: self.qmgr.control('state')['delayed'] or not self.qmgr.depth(IN), f'a call of {call}')
         for connector in self.connectors:
             connector.kill()
         for connector in self.connectors:

@@ -111,7 +111,8 @@ class ControlServer:
                 for one in sorted(self._qmgr.queues.by_name[queue].available)]  # fmt: skip
 
     def _state(self) -> dict[str, Any]:
-        queues = {name: {'depth': one.depth, 'available': len(one.available), 'inputs': one.inputs}
+        queues = {name: {'depth': one.depth, 'available': len(one.available), 'inputs': one.inputs,
+                         'outputs': one.outputs}
                   for name, one in self._qmgr.queues.by_name.items()}  # fmt: skip
         return {'queues': queues, 'clients': len(self._qmgr.clients), 'delayed': self._qmgr.delayed}
 

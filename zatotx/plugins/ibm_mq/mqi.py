@@ -33,6 +33,7 @@ class ConnectOptions:
     key_repository: str = ''  # path of the key database without its extension
     heartbeat: int = 30
     max_message_size: int = 104_857_600
+    caches_queues: bool = True  # whether queues stay open for further messages that are put
 
 
 class GotMessage(msgspec.Struct, frozen=True, kw_only=True):
