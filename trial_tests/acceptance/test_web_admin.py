@@ -387,7 +387,7 @@ class WebAdminTests(TestCase):
 
     @in_browser
     def test_password_and_ping(self) -> None:
-        """A new password is typed twice and works at once; a ping shows the answer of the peer, or why there is none."""
+        """A new password is typed twice and works at once; a ping shows the answer of the peer, or why it has none."""
         with self.page() as page:
             self.log_in(page)
             self.create(page, 'Basic auth', {'Name': 'web.pass', 'Username': 'web.pass', 'Password': 'old'})
