@@ -79,7 +79,7 @@ shell-check:
 	    .ci bench contrib docs examples trial_tests twisted zatotx)
 
 bench: $(VENV)/.benched  ## figures beside peers, in one run, into bench/results/ (PROFILE=1: where the time goes; ONLY=echo)
-	@sh .ci/need curl haproxy rabbitmq-server valgrind vsftpd wrk
+	@sh .ci/need curl haproxy nginx rabbitmq-server valgrind vsftpd wrk
 	$(BIN)/python -m bench.run $(if $(PROFILE),--profile) $(if $(ONLY),--only $(ONLY))
 
 instructions: $(VENV)/.tested  ## instructions per request, at most 5 % above the committed ones (WRITE=1: replace these)
@@ -92,8 +92,12 @@ mutants: $(VENV)/.tested  ## whether tests notice small mistakes in what decides
 fuzz: $(VENV)/.tested  ## the properties of trial_tests/properties/ for SECONDS (120) in all, from SEED
 	@ZATOTX_FUZZ_SECONDS=$(SECONDS) ZATOTX_FUZZ_SEED=$(SEED) $(BIN)/python -m trial_tests.support.fuzz
 
-chaos: $(VENV)/.tested  ## kills servers and Redis while MESSAGES (20000) run, KILLS (20) times, from SEED
+chaos: $(VENV)/.tested  ## kills nodes, leaders, Redis and brokers (KILLS=20, LEADER_KILLS=50) while MESSAGES (20000) run, from SEED
 	@SEED=$(SEED) MESSAGES=$(MESSAGES) KILLS=$(KILLS) $(BIN)/python -m trial_tests.support.work_chaos
+	@SEED=$(SEED) LEADER_KILLS=$(LEADER_KILLS) $(BIN)/python -m trial_tests.support.leader_chaos
+	@SEED=$(SEED) MESSAGES=$(MESSAGES) KILLS=$(KILLS) $(BIN)/python -m trial_tests.support.amqp_chaos
+	@SEED=$(SEED) MESSAGES=$(MESSAGES) KILLS=$(KILLS) $(BIN)/python -m trial_tests.support.ibm_mq_chaos
+	@SEED=$(SEED) TIMES=$(KILLS) $(BIN)/python -m trial_tests.support.amqp_kill_points
 
 constraints: | $(BIN)/python  ## writes constraints.txt anew: the newest of everything that setup.cfg wants
 	$(PIP) $(COMPAT) --upgrade --upgrade-strategy eager -e '.[test,bench,postgresql,mysql]'

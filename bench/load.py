@@ -94,6 +94,7 @@ def run(
     paths: Sequence[str] = (),
     connections: int = CONNECTIONS,
     cores: int | str = LOAD_CORE,
+    scheme: str = 'http',
     around: AbstractContextManager[object] | None = None,
 ) -> Result:
     """Send the request repeatedly over `connections` connections, or to each of `paths` in turn.
@@ -104,18 +105,18 @@ def run(
     with tempfile.TemporaryDirectory(prefix='zatotx-bench-') as folder:
         script = Path(folder, 'load.lua')
         script.write_text(_script(request, paths, Path(folder, 'paths')))
-        _wrk(port, script, 1, connections, cores)  # warm-up
+        _wrk(port, script, 1, connections, cores, scheme)  # warm-up
         with around or nullcontext():
-            result = _wrk(port, script, seconds, connections, cores)
+            result = _wrk(port, script, seconds, connections, cores, scheme)
     if result.failed or not result.requests:
         raise LoadError(f'{result.failed} of {result.requests} responses on port {port} were errors or missing')
     return result
 
 
-def _wrk(port: int, script: Path, seconds: float, connections: int, cores: int | str) -> Result:
+def _wrk(port: int, script: Path, seconds: float, connections: int, cores: int | str, scheme: str) -> Result:
     command = ['wrk', '-t1', f'-c{connections}', f'-d{max(1, round(seconds))}s', '-s', str(script)]
     done = subprocess.run(
-        pinned(cores, [*command, f'http://127.0.0.1:{port}/']),
+        pinned(cores, [*command, f'{scheme}://127.0.0.1:{port}/']),
         capture_output=True,
         check=False,
         text=True,

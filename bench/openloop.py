@@ -29,6 +29,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     broken: int  # connections that the server closed
     seconds: float
     statuses: dict[str, int]
+    p99: float = 0.0  # seconds from the time at which a request was due to its response
 
     @property
     def goodput(self) -> float:
@@ -44,6 +45,8 @@ class OpenLoop:
         self._poller = select.epoll()
         self._open: dict[int, socket.socket] = {}
         self._heard: dict[int, bytes] = {}
+        self._due_at: dict[int, float] = {}
+        self._latencies: list[float] = []
         for _ in range(connections):
             client = socket.create_connection(('127.0.0.1', port), timeout=15)
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -65,22 +68,25 @@ class OpenLoop:
         while due < total:
             wanted = min(total, int((time.perf_counter() - began) * rate) + 1)
             while due < wanted:
+                self._send(began + due / rate)
                 due += 1
-                self._send()
             self._listen(max(0.0, began + due / rate - time.perf_counter()))
         took = time.perf_counter() - began
         statuses = dict(self._statuses)
         end = time.perf_counter() + self.grace
         while len(self._free) < len(self._open) and time.perf_counter() < end:
             self._listen(0.1)
-        return Outcome(due=due, unsent=self._unsent, broken=self._broken, seconds=took, statuses=statuses)
+        latencies = sorted(self._latencies) or [0.0]
+        return Outcome(due=due, unsent=self._unsent, broken=self._broken, seconds=took, statuses=statuses,
+                       p99=latencies[len(latencies) * 99 // 100])  # fmt: skip
 
-    def _send(self) -> None:
+    def _send(self, due_at: float) -> None:
         if not self._free:
             self._unsent += 1
             return
         number = self._free.popleft()
         self._heard[number] = b''
+        self._due_at[number] = due_at
         try:
             self._open[number].send(self._request)
         except OSError:
@@ -106,6 +112,7 @@ class OpenLoop:
         length = int(heard[at + len(_LENGTH) : head].split(b'\r\n', 1)[0]) if at >= 0 else 0
         if len(heard) >= head + len(_END) + length:
             self._statuses[heard[9:12].decode()] += 1
+            self._latencies.append(time.perf_counter() - self._due_at[number])
             self._free.append(number)
 
     def _end(self, number: int) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from bench import (
+    amqp,
     blocking,
     channels,
     footprint,
@@ -23,12 +24,15 @@ from bench import (
     hostile,
     hostile_logins,
     hostile_memory,
+    ibm_mq,
     instructions,
     limits,
+    load_balancer,
     outgoing,
     overload,
     pipelines,
     profiling,
+    scheduler,
     sql,
     starting,
     throughput,
@@ -39,10 +43,12 @@ from bench.environment import CommandError, Environment, quickstart
 from bench.figures import Row, table
 from bench.load import LoadError, check_tools
 from bench.machine import describe
+from trial_tests.support import mqi_loopback
 
 RESULTS = Path(__file__).with_name('results')
 SUBJECTS = ('idle', 'echo', 'connections', 'overload', 'start', 'channels', 'pipelines', 'workers',
-            'outgoing', 'blocking', 'sql', 'ftp', 'zmq', 'formats', 'limits', 'hostile', 'instructions')
+            'outgoing', 'blocking', 'scheduler', 'sql', 'ftp', 'amqp', 'mq', 'zmq', 'lb', 'formats', 'limits',
+            'hostile', 'instructions')
 
 
 def say(text: str) -> None:
@@ -52,21 +58,39 @@ def say(text: str) -> None:
 
 def measure(options: argparse.Namespace) -> Iterator[Row]:
     """Yield all selected rows. A benchmark that fails yields a row that is not met, and the others continue."""
+    if 'blocking' in options.only:
+        mqi_loopback.install()  # before the server, which imports pymqi
     with tempfile.TemporaryDirectory(prefix='zatotx-bench-') as name, quickstart() as environment:
         environment.start()
         yield from _on_one(environment, Path(name), options)
     if 'instructions' in options.only:
         say('instructions: what a request takes, whatever else the machine does')
         yield from _rows('instructions', lambda: instructions.rows(say))
+    if 'scheduler' in options.only:
+        say('scheduler: 100,000 jobs')
+        yield from _rows('scheduler', lambda: scheduler.measure(say))
     if 'sql' in options.only:
         say('sql: statements relative to SQLAlchemy in threads, and cancelled ones')
         yield from _rows('sql', lambda: sql.measure(options.rounds, say))
     if 'ftp' in options.only:
         say('ftp: a file of 1 GB, relative to curl')
         yield from _rows('ftp', lambda: ftp.measure(options.rounds, say))
+    if 'amqp' in options.only:
+        say('amqp: messages relative to bare pika')
+        yield from _rows('amqp', lambda: amqp.measure(options.rounds, say))
+    if 'mq' in options.only:
+        say('mq: messages of IBM MQ, relative to bare pymqi')
+        yield from _rows('mq', lambda: ibm_mq.measure(options.rounds, say))
     if 'zmq' in options.only:
         say('zmq: messages to a service, relative to txZMQ')
         yield from _rows('zmq', lambda: zmq.measure(options.rounds, say))
+    if 'lb' in options.only:
+        say('lb: the load balancer relative to HAProxy')
+        with tempfile.TemporaryDirectory(prefix='zatotx-bench-') as name:
+            place, seconds = Path(name), options.seconds
+            yield from _rows('lb', lambda: load_balancer.measure(place, options.rounds, seconds, say))
+            if options.profile:
+                say(load_balancer.profile(place / 'profile', seconds))
     if 'channels' in options.only:
         say('channels: 10,000 relative to 10')
         yield from _rows('channels', lambda: channels.measure(rounds=options.rounds, seconds=options.seconds, say=say))

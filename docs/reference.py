@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from inspect import getsource
 from pathlib import Path
-from typing import get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import click
 from msgspec import NODEFAULT
@@ -23,7 +23,9 @@ from zatotx.cli.environment.component_types import LOAD_BALANCER, REDIS, SERVER,
 from zatotx.cli.environment.databases import all_object_types
 from zatotx.cli.main import cli
 from zatotx.connectors.kind_registry import find_kinds, metric_definitions
-from zatotx.metrics.definitions import DEFINITIONS, register
+from zatotx.lb.config.model import Configuration, Section
+from zatotx.lb.statistics import metrics as load_balancer_metrics
+from zatotx.metrics.definitions import DEFINITIONS, MetricDefinition, register
 from zatotx.node.settings import Settings
 from zatotx.schema.type_docs import field_table
 
@@ -70,10 +72,17 @@ def metrics() -> str:
              '`_bucket`, `_sum` and `_count`. With several workers, each metric includes all of them.\n',
              '| metric | type | labels | description |', '| --- | --- | --- | --- |']
     register(metric_definitions(find_kinds()))
-    for family in DEFINITIONS.values():
-        labels = ', '.join(f'`{label}`' for label in family.labels)
-        texts.append(f'| `{family.query_name}` | {family.kind} | {labels} | {family.help} |')
+    texts += map(metric_row, DEFINITIONS.values())
+    texts += ['\n## Load balancer\n', 'The metrics in `/zato-lb-metrics` of a [load balancer](../load-balancer.md).\n',
+              '| metric | type | labels | description |', '| --- | --- | --- | --- |']
+    texts += map(metric_row, load_balancer_metrics.DEFINITIONS)
     return '\n'.join(texts) + '\n'
+
+
+def metric_row(family: MetricDefinition) -> str:
+    """Return the row of a metric."""
+    labels = ', '.join(f'`{label}`' for label in family.labels)
+    return f'| `{family.query_name}` | {family.kind} | {labels} | {family.help} |'
 
 
 def checks() -> str:
@@ -115,6 +124,46 @@ def settings() -> str:
     return '\n'.join(texts)
 
 
+def load_balancer_settings() -> str:
+    """A table per table of lb.toml, with the comment on each setting as its description."""
+    texts = ['# Load balancer settings\n', NOTE,
+             'The settings in `config/lb.toml` of a [load balancer](../load-balancer.md). `NAME` stands for a name\n'
+             'that you choose. Times are seconds, sizes are bytes, and relative paths are relative to the directory\n'
+             'of the load balancer. `[timeouts]` has the timeouts of all frontends and backends that have none of\n'
+             'their own. Unknown settings are rejected.\n']
+    for path, section in _tables('', Configuration):
+        rows = [one for one in fields(section) if not _nested(one) and one.name not in ('error_bodies', 'error_files')]
+        if rows:
+            first = (section.__doc__ or '').partition('\n\n')[0].replace('\n    ', '\n')
+            descriptions = comments(section)
+            texts.append(f'## `{path}`\n\n{first}\n\n| setting | default | description |\n| --- | --- | --- |')
+            texts += [f'| `{one.name}` | {default(one)} | {descriptions[one.name]} |' for one in rows]
+            texts.append('')
+    texts.append('## `[error_files]`\n\nThe file with the body of a response that the load balancer itself gives, by '
+                 'status:\n`503 = "errors/503.json"`. Its suffix gives the type: .json, .html, .txt or .xml.\n')
+    return '\n'.join(texts)
+
+
+def _tables(path: str, section: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the path and the Struct of each table of lb.toml."""
+    if path:
+        yield f'[[{path}]]' if path.endswith('routes') else f'[{path}]', section
+    for one in fields(section):
+        nested = _nested(one)
+        if nested is not None:
+            is_named = get_origin(one.type) is dict
+            name = f'{path}.{one.name}'.lstrip('.') + ('.NAME' if is_named else '')
+            yield from _tables(name, nested)
+
+
+def _nested(field: FieldInfo) -> Any:
+    """Return the Struct of a field that is a table, or has tables; None for other fields."""
+    for each in (field.type, *get_args(field.type)):
+        if isinstance(each, type) and issubclass(each, Section):
+            return each
+    return None
+
+
 def comments(section: type) -> dict[str, str]:
     """Map each field to the comment on its line. A setting without a comment is missing from the result."""
     lines = [line.strip().partition('  # ') for line in getsource(section).splitlines()]
@@ -132,7 +181,7 @@ def default(field: FieldInfo) -> str:
 def main(check: bool) -> int:
     stale = []
     pages = {'cli.md': command_line(), 'objects.md': objects(), 'metrics.md': metrics(), 'checks.md': checks(),
-             'settings.md': settings()}
+             'settings.md': settings(), 'load-balancer-settings.md': load_balancer_settings()}
     for name, text in pages.items():
         page = PAGES / name
         if page.exists() and page.read_text('utf-8') == text:

@@ -71,6 +71,19 @@ class QuickstartTests(SynchronousTestCase):
         self.assertTrue(link.resolve(strict=True).name.startswith('w_1-server2-cert-'))
         self.assertEqual(zatotx('check-config', self.path).code, 0)
 
+    def test_agent_without_tls(self) -> None:
+        """With --no-tls-agent the load balancer's agent listens without TLS, and otherwise with a certificate that
+        leads to PATH/ca."""
+        self.create('--no-tls-agent', '--port-offset', free_offset())
+        settings = tomllib.loads((self.path / 'load-balancer' / 'config' / 'lb.toml').read_text())
+        self.assertEqual((settings['agent']['enabled'], settings['agent']['certificate']), (True, ''))
+        self.path = self.parent / 'second'
+        self.create('--port-offset', free_offset())
+        settings = tomllib.loads((self.path / 'load-balancer' / 'config' / 'lb.toml').read_text())
+        for name in ('certificate', 'key', 'ca', 'crl'):
+            file = (self.path / 'load-balancer' / settings['agent'][name]).resolve(strict=True)
+            self.assertTrue(file.is_relative_to(self.path / 'ca'), file)
+
     def test_credentials(self) -> None:
         """Users, ports, and passwords that nothing else shows and no other environment shares."""
         first = self.create('--port-offset', 20500)

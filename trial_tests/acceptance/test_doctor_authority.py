@@ -123,7 +123,10 @@ class AuthorityCheckTests(SynchronousTestCase):
         self.assertIn(f'the agent refuses to start: {key} is not the key of', text)
         key.unlink()
         self.assertIn('cannot be read: No such file', self.tls_findings()[0][1])
+        key.write_bytes((self.path / 'ca' / 'out-priv' / 'lb-agent-priv.pem').read_bytes())
         settings = directory / 'config' / 'lb.toml'
+        settings.write_text(settings.read_text() + 'verify_fields = {mood = "x"}\n')
+        self.assertIn("'mood' is not a field of a subject", self.tls_findings()[0][1])
         settings.write_text(settings.read_text().replace('true', 'false'))
         self.assertEqual(self.tls_findings(), [])
 

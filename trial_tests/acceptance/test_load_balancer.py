@@ -231,6 +231,28 @@ class LoadBalancerTests(LoadBalancerTestCase):
             kept.send(request_bytes('GET', '/zato/ping'))
             self.assertEqual(kept.answer().status, 200)
 
+    def test_discovery(self) -> None:
+        """With the credentials of a monitor, the load balancer asks the server in its file which others there are, and
+        uses them; with a wrong password it keeps what it knows."""
+        self.addCleanup(self.restore)
+        self.broker.configure('''
+            security:
+              - {name: lb.monitor, type: basic_auth, username: lb.monitor, password: lb-secret, roles: [monitor]}
+            channel_rest:
+              - {name: lb.servers, url_path: /lb/servers, service: zato.server.get-list, security: lb.monitor}
+        ''')
+        alone = re.sub(r'\[backends.bck_http_plain.servers."server2"\]\n.*\n.*\n', '', self.source)
+        self.reload(alone)
+        self.assertNotIn('server2', self.ask('/zato-lb-metrics', fields=self.credentials).body.decode())
+        table = '\n[backends.bck_http_plain.discovery]\nusername = "lb.monitor"\npassword = "%s"\ninterval = 1\n'
+        self.reload(alone + table % 'lb-secret')
+        until(lambda: 'server="server2"' in self.ask('/zato-lb-metrics', fields=self.credentials).body.decode(),
+              'server2')
+        self.wait_until(True, 'server1', 'server2')
+        self.reload(alone + table % 'wrong')
+        until(lambda: 'server1: it responds with 401' in self.log(), 'the error')
+        self.wait_until(True, 'server1', 'server2')
+
     def test_restart(self) -> None:
         """SIGTERM ends the load balancer after the request in progress, with exit code 0, and its pid file is gone."""
         self.addCleanup(self.broker.start)

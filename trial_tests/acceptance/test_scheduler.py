@@ -16,6 +16,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.broker import Broker, create, shared
+from trial_tests.support.redis import spoken
 from trial_tests.support.waiting import until
 from zatotx import __version__
 
@@ -240,12 +241,17 @@ class JobTests(SchedulerCase):
         """A failed run is retried as the job says and becomes a dead letter if it says so; the history has every
         attempt, and `doctor` names the job."""
         self.configure({'name': 'fails', 'service': 'job.fails', 'job_type': 'one_time', 'start_date': in_seconds(1),
-                        'retry': {'attempts': 2, 'backoff': 0.2}, 'dead_letter': True})  # fmt: skip
+                        'retry': {'attempts': 2, 'backoff': 0.2}, 'dead_letter': True},
+                       {'name': 'late', 'service': 'job.slow', 'job_type': 'one_time', 'start_date': in_seconds(1),
+                        'extra': '60', 'timeout': 1})  # fmt: skip
         cids = self.wait_for('fails', 2)
         self.assertEqual(len(set(cids)), 1)
         history = until(lambda: if_long(self.job('history', 'fails'), 2), 'the history')
         self.assertEqual([(run['result'], run['attempt']) for run in history], [('failed', 2), ('failed', 1)])
         self.assertIn('the ledger is closed', history[0]['cause'])
+        late = until(lambda: self.job('history', 'late'), 'the end of the run')
+        self.assertEqual([run['result'] for run in late], ['timed out'])
+        self.assertLess(late[0]['duration'], 5)
         dead = until(lambda: json.loads(self.broker.must(
             'dead-letter', 'list', str(self.broker.path), '--service', 'job.fails', '--format', 'json')), 'it')
         self.assertEqual([letter['attempts'] for letter in dead], [2])
@@ -253,10 +259,10 @@ class JobTests(SchedulerCase):
 
     def test_overlap(self) -> None:
         """While a run has not ended, further ones are skipped or queued as the job says."""
-        common = {'service': 'job.slow', 'job_type': 'interval_based', 'seconds': 1, 'extra': '2.5', 'repeats': 3,
+        common = {'service': 'job.slow', 'job_type': 'interval_based', 'seconds': 1, 'extra': '2.1', 'repeats': 3,
                   'start_date': in_seconds(1)}  # fmt: skip
         self.configure({'name': 'skips', 'overlap': 'skip', **common}, {'name': 'queues', 'overlap': 'queue', **common})
-        rows = self.wait_for('slow', 8)
+        rows = until(lambda: if_long([row for row in self.rows('slow') if row[0] != 'late'], 8), 'all runs')
         self.assertEqual([step for name, step in rows if name == 'queues'], ['begin', 'end'] * 3)
         self.assertEqual([step for name, step in rows if name == 'skips'], ['begin', 'end'])
         results = until(lambda: if_long(self.job('history', 'skips'), 3), 'the history')
@@ -305,7 +311,7 @@ class LeaderTests(SchedulerCase):
                            'a run', 30)  # fmt: skip
         self.assertLess(first['at'] - began, 10)
         self.broker.start()
-        until(lambda: len(self.rows('killed')) > 12, 'further runs')
+        self.wait_for('killed', len(self.rows('killed')) + 2)
         self.require_each_once('killed')
         self.assertNotIn(self.leader(), (leader, 'None'))
 
@@ -338,6 +344,22 @@ class LeaderTests(SchedulerCase):
         self.wait_for('frozen', len(self.rows('frozen')) + 3)
         rows = self.require_each_once('frozen')
         self.assertEqual(len(rows), len({row['cid'] for row in rows}))
+
+    def test_wiped(self) -> None:
+        """After a loss of all data in Redis the next leader makes up what may be lost: no run is missing, and those
+        that are repeated have the same cid."""
+        self.begin('wiped')
+        self.wait_for('wiped', 4)
+        epoch = self.epoch()
+        self.assertEqual(spoken(self.broker.path / 'redis' / 'redis.sock', 'FLUSHALL'), 'OK')
+        until(lambda: self.epoch() > epoch, 'another term', 30)
+        self.wait_for('wiped', len(self.rows('wiped')) + 4, 30)
+        self.require_each_once('wiped')
+
+    def epoch(self) -> int:
+        """The newest epoch."""
+        with contextlib.closing(sqlite3.connect(self.broker.path / 'odb' / 'zatotx.db')) as connection:
+            return int(connection.execute('select epoch from scheduler_leader').fetchone()[0])
 
     def leader_in_odb(self) -> str:
         """The leader, asked without a server, as the one that answers may be frozen."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,14 +13,17 @@ from pathlib import Path
 from cryptography.x509 import load_pem_x509_certificate
 from twisted.trial.unittest import SynchronousTestCase
 
+from zatotx.ca import store
 from zatotx.ca.authority import CertificateAuthority
 from zatotx.ca.certificate_builder import PROFILES
 from zatotx.ca.store import KINDS
 from zatotx.ca.subject import Subject
+from zatotx.system.atomic_file import write_file
 
 KILLED = 9
 CHANGES = ('open', 'os.rename', 'os.link', 'os.symlink', 'os.remove', 'os.mkdir', 'os.rmdir')  # audit events
 MOST = 200  # operations of one command
+PATIENCE = 60  # seconds for one command
 
 
 def killed_at(number: int, directory: Path, action: Callable[[CertificateAuthority], object]) -> bool:
@@ -41,6 +46,7 @@ def killed_at(number: int, directory: Path, action: Callable[[CertificateAuthori
                 os._exit(KILLED)
 
     code = 1
+    signal.alarm(PATIENCE)  # ends a process that hangs
     try:
         sys.addaudithook(audit)
         action(CertificateAuthority(directory))
@@ -117,6 +123,35 @@ class KillTests(SynchronousTestCase):
             CertificateAuthority(directory).issue(PROFILES['client'], 'third', Subject('third'))
 
         self.assertGreater(self.each_kill(lambda one: one.renew('first'), check), 20)
+
+    def test_disk_full(self) -> None:
+        """A disk that is full at any file is an error; when there is room again, the next change works."""
+        written = 0
+        for number in range(1, MOST):
+            directory = self.origin.with_name(f'{self.origin.name}-full-{number}')
+            shutil.copytree(self.origin, directory, symlinks=True)
+            written = 0
+
+            def write(path: Path, content: bytes, *, durable: bool, limit: int = number) -> int:
+                nonlocal written
+                written += 1
+                if written == limit:
+                    raise OSError(errno.ENOSPC, 'No space left on device', str(path))
+                return write_file(path, content, durable=durable)
+
+            self.patch(store, 'write_file', write)
+            try:
+                CertificateAuthority(directory).issue(PROFILES['client'], 'second', Subject('second'))
+            except OSError as error:
+                self.assertEqual(error.errno, errno.ENOSPC)
+            self.patch(store, 'write_file', write_file)
+            self.assert_consistent(directory)
+            CertificateAuthority(directory).issue(PROFILES['client'], 'third', Subject('third'))
+            self.assert_consistent(directory, complete=True)
+            shutil.rmtree(directory)
+            if written < number:
+                break
+        self.assertGreater(written, 5)
 
     def test_revoke(self) -> None:
         """A revocation is in the index or not; if it is, the next list has it, and the list says so until then."""

@@ -13,6 +13,7 @@ from trial_tests.support.balancer_control import CONFIG, FakeBalancerControl
 from trial_tests.support.command import Said, sentences, zatotx
 from trial_tests.support.ports import free_port
 from trial_tests.support.reactor import reactor
+from zatotx.cli import lb_agent
 from zatotx.cli.environment.certificates import link_certificate, write_authority
 from zatotx.cli.environment.plan import EnvironmentPlan
 from zatotx.lb.agent.service import AgentService
@@ -123,9 +124,13 @@ class LbTests(TestCase):
         self.assertIn('The certificate of the agent at https://127.0.0.1:', said)
 
     async def test_unreachable(self) -> None:
-        """An agent that does not run is named with its address."""
+        """An agent that does not run, or is frozen, is named with its address."""
         said = await self.refused('servers', '--address', f'127.0.0.1:{free_port()}')
         self.assertIn('is unreachable: Connection refused; is the load balancer running', said)
+        with socket.create_server(('127.0.0.1', 0)) as frozen:
+            self.patch(lb_agent, 'TIMEOUT', 0.3)
+            said = await self.refused('servers', '--address', f'127.0.0.1:{frozen.getsockname()[1]}')
+            self.assertIn('timed out', said)
         self.assertIn('it must be HOST:PORT', await self.refused('servers', '--address', 'x'))
 
     async def test_another_program(self) -> None:

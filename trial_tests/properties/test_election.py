@@ -269,6 +269,30 @@ class ElectionTests(SynchronousTestCase):
         self.leader.kill()
         self.assertGreater(self.until(self.has_other_leader, TAKEOVER), 3)
 
+    def test_connectors(self) -> None:
+        """A node that only runs jobs never leads."""
+        for node in self.world.nodes:
+            if node is not self.leader:
+                node.kill()
+        connector = _Node(self.world, 'connector1', self.world.redis)
+        connector.scheduler.can_lead = False
+        self.world.nodes.append(connector)
+        connector.start()
+        self.leader.kill()
+        self.world.run(20)
+        self.assertFalse(connector.scheduler._leadership.is_leader)
+
+    def test_stopped_while_resigning(self) -> None:
+        """A node that is stopped while it resigns, from an ODB that does not answer, ends within the time of the
+        steps."""
+        self.world.leaders.is_frozen = True
+        self.leader.offset = 3600.0
+        self.until(lambda: not self.leader.scheduler._leadership.is_leader, 3)
+        stopped = self.leader.scheduler.resign()
+        self.world.run(4.5)
+        self.successResultOf(stopped)
+        self.assertFalse(self.leader.scheduler._leadership.is_leader)
+
     def test_stopped(self) -> None:
         """A leader that stops is followed within a second."""
         self.leader.scheduler.resign()

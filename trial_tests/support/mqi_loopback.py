@@ -6,6 +6,7 @@ state of the sources, below the virtual environment. A pymqi that was installed 
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import fcntl
 import hashlib
@@ -105,6 +106,11 @@ class LoopbackQueueManager(Daemon):
         self.name = name
         self._is_defined = False
 
+    @property
+    def is_running(self) -> bool:
+        """Whether its process runs, frozen or not."""
+        return self._process is not None and self._process.poll() is None
+
     def command(self) -> list[str]:
         return [sys.executable, str(QMGR), '--name', self.name, '--directory', os.environ[DIRECTORY],
                 '--port', str(self.port), '--store', str(self.directory / 'store.sqlite')]  # fmt: skip
@@ -125,7 +131,7 @@ class LoopbackQueueManager(Daemon):
     def control(self, do: str, **arguments: Any) -> Any:
         """Carry out a command: see control.py of the peer."""
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(20)
+            connection.settimeout(120)
             connection.connect(f'{os.environ[DIRECTORY]}/{self.port}.control')
             connection.sendall(json.dumps({'do': do, **arguments}).encode() + b'\n')
             with connection.makefile('rb') as file:
@@ -143,6 +149,10 @@ class LoopbackQueueManager(Daemon):
         """Put a message past the client library. `fields`: of the message descriptor, by their names in
         `descriptor`."""
         self.control('put', queue=queue, data=data.hex(), descriptor=descriptor(fields).hex())
+
+    def fill(self, count: int, data: bytes, queue: str = QUEUE, **fields: int | bytes) -> None:
+        """Put many messages of the same content. Blocks while the queue manager does so."""
+        self.control('fill', queue=queue, data=data.hex(), descriptor=descriptor(fields).hex(), count=count)
 
     def browse(self, queue: str = QUEUE) -> list[bytes]:
         """Return the data of the messages on a queue that are not in a unit of work."""
@@ -171,16 +181,30 @@ def descriptor(fields: Mapping[str, int | bytes]) -> bytes:
     return head.ljust(LENGTH_1, b'\0')
 
 
-_shared: list[LoopbackQueueManager] = []
-
-
+@cache
 def shared() -> LoopbackQueueManager:
     """Return a queue manager that runs until the test process ends. Tests use queues of their own."""
-    import atexit
+    return _started()
 
-    if not _shared:
-        qmgr = LoopbackQueueManager()
+
+@cache
+def _disposable() -> LoopbackQueueManager:
+    return _started()
+
+
+def disposable() -> LoopbackQueueManager:
+    """Return another one, which tests may kill, freeze and configure: it runs again, as new but for its queues."""
+    qmgr = _disposable()
+    if not qmgr.is_running:
         qmgr.start()
-        atexit.register(qmgr.close)
-        _shared.append(qmgr)
-    return _shared[0]
+    qmgr.thaw()
+    qmgr.control('reset')
+    qmgr.answers()
+    return qmgr
+
+
+def _started() -> LoopbackQueueManager:
+    qmgr = LoopbackQueueManager()
+    qmgr.start()
+    atexit.register(qmgr.close)
+    return qmgr

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from time import perf_counter
 from typing import Any, ClassVar
 
@@ -36,7 +35,8 @@ from zatotx.schema.validation import FieldError, parse_int, validate_edit, zato_
 from zatotx.service.service_entry import ServiceEntry
 
 PASSWORD = 'password'
-MANY = 300  # objects from which on a list is made in a thread: each takes 25 microseconds
+MAX_ROWS_ON_REACTOR = 300  # objects from which on a list is made in a thread: each row takes 25 microseconds
+MAX_OBJECTS_ON_REACTOR = 2000  # objects of the configuration from which on they are looked through in a thread
 
 
 class ObjectService(AdminService):
@@ -221,9 +221,17 @@ class GetList(ObjectService):
 
     async def handle(self) -> None:
         types = {object_type.key: object_type for object_type in self.matching_types()}
-        stored = self.server.config.snapshot.objects_of_types(*types)
-        select = partial(_select_objects, types, stored, self.references, dict(self.requested_object))
-        self.response.payload = await self.server.run_in_thread(select) if len(stored) > MANY else select()
+        snapshot, references, request = self.server.config.snapshot, self.references, dict(self.requested_object)
+
+        def select() -> Any:
+            return _select_objects(types, snapshot.objects_of_types(*types), references, request)
+
+        if len(snapshot) > MAX_OBJECTS_ON_REACTOR:
+            self.response.payload = await self.server.run_in_thread(select)
+            return
+        stored = snapshot.objects_of_types(*types)
+        is_large = len(stored) > MAX_ROWS_ON_REACTOR
+        self.response.payload = await self.server.run_in_thread(select) if is_large else select()
 
 
 def _select_objects(

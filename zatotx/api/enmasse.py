@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from zatotx.api.base import AdminService, bad_request
 from zatotx.api.history import snapshot_to_yaml
 from zatotx.model.errors import BadRequest, ServiceError, ServiceUnavailable
@@ -22,6 +24,8 @@ APPLY_TIMEOUT = 60.0  # seconds that all nodes have to apply an import
 class Import(AdminService):
     """Apply `document` to the configuration of the cluster, or with `dry_run` return the changes it would make.
 
+    `document` is an object, or its JSON text: large documents as objects exceed the limits of requests.
+
     The import is atomic, and live on every node when the service responds. The data dictionary, which is in Redis, is
     stored after it, atomically, too; if that fails, the response says so, and the same import completes it. With
     `replace`, fields that the document omits are reset to their defaults. `resolved` means that references such as
@@ -36,9 +40,7 @@ class Import(AdminService):
 
     async def handle(self) -> None:
         request_input, config = self.request.input, self.server.config
-        if not isinstance(request_input.document, Mapping):
-            raise bad_request('document', f'expected an object, got {type(request_input.document).__name__}')
-        document = dict(request_input.document)
+        document = await self._read_document()
         dictionary = await self._plan_dictionary(document)
         # Large, and most processes never import a document.
         from zatotx.rules.enmasse.import_plan import plan_import
@@ -76,6 +78,18 @@ class Import(AdminService):
             'dry_run': bool(request_input.dry_run),
             'revision': revision,
         }
+
+    async def _read_document(self) -> dict[str, Any]:
+        """Return the document, an object or its JSON text. Raises BadInput."""
+        document = self.request.input.document
+        if isinstance(document, str):
+            try:
+                document = await self.server.run_in_thread(msgspec.json.decode, document)
+            except msgspec.DecodeError as error:
+                raise bad_request('document', f'the text is not JSON: {error}') from None
+        if not isinstance(document, Mapping):
+            raise bad_request('document', f'expected an object, got {type(document).__name__}')
+        return dict(document)
 
     async def _plan_dictionary(self, document: dict[str, Any]) -> DictionaryPlan:
         """Take the data dictionary out of a document, and plan its import, for which Redis must be available."""

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from zatotx.api.base import bad_request
-from zatotx.api.crud import ObjectService
+from zatotx.api.crud import MAX_ROWS_ON_REACTOR, ObjectService
 from zatotx.model.cid import new_cid
 from zatotx.model.job import JobRun
 from zatotx.rules.scheduling.run_message import make_run_message
@@ -84,10 +84,13 @@ class GetNextRuns(JobService):
 
     async def handle(self) -> None:
         count, now = self.number('count', DEFAULT_NEXT, MAX_NEXT), round(time() * MICROSECONDS)
-        self.response.payload = [
-            {'id': stored.id, 'name': stored.name, 'next_runs': next_runs(stored, now, count)}
-            for stored in self.selected_jobs()
-        ]
+        jobs = self.selected_jobs()
+
+        def make_rows() -> list[dict[str, Any]]:
+            return [{'id': one.id, 'name': one.name, 'next_runs': next_runs(one, now, count)} for one in jobs]
+
+        is_large = len(jobs) * count > MAX_ROWS_ON_REACTOR
+        self.response.payload = await self.server.run_in_thread(make_rows) if is_large else make_rows()
 
 
 class GetHistory(JobService):

@@ -46,7 +46,6 @@ from zatotx.ca.subject import Subject, check_file_name, make_alternative_names, 
 AUTHORITY_DAYS = 3650  # default validity of an authority, as Zato's
 CERTIFICATE_DAYS = 365  # default validity of other certificates
 LIST_DAYS = 30  # default validity of a revocation list
-MAX_DAYS = 36_500
 
 AUTHORITY_NAME = 'ca'  # by which the authority's own certificate is renewed
 
@@ -115,7 +114,8 @@ class CertificateAuthority:
         """Issue a certificate with a new key. `name`: what its files are named after; `hosts`: its alternative names,
         by default those of the profile. Raises AuthorityError for bad names, or if there is a valid certificate of that
         name."""
-        check_file_name(name)
+        if check_file_name(name) == AUTHORITY_NAME:
+            raise AuthorityError(f'The name {name} is that of the authority itself: choose another')
         template = CertificateTemplate(
             make_name(subject), profile.usages, make_alternative_names(hosts or profile.hosts)
         )
@@ -210,11 +210,6 @@ class CertificateAuthority:
             return load_pem_x509_crl(self.store.revocation_list.read_bytes())
         except (FileNotFoundError, ValueError):
             return None
-
-    @property
-    def has_encrypted_key(self) -> bool:
-        """Whether the authority's key is encrypted with a pass phrase."""
-        return b'ENCRYPTED' in self._read_key()
 
     def list_needs_signing(self) -> bool:
         """Whether the revocation list must be signed again: it is missing, half of its validity is over, or the index

@@ -7,7 +7,7 @@ KeyUsage, key identifiers of subject and issuer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -174,12 +174,6 @@ def build_revocation_list(
             entry = entry.add_extension(CRLReason(revocation.reason), critical=False)
         builder = builder.add_revoked_certificate(entry.build())
     return builder.sign(issuer.key, SHA256())
-
-
-def profile_name(usages: Sequence[ObjectIdentifier], common_name: str) -> str:
-    """Return the name of the profile with these usages; for two profiles with the same, by the common name."""
-    names = [profile.name for profile in PROFILES.values() if set(profile.usages) == set(usages)]
-    return common_name if common_name in names else next(iter(names), '')
 
 
 def _issuer_identifier(issuer: Issuer) -> AuthorityKeyIdentifier:

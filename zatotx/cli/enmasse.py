@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -56,6 +57,7 @@ def enmasse(path: str, do_import: bool, do_export: bool, **options: Any) -> None
         export_file(cluster, options['output'], include_secrets=options['include_secrets'])
 
 
+MAX_PARSED_OBJECTS = 2000  # objects of a document that is sent as a JSON object
 MISPLACED_OPTIONS = {
     True: ('include_secrets', 'output'),
     False: ('dry_run', 'replace', 'input'),
@@ -63,15 +65,18 @@ MISPLACED_OPTIONS = {
 
 
 def import_file(cluster: ClusterClient, source: str | None, *, replace: bool, dry_run: bool) -> None:
-    from zatotx.node.settings import make_reader
+    from zatotx.processes.private_files import make_reader
     from zatotx.rules.enmasse.references import substitute_references
 
     if source is None:
         raise click.UsageError('--import needs --input FILE.yaml')
     base_directory = Path.cwd() if source == '-' else Path(source).absolute().parent
     document, missing = substitute_references(read_document(source), os.environ, make_reader(base_directory))
-    payload = {'document': document, 'replace': replace, 'dry_run': dry_run or bool(missing), 'resolved': True}
-    with progress(f'Importing {sum(len(value) for value in document.values() if isinstance(value, list))} objects'):
+    count = sum(len(value) for value in document.values() if isinstance(value, list))
+    # As text, a large document does not count against the limits of JSON objects.
+    sent = document if count <= MAX_PARSED_OBJECTS else json.dumps(document, ensure_ascii=False)
+    payload = {'document': sent, 'replace': replace, 'dry_run': dry_run or bool(missing), 'resolved': True}
+    with progress(f'Importing {count} objects'):
         response = cluster.invoke('zato.enmasse.import', payload, timeout=TIMEOUT)
     # Unresolved references and the errors that the cluster found are reported together; then nothing was written.
     server_errors = split_errors(response) if response.status >= 400 else []

@@ -60,7 +60,8 @@ def pause(path: str, name: str, form: str) -> None:
     _set_active(path, name, form, is_active=False)
 
 
-@job.command(epilog='\b\nExamples:\n  zatotx job resume ~/env/qs-1 every-5s')
+@job.command(short_help='Schedule a paused job again.',
+             epilog='\b\nExamples:\n  zatotx job resume ~/env/qs-1 every-5s')
 @path_argument()
 @_name
 @format_option()
@@ -69,7 +70,8 @@ def resume(path: str, name: str, form: str) -> None:
     _set_active(path, name, form, is_active=True)
 
 
-@job.command(epilog='\b\nExamples:\n  zatotx job history ~/env/qs-1\n  zatotx job history ~/env/qs-1 every-5s')
+@job.command(short_help='Show the last runs of a job, or of all jobs.',
+             epilog='\b\nExamples:\n  zatotx job history ~/env/qs-1\n  zatotx job history ~/env/qs-1 every-5s')
 @path_argument()
 @_optional_name
 @click.option('--limit', default=100, show_default=True, type=click.IntRange(1, 10_000), help='Maximum number of rows.')

@@ -5,12 +5,14 @@ from __future__ import annotations
 import http.client
 import ssl
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 
+from zatotx.cli.environment.http_request import BlockingRequest, send_and_receive
 from zatotx.cli.environment.layout import CREDENTIALS, read_toml
 from zatotx.cli.errors import CommandError, combine_errors
 from zatotx.cli.output import Decorator, format_option, path_argument, print_json, print_table, progress
@@ -205,11 +207,12 @@ def send(address: AgentAddress, name: str, body: bytes) -> tuple[int, bytes]:
     """Send a call; returns status and body of the response. Raises CommandError."""
     from zatotx.wire.lb_agent import CONTENT_TYPE, PATH
 
+    end = time.monotonic() + TIMEOUT
     connection = connect(address)
+    request = BlockingRequest('POST', f'{PATH}{name}', {'Content-Type': CONTENT_TYPE}, body)
     try:
-        connection.request('POST', f'{PATH}{name}', body, {'Content-Type': CONTENT_TYPE, 'Connection': 'close'})
-        response = connection.getresponse()
-        return response.status, response.read()
+        response = send_and_receive(connection, request, end)
+        return response.status, response.body
     except TimeoutError:
         raise CommandError(f'The agent at {address.url} did not respond within {TIMEOUT:g} s.') from None
     except (OSError, http.client.HTTPException) as error:

@@ -18,7 +18,7 @@ from zatotx.cli.kind_commands import kind_commands
 # name -> (module:attribute, description). `zatotx --help` uses only this table, so that it imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
     'quickstart': ('zatotx.cli.quickstart:quickstart', 'Create a complete environment: create.'),
-    'create': ('zatotx.cli.create:create', 'Create a single component: connector, load-balancer.'),
+    'create': ('zatotx.cli.create:create', 'Create a cluster, a component or a user: server, connector …'),
     'start': ('zatotx.cli.process:start', 'Start the stopped components of an environment.'),
     'stop': ('zatotx.cli.process:stop', 'Stop components after their running requests.'),
     'restart': ('zatotx.cli.process:restart', 'Restart the servers one after another.'),

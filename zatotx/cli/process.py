@@ -195,7 +195,7 @@ def status(path: str, cluster: bool, form: str) -> None:
 
 def show_cluster(environment: Environment, form: str) -> None:
     """Print the nodes of the cluster as the ODB knows them. Raises CommandError if it cannot be read."""
-    from zatotx.cli.info import odb_info
+    from zatotx.cli.environment.odb_info import odb_info  # imports what commands without it do not need
 
     odb, cluster, nodes = odb_info(environment)
     if odb['problem']:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import string
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -65,12 +66,16 @@ def create_environment(
     )
     check_ports(plan)
     with atomic_directory(target, CREDENTIALS) as directory:
-        steps = creation_steps(plan, directory)
-        for number, step in enumerate(steps, 1):
-            click.echo(f'[{number}/{len(steps)}] {step.text}')
-            with progress(f'    {step.text}: in progress'):
-                step.run()
+        run_steps(creation_steps(plan, directory))
     print_summary(target, plan)
+
+
+def run_steps(steps: Sequence[CreationStep]) -> None:
+    """Run the steps, and print each."""
+    for number, step in enumerate(steps, 1):
+        click.echo(f'[{number}/{len(steps)}] {step.text}')
+        with progress(f'    {step.text}: in progress'):
+            step.run()
 
 
 def planned_ports(plan: EnvironmentPlan) -> dict[str, int]:
@@ -150,8 +155,9 @@ def creation_steps(plan: EnvironmentPlan, directory: Path) -> list[CreationStep]
     return steps
 
 
-def create_environment_odb(directory: Path, plan: EnvironmentPlan) -> None:
-    """Create the schema, the cluster, its servers, and the users that all else depends on."""
+def create_environment_odb(directory: Path, plan: EnvironmentPlan, *, is_exclusive: bool = True) -> None:
+    """Create the schema, the cluster, its servers, and the users that all else depends on. `is_exclusive`: whether the
+    database must not have another cluster."""
     from zatotx.cli.environment.databases import all_object_types, convert_errors
     from zatotx.odb.maintenance import NewCluster, create_odb
     from zatotx.odb.nodes import NodeAddress
@@ -179,7 +185,8 @@ def create_environment_odb(directory: Path, plan: EnvironmentPlan) -> None:
         ),
     )
     with convert_errors():
-        create_odb(plan.odb_url_from(directory), plan.key, new, types=all_object_types(), is_exclusive=True)
+        create_odb(plan.odb_url_from(directory), plan.key, new, types=all_object_types(),
+                   is_exclusive=is_exclusive)
 
 
 def print_summary(target: Path, plan: EnvironmentPlan) -> None:

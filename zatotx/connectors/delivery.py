@@ -22,18 +22,43 @@ from hashlib import sha256
 from time import time
 
 from attrs import define, field
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from zatotx.interfaces.delivery import DeadLetter, IDeadLetterSink, InboundDelivery, IProcessedKeys
-from zatotx.interfaces.pipeline import IDispatcher
+from zatotx.interfaces.pipeline import IDispatcher, IPendingRequest
 from zatotx.model.errors import NoSuchService, Overloaded, ServiceUnavailable
 from zatotx.model.message import Message, Reply
 from zatotx.rules.resilience.delivery import DeliveryHistory, DeliveryPolicy, capacity_delay, retry_delay
 from zatotx.rules.resilience.idempotency import MESSAGE, find_key
+
+
+class _Attempt:
+    """One attempt to process a message. `reply`: None until there is one."""
+
+    __slots__ = ('_waiting', 'message', 'pending', 'reply')
+
+    def __init__(self, message: Message) -> None:
+        self.message = message
+        self.pending: IPendingRequest | None = None
+        self.reply: Reply | None = None
+        self._waiting: Deferred[Reply] | None = None
+
+    def answered(self, reply: Reply) -> None:
+        """Called by the dispatcher."""
+        self.reply = reply
+        if self._waiting is not None:
+            self._waiting.callback(reply)
+
+    def replied(self) -> Deferred[Reply]:
+        """Fires with the reply that is still to come. Cancelling it cancels the service."""
+        pending = self.pending
+        assert pending is not None
+        self._waiting = Deferred(lambda _: pending.cancel())
+        return self._waiting
 
 
 @define(eq=False, kw_only=True)
@@ -59,7 +84,18 @@ class MessageDelivery:
 
     def deliver(self, delivery: InboundDelivery) -> Deferred[None]:
         """Fires when the message is acknowledged or returned; never fails. Cancelling it returns the message."""
-        delivering = Deferred.fromCoroutine(self._deliver(delivery))
+        first: _Attempt | None = None
+        if self.processed_keys is None:  # the usual case, which costs no coroutine where the service does not wait
+            try:
+                first = self._begin(delivery)
+            except Exception:
+                self._returned(Failure(), delivery)
+                return succeed(None)
+            reply = first.reply
+            if reply is not None and reply.error is None:
+                delivery.ack(reply)
+                return succeed(None)
+        delivering = Deferred.fromCoroutine(self._deliver(delivery, first))
         if not delivering.called:
             self.pending.add(delivering)
         delivering.addErrback(self._returned, delivery)
@@ -78,13 +114,13 @@ class MessageDelivery:
         for delivering in tuple(self.pending):
             delivering.cancel()
 
-    async def _deliver(self, delivery: InboundDelivery) -> None:
+    async def _deliver(self, delivery: InboundDelivery, first: _Attempt | None) -> None:
         key = '' if self.processed_keys is None else self._key_of(delivery)
         if self.processed_keys is not None and key and not await self.processed_keys.claim(key):
             delivery.ack(None)
             return
         try:
-            message, reply, history = await self._attempts(delivery)
+            message, reply, history = await self._attempts(delivery, first)
             if reply.error is not None and self.dead_letters is not None:
                 await self.dead_letters.store(DeadLetter(message=message, history=history, id=delivery.key))
         except BaseException:
@@ -108,12 +144,14 @@ class MessageDelivery:
         self._log.error('{title}: a message was given up: {cause}', title=self.title, cause=cause, cid=message.cid)
         delivery.nack(None, requeue=False)
 
-    async def _attempts(self, delivery: InboundDelivery) -> tuple[Message, Reply, DeliveryHistory]:
+    async def _attempts(
+        self, delivery: InboundDelivery, first: _Attempt | None
+    ) -> tuple[Message, Reply, DeliveryHistory]:
         history, rejections = DeliveryHistory(), 0
         while True:
-            message = delivery.make_message()
-            reply = await self._attempt(message)
-            error = reply.error
+            attempt, first = first or self._begin(delivery), None
+            reply = attempt.reply or await attempt.replied()
+            message, error = attempt.message, reply.error
             if error is None:
                 return message, reply, history
             if self.waits_for_capacity and isinstance(error, Overloaded):
@@ -128,9 +166,10 @@ class MessageDelivery:
                 return message, reply, history
             await deferLater(self.clock, delay)
 
-    def _attempt(self, message: Message) -> Deferred[Reply]:
-        attempt: Deferred[Reply] = Deferred(lambda _: pending.cancel())
-        pending = self.dispatcher.deliver(message, attempt.callback)
+    def _begin(self, delivery: InboundDelivery) -> _Attempt:
+        """Give the message to its service, once."""
+        attempt = _Attempt(delivery.make_message())
+        attempt.pending = self.dispatcher.deliver(attempt.message, attempt.answered)
         return attempt
 
     def _key_of(self, delivery: InboundDelivery) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from typing import Any, Protocol
 
 from attrs import define, field
@@ -19,6 +20,7 @@ from zatotx.lb.config.files import ConfigurationFiles
 from zatotx.lb.config.model import Configuration, LogSettings
 from zatotx.lb.config.parser import parse_configuration
 from zatotx.lb.frontends import MAX_IDLE_GRACE, Frontends
+from zatotx.lb.statistics.page import format_duration
 from zatotx.lb.statistics.responder import StatisticsResponder
 from zatotx.model.errors import StartError
 
@@ -61,7 +63,9 @@ class LoadBalancer(Service):
     """The service of one process: the only one, the parent of workers, or a worker. `checker` is None in a worker,
     whose parent probes the servers. `load` returns the configuration to start with and its text, and raises StartError;
     `read_source` returns the text that a reload applies. `parts` start before the first configuration is in force, and
-    stop at the end; `on_applied` is called after each configuration."""
+    stop at the end; `on_applied` is called after each configuration, which is
+    in force everywhere when its Deferred, if there is one, has fired.
+    `extend` adds servers that were discovered."""
 
     reactor: IReactor
     files: ConfigurationFiles
@@ -74,7 +78,8 @@ class LoadBalancer(Service):
     responder: StatisticsResponder
     checker: HealthChecker | None = None
     parts: Sequence[Part] = ()
-    on_applied: Callable[[], None] = lambda: None
+    on_applied: Callable[[], Deferred[None] | None] = lambda: None
+    extend: Callable[[Configuration], Configuration] = lambda configuration: configuration
     agent: IService | None = None
     configuration: Configuration | None = field(default=None, init=False)
     source: str = field(default='', init=False)
@@ -107,10 +112,15 @@ class LoadBalancer(Service):
 
     async def _wait_for_servers(self, configuration: Configuration) -> None:
         """Probe the servers, and wait a moment for those that start together with the load balancer."""
-        self.registry.apply(configuration)
+        self.registry.apply(self.extend(configuration))
         end = self.reactor.seconds() + STARTUP_WAIT
         while not self.registry.has_servers() and self.reactor.seconds() < end:
             await deferLater(self.reactor, _POLL_INTERVAL)
+
+    @property
+    def digest(self) -> str:
+        """Identifies what is in force: the configuration, and the servers that were discovered."""
+        return sha256(f'{self.source}{self.registry.addresses()}'.encode()).hexdigest()
 
     # Configuration
 
@@ -118,6 +128,11 @@ class LoadBalancer(Service):
         """Validate a configuration, write it to lb.toml and put it into force. Returns the errors; if there is one,
         nothing has changed."""
         return await self._apply_exclusively(source, writes_file=True)
+
+    def servers_discovered(self) -> None:
+        """Put the configuration in force into force again, with the servers that were discovered."""
+        reapplying = Deferred.fromCoroutine(self._apply_exclusively(None, writes_file=False))
+        reapplying.addErrback(lambda failure: self._log.failure('The discovered servers are not in use', failure))
 
     def reload(self) -> None:
         """SIGHUP: put lb.toml into force and reopen the log files. If lb.toml has errors, they are logged only."""
@@ -138,10 +153,11 @@ class LoadBalancer(Service):
         if errors:
             self._log.error('The configuration is unchanged, because lb.toml has {count} errors', count=len(errors))
 
-    async def _apply_exclusively(self, source: str, *, writes_file: bool) -> list[str]:
+    async def _apply_exclusively(self, source: str | None, *, writes_file: bool) -> list[str]:
+        """Apply the text of a configuration, or the one in force again."""
         await self._applying.acquire()
         try:
-            return await self._apply(source, writes_file)
+            return await self._apply(self.source if source is None else source, writes_file)
         finally:
             self._applying.release()
 
@@ -157,7 +173,8 @@ class LoadBalancer(Service):
 
     async def _put_into_force(self, configuration: Configuration, source: str, *, writes_file: bool = False
                               ) -> list[str]:
-        plan = await self.frontends.prepare(configuration)
+        extended = self.extend(configuration)
+        plan = await self.frontends.prepare(extended)
         if plan.errors:
             return plan.errors
         if writes_file:
@@ -166,14 +183,16 @@ class LoadBalancer(Service):
             except OSError as error:
                 await self.frontends.discard(plan)
                 return [f'{self.files.path} cannot be written: {error.strerror}.']
-        self.registry.apply(configuration)
+        self.registry.apply(extended)
         self.responder.settings = configuration.stats
         self.frontends.commit(plan)
         if self.checker is not None:
             self.checker.configuration_changed()
             self.files.keep(source)
         self.configuration, self.source = configuration, source
-        self.on_applied()
+        applied = self.on_applied()
+        if applied is not None:
+            await applied
         return []
 
     # The end
@@ -228,5 +247,5 @@ def facts_of(control: Any) -> list[tuple[str, str]]:
     """Return what the statistics page shows about the process."""
     info = control.info()
     return [('version', str(info['version'])), ('process', str(info['pid'])), ('workers', str(info['workers'])),
-            ('uptime', f'{info["uptime"]:.0f} s'), ('connections', str(info['current_sessions'])),
+            ('uptime', format_duration(info['uptime'])), ('connections', str(info['current_sessions'])),
             ('requests', str(info['total_sessions']))]  # fmt: skip

@@ -68,6 +68,7 @@ class Frontends:
     make: Callable[[str, Mode], IFrontend]
     listen: Listen
     _running: dict[str, _Running] = field(factory=dict, init=False)
+    _by_name: Mapping[str, IFrontend] = field(factory=dict, init=False)
     _listeners: dict[str, _Listener] = field(factory=dict, init=False)
     _retired: list[IFrontend] = field(factory=list, init=False)  # removed by a configuration, with connections left
 
@@ -76,7 +77,7 @@ class Frontends:
     @property
     def by_name(self) -> Mapping[str, IFrontend]:
         """The frontends in force."""
-        return {name: running.frontend for name, running in self._running.items()}
+        return self._by_name
 
     @property
     def connections(self) -> int:
@@ -137,6 +138,7 @@ class Frontends:
         for prepared in plan.prepared:
             prepared.commit()
         before, self._running = self._running, plan.running
+        self._by_name = {name: running.frontend for name, running in plan.running.items()}
         self._listeners.update(plan.opened)
         for description, target in plan.targets.items():
             self._listeners[description].factory.target = target
@@ -183,4 +185,4 @@ class Frontends:
         """Abort all connections that are left."""
         for frontend in (*self._retired, *(running.frontend for running in self._running.values())):
             frontend.stop()
-        self._running, self._retired = {}, []
+        self._running, self._by_name, self._retired = {}, {}, []

@@ -104,6 +104,19 @@ def create_odb(url: str, key: str, new: NewCluster, *, types: ObjectTypeRegistry
         raise
 
 
+def create_tables(url: str) -> bool:
+    """Create the tables of an ODB; returns False if the database has those of this version already. An SQLite file is
+    created. Raises ServiceUnavailable for an unusable database."""
+    is_new_file = _create_file(url)
+    try:
+        with _migration_connection(url) as connection:
+            return upgrade_schema(connection, dialect_of(url), url, is_new=True)
+    except BaseException:
+        if is_new_file:
+            _remove_files(url)
+        raise
+
+
 def schema_state(url: str) -> State:
     """Return 'current', 'older' (needs an upgrade), 'newer' (than this zatotx), 'empty' or 'foreign'. Raises
     ServiceUnavailable if there is no database."""

@@ -30,12 +30,15 @@ from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory, TL
 from twisted.python.failure import Failure
 from zope.interface import directlyProvides, implementer, providedBy
 
+from zatotx.connectors.tls_settings import INTERMEDIATE_CIPHERS
 from zatotx.model.errors import StartError
 from zatotx.rules.http.tls_errors import describe_certificate_error
 from zatotx.wire.certificates import parse_certificates, parse_revocation_lists
 from zatotx.wire.malformed import Malformed
 
 MAX_CONNECTIONS = 100  # at the same time, those in a handshake included
+MAX_LINES, WINDOW = 100, 60.0  # lines about refused clients in the log, and the seconds in which they are counted
+LIFETIME = 60.0  # seconds of one connection
 LINGER = 2.0  # seconds in which a client may close its side of a connection that has ended
 
 # X509_V_ERR_* of OpenSSL that mean something else for clients than in tls_errors: clauses about a certificate.
@@ -73,6 +76,7 @@ def load_context(files: MutualTlsFiles) -> SSL.Context:
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_TICKET)
+    context.set_cipher_list(INTERMEDIATE_CIPHERS.encode('ascii'))
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.use_certificate(X509.from_cryptography(chain[0]))
     context.use_privatekey(PKey.from_cryptography_key(key))
@@ -82,12 +86,10 @@ def load_context(files: MutualTlsFiles) -> SSL.Context:
     assert store is not None
     for authority in _parse(files.authorities, parse_certificates):
         store.add_cert(X509.from_cryptography(authority))
-    flags = X509StoreFlags.X509_STRICT
     if files.revocation_list is not None:
         for revocation_list in _parse(files.revocation_list, parse_revocation_lists):
             store.add_crl(revocation_list)
-        flags |= X509StoreFlags.CRL_CHECK
-    store.set_flags(flags)
+        store.set_flags(X509StoreFlags.CRL_CHECK)
     return context
 
 
@@ -218,21 +220,43 @@ class ClientObserver(ProtocolWrapper):
             self.factory.log_refusal(self.transport, self.verifier.error if self.verifier else '', reason)
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
+class RefusalLog:
+    """Logs what a listener refuses: at most MAX_LINES lines in WINDOW seconds, so that nobody can fill the log. Others
+    are counted. `what`: the name of the listener."""
+
+    def __init__(self, what: str, log: Logger, clock: IReactorTime) -> None:
+        self._what = what
+        self._log = log
+        self._clock = clock
+        self._window_start = clock.seconds()
+        self._lines = 0
+
+    def add(self, action: str, address: Any, reason: str) -> None:
+        """Log that the listener did `action` to the client at an address."""
+        now = self._clock.seconds()
+        if now - self._window_start >= WINDOW:
+            if self._lines > MAX_LINES:
+                self._log.warn('{what} refused {count} more clients', what=self._what, count=self._lines - MAX_LINES)
+            self._window_start, self._lines = now, 0
+        self._lines += 1
+        if self._lines <= MAX_LINES:
+            self._log.warn('{what} {action} {peer}: {reason}', what=self._what, action=action, peer=_address(address),
+                           reason=reason)
+
+
 class ClientObserverFactory(WrappingFactory[ClientObserver]):
-    """Wraps the factory of the protocol that TLS carries. `what`: the name of the listener in the log."""
+    """Wraps the factory of the protocol that TLS carries."""
 
     protocol = ClientObserver
     noisy = False
 
-    def __init__(self, factory: Any, what: str, log: Logger) -> None:
+    def __init__(self, factory: Any, refusals: RefusalLog) -> None:
         super().__init__(factory)  # type: ignore[no-untyped-call]
-        self._what = what
-        self._log = log
+        self._refusals = refusals
 
     def log_refusal(self, transport: Any, error: str, reason: Failure) -> None:
         """Log a client whose handshake has failed."""
-        self._log.warn('{what} refused a client at {peer}: {reason}', what=self._what,
-                       peer=_address(transport.getPeer()), reason=error or _describe_failure(reason))
+        self._refusals.add('refused a client at', transport.getPeer(), error or _describe_failure(reason))
 
 
 class LingeringTransport:
@@ -250,6 +274,11 @@ class LingeringTransport:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether the connection is being closed, so that what the client still sends is of no use."""
+        return self._is_closed or self._timer is not None
+
     def loseConnection(self) -> None:
         """Begin to close the connection."""
         if self._timer is None and not self._is_closed:
@@ -265,13 +294,25 @@ class LingeringTransport:
 
 
 class LingeringTlsTransport(BufferingTLSTransport):
-    """TLS over a LingeringTransport."""
+    """TLS over a LingeringTransport, for at most LIFETIME seconds: a client that does not close its side after its
+    response would keep others out in the end."""
+
+    _end: IDelayedCall | None = None
 
     def makeConnection(self, transport: Any) -> None:
         assert isinstance(self.factory, MutualTlsFactory)
-        super().makeConnection(LingeringTransport(transport, self.factory.clock))  # type: ignore[no-untyped-call]
+        clock = self.factory.clock
+        self._end = clock.callLater(LIFETIME, self.abortConnection)
+        super().makeConnection(LingeringTransport(transport, clock))  # type: ignore[no-untyped-call]
+
+    def dataReceived(self, data: bytes) -> None:
+        transport: Any = self.transport
+        if not transport.is_closing:  # otherwise TLS would keep the bytes, however many there are
+            super().dataReceived(data)  # type: ignore[no-untyped-call]
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._end is not None and self._end.active():
+            self._end.cancel()
         transport: Any = self.transport
         transport.closed()
         super().connectionLost(reason)
@@ -287,17 +328,15 @@ class MutualTlsFactory(TLSMemoryBIOFactory):
     def __init__(
         self, context: MutualTlsContext, factory: Any, *, what: str, clock: IReactorTime, log: Logger
     ) -> None:
-        super().__init__(context, False, ClientObserverFactory(factory, what, log), clock)
+        self._refusals = RefusalLog(what, log, clock)
+        super().__init__(context, False, ClientObserverFactory(factory, self._refusals), clock)
         self.clock = clock
-        self._what = what
-        self._log = log
 
     def buildProtocol(self, addr: Any) -> Any:
         if len(self.protocols) >= MAX_CONNECTIONS:
             oldest = next(filter(_is_in_handshake, self.protocols), None)
-            peer = _address(addr if oldest is None else oldest.getPeer())
-            self._log.warn('{what} closed a connection from {peer}: {count} are open already', what=self._what,
-                           peer=peer, count=MAX_CONNECTIONS)
+            peer = addr if oldest is None else oldest.getPeer()
+            self._refusals.add('closed a connection from', peer, f'{MAX_CONNECTIONS} are open already')
             if oldest is None:
                 return None
             oldest.abortConnection()

@@ -8,6 +8,7 @@ from functools import partial
 from attrs import define, field, frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
+from twisted.logger import Logger
 
 from zatotx.interfaces.config import PreparedConfig
 from zatotx.rules.scheduling.misfire import MisfirePolicy, misfire_policy
@@ -39,19 +40,27 @@ class JobTable:
     clock: IReactorTime
     now: Callable[[], float]
     jobs: Mapping[int, LoadedJob] = field(factory=dict)
+    unusable: Mapping[int, str] = field(factory=dict)  # jobs that this node cannot schedule: id -> a sentence
     follower: Callable[[Sequence[int], Sequence[int]], None] | None = None
+
+    _log = Logger()
 
     async def prepare(self, snapshot: Snapshot) -> PreparedConfig:
         """Build the table of a snapshot, beside the current one. Thousands of jobs are built in slices, so that the
         node does not stall."""
         current, loaded, changed = self.jobs, dict[int, LoadedJob](), list[int]()
+        unusable: dict[int, str] = {}
         deadline, count = self.clock.seconds() + SLICE, 0
         for stored in snapshot:
             if stored.type != SCHEDULER_JOB.key or not stored.value.is_active:
                 continue
             job = current.get(stored.id)
             if job is None or job.revision != stored.revision:
-                job = self._load(stored)
+                try:
+                    job = self._load(stored)
+                except (KeyError, ValueError, OSError, OverflowError) as error:  # e.g. another tz database
+                    unusable[stored.id] = f'job {stored.name!r} cannot be scheduled on this server ({error})'
+                    continue
                 changed.append(stored.id)
             loaded[stored.id] = job
             count += 1
@@ -59,7 +68,7 @@ class JobTable:
                 await deferLater(self.clock, 0)
                 deadline = self.clock.seconds() + SLICE
         gone = [job_id for job_id in current if job_id not in loaded]
-        return PreparedConfig(partial(self._commit, loaded, changed, gone))
+        return PreparedConfig(partial(self._commit, loaded, unusable, changed=changed, gone=gone))
 
     def _load(self, stored: StoredObject) -> LoadedJob:
         changed_at = round(stored.changed_at * MICROSECONDS)
@@ -68,7 +77,14 @@ class JobTable:
         schedule = make_schedule(stored.value, changed_at)
         return LoadedJob(stored.id, stored.value, schedule, misfire_policy(stored.value), bound, stored.revision)
 
-    def _commit(self, loaded: Mapping[int, LoadedJob], changed: Sequence[int], gone: Sequence[int]) -> None:
+    def _commit(
+        self, loaded: Mapping[int, LoadedJob], unusable: Mapping[int, str], *, changed: Sequence[int],
+        gone: Sequence[int],
+    ) -> None:
         self.jobs = loaded
+        for job_id, sentence in unusable.items():
+            if job_id not in self.unusable:
+                self._log.error('{sentence}', sentence=sentence)
+        self.unusable = unusable
         if self.follower is not None and (changed or gone):
             self.follower(changed, gone)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from attrs import define, field
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
@@ -77,6 +77,7 @@ class Leadership:
     term: ITerm | None = field(default=None, init=False)
     _running: Deferred[None] | None = field(default=None, init=False)
     _pausing: Deferred[None] | None = field(default=None, init=False)
+    _is_stopping: bool = field(default=False, init=False)
     _ended: Deferred[str] | None = field(default=None, init=False)  # fires with the reason why the term must end
     _problem: str = field(default='', init=False)  # the last one that was logged
     _compared: tuple[float, float] = field(default=(0.0, 0.0), init=False)  # wall and monotonic clock when compared
@@ -96,23 +97,23 @@ class Leadership:
 
     def start(self, node_id: int) -> None:
         """Take part in the election. `node_id`: of this process's row in the ODB."""
-        self.node_id = node_id
+        self.node_id, self._is_stopping = node_id, False
         self.bus.subscribe(TOPIC, lambda message: self._wake())
         self._running = Deferred.fromCoroutine(self._run())
         self._running.addErrback(self._stopped)
 
     def stop(self) -> Deferred[None]:
         """Resign. Fires when the lease is released."""
+        self._is_stopping = True
         running, self._running = self._running, None
-        if running is not None:
-            running.cancel()
-            return running
-        done: Deferred[None] = Deferred()
-        done.callback(None)
-        return done
+        if running is None:
+            return succeed(None)
+        running.cancel()
+        return running
 
     async def _run(self) -> None:
-        while True:
+        # A cancellation may end one step of a resignation only: then the flag ends the loop.
+        while not self._is_stopping:
             pause = RETRY
             try:
                 await self._compare_clocks()
@@ -128,7 +129,8 @@ class Leadership:
                 raise
             except Exception as error:
                 self._log_problem(str(error))
-            await self._pause(pause)
+            if not self._is_stopping:
+                await self._pause(pause)
 
     async def _lead(self, lease: ILease) -> None:
         """Use a lease: claim the epoch, and run a term until it ends."""
@@ -228,8 +230,8 @@ class Leadership:
         try:
             await self._pausing
         except CancelledError:
-            if self._running is None:
-                raise  # the node stops; otherwise an announcement ended the pause
+            if self._is_stopping:
+                raise  # otherwise an announcement ended the pause
         finally:
             self._pausing = None
 

@@ -43,6 +43,7 @@ class Scheduler:
     read_server_clock: Callable[[], Deferred[float]]
     bus: IPubSub
     has_service: Callable[[str], bool]
+    can_lead: bool = True  # whether it takes part in the election; connectors only run jobs
     counters: SchedulerCounters = field(factory=SchedulerCounters)
     table: JobTable = field(init=False)
     recorder: RunRecorder = field(init=False)
@@ -58,10 +59,11 @@ class Scheduler:
 
     async def prepare(self, snapshot: Snapshot) -> PreparedConfig:
         """Build the table of jobs of a configuration."""
-        return await self.table.prepare(snapshot)
+        return await self.table.prepare(snapshot) if self.can_lead else PreparedConfig()
 
     def start(self, node_id: int) -> None:
-        self._leadership.start(node_id)
+        if self.can_lead:
+            self._leadership.start(node_id)
 
     def resign(self) -> Deferred[None]:
         return self._leadership.stop()
@@ -89,6 +91,8 @@ class Scheduler:
         if self._lateness > MAX_LATENESS:
             yield (f'jobs of the scheduler are {self._lateness:.0f} s late: see whether Redis is available, and the '
                    'log of this server')  # fmt: skip
+        for sentence in (*self.table.unusable.values(),)[:MAX_LISTED]:
+            yield f'{sentence}: see that the time zone database (tzdata) is the same on all servers, or change the job'
         if self._leadership.is_leader:
             yield from self._missing_services()
         yield from self.recorder.findings()

@@ -79,6 +79,7 @@ class TickLoop:
     _paused_until: float = field(default=0.0, init=False)
     _is_slicing: bool = field(default=False, init=False)
     _is_stopped: bool = field(default=False, init=False)
+    _is_outdated: bool = field(default=False, init=False)  # Redis refused the epoch, which does not change
     _generation: int = field(default=0, init=False)
     _written_until: float = field(default=0.0, init=False)
     _loop: LoopingCall = field(init=False)
@@ -132,11 +133,18 @@ class TickLoop:
             self._slice()
 
     def _may_write(self) -> bool:
-        return not self._is_stopped and self.clock.seconds() >= self._paused_until and self.may_fire()
+        is_over = self._is_stopped or self._is_outdated
+        return not is_over and self.clock.seconds() >= self._paused_until and self.may_fire()
 
     def _slice(self) -> None:
         """Write due ticks for up to SLICE seconds; the rest follows in the next turn of the reactor."""
         self._is_slicing = False
+        try:
+            self._write_due()
+        except Exception:  # the other jobs must run all the same
+            self._log.failure('Due jobs were left out because of an error in the scheduler')
+
+    def _write_due(self) -> None:
         if not self._may_write():
             return
         if self._to_load and self._loading is None:
@@ -207,6 +215,7 @@ class TickLoop:
         for entry in batch:
             heappush(self._heap, (entry.due, entry.job_id, entry.tick, entry.generation))
         if failure.check(OutdatedEpoch):
+            self._is_outdated = True
             self.on_outdated(failure.getErrorMessage())
             return
         self._paused_until = self.clock.seconds() + RETRY_PAUSE

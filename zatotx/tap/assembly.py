@@ -254,6 +254,7 @@ class _NodeBuilder:
             reload=SighupReloader(self._current_settings, infrastructure.logs, endpoints.listeners),
             work=runner,
             scheduler=infrastructure.scheduler,
+            may_lead_scheduler=self.node_type == SERVER,
             worker_group=make_worker_group(self.home / 'work', self.worker_spec, node_api, reactor),
         )
         return Node(parts, config, state, self.worker_spec)
@@ -301,7 +302,8 @@ class _NodeBuilder:
             odb=odb, store=services, directory=self._deployed_directory(), reactor=reactor, offload=offload
         )
         work = make_work_stream(client, settings.main.cluster)
-        scheduler = make_scheduler(settings, reactor, redis, odb=odb, work=work, has_service=services.can_invoke)
+        scheduler = make_scheduler(settings, reactor, redis, odb=odb, work=work, has_service=services.can_invoke,
+                                   can_lead=self.node_type == SERVER)  # fmt: skip
         return _Infrastructure(
             logs, counts, limited, offload, observed, types, secrets, odb, redis, services, keeper, work,
             WorkCounters(), scheduler,

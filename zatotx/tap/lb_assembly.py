@@ -4,6 +4,7 @@ parent of workers, and for a worker."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from attrs import define, field
@@ -13,9 +14,12 @@ from zatotx.lb.backends.checker import HealthChecker, make_checker
 from zatotx.lb.backends.registry import BackendRegistry
 from zatotx.lb.balancer import LoadBalancer, facts_of
 from zatotx.lb.config.files import ConfigurationFiles
-from zatotx.lb.config.model import AgentSettings, Mode, Stats
+from zatotx.lb.config.model import AgentSettings, Configuration, Mode, Stats
 from zatotx.lb.control import BalancerControl
 from zatotx.lb.data_path import make_frontend
+from zatotx.lb.discovery.member_list import add_members
+from zatotx.lb.discovery.poller import DiscoveryPoller, read_members
+from zatotx.lb.discovery.request import request_list
 from zatotx.lb.frontend import FrontendContext, IFrontend
 from zatotx.lb.frontends import Frontends
 from zatotx.lb.log_files import LoadBalancerLogs
@@ -45,8 +49,11 @@ def make_load_balancer(directory: Path, reactor: IReactor) -> LoadBalancer:
         balancer = base.balancer = LoadBalancer(
             reactor=reactor, files=base.files, load=base.files.load, read_source=base.files.read, logs=base.logs,
             lock=lock, registry=base.registry, frontends=frontends, responder=base.responder, checker=checker,
-            parts=(recorder,),
+            extend=base.add_discovered,
         )  # fmt: skip
+        poller = base.make_poller(balancer)
+        balancer.parts = (recorder, poller)
+        balancer.on_applied = poller.configuration_changed
         base.administer(balancer, recorder.snapshot)
         return balancer
     except BaseException:
@@ -81,6 +88,20 @@ class LoadBalancerBase:
     def make_checker(self) -> HealthChecker:
         """Return what probes the servers."""
         return make_checker(self.reactor, make_dialer(self.reactor), self.directory, self.registry)
+
+    def make_poller(self, balancer: LoadBalancer) -> DiscoveryPoller:
+        """Return what discovers servers."""
+        reactor = self.reactor
+        return DiscoveryPoller(
+            reactor=reactor, directory=self.directory, registry=self.registry, on_change=balancer.servers_discovered,
+            request=partial(request_list, reactor, make_dialer(reactor)),
+        )  # fmt: skip
+
+    def add_discovered(self, configuration: Configuration) -> Configuration:
+        """Return the configuration with the servers that were discovered."""
+        if all(backend.discovery is None for backend in configuration.backends.values()):
+            return configuration
+        return add_members(configuration, read_members(self.directory))
 
     def make_frontends(self, listeners: Listeners, read: ReadSnapshot) -> Frontends:
         """Return the frontends, which show the figures that `read` returns."""

@@ -7,6 +7,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from twisted.internet.defer import Deferred
+
 from zatotx.interfaces.reactor import IReactor
 from zatotx.lb.backends.server import BackendServer
 from zatotx.lb.balancer import LoadBalancer
@@ -96,7 +98,12 @@ class _ParentBuilder:
             on_change=worker_parent.record_replacements,
         )  # fmt: skip
         parent = LoadBalancerParent(balancer=balancer, workers=worker_parent, upgrade=upgrade)
-        balancer.on_applied = parent.configuration_applied
+
+        def applied() -> Deferred[None]:
+            self._poller.configuration_changed()
+            return parent.apply_in_workers()
+
+        balancer.on_applied = applied
         return parent
 
     def _balancer(self, counters: SharedCounters, statistics: ParentStatistics) -> LoadBalancer:
@@ -120,8 +127,10 @@ class _ParentBuilder:
         balancer = base.balancer = LoadBalancer(
             reactor=reactor, files=files, load=files.load, read_source=files.read, logs=ParentLogs(base.logs),
             lock=NoLock(), registry=base.registry, frontends=frontends, responder=base.responder, checker=checker,
-            parts=(shared, recorder),
+            extend=base.add_discovered,
         )  # fmt: skip
+        self._poller = base.make_poller(balancer)
+        balancer.parts = (shared, recorder, self._poller)
         base.administer(balancer, recorder.snapshot)
         return balancer
 

@@ -13,7 +13,7 @@ from zatotx.lb.workers.statistics_files import WorkerStatistics
 from zatotx.model.errors import StartError
 from zatotx.processes.file_limit import raise_file_limit
 from zatotx.processes.listeners import Listeners
-from zatotx.processes.workers.control_pipe import START_FAILED, ControlPipe, WorkerSpec, read_worker_spec
+from zatotx.processes.workers.control_pipe import APPLIED, START_FAILED, ControlPipe, WorkerSpec, read_worker_spec
 from zatotx.processes.workers.shared_counters import SharedCounterRow, SharedCounters
 from zatotx.processes.workers.slots import acquire_slot
 from zatotx.processes.workers.socket_handover import SocketBorrower
@@ -40,6 +40,7 @@ def make_worker(options: DirectoryOptions) -> IService:
     control_pipe = ControlPipe(reactor)
     try:
         balancer = make_balancer(directory, reactor, spec)
+        balancer.on_applied = lambda: control_pipe.send_notice(APPLIED, balancer.digest)
     except (StartError, OSError) as error:
         control_pipe.send_notice(START_FAILED, format_error(error))
         raise SystemExit(1) from None
@@ -68,7 +69,7 @@ def make_balancer(directory: Path, reactor: IReactor, spec: WorkerSpec) -> LoadB
     balancer = base.balancer = LoadBalancer(
         reactor=reactor, files=base.files, load=base.files.load_kept, read_source=base.files.read_kept,
         logs=base.logs, lock=lock, registry=base.registry, frontends=frontends, responder=base.responder,
-        parts=(shared, statistics),
+        parts=(shared, statistics), extend=base.add_discovered,
     )  # fmt: skip
     base.control = make_control(base, balancer, statistics.read_sums)
     return balancer

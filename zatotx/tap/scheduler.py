@@ -20,9 +20,9 @@ from zatotx.tap.connections import RedisConnections, make_leases
 
 def make_scheduler(
     settings: Settings, reactor: IReactor, redis: RedisConnections, *, odb: ConfigStore, work: RedisWorkStream,
-    has_service: Callable[[str], bool],
+    has_service: Callable[[str], bool], can_lead: bool,
 ) -> Scheduler:
-    """Return the scheduler of this process, not yet started."""
+    """Return the scheduler of this process, not yet started. `can_lead`: whether it takes part in the election."""
     main, client = settings.main, redis.client
     scripts, keys = ScriptRunner(client), RedisKeys(main.cluster)
     return Scheduler(
@@ -30,4 +30,5 @@ def make_scheduler(
         leases=make_leases(reactor, client, odb, main.cluster), leaders=odb,
         ticks=RedisTickStore(client, scripts, keys, work), history=RedisRunHistory(client, scripts, keys),
         read_server_clock=make_server_clock(client.execute), bus=redis.announcements, has_service=has_service,
+        can_lead=can_lead,
     )  # fmt: skip

@@ -195,7 +195,8 @@ class MemoryNode:
         return succeed(self.findings())
 
     def info(self) -> Mapping[str, Any]:
-        return {'name': self.name, 'cluster': self.cluster, 'revision': self.config.snapshot.revision, 'kinds': {}}
+        cluster = {'name': self.cluster, 'revision': self.config.snapshot.revision}
+        return {'name': self.name, 'cluster': cluster, 'kinds': {}}
 
     def metrics(self) -> Deferred[bytes]:
         return succeed(b'# metrics of ' + self.name.encode() + b'\n')

@@ -28,11 +28,13 @@ from zatotx.model.work import WorkMessage
 @implementer(ILeaderStore)
 @define(eq=False)
 class MemoryLeaderStore:
-    """The leader of a cluster. `now` returns unix time; `problem` is raised by every method if it is set."""
+    """The leader of a cluster. `now` returns unix time; `problem` is raised by every method if it is set;
+    with `is_frozen` none of them ever answers."""
 
     now: Callable[[], float] = lambda: 0.0
     record: LeaderRecord = field(factory=LeaderRecord)
     problem: Exception | None = None
+    is_frozen: bool = False
 
     def leader(self) -> Deferred[LeaderRecord]:
         return self._reply(self.record)
@@ -56,6 +58,8 @@ class MemoryLeaderStore:
         return self._reply(None)
 
     def _reply(self, value: Any) -> Deferred[Any]:
+        if self.is_frozen:
+            return Deferred()
         return succeed(value) if self.problem is None else fail(self.problem)
 
 

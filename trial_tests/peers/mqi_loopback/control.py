@@ -1,8 +1,9 @@
 """How tests look into the queue manager and disturb it: a line of JSON for a command, and one for its answer.
 
-The commands: `define` (name, attributes), `delete` (name), `put` (queue, data as hex, descriptor as hex), `browse`
-(queue: descriptors, data and back-out counts), `state`, `configure` (users, channels, max_uncommitted, is_available),
-`fault` (see Fault), `delay` (call, seconds, count), `quiesce` (reason; 0 = no longer), `break` (all connections).
+The commands: `define` (name, attributes), `delete` (name), `put` (queue, data as hex, descriptor as hex), `fill` (the
+same and how many), `browse` (queue: descriptors, data and back-out counts), `state`, `configure` (users, channels,
+max_uncommitted, is_available), `fault` (see Fault), `delay` (call, seconds, count), `quiesce` (reason; 0 = no longer),
+`break` (all connections), `reset` (no faults, delays, quiescing, users and channels).
 """
 
 from __future__ import annotations
@@ -98,6 +99,10 @@ class ControlServer:
         message = StoredMessage(queue, sequence, bytes(complete), bytes.fromhex(data), md.expiry_time(complete))
         self._qmgr.queues.put(found, message, None)
 
+    def _fill(self, queue: str, data: str, descriptor: str, count: int) -> None:
+        for _ in range(count):
+            self._put(queue, data, descriptor)
+
     def _browse(self, queue: str) -> list[dict[str, Any]]:
         return [{'descriptor': bytes(one.descriptor).hex(), 'data': one.data.hex(), 'backouts': one.backout_count}
                 for one in sorted(self._qmgr.queues.by_name[queue].available)]  # fmt: skip
@@ -119,6 +124,12 @@ class ControlServer:
 
     def _quiesce(self, reason: int) -> None:
         self._qmgr.quiesce(reason)
+
+    def _reset(self) -> None:
+        self._qmgr.faults.faults.clear()
+        self._qmgr.faults.delays.clear()
+        self._qmgr.quiesce(0)
+        self._configure(users={}, channels={}, is_available=True, max_uncommitted=10_000)
 
     def _break(self) -> None:
         self._qmgr.break_connections()

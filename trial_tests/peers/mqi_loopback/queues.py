@@ -107,6 +107,7 @@ class Queues:
         if unit is not None:
             unit.got.append(message)
             queue.uncommitted += 1
+            self._store.mark_got(message)
         else:
             self._store.commit([], [message])
 

@@ -16,7 +16,7 @@ _SCHEMA = """
 create table if not exists queue (name text primary key, attributes text not null);
 create table if not exists message (
     sequence integer primary key, queue text not null, descriptor blob not null, data blob not null,
-    expires_at real not null
+    expires_at real not null, is_got integer not null default 0
 );
 """
 
@@ -35,10 +35,14 @@ class Store:
         return {name: json.loads(text) for name, text in self._database.execute('select * from queue')}
 
     def messages(self) -> Iterator[StoredMessage]:
-        """Yield all messages."""
-        rows = self._database.execute('select queue, sequence, descriptor, data, expires_at from message')
-        for queue, sequence, descriptor, data, expires_at in rows:
-            yield StoredMessage(queue, sequence, descriptor, data, expires_at)
+        """Yield all messages. Those that units of work had got when the process died are backed out."""
+        rows = self._database.execute('select queue, sequence, descriptor, data, expires_at, is_got from message')
+        for queue, sequence, descriptor, data, expires_at, is_got in rows.fetchall():
+            message = StoredMessage(queue, sequence, descriptor, data, expires_at)
+            if is_got:
+                message.backout_count += 1
+                self.count_backouts([message])
+            yield message
 
     def define(self, name: str, attributes: dict[str, Any]) -> None:
         """Keep a queue."""
@@ -57,14 +61,19 @@ class Store:
         if not adding and not removing:
             return
         self._database.execute('begin')
-        self._database.executemany('insert into message values (?, ?, ?, ?, ?)', adding)
+        self._database.executemany('insert into message values (?, ?, ?, ?, ?, 0)', adding)
         self._database.executemany('delete from message where sequence=?', removing)
         self._database.execute('commit')
+
+    def mark_got(self, message: StoredMessage) -> None:
+        """Keep that a unit of work has got a message."""
+        if message.is_persistent:
+            self._database.execute('update message set is_got=1 where sequence=?', (message.sequence,))
 
     def count_backouts(self, messages: Iterable[StoredMessage]) -> None:
         """Keep the back-out counts of messages."""
         changed = [(bytes(one.descriptor), one.sequence) for one in messages if one.is_persistent]
         if changed:
             self._database.execute('begin')
-            self._database.executemany('update message set descriptor=? where sequence=?', changed)
+            self._database.executemany('update message set descriptor=?, is_got=0 where sequence=?', changed)
             self._database.execute('commit')

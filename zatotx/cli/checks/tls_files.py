@@ -38,6 +38,7 @@ def _has_certificate(path: Path) -> bool:
 def check_agent_files(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that the agent of a load balancer can use its TLS files, and that its revocation list is valid."""
     from zatotx.lb.agent.service import tls_files
+    from zatotx.lb.agent.subject_fields import make_subject_check
     from zatotx.lb.config.model import AgentSettings
     from zatotx.model.errors import StartError
     from zatotx.processes.mutual_tls import load_context
@@ -52,6 +53,7 @@ def check_agent_files(scene: CheckContext, part: Component) -> Iterator[tuple[st
     try:
         files = tls_files(settings, part.path)
         load_context(files)
+        make_subject_check(found.get('verify_fields', {}))
     except StartError as error:
         yield BROKEN, f'the agent refuses to start: {error}'
         return

@@ -50,6 +50,19 @@ def write_authority(environment: Path, plan: EnvironmentPlan) -> None:
         raise CommandError(f'The certificates cannot be created: {error}.') from None
 
 
+def issue_server_certificate(environment: Path, cluster: str, server: str) -> None:
+    """Create the certificate of a server that is added to an environment. Raises CommandError."""
+    from zatotx.ca.authority import CertificateAuthority
+    from zatotx.ca.certificate_builder import LOCAL_HOSTS
+    from zatotx.ca.errors import AuthorityError
+
+    try:
+        authority = CertificateAuthority(environment / AUTHORITY)
+        _issue(authority, 'server', server_certificate_name(cluster, server), (*LOCAL_HOSTS, *local_host_name()))
+    except AuthorityError as error:
+        raise CommandError(f'The certificate of {server} cannot be created: {error}.') from None
+
+
 def _issue(authority: CertificateAuthority, profile: str, name: str, hosts: tuple[str, ...]) -> None:
     from zatotx.ca.certificate_builder import PROFILES
 

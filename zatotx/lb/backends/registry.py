@@ -59,6 +59,11 @@ class BackendRegistry:
                 )  # fmt: skip
             self._backends[name].apply(config)
 
+    def addresses(self) -> list[tuple[str, str, str, int]]:
+        """Return the servers of all backends with their addresses, sorted."""
+        return sorted((backend.name, server.name, server.host, server.port)
+                      for backend in self._backends.values() for server in backend.servers.values())
+
     def has_servers(self) -> bool:
         """Return whether a probe has found a server of each backend that has probes and servers ready."""
         return all(

@@ -24,6 +24,9 @@ Mode = Literal['http', 'tcp']
 Algorithm = Literal['round_robin', 'least_connections', 'power_of_two', 'consistent_hash']
 AdministrativeState = Literal['ready', 'drain', 'maint']
 
+_COOKIE_NAME = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$"
+_HASH_SOURCE = r'^(address|header:[^\s:]+|cookie:[^\s=;]+)$'
+
 STATS_PATH = '/zato-lb-stats'
 ALIVE_PATH = '/zato-lb-alive'
 METRICS_PATH = '/zato-lb-metrics'
@@ -46,18 +49,18 @@ class ListenerTls(Section, frozen=True, kw_only=True):
 
     certificates: str = 'tls'  # a directory, whose changes take effect without a restart, or one PEM file
     default: str = ''  # file name of the certificate for clients that name no known server; '' = the first by name
-    client_certificates: Literal['none', 'optional', 'required'] = 'none'
+    client_certificates: Literal['none', 'optional', 'required'] = 'none'  # whether clients present one
     client_ca: str = ''  # PEM file of the authorities that sign client certificates
     client_crl: str = ''  # PEM file of their revocation lists
-    minimum_version: Literal['TLSv1.2', 'TLSv1.3'] = 'TLSv1.2'
+    minimum_version: Literal['TLSv1.2', 'TLSv1.3'] = 'TLSv1.2'  # of TLS
     ciphers: str = ''  # OpenSSL cipher list for TLS 1.2; '' = the default of the servers
 
 
 class AddressRateLimit(Section, frozen=True, kw_only=True):
     """A rate per client address."""
 
-    count: Annotated[int, Meta(ge=1)]
-    seconds: Annotated[int, Meta(ge=1, le=86_400)] = 1
+    count: Annotated[int, Meta(ge=1)]  # how many in `seconds`
+    seconds: Annotated[int, Meta(ge=1, le=86_400)] = 1  # the time for `count`
     burst: Annotated[int, Meta(ge=0)] = 0  # how many at once; 0 = `count`
 
 
@@ -72,7 +75,7 @@ class RoutingRule(Section, frozen=True, kw_only=True):
     """A routing rule: requests that match all of its conditions go to its backend. The first rule that matches
     wins."""
 
-    backend: Name
+    backend: Name  # where matching requests go
     host: str = ''  # a host name, or '*.example.com' for its subdomains; '' = any
     path: str = ''  # a prefix of whole path segments; a final '$' makes it the whole path; '' = any
     headers: dict[str, str] = {}  # name -> required value; '*' = any value
@@ -91,9 +94,9 @@ class Frontend(Section, frozen=True, kw_only=True):
 
     listen: tuple[str, ...]  # each HOST:PORT, or a Twisted endpoint description without TLS
     default_backend: str = ''  # for requests that no route matches; '' = they are answered with 404
-    mode: Mode = 'http'
+    mode: Mode = 'http'  # 'tcp' = any other protocol: all connections go to `default_backend`
     tls: ListenerTls | None = None
-    max_connections: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
+    max_connections: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000  # further ones are closed at once
     proxy_protocol: bool = False  # whether connections begin with a PROXY protocol header, version 1 or 2
     redirect_to_https: bool = False  # answer requests over plain HTTP with 308
     routes: tuple[RoutingRule, ...] = ()
@@ -118,7 +121,7 @@ class Frontend(Section, frozen=True, kw_only=True):
 class ServerTls(Section, frozen=True, kw_only=True):
     """TLS of connections to a server."""
 
-    verify: bool = True
+    verify: bool = True  # whether its certificate and name are verified
     ca: str = ''  # PEM file; '' = the authorities of the system
     server_name: str = ''  # name in its certificate, also sent as SNI; '' = its host
     certificate: str = ''  # PEM file of the client certificate that is presented
@@ -128,25 +131,25 @@ class ServerTls(Section, frozen=True, kw_only=True):
 class Server(Section, frozen=True, kw_only=True):
     """A server of a backend."""
 
-    host: Name
-    port: Port
+    host: Name  # name or address
+    port: Port  # of the server
     weight: Annotated[int, Meta(ge=0, le=256)] = 1  # 0 = no new clients, except those that a cookie names
     backup: bool = False  # used only while no other server of the backend is available
     max_connections: Annotated[int, Meta(ge=0)] = 0  # concurrent requests (http) or connections (tcp); 0 = unlimited
-    state: AdministrativeState = 'ready'
+    state: AdministrativeState = 'ready'  # 'drain' = no new clients, 'maint' = not used and not probed
     tls: ServerTls | None = None
 
 
 class HealthCheck(Section, frozen=True, kw_only=True):
     """The active health check of a backend's servers."""
 
-    type: Literal['http', 'tcp', 'none'] = 'http'
-    path: str = '/zato/ready'
+    type: Literal['http', 'tcp', 'none'] = 'http'  # 'tcp' = a connection is enough; default with mode = "tcp"
+    path: str = '/zato/ready'  # of the request
     host: str = ''  # Host header; '' = the server's address
-    status: tuple[Status, ...] = (200,)
+    status: tuple[Status, ...] = (200,)  # of a good response
     port: Annotated[int, Meta(ge=0, le=65_535)] = 0  # 0 = the server's port
-    interval: Seconds = 1
-    timeout: Seconds = 1
+    interval: Seconds = 1  # from the start of one probe to the next
+    timeout: Seconds = 1  # of a probe, from the connection to the response
     rise: Annotated[int, Meta(ge=1, le=100)] = 2  # successful probes after which a server is up again
     fall: Annotated[int, Meta(ge=1, le=100)] = 2  # failed probes after which it is down; the first is repeated at once
 
@@ -156,7 +159,7 @@ class Ejection(Section, frozen=True, kw_only=True):
 
     failures: Annotated[int, Meta(ge=0, le=10_000)] = 3  # consecutive failures; 0 = never
     duration: Seconds = 10  # of the first ejection; it doubles with each further one
-    max_duration: Seconds = 300
+    max_duration: Seconds = 300  # of any ejection
 
 
 class Retries(Section, frozen=True, kw_only=True):
@@ -171,35 +174,48 @@ class StickyCookie(Section, frozen=True, kw_only=True):
     """A cookie that keeps a client on one server. Its name gets the name of the cluster as a suffix, because browsers
     share cookies among all ports of a host."""
 
-    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")] = 'zato-lb'
+    name: Annotated[str, Meta(pattern=_COOKIE_NAME)] = 'zato-lb'  # of each backend another one
     max_age: Annotated[int, Meta(ge=0)] = 0  # seconds; 0 = until the browser ends
-    secure: bool = False
-    same_site: Literal['Lax', 'Strict', 'None'] = 'Lax'
+    secure: bool = False  # whether browsers send it over https only
+    same_site: Literal['Lax', 'Strict', 'None'] = 'Lax'  # when other sites' pages make browsers send it
 
 
 class ServerTimeouts(Section, frozen=True, kw_only=True):
     """Timeouts of the connections to servers."""
 
-    connect: Seconds = 15
+    connect: Seconds = 15  # until a connection is established
     server: Seconds = 15  # inactivity of a server that has to respond or to receive
     queue: Seconds = 15  # waiting for a server that has room
     tunnel: Seconds = 3600  # inactivity of a WebSocket or a TCP connection, in both directions
     idle: Seconds = 30  # unused connections: at most half of the servers' keep-alive
 
 
+class Discovery(Section, frozen=True, kw_only=True):
+    """Servers that join and leave by themselves: known servers are asked for the list of all servers of the cluster, on
+    a REST channel with the service `zato.server.get-list`, whose user needs no more than the role `monitor`."""
+
+    username: Name  # of a Basic Auth definition
+    password: str  # in clear
+    path: str = '/lb/servers'  # of the channel
+    interval: Seconds = 5  # between two requests for the list
+    tls: ServerTls | None = None  # of the servers that are found
+    max_connections: Annotated[int, Meta(ge=0)] = 0  # of each server that is found; 0 = unlimited
+
+
 class Backend(Section, frozen=True, kw_only=True):
     """A group of servers that do the same."""
 
     servers: dict[Name, Server] = {}
-    mode: Mode = 'http'
-    algorithm: Algorithm = 'least_connections'
-    hash_on: Annotated[str, Meta(pattern=r'^(address|header:[^\s:]+|cookie:[^\s=;]+)$')] = 'address'
+    mode: Mode = 'http'  # that of its frontends
+    algorithm: Algorithm = 'least_connections'  # or round_robin, power_of_two, consistent_hash
+    hash_on: Annotated[str, Meta(pattern=_HASH_SOURCE)] = 'address'  # or header:NAME, cookie:NAME; for consistent_hash
     hash_balance: Annotated[int, Meta(ge=101, le=1_000)] = 125  # max load of a server, percent of the average
     sticky_cookie: StickyCookie | None = None
     slow_start: Annotated[float, Meta(ge=0, le=3_600)] = 0  # seconds in which a server that came up gets its full share
     max_queue: Annotated[int, Meta(ge=0, le=1_000_000)] = 1_000  # requests that wait for a server with room
     proxy_protocol: Literal['', 'v1', 'v2'] = ''  # header sent at the start of each connection to a server
     check: HealthCheck = HealthCheck()
+    discovery: Discovery | None = None
     ejection: Ejection = Ejection()
     retries: Retries = Retries()
     request_headers: HeaderRules = HeaderRules()
@@ -213,28 +229,28 @@ class Backend(Section, frozen=True, kw_only=True):
 class MainSettings(Section, frozen=True, kw_only=True):
     """The process itself. Changes take effect with the next start."""
 
-    cluster: Name
-    name: Name = 'load-balancer'
-    workers: Annotated[int, Meta(ge=1, le=64)] = 1
+    cluster: Name  # name of the cluster, which is a part of the names of cookies
+    name: Name = 'load-balancer'  # of this load balancer
+    workers: Annotated[int, Meta(ge=1, le=64)] = 1  # processes that share the listening sockets
 
 
 class Stats(Section, frozen=True, kw_only=True):
     """The statistics page and the metrics, on frontends with `stats = true`."""
 
-    path: str = STATS_PATH
-    metrics_path: str = METRICS_PATH
-    username: str = 'admin1'
+    path: str = STATS_PATH  # of the statistics page
+    metrics_path: str = METRICS_PATH  # of the metrics for Prometheus
+    username: str = 'admin1'  # of both
     password: str = ''  # '' = there is no page and there are no metrics
-    refresh: Annotated[int, Meta(ge=1, le=3_600)] = 5  # seconds
+    refresh: Annotated[int, Meta(ge=1, le=3_600)] = 5  # seconds after which a browser loads the page again
 
 
 class LogSettings(Section, frozen=True, kw_only=True):
     """LogSettings files in logs/."""
 
-    level: str = 'info'
-    levels: dict[str, str] = {}
-    max_size: Annotated[int, Meta(ge=10_000)] = 20_000_000
-    keep: Annotated[int, Meta(ge=1, le=10_000)] = 10
+    level: str = 'info'  # trace1, debug, info, warning, error, critical
+    levels: dict[str, str] = {}  # by logger, e.g. zatotx.lb.backends
+    max_size: Annotated[int, Meta(ge=10_000)] = 20_000_000  # bytes after which a file is rotated
+    keep: Annotated[int, Meta(ge=1, le=10_000)] = 10  # number of rotated files to keep
 
 
 class ShutdownSettings(Section, frozen=True, kw_only=True):
@@ -246,10 +262,10 @@ class ShutdownSettings(Section, frozen=True, kw_only=True):
 class AgentSettings(Section, frozen=True, kw_only=True):
     """The agent: an HTTPS API for the administration of this load balancer."""
 
-    listen: str = '127.0.0.1:20151'
-    enabled: bool = False
-    certificate: str = 'tls-agent/zato-lba-cert.pem'
-    key: str = 'tls-agent/zato-lba-priv-key.pem'
+    listen: str = '127.0.0.1:20151'  # HOST:PORT
+    enabled: bool = False  # whether there is an agent
+    certificate: str = 'tls-agent/zato-lba-cert.pem'  # '' = plain HTTP, on a loopback address only
+    key: str = 'tls-agent/zato-lba-priv-key.pem'  # of the certificate
     ca: str = 'tls-agent/zato-lba-ca-certs.pem'  # the authorities that sign the certificates of clients
     crl: str = ''  # their revocation lists
     verify_fields: dict[str, str] = {}  # field of the subject (CN, O, OU, ...) -> required value

@@ -22,7 +22,7 @@ _HEAD = '''\
 # The configuration of this load balancer. A change takes effect with SIGHUP, or through the agent, without closing a
 # connection; if it has errors, all of them are logged and the old configuration stays in force. `zatotx check-config`
 # shows them without applying anything. Times are seconds, sizes are bytes, paths are relative to this load balancer's
-# directory. docs/load-balancer.md describes every setting.
+# directory. docs/reference/load-balancer-settings.md lists all settings.
 
 [main]                              # changes take effect with the next start
 name = "{name}"

@@ -201,6 +201,15 @@ def _check_backend(backend: Backend, path: tuple[str, ...], directory: Path) -> 
         yield ConfigurationError((*path, 'ejection', 'max_duration'), 'must not be less than duration')
     yield from _check_headers(backend.request_headers, (*path, 'request_headers'))
     yield from _check_headers(backend.response_headers, (*path, 'response_headers'))
+    if backend.discovery is not None:
+        if backend.mode != 'http':
+            yield ConfigurationError((*path, 'discovery'), 'is for mode = "http" only')
+        if not backend.discovery.path.startswith('/'):
+            yield ConfigurationError((*path, 'discovery', 'path'), "must begin with '/'")
+        if not backend.servers:
+            yield ConfigurationError((*path, 'discovery'), 'needs at least one server in the file, to ask it first')
+        if backend.discovery.tls is not None:
+            yield from _check_server_tls(backend.discovery.tls, (*path, 'discovery', 'tls'), directory)
     for name, server in backend.servers.items():
         if server.tls is not None:
             yield from _check_server_tls(server.tls, (*path, 'servers', name, 'tls'), directory)

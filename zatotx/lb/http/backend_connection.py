@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from zatotx.connectors.http.buffered_writer import READ_SIZE, WriteBatch, enlarge_reads
+from zatotx.connectors.http.buffered_writer import READ_SIZE, RELAY_READ_SIZE, WriteBatch, enlarge_reads
 from zatotx.connectors.http.client_writer import ClientWriter, make_client_writer
 from zatotx.interfaces.timeout_sweeper import TimeoutSweeper
 from zatotx.wire.http1.response_parser import RESPONSE_LIMITS, ResponseHead, ResponseParser
@@ -101,7 +101,7 @@ class BackendConnection:
     def dataReceived(self, data: bytes) -> None:
         """Pass the server's bytes on."""
         if len(data) == READ_SIZE:
-            enlarge_reads(self.transport)
+            enlarge_reads(self.transport, RELAY_READ_SIZE)
         if self.user is None:  # bytes without a request: whose response follows could not be told
             self.abort()
         else:

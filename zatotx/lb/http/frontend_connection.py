@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from enum import Enum, auto
+from functools import partial
 from math import inf
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener, IProtocol
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IHandshakeListener, IProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from zatotx.connectors.http.buffered_writer import READ_SIZE, BufferedWriter, enlarge_reads, make_writer
+from zatotx.connectors.http.buffered_writer import (
+    READ_SIZE,
+    RELAY_READ_SIZE,
+    BufferedWriter,
+    enlarge_reads,
+    make_writer,
+)
 from zatotx.connectors.tls_peer import peer_certificates
 from zatotx.lb.http import error_responses
 from zatotx.lb.http.exchange import Exchange
@@ -92,7 +99,7 @@ class FrontendConnection:
         if is_tcp:
             transport.setTcpNoDelay(True)
         self.peer_port = address.port if is_tcp else 0
-        self.peer = self._make_peer(is_tls=bool(getattr(transport, 'proxied_over_tls', False)))
+        self.peer = self._make_peer(address, is_tls=bool(getattr(transport, 'proxied_over_tls', False)))
         self.writer: BufferedWriter = make_writer(transport, self._drained, runtime.seconds, runtime.write_batch)
         self.parser = RequestParser(ParserLimits(head=settings.max_head, body=MAX_BODY))
         self.head_began = self._idle_since = runtime.seconds()
@@ -107,12 +114,13 @@ class FrontendConnection:
 
     def handshakeCompleted(self) -> None:
         """Record the client's verified certificate, over TLS, before any of its bytes are read."""
-        self.peer = self._make_peer(is_tls=True, lines=write_client_cert(peer_certificates(self.transport)))
+        address = self.transport.getPeer()
+        self.peer = self._make_peer(address, is_tls=True, lines=write_client_cert(peer_certificates(self.transport)))
 
     def dataReceived(self, data: bytes) -> None:
         """Parse the client's bytes."""
         if len(data) == READ_SIZE:
-            enlarge_reads(self.transport)
+            enlarge_reads(self.transport, RELAY_READ_SIZE)
         if self.exchange is not None:
             self.exchange.client_data(data)
         elif self._phase not in _ENDING:
@@ -281,7 +289,7 @@ class FrontendConnection:
 
     def close_if_idle(self) -> None:
         """Close the connection if no request is in progress: the frontend is draining."""
-        if self.exchange is None and self._phase is IDLE:
+        if self.exchange is None and self._phase not in _ENDING and self.parser.is_idle:
             self._close()
 
     def expire(self, now: float) -> None:
@@ -297,18 +305,21 @@ class FrontendConnection:
             self.parser.clear_cache()
         elif self._phase is IN_HEAD and not self.parser.is_idle:
             self._respond_and_close(408, error_responses.HEAD_TIMEOUT)
-        elif self._phase in (IDLE, IN_HEAD):
+        elif self._phase in (IDLE, IN_HEAD, LINGERING):
             self._close()
         else:
             self.transport.abortConnection()
 
-    def _make_peer(self, *, is_tls: bool, lines: bytes = b'') -> Peer:
-        address = self.transport.getPeer()
+    def _make_peer(self, address: IAddress, *, is_tls: bool, lines: bytes = b'') -> Peer:
         host = address.host if isinstance(address, IPv4Address | IPv6Address) else UNIX
-        own = self.transport.getHost()
-        listener = b'localhost'
-        if isinstance(own, IPv4Address | IPv6Address):
-            listener = (f'[{own.host}]:{own.port}' if ':' in own.host else f'{own.host}:{own.port}').encode('ascii')
         trusted = self.runtime.state.trusted_proxies
-        return Peer(address=host, is_tls=is_tls, is_trusted=bool(trusted) and trusted.trusts(host), listener=listener,
-                    certificate_lines=lines)  # fmt: skip
+        return Peer(address=host, is_tls=is_tls, is_trusted=bool(trusted) and trusted.trusts(host),
+                    listener=partial(_listener_authority, self.transport), certificate_lines=lines)  # fmt: skip
+
+
+def _listener_authority(transport: Any) -> bytes:
+    """Return the address and port to which the client has connected."""
+    own = transport.getHost()
+    if not isinstance(own, IPv4Address | IPv6Address):
+        return b'localhost'
+    return (f'[{own.host}]:{own.port}' if ':' in own.host else f'{own.host}:{own.port}').encode('ascii')

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 
+import msgspec
 from attrs import define, frozen
 
 from zatotx.interfaces.load_balancer import BalancingKey, IBackend, LocalResponse
@@ -66,8 +67,7 @@ class BackendTarget:
             pool.close()
 
 
-@frozen(eq=False, kw_only=True)
-class PreparedRequest:
+class PreparedRequest(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """What follows from the head of a request and the state of the frontend."""
 
     head: RequestHead
@@ -139,7 +139,7 @@ class HttpState:
 
     def _is_page(self, head: RequestHead) -> bool:
         stats = self.configuration.stats
-        return self.settings.stats and head.path.decode('latin-1').startswith((stats.path, stats.metrics_path))
+        return self.settings.stats and head.path in (stats.path.encode(), stats.metrics_path.encode())
 
     def _key(self, address: str, name: str, head: RequestHead) -> BalancingKey:
         """Return what the balancing algorithm of a backend needs of a request."""
@@ -216,7 +216,7 @@ def _cookie_line(backend: Backend, cluster: str) -> bytes:
 
 def _host_name(head: RequestHead, peer: Peer) -> bytes:
     """Return the requested host without its port."""
-    host = head.headers.get(b'host', b'') or peer.listener
+    host = head.headers.get(b'host', b'') or peer.listener()
     name, colon, port = host.rpartition(b':')
     return name if colon and port.isdigit() else host
 

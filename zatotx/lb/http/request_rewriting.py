@@ -7,8 +7,9 @@ the fields in which proxies describe clients, unless the peer is a trusted proxy
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+import msgspec
 from attrs import frozen
 
 from zatotx.wire.http1.request_parser import RequestHead
@@ -32,14 +33,13 @@ IDEMPOTENT_METHODS = frozenset(
 )
 
 
-@frozen(kw_only=True)
-class Peer:
+class Peer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The peer of a client connection, as servers are told about it."""
 
     address: str  # an IP address, or 'unix'
     is_tls: bool
     is_trusted: bool  # a trusted proxy: what its requests say about their clients is kept
-    listener: bytes  # the authority of the listener: the Host of requests that have none
+    listener: Callable[[], bytes]  # returns the authority of the listener: the Host of requests that have none
     certificate_lines: bytes = b''  # Client-Cert and Client-Cert-Chain, if the client's certificate was verified
 
 
@@ -90,7 +90,7 @@ def write_request(head: RequestHead, peer: Peer, rules: RequestRules) -> bytes:
         key = name.lower()
         if key not in removed and not _is_stripped(key, rules, trusted=trusted):
             lines.append(b'%b: %b\r\n' % (name, value))
-    host = rules.host or head.headers.get(b'host', b'') or peer.listener
+    host = rules.host or head.headers.get(b'host', b'') or peer.listener()
     return b'%b %b HTTP/1.1\r\nHost: %b\r\n%b%b%b%b%b' % (
         head.method.encode('ascii'), request_target(head), host, b''.join(lines), _forwarded_lines(head, peer, rules),
         peer.certificate_lines, rules.added, _framing(head),
@@ -135,7 +135,7 @@ def _x_forwarded_lines(head: RequestHead, peer: Peer) -> bytes:
     headers = head.headers
     address = _UNKNOWN if peer.address == 'unix' else peer.address.encode('ascii')
     proto = b'https' if peer.is_tls else b'http'
-    host = headers.get(b'host', b'') or peer.listener
+    host = headers.get(b'host', b'') or peer.listener()
     if peer.is_trusted:
         known = headers.get(_FOR)
         address = known + b', ' + address if known else address
@@ -147,7 +147,7 @@ def _forwarded_element(head: RequestHead, peer: Peer) -> bytes:
     """Returns an element of Forwarded (RFC 7239 §4)."""
     address = peer.address
     node = _UNKNOWN if address == 'unix' else (f'"[{address}]"' if ':' in address else address).encode('ascii')
-    host = head.headers.get(b'host', b'') or peer.listener
+    host = head.headers.get(b'host', b'') or peer.listener()
     return b'for=%b;host="%b";proto=%b' % (node, host, b'https' if peer.is_tls else b'http')
 
 

@@ -81,7 +81,7 @@ class ExchangeCounters:
             if backend is None:
                 backend = self._by_backend[record.backend] = TrafficCounters()
             backend.count(record)
-        is_error = record.status >= 500 or record.status == 400 or record.termination[:1] in 'SsP'
+        is_error = record.status >= 500 or record.status == 400 or record.termination[0] in 'SsP'
         is_logged = self._is_logged(record.frontend)
         if is_logged or is_error:
             line = self._format(record)
@@ -100,15 +100,17 @@ class ExchangeCounters:
         frontends = self._frontends()
         frontend = frontends.get(record.frontend)
         backend = self._registry.backends.get(record.backend)
-        in_process = sum(each.connections for each in frontends.values())
+        in_frontend = in_process = 0 if frontend is None else frontend.connections
+        if len(frontends) > 1:
+            in_process = sum(each.connections for each in frontends.values())
         if backend is None:
-            return Loads(in_process, 0 if frontend is None else frontend.connections)
+            return Loads(in_process, in_frontend)
+        in_backend = 0
+        for each in backend.servers.values():
+            in_backend += each.in_flight
         server = backend.servers.get(record.server)
-        return Loads(
-            in_process, 0 if frontend is None else frontend.connections,
-            sum(each.in_flight for each in backend.servers.values()), 0 if server is None else server.in_flight,
-            backend.queue_length,
-        )  # fmt: skip
+        return Loads(in_process, in_frontend, in_backend, 0 if server is None else server.in_flight,
+                     backend.queue_length)
 
     def recent_errors(self) -> list[str]:
         """Return the log lines of the last failed exchanges, newest last."""

@@ -34,24 +34,25 @@ class LineFormatter:
 
     def format_exchange(self, record: ExchangeRecord, started: float, loads: Loads) -> str:
         """Return the line of a finished exchange that started at this unix time."""
-        target = f'{record.backend or record.frontend}/{record.server or "<NOSRV>"}'
-        who = f'{record.client_address}:{record.client_port} [{self._timestamp(started)}] {record.frontend} {target}'
-        counts = f'{loads.process}/{loads.frontend}/{loads.backend}/{loads.server}/{record.retries} 0/{loads.queue}'
-        if not record.request_line and not record.status:
-            times = '/'.join(map(_milliseconds, (record.queue_time, record.connect_time, record.total_time)))
-            return f'{who} {times} {record.sent_bytes} {record.termination} {counts}'
-        times = '/'.join(map(_milliseconds, (record.head_time, record.queue_time, record.connect_time,
-                                             record.response_time, record.total_time)))  # fmt: skip
-        request = record.request_line.decode('latin-1')[:_MAX_REQUEST_LINE].translate(_ESCAPED) or '<BADREQ>'
-        return (f'{who} {times} {record.status or -1} {record.sent_bytes} - - {record.termination}-- {counts} '
-                f'"{request}"')  # fmt: skip
-
-    def _timestamp(self, moment: float) -> str:
-        second = int(moment)
+        server = record.server or '<NOSRV>'
+        process, frontend, backend, in_flight, queue = loads
+        second = int(started)
         if second != self._second:
             self._second, self._text = second, time.strftime('%d/%b/%Y:%H:%M:%S', time.localtime(second))
-        return f'{self._text}.{int((moment - second) * 1000):03d}'
+        head = (f'{record.client_address}:{record.client_port} [{self._text}.{int((started - second) * 1000):03d}] '
+                f'{record.frontend} {record.backend or record.frontend}/{server}')  # fmt: skip
+        counts = f'{process}/{frontend}/{backend}/{in_flight}/{record.retries} 0/{queue}'
+        queue_time, connect_time = _milliseconds(record.queue_time), _milliseconds(record.connect_time)
+        total_time = _milliseconds(record.total_time)
+        if not record.request_line and not record.status:
+            return f'{head} {queue_time}/{connect_time}/{total_time} {record.sent_bytes} {record.termination} {counts}'
+        request = record.request_line.decode('latin-1')[:_MAX_REQUEST_LINE]
+        if not request.isascii() or not request.isprintable() or '"' in request or '#' in request:
+            request = request.translate(_ESCAPED)
+        return (f'{head} {_milliseconds(record.head_time)}/{queue_time}/{connect_time}/'
+                f'{_milliseconds(record.response_time)}/{total_time} {record.status or -1} {record.sent_bytes} - - '
+                f'{record.termination}-- {counts} "{request or "<BADREQ>"}"')  # fmt: skip
 
 
-def _milliseconds(seconds: float) -> str:
-    return '-1' if seconds < 0 else str(round(seconds * 1000))
+def _milliseconds(seconds: float) -> int:
+    return -1 if seconds < 0 else int(seconds * 1000 + 0.5)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from attrs import define, field
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from zatotx.lb.balancer import LoadBalancer
@@ -13,6 +14,9 @@ from zatotx.lb.config.model import LogSettings
 from zatotx.lb.log_files import LoadBalancerLogs
 from zatotx.lb.workers.upgrade import Upgrade
 from zatotx.processes.workers.parent import WorkerParent
+
+_APPLY_TIMEOUT = 5.0  # seconds
+_POLL_INTERVAL = 0.01
 
 
 @define(eq=False)
@@ -67,10 +71,22 @@ class LoadBalancerParent(Service):
         """SIGHUP: put lb.toml into force in all workers, and reopen the log files."""
         self.balancer.reload()
 
-    def configuration_applied(self) -> None:
-        """Let all workers put the configuration that was kept into force."""
+    def apply_in_workers(self) -> Deferred[None]:
+        """Let all workers put the configuration that was kept into force; the Deferred fires when they have, or when
+        the time for it is over."""
         for worker in self.workers.supervisor.active:
             worker.reload()
+        return Deferred.fromCoroutine(self._wait_for_workers(self.balancer.digest))
+
+    async def _wait_for_workers(self, digest: str) -> None:
+        clock, supervisor = self.workers.reactor, self.workers.supervisor
+        end = clock.seconds() + _APPLY_TIMEOUT
+        while late := [worker for worker in supervisor.ready if worker.applied != digest]:
+            if clock.seconds() > end:
+                self._log.error('Worker {slot} has not put the new configuration into force: see its messages above',
+                                slot=late[0].slot)
+                return
+            await deferLater(clock, _POLL_INTERVAL)
 
     def replace(self) -> None:
         """SIGUSR2: replace the program of this process and of all workers by what is installed now, without closing the

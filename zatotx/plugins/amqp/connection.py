@@ -171,8 +171,7 @@ class AmqpConnection:
         `error_mapping`."""
         pending = self._pending(request, call)
         await self._observed(pending, call)
-        message_id: str = pending.message.fields['message_id']
-        return message_id
+        return pending.message.message_id
 
     async def send_many(self, requests: Sequence[SendRequest], call: IServiceCall) -> list[str]:
         """Send messages at once, in this order; return their message ids when all are confirmed. Raises
@@ -191,7 +190,7 @@ class AmqpConnection:
             first = min(errors)
             raise MessagesNotSent(call.cid, f'{self.title}: {len(errors)} of {len(pending)} messages failed, the first '
                                             f'one is number {first}: {errors[first]}', errors)  # fmt: skip
-        return [each.message.fields['message_id'] for each in pending]
+        return [each.message.message_id for each in pending]
 
     async def call(self, request: SendRequest, call: IServiceCall) -> AmqpReply:
         """Send a request, and return the reply to it. Raises ReplyTimeout, and what `send` raises."""

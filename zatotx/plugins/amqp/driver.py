@@ -21,7 +21,7 @@ from typing import Any
 from pika import BasicProperties, ConnectionParameters, PlainCredentials
 from pika.adapters.twisted_connection import TwistedProtocolConnection
 from pika.channel import Channel
-from pika.exceptions import AMQPError, ChannelWrongStateError, ConnectionClosed, ConnectionWrongStateError
+from pika.exceptions import AMQPError, ConnectionClosed
 from pika.exceptions import ChannelClosed as PikaChannelClosed
 from pika.frame import Heartbeat
 from twisted.internet.defer import Deferred
@@ -36,12 +36,13 @@ from zatotx import __version__
 from zatotx.connectors.tcp_client import connect_protocol
 from zatotx.connectors.tls_client import TlsClientFactory, TlsHandshakeFailed
 from zatotx.plugins.amqp.errors import ChannelClosed, ConnectionLost, NotConnected, broker_text
-from zatotx.plugins.amqp.message_properties import MessageFields
 from zatotx.plugins.amqp.schema.definition_amqp import AmqpDefinition, tls_settings
+from zatotx.plugins.amqp.wire import encode_ack, encode_publish
 
 logging.getLogger('pika').setLevel(logging.CRITICAL)  # connections and channels report what concerns them, once
 
 _FIRST_BYTES = b'\x01A'  # of a method frame, and of the header with which a broker refuses the version
+_FRAME_MAX = 131_072  # bytes, where the broker has no limit
 _CHECKS = 4  # of the broker's signs of life, in the time after which it counts as dead
 
 OnMessage = Callable[['BrokerChannel', int, bool, str, str, BasicProperties, bytes], None]
@@ -86,7 +87,7 @@ class BrokerConnection(TwistedProtocolConnection):  # type: ignore[misc]
     def open_channel(self) -> Deferred[BrokerChannel]:
         """Open an AMQP channel. Fails with ConnectionLost and ChannelClosed."""
         opening: Deferred[BrokerChannel] = Deferred()
-        channel = BrokerChannel()
+        channel = BrokerChannel(self._reactor)
         try:
             channel.channel = self._impl.channel(on_open_callback=lambda _: channel.opened(opening))
         except AMQPError as error:
@@ -213,8 +214,11 @@ class BrokerConnection(TwistedProtocolConnection):  # type: ignore[misc]
 class BrokerChannel:
     """An AMQP channel. `on_closed` is called with the error when the broker closes it, or its connection is gone."""
 
-    def __init__(self) -> None:
+    def __init__(self, reactor: Any) -> None:
         self.channel: Channel = None  # set at once by open_channel
+        self._reactor = reactor
+        self._number = 0
+        self._acks: list[bytes] = []
         self.error: ChannelClosed | ConnectionLost | None = None  # why it is closed
         self.on_closed: Callable[[ChannelClosed | ConnectionLost], object] = _ignore
         self._waiting: set[Deferred[Any]] = set()
@@ -222,6 +226,7 @@ class BrokerChannel:
     def begin(self, opening: Deferred[BrokerChannel]) -> None:
         """Watch for the end of a channel that is being opened."""
         self._waiting.add(opening)
+        self._number = self.channel.channel_number
         self.channel.add_on_close_callback(self._on_close)
 
     def opened(self, opening: Deferred[BrokerChannel]) -> None:
@@ -291,33 +296,40 @@ class BrokerChannel:
         self.channel.add_on_return_callback(give_back)
         return self._request(partial(self.channel.confirm_delivery, settle))
 
-    def publish(self, exchange: str, routing_key: str, body: bytes, properties: BasicProperties, *,
-                mandatory: bool) -> None:  # fmt: skip
-        """Send a message. Raises ChannelClosed and ConnectionLost; and ValueError for properties that AMQP cannot
-        transport, when nothing was sent."""
+    def publish(self, method: bytes, properties: bytes, body: bytes) -> None:
+        """Send a message, whose parts are encoded as `wire` does. Raises ChannelClosed and ConnectionLost."""
         if self.error is not None:
             raise self.error
-        try:
-            self.channel.basic_publish(exchange, routing_key, body, properties, mandatory)
-        except AMQPError as error:
-            raise _cannot_publish(error) from error
-        except (TypeError, ValueError, AssertionError) as error:  # of pika's encoders
-            raise ValueError(str(error) or 'its properties cannot be encoded') from error
+        connection = self.channel.connection
+        if not self.channel.is_open or not connection.is_open:
+            raise ConnectionLost('the connection is closed')
+        frame_max = connection.params.frame_max or _FRAME_MAX
+        connection._adapter_emit_data(encode_publish(self._number, method, properties, body, frame_max))
 
     def ack(self, tag: int) -> None:
-        """Acknowledge a message. Does nothing on a closed channel: the broker delivers the message again."""
-        if self.channel.is_open:
-            self.channel.basic_ack(tag)
+        """Acknowledge a message, at the end of this reactor iteration together with others. Does nothing on a closed
+        channel: the broker delivers the message again."""
+        if not self._acks:
+            self._reactor.callLater(0, self.flush)
+        self._acks.append(encode_ack(self._number, tag))
+
+    def flush(self) -> None:
+        """Send the acknowledgments that wait for it."""
+        acks, self._acks = self._acks, []
+        if acks and self.channel.is_open and self.channel.connection.is_open:
+            self.channel.connection._adapter_emit_data(b''.join(acks))
 
     def reject(self, tag: int, *, requeue: bool) -> None:
         """Return a message to its queue, or have the broker drop it or route it to a dead letter exchange. Does
         nothing on a closed channel."""
+        self.flush()
         if self.channel.is_open:
             self.channel.basic_reject(tag, requeue)
 
     def close(self) -> None:
         """Close the channel. `on_closed` is not called."""
         self.on_closed = _ignore
+        self.flush()
         if self.channel.is_open:
             self.channel.close()
 
@@ -356,11 +368,6 @@ class BrokerChannel:
                 pending.errback(self.error)
         on_closed, self.on_closed = self.on_closed, _ignore
         on_closed(self.error)
-
-
-def make_properties(fields: MessageFields) -> BasicProperties:
-    """Return the properties of a message in pika's form."""
-    return BasicProperties(**fields)
 
 
 class BrokerConnector:
@@ -429,12 +436,6 @@ def describe(error: Any) -> str:
     if isinstance(error, ConnectionDone) or error is None:
         return 'the broker closed the connection'
     return f'the connection was lost ({str(error) or type(error).__name__})'
-
-
-def _cannot_publish(error: AMQPError) -> Exception:
-    if isinstance(error, ChannelWrongStateError | ConnectionWrongStateError):
-        return ConnectionLost(describe(error))
-    return ValueError(str(error))
 
 
 def _parameters(definition: AmqpDefinition, name: str) -> ConnectionParameters:

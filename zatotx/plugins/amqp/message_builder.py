@@ -22,6 +22,7 @@ from zatotx.plugins.amqp.message_properties import (
 )
 from zatotx.plugins.amqp.publisher import ISOLATED_SIZE, REPLY_QUEUE, OutgoingMessage
 from zatotx.plugins.amqp.schema.outgoing_amqp import AmqpOutgoing
+from zatotx.plugins.amqp.wire import encode_properties, encode_publish_method
 
 _DEFAULTS = ('delivery_mode', 'priority', 'content_type', 'content_encoding', 'expiration', 'user_id', 'app_id')
 
@@ -59,7 +60,7 @@ class MessageBuilder:
         exchange = value.exchange if request.exchange is None else request.exchange
         routing_key = value.routing_key if request.routing_key is None else request.routing_key
         for name, text in (('exchange', exchange), ('routing_key', routing_key)):
-            if not isinstance(text, str) or len(text.encode('utf-8', 'surrogatepass')) > 255:
+            if not isinstance(text, str) or (len(text) > 63 and len(text.encode('utf-8', 'surrogatepass')) > 255):
                 raise ValueError(f'{name}: expected text of at most 255 bytes')
         fields = merge_fields(self._defaults, request.properties, request.headers)
         body, content_type = encode_body(request.message, fields.get('content_encoding', ''))
@@ -71,9 +72,10 @@ class MessageBuilder:
             fields['correlation_id'], fields['reply_to'] = request.correlation_id, REPLY_QUEUE
         self._add_headers(fields['headers'], call)
         is_foreign_user = fields.get('user_id', self.username) != self.username
+        mandatory = value.mandatory if request.mandatory is None else bool(request.mandatory)
         return OutgoingMessage(
-            exchange=exchange, routing_key=routing_key, body=body, fields=fields,
-            mandatory=value.mandatory if request.mandatory is None else bool(request.mandatory),
+            exchange=exchange, message_id=fields['message_id'], body=body,
+            method=encode_publish_method(exchange, routing_key, mandatory), properties=encode_properties(fields),
             is_isolated=is_foreign_user or len(body) >= ISOLATED_SIZE, wants_reply=bool(request.correlation_id),
         )  # fmt: skip
 

@@ -22,6 +22,7 @@ PROPERTY_NAMES = {
     'user_id': b'user-id', 'app_id': b'app-id', 'priority': b'priority', 'delivery_mode': b'delivery-mode',
     'timestamp': b'timestamp',
 }  # fmt: skip
+_ATTRIBUTES = {field: name for name, field in PROPERTY_NAMES.items()}
 EXCHANGE, ROUTING_KEY, REDELIVERED = b'x-amqp-exchange', b'x-amqp-routing-key', b'x-amqp-redelivered'
 DELIVERY_COUNT = 'x-delivery-count'  # of quorum queues: how often the message was delivered before
 STATUS_HEADER, CID_HEADER = 'X-Zato-Status', 'X-Zato-CID'
@@ -51,6 +52,8 @@ def merge_fields(
 ) -> MessageFields:
     """Return the properties of a message: those of the connection, then those of the call, which may have `headers`
     too. None leaves a property out. Raises InvalidProperties."""
+    if not properties and not headers:
+        return {**defaults, 'headers': {}}
     given = dict(properties or {})
     merged_headers = {**_headers_in(given.pop('headers', None)), **_headers_in(headers)}
     fields = {name: value for name, value in {**defaults, **given}.items() if value is not None}
@@ -116,10 +119,8 @@ def _is_list_of_text(value: Any) -> bool:
 def _value_error(value: Any, depth: int) -> str:
     if depth > _MAX_DEPTH:
         return f'is nested more than {_MAX_DEPTH} levels deep'
-    if isinstance(value, bool | Decimal | datetime | bytes | str | None):
+    if isinstance(value, bool | float | Decimal | datetime | bytes | str | None):
         return ''
-    if isinstance(value, float):
-        return 'a float cannot be sent: send text, or a Decimal'
     if isinstance(value, int):
         return '' if -(2**63) <= value < 2**63 else 'has more than 64 bits'
     if isinstance(value, list):
@@ -140,6 +141,14 @@ class MessageHeaders(Mapping[bytes, bytes]):
         self._fields: dict[bytes, bytes] | None = None
 
     def __getitem__(self, name: bytes) -> bytes:
+        if self._fields is None:
+            attribute = _ATTRIBUTES.get(name)
+            if attribute is not None:  # without the cost of all others
+                value = getattr(self._properties, attribute)
+                if value is not None:
+                    return value_to_bytes(value)
+                if not self._properties.headers:
+                    raise KeyError(name)
         return self._all()[name]
 
     def __iter__(self) -> Iterator[bytes]:

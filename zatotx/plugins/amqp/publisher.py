@@ -18,7 +18,7 @@ from typing import Any
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 
-from zatotx.plugins.amqp.driver import BrokerChannel, BrokerConnection, make_properties
+from zatotx.plugins.amqp.driver import BrokerChannel, BrokerConnection
 from zatotx.plugins.amqp.errors import (
     NOT_FOUND,
     PRECONDITION_FAILED,
@@ -31,7 +31,6 @@ from zatotx.plugins.amqp.errors import (
     OutcomeUnknown,
     PublishRejected,
 )
-from zatotx.plugins.amqp.message_properties import MessageFields
 from zatotx.plugins.amqp.shared_result import SharedResult
 
 REPLY_QUEUE = 'amq.rabbitmq.reply-to'  # RabbitMQ's direct reply-to
@@ -43,13 +42,13 @@ OnReply = Callable[[str, Any, bytes], None]  # correlation id, properties, body
 
 @frozen(kw_only=True)
 class OutgoingMessage:
-    """A message that is ready to be sent. `fields` have the message id."""
+    """A message that is ready to be sent: `method` and `properties` as `wire` encodes them."""
 
     exchange: str
-    routing_key: str
+    message_id: str
+    method: bytes
+    properties: bytes
     body: bytes
-    fields: MessageFields
-    mandatory: bool
     is_isolated: bool = False  # whether the broker may refuse it
     wants_reply: bool = False
 
@@ -108,9 +107,8 @@ class PublishChannel:
 
     def publish(self, message: OutgoingMessage) -> Deferred[None]:
         """Send a message. Fires when the broker has confirmed it; fails with PublishRejected, MessageReturned, and
-        OutcomeUnknown. Cancelling it only forgets about the message. Raises ValueError for properties that AMQP cannot
-        transport, and ConnectionLost; nothing was sent then."""
-        message_id = message.fields['message_id']
+        OutcomeUnknown. Cancelling it only forgets about the message. Raises ConnectionLost; nothing was sent then."""
+        message_id = message.message_id
         confirmed: Deferred[None] = Deferred()
         if message_id in self._by_id:
             self._same_id.append((message, confirmed))
@@ -127,8 +125,7 @@ class PublishChannel:
 
     def _send(self, message: OutgoingMessage, message_id: str, confirmed: Deferred[None]) -> None:
         assert self._channel is not None
-        self._channel.publish(message.exchange, message.routing_key, message.body, make_properties(message.fields),
-                              mandatory=message.mandatory)  # fmt: skip
+        self._channel.publish(message.method, message.properties, message.body)
         self._next_tag += 1
         sent = self.unconfirmed[self._next_tag] = UnconfirmedMessage(message_id, confirmed)
         self._by_id[message_id] = sent
@@ -158,13 +155,13 @@ class PublishChannel:
         for message, confirmed in waiting:
             if confirmed.called:  # cancelled
                 continue
-            message_id = message.fields['message_id']
+            message_id = message.message_id
             if message_id in self._by_id:
                 self._same_id.append((message, confirmed))
                 continue
             try:
                 self._send(message, message_id, confirmed)
-            except (AmqpFailed, ValueError) as error:
+            except AmqpFailed as error:
                 confirmed.errback(NotConnected(str(error)))
 
     def _returned(self, reply_code: int, reply_text: str, message_id: str) -> None:

@@ -27,6 +27,7 @@ from zatotx.interfaces.reactor import IReactor
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.rules.resilience.circuit_breaker import CLOSED, CircuitBreaker
 
+from .driver_loading import connect
 from .error_mapping import UnansweredCommit, map_error
 from .handle_pool import HandlePool
 from .mqi import Connect, MqiError, QueueManagerHandle
@@ -35,6 +36,7 @@ from .schema import MqDefinition, MqOutgoing, connect_options
 from .wire.descriptor import MessageDescriptor
 from .wire.jms import InvalidMessage, MessageToSend, encode_message, id_text, parse_queue
 
+LARGE = 262_144  # characters or bytes of messages that a thread encodes
 MAX_ABANDONED = 8  # threads of one connection whose calls do not return
 
 
@@ -101,7 +103,7 @@ class MqConnection:
     _log = Logger()
 
     def __init__(self, value: MqOutgoing, definition: MqDefinition, title: str, context: OutgoingContext,
-                 meter: IOutgoingMeter, connect: Connect) -> None:
+                 meter: IOutgoingMeter, connect: Connect = connect) -> None:
         self.value, self.title = value, title
         self._definition, self._meter = definition, meter
         self._reactor: IReactor = context.reactor
@@ -129,8 +131,7 @@ class MqConnection:
             if not message.queue:
                 raise InvalidMessage('names no queue, and neither does its connection')
             queue, manager = parse_queue(message.queue)
-            descriptor, data = encode_message(message, use_jms=self.value.use_jms, needs_mcd=self._definition.needs_mcd,
-                                              now=int(time.time() * 1000))  # fmt: skip
+            descriptor, data = await self._encode(message)
             if len(data) > self._definition.max_message_size:
                 raise InvalidMessage(f'has {len(data)} bytes, and its definition allows '
                                      f'{self._definition.max_message_size}')  # fmt: skip
@@ -141,6 +142,14 @@ class MqConnection:
         pending = PendingPut(self._handles, queue, manager, descriptor, data)
         message_id = await self._guarded(partial(self._run, pending.run, pending.give_up, call, queue), call)
         return id_text(message_id)
+
+    async def _encode(self, message: MessageToSend) -> tuple[MessageDescriptor, bytes]:
+        encode = partial(encode_message, message, use_jms=self.value.use_jms, needs_mcd=self._definition.needs_mcd,
+                         now=int(time.time() * 1000))  # fmt: skip
+        if len(message.body) < LARGE:
+            return encode()
+        encoded: tuple[MessageDescriptor, bytes] = await self._offload(encode)
+        return encoded
 
     # OutgoingConnection
 

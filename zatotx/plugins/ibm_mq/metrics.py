@@ -12,6 +12,8 @@ DEFINITIONS = (
     MetricDefinition('zatotx_ibm_mq_queue_depth', GAUGE, 'Messages on the queue of a channel, as last asked',
                      ('channel',), max),
     MetricDefinition('zatotx_ibm_mq_stuck_threads', GAUGE, 'Threads whose call of the client library does not return'),
+    MetricDefinition('zatotx_ibm_mq_stuck_calls', GAUGE, 'Calls of outgoing connections that were given up and do not '
+                                                         'return'),
     MetricDefinition('zatotx_ibm_mq_redelivered', COUNTER, 'Messages that had been backed out before'),
     MetricDefinition('zatotx_ibm_mq_backed_out', COUNTER, 'Messages that were backed out'),
     MetricDefinition('zatotx_ibm_mq_rejected', COUNTER, 'Messages that were not processed and kept elsewhere'),

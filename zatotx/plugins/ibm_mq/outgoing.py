@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -11,17 +11,17 @@ import msgspec
 from zatotx.connectors.connection_registry import ConnectionRegistry
 from zatotx.connectors.outgoing_connections import ConnectionType, OutgoingConnections, Sources
 from zatotx.interfaces.connector_kind import OutgoingContext
+from zatotx.interfaces.meters import MetricRow
 from zatotx.interfaces.outgoing import IOutgoingKind, IServiceCall
 from zatotx.model.errors import BadRequest
 from zatotx.schema.snapshot import StoredObject
 
-from .channel import definition_of, load_driver, usable
+from .channel import definition_of, usable
 from .connection import MqConnection
 from .wire.jms import NONPERSISTENT_DELIVERY, PERSISTENT_DELIVERY, MessageToSend
 from .wire.mqrfh2 import PropertyValue
 
-KIND = 'ibm_mq'
-DRIVER = 'zatotx.plugins.ibm_mq.pymqi_driver'
+KIND, OBJECT_TYPE = 'ibm_mq', 'outgoing_ibm_mq'
 
 
 class MqNamespace:
@@ -107,14 +107,26 @@ def _to_body(message: Any, cid: str) -> str | bytes:
         raise BadRequest(cid, f'The message cannot be sent as JSON: {error}') from None
 
 
+class MqOutgoingConnections(OutgoingConnections):
+    """The outgoing connections of a node, and their metrics."""
+
+    def __init__(self, context: OutgoingContext) -> None:
+        self._context = context
+        super().__init__(context, [
+            ConnectionType(object_type=OBJECT_TYPE, kind=KIND, names=(KIND, 'jms_wmq'), namespace=MqNamespace,
+                           build=self._build_connection, references=definition_of, sends=('send',)),
+        ])  # fmt: skip
+
+    def metrics(self) -> Iterator[MetricRow]:
+        """The figures of the metrics that the kind declares."""
+        connections: Iterable[MqConnection] = self.registries[OBJECT_TYPE]
+        yield 'zatotx_ibm_mq_stuck_calls', (), sum(connection.stuck_threads for connection in connections)
+
+    def _build_connection(self, stored: StoredObject, references: Sources, title: str, meter: Any) -> MqConnection:
+        return MqConnection(stored.value, usable(references[0]), title, self._context, meter)
+
+
 def make_outgoing(context: OutgoingContext) -> IOutgoingKind:
     """See ConnectorKind.outgoing."""
-
-    def build(stored: StoredObject, references: Sources, title: str, meter: Any) -> MqConnection:
-        return MqConnection(stored.value, usable(references[0]), title, context, meter, load_driver())
-
-    connections: IOutgoingKind = OutgoingConnections(context, [
-        ConnectionType(object_type='outgoing_ibm_mq', kind=KIND, names=(KIND, 'jms_wmq'), namespace=MqNamespace,
-                       build=build, references=definition_of, sends=('send',), modules=(DRIVER,)),
-    ])  # fmt: skip
+    connections: IOutgoingKind = MqOutgoingConnections(context)
     return connections

@@ -13,7 +13,7 @@ from attrs import frozen
 
 NO_MESSAGE, TRUNCATED = 2033, 2080
 CONNECTION_BROKEN, BACKED_OUT, NOT_AUTHORIZED, UNKNOWN_OBJECT = 2009, 2003, 2035, 2085
-HANDLE_ERROR = 2018
+SELECTOR_NOT_FOR_TYPE = 2068
 
 
 class Action(Enum):
@@ -64,6 +64,7 @@ TABLE: Mapping[int, ReasonCode] = {
         (2059, 'MQRC_Q_MGR_NOT_AVAILABLE', _C,
          'cannot reach the queue manager, which does not run or refuses connections'),
         (2063, 'MQRC_SECURITY_ERROR', _F, 'failed at the security check of the queue manager'),
+        (2068, 'MQRC_SELECTOR_NOT_FOR_TYPE', _N, 'names a queue of a type that does not have the attribute'),
         (2071, 'MQRC_STORAGE_NOT_AVAILABLE', _C, 'got no memory for the call'),
         (2079, 'MQRC_TRUNCATED_MSG_ACCEPTED', _N, 'has a part of the message only'),
         (2080, 'MQRC_TRUNCATED_MSG_FAILED', _R, 'has a message that is larger than the buffer'),

@@ -26,6 +26,7 @@ from zatotx.rules.resilience.supervision import INTERVAL
 COMMAND_DESCRIPTOR, NOTICE_DESCRIPTOR = 3, 4  # inherited descriptors of the pipes; those of the sockets follow
 RELOAD, RETIRE = 'reload', 'retire'
 READY, START_FAILED, HEARTBEAT = 'ready', 'refused', 'heartbeat'
+APPLIED = 'applied'  # with the digest of the configuration that the worker has put into force
 RETIRE_TIMEOUT = 5.0  # seconds for clients of a retired worker to send another request and receive `Connection: close`
 
 

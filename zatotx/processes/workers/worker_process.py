@@ -38,6 +38,7 @@ class WorkerProcess(ProcessProtocol):
         self.silence = SilenceDetector()  # measures the time since its last heartbeat
         self.pid = 0
         self.start_error = ''  # the error with which it failed to start
+        self.applied = ''  # the digest of the configuration that it has put into force, where it reports that
         self.ready: Deferred[None] = Deferred()
         self.ended: Deferred[str] = Deferred()
         self._reactor = reactor
@@ -113,6 +114,8 @@ class WorkerProcess(ProcessProtocol):
             self.ready.callback(None)
         elif notice == control_pipe.START_FAILED:
             self.start_error = reason
+        elif notice == control_pipe.APPLIED:
+            self.applied = reason
 
     def _finish(self, reason: Failure) -> None:
         if self.phase == GONE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -49,6 +50,8 @@ def _changed_lines(path: str, old: Any, new: Any) -> list[str]:
 def _without_defaults(value: Any) -> Any:
     """Returns a value for display: for a Struct, the fields that differ from their defaults, or all fields if none
     does."""
+    if isinstance(value, datetime):
+        return value.isoformat()
     if not isinstance(value, msgspec.Struct):
         return value
     names = non_default_fields(value) or value.__struct_fields__

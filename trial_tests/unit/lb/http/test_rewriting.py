@@ -32,7 +32,8 @@ def get(*lines: bytes, target: bytes = b'/') -> RequestHead:
 
 def peer(**fields: Any) -> Peer:
     """The peer of a connection."""
-    known: dict[str, Any] = {'address': '203.0.113.9', 'is_tls': False, 'is_trusted': False, 'listener': b'10.0.0.1:80'}
+    known: dict[str, Any] = {'address': '203.0.113.9', 'is_tls': False, 'is_trusted': False,
+                             'listener': lambda: b'10.0.0.1:80'}  # fmt: skip
     return Peer(**known | fields)
 
 

@@ -17,6 +17,7 @@ from zatotx.cli.environment.plan import CreationStep, EnvironmentPlan
 from zatotx.cli.environment.processes import POLL_INTERVAL, Process
 from zatotx.cli.environment.templates import write_info
 
+URL = 'unix://../redis/redis.sock'  # in the settings of a node
 PROBE_TIMEOUT = 3.0  # seconds
 ORPHAN_TIMEOUT = 5.0  # seconds until a Redis without a supervisor must have ended
 

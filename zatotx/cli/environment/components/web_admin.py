@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+
+from attrs import frozen
 
 from zatotx.cli.environment.atomic_files import make_private_dir, toml_string, write_private_file
 from zatotx.cli.environment.certificates import WEB_ADMIN as CERTIFICATE
@@ -68,7 +70,7 @@ class WebAdminOperations(ComponentOperations):
         return [part.path / 'logs']
 
     def creation_steps(self, environment: Path, plan: EnvironmentPlan) -> list[CreationStep]:
-        return [CreationStep('Web admin', partial(write_web_admin, environment, plan))]
+        return [CreationStep('Web admin', partial(_write_planned, environment, plan))]
 
     def ports(self, plan: EnvironmentPlan) -> Mapping[str, int]:
         return {NAME: PORT + plan.port_offset}
@@ -93,20 +95,39 @@ def _agent_url(plan: EnvironmentPlan) -> str:
     return f'{scheme}://127.0.0.1:{AGENT_PORT + plan.port_offset}' if plan.load_balancer else ''
 
 
-def write_web_admin(environment: Path, plan: EnvironmentPlan) -> None:
+@frozen(kw_only=True)
+class NewWebAdmin:
+    """The settings of a web admin that is created."""
+
+    port: int
+    cluster: str
+    servers: Sequence[str]  # URLs
+    agent: str  # URL; '' = there is none
+    tls: bool  # whether the servers have certificates of the environment's authority
+
+
+def write_web_admin(directory: Path, new: NewWebAdmin) -> None:
     """Create the web admin: its directories and its settings. It has no secrets: its users have."""
-    directory = make_private_dir(environment / NAME)
+    make_private_dir(directory)
     for name in ('config', 'logs'):
         make_private_dir(directory / name)
-    port, scheme = PORT + plan.port_offset, 'https' if plan.tls else 'http'
     text = ADMIN_TOML.format(
-        listen=toml_string(f'tcp:{port}:interface=127.0.0.1'),
-        port=port,
-        cluster=toml_string(plan.cluster),
-        servers=', '.join(toml_string(f'{scheme}://127.0.0.1:{each}') for each in plan.server_ports),
-        ca='ca = "tls/web-admin-ca-certs.pem"\n' if plan.tls else '',
-        agent=toml_string(_agent_url(plan)),
+        listen=toml_string(f'tcp:{new.port}:interface=127.0.0.1'),
+        port=new.port,
+        cluster=toml_string(new.cluster),
+        servers=', '.join(map(toml_string, new.servers)),
+        ca='ca = "tls/web-admin-ca-certs.pem"\n' if new.tls else '',
+        agent=toml_string(new.agent),
     )
-    link_certificate(directory / 'tls', 'web-admin', CERTIFICATE)
     write_private_file(directory / 'config' / 'admin.toml', text)
     write_info(directory, WEB_ADMIN)
+
+
+def _write_planned(environment: Path, plan: EnvironmentPlan) -> None:
+    scheme = 'https' if plan.tls else 'http'
+    directory = environment / NAME
+    write_web_admin(directory, NewWebAdmin(
+        port=PORT + plan.port_offset, cluster=plan.cluster, agent=_agent_url(plan), tls=plan.tls,
+        servers=[f'{scheme}://127.0.0.1:{port}' for port in plan.server_ports],
+    ))  # fmt: skip
+    link_certificate(directory / 'tls', 'web-admin', CERTIFICATE)

@@ -37,8 +37,8 @@ class FakeChannel:
         self.confirmed, self.returned = confirmed, returned
         return succeed(None)
 
-    def publish(self, exchange: str, routing_key: str, body: bytes, properties: Any, *, mandatory: bool) -> None:
-        self.sent.append(properties.message_id)
+    def publish(self, method: bytes, properties: bytes, body: bytes) -> None:
+        self.sent.append(body.decode())
 
     def close(self) -> None:
         self.is_closed = True
@@ -62,8 +62,8 @@ class FakeConnection:
 
 
 def message(message_id: str, exchange: str = '') -> OutgoingMessage:
-    return OutgoingMessage(exchange=exchange, routing_key='k', body=b'x', fields={'message_id': message_id},
-                           mandatory=True)  # fmt: skip
+    return OutgoingMessage(exchange=exchange, message_id=message_id, method=b'', properties=b'',
+                           body=message_id.encode())  # fmt: skip
 
 
 class PublishTests(SynchronousTestCase):

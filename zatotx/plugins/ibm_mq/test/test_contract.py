@@ -49,6 +49,9 @@ class MqChannelTests(ChannelContract):
     def make_channel(self, context: ChannelContext) -> IChannel:
         return make_channel(context)
 
+    def settings(self, port: int) -> dict[str, Any]:
+        return {'get_wait': 0.1}
+
     def objects(self, port: int, service: str, *, is_active: bool = True) -> list[StoredObject]:
         value = MqChannel(name='in', definition='QM1', queue=self.queue, service=service, is_active=is_active)
         return [definition(self.qmgr.port), StoredObject(2, 'channel_ibm_mq', value, 1)]

@@ -171,10 +171,7 @@ class FailureTests(OutgoingCase):
     """A queue manager that dies or freezes: the test's own."""
 
     def find_queue_manager(self) -> mqi_loopback.LoopbackQueueManager:
-        qmgr = mqi_loopback.LoopbackQueueManager()
-        qmgr.start()
-        self.addCleanup(qmgr.close)
-        return qmgr
+        return mqi_loopback.disposable()
 
     async def test_restart(self) -> None:
         """A message whose connection was lost before the commit is sent on a new one; none is lost or doubled."""
@@ -208,6 +205,7 @@ class FailureTests(OutgoingCase):
             self.assertLess(self.reactor.seconds() - began, 0.55)
             self.assertIn('Outgoing connection out (ibm_mq) gave no answer within 0.5 s', text)
         self.assertIn('do not return in 2 threads', ' '.join(self.outgoing.findings()))
+        self.assertEqual(list(self.outgoing.metrics()), [('zatotx_ibm_mq_stuck_calls', (), 2)])
         self.qmgr.thaw()
         await connection.send('two')
         registry = self.outgoing.registries['outgoing_ibm_mq']

@@ -1,10 +1,10 @@
-"""The fields of the message descriptor (MQMD) that the kind uses, and their constants from the published interface."""
+"""The message descriptor (MQMD): its fields, their layout in the native byte order, and constants of the interface."""
 
 from __future__ import annotations
 
-from calendar import timegm
+import struct
 from contextlib import suppress
-from time import strptime
+from datetime import date
 
 from attrs import frozen
 
@@ -17,6 +17,10 @@ REQUEST, REPLY, REPORT, DATAGRAM = 1, 2, 4, 8  # MsgType
 NOT_PERSISTENT, PERSISTENT = 0, 1  # Persistence
 PASS_CORREL_ID, PASS_MSG_ID = 0x40, 0x80  # Report
 STRING_FORMAT = 'MQSTR'
+
+VERSION = 2
+_LAYOUT = struct.Struct('=4siiiiiii8sii24s24si48s48s12s32s32si28s8s8s4s24siiii')
+_EPOCH = date(1970, 1, 1).toordinal()
 
 
 @frozen(kw_only=True)
@@ -45,12 +49,42 @@ class MessageDescriptor:
     put_time: str = ''
 
 
+def pack_descriptor(descriptor: MessageDescriptor) -> bytes:
+    """Return the structure that MQPUT takes. What the queue manager sets, such as the user, is left empty."""
+    return _LAYOUT.pack(
+        b'MD  ', VERSION, descriptor.report, descriptor.message_type, descriptor.expiry, descriptor.feedback,
+        descriptor.encoding, descriptor.ccsid, descriptor.format.ljust(8).encode(), descriptor.priority,
+        descriptor.persistence, descriptor.message_id, descriptor.correlation_id, 0, descriptor.reply_to_queue.encode(),
+        descriptor.reply_to_queue_manager.encode(), b'', b'', b'', 0, b'', b'', b'', b'', NO_ID, 1, 0, 0, -1,
+    )  # fmt: skip
+
+
+def unpack_descriptor(data: bytes) -> MessageDescriptor:
+    """Return the descriptor that MQGET has filled in. Raises struct.error for a structure of another length."""
+    (_, _, report, message_type, expiry, feedback, encoding, ccsid, format_, priority, persistence, message_id,
+     correlation_id, backout_count, queue, queue_manager, user, _, _, application_type, application, put_date, put_time,
+     *_) = _LAYOUT.unpack(data)  # fmt: skip
+    return MessageDescriptor(
+        message_type=message_type, report=report, expiry=expiry, feedback=feedback, encoding=encoding, ccsid=ccsid,
+        format=name_text(format_), priority=priority, persistence=persistence, message_id=message_id,
+        correlation_id=correlation_id, backout_count=backout_count, reply_to_queue=name_text(queue),
+        reply_to_queue_manager=name_text(queue_manager), user=name_text(user), application=name_text(application),
+        application_type=application_type, put_date=name_text(put_date), put_time=name_text(put_time),
+    )  # fmt: skip
+
+
+def name_text(data: bytes) -> str:
+    """Return the text of a name: up to its first null or its trailing blanks."""
+    return data.partition(b'\0')[0].rstrip(b' ').decode('ascii', 'replace')
+
+
 def put_milliseconds(descriptor: MessageDescriptor) -> int:
     """Return when a message was put, in milliseconds since the epoch; 0 = the descriptor does not say."""
-    date, hundredths = descriptor.put_date.strip(), descriptor.put_time.strip()
+    day, clock = descriptor.put_date, descriptor.put_time
     with suppress(ValueError):
-        seconds = timegm(strptime(date + hundredths[:6], '%Y%m%d%H%M%S'))
-        return seconds * 1000 + int(hundredths[6:8] or '0') * 10
+        days = date(int(day[:4]), int(day[4:6]), int(day[6:8])).toordinal() - _EPOCH
+        seconds = days * 86_400 + int(clock[:2]) * 3600 + int(clock[2:4]) * 60 + int(clock[4:6])
+        return seconds * 1000 + int(clock[6:8] or '0') * 10
     return 0
 
 

@@ -7,7 +7,7 @@ Both follow IBM's "Mapping JMS messages onto IBM MQ messages".
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from urllib.parse import unquote
 
 from attrs import field, frozen
@@ -30,6 +30,7 @@ from .mqrfh2 import Folder, Header, InvalidHeader, PropertyValue, decode_header,
 
 NONPERSISTENT_DELIVERY, PERSISTENT_DELIVERY = 1, 2  # JMSDeliveryMode
 MAX_HEADERS = 8  # MQRFH2 headers of one message
+_NO_FOLDERS: Mapping[str, Mapping[str, PropertyValue]] = {}
 _ID = re.compile(r'ID:([0-9a-fA-F]{48})\Z')
 _QUEUE_URI = re.compile(r'queue://([^/?]*)/([^?]*)')
 
@@ -40,11 +41,43 @@ class InvalidMessage(ValueError):  # noqa: N818 - it completes a sentence
 
 @frozen(kw_only=True)
 class DecodedMessage:
-    """What a service gets: text is UTF-8, whatever it was. `headers`: JMS headers and properties by name."""
+    """What a service gets: text is UTF-8, whatever it was. `format`: of the body; `folders`: of the MQRFH2 headers."""
 
     body: bytes
     is_text: bool
-    headers: Mapping[str, str]
+    descriptor: MessageDescriptor
+    format: str = ''
+    folders: Mapping[str, Mapping[str, PropertyValue]] = field(factory=dict)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """JMS headers and properties by name."""
+        return describe(self.descriptor, self.format, self.folders)
+
+
+class JmsHeaders(Mapping[bytes, bytes]):
+    """The headers of a message by lower-case name. They are made when they are read, which few services do."""
+
+    __slots__ = ('_fields', '_message')
+
+    def __init__(self, message: DecodedMessage) -> None:
+        self._message = message
+        self._fields: dict[bytes, bytes] | None = None
+
+    def __getitem__(self, name: bytes) -> bytes:
+        return self._made()[name]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._made())
+
+    def __len__(self) -> int:
+        return len(self._made())
+
+    def _made(self) -> dict[bytes, bytes]:
+        if self._fields is None:
+            headers = self._message.headers
+            self._fields = {name.lower().encode(): text.encode() for name, text in headers.items()}
+        return self._fields
 
 
 @frozen(kw_only=True)
@@ -78,8 +111,8 @@ def decode_message(descriptor: MessageDescriptor, data: bytes, *, use_jms: bool)
         ccsid, encoding = header.ccsid if header.ccsid > 0 else ccsid, header.encoding
         format_ = header.format
     folders = {name: {key: value for header in headers for key, value in header.folder(name).items()}
-               for name in ('mcd', 'jms', 'usr')}  # fmt: skip
-    is_text = _is_text(format_, folders['mcd'])
+               for name in ('mcd', 'jms', 'usr')} if headers else _NO_FOLDERS  # fmt: skip
+    is_text = _is_text(format_, folders.get('mcd', {}))
     if is_text:
         try:
             data = decode_text(data, ccsid, encoding).encode()
@@ -87,41 +120,41 @@ def decode_message(descriptor: MessageDescriptor, data: bytes, *, use_jms: bool)
             raise InvalidMessage(str(error)) from None
         except UnicodeEncodeError:
             raise InvalidMessage(f'is no text of CCSID {ccsid}: it has lone surrogates') from None
-    return DecodedMessage(body=data, is_text=is_text, headers=describe(descriptor, format_, folders))
+    return DecodedMessage(body=data, is_text=is_text, descriptor=descriptor, format=format_, folders=folders)
 
 
 def describe(
     descriptor: MessageDescriptor, format_: str, folders: Mapping[str, Mapping[str, PropertyValue]]
 ) -> dict[str, str]:
-    """Return the JMS headers and properties of a message by name; those without a value are left out."""
+    """Return the JMS headers and properties of a message by name; headers without a value are left out."""
     jms, mcd = folders.get('jms', {}), folders.get('mcd', {})
-    expiration = jms.get('Exp') or 0
-    found: dict[str, PropertyValue] = {
-        **folders.get('usr', {}),
-        'JMSMessageID': id_text(descriptor.message_id),
-        'JMSCorrelationID': jms.get('Cid') or _correlation_text(descriptor.correlation_id),
-        'JMSDestination': jms.get('Dst') or '',
-        'JMSReplyTo': jms.get('Rto') or _queue_uri(descriptor.reply_to_queue, descriptor.reply_to_queue_manager),
-        'JMSDeliveryMode': NONPERSISTENT_DELIVERY if descriptor.persistence == NOT_PERSISTENT else PERSISTENT_DELIVERY,
-        'JMSPriority': max(descriptor.priority, 0),
-        'JMSTimestamp': jms.get('Tms') or put_milliseconds(descriptor),
-        'JMSExpiration': expiration,
-        'JMSRedelivered': descriptor.backout_count > 0,
-        'JMSType': mcd.get('Type') or '',
-        'JMSXDeliveryCount': descriptor.backout_count + 1,
-        'JMSXUserID': descriptor.user,
-        'JMSXAppID': descriptor.application,
-        'JMSXGroupID': jms.get('Gid') or '',
-        'JMSXGroupSeq': jms.get('Seq') or '',
-        'JMS_IBM_Format': format_,
-        'JMS_IBM_Encoding': descriptor.encoding,
-        'JMS_IBM_Character_Set': descriptor.ccsid,
-        'JMS_IBM_MsgType': descriptor.message_type,
-        'JMS_IBM_Feedback': descriptor.feedback,
-        'JMS_IBM_PutApplType': descriptor.application_type,
-    }
-    usr = folders.get('usr', {})
-    return {name: text for name, value in found.items() if (text := value_text(value)) or name in usr}
+    found = {name: value_text(value) for name, value in folders.get('usr', {}).items()}
+    found['JMSMessageID'] = id_text(descriptor.message_id)
+    found['JMSDeliveryMode'] = '1' if descriptor.persistence == NOT_PERSISTENT else '2'
+    found['JMSPriority'] = str(max(descriptor.priority, 0))
+    found['JMSTimestamp'] = value_text(jms.get('Tms') or put_milliseconds(descriptor))
+    found['JMSExpiration'] = value_text(jms.get('Exp') or 0)
+    found['JMSRedelivered'] = 'true' if descriptor.backout_count else 'false'
+    found['JMSXDeliveryCount'] = str(descriptor.backout_count + 1)
+    found['JMS_IBM_Format'] = format_
+    found['JMS_IBM_Encoding'] = str(descriptor.encoding)
+    found['JMS_IBM_Character_Set'] = str(descriptor.ccsid)
+    found['JMS_IBM_MsgType'] = str(descriptor.message_type)
+    found['JMS_IBM_Feedback'] = str(descriptor.feedback)
+    found['JMS_IBM_PutApplType'] = str(descriptor.application_type)
+    for name, value in (
+        ('JMSCorrelationID', jms.get('Cid') or _correlation_text(descriptor.correlation_id)),
+        ('JMSDestination', jms.get('Dst')),
+        ('JMSReplyTo', jms.get('Rto') or _queue_uri(descriptor.reply_to_queue, descriptor.reply_to_queue_manager)),
+        ('JMSType', mcd.get('Type')),
+        ('JMSXUserID', descriptor.user),
+        ('JMSXAppID', descriptor.application),
+        ('JMSXGroupID', jms.get('Gid')),
+        ('JMSXGroupSeq', jms.get('Seq')),
+    ):
+        if value:
+            found[name] = value_text(value)
+    return found
 
 
 def encode_message(message: MessageToSend, *, use_jms: bool, needs_mcd: bool, now: int
@@ -156,7 +189,7 @@ def encode_message(message: MessageToSend, *, use_jms: bool, needs_mcd: bool, no
 
 def id_text(identifier: bytes) -> str:
     """Return an identifier as JMS writes it; '' for none."""
-    return '' if identifier.strip(b'\0') == b'' else f'ID:{identifier.hex()}'
+    return '' if identifier == NO_ID else f'ID:{identifier.hex()}'
 
 
 def value_text(value: PropertyValue) -> str:
@@ -221,6 +254,8 @@ def _correlation_bytes(text: str) -> bytes:
 
 
 def _correlation_text(identifier: bytes) -> str:
+    if identifier == NO_ID:
+        return ''
     text = identifier.rstrip(b'\0')
     if len(text) < ID_LENGTH and text.isascii() and text.decode('ascii').isprintable():
         return text.decode('ascii')

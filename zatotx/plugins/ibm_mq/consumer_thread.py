@@ -10,7 +10,8 @@ COMMIT        puts the reply, if there is one, and commits
 BACK_OUT      backs out; the queue manager counts it, and delivers the message again
 REJECT        puts the message on the back-out queue of its queue and commits; where that
               cannot be, the reactor keeps it as a dead letter
-HOLD          waits a moment with the message, and passes it to the reactor again
+HOLD          waits a moment with the message, and passes it to the reactor again; backs
+              out when the channel stops
 ============  ==========================================================================
 """
 
@@ -28,9 +29,11 @@ from attrs import define, field, frozen
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 
+from .driver_loading import DriverUnavailable
 from .mqi import Connect, ConnectOptions, GotMessage, InputQueue, MqiError, QueueManagerHandle
 from .reason_codes import Action, explain
 from .wire.descriptor import MessageDescriptor
+from .wire.jms import DecodedMessage, InvalidMessage, decode_message
 
 T = TypeVar('T')
 
@@ -60,29 +63,33 @@ class ReplyMessage:
 
 @frozen(kw_only=True)
 class Settlement:
-    """What the reactor says about a message. `cause`: why it is rejected."""
+    """What the reactor says about a message. `cause`: why it is rejected; `queue`: the back-out queue that has it."""
 
     decision: Decision
     cause: str = ''
+    queue: str = ''
     reply: ReplyMessage | None = None
 
 
 class ConsumerOwner(Protocol):
     """Called in the reactor's thread."""
 
-    def consumer_up(self, consumer: Consumer) -> None:
+    def consumer_up(self, consumer: ConsumerThread) -> None:
         """The queue is open."""
 
-    def received(self, consumer: Consumer, message: GotMessage) -> None:
+    def received(self, consumer: ConsumerThread, message: DecodedMessage) -> None:
         """Process a message; `consumer.settle` ends that."""
 
-    def give_up(self, consumer: Consumer, message: GotMessage, cause: str) -> None:
+    def moved(self, consumer: ConsumerThread, queue: str, cause: str) -> None:
+        """A message was put on the back-out queue."""
+
+    def give_up(self, consumer: ConsumerThread, message: GotMessage, cause: str) -> None:
         """Keep a message that no back-out queue takes; `consumer.settle` ends that, with COMMIT or BACK_OUT."""
 
-    def reply_failed(self, consumer: Consumer, reply: ReplyMessage, cause: str) -> None:
+    def reply_failed(self, consumer: ConsumerThread, reply: ReplyMessage, cause: str) -> None:
         """The reply could not be put; its request is committed all the same."""
 
-    def consumer_ended(self, consumer: Consumer, error: Exception | None) -> None:
+    def consumer_ended(self, consumer: ConsumerThread, error: Exception | None) -> None:
         """The thread has ended. None = it was stopped."""
 
 
@@ -104,7 +111,7 @@ class Abandoned(Exception):  # noqa: N818 - never reported: it unwinds the threa
 
 
 @define(eq=False)
-class Consumer:
+class ConsumerThread:
     """One thread, from its start to its end. A consumer connects once; another one follows it.
 
     `call_began`: when the MQI call that runs now began, on the monotonic clock; None while none runs.
@@ -156,7 +163,7 @@ class Consumer:
                 if message is not None:
                     self._process(handle, queue, message)
                 self._update_depth(queue)
-        except (Abandoned, MqiError) as raised:
+        except (Abandoned, DriverUnavailable, MqiError) as raised:
             error = raised
         except Exception as raised:
             self._log.failure('{name} has failed', name=self.settings.name)
@@ -168,13 +175,15 @@ class Consumer:
 
     def _process(self, handle: QueueManagerHandle, queue: InputQueue, message: GotMessage) -> None:
         cause = self._rejection(queue, message)
-        settlement = Settlement(decision=Decision.REJECT, cause=cause) if cause else self._deliver(message)
+        settlement = _rejected(cause) if cause else self._deliver(message)
         if settlement.decision is Decision.REJECT:
             settlement = self._reject(handle, queue, message, settlement.cause)
         if settlement.decision is Decision.COMMIT:
             if settlement.reply is not None:
                 self._put_reply(handle, settlement.reply)
             self._call(handle.commit)
+            if settlement.queue:
+                self._notify(self.owner.moved, self, settlement.queue, settlement.cause)
             return
         self._call(handle.back_out)
         count = message.descriptor.backout_count
@@ -191,9 +200,14 @@ class Consumer:
         return ''
 
     def _deliver(self, message: GotMessage) -> Settlement:
+        """Decode the message here, as that takes long for a large one, and pass it to the reactor."""
         delay = HOLD_DELAY
+        try:
+            decoded = decode_message(message.descriptor, message.data, use_jms=self.settings.use_jms)
+        except InvalidMessage as error:
+            return _rejected(f'it {error}')
         while True:
-            settlement = self._request_settlement(self.owner.received, message)
+            settlement = self._request_settlement(self.owner.received, decoded)
             if settlement.decision is not Decision.HOLD:
                 return settlement
             if self._stopping.wait(delay):
@@ -210,9 +224,7 @@ class Consumer:
                     raise
                 cause = f'{cause}; the back-out queue {backout_queue} does not take it: it {error}'
             else:
-                self._log.warn('{name}: a message was moved to {queue}: {cause}', name=self.settings.name,
-                               queue=backout_queue, cause=cause)  # fmt: skip
-                return Settlement(decision=Decision.COMMIT)
+                return Settlement(decision=Decision.COMMIT, cause=cause, queue=backout_queue)
         return self._request_settlement(self.owner.give_up, message, cause)
 
     def _put_reply(self, handle: QueueManagerHandle, reply: ReplyMessage) -> None:
@@ -233,7 +245,7 @@ class Consumer:
             self._depth_at = now
             self.depth = self._call(queue.depth)
 
-    def _request_settlement(self, function: Callable[..., None], message: GotMessage, *args: Any) -> Settlement:
+    def _request_settlement(self, function: Callable[..., None], message: object, *args: Any) -> Settlement:
         self._notify(function, self, message, *args)
         return self._settlements.get()
 
@@ -257,3 +269,7 @@ class Consumer:
 
     def _notify(self, function: Callable[..., None], *args: Any) -> None:
         self.reactor.callFromThread(function, *args)
+
+
+def _rejected(cause: str) -> Settlement:
+    return Settlement(decision=Decision.REJECT, cause=cause)

@@ -1,0 +1,59 @@
+"""What the ODB of an environment knows about its cluster: revision, leader and nodes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from zatotx.cli.environment.databases import all_object_types, convert_errors, odb_url
+from zatotx.cli.environment.layout import Environment, cluster_name
+from zatotx.cli.environment.secret_keys import any_server, read_secret_key
+from zatotx.cli.errors import CommandError
+from zatotx.rules.resilience.supervision import NODE_TIMEOUT
+from zatotx.wire.url_masking import mask_url
+
+RUNNING = 'running'  # status in a node's row until it is stopped
+
+
+def odb_info(environment: Environment) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
+    """Return the ODB's URL with its password masked, the cluster's revision and the rows of its nodes."""
+    from zatotx.odb.health import examine_odb
+    from zatotx.odb.maintenance import open_database
+
+    url = ''
+    try:
+        part = any_server(environment)
+        with convert_errors():
+            url = odb_url(part)
+            opened = open_database(
+                url, read_secret_key(part), cluster=cluster_name(environment), types=all_object_types()
+            )
+            health = examine_odb(opened, write=False)
+    except (CommandError, OSError) as error:
+        return {'url': mask_url(url) if url else '', 'problem': str(error)}, {}, []
+    rows = [node_info(row, time.time()) for row in without_stopped_workers(health.nodes)]
+    return {'url': health.url, 'problem': ''}, {'revision': health.revision, 'leader': health.leader or None}, rows
+
+
+def without_stopped_workers(rows: Iterable[Any]) -> list[Any]:
+    """Omit stopped workers with numbers above 0, which remain after workers were replaced."""
+    return [row for row in rows if row.worker == 0 or row.up_status == RUNNING]
+
+
+def node_info(row: Any, now: float) -> dict[str, Any]:
+    """Return a row of the ODB, one per worker, for output. `row`: NodeRow; `now`: Unix time."""
+    up = row.up_status == RUNNING
+    return {
+        'name': row.name,
+        'worker': row.worker,
+        'state': ('running' if now - row.seen_at < NODE_TIMEOUT else 'gone') if up else 'stopped',
+        'address': f'{row.host}:{row.bind_port}' if row.bind_port else row.host,
+        'pid': row.pid,
+        'revision': row.applied_revision,
+        'version': row.version,
+        'cpu': row.cpu,
+        'in_flight': row.in_flight,
+        'seen': datetime.fromtimestamp(row.seen_at, UTC).isoformat() if row.seen_at else '',
+    }
