@@ -97,6 +97,7 @@ chaos: $(VENV)/.tested  ## kills nodes, leaders, Redis and brokers (KILLS=20, LE
 	@SEED=$(SEED) LEADER_KILLS=$(LEADER_KILLS) $(BIN)/python -m trial_tests.support.leader_chaos
 	@SEED=$(SEED) MESSAGES=$(MESSAGES) KILLS=$(KILLS) $(BIN)/python -m trial_tests.support.amqp_chaos
 	@SEED=$(SEED) MESSAGES=$(MESSAGES) KILLS=$(KILLS) $(BIN)/python -m trial_tests.support.ibm_mq_chaos
+	@SEED=$(SEED) TIMES=$(KILLS) $(BIN)/python -m trial_tests.support.amqp_kill_points
 
 constraints: | $(BIN)/python  ## writes constraints.txt anew: the newest of everything that setup.cfg wants
 	$(PIP) $(COMPAT) --upgrade --upgrade-strategy eager -e '.[test,bench,postgresql,mysql]'

@@ -6,7 +6,9 @@ the faster proxy is limited by them. The CPU time of both proxies for a request 
 
 from __future__ import annotations
 
+import io
 import os
+import pstats
 import subprocess
 import sys
 import time
@@ -27,6 +29,7 @@ FIXED_RATE = 5000  # requests per second
 IDLE = 10_000
 BIG = 1_000_000_000
 TCP_BODY = 64 * 1024
+_SHOWN = 45  # functions of a profile
 _TICK = 1 / os.sysconf('SC_CLK_TCK')
 _BODY = '{"customer": 123, "name": "Anna", "items": [1, 2, 3]}'
 _OURS, _PEER = 'zatotx', 'HAProxy'
@@ -65,11 +68,21 @@ backend main
 """
 
 
+def profile(folder: Path, seconds: float) -> str:
+    """A table of the functions of zato-lb by their own time, under keep-alive load."""
+    folder.mkdir(exist_ok=True)
+    stats = folder / 'lb.prof'
+    options = (f'--profile={stats}', '--profiler=cprofile', '--savestats')
+    with _backends(folder) as servers, _ours(folder, servers, 'http', '', options) as (port, _):
+        result = load.run(port, load.Request(path='/', method='GET'), seconds=seconds)
+    out = io.StringIO()
+    pstats.Stats(str(stats), stream=out).sort_stats('tottime').print_stats(_SHOWN)
+    return f'{result.rate:,.0f} requests/s through zato-lb under the profiler\n{out.getvalue()}'
+
+
 def measure(folder: Path, rounds: int, seconds: float, say: Callable[[str], None]) -> list[Row]:
     """Measure all rows."""
-    folder = folder / 'lb'
-    folder.mkdir()
-    (folder / 'tls').mkdir()
+    (folder / 'tls').mkdir(parents=True)
     write_certificate(folder / 'tls' / 'site.pem', 'localhost', is_rsa=False)
     with (folder / 'big').open('wb') as file:
         file.truncate(BIG)
@@ -151,7 +164,9 @@ path = "/"
 
 
 @contextmanager
-def _ours(folder: Path, servers: Sequence[int], mode: str, certificates: str) -> Iterator[tuple[int, int]]:
+def _ours(
+    folder: Path, servers: Sequence[int], mode: str, certificates: str, options: Sequence[str] = ()
+) -> Iterator[tuple[int, int]]:
     """Run zato-lb, with its probes and statistics, but without the log of requests, which the other has not either."""
     port = free_port()
     directory = folder / f'lb{port}'
@@ -164,7 +179,7 @@ def _ours(folder: Path, servers: Sequence[int], mode: str, certificates: str) ->
                           for number in servers),
     ))  # fmt: skip
     twistd = str(Path(sys.executable).with_name('twistd'))
-    command = [twistd, '-n', '--pidfile=', 'zato-lb', '--dir', str(directory)]
+    command = [twistd, '-n', '--pidfile=', *options, 'zato-lb', '--dir', str(directory)]
     with running(pinned(SERVER_CORE, command)) as pid:
         wait_for_port(port, 60)
         yield port, pid

@@ -89,6 +89,8 @@ def measure(options: argparse.Namespace) -> Iterator[Row]:
         with tempfile.TemporaryDirectory(prefix='zatotx-bench-') as name:
             place, seconds = Path(name), options.seconds
             yield from _rows('lb', lambda: load_balancer.measure(place, options.rounds, seconds, say))
+            if options.profile:
+                say(load_balancer.profile(place / 'profile', seconds))
     if 'channels' in options.only:
         say('channels: 10,000 relative to 10')
         yield from _rows('channels', lambda: channels.measure(rounds=options.rounds, seconds=options.seconds, say=say))

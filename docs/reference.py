@@ -24,7 +24,8 @@ from zatotx.cli.environment.databases import all_object_types
 from zatotx.cli.main import cli
 from zatotx.connectors.kind_registry import find_kinds, metric_definitions
 from zatotx.lb.config.model import Configuration, Section
-from zatotx.metrics.definitions import DEFINITIONS, register
+from zatotx.lb.statistics import metrics as load_balancer_metrics
+from zatotx.metrics.definitions import DEFINITIONS, MetricDefinition, register
 from zatotx.node.settings import Settings
 from zatotx.schema.type_docs import field_table
 
@@ -71,10 +72,17 @@ def metrics() -> str:
              '`_bucket`, `_sum` and `_count`. With several workers, each metric includes all of them.\n',
              '| metric | type | labels | description |', '| --- | --- | --- | --- |']
     register(metric_definitions(find_kinds()))
-    for family in DEFINITIONS.values():
-        labels = ', '.join(f'`{label}`' for label in family.labels)
-        texts.append(f'| `{family.query_name}` | {family.kind} | {labels} | {family.help} |')
+    texts += map(metric_row, DEFINITIONS.values())
+    texts += ['\n## Load balancer\n', 'The metrics in `/zato-lb-metrics` of a [load balancer](../load-balancer.md).\n',
+              '| metric | type | labels | description |', '| --- | --- | --- | --- |']
+    texts += map(metric_row, load_balancer_metrics.DEFINITIONS)
     return '\n'.join(texts) + '\n'
+
+
+def metric_row(family: MetricDefinition) -> str:
+    """Return the row of a metric."""
+    labels = ', '.join(f'`{label}`' for label in family.labels)
+    return f'| `{family.query_name}` | {family.kind} | {labels} | {family.help} |'
 
 
 def checks() -> str:

@@ -13,7 +13,8 @@ from trial_tests.support.command import Said, sentences, zatotx
 from trial_tests.support.rawhttp import basic
 from trial_tests.support.served import one_server
 from zatotx.model.errors import StartError
-from zatotx.node.settings import MAX_BYTES, Settings, load_settings, read_file
+from zatotx.node.settings import Settings, load_settings
+from zatotx.processes.private_files import MAX_BYTES, read_file
 from zatotx.rules.enmasse.references import escape_references
 
 

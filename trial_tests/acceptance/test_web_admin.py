@@ -306,6 +306,14 @@ class WebAdminTests(TestCase):
                 page.get_by_role('button', name='Invoke').click()
                 page.locator('#answer pre').wait_for()
                 self.assertIn(expected, page.locator('#answer').inner_text())
+            page.get_by_label('WSDL file').set_input_files(self.broker.write('web.wsdl', '<definitions/>'))
+            page.get_by_role('button', name='Upload').click()
+            self.assertIn('web.wsdl', page.get_by_role('status').inner_text())
+            with page.expect_download() as download:
+                page.locator('a[href$="/wsdl"]').click()
+            self.assertEqual(download.value.path().read_text(), '<definitions/>')
+            page.get_by_role('button', name='Remove').click()
+            self.assertIn('no WSDL of its own', page.get_by_role('status').inner_text())
 
     @in_browser
     def test_wrong_passwords(self) -> None:
@@ -376,6 +384,28 @@ class WebAdminTests(TestCase):
             page.context.add_cookies(old)  # type: ignore[arg-type]
             page.goto(f'{self.base}/objects/basic_auth')
             self.assertIn('/login?next=', page.url)
+
+    @in_browser
+    def test_password_and_ping(self) -> None:
+        """A new password is typed twice and works at once; a ping shows the answer of the peer, or why there is none."""
+        with self.page() as page:
+            self.log_in(page)
+            self.create(page, 'Basic auth', {'Name': 'web.pass', 'Username': 'web.pass', 'Password': 'old'})
+            page.get_by_role('row').filter(has_text='web.pass').get_by_role('link', name='Password').click()
+            for second in ('other', 'new'):
+                page.get_by_label('New password', exact=True).fill('new')
+                page.get_by_label('New password again').fill(second)
+                page.get_by_role('button', name='Save').click()
+                if second == 'other':
+                    self.assertIn('is not the same', page.get_by_role('main').inner_text())
+            self.assertIn('is changed', page.get_by_role('status').inner_text())
+            address = f'http://127.0.0.1:{self.broker.port()}'
+            self.create(page, 'Outgoing REST', {'Name': 'web.up', 'Host': address, 'URL path': '/zato/ping'})
+            self.create(page, 'Outgoing REST', {'Name': 'web.down', 'Host': 'http://127.0.0.1:1'})
+            for name, state in (('web.up', 'Answered'), ('web.down', 'Failed')):
+                self.open(page, 'Outgoing REST')
+                page.get_by_role('row').filter(has_text=name).get_by_role('button', name='Ping').click()
+                self.assertIn(state, page.get_by_role('main').inner_text())
 
     @in_browser
     def test_key_value(self) -> None:

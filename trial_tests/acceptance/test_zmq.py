@@ -16,7 +16,7 @@ from trial_tests.support.broker import Broker, create, shared
 from trial_tests.support.connectors import Connector
 from trial_tests.support.ports import free_port
 from trial_tests.support.waiting import until
-from zatotx.plugins.zmq.test.peers import PeerProcess
+from trial_tests.support.zmq_peers import PeerProcess
 
 PATIENCE = 60_000  # milliseconds
 SERVICES = '''

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ from zatotx.system.atomic_file import write_file
 KILLED = 9
 CHANGES = ('open', 'os.rename', 'os.link', 'os.symlink', 'os.remove', 'os.mkdir', 'os.rmdir')  # audit events
 MOST = 200  # operations of one command
+PATIENCE = 60  # seconds for one command
 
 
 def killed_at(number: int, directory: Path, action: Callable[[CertificateAuthority], object]) -> bool:
@@ -44,6 +46,7 @@ def killed_at(number: int, directory: Path, action: Callable[[CertificateAuthori
                 os._exit(KILLED)
 
     code = 1
+    signal.alarm(PATIENCE)  # ends a process that hangs
     try:
         sys.addaudithook(audit)
         action(CertificateAuthority(directory))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -52,10 +53,47 @@ print(sorted(name for name in HEAVY if name in sys.modules))
 HEAVY = (
     'alembic', 'asyncpg', 'boto3', 'botocore', 'confluent_kafka', 'docutils', 'jinja2', 'jwt', 'ldap3', 'lxml.etree',
     'lxml.objectify', 'MySQLdb', 'paramiko', 'pika', 'psycopg', 'psycopg2', 'pydantic', 'pymongo', 'pymysql',
-    'requests', 'setuptools', 'sqlalchemy.ext.asyncio', 'sqlalchemy.orm', 'twisted.conch.ssh', 'twisted.mail',
-    'twisted.names', 'twisted.web.server', 'yaml', 'zatotx.odb.maintenance', 'zatotx.rules.enmasse.import_plan',
+    'requests', 'setuptools', 'sqlalchemy.dialects.mysql', 'sqlalchemy.ext.asyncio', 'sqlalchemy.orm',
+    'twisted.conch.ssh', 'twisted.mail', 'twisted.names', 'twisted.web.server', 'txzmq', 'yaml',
+    'zatotx.connectors.remote_files', 'zatotx.odb.maintenance', 'zatotx.plugins.ftp.channel',
+    'zatotx.plugins.ftp.connection', 'zatotx.plugins.ftp.poller', 'zatotx.plugins.http.client',
+    'zatotx.plugins.http.rest', 'zatotx.plugins.http.soap.outgoing', 'zatotx.rules.enmasse.import_plan',
     'zatotx.testing', 'zatotx.wire.xml.xpath', 'zeep', 'zmq',
 )  # fmt: skip
+# What building the first object of a type imports on the reactor, after a thread has imported the modules of the type.
+FIRST_OBJECT = """
+import sys
+from twisted.internet.defer import succeed
+from twisted.internet.task import Clock
+from zatotx.connectors.kind_registry import find_kinds
+from zatotx.interfaces.connector_kind import ChannelContext, OutgoingContext
+from zatotx.schema.snapshot import Snapshot, StoredObject
+before = []
+def run_in_thread(function, *args):
+    function(*args)
+    before.append(set(sys.modules))
+    return succeed(None)
+kind = next(found for found in find_kinds() if found.kind.name == KIND)
+types = {each.key: each for each in kind.load(kind.kind.schema)}
+objects = [StoredObject(n, key, types[key].struct(**fields), 1) for n, (key, fields) in enumerate(OBJECTS.items())]
+common = dict(reactor=Clock(), settings={}, run_in_thread=run_in_thread)
+made = (kind.load(kind.kind.channel)(ChannelContext(line_sink=None, work_dir='.', declaration=kind.kind, **common))
+        if IS_CHANNEL else kind.load(kind.kind.outgoing)(OutgoingContext(**common)))
+assert not before
+made.prepare(Snapshot(1, objects))
+print(len(before), sorted(set(sys.modules) - before[0]))
+"""
+_FTP: dict[str, object] = {'name': 'x', 'host': 'localhost'}
+_REST: dict[str, object] = {'name': 'x', 'host': 'http://localhost', 'url_path': '/'}
+FIRST_OBJECTS: Sequence[tuple[str, bool, dict[str, dict[str, object]]]] = (
+    ('ftp', True, {'channel_ftp': {'name': 'x', 'address': '127.0.0.1:1', 'directory': 'x', 'service': 'x'},
+                   'outgoing_ftp': _FTP, 'channel_ftp_poll': {'name': 'x', 'connection': 'x', 'service': 'x'}}),
+    ('ftp', False, {'outgoing_ftp': _FTP}),
+    ('http', False, {'outgoing_rest': _REST, 'outgoing_soap': _REST}),
+    ('sql', False, {'sql': {'name': 'x', 'url': 'sqlite://'}}),
+    ('zmq', True, {'channel_zmq': {'name': 'x', 'address': 'tcp://127.0.0.1:1', 'service': 'x'}}),
+    ('zmq', False, {'outgoing_zmq': {'name': 'x', 'address': 'tcp://127.0.0.1:1'}}),
+)
 # lxml is loaded with the first document, and elements that others made are known before that.
 XML = """
 import sys
@@ -89,6 +127,12 @@ class ImportTests(SynchronousTestCase):
     def test_a_server_without_configuration_loads_no_driver(self) -> None:
         """A server loads drivers, parsers and tools when an object that needs them is first configured or used."""
         self.assertEqual(last_line(f'HEAVY = {HEAVY!r}\n{SERVER}'), '[]')
+
+    def test_the_first_object_is_loaded_in_a_thread(self) -> None:
+        """Objects that are configured later import what they need in a thread, so that the reactor is not held up."""
+        for kind, is_channel, objects in FIRST_OBJECTS:
+            program = f'KIND, IS_CHANNEL, OBJECTS = {kind!r}, {is_channel!r}, {objects!r}\n{FIRST_OBJECT}'
+            self.assertEqual(last_line(program), '1 []', (kind, objects))
 
     def test_lxml_is_loaded_with_the_first_document(self) -> None:
         """The parser imports lxml when it parses, and recognizes elements that other code has made before."""

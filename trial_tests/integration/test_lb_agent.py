@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+import resource
 import socket
 import ssl
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.logger import globalLogPublisher
@@ -84,15 +92,18 @@ class AgentTestCase(TestCase):
     def logged(self, part: str) -> list[str]:
         return [text for text in (record.getMessage() for record in self.log.records) if part in text]
 
-    async def until_logged(self, part: str) -> str:
-        """Wait for a line of the log: the server logs a refusal when it has lost the connection."""
+    async def until(self, is_true: Callable[[], object]) -> None:
         end = reactor.seconds() + TIMEOUT
-        while not self.logged(part):
+        while not is_true():
             if reactor.seconds() > end:
-                raise AssertionError(f'{part!r} is not in {[record.getMessage() for record in self.log.records]}')
+                raise AssertionError(f'It does not come: {[record.getMessage() for record in self.log.records]}')
             waiting: Deferred[None] = Deferred()
             reactor.callLater(0.01, waiting.callback, None)
             await waiting
+
+    async def until_logged(self, part: str) -> str:
+        """Wait for a line of the log: the server logs a refusal when it has lost the connection."""
+        await self.until(lambda: self.logged(part))
         return self.logged(part)[0]
 
     async def assert_refused(self, agent: AgentService, files: AgentClientFiles, reason: str) -> str:
@@ -102,6 +113,11 @@ class AgentTestCase(TestCase):
         line = await self.until_logged('The agent refused a client at 127.0.0.1:')
         self.assertIn(reason, line)
         return line
+
+
+def resident_memory() -> int:
+    """The memory of this process in bytes."""
+    return int(Path('/proc/self/statm').read_text().split()[1]) * resource.getpagesize()
 
 
 class RefusalTests(AgentTestCase):
@@ -255,6 +271,50 @@ class RefusalTests(AgentTestCase):
         self.assertEqual(await self.client(agent).call('ping'), 'ZATO_OK')
         self.assertGreaterEqual(len(self.logged('10 are open already')), 20)
 
+    async def test_endless_garbage(self) -> None:
+        """What a client sends after its handshake has failed is not kept."""
+        self.patch(mutual_tls, 'LINGER', 1.0)
+        agent = self.start()
+
+        def send() -> int:
+            sent, piece = 0, b'x' * 1_000_000
+            with socket.create_connection(('127.0.0.1', self.port(agent)), TIMEOUT) as plain:
+                try:
+                    while sent < 60 * len(piece):
+                        sent += plain.send(piece)
+                except OSError:
+                    return sent
+            return sent
+
+        before = resident_memory()
+        sent = await deferToThread(send)
+        self.assertGreater(sent, 0)
+        self.assertLess(resident_memory() - before, 20_000_000)
+        await self.until_logged('refused a client')
+
+    async def test_client_that_stays(self) -> None:
+        """A client that does not close its connection after the response is disconnected."""
+        self.patch(mutual_tls, 'LIFETIME', 0.5)
+        agent = self.start()
+        context = self.context(ssl.TLSVersion.TLSv1_3)
+
+        def connect() -> bytes:
+            with socket.create_connection(('127.0.0.1', self.port(agent)), TIMEOUT) as plain:
+                wrapped = context.wrap_socket(plain, server_hostname='localhost')
+                wrapped.sendall(b'POST /api/ping HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n')
+                answer = wrapped.recv(1000)
+                descriptor = wrapped.detach()
+                with socket.socket(fileno=descriptor) as raw:  # without TLS, so nothing is said about an end
+                    raw.settimeout(TIMEOUT)
+                    try:
+                        while raw.recv(1000):
+                            pass  # the end of TLS
+                    except ConnectionResetError:
+                        return answer
+                return answer
+
+        self.assertIn(b'200 OK', await deferToThread(connect))
+
     async def test_too_many(self) -> None:
         """If all connections at the limit have finished their handshakes, a new one is closed at once, and logged."""
         self.patch(mutual_tls, 'MAX_CONNECTIONS', 1)
@@ -386,6 +446,21 @@ class CallTests(AgentTestCase):
         self.control.pending.callback(None)
         self.assertIn('server3', self.control.source)
 
+    async def test_client_that_leaves(self) -> None:
+        """A change goes on when its client disconnects while it is made."""
+        agent = self.start(certificate='')
+        self.control.pending = Deferred()
+        body = b'{"action": "add", "name": "server3"}'
+        client = socket.create_connection(('127.0.0.1', self.port(agent)), TIMEOUT)
+        client.sendall(b'POST /api/add_remove_server HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s'
+                       % (len(body), body))  # fmt: skip
+        await self.until(lambda: self.control.apply_calls)
+        client.close()
+        self.assertNotIn('server3', self.control.source)
+        self.control.pending.callback(None)
+        self.assertIn('server3', self.control.source)
+        self.assertTrue(self.logged('added the server server3'))
+
     async def test_unexpected_error(self) -> None:
         """An unexpected error is answered without its text, which is in the log."""
         agent = self.start()
@@ -431,6 +506,74 @@ class CallTests(AgentTestCase):
             self.assertIn(sentence, document['error']['message'])
         found, document = await deferToThread(ask, 'POST', '/api/ping', b'', {'Origin': 'http://127.0.0.1:1'})
         self.assertEqual((found, 'no web pages' in document['error']['message']), (403, True))
+
+
+class OtherAuthorityTests(AgentTestCase):
+    """Certificates that zatotx has not issued."""
+
+    def make_certificate(
+        self, name: str, issuer: tuple[x509.Certificate, RSAPrivateKey] | None, *, is_authority: bool
+    ) -> tuple[x509.Certificate, RSAPrivateKey]:
+        """A certificate with an RSA key and as few extensions as possible."""
+        key = rsa.generate_private_key(65537, 2048)
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateBuilder(issuer[0].subject if issuer else subject, subject, key.public_key(),
+                                    x509.random_serial_number(), now - timedelta(hours=1), now + timedelta(days=1))
+            .add_extension(x509.BasicConstraints(is_authority, None), critical=True)
+        )  # fmt: skip
+        if not is_authority:
+            names = x509.SubjectAlternativeName([x509.IPAddress(ip_address('127.0.0.1'))])
+            builder = builder.add_extension(names, critical=False)
+        return builder.sign(issuer[1] if issuer else key, SHA256()), key
+
+    def write(self, name: str, *certificates: x509.Certificate, key: RSAPrivateKey | None = None) -> Path:
+        path = self.directory / name
+        content = b''.join(each.public_bytes(Encoding.PEM) for each in certificates)
+        if key is not None:
+            content += key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        path.write_bytes(content)
+        return path
+
+    async def test_two_authorities(self) -> None:
+        """While one authority replaces another, the agent trusts both, and checks the revocation lists of both."""
+        new = self.make_authority('new/ca')
+        files = {}
+        for name in ('certificate', 'revocation_list'):
+            files[name] = self.directory / name
+            files[name].write_bytes(
+                b''.join(getattr(each.store, name).read_bytes() for each in (self.authority, new))
+            )
+        agent = self.start(ca=str(files['certificate']), crl=str(files['revocation_list']))
+        second = self.issue('client', name='second', authority=new)
+        for client in (self.client_files, second):
+            self.assertEqual(await self.client(agent, client).call('ping'), 'ZATO_OK')
+        new.revoke('second')
+        files['revocation_list'].write_bytes(
+            b''.join(each.store.revocation_list.read_bytes() for each in (self.authority, new))
+        )
+        await self.assert_refused(agent, second, 'was revoked')
+        self.assertEqual(await self.client(agent).call('ping'), 'ZATO_OK')
+
+    async def test_intermediate_authorities(self) -> None:
+        """Agent and client send the intermediate certificates in their files; a file of authorities may hold several,
+        as while one replaces another."""
+        root = self.make_certificate('root', None, is_authority=True)
+        between = self.make_certificate('between', root, is_authority=True)
+        server = self.make_certificate('agent', between, is_authority=False)
+        client = self.make_certificate('client', between, is_authority=False)
+        authorities = self.write('ca.pem', self.authority.certificate(), root[0])
+        agent = self.start(
+            certificate=str(self.write('agent.pem', server[0], between[0])),
+            key=str(self.write('agent.key', key=server[1])), ca=str(authorities), crl='',
+        )  # fmt: skip
+        files = AgentClientFiles(
+            self.write('client.pem', client[0], between[0]), self.write('client.key', key=client[1]), authorities
+        )
+        self.assertEqual(await self.client(agent, files).call('ping'), 'ZATO_OK')
+        await self.client(agent, files).call('set_server_state', name='server1', state='drain')
+        self.assertTrue(self.logged('CN=client set the server server1'))
 
 
 class ClientTests(AgentTestCase):

@@ -9,9 +9,11 @@ import ssl
 import time
 from base64 import b64encode
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pika
 import psycopg
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort
@@ -24,8 +26,12 @@ from trial_tests.support.authority import Authority
 from trial_tests.support.lb_memory import RecordedLog, RoundRobinBackend
 from trial_tests.support.postgresql import PASSWORD
 from trial_tests.support.postgresql import shared as shared_postgresql
+from trial_tests.support.rabbitmq import PASSWORD as RABBITMQ_PASSWORD
+from trial_tests.support.rabbitmq import USER
+from trial_tests.support.rabbitmq import shared as shared_rabbitmq
 from trial_tests.support.rawhttp import Connection, request_bytes
 from trial_tests.support.reactor import reactor
+from zatotx.interfaces.connector_kind import ChannelContext
 from zatotx.lb.config.model import (
     Backend,
     ClientTimeouts,
@@ -39,7 +45,10 @@ from zatotx.lb.config.model import (
 from zatotx.lb.data_path import SWEEP_INTERVAL, DataPath
 from zatotx.lb.frontend import FrontendContext
 from zatotx.lb.tls.listener import WATCH_INTERVAL
-from zatotx.plugins.http.test.upstream_servers import Answering, Peer, Request, Upstream, says, silent
+from zatotx.plugins.http.channel import HTTPChannel
+from zatotx.plugins.http.test.server_doubles import Lines, ScriptedExchange, channel
+from zatotx.plugins.http.test.upstream_servers import Answering, Peer, Request, Upstream, ends, says, silent
+from zatotx.schema.snapshot import Snapshot
 
 _LISTEN = ('127.0.0.1:0',)
 
@@ -140,6 +149,32 @@ class SocketTests(DataPathTests):
         frozen.peers[0].reset()
         self.assertEqual((await stuck).status, 200)  # it was sent again, to the other server
 
+    async def test_client_that_hangs_up(self) -> None:
+        """A client that closes its connection before the response ends the request at the server. One that has only
+        ended its direction gets its response."""
+        server = self.upstream(silent)
+        port = self.serve([server.port])
+        gone, waiting = (socket.create_connection(('127.0.0.1', port), 20) for _ in range(2))
+        for client in (gone, waiting):
+            client.sendall(request_bytes('GET', '/'))
+        while len(server.requests) < 2:
+            await deferLater(reactor, 0.01)
+        gone.close()
+        waiting.shutdown(socket.SHUT_WR)
+        while len(server.peers) > 1:
+            await deferLater(reactor, 0.02)
+        self.assertEqual([(record.status, record.termination) for record in self.log], [(0, 'CH')])
+        server.peers[0].say(b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
+
+        def rest() -> bytes:
+            data = b''
+            while piece := waiting.recv(1000):
+                data += piece
+            waiting.close()
+            return data
+
+        self.assertTrue((await deferToThread(rest)).endswith(b'Connection: close\r\n\r\nok'))
+
     async def test_half_open_connections(self) -> None:
         """A thousand clients that send half a head do not keep others from being served, and are closed in time."""
         settings = Frontend(listen=_LISTEN, default_backend='main', timeouts=ClientTimeouts(request=2))
@@ -225,7 +260,7 @@ class TlsTests(DataPathTests):
         with socket.create_connection(('127.0.0.1', port), 10) as plain, context.wrap_socket(
             plain, server_hostname=server_name
         ) as tls:  # fmt: skip
-            tls.sendall(request_bytes('GET', '/', {'Connection': 'close'}))
+            tls.sendall(request_bytes('GET', '/echo', {'Connection': 'close'}))
             data = b''
             while piece := tls.recv(65536):
                 data += piece
@@ -316,6 +351,45 @@ class TlsTests(DataPathTests):
             answer = await self.ask(port, method='POST', body=b'secret')
             self.assertEqual(answer.status, status)
         self.assertEqual(len(upstream.requests), 1)
+
+    async def test_tcp_mode(self) -> None:
+        """TLS ends at the load balancer in TCP mode too. A client that does not finish the handshake gets no server,
+        and is closed in time."""
+        self.install('one', 'one.example')
+        server = self.upstream(ends(b'HTTP/1.1 200 OK\r\n\r\n'))
+        settings = Frontend(listen=_LISTEN, default_backend='main', mode='tcp', tls=ListenerTls(),
+                            timeouts=ClientTimeouts(request=1))  # fmt: skip
+        port = self.serve([server.port], settings)
+        silent_client = socket.create_connection(('127.0.0.1', port), 10)
+        self.addCleanup(silent_client.close)
+        self.assertEqual((await self.exchange(port, 'one.example'))[2][:15], b'HTTP/1.1 200 OK')
+        while self.frontend.connections:
+            await deferLater(reactor, 0.05)
+        self.assertEqual((len(self.backend.slots), {record.termination for record in self.log} & {'cR'}), (1, {'cR'}))
+
+    async def test_mutual_tls_of_a_server(self) -> None:
+        """A server that accepts Client-Cert from the load balancer sees the client's certificate as if the client had
+        connected to it: what mutual TLS definitions check."""
+        self.install('one', 'one.example')
+        shutil.copy(self.authority.path, self.directory / 'clients.crt')
+        dispatcher = ScriptedExchange()
+        settings = {'listen': ['tcp:port=0:interface=127.0.0.1'], 'trusted_proxies': ['127.0.0.1'], 'client_cert': True,
+                    'grace': 1}  # fmt: skip
+        server = HTTPChannel(ChannelContext(
+            reactor=reactor, settings=settings, line_sink=lambda name: Lines(), work_dir=str(self.directory),
+            run_in_thread=deferToThread,
+        ))  # fmt: skip
+        self.addCleanup(server.stop)
+        await server.apply(Snapshot(1, [channel()]))
+        await server.start(dispatcher)
+        address: Any = server.addresses[0]
+        port = self.serve([address.port], self.settings(client_certificates='optional', client_ca='clients.crt'))
+        partner = self.authority.sign('partner')
+        for certificate in (partner, None):
+            await self.exchange(port, 'one.example', certificate)
+        views = [delivery.inbound.http for delivery in dispatcher.delivered]
+        own = ssl.PEM_cert_to_DER_cert(partner[0].read_text())
+        self.assertEqual([view.certificates[:1] for view in views if view is not None], [(own,), ()])
 
     async def test_proxy_header_before_tls(self) -> None:
         """A PROXY header comes before the handshake, and tells the client's address."""
@@ -412,3 +486,23 @@ class TcpTests(DataPathTests):
 
         self.assertEqual(await deferToThread(work), (200 * 20_001, 42))
         self.assertEqual(self.frontend.total_connections, 2)
+
+    async def test_amqp(self) -> None:
+        """A real RabbitMQ through the load balancer: messages that the broker confirms and delivers, on connections
+        that stay open in both directions."""
+        port = self.serve([shared_rabbitmq().port], self.settings)
+        bodies = [b'x' * size for size in (0, 1, 100_000, 1_000_000)]
+
+        def work() -> list[Any]:
+            parameters = pika.ConnectionParameters(
+                '127.0.0.1', port, credentials=pika.PlainCredentials(USER, RABBITMQ_PASSWORD)
+            )
+            with closing(pika.BlockingConnection(parameters)) as connection:
+                channel = connection.channel()
+                channel.confirm_delivery()
+                queue = channel.queue_declare('', exclusive=True).method.queue
+                for body in bodies:
+                    channel.basic_publish('', queue, body)
+                return [channel.basic_get(queue, auto_ack=True)[2] for _ in bodies]
+
+        self.assertEqual(await deferToThread(work), bodies)

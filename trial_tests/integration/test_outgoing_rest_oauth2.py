@@ -65,7 +65,7 @@ class WithAuthorization(WithConnections):
     def at(self, now: list[float]) -> Any:
         """A connection whose tokens see another time."""
         node = self.connections()
-        make: Any = node.credentials['CRM.token'][1].make_authorizer
+        make: Any = node.builder.credentials['CRM.token'][1].make_authorizer
         make().fetcher = evolve(make().fetcher, now=lambda: now[0])
         return node.namespaces['rest'](Asking())['CRM']
 

@@ -49,7 +49,7 @@ class KindTests(FetcherContract, TestCase):
 
     async def stop(self) -> None:
         await self.kind.stop()
-        while self.kind.environment.call_environment.timeout_sweeper.running:
+        while self.kind.builder.environment.call_environment.timeout_sweeper.running:
             await deferLater(reactor, 0.01)
 
     def fetcher(self) -> IFetcher:

@@ -36,7 +36,7 @@ def servers_of(weights: Sequence[float]) -> list[Server]:
 
 
 class RoundRobinProperties(SynchronousTestCase):
-    @holds(weights=WEIGHTS)
+    @holds(examples=40, weights=WEIGHTS)
     def test_fair(self, weights: list[int]) -> None:
         """After any number of choices, each server has been chosen as often as its weight demands, within one."""
         servers, total = servers_of(weights), sum(weights)
@@ -45,7 +45,7 @@ class RoundRobinProperties(SynchronousTestCase):
             for server in servers:
                 self.assertLess(abs(server.choices - turn * server.weight / total), 1.0)
 
-    @holds(weights=WEIGHTS, gone=st.integers(0, 9))
+    @holds(examples=40, weights=WEIGHTS, gone=st.integers(0, 9))
     def test_fair_after_a_change(self, weights: list[int], gone: int) -> None:
         """When a server leaves, the others share its choices at once, each within two of its new share."""
         servers = servers_of(weights)
@@ -60,7 +60,7 @@ class RoundRobinProperties(SynchronousTestCase):
 
 
 class LeastConnectionsProperties(SynchronousTestCase):
-    @holds(weights=st.lists(st.integers(1, 20), min_size=1, max_size=8), seed=st.integers(0, 10_000))
+    @holds(examples=40, weights=st.lists(st.integers(1, 20), min_size=1, max_size=8), seed=st.integers(0, 10_000))
     def test_balanced_and_nobody_starves(self, weights: list[int], seed: int) -> None:
         """The chosen server never has more load for its weight than another one, and while requests come and go, each
         server is chosen in every run of choices that is long enough for its weight."""
@@ -77,7 +77,7 @@ class LeastConnectionsProperties(SynchronousTestCase):
                 done.in_flight -= 1
         self.assertTrue(all(server.choices for server in servers))
 
-    @holds(weights=WEIGHTS)
+    @holds(examples=40, weights=WEIGHTS)
     def test_idle_servers_take_turns(self, weights: list[int]) -> None:
         """If requests come one by one, so that all loads are equal, each server gets the share of its weight."""
         servers, total = servers_of(weights), sum(weights)
@@ -100,7 +100,7 @@ class LeastConnectionsProperties(SynchronousTestCase):
 
 
 class ConsistentHashProperties(SynchronousTestCase):
-    @holds(weights=st.lists(st.integers(1, 20), min_size=2, max_size=8), gone=st.integers(0, 7))
+    @holds(examples=40, weights=st.lists(st.integers(1, 20), min_size=2, max_size=8), gone=st.integers(0, 7))
     def test_minimal_movement(self, weights: list[int], gone: int) -> None:
         """If a server leaves, exactly its own keys move; if it comes back, exactly these return."""
         servers = servers_of(weights)
@@ -112,7 +112,7 @@ class ConsistentHashProperties(SynchronousTestCase):
             after = choose_consistent_hash(left, key, 1_000_000)
             self.assertIs(after, after if before is removed else before)
 
-    @holds(weights=st.lists(st.integers(1, 10), min_size=2, max_size=6), seed=st.integers(0, 1000))
+    @holds(examples=40, weights=st.lists(st.integers(1, 10), min_size=2, max_size=6), seed=st.integers(0, 1000))
     def test_bounded_load(self, weights: list[int], seed: int) -> None:
         """Even if all requests have one key, no server's load exceeds 125 % of the average for its weight, rounded
         up."""

@@ -122,7 +122,7 @@ class BackendModel:
 
 class BackendProperties(SynchronousTestCase):
     @holds(
-        algorithm=st.sampled_from(ALGORITHMS), limit=st.sampled_from((1, 1, 2, 0)),
+        examples=60, algorithm=st.sampled_from(ALGORITHMS), limit=st.sampled_from((1, 1, 2, 0)),
         events=st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 30)), min_size=20, max_size=60),
     )
     def test_any_history(self, algorithm: str, limit: int, events: list[tuple[str, int]]) -> None:

@@ -17,13 +17,14 @@ SHOTS = {
     'channels': ('/objects/channel_rest', 'light', 1280),
     'channel-form': ('/objects/channel_rest/create', 'dark', 1280),
     'history': ('/history', 'dark', 1280),
+    'load-balancer': ('/load-balancer', 'light', 1280),
     'phone': ('/objects/channel_rest', 'light', 390),
 }
 
 
 def make_environment() -> Broker:
     """An environment with the web admin and the demo."""
-    broker = create(servers=2, parts=('web-admin',), more=('--cluster-name', 'demo'))
+    broker = create(servers=2, parts=('web-admin', 'load-balancer'), more=('--cluster-name', 'demo'))
     broker.start()
     examples = ROOT / 'examples'
     broker.deploy(examples / 'demo.py', examples / 'classic.py')
@@ -44,7 +45,9 @@ def take(broker: Broker, browser: Browser) -> None:
         page.get_by_role('button', name='Log in').click()
         page.wait_for_url(f'{base}/')
         page.goto(base + path)
-        page.wait_for_timeout(1500 if path == '/' else 100)  # the first page has figures of the last seconds
+        for _ in range(100 if path == '/' else 0):  # the first page has figures of the last seconds
+            broker.ask('GET', '/demo/hello/Ada')
+            page.wait_for_timeout(80)
         page.screenshot(path=PICTURES / f'{name}.png')
         context.close()
 

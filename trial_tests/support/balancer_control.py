@@ -42,7 +42,8 @@ STATES: Mapping[str, ServerState] = {'ready': 'UP', 'drain': 'DRAIN', 'maint': '
 
 @implementer(IBalancerControl)
 class FakeBalancerControl:
-    """Holds the text of a configuration and the states of its servers. `pending`: while set, `apply` fires with it."""
+    """Holds the text of a configuration and the states of its servers. `pending`: while set, `apply` fires with it;
+    `read_error`: while set, the text cannot be read."""
 
     def __init__(self, source: str = CONFIG) -> None:
         self.source = source
@@ -50,8 +51,12 @@ class FakeBalancerControl:
         self.errors: list[str] = []
         self.applied: list[str] = []
         self.pending: Deferred[None] | None = None
+        self.read_error: Exception | None = None
+        self.apply_calls = 0
 
     def config_source(self) -> str:
+        if self.read_error is not None:
+            raise self.read_error
         return self.source
 
     def validate(self, source: str) -> list[str]:
@@ -65,6 +70,7 @@ class FakeBalancerControl:
         ]  # fmt: skip
 
     def apply(self, source: str) -> Deferred[list[str]]:
+        self.apply_calls += 1
         mistakes = self.validate(source)
         if mistakes:
             return succeed(mistakes)

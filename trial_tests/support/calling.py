@@ -85,7 +85,7 @@ class WithConnections(WithPeers):
 
     async def _stopped(self, outgoings: HttpOutgoingConnections) -> None:
         await outgoings.stop()
-        await self.until(lambda: not outgoings.environment.call_environment.timeout_sweeper.running)
+        await self.until(lambda: not outgoings.builder.environment.call_environment.timeout_sweeper.running)
 
 
 def crm(upstream: Upstream | int, **fields: Any) -> RestOutgoing:

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,16 +31,25 @@ class Connector:
             broker.must('create', 'connector', str(broker.path), '--port', str(self.port))
             self._configure(kinds, grace)
 
-    def start(self) -> Connector:
-        """Blocks until it is ready."""
+    def start(self, env: Mapping[str, str] | None = None) -> Connector:
+        """Blocks until it is ready. `env`: more variables of its process."""
+        self.launch(env)
+        until(self._is_ready, 'the start of a connector', STARTED)
+        return self
+
+    def launch(self, env: Mapping[str, str] | None = None) -> None:
+        """Start it and do not wait until it is ready."""
         with (self.path / 'logs' / 'stderr.log').open('ab') as log:
             self._process = subprocess.Popen(
                 ['setpriv', '--pdeathsig', 'KILL', sys.executable, str(Path(sys.executable).parent / 'twistd'), '-n',
                  'zato-connector', '--dir', str(self.path)],
-                cwd=self.path, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                cwd=self.path, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **(env or {})},
             )  # fmt: skip
-        until(self._is_ready, 'the start of a connector', STARTED)
-        return self
+
+    def wait(self) -> int:
+        """Blocks until its process has ended: the exit code, negative for a signal."""
+        assert self._process is not None
+        return self._process.wait(STARTED)
 
     @property
     def pid(self) -> int:

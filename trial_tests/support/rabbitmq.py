@@ -8,6 +8,7 @@ import logging
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from itertools import count
@@ -76,6 +77,8 @@ class RabbitMQ(Daemon):
         return ['env', *self._environment(), str(_PROGRAMS / 'rabbitmq-server')]
 
     def start(self, *prefix: str) -> None:
+        """See Daemon. In the main thread only: it dies with the thread that started it."""
+        assert threading.current_thread() is threading.main_thread()
         if self._epmd is None:
             self._epmd = subprocess.Popen(
                 [*self._as_account(), 'epmd', '-port', str(self._ports[1]), '-address', '127.0.0.1'],
@@ -220,7 +223,8 @@ class RabbitMQ(Daemon):
             'RABBITMQ_LOG_BASE': here / 'logs', 'RABBITMQ_ENABLED_PLUGINS_FILE': here / 'plugins',
             'RABBITMQ_PID_FILE': here / 'pid', 'RABBITMQ_CONF_ENV_FILE': '/dev/null',
             'RABBITMQ_GENERATED_CONFIG_DIR': here / 'config', 'RABBITMQ_FEATURE_FLAGS_FILE': here / 'feature_flags',
-            'RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS': '+S 1:1 +A 4 +sbwt none +sbwtdcpu none +sbwtdio none '
+            'RABBITMQ_ALLOW_INPUT': 'yes',  # the script becomes the broker, so that that dies with us
+            'RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS': '-noinput +S 1:1 +A 4 +sbwt none +sbwtdcpu none +sbwtdio none '
                                                    '-kernel inet_dist_use_interface {127,0,0,1}',
         }  # fmt: skip
         return [f'{name}={value}' for name, value in variables.items()]

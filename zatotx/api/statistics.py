@@ -17,7 +17,7 @@ _PERCENTILE = 0.95
 class GetCurrent(AdminService):
     """Return the figures of this server with all its workers: of each service that was called `calls`, `errors`,
     `seconds` in total, `in_flight` and the 95th percentile `p95` of its duration in seconds; and `requests` of all
-    channels, `in_flight` of the server."""
+    channels but the broker's own, `in_flight` of the server."""
 
     name = 'zato.stats.get-current'
 
@@ -26,7 +26,7 @@ class GetCurrent(AdminService):
         self.response.payload = {
             'server': self.server.name,
             'revision': self.server.config.snapshot.revision,
-            'requests': sum(value for _, value in sample.get(_REQUESTS, ())),
+            'requests': sum(value for labels, value in sample.get(_REQUESTS, ()) if not _is_own(labels[1])),
             'in_flight': sum(value for _, value in sample.get(_NODE_IN_FLIGHT, ())),
             'services': service_figures(sample),
         }
@@ -46,6 +46,10 @@ def service_figures(sample: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]
                 'p95': estimate_percentile(DEFINITIONS[_DURATION].bounds, buckets, _PERCENTILE),
             })  # fmt: skip
     return rows
+
+
+def _is_own(channel: str) -> bool:
+    return channel.startswith(('zato.', 'admin.invoke'))
 
 
 def _by_service(sample: Mapping[str, Sequence[Any]], name: str) -> dict[str, int]:

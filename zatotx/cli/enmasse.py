@@ -65,7 +65,7 @@ MISPLACED_OPTIONS = {
 
 
 def import_file(cluster: ClusterClient, source: str | None, *, replace: bool, dry_run: bool) -> None:
-    from zatotx.node.settings import make_reader
+    from zatotx.processes.private_files import make_reader
     from zatotx.rules.enmasse.references import substitute_references
 
     if source is None:

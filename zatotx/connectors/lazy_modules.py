@@ -1,12 +1,15 @@
-"""Imports the modules of channels and connections when the first object that needs them is configured."""
+"""Imports the modules of channels and connections when the first object that needs them is configured, and stands in
+for the namespace of connections until then."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
 from importlib import import_module
-from typing import Protocol
+from typing import Any, Protocol
 
+from zatotx.connectors.connection_registry import ConnectionRegistry
+from zatotx.interfaces.outgoing import IServiceCall
 from zatotx.schema.snapshot import Snapshot
 
 
@@ -30,3 +33,35 @@ def import_modules(modules: Sequence[str]) -> None:
     """Import modules. Blocks."""
     for module in modules:
         import_module(module)
+
+
+class LazyNamespace:
+    """ConnectionType.namespace whose class, 'package.module:Class', is imported with the first connection. Name its
+    `module` in ConnectionType.modules."""
+
+    __slots__ = ('_class_name', '_namespace', 'module')
+
+    def __init__(self, path: str) -> None:
+        self.module, _, self._class_name = path.partition(':')
+        self._namespace: Any = None
+
+    def __call__(self, registry: ConnectionRegistry[Any], call: IServiceCall) -> Any:
+        if self._namespace is None:
+            if not registry.connections:
+                return NoConnections(registry, call)
+            self._namespace = getattr(import_module(self.module), self._class_name)
+        return self._namespace(registry, call)
+
+
+class NoConnections:
+    """`self.out.<name>` of a node without such connections that can be used."""
+
+    __slots__ = ('_call', '_registry')
+
+    def __init__(self, registry: ConnectionRegistry[Any], call: IServiceCall) -> None:
+        self._registry, self._call = registry, call
+
+    def __getitem__(self, name: str) -> Any:
+        return self._registry.find(name, self._call.cid)  # raises the error
+
+    get = __getitem__

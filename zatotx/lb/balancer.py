@@ -20,6 +20,7 @@ from zatotx.lb.config.files import ConfigurationFiles
 from zatotx.lb.config.model import Configuration, LogSettings
 from zatotx.lb.config.parser import parse_configuration
 from zatotx.lb.frontends import MAX_IDLE_GRACE, Frontends
+from zatotx.lb.statistics.page import format_duration
 from zatotx.lb.statistics.responder import StatisticsResponder
 from zatotx.model.errors import StartError
 
@@ -246,5 +247,5 @@ def facts_of(control: Any) -> list[tuple[str, str]]:
     """Return what the statistics page shows about the process."""
     info = control.info()
     return [('version', str(info['version'])), ('process', str(info['pid'])), ('workers', str(info['workers'])),
-            ('uptime', f'{info["uptime"]:.0f} s'), ('connections', str(info['current_sessions'])),
+            ('uptime', format_duration(info['uptime'])), ('connections', str(info['current_sessions'])),
             ('requests', str(info['total_sessions']))]  # fmt: skip

@@ -182,7 +182,8 @@ class DataPath:
         elif state.tcp is None or not is_allowed(host, http.allow, http.deny):
             return self._reject()
         else:
-            protocol = TcpFrontendConnection(self._tcp, state.tcp)
+            timeout = settings.timeouts.request if state.tls is not None else 0.0
+            protocol = TcpFrontendConnection(self._tcp, state.tcp, handshake_timeout=timeout)
         return protocol if state.tls is None else state.tls.wrap(protocol)
 
     def _reject(self) -> Any:

@@ -1,7 +1,9 @@
 """Passes bytes both ways between a client and a server: a TCP connection, or an upgraded HTTP connection.
 
 Each side is read only while the other one accepts data, so that a tunnel holds little more than one read. When one side
-ends its direction, the other one is told (half-close), and the tunnel ends when both have.
+ends its direction, the other one is told (half-close), and the tunnel ends when both have. Twisted's TLS has no
+half-close: when the server ends its direction, a TLS client's connection ends; when the client does, a TLS server is
+not told, and ends the tunnel after its response.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ class TunnelWriter(Protocol):
 
     is_backlogged: bool
     last_progress: float
+    can_half_close: bool
 
     def write(self, data: bytes) -> None: ...
     def close(self) -> None: ...
@@ -135,7 +138,7 @@ class Tunnel:
     def backend_half_closed(self) -> None:
         """Pass the end of the server's direction on."""
         self._server_closed = True
-        if self._client_closed:
+        if self._client_closed or not self._client.writer.can_half_close:
             self._finish('--')
         else:
             self._client.writer.half_close()

@@ -79,6 +79,7 @@ class NodeComponents:
     reload: SighupReloader
     work: WorkRunner
     scheduler: IScheduler
+    may_lead_scheduler: bool  # servers only: connectors are sized for messages
     worker_group: WorkerGroup | None = None  # None without workers
 
 
@@ -213,7 +214,8 @@ class Node(Service):
         for name in parts.fetching_kinds:
             await parts.channels[name].start(parts.dispatcher)
         parts.work.start(self.node_id)
-        parts.scheduler.start(self.node_id)
+        if parts.may_lead_scheduler:
+            parts.scheduler.start(self.node_id)
         await parts.pickup_task.start()
         _log.info('{name} of cluster {cluster} is ready', **self._names())
 

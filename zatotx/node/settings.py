@@ -7,10 +7,8 @@ A string may refer to the environment (`${NAME}`) or to a file (`file:PATH`): za
 from __future__ import annotations
 
 import os
-import stat
 import tomllib
 from collections.abc import Collection, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +16,8 @@ import msgspec
 from msgspec import Meta
 
 from zatotx.model.errors import StartError
-from zatotx.rules.enmasse.references import FileReader, ReferenceResolver, has_reference
+from zatotx.processes.private_files import make_reader
+from zatotx.rules.enmasse.references import ReferenceResolver, has_reference
 from zatotx.rules.limits.concurrency_limit import DEFAULT_NODE_LIMIT, DEFAULT_SERVICE_LIMIT
 from zatotx.rules.limits.memory_budget import DEFAULT_LIMIT, MIN_LIMIT
 from zatotx.rules.placement import CONNECTOR, SERVER
@@ -28,48 +27,8 @@ from zatotx.schema.secrets import mask_setting
 from zatotx.schema.service import MAX_IN_FLIGHT
 from zatotx.wire.xml.limits import MAX_DEPTH, MAX_TEXT_SIZE
 
-# Reads the files that configuration values refer to with `file:PATH`: small UTF-8 files that only their owner can
-# read.
-
-MAX_BYTES = 1024 * 1024  # bytes
-
-
-def make_reader(directory: Path) -> FileReader:
-    """Return a function that reads referenced files; relative paths are relative to `directory`."""
-    return partial(read_file, directory)
-
-
-def read_file(base_directory: Path, path: str) -> str:
-    """Return the file's text without its last line end. `path` is absolute, or relative to `base_directory`. Raises
-    ValueError with one sentence that names the file if it is missing, accessible to others, too large or not text."""
-    if not path.strip() or '\0' in path:
-        raise ValueError("'file:' names no file")
-    full_path = base_directory / path
-    try:
-        # Without O_NONBLOCK, opening a FIFO would block.
-        descriptor = os.open(full_path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(descriptor, 'rb') as file:
-            _check(full_path, os.fstat(descriptor))
-            content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ValueError(f'the file {full_path} cannot be read ({error.strerror})') from None
-    if len(content) > MAX_BYTES:
-        raise ValueError(f'the file {full_path} has more than {MAX_BYTES} bytes')
-    try:
-        text = content.decode('utf-8')
-    except UnicodeDecodeError:
-        raise ValueError(f'the file {path} is not UTF-8 text') from None
-    return text.removesuffix('\n').removesuffix('\r') if text.endswith('\n') else text
-
-
-def _check(path: Path, status: os.stat_result) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise ValueError(f'{path} is not a regular file')
-    if status.st_mode & 0o077:
-        raise ValueError(f"the file {path} is open to others: 'chmod 600 {path}'")
-
-
 SETTINGS_FILES = {SERVER: 'server.toml', CONNECTOR: 'connector.toml'}  # in config/, by type of node
+
 _Seconds = Annotated[float, Meta(gt=0, le=86400)]
 _ServiceInFlight = Annotated[int, Meta(ge=1, le=MAX_IN_FLIGHT)]
 _BodyMemory = Annotated[int, Meta(ge=MIN_LIMIT)]

@@ -4,7 +4,8 @@
 - documents are JSON in text columns, which are wide enough on MySQL, too; times are Unix time in floats;
 - ids of objects come from a counter row, so they are never reused and are known before the insert.
 
-`migrations/` creates them; a test compares both.
+`migrations/` creates them, with `columns.TABLE_OPTIONS`; a test compares both. Options of MySQL here would load its
+dialect in every server.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from zatotx.odb.columns import BLOB, LONG_TEXT, TABLE_OPTIONS, TIMESTAMP
+from zatotx.odb.columns import BLOB, LONG_TEXT, TIMESTAMP
 
 SCHEMA_VERSION = '0004'  # the newest migration, which this code needs; checked by a test
 
@@ -67,7 +68,6 @@ cluster = Table(
     _text('key_check'),  # a known text, encrypted: detects a server with another key
     # the revision from which on object_version has every state
     Column('kept_since', BigInteger, nullable=False, server_default='0'),
-    **TABLE_OPTIONS,
 )
 
 counter = Table(
@@ -75,7 +75,6 @@ counter = Table(
     metadata,
     Column('name', String(64), primary_key=True),
     Column('value', BigInteger, nullable=False),
-    **TABLE_OPTIONS,
 )
 
 config_object = Table(
@@ -96,7 +95,6 @@ config_object = Table(
     UniqueConstraint('cluster_id', 'space', 'name_key'),
     UniqueConstraint('cluster_id', 'type', 'unique_key'),
     Index('ix_config_object_cluster_id_revision', 'cluster_id', 'revision'),
-    **TABLE_OPTIONS,
 )
 
 reference = Table(
@@ -105,7 +103,6 @@ reference = Table(
     Column('source_id', BigInteger, ForeignKey('config_object.id'), primary_key=True, autoincrement=False),
     Column('field', String(64), primary_key=True),
     Column('target_id', BigInteger, ForeignKey('config_object.id'), nullable=False, index=True),
-    **TABLE_OPTIONS,
 )
 
 tombstone = Table(
@@ -115,7 +112,6 @@ tombstone = Table(
     _cluster(),
     Column('revision', BigInteger, nullable=False),
     Index('ix_tombstone_cluster_id_revision', 'cluster_id', 'revision'),
-    **TABLE_OPTIONS,
 )
 
 # Every state of each object: the configuration at any revision since `cluster.kept_since` is built from them.
@@ -130,7 +126,6 @@ object_version = Table(
     _text('document'),  # as in config_object: secrets encrypted or hashed
     Column('deleted', Boolean, nullable=False),
     Index('ix_object_version_cluster_id_revision', 'cluster_id', 'revision'),
-    **TABLE_OPTIONS,
 )
 
 history = Table(
@@ -152,7 +147,6 @@ history = Table(
     Column('object_id', BigInteger, nullable=False, server_default='0'),
     Column('address', String(255), nullable=False, server_default=''),  # of the caller
     Index('ix_history_cluster_id_revision', 'cluster_id', 'revision'),
-    **TABLE_OPTIONS,
 )
 
 server = Table(
@@ -175,7 +169,6 @@ server = Table(
     Column('cpu', TIMESTAMP, nullable=False, server_default='0'),  # share of a core that it uses
     Column('in_flight', Integer, nullable=False, server_default='0'),
     UniqueConstraint('cluster_id', 'name_key', 'worker'),
-    **TABLE_OPTIONS,
 )
 
 file_version = Table(
@@ -196,7 +189,6 @@ file_version = Table(
     Column('revision', BigInteger, nullable=False),
     UniqueConstraint('cluster_id', 'file_key', 'number'),
     sqlite_autoincrement=True,
-    **TABLE_OPTIONS,
 )
 
 version_verdict = Table(
@@ -206,7 +198,6 @@ version_verdict = Table(
     Column('server_id', Integer, ForeignKey('server.id'), primary_key=True, autoincrement=False),
     _text('verdict'),
     Column('at', TIMESTAMP, nullable=False),
-    **TABLE_OPTIONS,
 )
 
 # Messages that were given up, as zatotx.model.work.WorkMessage.
@@ -223,7 +214,6 @@ dead_letter = Table(
     Column('last_failed', TIMESTAMP, nullable=False),
     UniqueConstraint('cluster_id', 'message_key'),
     Index('ix_dead_letter_cluster_id_last_failed', 'cluster_id', 'last_failed'),
-    **TABLE_OPTIONS,
 )
 
 # The leader of the scheduler, as zatotx.interfaces.scheduler.LeaderRecord.
@@ -238,5 +228,4 @@ scheduler_leader = Table(
     Column('since', TIMESTAMP, nullable=False),
     Column('confirmed_at', TIMESTAMP, nullable=False),
     Column('written_until', TIMESTAMP, nullable=False),
-    **TABLE_OPTIONS,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from OpenSSL.crypto import X509
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
@@ -16,6 +17,7 @@ from zope.interface import implementer
 
 from zatotx.interfaces.reactor import IReactor
 from zatotx.rules.http.tls_errors import describe_handshake_error
+from zatotx.wire.certificates import parse_certificates
 from zatotx.wire.lb_agent import CONTENT_TYPE, PATH, decode_response, encode_call
 from zatotx.wire.malformed import Malformed
 
@@ -29,7 +31,7 @@ class AgentUnreachableError(Exception):
 class AgentClientFiles(NamedTuple):
     """The files of a client, in PEM format. They are read for each call, so renewed ones need no restart."""
 
-    certificate: Path
+    certificate: Path  # followed by intermediate certificates
     key: Path
     authorities: Path  # that sign the agent's certificate
 
@@ -98,7 +100,9 @@ class _Policy:
         """Raises OSError, or ValueError if a file has other content."""
         try:
             self._own = PrivateCertificate.loadPEM(files.key.read_bytes() + files.certificate.read_bytes())
-            self._trusted = trustRootFromCertificates([Certificate.loadPEM(files.authorities.read_bytes())])
+            self._intermediates = _load_certificates(files.certificate)[1:]
+            trusted = [Certificate(each) for each in _load_certificates(files.authorities)]
+            self._trusted = trustRootFromCertificates(trusted)
         except OSError:
             raise
         except Exception:
@@ -106,9 +110,14 @@ class _Policy:
 
     def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:
         creator: IOpenSSLClientConnectionCreator = optionsForClientTLS(
-            hostname.decode('ascii'), trustRoot=self._trusted, clientCertificate=self._own
-        )
+            hostname.decode('ascii'), trustRoot=self._trusted, clientCertificate=self._own,
+            extraCertificateOptions={'extraCertChain': self._intermediates},
+        )  # fmt: skip
         return creator
+
+
+def _load_certificates(path: Path) -> list[X509]:
+    return [X509.from_cryptography(each) for each in parse_certificates(path.read_text('ascii'))]
 
 
 @implementer(IBodyProducer)

@@ -38,6 +38,7 @@ from zatotx.wire.malformed import Malformed
 
 MAX_CONNECTIONS = 100  # at the same time, those in a handshake included
 MAX_LINES, WINDOW = 100, 60.0  # lines about refused clients in the log, and the seconds in which they are counted
+LIFETIME = 60.0  # seconds of one connection
 LINGER = 2.0  # seconds in which a client may close its side of a connection that has ended
 
 # X509_V_ERR_* of OpenSSL that mean something else for clients than in tls_errors: clauses about a certificate.
@@ -273,6 +274,11 @@ class LingeringTransport:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether the connection is being closed, so that what the client still sends is of no use."""
+        return self._is_closed or self._timer is not None
+
     def loseConnection(self) -> None:
         """Begin to close the connection."""
         if self._timer is None and not self._is_closed:
@@ -288,13 +294,25 @@ class LingeringTransport:
 
 
 class LingeringTlsTransport(BufferingTLSTransport):
-    """TLS over a LingeringTransport."""
+    """TLS over a LingeringTransport, for at most LIFETIME seconds: a client that does not close its side after its
+    response would keep others out in the end."""
+
+    _end: IDelayedCall | None = None
 
     def makeConnection(self, transport: Any) -> None:
         assert isinstance(self.factory, MutualTlsFactory)
-        super().makeConnection(LingeringTransport(transport, self.factory.clock))  # type: ignore[no-untyped-call]
+        clock = self.factory.clock
+        self._end = clock.callLater(LIFETIME, self.abortConnection)
+        super().makeConnection(LingeringTransport(transport, clock))  # type: ignore[no-untyped-call]
+
+    def dataReceived(self, data: bytes) -> None:
+        transport: Any = self.transport
+        if not transport.is_closing:  # otherwise TLS would keep the bytes, however many there are
+            super().dataReceived(data)  # type: ignore[no-untyped-call]
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._end is not None and self._end.active():
+            self._end.cancel()
         transport: Any = self.transport
         transport.closed()
         super().connectionLost(reason)

@@ -254,6 +254,7 @@ class _NodeBuilder:
             reload=SighupReloader(self._current_settings, infrastructure.logs, endpoints.listeners),
             work=runner,
             scheduler=infrastructure.scheduler,
+            may_lead_scheduler=self.node_type == SERVER,
             worker_group=make_worker_group(self.home / 'work', self.worker_spec, node_api, reactor),
         )
         return Node(parts, config, state, self.worker_spec)

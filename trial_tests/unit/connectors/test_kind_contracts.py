@@ -109,7 +109,7 @@ class HttpOutgoingTests(OutgoingContract):
 
     async def stopped(self) -> None:
         await super().stopped()
-        await self.until(lambda: not self.outgoing.environment.call_environment.timeout_sweeper.running)
+        await self.until(lambda: not self.outgoing.builder.environment.call_environment.timeout_sweeper.running)
 
     def objects(self, port: int, *, timeout: float = SHORT, is_active: bool = True) -> list[StoredObject]:
         value = RestOutgoing(name='peer', host=f'http://127.0.0.1:{port}', timeout=timeout, is_active=is_active)

@@ -236,6 +236,17 @@ class ChangeTests(CallsTestCase):
         self.assertIs(self.successResultOf(second), True)
         self.assertEqual(list(self.call('get_server_data_dict')), ['server1', 'server2', 'a', 'b'])
 
+    def test_unreadable_source(self) -> None:
+        """If lb.toml cannot be read, each call that needs it says why, and the next change is possible."""
+        for error, reason in ((FileNotFoundError(2, 'No such file or directory'), 'No such file or directory'),
+                              (UnicodeDecodeError('utf-8', b'', 0, 1, 'x'), 'it is not UTF-8 text')):  # fmt: skip
+            self.control.read_error = error
+            for name, arguments in (('get_config', {}), ('get_config_source_code', {}),
+                                    ('add_remove_server', {'action': 'add', 'name': 'x'})):  # fmt: skip
+                self.assertEqual(str(self.refused(name, **arguments)), f'lb.toml cannot be read: {reason}')
+        self.control.read_error = None
+        self.call('add_remove_server', action='add', name='x')
+
     def test_failed_apply(self) -> None:
         """After a change that failed, the next one is made."""
         self.control.pending = Deferred()

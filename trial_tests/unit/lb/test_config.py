@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -97,6 +98,20 @@ class ReadingTests(ConfigurationTestCase):
         assert backend.servers['s1'].tls is not None
         self.assertFalse(backend.servers['s1'].tls.verify)
         self.assertEqual((frontend.routes[0].host, frontend.routes[0].headers), ('*.example.com', {'X-Version': '2'}))
+
+
+class ReferenceTests(ConfigurationTestCase):
+    def test_secrets_from_elsewhere(self) -> None:
+        """A text may refer to a file that only its owner can read, or to an environment variable; references that
+        cannot be resolved are errors with their lines."""
+        (self.directory / 'secret').touch(mode=0o600)
+        (self.directory / 'secret').write_text('s3cret\n')
+        self.patch(os, 'environ', {'LB_USER': 'ann'})
+        stats = self.read(MINIMAL + '[stats]\nusername = "${LB_USER}"\npassword = "file:secret"\n').stats
+        self.assertEqual((stats.username, stats.password), ('ann', 's3cret'))
+        found = self.errors(MINIMAL + '[stats]\nusername = "${NO_SUCH}"\npassword = "file:missing"\n')
+        self.assertEqual([text.partition(': ')[0] for text in found], ['Line 4', 'Line 5'])
+        self.assertIn('NO_SUCH', found[0])
 
 
 class MistakeTests(ConfigurationTestCase):

@@ -74,6 +74,14 @@ class UpgradeTests(LoadBalancerTests):
         memory.servers[0].say(SWITCH)
         self.assertIn(b'502 Bad Gateway', client.taken())
 
+    def test_upgrade_to_another_protocol(self) -> None:
+        """A server that switches to another protocol than the one that was asked for: 502."""
+        memory = MemoryFrontend()
+        client = memory.client(UPGRADE)
+        memory.servers[0].say(SWITCH.replace(b'Upgrade: websocket', b'Upgrade: h2c'))
+        self.assertIn(b'502 Bad Gateway', client.taken())
+        self.assertEqual(memory.backend.outcomes, [[Outcome.MALFORMED]])
+
     def test_server_ends(self) -> None:
         """When the server closes, the client gets the rest, and its connection ends; after a reset, with a reset."""
         for error, is_reset in ((None, False), (ConnectionLost(), True)):

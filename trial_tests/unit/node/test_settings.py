@@ -6,6 +6,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from zatotx.connectors.kind_registry import check_selected_kinds, find_kinds
 from zatotx.model.errors import StartError
 from zatotx.node.settings import load_settings, parse_settings
 
@@ -51,3 +52,15 @@ class LoadTests(SynchronousTestCase):
             said = self.refused(text)
             self.assertNotIn('\n', said)
             self.assertIn('temp', said)
+
+
+class SelectedKindsTests(SynchronousTestCase):
+    def test_unknown_kinds(self) -> None:
+        """`connector_kinds` may name kinds for connectors only; the error says which there are."""
+        kinds = find_kinds()
+        check_selected_kinds(kinds, None)
+        check_selected_kinds(kinds, ['amqp'])
+        with self.assertRaises(StartError) as caught:
+            check_selected_kinds(kinds, ['http', 'amqq'])
+        for text in ("'amqq' or 'http'", '(known: amqp'):
+            self.assertIn(text, str(caught.exception))

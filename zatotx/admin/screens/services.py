@@ -49,8 +49,9 @@ async def _detail_page(request: PageRequest, row: Mapping[str, Any], **more: Any
     channels = await request.call('zato.service.get-channel-list', {'id': row['id']})
     deployments = await request.call('zato.service.get-deployment-info-list', {'id': row['id']})
     versions = await _versions(request, row['file']) if row['file'] else []
+    wsdl = await request.call('zato.service.has-wsdl', {'name': row['name']})
     values = {
-        'title': row['name'], 'service': row, 'channels': channels, 'versions': versions, 'formats': FORMATS,
+        'title': row['name'], 'service': row, 'has_wsdl': wsdl['has_wsdl'], 'channels': channels, 'versions': versions, 'formats': FORMATS,
         'deployments': [{**one, **msgspec.json.decode(one['details'])} for one in deployments],
         'source': await _source(request, row['name']), 'payload': '', 'data_format': 'json', 'answer': None,
         'messages': [], **more,
@@ -170,6 +171,24 @@ async def delete(request: PageRequest, service_id: int) -> Response:
     return Redirect('/services', f'{row["name"]} is deleted.')
 
 
+async def upload_wsdl(request: PageRequest, service_id: int) -> Response:
+    """Store a WSDL that replaces the generated one; without a file, remove it."""
+    row = await _service(request, service_id)
+    file = request.files.get('wsdl')
+    content, name = (b'', '') if file is None else (file.content, file.filename)
+    payload = {'name': row['name'], 'wsdl': b64encode(content).decode() if content else '', 'wsdl_name': name}
+    await request.call('zato.service.set-wsdl', payload)
+    text = f'The WSDL of {row["name"]} is {name}.' if content else f'{row["name"]} has no WSDL of its own any more.'
+    return Redirect(f'/services/{service_id}', text)
+
+
+async def download_wsdl(request: PageRequest, service_id: int) -> Response:
+    """Send the WSDL that was uploaded."""
+    row = await _service(request, service_id)
+    found = await request.call('zato.service.get-wsdl', {'service': row['name']})
+    return FileDownload(b64decode(found['wsdl']), found['wsdl_name'] or 'service.wsdl', 'text/xml')
+
+
 async def download_source(request: PageRequest, service_id: int) -> Response:
     """Send the source file of a service."""
     row = await _service(request, service_id)
@@ -188,4 +207,6 @@ ROUTES = (
     ScreenRoute('GET', '/services/<int:service_id>/delete', show_delete),
     ScreenRoute('POST', '/services/<int:service_id>/delete', delete),
     ScreenRoute('GET', '/services/<int:service_id>/source', download_source),
+    ScreenRoute('GET', '/services/<int:service_id>/wsdl', download_wsdl),
+    ScreenRoute('POST', '/services/<int:service_id>/wsdl', upload_wsdl),
 )

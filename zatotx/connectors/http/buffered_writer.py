@@ -57,10 +57,12 @@ class BufferedWriter:
     """Writes to any transport that pauses a push producer when its own buffer is full (TLS, Unix sockets).
 
     `is_backlogged`: the client has not received everything yet; callers should write only what they must.
+    `can_half_close`: whether the transport supports `half_close`.
     `last_progress`: when it last accepted data, in seconds of the clock. `on_drained` is called when all queued data
     is written.
     """
 
+    can_half_close = False
     __slots__ = (
         '_close_when_drained',
         '_on_drained',
@@ -170,6 +172,7 @@ class SocketWriter(BufferedWriter):
     that buffer is empty.
     """
 
+    can_half_close = True
     __slots__ = ('_batched', '_registering', '_size', '_socket', '_write_batch')
 
     def __init__(

@@ -131,12 +131,12 @@ class AgentCalls:
 
     def _get_config(self, _arguments: NoArguments, _subject: str) -> dict[str, Any]:
         try:
-            return tomllib.loads(self._control.config_source())
+            return tomllib.loads(self._read_source())
         except tomllib.TOMLDecodeError as error:
             raise AgentCallError(f'lb.toml is not valid TOML: {error}') from None
 
     def _get_config_source_code(self, _arguments: NoArguments, _subject: str) -> str:
-        return self._control.config_source()
+        return self._read_source()
 
     def _get_servers_state(self, _arguments: NoArguments, _subject: str) -> dict[str, dict[str, list[str]]]:
         found: dict[str, dict[str, list[str]]] = {'UP': {}, 'DOWN': {}, 'MAINT': {}, 'DRAIN': {}}
@@ -228,7 +228,7 @@ class AgentCalls:
         """Apply an edit of the text of lb.toml, or validate it only. Raises AgentCallError with all mistakes."""
         await self._lock.acquire()
         try:
-            source = self._control.config_source()
+            source = self._read_source()
             try:
                 edited = edit(source)
             except EditError as error:
@@ -244,6 +244,13 @@ class AgentCalls:
             self._log.info('{subject} {what} (lb.toml is now {revision})', subject=subject, what=what,
                            revision=source_revision(edited)[:12])
         return True
+
+    def _read_source(self) -> str:
+        try:
+            return self._control.config_source()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, 'strerror', None) or 'it is not UTF-8 text'
+            raise AgentCallError(f'lb.toml cannot be read: {reason}', (), 500) from None
 
     def _find_server(self, name: str, backend: str | None) -> ServerStatus:
         servers = self._control.servers()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,8 @@ from zatotx.lb.config.model import (
     ServerTimeouts,
 )
 from zatotx.lb.config.validation import ConfigurationError, find_errors
+from zatotx.processes.private_files import make_reader
+from zatotx.rules.enmasse.references import ReferenceResolver
 
 CONTENT_TYPES = {'.json': 'application/json', '.html': 'text/html; charset=utf-8', '.xml': 'application/xml',
                  '.txt': 'text/plain; charset=utf-8'}  # fmt: skip
@@ -42,6 +45,8 @@ def parse_configuration(source: str, directory: Path) -> ParsedConfiguration:
     except tomllib.TOMLDecodeError as error:
         return ParsedConfiguration(None, [f'lb.toml is not valid TOML: {error}.'])
     errors: list[ConfigurationError] = []
+    resolver = ReferenceResolver(environ=os.environ, read_file=make_reader(directory))
+    document = _resolve(document, (), resolver, errors)
     _distribute_timeouts(document, errors)
     configuration: Configuration | None = _convert_struct(Configuration, document, (), errors)
     if configuration is not None:
@@ -56,6 +61,18 @@ def parse_configuration(source: str, directory: Path) -> ParsedConfiguration:
         f'Line {line}: {".".join(error.path)}: {error.text}.' if error.path else f'Line {line}: {error.text}.'
         for line, error in placed
     ])  # fmt: skip
+
+
+def _resolve(value: Any, path: tuple[str, ...], resolver: ReferenceResolver, errors: list[ConfigurationError]) -> Any:
+    """Return a value with the references in its texts replaced: environment variables and files."""
+    if isinstance(value, dict):
+        return {key: _resolve(item, (*path, key), resolver, errors) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_resolve(item, (*path, str(number)), resolver, errors) for number, item in enumerate(value)]
+    found: list[str] = []
+    resolved = resolver.resolve(value, found)
+    errors += [ConfigurationError(path, text.rstrip('.')) for text in found]
+    return resolved
 
 
 def _distribute_timeouts(document: dict[str, Any], errors: list[ConfigurationError]) -> None:

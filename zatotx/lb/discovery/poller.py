@@ -86,9 +86,9 @@ class DiscoveryPoller:
         return None if found is None else found.config.discovery
 
     def _schedule(self, backend: str, delay: float) -> None:
-        self._timers[backend] = self.reactor.callLater(delay, self._ask, backend)
+        self._timers[backend] = self.reactor.callLater(delay, self._request_list, backend)
 
-    def _ask(self, backend: str) -> None:
+    def _request_list(self, backend: str) -> None:
         del self._timers[backend]
         running = self._running[backend] = Deferred.fromCoroutine(self._refresh(backend))
         running.addErrback(self._failed, backend)

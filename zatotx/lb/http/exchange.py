@@ -15,7 +15,9 @@ from zatotx.lb.http.backend_connection import BackendConnection
 from zatotx.lb.http.error_responses import error_response, write_local
 from zatotx.lb.http.exchange_client import ExchangeClient
 from zatotx.lb.http.exchange_record import log_exchange
+from zatotx.lb.http.half_close_probe import HalfCloseProbe
 from zatotx.lb.http.http_state import PreparedRequest
+from zatotx.lb.http.request_rewriting import WEBSOCKET
 from zatotx.lb.http.response_rewriting import (
     CLOSE,
     KEEP_ALIVE,
@@ -264,12 +266,23 @@ class Exchange:
     def client_half_closed(self) -> None:
         """See ConnectionUser."""
         self._keep_alive = False
+        client = self.client
         if self._connection is not None and not self.request_sent:
-            self._pump_request(self.client.runtime.seconds())
+            self._pump_request(client.runtime.seconds())
+        if not self._is_ended and self.prepared.head.version == _HTTP_1_1 and client.writer.can_half_close:
+            HalfCloseProbe(
+                client.transport, client.writer, client.runtime.sweeper, is_waiting=self._is_waiting,
+                on_disconnect=client.abort,
+            ).start(client.runtime.seconds())  # fmt: skip
+
+    def _is_waiting(self) -> bool:
+        """Return whether the response has not begun yet."""
+        return not self._is_ended and self.head is None
 
     def client_drained(self) -> None:
         """See ConnectionUser."""
-        if self.head is not None:
+        if self.head is not None:  # the server was not read meanwhile: its time begins again
+            self.client.deadline = self.client.runtime.seconds() + self._target.settings.timeouts.server
             self._pump_response()
 
     def client_lost(self) -> None:
@@ -334,7 +347,10 @@ class Exchange:
             return
         self.responded_at = now
         if head.status == 101:
-            self._switch(head)
+            if head.headers.get(b'upgrade', b'').lower() == WEBSOCKET:
+                self._switch(head)
+            else:
+                self._give_up(Outcome.MALFORMED, 502, error_responses.BAD_GATEWAY, 'PH')
             return
         written = self._begin_response(head, connection)
         body = parser.take_whole_body()

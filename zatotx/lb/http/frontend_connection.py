@@ -289,7 +289,7 @@ class FrontendConnection:
 
     def close_if_idle(self) -> None:
         """Close the connection if no request is in progress: the frontend is draining."""
-        if self.exchange is None and self._phase is IDLE:
+        if self.exchange is None and self._phase not in _ENDING and self.parser.is_idle:
             self._close()
 
     def expire(self, now: float) -> None:

@@ -139,7 +139,7 @@ class HttpState:
 
     def _is_page(self, head: RequestHead) -> bool:
         stats = self.configuration.stats
-        return self.settings.stats and head.path.decode('latin-1').startswith((stats.path, stats.metrics_path))
+        return self.settings.stats and head.path in (stats.path.encode(), stats.metrics_path.encode())
 
     def _key(self, address: str, name: str, head: RequestHead) -> BalancingKey:
         """Return what the balancing algorithm of a backend needs of a request."""

@@ -98,7 +98,7 @@ def _servers(statuses: Iterable[ServerStatus]) -> str:
         kind = ' (backup)' if status.is_backup else ''
         rows.append(
             f'<tr><td>{escape(status.backend)}/{escape(status.name)}{kind}</td><td class="text">'
-            f'{escape(status.address)}</td><td class="text">{state}</td><td>{_duration(status.last_change)}</td>'
+            f'{escape(status.address)}</td><td class="text">{state}</td><td>{format_duration(status.last_change)}</td>'
             f'<td>{status.weight}</td><td>{status.current_sessions}</td><td>{status.total_requests}</td>'
             f'<td>{status.errors}</td><td class="text">{escape(status.reason)}</td></tr>'
         )
@@ -133,7 +133,7 @@ def _head(titles: Iterable[str]) -> str:
     return f'<table><tr>{"".join(cells)}</tr>'
 
 
-def _duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return a duration such as 1d 2h, in its two largest units."""
     rest = int(seconds)
     parts: list[str] = []

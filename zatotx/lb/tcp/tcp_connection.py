@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol
+from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener, IProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -37,15 +37,18 @@ CLOSE_TIMEOUT = 5.0  # seconds that a peer has to accept the rest and to close i
 _QUEUE_SLACK = 1.0  # seconds after which a backend that does not enforce its own queue timeout is given up
 
 
-@implementer(IProtocol, IHalfCloseableProtocol)
+@implementer(IProtocol, IHalfCloseableProtocol, IHandshakeListener)
 class TcpFrontendConnection:
-    """Waits for a server, and then is the client's side of a tunnel. Nothing is read before the server is connected.
+    """Waits for a server, and then is the client's side of a tunnel. Nothing is read before the server is connected,
+    and over TLS no server is looked for before the handshake is complete.
+
     `deadline`: when the timeout of what it waits for passes, in seconds of the reactor's clock."""
 
     _log = Logger()
     __slots__ = (
         '_acquired_at',
         '_connected_at',
+        '_handshake_timeout',
         '_is_lost',
         '_is_paused',
         '_is_recorded',
@@ -61,8 +64,10 @@ class TcpFrontendConnection:
         'writer',
     )
 
-    def __init__(self, runtime: TcpRuntime, target: TcpTarget) -> None:
+    def __init__(self, runtime: TcpRuntime, target: TcpTarget, *, handshake_timeout: float = 0.0) -> None:
+        """`handshake_timeout`: seconds for the TLS handshake; 0 = there is none."""
         self._runtime = runtime
+        self._handshake_timeout = handshake_timeout
         self._target = target
         self._acquired_at = self._connected_at = -1.0
         self._is_lost = self._is_paused = self._is_recorded = False
@@ -85,9 +90,20 @@ class TcpFrontendConnection:
         self.writer: BufferedWriter = make_writer(transport, self._drained, runtime.seconds, runtime.write_batch)
         runtime.connections.add(self)
         runtime.sweeper.add(self)
-        self.pause()
         key = BalancingKey(self._peer[0], {}, {})
         self._selection = ServerSelection(runtime.find_backend, self._target.name, key)
+        if self._handshake_timeout:
+            self.deadline = self._started_at + self._handshake_timeout
+        else:
+            self._begin()
+
+    def handshakeCompleted(self) -> None:
+        """Start looking for a server, over TLS."""
+        self._handshake_timeout = 0.0
+        self._begin()
+
+    def _begin(self) -> None:
+        self.pause()
         self._selection.acquire(self)
 
     def connectionMade(self) -> None:
@@ -116,7 +132,7 @@ class TcpFrontendConnection:
             self._tunnel.client_lost()
         elif not self._is_recorded:
             self._selection.release(Outcome.ABANDONED)
-            self._record('CC' if self._acquired_at >= 0 else 'CQ', 0, 0)
+            self._record('CR' if self._handshake_timeout else 'CC' if self._acquired_at >= 0 else 'CQ', 0, 0)
         self._runtime.connection_lost(self)
 
     def _drained(self) -> None:
@@ -192,6 +208,8 @@ class TcpFrontendConnection:
             self._tunnel.expire(now)
         elif self._is_recorded:
             self.transport.abortConnection()
+        elif self._handshake_timeout:
+            self.slot_unavailable('cR')
         elif self._selection.slot is not None:
             self._try_next('sC')
         else:

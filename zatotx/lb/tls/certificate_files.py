@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from attrs import frozen
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import Certificate, DNSName, ExtensionNotFound, IPAddress, SubjectAlternativeName
 from OpenSSL.crypto import PKey
@@ -74,6 +75,8 @@ def _load(file: Path) -> CertificateFile:
         key = load_pem_private_key(key_file.read_bytes(), None)
     except TypeError:
         raise ValueError(f'the key in {key_file.name} is encrypted with a pass phrase: store it without one') from None
+    except UnsupportedAlgorithm:
+        raise ValueError(f'the key in {key_file.name} is of a kind that is not supported') from None
     except ValueError:
         raise ValueError(f'there is no private key in {key_file.name}, nor in a file {beside.name}') from None
     if not isinstance(key, Key) or key.public_key() != chain[0].public_key():

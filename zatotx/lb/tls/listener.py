@@ -138,7 +138,7 @@ class TlsListener:
         self._versions = versions
         try:
             self.contexts = ContextSet(self._settings, self._directory, self._alpn)
-        except (ValueError, SSL.Error) as error:  # a file may be half written: then it changes once more
+        except ValueError as error:  # a file may be half written: then it changes once more
             self._log.error('The certificates of the frontend {name} cannot be loaded, the old ones stay: {error}',
                             name=self._name, error=str(error))  # fmt: skip
         else:
@@ -166,10 +166,14 @@ def _make_context(
     except SSL.Error:
         raise ValueError(f'tls.ciphers: OpenSSL knows none of {settings.ciphers!r}') from None
     own, *chain = file.chain
-    context.use_certificate(X509.from_cryptography(own))
-    context.use_privatekey(file.key)
-    for certificate in chain:
-        context.add_extra_chain_cert(X509.from_cryptography(certificate))
+    try:
+        context.use_certificate(X509.from_cryptography(own))
+        context.use_privatekey(file.key)
+        for certificate in chain:
+            context.add_extra_chain_cert(X509.from_cryptography(certificate))
+    except SSL.Error as error:  # a key that is too short, or a signature with a broken hash
+        reasons = ', '.join(entry[2] for entry in error.args[0]) if error.args else ''
+        raise ValueError(f'{file.name}: OpenSSL does not accept the certificate: {reasons}') from None
     if alpn:
         context.set_alpn_select_callback(make_alpn_callback(alpn))
     if settings.client_certificates != 'none':

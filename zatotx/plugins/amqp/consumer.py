@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from attrs import define
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from zatotx.connectors.channels import ChannelParts
@@ -17,6 +19,7 @@ from zatotx.model.message import ChannelSpec, Message, Reply
 from zatotx.plugins.amqp.body_codec import InvalidBody, decode_body
 from zatotx.plugins.amqp.driver import BrokerChannel, BrokerConnection, BrokerConnector
 from zatotx.plugins.amqp.errors import AmqpFailed, ChannelClosed
+from zatotx.plugins.amqp.key_groups import HEADER, ROUTING_KEY, KeyGroups
 from zatotx.plugins.amqp.message_properties import (
     CID_HEADER,
     TRACE_HEADER,
@@ -28,10 +31,12 @@ from zatotx.plugins.amqp.metrics import QueueCounters
 from zatotx.plugins.amqp.reply_sender import ReplySender
 from zatotx.plugins.amqp.schema.channel_amqp import AmqpChannel
 from zatotx.plugins.amqp.schema.definition_amqp import AmqpDefinition
-from zatotx.plugins.amqp.topology import declare
+from zatotx.plugins.amqp.topology import declare, drops_messages
 from zatotx.wire.http.traceparent import continue_trace
 
 KIND = 'amqp'
+# Seconds for which nothing is read from the broker at most: RabbitMQ closes a connection that takes nothing for 30 s.
+MAX_PAUSE = 10.0
 RETURN_DELAY = 1.0  # seconds until a message that could not be kept is returned: the broker delivers it again at once
 _ALIVE = '{title} consumes {queue} at {broker}'
 
@@ -50,6 +55,7 @@ class ReceivedMessage:
     redelivered: bool
     received_at: float  # on the reactor's clock
     size: int = 0  # bytes of the body in memory
+    group: str | None = None  # its key group, if the channel has such
 
     def make_message(self) -> Message:
         """Return the message for one attempt."""
@@ -100,10 +106,13 @@ class QueueConsumer:
         self._channels: list[tuple[BrokerChannel, str]] = []  # with their consumer tags
         self._unsettled: set[ReceivedMessage] = set()
         self._bytes = 0
+        self._pause_timer: IDelayedCall | None = None  # while nothing is read from the broker
+        self._is_over_limit = False  # whether reading had to go on above the limit
         self._settling: set[Deferred[Any]] = set()  # replies on their way
         self._is_stopping = False
         self._lost: Callable[[str], None] = _ignore
-        self._undeclared_quorum = False  # whether the queue is a quorum queue that somebody else declares
+        self._drops_messages = False  # whether the queue drops messages after some deliveries
+        self._groups = KeyGroups()
 
     async def start(self, tag: str, lost: Callable[[str], None]) -> None:
         """Connect, declare and consume. `lost` is called when that is over. Raises AmqpFailed."""
@@ -111,6 +120,8 @@ class QueueConsumer:
         connection = self._connection = await self._connector.connect(self._gone)
         try:
             await declare(connection, value)
+            if value.declare is None:
+                self._drops_messages = await drops_messages(connection, value.queue)
             for number in range(value.consumers):
                 await self._consume(connection, f'{tag}:{number}' if value.consumers > 1 else tag)
         except BaseException:
@@ -133,10 +144,10 @@ class QueueConsumer:
         """Consume no more, and wait for the messages under way. Those that are left after `grace` seconds are returned
         to the queue."""
         self._is_stopping = True
+        self._resume()
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        connection.resume()
         for channel, tag in self._channels:
             cancelling = channel.cancel(tag)
             cancelling.addErrback(lambda failure: failure.trap(AmqpFailed) and None)
@@ -145,16 +156,19 @@ class QueueConsumer:
             await DeferredList([_ended(each) for each in waiting])
         if timer.active():
             timer.cancel()
+        self._flush()
         await connection.shut_down()
         await self._replies.stop()
 
     def findings(self) -> Iterator[str]:
         """Yield what keeps the channel from working well now."""
         yield from self._replies.findings()
-        if self._undeclared_quorum:
-            yield (f'{self._parts.title}: {self.value.queue} is a quorum queue that is declared elsewhere. Unless it '
-                   'has x-delivery-limit -1, or a dead letter exchange, RabbitMQ drops messages that were delivered 20 '
-                   'times')  # fmt: skip
+        if self._is_over_limit:
+            yield (f'{self._parts.title}: its services are too slow for the size of its messages, {self._bytes} bytes '
+                   'are in progress: lower its prefetch, or raise max_in_flight_bytes')  # fmt: skip
+        if self._drops_messages:
+            yield (f'{self._parts.title}: RabbitMQ drops messages of {self.value.queue} that were delivered several '
+                   'times: declare it with x-delivery-limit -1, or with a dead letter exchange')  # fmt: skip
 
     async def count_waiting(self) -> int | None:
         """Return the number of messages that wait in the queue; None if that is unknown."""
@@ -188,14 +202,41 @@ class QueueConsumer:
         counters.in_flight_bytes += message.size
         self._unsettled.add(message)
         self._bytes += message.size
-        if self._bytes >= self.value.max_in_flight_bytes and self._connection is not None:
-            self._connection.pause()
+        if self._bytes >= self.value.max_in_flight_bytes:
+            self._pause()
         delivery = InboundDelivery(make_message=message.make_message, ack=message.processed, nack=message.failed,
                                    key=properties.message_id or '')  # fmt: skip
         if problem:
             self._delivery.give_up(delivery, problem)
-        else:
+        elif not self.value.key_group:
             self._delivery.deliver(delivery)
+        else:
+            message.group = self._group_of(message)
+            self._groups.enter(message.group, partial(self._delivery.deliver, delivery))
+
+    def _pause(self) -> None:
+        """Read nothing more until some messages are settled, at most for MAX_PAUSE."""
+        if self._connection is not None and self._pause_timer is None and not self._is_over_limit:
+            self._connection.pause()
+            self._pause_timer = self.reactor.callLater(MAX_PAUSE, self._read_on)
+
+    def _read_on(self) -> None:
+        """The pause has lasted too long: from now on only the prefetch limits what is read."""
+        self._is_over_limit = True
+        self._resume()
+
+    def _resume(self) -> None:
+        timer, self._pause_timer = self._pause_timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+        if self._connection is not None:
+            self._connection.resume()
+
+    def _group_of(self, message: ReceivedMessage) -> str:
+        group = self.value.key_group
+        if group == ROUTING_KEY:
+            return f'{message.exchange}\0{message.routing_key}'
+        return header_text(message.properties, group.removeprefix(HEADER))
 
     def _problem(self, message: ReceivedMessage) -> str:
         """Return why a message cannot be given to its service, '' if it can. Decodes its body."""
@@ -203,10 +244,8 @@ class QueueConsumer:
         if len(message.body) > value.max_size:
             return f'its body has {len(message.body)} bytes, and may have {value.max_size}'
         count = delivery_count(properties) if properties.headers else 0
-        if count:
-            self._undeclared_quorum = value.declare is None
-            if value.max_deliveries and count >= value.max_deliveries:
-                return f'it was delivered {count + 1} times: its service, or the process, never came to an end with it'
+        if value.max_deliveries and count >= value.max_deliveries:
+            return f'it was delivered {count + 1} times: its service, or the process, never came to an end with it'
         if properties.content_encoding:
             try:
                 message.body = decode_body(message.body, properties.content_encoding, value.max_size)
@@ -225,11 +264,14 @@ class QueueConsumer:
     def _end(self, reason: str) -> None:
         """The channel consumes no more: start anew."""
         lost, self._lost = self._lost, _ignore
+        self._resume()
         connection, self._connection = self._connection, None
         if self._is_stopping:
             return
         if connection is not None:
+            self._flush()
             connection.shut_down()
+        self._groups.clear()
         for message in tuple(self._unsettled):
             self._forget(message)
         lost(reason)
@@ -290,8 +332,17 @@ class QueueConsumer:
         self._bytes -= message.size
         self._counters.in_flight -= 1
         self._counters.in_flight_bytes -= message.size
-        if self._connection is not None and self._bytes < self.value.max_in_flight_bytes:
-            self._connection.resume()
+        if self._bytes < self.value.max_in_flight_bytes:
+            self._is_over_limit = False
+            if self._pause_timer is not None:
+                self._resume()
+        if message.group is not None:
+            self._groups.leave(message.group)
+
+    def _flush(self) -> None:
+        """Send the acknowledgments that wait for the end of the reactor iteration."""
+        for channel, _ in self._channels:
+            channel.flush()
 
     def _cancel_all(self) -> None:
         self._delivery.cancel()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zatotx.plugins.amqp.driver import BrokerChannel, BrokerConnection
 from zatotx.plugins.amqp.errors import NOT_FOUND, PRECONDITION_FAILED, ChannelClosed
-from zatotx.plugins.amqp.schema.channel_amqp import AmqpChannel, arguments_of
+from zatotx.plugins.amqp.schema.channel_amqp import QUORUM, AmqpChannel, arguments_of
 
 
 async def declare(connection: BrokerConnection, value: AmqpChannel) -> None:
@@ -17,6 +17,23 @@ async def declare(connection: BrokerConnection, value: AmqpChannel) -> None:
         raise ChannelClosed(_explain(error, value), error.code) from error
     finally:
         channel.close()
+
+
+async def drops_messages(connection: BrokerConnection, queue: str) -> bool:
+    """Return whether a queue that exists drops messages after some deliveries: it is a quorum queue with a limit, which
+    RabbitMQ 4 has by default, and without a dead letter exchange. False where that cannot be seen, as in policies.
+
+    The broker compares a declaration with the queue, and names the first attribute that differs; it looks at the dead
+    letter exchange before the limit. Raises ConnectionLost.
+    """
+    channel = await connection.open_channel()
+    try:
+        await channel.declare_queue(queue, arguments={'x-queue-type': QUORUM, 'x-delivery-limit': -1})
+    except ChannelClosed as error:
+        return error.code == PRECONDITION_FAILED and "'x-delivery-limit'" in str(error)
+    finally:
+        channel.close()
+    return False
 
 
 async def _declare(channel: BrokerChannel, value: AmqpChannel) -> None:

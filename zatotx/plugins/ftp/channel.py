@@ -1,4 +1,4 @@
-"""The channels of the kind: FTP channels, each a server for partners whose uploads go to a service, and pollers."""
+"""One FTP channel: a server for partners whose uploads go to a service."""
 
 from __future__ import annotations
 
@@ -15,20 +15,15 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from zatotx.connectors.channels import ChannelParts, Channels, ChannelType, make_delivery
+from zatotx.connectors.channels import ChannelParts, make_delivery
 from zatotx.connectors.delivery import MessageDelivery
-from zatotx.connectors.outgoing_connections import Sources
-from zatotx.interfaces.connector_kind import ChannelContext, IChannel
 from zatotx.interfaces.delivery import DeadLetter, IDeadLetterSink, InboundDelivery
-from zatotx.interfaces.meters import MetricRow
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.model.cid import new_cid
 from zatotx.model.message import ChannelSpec, HTTPView, Message, Reply
 from zatotx.rules.security.login_throttle import LoginThrottle
-from zatotx.schema.snapshot import StoredObject
 
-from .metrics import FtpCounters
-from .poller import poll_channel_type
+from .metrics import KIND, FtpCounters
 from .schema.channel_ftp import FtpChannel
 from .server.certificate import Certificate
 from .server.directories import DirectoryRegistry, SharedDirectory
@@ -39,9 +34,7 @@ from .server.session import SessionContext
 from .server.upload_queue import Settle, UploadQueue, ended
 from .server.upload_store import UploadRecord
 
-KIND = 'ftp'
 LOGIN_TIMEOUT = 30.0  # seconds that the check of a password may take
-GRACE = 10.0  # seconds that files under way get to finish
 
 
 class UploadConsumer:
@@ -205,35 +198,3 @@ class UploadChannel:
     def _announce(self, record: UploadRecord) -> None:
         self._log.info('{title}: {user} uploaded {name!r}, {size} bytes, delivery {id}', title=self._parts.title,
                        user=record.user, name=record.name, size=record.size, id=record.id)  # fmt: skip
-
-
-class FtpChannels(Channels):
-    """The FTP channels and pollers of a node."""
-
-    def __init__(self, context: ChannelContext) -> None:
-        self._directories = DirectoryRegistry(context.reactor, context.run_in_thread)
-        self._throttle = LoginThrottle()
-        self.counters = FtpCounters()
-        self._grace = float(context.settings.get('grace', GRACE))
-        super().__init__(context, [
-            ChannelType(object_type='channel_ftp', kind=KIND, build=self._build_channel, nodes=_nodes_of),
-            poll_channel_type(context),
-        ])  # fmt: skip
-
-    def metrics(self) -> Iterator[MetricRow]:
-        """The figures of the metrics that the kind declares."""
-        return self.counters.rows(self._directories.waiting_uploads())
-
-    def _build_channel(self, stored: StoredObject, sources: Sources, parts: ChannelParts) -> UploadChannel:
-        return UploadChannel(stored.value, parts, self._directories, self._throttle, self.counters, self._grace)
-
-
-def _nodes_of(stored: StoredObject) -> list[str]:
-    nodes: list[str] = stored.value.nodes
-    return nodes
-
-
-def make_channel(context: ChannelContext) -> IChannel:
-    """See ConnectorKind.channel."""
-    channel: IChannel = FtpChannels(context)
-    return channel

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from zatotx.interfaces.meters import COUNTER, GAUGE, MetricDefinition, MetricRow
 
+KIND, POLL_KIND = 'ftp', 'ftp-poll'  # what messages and metrics call channels, and pollers
 DEFINITIONS = (
     MetricDefinition('zatotx_ftp_connections', GAUGE, 'Clients of FTP channels that are connected'),
     MetricDefinition('zatotx_ftp_refused_connections', COUNTER, 'Clients of FTP channels that got 421 at a limit'),

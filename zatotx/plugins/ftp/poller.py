@@ -21,25 +21,24 @@ from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
-from zatotx.connectors.channels import ChannelParts, ChannelType, make_delivery
+from zatotx.connectors.channels import ChannelParts, make_delivery
 from zatotx.connectors.delivery import MessageDelivery
 from zatotx.connectors.failure_log import FailureLog
 from zatotx.connectors.outgoing_connections import Sources
 from zatotx.connectors.ping import PingCall
 from zatotx.connectors.remote_files import FileInfo, RemoteFiles
-from zatotx.interfaces.connector_kind import ChannelContext, OutgoingContext
+from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.interfaces.delivery import InboundDelivery
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.model.cid import new_cid
 from zatotx.model.errors import RemoteFileError, RemoteFileNotFound, ServiceError
 from zatotx.model.message import ChannelSpec, Message, Reply
 from zatotx.plugins.ftp.connection import FtpConnection
+from zatotx.plugins.ftp.metrics import POLL_KIND
 from zatotx.plugins.ftp.schema.channel_ftp_poll import DELETE, FtpPollChannel
 from zatotx.plugins.ftp.stability import StabilityTracker, matches
-from zatotx.schema.snapshot import Snapshot, StoredObject
+from zatotx.schema.snapshot import StoredObject
 
-KIND = 'ftp-poll'
-OBJECT_TYPE = 'channel_ftp_poll'
 GRACE = 10.0  # seconds that the service of a file gets when the poller stops
 _ID_DIGITS = 32
 
@@ -66,11 +65,11 @@ class PollChannel:
         self._in_progress = in_progress  # ids of files, for all pollers of the process
         self._reactor: Any = parts.context.reactor
         self._run_in_thread = parts.context.run_in_thread
-        self._spec = ChannelSpec(name=value.name, kind=KIND, service=value.service, timeout=value.timeout,
+        self._spec = ChannelSpec(name=value.name, kind=POLL_KIND, service=value.service, timeout=value.timeout,
                                  data_format='json')  # fmt: skip
         self._tracker = StabilityTracker(value.stable_for)
         self._failures = FailureLog(parts.title, self._reactor.seconds)
-        self._spool = Path(parts.context.work_dir) / KIND / f'{os.getpid()}-{secrets.token_hex(8)}'
+        self._spool = Path(parts.context.work_dir) / POLL_KIND / f'{os.getpid()}-{secrets.token_hex(8)}'
         self._delivery: MessageDelivery | None = None
         self._timer: Any = None  # IDelayedCall
         self._polling: Deferred[None] | None = None
@@ -285,23 +284,15 @@ def _append(file: Any, digest: Any, chunk: bytes) -> None:
     digest.update(chunk)
 
 
-def connection_of(stored: StoredObject, snapshot: Snapshot) -> Sources:
-    """The outgoing connection that a poller refers to."""
-    return (snapshot.find('outgoing_ftp', stored.value.connection),)
-
-
-def poll_channel_type(context: ChannelContext) -> ChannelType:
-    """The pollers among the channels of the kind."""
-    in_progress: set[str] = set()
-
-    def build(stored: StoredObject, sources: Sources, parts: ChannelParts) -> PollChannel:
-        connection = sources[0]
-        if connection is None or not connection.value.is_active:
-            raise ValueError('its outgoing connection is inactive')
-        outgoing = OutgoingContext(reactor=context.reactor, settings=context.settings,
-                                   run_in_thread=context.run_in_thread, meters=context.outgoing_meters)  # fmt: skip
-        meter = context.outgoing_meters('ftp').get(connection.name)
-        files = FtpConnection(connection.value, f'Outgoing connection {connection.name} (ftp)', outgoing, meter)
-        return PollChannel(stored.value, parts, files, files.end, in_progress)
-
-    return ChannelType(object_type=OBJECT_TYPE, kind=KIND, build=build, references=connection_of)
+def build_poller(stored: StoredObject, sources: Sources, parts: ChannelParts, in_progress: set[str]) -> PollChannel:
+    """Build a poller: see ChannelType.build. `in_progress`: ids of files, for all pollers of the process. Raises
+    ValueError."""
+    connection = sources[0]
+    if connection is None or not connection.value.is_active:
+        raise ValueError('its outgoing connection is inactive')
+    context = parts.context
+    outgoing = OutgoingContext(reactor=context.reactor, settings=context.settings,
+                               run_in_thread=context.run_in_thread, meters=context.outgoing_meters)  # fmt: skip
+    meter = context.outgoing_meters('ftp').get(connection.name)
+    files = FtpConnection(connection.value, f'Outgoing connection {connection.name} (ftp)', outgoing, meter)
+    return PollChannel(stored.value, parts, files, files.end, in_progress)

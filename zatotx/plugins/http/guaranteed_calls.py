@@ -15,10 +15,6 @@ from zatotx.plugins.http.schema import RestOutgoing, SoapOutgoing
 from zatotx.rules.resilience.retry import SAFE_METHODS
 from zatotx.wire.xml import parser
 
-_WRITES = ('post', 'put', 'patch', 'delete')
-# Operations of a WSDL, which return values, are made directly.
-REST_METHODS = (*_WRITES, 'call', *(f'conn.{method}' for method in (*_WRITES, 'send')))
-SOAP_METHODS = ('post', 'send', 'call', 'conn.post', 'conn.send')
 _CALL = 'call'
 _DATA = {_CALL: 1, 'delete': 0, 'post': 0, 'put': 0, 'patch': 0, 'send': 0, 'conn.post': 1, 'conn.put': 1,
          'conn.patch': 1, 'conn.send': 1}  # position of `data` among the arguments  # fmt: skip

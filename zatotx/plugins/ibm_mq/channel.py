@@ -34,13 +34,14 @@ from zatotx.rules.resilience.delivery import DeliveryHistory, is_permanent
 from zatotx.schema.snapshot import Snapshot, StoredObject
 
 from .abandoned_threads import AbandonedThreads
-from .consumer import Consumer, ConsumerSettings, Decision, ReplyMessage, Settlement
+from .consumer_thread import ConsumerSettings, ConsumerThread, Decision, ReplyMessage, Settlement
+from .driver_loading import DriverUnavailable, connect
 from .metrics import MqCounters
 from .mqi import Connect, GotMessage, MqiError
 from .schema import BACK_OUT, MqChannel, MqDefinition, connect_options
 from .wire.ccsid import UTF_8
 from .wire.descriptor import REQUEST, STRING_FORMAT, reply_descriptor
-from .wire.jms import DecodedMessage, MessageHeaders, id_text
+from .wire.jms import DecodedMessage, JmsHeaders, id_text
 
 KIND = 'jms-wmq'  # Zato's name of the channel
 GRACE = 10.0  # seconds that messages under way get to finish
@@ -55,8 +56,9 @@ class ReceivingChannel:
 
     _log = Logger()
 
-    def __init__(self, value: MqChannel, definition: MqDefinition, parts: ChannelParts, shared: SharedState) -> None:
-        self.value, self._parts, self._shared = value, parts, shared
+    def __init__(self, value: MqChannel, definition: MqDefinition, parts: ChannelParts,
+                 resources: ConsumerResources) -> None:
+        self.value, self._parts, self._resources = value, parts, resources
         self._reactor: Any = parts.context.reactor
         self._grace = float(parts.context.settings.get('grace', GRACE))
         self._settings = ConsumerSettings(
@@ -77,18 +79,22 @@ class ReceivingChannel:
         self._delivery = make_delivery(self._parts, dispatcher, self.value)
         if self.value.on_error == BACK_OUT:
             self._delivery.dead_letters = None  # `give_up` stores them where there is no back-out queue
-        self._shared.channels[self.value.name] = self
+        self._resources.channels[self.value.name] = self
         self._slots = [_Slot(self, self._parts.title, self._reactor) for _ in range(self.value.consumers)]
         self._check_timer = self._reactor.callLater(CHECK_INTERVAL, self._check_calls)
         attempts = [slot.start() for slot in self._slots]
-        attempted = gatherResults(attempts)
+        attempted: Deferred[Any] = gatherResults(attempts, consumeErrors=True)  # those that the timeout cancels
         attempted.addTimeout(FIRST_ATTEMPT, self._reactor, lambda result, seconds: None)
-        await attempted
+        try:
+            await attempted
+        except BaseException:  # the channel stops while it starts
+            self.stop()
+            raise
 
     def stop(self) -> Deferred[None]:
         """See InboundChannel. What is not settled in time is backed out."""
-        if self._shared.channels.get(self.value.name) is self:
-            del self._shared.channels[self.value.name]
+        if self._resources.channels.get(self.value.name) is self:
+            del self._resources.channels[self.value.name]
         if self._check_timer is not None and self._check_timer.active():
             self._check_timer.cancel()
         timer = self._reactor.callLater(self._grace, self._cancel)
@@ -114,34 +120,34 @@ class ReceivingChannel:
         in_flight = 0 if self._delivery is None else len(self._delivery.pending)
         return len(up), in_flight, max(depths, default=None)
 
-    def make_consumer(self) -> Consumer:
+    def make_consumer(self) -> ConsumerThread:
         """Return a new consumer, not yet started. Raises TooManyAbandonedThreads."""
-        self._shared.stuck.require_room()
-        return Consumer(self._settings, self._shared.connect(), self, self._reactor)
+        self._resources.stuck.require_room()
+        return ConsumerThread(self._settings, self._resources.connect, self, self._reactor)
 
-    def abandon(self, consumer: Consumer) -> None:
+    def abandon(self, consumer: ConsumerThread) -> None:
         """Give up a consumer whose call does not return."""
-        self._shared.stuck.add(consumer)
+        self._resources.stuck.add(consumer)
         consumer.abandon()
 
     # ConsumerOwner
 
-    def consumer_up(self, consumer: Consumer) -> None:
+    def consumer_up(self, consumer: ConsumerThread) -> None:
         """See ConsumerOwner."""
         for slot in self._slots:
             slot.consumer_up(consumer)
 
-    def consumer_ended(self, consumer: Consumer, error: Exception | None) -> None:
+    def consumer_ended(self, consumer: ConsumerThread, error: Exception | None) -> None:
         """See ConsumerOwner."""
-        self._shared.stuck.discard(consumer)
+        self._resources.stuck.discard(consumer)
         for slot in self._slots:
             slot.consumer_ended(consumer, error)
 
-    def received(self, consumer: Consumer, message: DecodedMessage) -> None:
+    def received(self, consumer: ConsumerThread, message: DecodedMessage) -> None:
         """See ConsumerOwner."""
         self._parts.meter.requests += 1
         if message.descriptor.backout_count:
-            self._shared.counters.redelivered += 1
+            self._resources.counters.redelivered += 1
         began = self._reactor.seconds()
         assert self._delivery is not None
         self._delivery.deliver(InboundDelivery(
@@ -149,15 +155,15 @@ class ReceivingChannel:
             ack=partial(self._processed, consumer, message, began), nack=partial(self._failed, consumer, began),
         ))  # fmt: skip
 
-    def moved(self, consumer: Consumer, queue: str, cause: str) -> None:
+    def moved(self, consumer: ConsumerThread, queue: str, cause: str) -> None:
         """See ConsumerOwner."""
-        self._shared.counters.rejected += 1
+        self._resources.counters.rejected += 1
         self._log.error('{title}: a message was moved to the back-out queue {queue}: {cause}', title=self._parts.title,
                         queue=queue, cause=cause)  # fmt: skip
 
-    def give_up(self, consumer: Consumer, message: GotMessage, cause: str) -> None:
+    def give_up(self, consumer: ConsumerThread, message: GotMessage, cause: str) -> None:
         """See ConsumerOwner."""
-        self._shared.counters.rejected += 1
+        self._resources.counters.rejected += 1
         letters = self._parts.context.dead_letters if self.value.dead_letter else None
         self._log.error('{title}: a message was given up: {cause}', title=self._parts.title, cause=cause)
         if letters is None:
@@ -169,9 +175,9 @@ class ReceivingChannel:
                             id=id_text(message.descriptor.message_id))  # fmt: skip
         Deferred.fromCoroutine(self._store(consumer, letters, letter))
 
-    def reply_failed(self, consumer: Consumer, reply: ReplyMessage, cause: str) -> None:
+    def reply_failed(self, consumer: ConsumerThread, reply: ReplyMessage, cause: str) -> None:
         """See ConsumerOwner."""
-        self._shared.counters.failed_replies += 1
+        self._resources.counters.failed_replies += 1
         self._log.error('{title}: the reply to {id} could not be put on {queue}: it {cause}', title=self._parts.title,
                         id=id_text(reply.descriptor.correlation_id), queue=reply.queue, cause=cause)  # fmt: skip
 
@@ -179,13 +185,13 @@ class ReceivingChannel:
 
     def _message(self, decoded: DecodedMessage) -> Message:
         deadline = self._reactor.seconds() + self.value.timeout
-        return Message(new_cid(), self._spec, self._spec.service, MessageHeaders(decoded), decoded.body, deadline)
+        return Message(new_cid(), self._spec, self._spec.service, JmsHeaders(decoded), decoded.body, deadline)
 
-    def _processed(self, consumer: Consumer, message: DecodedMessage, began: float, reply: Reply | None) -> None:
+    def _processed(self, consumer: ConsumerThread, message: DecodedMessage, began: float, reply: Reply | None) -> None:
         self._count(2, began)
         consumer.settle(Settlement(decision=Decision.COMMIT, reply=self._reply(message, reply)))
 
-    def _failed(self, consumer: Consumer, began: float, reply: Reply | None, *, requeue: bool) -> None:
+    def _failed(self, consumer: ConsumerThread, began: float, reply: Reply | None, *, requeue: bool) -> None:
         self._count(0 if reply is None else reply.status // 100, began)
         if reply is None or requeue:  # the channel stops, or what keeps processed keys or dead letters is away
             decision = Decision.HOLD
@@ -195,7 +201,7 @@ class ReceivingChannel:
             decision = Decision.HOLD
         else:
             decision = Decision.REJECT if is_permanent(reply.status) else Decision.BACK_OUT
-        self._shared.counters.backed_out += decision is Decision.BACK_OUT
+        self._resources.counters.backed_out += decision is Decision.BACK_OUT
         cause = '' if reply is None else f'its service failed: {reply.error}'
         consumer.settle(Settlement(decision=decision, cause=cause))
 
@@ -209,7 +215,7 @@ class ReceivingChannel:
             descriptor=reply_descriptor(request, ccsid=UTF_8, format=STRING_FORMAT), data=reply.body,
         )  # fmt: skip
 
-    async def _store(self, consumer: Consumer, letters: IDeadLetterSink, letter: DeadLetter) -> None:
+    async def _store(self, consumer: ConsumerThread, letters: IDeadLetterSink, letter: DeadLetter) -> None:
         decision = Decision.COMMIT
         try:
             await letters.store(letter)
@@ -239,7 +245,7 @@ class ReceivingChannel:
 
     def connection_lost(self) -> None:
         """A consumer has lost its connection."""
-        self._shared.counters.lost_connections += 1
+        self._resources.counters.lost_connections += 1
 
 
 class _Slot:
@@ -247,11 +253,11 @@ class _Slot:
 
     def __init__(self, channel: ReceivingChannel, title: str, reactor: Any) -> None:
         self._channel, self._reactor = channel, reactor
-        self.consumer: Consumer | None = None
+        self.consumer: ConsumerThread | None = None
         self._connecting: Deferred[None] | None = None
         self._stopping: Deferred[None] | None = None
         self._attempted: Deferred[None] | None = None
-        self._supervisor: ConnectionSupervisor[Consumer] = ConnectionSupervisor(
+        self._supervisor: ConnectionSupervisor[ConsumerThread] = ConnectionSupervisor(
             title, self._connect, self._close, clock=reactor, up=_ignore, down=_ignore
         )
 
@@ -292,13 +298,13 @@ class _Slot:
             self.abandon()
             self._supervisor.lost(f'a call of the client library has not returned for {STUCK_AFTER + WAIT:g} s')
 
-    def consumer_up(self, consumer: Consumer) -> None:
+    def consumer_up(self, consumer: ConsumerThread) -> None:
         """A consumer is connected, which may be another slot's."""
         if consumer is self.consumer and self._connecting is not None:
             connecting, self._connecting = self._connecting, None
             connecting.callback(None)
 
-    def consumer_ended(self, consumer: Consumer, error: Exception | None) -> None:
+    def consumer_ended(self, consumer: ConsumerThread, error: Exception | None) -> None:
         """The thread of a consumer has ended, which may be another slot's."""
         if consumer is not self.consumer:
             return
@@ -312,7 +318,7 @@ class _Slot:
             self._supervisor.lost(reason)
         self._ended()
 
-    async def _connect(self) -> Consumer:
+    async def _connect(self) -> ConsumerThread:
         try:
             consumer = self._channel.make_consumer()
             self.consumer, self._connecting = consumer, Deferred()
@@ -329,7 +335,7 @@ class _Slot:
             if attempted is not None:
                 self._reactor.callLater(0, attempted.callback, None)  # when the supervisor knows the result
 
-    async def _close(self, consumer: Consumer) -> None:
+    async def _close(self, consumer: ConsumerThread) -> None:
         if self.consumer is consumer:
             self._stopping = Deferred()
             consumer.stop()
@@ -342,11 +348,10 @@ class _Slot:
 
 
 @define(eq=False)
-class SharedState:
-    """What the channels of a process share. `connect`: returns the driver's function; it is imported when the first
-    consumer needs it."""
+class ConsumerResources:
+    """What the channels of a process share."""
 
-    connect: Callable[[], Connect]
+    connect: Connect
     counters: MqCounters = field(factory=MqCounters)
     stuck: AbandonedThreads = field(factory=AbandonedThreads)
     channels: dict[str, ReceivingChannel] = field(factory=dict)  # those that run
@@ -355,8 +360,8 @@ class SharedState:
 class MqChannels(Channels):
     """The IBM MQ channels of a node."""
 
-    def __init__(self, context: ChannelContext, connect: Callable[[], Connect]) -> None:
-        self.shared = SharedState(connect)
+    def __init__(self, context: ChannelContext, connect: Connect = connect) -> None:
+        self.resources = ConsumerResources(connect)
         super().__init__(context, [
             ChannelType(object_type='channel_ibm_mq', kind=KIND, build=self._build_channel, references=definition_of,
                         nodes=configured_nodes, placement=configured_placement),
@@ -364,11 +369,11 @@ class MqChannels(Channels):
 
     def metrics(self) -> Iterator[MetricRow]:
         """The figures of the metrics that the kind declares."""
-        figures = {name: channel.figures() for name, channel in self.shared.channels.items()}
-        return self.shared.counters.rows(len(self.shared.stuck), figures)
+        figures = {name: channel.figures() for name, channel in self.resources.channels.items()}
+        return self.resources.counters.rows(len(self.resources.stuck), figures)
 
     def _build_channel(self, stored: StoredObject, sources: Sources, parts: ChannelParts) -> ReceivingChannel:
-        return ReceivingChannel(stored.value, usable(sources[0]), parts, self.shared)
+        return ReceivingChannel(stored.value, usable(sources[0]), parts, self.resources)
 
 
 def definition_of(stored: StoredObject, snapshot: Snapshot) -> Sources:
@@ -384,21 +389,14 @@ def usable(definition: StoredObject | None) -> MqDefinition:
     return value
 
 
-def load_driver() -> Connect:
-    """Import pymqi, and return the function that connects."""
-    from .pymqi_driver import connect
-
-    return connect
-
-
 def make_channel(context: ChannelContext) -> IChannel:
     """See ConnectorKind.channel."""
-    channel: IChannel = MqChannels(context, load_driver)
+    channel: IChannel = MqChannels(context)
     return channel
 
 
 def _sentence(error: Exception | None) -> str:
-    if isinstance(error, MqiError):
+    if isinstance(error, MqiError | DriverUnavailable):
         return f'it {error}'
     return 'its thread has ended' if error is None else f'its thread has failed: {type(error).__name__}'
 

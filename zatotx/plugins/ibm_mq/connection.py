@@ -27,6 +27,7 @@ from zatotx.interfaces.reactor import IReactor
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.rules.resilience.circuit_breaker import CLOSED, CircuitBreaker
 
+from .driver_loading import connect
 from .error_mapping import UnansweredCommit, map_error
 from .handle_pool import HandlePool
 from .mqi import Connect, MqiError, QueueManagerHandle
@@ -102,7 +103,7 @@ class MqConnection:
     _log = Logger()
 
     def __init__(self, value: MqOutgoing, definition: MqDefinition, title: str, context: OutgoingContext,
-                 meter: IOutgoingMeter, connect: Connect) -> None:
+                 meter: IOutgoingMeter, connect: Connect = connect) -> None:
         self.value, self.title = value, title
         self._definition, self._meter = definition, meter
         self._reactor: IReactor = context.reactor

@@ -9,6 +9,7 @@ from zatotx.connectors.blocking_pool import PoolClosed
 from zatotx.connectors.call_policies import CallTimedOut, CircuitOpen
 from zatotx.model.errors import BadGateway, BadRequest, ServiceUnavailable, Timeout
 
+from .driver_loading import DriverUnavailable
 from .mqi import MqiError
 from .reason_codes import UNKNOWN_OBJECT
 from .wire.jms import InvalidMessage
@@ -36,6 +37,8 @@ def map_error(error: BaseException, title: str, cid: str, queue: str = '') -> Ba
         return ServiceUnavailable(cid, f'{title} cannot be used: {error}', int(error.wait) + 1)
     if isinstance(error, InvalidMessage):
         return BadRequest(cid, f'{title}: a message {error}')
+    if isinstance(error, DriverUnavailable):
+        return ServiceUnavailable(cid, f'{title} cannot be used: it {error}')
     if isinstance(error, UnansweredCommit):
         text = f'{title} did not confirm a message, which may have been sent{target}: it {error}'
         return ServiceUnavailable(cid, text)

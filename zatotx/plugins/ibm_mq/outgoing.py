@@ -16,13 +16,12 @@ from zatotx.interfaces.outgoing import IOutgoingKind, IServiceCall
 from zatotx.model.errors import BadRequest
 from zatotx.schema.snapshot import StoredObject
 
-from .channel import definition_of, load_driver, usable
+from .channel import definition_of, usable
 from .connection import MqConnection
 from .wire.jms import NONPERSISTENT_DELIVERY, PERSISTENT_DELIVERY, MessageToSend
 from .wire.mqrfh2 import PropertyValue
 
 KIND, OBJECT_TYPE = 'ibm_mq', 'outgoing_ibm_mq'
-DRIVER = 'zatotx.plugins.ibm_mq.pymqi_driver'
 
 
 class MqNamespace:
@@ -115,7 +114,7 @@ class MqOutgoingConnections(OutgoingConnections):
         self._context = context
         super().__init__(context, [
             ConnectionType(object_type=OBJECT_TYPE, kind=KIND, names=(KIND, 'jms_wmq'), namespace=MqNamespace,
-                           build=self._build_connection, references=definition_of, sends=('send',), modules=(DRIVER,)),
+                           build=self._build_connection, references=definition_of, sends=('send',)),
         ])  # fmt: skip
 
     def metrics(self) -> Iterator[MetricRow]:
@@ -124,7 +123,7 @@ class MqOutgoingConnections(OutgoingConnections):
         yield 'zatotx_ibm_mq_stuck_calls', (), sum(connection.stuck_threads for connection in connections)
 
     def _build_connection(self, stored: StoredObject, references: Sources, title: str, meter: Any) -> MqConnection:
-        return MqConnection(stored.value, usable(references[0]), title, self._context, meter, load_driver())
+        return MqConnection(stored.value, usable(references[0]), title, self._context, meter)
 
 
 def make_outgoing(context: OutgoingContext) -> IOutgoingKind:

@@ -4,23 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from zatotx.connectors.connection_registry import ConnectionRegistry
+from zatotx.connectors.lazy_modules import LazyNamespace
 from zatotx.connectors.outgoing_connections import ConnectionType, OutgoingConnections, Sources
 from zatotx.interfaces.connector_kind import OutgoingContext
-from zatotx.interfaces.outgoing import IOutgoingKind, IServiceCall
+from zatotx.interfaces.outgoing import IOutgoingKind
 from zatotx.schema.snapshot import StoredObject
-
-
-class _NoConnection:
-    """`self.out.sql` of a node without connections."""
-
-    def __init__(self, registry: ConnectionRegistry[Any], call: IServiceCall) -> None:
-        self._registry, self._call = registry, call
-
-    def __getitem__(self, name: str) -> Any:
-        return self._registry.find(name, self._call.cid)  # raises the error
-
-    get = __getitem__
 
 
 def make_outgoing(context: OutgoingContext) -> IOutgoingKind:
@@ -31,15 +19,9 @@ def make_outgoing(context: OutgoingContext) -> IOutgoingKind:
 
         return SqlConnection(stored.value, title, context, meter)
 
-    def namespace(registry: ConnectionRegistry[Any], call: IServiceCall) -> Any:
-        if not registry.connections:
-            return _NoConnection(registry, call)
-        from zatotx.plugins.sql.facade import SqlNamespace
-
-        return SqlNamespace(registry, call)
-
+    namespace = LazyNamespace('zatotx.plugins.sql.facade:SqlNamespace')
     connections: IOutgoingKind = OutgoingConnections(context, [
         ConnectionType(object_type='sql', kind='sql', names=('sql',), namespace=namespace, build=build,
-                       modules=('zatotx.plugins.sql.facade',)),
+                       modules=(namespace.module,)),
     ])  # fmt: skip
     return connections

@@ -36,6 +36,7 @@ from zatotx.rules.resilience.retry import backoff_delay
 KIND = 'zmq'
 MAX_BYTES_IN_FLIGHT = 64 * 1024 * 1024  # of one channel: at this limit, too, no further messages are read
 BACKOFF, MAX_BACKOFF = 0.5, 30.0  # seconds between attempts where the message cannot be settled
+STOPPED = 'The node stopped before the request was processed'
 LINGER = 1.0  # seconds for which ZeroMQ still sends the last replies
 RECENT = 60.0  # seconds for which a failed handshake is a finding
 DISCONNECT_PAUSE = 0.01  # seconds between two looks whether ZeroMQ has disconnected the peers
@@ -71,16 +72,30 @@ class ChannelEnvironment:
             yield from channel.metrics()
 
 
-@define(eq=False)
 class _InFlight:
     """One message until it is settled. `attempts`: deliveries that could not be settled."""
 
-    envelope: Sequence[bytes]
-    content: Sequence[bytes]
-    size: int
-    cid: str
-    began: float
-    attempts: int = 0
+    __slots__ = ('_channel', 'attempts', 'began', 'cid', 'content', 'envelope', 'size')
+
+    def __init__(self, channel: SocketChannel, envelope: Sequence[bytes], content: Sequence[bytes], size: int,
+                 began: float) -> None:  # fmt: skip
+        self._channel = channel
+        self.envelope, self.content, self.size = envelope, content, size
+        self.cid = new_cid()
+        self.began = began
+        self.attempts = 0
+
+    def make_message(self) -> Message:
+        """See InboundDelivery."""
+        return self._channel.make_message(self)
+
+    def ack(self, reply: Reply | None) -> None:
+        """See InboundDelivery."""
+        self._channel.processed(self, reply)
+
+    def nack(self, reply: Reply | None, *, requeue: bool) -> None:
+        """See InboundDelivery."""
+        self._channel.failed(self, reply, requeue=requeue)
 
 
 class SocketChannel:
@@ -151,18 +166,22 @@ class SocketChannel:
         """See Consumer."""
         value = self._value
         self._parts.meter.requests += 1
-        try:
-            split = split_envelope(value.socket_type, frames)
-        except InvalidFrames as error:
-            self._invalid += 1
-            self._log.debug('{title}: a message is dropped: {why}', title=self._parts.title, why=str(error))
-            return
-        content = split.content
-        if self._spec.prefixes and value.strip_sub_key:
+        envelope: Sequence[bytes] = ()
+        content: Sequence[bytes] = frames
+        if self._replies:
+            try:
+                split = split_envelope(value.socket_type, frames)
+            except InvalidFrames as error:
+                self._invalid += 1
+                self._log.debug('{title}: a message is dropped: {why}', title=self._parts.title, why=str(error))
+                return
+            envelope, content = split.envelope, split.content
+        elif self._spec.prefixes and value.strip_sub_key:
             content = strip_prefix(content, self._spec.prefixes)
-        message = _InFlight(split.envelope, content, sum(map(len, frames)), new_cid(), self._reactor.seconds())
+        size = len(frames[0]) if len(frames) == 1 else sum(map(len, frames))
+        message = _InFlight(self, envelope, content, size, self._reactor.seconds())
         self._in_flight.add(message)
-        self._bytes_in_flight += message.size
+        self._bytes_in_flight += size
         self._deliver(message)
 
     def metrics(self) -> Iterator[MetricRow]:
@@ -181,12 +200,12 @@ class SocketChannel:
 
     def _deliver(self, message: _InFlight) -> None:
         assert self._delivery is not None
-        self._delivery.deliver(InboundDelivery(
-            make_message=partial(self._make_message, message), ack=partial(self._processed, message),
-            nack=partial(self._failed, message),
-        ))  # fmt: skip
+        self._delivery.deliver(
+            InboundDelivery(make_message=message.make_message, ack=message.ack, nack=message.nack)
+        )
 
-    def _make_message(self, message: _InFlight) -> Message:
+    def make_message(self, message: _InFlight) -> Message:
+        """Make a message for the service. It may run for `timeout` seconds from now on."""
         deadline = self._reactor.seconds() + self._value.timeout
         if self._value.multipart == LIST:
             made = ValueMessage(message.cid, self._channel, self._channel.service, {}, b'', deadline)
@@ -195,12 +214,14 @@ class SocketChannel:
         body, headers = make_body(message.content, self._value.multipart)
         return Message(message.cid, self._channel, self._channel.service, headers, body, deadline)
 
-    def _processed(self, message: _InFlight, reply: Reply | None) -> None:
+    def processed(self, message: _InFlight, reply: Reply | None) -> None:
+        """The service has succeeded."""
         if self._replies:
             self._reply(message, b'' if reply is None else reply.body)
         self._settle(message, 2)
 
-    def _failed(self, message: _InFlight, reply: Reply | None, *, requeue: bool) -> None:
+    def failed(self, message: _InFlight, reply: Reply | None, *, requeue: bool) -> None:
+        """The service has failed for the last time, or the message cannot be settled (`requeue`)."""
         if not requeue:
             if self._replies and reply is not None:
                 self._reply(message, reply.body)
@@ -238,13 +259,15 @@ class SocketChannel:
         """The node stops before the message is processed: store it as a dead letter."""
         letters = None if self._delivery is None else self._delivery.dead_letters
         if letters is None:
-            if not self._replies:
+            if self._replies:
+                self._reply(message, _stopped_reply(self._value.data_format, message.cid))
+            else:
                 self._log.error('{title}: a message is lost, because the node stops before it is processed',
                                 title=self._parts.title, cid=message.cid)  # fmt: skip
             self._settle(message, 0)
             return
         history = DeliveryHistory().failed(time(), 'the node stopped before the message was processed')
-        storing = letters.store(DeadLetter(message=self._make_message(message), history=history))
+        storing = letters.store(DeadLetter(message=self.make_message(message), history=history))
         self._storing.add(storing)
 
         def stored(result: Any) -> None:
@@ -314,6 +337,13 @@ class SocketChannel:
         self._is_grace_over = True
         if self._delivery is not None:
             self._delivery.cancel()
+
+
+def _stopped_reply(data_format: str, cid: str) -> bytes:
+    """Return the reply to a request that is not processed, in Zato's form if its channel has JSON."""
+    if data_format != 'json':
+        return STOPPED.encode()
+    return msgspec.json.encode({'zato_env': {'result': 'ZATO_ERROR', 'cid': cid, 'details': STOPPED}})
 
 
 def _socket_spec(value: ZmqChannel) -> SocketSpec:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Protocol
 from msgspec import Meta
 
 from zatotx.plugins.zmq.addresses import address_error, is_wildcard, key_error, parse_addresses
+from zatotx.rules.resilience.idempotency import MESSAGE
 from zatotx.schema.delivery import DeliveryRetry
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 from zatotx.schema.placement import COMPETING, SINGLE, PlacementKeys
@@ -187,6 +188,8 @@ def _channel_errors(value: ZmqChannel) -> list[tuple[str, str]]:
     if value.socket_type != SUB:
         errors += [(name, f'is for SUB, not for {value.socket_type}')
                    for name in ('sub_key', 'sub_keys') if getattr(value, name)]  # fmt: skip
+    if value.idempotent is not None and value.idempotent.key == MESSAGE:
+        errors.append(('idempotent.key', 'must be body, header:NAME or json:/POINTER: messages of ZeroMQ have no id'))
     if value.multipart == LIST and value.data_format:
         errors.append(('multipart', 'list needs an empty data_format: the service gets the frames as they are'))
     return errors

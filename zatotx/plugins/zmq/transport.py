@@ -318,10 +318,11 @@ class MonitoredSocket(ReactorSocket):
     def _set_options(self) -> None:
         spec, socket = self.spec, self.socket
         idle, interval, probes = _KEEPALIVE
+        has_ipv6 = any('[' in address for address in spec.addresses)  # otherwise names are resolved to IPv4 addresses
         for option, value in ((zmq.TCP_KEEPALIVE, 1), (zmq.TCP_KEEPALIVE_IDLE, idle),
                               (zmq.TCP_KEEPALIVE_INTVL, interval), (zmq.TCP_KEEPALIVE_CNT, probes),
                               (zmq.HANDSHAKE_IVL, int(HANDSHAKE_TIMEOUT * 1000)),
-                              (zmq.IMMEDIATE, int(spec.is_immediate)), (zmq.IPV6, 1),
+                              (zmq.IMMEDIATE, int(spec.is_immediate)), (zmq.IPV6, int(has_ipv6)),
                               (zmq.LINGER, int(LAST_LINGER * 1000))):  # fmt: skip
             socket.set(option, value)
         if spec.heartbeat:

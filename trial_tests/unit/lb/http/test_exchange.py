@@ -234,6 +234,9 @@ class LocalTests(LoadBalancerTests):
         memory = MemoryFrontend()
         memory.client(stats)
         self.assertEqual(len(memory.servers), 1)
+        memory = MemoryFrontend(frontend(stats=True))
+        memory.client(stats.replace(b'stats?x', b'statsman'))
+        self.assertEqual(len(memory.servers), 1)
 
     def test_access_lists(self) -> None:
         """Denied clients get 403, the others are served."""

@@ -347,6 +347,23 @@ class BackPressureTests(LoadBalancerTests):
         self.assertEqual(memory.log.endings, [(200, 'cD')])
         self.assertEqual(memory.backend.outcomes, [[Outcome.ABANDONED]])
 
+    def test_server_has_its_time_after_a_slow_client(self) -> None:
+        """The time in which the server was not read because of the client does not count as silence of the server."""
+        memory = MemoryFrontend()
+        client = memory.client(GET)
+        server = memory.servers[0]
+        server.say(b'HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\na')
+        assert client.producer is not None
+        client.producer.pauseProducing()
+        server.say(b'b')
+        memory.wait(14)
+        client.producer.resumeProducing()
+        memory.wait(14)
+        self.assertFalse(client.closed)
+        server.say(b'c')
+        self.assertTrue(client.taken().endswith(b'abc'))
+        self.assertEqual(memory.log.endings, [(200, '--')])
+
     def test_server_is_lost_while_the_client_is_slow(self) -> None:
         """What the server has sent before it was lost still reaches the client."""
         memory = MemoryFrontend()
@@ -391,12 +408,12 @@ class DrainTests(LoadBalancerTests):
     def test_drain(self) -> None:
         """Idle connections end at once, others after their response; then nothing is left."""
         memory = MemoryFrontend()
-        idle, busy = memory.client(GET), memory.client()
+        idle, busy, new = memory.client(GET), memory.client(), memory.client()
         memory.servers[0].say(OK)
         busy.say(GET)
         memory.frontend.drain()
         done = memory.frontend.wait_idle()
-        self.assertEqual((idle.closed, busy.closed), (True, False))
+        self.assertEqual((idle.closed, busy.closed, new.closed), (True, False, True))
         memory.servers[1].say(OK)
         self.assertIn(b'Connection: close', busy.taken())
         self.assertTrue(busy.closed)

@@ -82,6 +82,11 @@ class AmqpChannel(PlacementKeys, frozen=True, kw_only=True):
         int, field('Deliveries of one message, as counted by a quorum queue, after which it becomes a dead letter '
                    'without its service: it may be what ends the process; 0 = no limit', ge=0, le=1_000_000)
     ] = 20
+    key_group: Annotated[
+        str, field('Messages of one group are processed one after another, in their order: routing_key, or '
+                   'header:NAME; empty = all at the same time', max_length=300,
+                   pattern=r'^(|routing_key|header:.*\S.*)$')
+    ] = ''  # fmt: skip
     declare: Annotated[AmqpQueue | None, field('Declares the queue; none = it must exist')] = None
 
     @property

@@ -10,6 +10,7 @@ import pika
 from trial_tests.support.amqp_environment import PATIENCE, WithChannel, definition, failing
 from zatotx.model.errors import BadRequest, NoSuchService, Overloaded, ServiceUnavailable
 from zatotx.model.message import Reply
+from zatotx.plugins.amqp import consumer
 from zatotx.plugins.amqp.schema.channel_amqp import AmqpBinding, AmqpQueue
 from zatotx.schema.delivery import DeliveryRetry
 from zatotx.schema.snapshot import Snapshot
@@ -77,6 +78,35 @@ class ConsumeTests(WithChannel):
             self.exchange.delivered[done].answer(b'')
             done += 1
         await self.until(lambda: self.figures()['in_flight_bytes'] == 0)
+
+    async def test_slow_services(self) -> None:
+        """Reading goes on after a while, so that the broker does not close the connection; doctor says what to do."""
+        self.patch(consumer, 'MAX_PAUSE', 0.2)
+        queue = await self.blocking(self.broker.queue, *[b'x' * 60_000] * 20)
+        self.exchange.at_once = None
+        await self.serve(queue, prefetch=20, max_size=65_536, max_in_flight_bytes=65_536)
+        await self.until(lambda: len(self.exchange.delivered) == 20)
+        self.assertIn('lower its prefetch', await self.finding())
+        for delivery in self.exchange.delivered:
+            delivery.answer(b'')
+        self.assertEqual(list(self.channel.findings()), [])
+
+    async def test_key_groups(self) -> None:
+        """Messages of one group are processed one after another, those of others meanwhile."""
+        queue = await self.blocking(self.broker.queue)
+        for number, group in enumerate('aabab'):
+            await self.blocking(self.broker.publish, queue, b'%d' % number, headers={'customer': group})
+        self.exchange.at_once = None
+        await self.serve(queue, key_group='header:customer')
+        await self.until(lambda: self.bodies == [b'0', b'2'])
+        self.exchange.delivered[0].answer(b'')
+        await self.until(lambda: self.bodies == [b'0', b'2', b'1'])
+        self.exchange.delivered[1].answer(b'')
+        self.exchange.delivered[2].answer(b'')
+        await self.until(lambda: self.bodies == [b'0', b'2', b'1', b'4', b'3'])
+        for delivery in self.exchange.delivered[3:]:
+            delivery.answer(b'')
+        await self.until(lambda: self.figures()['in_flight_messages'] == 0)
 
     async def test_gzip(self) -> None:
         """A compressed body reaches the service as it was before."""
@@ -233,8 +263,17 @@ class FailureTests(WithChannel):
         await self.serve(queue, max_deliveries=3)
         await self.until(lambda: self.letters.kept)
         self.assertEqual(self.exchange.delivered, [])
-        finding = ''.join(self.channel.findings())
-        self.assertIn('quorum queue that is declared elsewhere', finding)
+        self.assertEqual(list(self.channel.findings()), [])
+
+    async def test_limit_of_deliveries(self) -> None:
+        """A quorum queue of somebody else that drops messages is a finding, unless it has a dead letter exchange."""
+        for arguments, is_found in (({}, True), ({'x-dead-letter-exchange': 'amq.fanout'}, False)):
+            queue = await self.blocking(self.broker.queue, type='quorum', arguments=arguments)
+            await self.channel.apply(Snapshot(1, self.objects(queue)))
+            if is_found:
+                await self.channel.start(self.exchange)
+            await self.until(lambda: self.broker.consumers(queue))  # noqa: B023 - waits for it here
+            self.assertEqual(bool(list(self.channel.findings())), is_found)
 
     def _return(self, queue: str) -> None:
         with self.broker.channel() as channel:
@@ -310,7 +349,7 @@ class LostConnectionTests(WithChannel):
         self.exchange.at_once = None
         await self.serve(queue)
         await self.until(lambda: self.exchange.delivered)
-        await self.blocking(self.broker.restart)
+        self.broker.restart()
         await self.until(lambda: len(self.exchange.delivered) == 2)
         self.exchange.delivered[0].answer(b'')  # on the connection that is gone: no harm
         self.exchange.delivered[1].answer(b'')

@@ -225,6 +225,30 @@ class FailureTests(WithOutgoing):
         await self.until(lambda: not list(self.outgoing.findings()))
         await out.send('after', timeout=20)
 
+    async def test_memory_alarm(self) -> None:
+        """A broker that is short of memory blocks the connection: messages wait, and were not sent at their timeout;
+        channels consume and acknowledge meanwhile, on connections of their own."""
+        queue = await self.blocking(self.broker.queue)
+        out = await self.connect(routing_key=queue, timeout=1.0)
+        await out.send('before', timeout=20)
+        await self.blocking(self.broker.ctl, 'set_vm_memory_high_watermark', 'absolute', '1MB')
+        try:
+            first = Deferred.fromCoroutine(out.send('first', timeout=60))  # which the broker reads when it can
+            await self.until(lambda: any('takes no messages' in each for each in self.outgoing.findings()))
+            await self.raises(MessageNotSent, out.send('second'))
+            self.assertEqual(await self.blocking(self.broker.take, queue) is not None, True)
+        finally:
+            await self.blocking(self.broker.ctl, 'set_vm_memory_high_watermark', 'absolute', '2GB')
+        await first
+        await out.send('after', timeout=20)
+        self.assertEqual(await self.blocking(self.broker.take_all, queue), [b'first', b'after'])
+
+    async def test_no_right_to_write(self) -> None:
+        """An exchange to which the account may not write is an error that says so."""
+        out = await self.connect()
+        error = await self.raises(MessageRefused, out.send('x', exchange='amq.rabbitmq.trace'))
+        self.assertIn('ACCESS_REFUSED', error.msg)
+
     async def test_retry(self) -> None:
         """What was not sent is repeated where that is configured, and counted."""
         await self.configure(

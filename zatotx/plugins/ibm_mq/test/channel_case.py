@@ -18,8 +18,8 @@ from zatotx.interfaces.delivery import DeadLetter, IDeadLetterSink
 from zatotx.model.errors import ServiceError
 from zatotx.model.message import Message, Reply
 from zatotx.plugins.http.test.server_doubles import Lines, ScriptedExchange
-from zatotx.plugins.ibm_mq import consumer, kind
-from zatotx.plugins.ibm_mq.channel import MqChannels, load_driver
+from zatotx.plugins.ibm_mq import consumer_thread, kind
+from zatotx.plugins.ibm_mq.channel import MqChannels
 from zatotx.plugins.ibm_mq.schema import MqChannel, MqDefinition
 from zatotx.schema.snapshot import Snapshot, StoredObject
 
@@ -65,7 +65,7 @@ class ChannelCase(TestCase):
     def setUp(self) -> None:
         mqi_loopback.install()
         self.patch(connection_supervisor, 'BACKOFF', 0.05)
-        self.patch(consumer, 'HOLD_DELAY', 0.05)
+        self.patch(consumer_thread, 'HOLD_DELAY', 0.05)
         self.qmgr = self.find_queue_manager()
         number = next(_numbers)
         self.queue, self.backout_queue = f'TEST.{number}', f'TEST.{number}.BACKOUT'
@@ -76,7 +76,7 @@ class ChannelCase(TestCase):
         self.channels = MqChannels(ChannelContext(
             reactor=self.reactor, settings={'grace': 1.0, 'get_wait': 0.1}, line_sink=lambda name: Lines(),
             work_dir=self.mktemp(), run_in_thread=deferToThread, declaration=kind, dead_letters=self.letters,
-        ), load_driver)  # fmt: skip
+        ))  # fmt: skip
         self.addCleanup(self.channels.stop)
 
     def find_queue_manager(self) -> mqi_loopback.LoopbackQueueManager:

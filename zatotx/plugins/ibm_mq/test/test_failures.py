@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from twisted.internet.defer import Deferred
+
 from trial_tests.support import mqi_loopback
 from zatotx.model.message import Reply
 from zatotx.plugins.ibm_mq import channel
@@ -89,7 +91,7 @@ class LostConnectionTests(FailureCase):
         """When as many threads are stuck as there may be, no other is started, and the finding says so."""
         self.patch(channel, 'STUCK_AFTER', 0.1)
         self.patch(channel, 'CHECK_INTERVAL', 0.1)
-        self.channels.shared.stuck.limit = 1
+        self.channels.resources.stuck.limit = 1
         await self.start()
         self.qmgr.freeze()
         await self.until(lambda: 'does not start another thread' in self.findings)
@@ -104,6 +106,30 @@ class LostConnectionTests(FailureCase):
         began = self.reactor.seconds()
         await self.channels.stop()
         self.assertLess(self.reactor.seconds() - began, 10)
+
+    async def test_starting_while_frozen(self) -> None:
+        """A channel whose queue manager does not answer starts after a moment, so that the node is not held up; its
+        consumers connect when the queue manager goes on."""
+        self.patch(channel, 'FIRST_ATTEMPT', 0.2)
+        self.qmgr.freeze()
+        began = self.reactor.seconds()
+        await self.start(consumers=3)
+        self.assertLess(self.reactor.seconds() - began, 5)
+        self.assertEqual(self.metric('consumers'), 0)
+        self.qmgr.thaw()
+        await self.until(lambda: self.metric('consumers') == 3)
+
+    async def test_stopping_while_it_starts(self) -> None:
+        """A channel that is stopped before its consumers are connected leaves none behind."""
+        self.qmgr.freeze()
+        starting = Deferred.fromCoroutine(self.start())
+        await self.sleep(0.1)
+        await self.channels.stop()
+        self.qmgr.thaw()
+        starting.addErrback(lambda failure: None)
+        await self.until(lambda: not self.metric('stuck_threads'))
+        await self.until(lambda: not self.qmgr.control('state')['queues'][self.queue]['inputs'])
+        starting.cancel()
 
     async def test_quiesce(self) -> None:
         """A queue manager that quiesces is left at once, and found again when it is back."""

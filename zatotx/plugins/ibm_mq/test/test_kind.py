@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Mapping
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +12,18 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.connectors.kind_registry import describe_kinds, find_kinds
+from zatotx.plugins import ibm_mq as plugin
 from zatotx.plugins.ibm_mq import schema
+from zatotx.plugins.ibm_mq.driver_loading import DriverUnavailable, connect
+from zatotx.plugins.ibm_mq.error_mapping import map_error
+from zatotx.plugins.ibm_mq.mqi import ConnectOptions
+from zatotx.plugins.ibm_mq.outgoing import MqFacade
 from zatotx.plugins.ibm_mq.reason_codes import TABLE, Action, explain, loses_handle, sentence, table_rows
+from zatotx.plugins.ibm_mq.testing import SIGNATURES
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.validation import validate
 
 PAGE = Path(__file__).resolve().parents[4] / 'docs' / 'ibm-mq.md'
-
-
-class HidePymqi:
-    """A finder that says of pymqi that it is not installed."""
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        if name == 'pymqi':
-            raise ModuleNotFoundError(name)
-        return None
 
 
 class DisabledTests(SynchronousTestCase):
@@ -44,6 +41,30 @@ class DisabledTests(SynchronousTestCase):
         self.assertEqual(found['why'], "IBM MQ needs pymqi: install IBM's MQ client, then: MQ_FILE_PATH=/opt/mqm pip "
                                        "install 'zatotx[ibm-mq]'")  # fmt: skip
         self.assertEqual(len(schema.OBJECT_TYPES), 3)
+
+
+class DriverTests(SynchronousTestCase):
+    def test_a_client_library_that_cannot_be_loaded(self) -> None:
+        """The error says what is missing and what to do."""
+        name = f'{plugin.__name__}.pymqi_driver'
+        for place, key in ((sys.modules, name), (vars(plugin), 'pymqi_driver')):
+            if key in place:
+                self.addCleanup(place.__setitem__, key, place.pop(key))
+        sys.modules[name] = None  # type: ignore[assignment]
+        self.addCleanup(sys.modules.pop, name)
+        error = self.assertRaises(DriverUnavailable, connect, ConnectOptions(connection_name='x(1)', channel='C'))
+        self.assertIn("cannot load IBM MQ's client library: ", str(error))
+        self.assertIn('LD_LIBRARY_PATH', str(map_error(error, 'Outgoing connection out (ibm_mq)', 'cid')))
+
+    def test_scripted_connections(self) -> None:
+        """The double of the test kit has the methods and arguments of the real connection."""
+        signature = SIGNATURES['ibm_mq']
+        real = {name: method for name, method in vars(MqFacade).items() if not name.startswith('_')}
+        self.assertEqual(set(signature.methods), set(real))
+        parameters = list(inspect.signature(MqFacade.send).parameters.values())[1:]
+        self.assertEqual([one.name for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD],
+                         list(signature.positional))  # fmt: skip
+        self.assertEqual([one.name for one in parameters if one.kind is one.KEYWORD_ONLY], list(signature.options))
 
 
 class SchemaTests(SynchronousTestCase):

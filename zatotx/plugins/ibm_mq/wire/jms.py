@@ -55,7 +55,7 @@ class DecodedMessage:
         return describe(self.descriptor, self.format, self.folders)
 
 
-class MessageHeaders(Mapping[bytes, bytes]):
+class JmsHeaders(Mapping[bytes, bytes]):
     """The headers of a message by lower-case name. They are made when they are read, which few services do."""
 
     __slots__ = ('_fields', '_message')

@@ -13,11 +13,11 @@ from twisted.logger import globalLogPublisher
 
 from trial_tests.support.calling import Asking
 from trial_tests.support.ports import free_port
+from trial_tests.support.zmq_peers import PeerProcess, WithPeers
 from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.model.errors import BadRequest, ServiceUnavailable, Timeout
 from zatotx.plugins.zmq.outgoing import make_outgoing
 from zatotx.plugins.zmq.schema import BIND, DEALER, PUB, REQ, ZmqOutgoing
-from zatotx.plugins.zmq.test.peers import PeerProcess, WithPeers
 from zatotx.plugins.zmq.transport import make_key_pair
 from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.testing.log_recorder import LogRecorder

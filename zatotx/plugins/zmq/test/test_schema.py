@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.plugins.zmq.addresses import address_error, decode_key, key_error, parse_addresses
 from zatotx.plugins.zmq.schema import OBJECT_TYPES, ZmqChannel, ZmqOutgoing
+from zatotx.schema.delivery import Idempotency
 
 CHANNEL, OUTGOING = OBJECT_TYPES
 # The vector of ZeroMQ RFC 32 for Z85 has 8 bytes; these are four times as many.
@@ -81,6 +82,8 @@ class ValidationTests(SynchronousTestCase):
         found = self.errors(ZmqChannel, sub_key='a', sub_keys=['b'], multipart='list', data_format='json')
         self.assertEqual(set(found), {'sub_key', 'sub_keys', 'multipart'})
         self.assertEqual(self.errors(ZmqChannel, socket_type='SUB', sub_key='a', sub_keys=['b']), {})
+        self.assertEqual(set(self.errors(ZmqChannel, idempotent=Idempotency())), {'idempotent.key'})
+        self.assertEqual(self.errors(ZmqChannel, idempotent=Idempotency(key='body')), {})
 
     def test_curve(self) -> None:
         """A side of CURVE has its own key, and either knows the server or its clients."""

@@ -20,7 +20,7 @@ from zatotx.interfaces.connector_kind import ChannelContext
 from zatotx.interfaces.delivery import DeadLetter, IDeadLetterSink
 from zatotx.model.message import Message, Reply
 from zatotx.plugins import ftp
-from zatotx.plugins.ftp.channel import FtpChannels
+from zatotx.plugins.ftp.channels import FtpChannels
 from zatotx.plugins.ftp.schema import FtpChannel
 from zatotx.plugins.http.test.server_doubles import Lines, ScriptedExchange
 from zatotx.schema.snapshot import Snapshot, StoredObject

@@ -18,7 +18,7 @@ from zatotx.interfaces.connector_kind import ChannelContext, ConnectorKind, ICha
 from zatotx.model.errors import BadRequest
 from zatotx.model.message import Message, Reply
 from zatotx.plugins import ftp
-from zatotx.plugins.ftp.channel import make_channel
+from zatotx.plugins.ftp.channels import make_channel
 from zatotx.plugins.ftp.schema import FtpChannel
 from zatotx.plugins.ftp.server import upload_queue
 from zatotx.plugins.ftp.server.file_tree import FileTree

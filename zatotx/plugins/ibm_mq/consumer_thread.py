@@ -29,6 +29,7 @@ from attrs import define, field, frozen
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 
+from .driver_loading import DriverUnavailable
 from .mqi import Connect, ConnectOptions, GotMessage, InputQueue, MqiError, QueueManagerHandle
 from .reason_codes import Action, explain
 from .wire.descriptor import MessageDescriptor
@@ -73,22 +74,22 @@ class Settlement:
 class ConsumerOwner(Protocol):
     """Called in the reactor's thread."""
 
-    def consumer_up(self, consumer: Consumer) -> None:
+    def consumer_up(self, consumer: ConsumerThread) -> None:
         """The queue is open."""
 
-    def received(self, consumer: Consumer, message: DecodedMessage) -> None:
+    def received(self, consumer: ConsumerThread, message: DecodedMessage) -> None:
         """Process a message; `consumer.settle` ends that."""
 
-    def moved(self, consumer: Consumer, queue: str, cause: str) -> None:
+    def moved(self, consumer: ConsumerThread, queue: str, cause: str) -> None:
         """A message was put on the back-out queue."""
 
-    def give_up(self, consumer: Consumer, message: GotMessage, cause: str) -> None:
+    def give_up(self, consumer: ConsumerThread, message: GotMessage, cause: str) -> None:
         """Keep a message that no back-out queue takes; `consumer.settle` ends that, with COMMIT or BACK_OUT."""
 
-    def reply_failed(self, consumer: Consumer, reply: ReplyMessage, cause: str) -> None:
+    def reply_failed(self, consumer: ConsumerThread, reply: ReplyMessage, cause: str) -> None:
         """The reply could not be put; its request is committed all the same."""
 
-    def consumer_ended(self, consumer: Consumer, error: Exception | None) -> None:
+    def consumer_ended(self, consumer: ConsumerThread, error: Exception | None) -> None:
         """The thread has ended. None = it was stopped."""
 
 
@@ -110,7 +111,7 @@ class Abandoned(Exception):  # noqa: N818 - never reported: it unwinds the threa
 
 
 @define(eq=False)
-class Consumer:
+class ConsumerThread:
     """One thread, from its start to its end. A consumer connects once; another one follows it.
 
     `call_began`: when the MQI call that runs now began, on the monotonic clock; None while none runs.
@@ -162,7 +163,7 @@ class Consumer:
                 if message is not None:
                     self._process(handle, queue, message)
                 self._update_depth(queue)
-        except (Abandoned, MqiError) as raised:
+        except (Abandoned, DriverUnavailable, MqiError) as raised:
             error = raised
         except Exception as raised:
             self._log.failure('{name} has failed', name=self.settings.name)

@@ -1,0 +1,39 @@
+"""Keeps the order of messages that belong together: of each group, one message at a time is processed."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+ROUTING_KEY, HEADER = 'routing_key', 'header:'
+
+
+class KeyGroups:
+    """Messages by the key of their group. Those of other groups are not delayed."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, deque[Callable[[], object]]] = {}  # by the keys of groups with a message in progress
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def enter(self, key: str, begin: Callable[[], object]) -> None:
+        """Begin with a message, now or when those before it in its group have left."""
+        waiting = self._waiting.get(key)
+        if waiting is None:
+            self._waiting[key] = deque()
+            begin()
+        else:
+            waiting.append(begin)
+
+    def leave(self, key: str) -> None:
+        """A message has been settled: begin with the next one of its group."""
+        waiting = self._waiting.get(key)
+        if waiting:
+            waiting.popleft()()
+        elif waiting is not None:
+            del self._waiting[key]
+
+    def clear(self) -> None:
+        """Forget the messages that wait."""
+        self._waiting.clear()

@@ -1,0 +1,25 @@
+"""Loads the driver when the first handle connects, in the thread that connects: the import takes long, and fails where
+the client library is missing or was moved."""
+
+from __future__ import annotations
+
+from .mqi import ConnectOptions, QueueManagerHandle
+
+
+class DriverUnavailable(Exception):  # noqa: N818 - it completes a sentence
+    """pymqi cannot be imported."""
+
+    def __init__(self, error: ImportError) -> None:
+        super().__init__(
+            f"cannot load IBM MQ's client library: {error}: build pymqi with LDFLAGS=-Wl,-rpath,/opt/mqm/lib64, or set "
+            'LD_LIBRARY_PATH'
+        )
+
+
+def connect(options: ConnectOptions) -> QueueManagerHandle:
+    """Connect a new handle by the driver. Blocks. Raises DriverUnavailable and MqiError."""
+    try:
+        from . import pymqi_driver
+    except ImportError as error:
+        raise DriverUnavailable(error) from None
+    return pymqi_driver.connect(options)
