@@ -13,12 +13,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import click
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.broker import Broker, create, shared
 from trial_tests.support.redis import spoken
 from trial_tests.support.waiting import until
 from zatotx import __version__
+from zatotx.cli import completion_values
 
 SERVICES = '''
 import json
@@ -183,6 +185,14 @@ class JobTests(SchedulerCase):
         self.assertIn(history[0]['node'], ('server1', 'server2'))
         self.job('execute', 'once')
         self.assertEqual(len(self.wait_for('once', 2)), 2)
+
+    def test_completion(self) -> None:
+        """The shell completes the names of jobs."""
+        self.patch(completion_values, 'COMPLETION_TIMEOUT', 30.0)
+        context = click.Context(click.Command('history'))
+        context.params['path'] = str(self.broker.path)
+        found = completion_values.complete_jobs(context, click.Argument(['name']), 'zato.out')
+        self.assertEqual([item.value for item in found], ['zato.outgoing.sql.auto-ping'])
 
     def test_api(self) -> None:
         """Zato's services create, edit, execute, list and delete jobs by Zato's names, with values as text; an edit is

@@ -16,7 +16,7 @@ from zatotx.redis.client import ScriptRunner
 from zatotx.redis.run_history import RedisRunHistory
 from zatotx.redis.tick_store import RedisTickStore
 from zatotx.redis.work_stream import RedisWorkStream
-from zatotx.schema.snapshot import Snapshot
+from zatotx.schema.snapshot import Actor, Snapshot
 from zatotx.testing.memory_scheduler import MemoryLeaderStore, MemoryTickStore
 from zatotx.testing.scheduler_contract import LeaderStoreContract, TickStoreContract
 
@@ -75,7 +75,7 @@ class OdbLeaderTests(OdbCase, LeaderStoreContract):
         await LeaderStoreContract.test_one_claim_of_each_epoch(self)
 
     async def test_times_of_changes(self) -> None:
-        """The time of an object's last change is known; that of an object that only refers to a renamed one stays."""
+        """The time of an object's last change is known: when it was requested, if the write had to wait."""
         await self.store.write([user('api')], ME)
         before = Snapshot().apply_changes(await self.store.changes(0)).find('basic_auth', 'api')
         assert before is not None
@@ -84,6 +84,11 @@ class OdbLeaderTests(OdbCase, LeaderStoreContract):
         after = Snapshot().apply_changes(await self.store.changes(0)).find('basic_auth', 'api')
         assert after is not None
         self.assertGreater(after.changed_at, before.changed_at)
+        asked = Actor('me', at=before.changed_at + 0.001)
+        await self.store.write([edit('basic_auth', before.id, realm='third')], asked)
+        last = Snapshot().apply_changes(await self.store.changes(0)).find('basic_auth', 'api')
+        assert last is not None
+        self.assertEqual(last.changed_at, asked.at)
 
 
 class MemoryLeaderTests(LeaderStoreContract, TestCase):

@@ -43,9 +43,9 @@ class AdminService(Service):
 
     @property
     def actor(self) -> Actor:
-        """Who makes a change, through which channel and from which address, for the history."""
+        """Who makes a change, when, through which channel and from which address, for the history."""
         username = self.principal.username or self.principal.name
-        return Actor(username, self.channel.name, self.cid, self.request.http.peer)
+        return Actor(username, self.channel.name, self.cid, self.request.http.peer, self._zatotx.started_at)
 
     @property
     def caller_roles(self) -> frozenset[str]:

@@ -63,6 +63,20 @@ def complete_services(ctx: click.Context, param: click.Parameter, incomplete: st
     ]
 
 
+def complete_jobs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete the jobs of the environment in PATH, if one of its servers responds in time."""
+    from zatotx.cli.environment.cluster_client import ClusterClient
+    from zatotx.cli.environment.layout import find_environment
+
+    def names() -> list[str]:
+        cluster = ClusterClient(find_environment(str(ctx.params.get('path') or '')))
+        rows = cluster.call('zato.scheduler.job.get-list', {}, timeout=COMPLETION_TIMEOUT)
+        return sorted(str(row['name']) for row in rows or ())
+
+    found = run_with_timeout(COMPLETION_TIMEOUT, names) or []
+    return [CompletionItem(name) for name in found if name.startswith(incomplete)]
+
+
 def list_services(cluster: ClusterClient) -> list[dict[str, Any]]:
     """Return the services that a running server lists."""
     found = cluster.call('zato.service.get-list', {'cluster_id': 1, 'name_filter': '*'}, timeout=COMPLETION_TIMEOUT)

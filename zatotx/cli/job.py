@@ -6,13 +6,15 @@ from typing import Any
 
 import click
 
+from zatotx.cli.completion_values import complete_jobs
 from zatotx.cli.dead_letters import shorten
 from zatotx.cli.environment.cluster_client import ClusterClient
 from zatotx.cli.environment.layout import find_environment
 from zatotx.cli.output import format_option, path_argument, print_json, print_table
 
-_name = click.argument('name', metavar='NAME', help='A job that job list shows.')
-_optional_name = click.argument('name', metavar='[NAME]', default='', help='A job that job list shows; default: all.')
+_name = click.argument('name', metavar='NAME', shell_complete=complete_jobs, help='A job that job list shows.')
+_optional_name = click.argument('name', metavar='[NAME]', default='', shell_complete=complete_jobs,
+                                help='A job that job list shows; default: all.')  # fmt: skip
 
 
 @click.group(epilog='\b\nExamples:\n  zatotx job list ~/env/qs-1\n  zatotx job execute ~/env/qs-1 every-5s')

@@ -200,14 +200,13 @@ def show_cluster(environment: Environment, form: str) -> None:
     odb, cluster, nodes = odb_info(environment)
     if odb['problem']:
         raise CommandError(f'The nodes of the cluster cannot be read: {odb["problem"].rstrip(".")}.')
-    rows = [{**node, 'is_leader': node['name'] == cluster['leader'] and node['state'] == 'running'} for node in nodes]
     if form == 'json':
-        print_json({'cluster': cluster_name(environment), **cluster, 'nodes': rows})
+        print_json({'cluster': cluster_name(environment), **cluster, 'nodes': nodes})
         return
     print_table(
         ('NODE', 'WORKER', 'STATE', 'LEADS', 'VERSION', 'REVISION', 'CPU', 'REQUESTS', 'LAST HEARTBEAT', 'ADDRESS'),
         [(row['name'], row['worker'], row['state'], 'yes' if row['is_leader'] else '', row['version'],
-          row['revision'], f'{row["cpu"]:.0%}', row['in_flight'], row['seen'][:19], row['address']) for row in rows],
+          row['revision'], f'{row["cpu"]:.0%}', row['in_flight'], row['seen'][:19], row['address']) for row in nodes],
     )  # fmt: skip
 
 

@@ -24,6 +24,9 @@ class LeaderRecord(msgspec.Struct, frozen=True, kw_only=True):
     written_until: float = 0.0  # all ticks until then have been written to the work stream
 
 
+NO_LEADER = LeaderRecord()
+
+
 class ILeaderStore(Interface):
     """The leader in the ODB, whose epoch decides which of two leaders is the newer one. Every method fails with
     ServiceUnavailable or Timeout if the database is unavailable."""

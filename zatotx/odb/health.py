@@ -13,6 +13,7 @@ from sqlalchemy import Connection, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from zatotx.interfaces.config import NodeRow
+from zatotx.interfaces.scheduler import NO_LEADER, LeaderRecord
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.odb.database import Database
 from zatotx.odb.dead_letters import count_dead_letters
@@ -48,7 +49,7 @@ class OdbHealth:
     clock_offset: float
     round_trip: float  # round-trip time in seconds
     dead_letters: int = 0
-    leader: str = ''  # name of the server that leads the scheduler; '' = none
+    leader: LeaderRecord = NO_LEADER  # of the scheduler
     object_types: frozenset[str] = frozenset()  # keys of the types of which there are objects
 
 
@@ -62,7 +63,7 @@ def examine_odb(database: Database, *, write: bool = True) -> OdbHealth:
             lambda connection, found: (
                 revision_of(connection, found.id), tuple(list_nodes(connection, found)),
                 _size(connection, backend, database.url), _measure_clock(connection, backend),
-                count_dead_letters(connection, found), read_leader(connection, found).node,
+                count_dead_letters(connection, found), read_leader(connection, found),
                 _used_types(connection, found),
             )
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from math import inf
 from typing import Any
 
 import msgspec
@@ -296,7 +297,7 @@ def _changing_columns(t: Transaction, target: ObjectChange) -> dict[str, Any]:
         'unique_key': hash_name(target.unique_text) if target.unique_text else None,
         'document': encode_document(target.document),
         'revision': t.revision,
-        'changed_at': t.cluster.now(),
+        'changed_at': min(t.cluster.now(), t.actor.at or inf),
     }
 
 

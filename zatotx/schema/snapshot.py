@@ -16,7 +16,7 @@ class StoredObject(msgspec.Struct, frozen=True):
     type: str
     value: Any
     revision: int
-    changed_at: float = 0.0  # unix time of its creation or last edit, by the clock of the node that wrote it
+    changed_at: float = 0.0  # unix time at which its creation or last edit was requested, by that node's clock
 
     @property
     def name(self) -> str:
@@ -92,3 +92,4 @@ class Actor(msgspec.Struct, frozen=True):
     source: str = ''  # a channel's name or a command
     cid: str = ''
     address: str = ''  # of the caller, if known
+    at: float = 0.0  # unix time of the request; 0 = that of the write, which may have to wait for the database

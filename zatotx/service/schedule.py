@@ -73,7 +73,8 @@ class Schedule:
         if config is None:
             raise ServiceUnavailable(invocation.message.cid, 'Jobs need a server: there is none here')
         principal = invocation.message.principal
-        actor = Actor(principal.username or principal.name if principal else '', _SOURCE, invocation.message.cid)
+        username = principal.username or principal.name if principal else ''
+        actor = Actor(username, _SOURCE, invocation.message.cid, at=invocation.started_at)
         fields = msgspec.structs.asdict(job)
         await config.change([Operation(action='create', type=SCHEDULER_JOB.key, name=job.name, fields=fields)], actor)
         stored = config.snapshot.find(SCHEDULER_JOB.key, job.name)

@@ -33,8 +33,12 @@ def odb_info(environment: Environment) -> tuple[dict[str, Any], dict[str, Any], 
             health = examine_odb(opened, write=False)
     except (CommandError, OSError) as error:
         return {'url': mask_url(url) if url else '', 'problem': str(error)}, {}, []
-    rows = [node_info(row, time.time()) for row in without_stopped_workers(health.nodes)]
-    return {'url': health.url, 'problem': ''}, {'revision': health.revision, 'leader': health.leader or None}, rows
+    leader = health.leader
+    rows = [
+        {**node_info(row, time.time()), 'is_leader': bool(leader.node) and row.id == leader.node_id}
+        for row in without_stopped_workers(health.nodes)
+    ]
+    return {'url': health.url, 'problem': ''}, {'revision': health.revision, 'leader': leader.node or None}, rows
 
 
 def without_stopped_workers(rows: Iterable[Any]) -> list[Any]:

@@ -39,6 +39,7 @@ _NO_PARAMS: Mapping[str, str] = {}
 NO_CONTENT = 204
 _SERVER_WIDE = ErrorResult(NO_CONTENT, '')  # the response to `OPTIONS *` (RFC 9110 §9.3.7)
 _MAX_DEADLINE = 24 * 60 * 60 * 1000  # milliseconds, eight digits
+_MAX_BUILTIN_TIMEOUT = 600.0  # seconds
 
 
 def answer_preflight(routes: ChannelTable, head: RequestHead) -> tuple[ChannelTarget, ErrorResult] | None:
@@ -103,7 +104,7 @@ class RequestRouter:
             return self._resolve_error(head, peer, match)
         spec = match.target.spec
         error = self._check(match.target, head)
-        allowed = self._timeout(spec.timeout, head) if error is None else error
+        allowed = self._timeout(spec, head) if error is None else error
         if isinstance(allowed, ErrorResult):
             return self._resolve_error(head, peer, allowed, match.target)
         view = HTTPView(
@@ -218,15 +219,16 @@ class RequestRouter:
             return ErrorResult(415, error_responses.UNSUPPORTED_SOAP_TYPE, ((b'Accept', ACCEPTED_TYPES),))
         return None
 
-    def _timeout(self, timeout: float, head: RequestHead) -> float | ErrorResult:
+    def _timeout(self, spec: ChannelSpec, head: RequestHead) -> float | ErrorResult:
         """Return the seconds from its head until a request times out: the channel's timeout, or the caller's if that is
-        shorter."""
+        shorter. Callers of the built-in endpoints may ask for more, as large imports take longer."""
         field = head.headers.get(b'x-zato-deadline-ms')
         if field is None:
-            return timeout
+            return spec.timeout
         if not field.isdigit() or len(field) > 8 or not 0 < int(field) <= _MAX_DEADLINE:
             return ErrorResult(400, error_responses.INVALID_DEADLINE)
-        return min(timeout, int(field) / 1000)
+        longest = max(spec.timeout, _MAX_BUILTIN_TIMEOUT) if spec.is_builtin_endpoint else spec.timeout
+        return min(longest, int(field) / 1000)
 
 
 def _filter_for(target: ChannelTarget, head: RequestHead) -> IResponseFilter | None:

@@ -116,11 +116,16 @@ class ReceptionTests(SynchronousTestCase):
         self.assertEqual(self.inbound(post()).trace, '')
 
     def test_deadlines(self) -> None:
-        """The deadline is the earlier one of the channel's timeout and the caller's."""
+        """The deadline is the earlier one of the channel's timeout and the caller's; at built-in endpoints, that of the
+        caller up to ten minutes."""
         now = self.server.clock.seconds()
         self.assertEqual(self.inbound(get('/orders/1')).deadline, now + 5)
         self.assertEqual(self.inbound(get('/orders/1', 'X-Zato-Deadline-Ms: 1500')).deadline, now + 1.5)
         self.assertEqual(self.inbound(get('/orders/1', 'X-Zato-Deadline-Ms: 86400000')).deadline, now + 5)
+        builtin = '/zato/api/invoke/zato.ping'
+        self.assertEqual(self.inbound(post(builtin, b'{}')).deadline, now + 60)
+        self.assertEqual(self.inbound(post(builtin, b'{}', 'X-Zato-Deadline-Ms: 300000')).deadline, now + 300)
+        self.assertEqual(self.inbound(post(builtin, b'{}', 'X-Zato-Deadline-Ms: 86400000')).deadline, now + 600)
 
     def test_deadlines_that_are_none(self) -> None:
         """A deadline that is no whole number of milliseconds from 1 to a day gets 400."""
