@@ -291,8 +291,8 @@ class WorkerTests(LoadBalancerTestCase):
 
     def test_workers(self) -> None:
         """Configurations and states reach all workers, whose figures are summed. A worker that dies is replaced at
-        once. An upgrade replaces the program of all processes under load, and no request fails; the id of the
-        parent stays. After the parent is killed, a start takes over."""
+        once. A restart of the environment replaces servers and the program of the load balancer under load, and no
+        request fails; the id of the parent stays. After the parent is killed, a start takes over."""
         before = self.workers()
         self.assertEqual(len(before), 2)
         for _ in range(12):
@@ -303,7 +303,7 @@ class WorkerTests(LoadBalancerTestCase):
         self.assertRegex(self.log(), r'ended by signal 9; starting another one in 0\.0 s')
         with Load(self.port).running() as load:
             old = self.workers()
-            said = self.broker.must('restart', str(self.directory))
+            said = self.broker.must('restart', str(self.broker.path))
             self.assertIn('load-balancer is running', said)
             until(lambda: len(self.workers()) == 2 and not set(self.workers()) & set(old), 'new workers')
             drained = self.source.replace('servers."server1"]', 'servers."server1"]\nstate = "drain"')

@@ -204,6 +204,12 @@ def _call(path: str, options: dict[str, str], name: str, /, **arguments: Any) ->
         raise CommandError(f'What responds at {address.url} is not an agent: {error}.') from None
 
 
+def servers_up(path: str) -> set[str]:
+    """Return the names of the servers to which the load balancer at `path` sends requests. Raises CommandError."""
+    states = _call(path, dict.fromkeys(('cert', 'key', 'ca', 'address'), ''), 'get_servers_state')
+    return {name for names in states.get('UP', {}).values() for name in names}
+
+
 def send(address: AgentAddress, name: str, body: bytes) -> tuple[int, bytes]:
     """Send a call; returns status and body of the response. Raises CommandError."""
     from zatotx.wire.lb_agent import CONTENT_TYPE, PATH

@@ -11,6 +11,7 @@ from types import FrameType
 import click
 from msgspec import to_builtins
 
+from zatotx.cli.environment.balanced_servers import wait_until_balanced
 from zatotx.cli.environment.component_types import SERVER, TYPES
 from zatotx.cli.environment.components.registry import operations_of
 from zatotx.cli.environment.layout import Component, Environment, cluster_name, find_environment
@@ -147,9 +148,10 @@ def stop(path: str) -> None:
 def restart(path: str) -> None:
     """Restart an environment server by server, or one component.
 
-    Each server is ready again before the next one stops. A server with workers keeps its listening sockets and replaces
-    its workers one after another, so no request fails. The environment's Redis is started if it is stopped, and
-    otherwise left running: restart it with 'zatotx restart PATH/redis'.
+    Each server is ready again, and gets requests from the load balancer, before the next one stops. A server or load
+    balancer with workers keeps its listening sockets and replaces its workers one after another, so no request fails.
+    The environment's Redis is started if it is stopped, and otherwise left running: restart it with 'zatotx restart
+    PATH/redis'.
     """
     environment = find_environment(path)
     first = TYPES[SERVER].start_order
@@ -160,6 +162,8 @@ def restart(path: str) -> None:
         if part not in kept:
             with progress(f'Restarting {part.name}'):
                 raise_errors(restart_component(part))
+                if environment.is_complete and part.kind == SERVER:
+                    wait_until_balanced(part)
             click.echo(status_line(part, probe_component(part)))
 
 

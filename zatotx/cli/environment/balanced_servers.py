@@ -1,0 +1,31 @@
+"""The servers to which the load balancer of an environment sends requests, for restarts without a failed request."""
+
+from __future__ import annotations
+
+import time
+
+from zatotx.cli.environment.component_types import LOAD_BALANCER
+from zatotx.cli.environment.layout import Component, components_of
+from zatotx.cli.environment.processes import running_process
+from zatotx.cli.errors import CommandError
+
+_TIMEOUT = 20.0  # seconds
+_POLL_INTERVAL = 0.1
+_PROBES = 4.0  # seconds in which a load balancer notices that a server is ready
+
+
+def wait_until_balanced(server: Component) -> None:
+    """Wait until the environment's load balancer sends requests to a server that has become ready, so that the next one
+    can be stopped. Does nothing if no load balancer runs. If its agent cannot be asked, waits for its probes."""
+    from zatotx.cli.lb_agent import servers_up
+
+    balancers = [part for part in components_of(server.path.parent) if part.kind == LOAD_BALANCER]
+    for balancer in balancers:
+        if running_process(balancer) is None:
+            continue
+        end = time.monotonic() + _TIMEOUT
+        try:
+            while server.name not in servers_up(str(balancer.path)) and time.monotonic() < end:
+                time.sleep(_POLL_INTERVAL)
+        except CommandError:  # it has no agent, or one that does not accept our certificate
+            time.sleep(_PROBES)
