@@ -169,6 +169,9 @@ class ClusterTests(SynchronousTestCase):
         self.good('update password', 'admin.invoke', '--password', 'first "one"')
         self.good('service invoke', 'zato.ping')
         self.good('update password', 'pubapi', stdin=b'from a pipe\n')
+        self.good('update password', 'admin', '--password', 'of the web admin')
+        login = {'username': 'admin', 'password': 'of the web admin'}
+        self.assertEqual(self.broker.ask('POST', '/zato/admin/login', body=json.dumps(login).encode()).status, 200)
         self.assertIn('reference', self.fails('update password', 'pubapi', stdin=b'${PUBAPI}'))
         self.assertEqual(self.credentials()['pubapi']['password'], 'from a pipe')
         self.assertEqual(

@@ -51,7 +51,7 @@ class CheckConfigTests(ConfigTests):
         self.assertEqual(said.out.count('\n'), len(re.findall('^ok ', said.out, re.MULTILINE)))
         rows = json.loads(zatotx('check-config', self.path, '--format', 'json').out)
         self.assertTrue(all(row['ok'] for row in rows), rows)
-        self.assertEqual({row['where'] for row in rows}, {'environment', 'redis', 'server1', 'web-admin'})
+        self.assertEqual({row['where'] for row in rows}, {'environment', 'redis', 'server1'})
         one = json.loads(zatotx('check-config', self.server, '--format', 'json').out)
         self.assertEqual({row['where'] for row in one}, {'server1'})
 
@@ -203,7 +203,7 @@ class OdbTests(ConfigTests):
         self.assertIn('zatotx odb upgrade', self.fails('odb', 'check', self.path))
         self.assertIn('was upgraded to this version', zatotx('odb', 'upgrade', self.path).out)
         self.assertIn('Nothing to do', zatotx('odb', 'upgrade', self.path).out)
-        self.assertIn('3 objects', zatotx('odb', 'check', self.path).out)
+        self.assertIn('5 objects', zatotx('odb', 'check', self.path).out)
         self.assertEqual(zatotx('update', 'password', self.path, 'pubapi', stdin=b'new').code, 0)
 
     def test_away(self) -> None:

@@ -30,7 +30,7 @@ class StoppedTests(SynchronousTestCase):
         self.assertEqual((facts['cluster']['leader'], facts['server']), (None, None))
         self.assertGreaterEqual(facts['cluster']['revision'], 0)
         self.assertEqual(facts['kinds']['http'], {'enabled': True})
-        self.assertEqual([part['name'] for part in facts['components']], ['redis', 'server1', 'server2', 'web-admin'])
+        self.assertEqual([part['name'] for part in facts['components']], ['redis', 'server1', 'server2'])
         self.assertIn('zatotx.db', facts['odb']['url'])
         self.assertIn('redis.sock', facts['redis']['url'])
         self.assertEqual([n['state'] for n in facts['nodes'] if n['state'] == 'running'], [])

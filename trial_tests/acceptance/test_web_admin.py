@@ -387,7 +387,7 @@ class WebAdminTests(TestCase):
 
     @in_browser
     def test_password_and_ping(self) -> None:
-        """A new password is typed twice and works at once; a ping shows the answer of the peer, or why there is none."""
+        """A new password is typed twice; a ping shows the answer of the peer, or why there is none."""
         with self.page() as page:
             self.log_in(page)
             self.create(page, 'Basic auth', {'Name': 'web.pass', 'Username': 'web.pass', 'Password': 'old'})
@@ -500,12 +500,12 @@ class WebAdminTests(TestCase):
 
     @in_browser
     def test_live_figures(self) -> None:
-        """The first page shows the rate of requests as they come, and the statistics count them."""
+        """The first page shows figures of calls as they come, and the statistics count them."""
         with self.page() as page:
             self.log_in(page)
-            rate = page.locator('[data-live=requests]')
-            until(lambda: self.broker.invoke('web.hello').status == 200 and rate.is_visible()
-                  and float(rate.inner_text()) > 0, 'a rate')  # fmt: skip
+            mean = page.locator('[data-live=mean]')
+            until(lambda: self.broker.invoke('web.hello').status == 200 and mean.is_visible()
+                  and float(mean.inner_text()) > 0, 'a figure')  # fmt: skip
             self.open(page, 'Statistics')
             self.assertIn('web.hello', page.get_by_role('table').inner_text())
         self.assertEqual(self.problems, [])

@@ -103,6 +103,19 @@ class AdminSessionTests(InternalTestCase):
         self.assertEqual(await self.status('zato.http-soap.get-list', {}, token), 401)
         self.assertEqual((await self.log_in('new')).status, 401)
 
+    async def test_own_password(self) -> None:
+        """Users change their own passwords, with the present one; their sessions end. Guesses at it are slowed down."""
+        token, service = await self.token(), 'zato.admin.change-own-password'
+        new = {'password1': 'new', 'password2': 'new'}
+        for payload in ({**new, 'password': 'wrong'}, {**new, 'password': PASSWORD, 'password2': 'x'}, new,
+                        {'password': PASSWORD, 'password1': '${X}', 'password2': '${X}'}):  # fmt: skip
+            self.assertEqual(await self.status(service, payload, token), 400, payload)
+        self.assertEqual(await self.status(service, {**new, 'password': PASSWORD}, token), 200)
+        self.assertEqual(await self.status('zato.admin.get-session', {}, token), 401)
+        self.assertEqual((await self.log_in('new')).status, 200)
+        rows = await self.call('zato.history.get-list', {'type': 'admin_user', 'limit': 2})
+        self.assertEqual((rows[1]['action'], rows[1]['who']), ('edit', 'alice'))
+
     async def test_idle(self) -> None:
         """A session ends after half an hour without a request."""
         token = await self.token()

@@ -95,6 +95,14 @@ class LbTests(TestCase):
         self.assertIn('Pid: 42\n', await self.good('show', 'info'))
         self.assertTrue((await self.good('show', 'stat')).startswith('# pxname,svname,'))
 
+    async def test_all_addresses(self) -> None:
+        """An agent that listens on all addresses is called on the loopback address, which is in its certificate."""
+        stopping = self.agent.stopService()
+        assert stopping is not None
+        await stopping
+        self.start(listen=f'0.0.0.0:{self.port}')
+        self.assertIn('server1', await self.good('servers'))
+
     async def test_without_tls(self) -> None:
         """An agent without TLS is called without TLS."""
         stopping = self.agent.stopService()

@@ -51,14 +51,15 @@ print(sorted(name for name in HEAVY if name in sys.modules))
 # Drivers, parsers and tools that a server loads when an object that needs them is first configured or used: a megabyte
 # or more each, or the part of a library that is.
 HEAVY = (
-    'alembic', 'asyncpg', 'boto3', 'botocore', 'confluent_kafka', 'docutils', 'jinja2', 'jwt', 'ldap3', 'lxml.etree',
-    'lxml.objectify', 'MySQLdb', 'paramiko', 'pika', 'psycopg', 'psycopg2', 'pydantic', 'pymongo', 'pymysql',
-    'requests', 'setuptools', 'sqlalchemy.dialects.mysql', 'sqlalchemy.ext.asyncio', 'sqlalchemy.orm',
-    'twisted.conch.ssh', 'twisted.mail', 'twisted.names', 'twisted.web.server', 'txzmq', 'yaml',
-    'zatotx.connectors.remote_files', 'zatotx.odb.maintenance', 'zatotx.plugins.ftp.channel',
-    'zatotx.plugins.ftp.connection', 'zatotx.plugins.ftp.poller', 'zatotx.plugins.http.client',
-    'zatotx.plugins.http.rest', 'zatotx.plugins.http.soap.outgoing', 'zatotx.rules.enmasse.import_plan',
-    'zatotx.testing', 'zatotx.wire.xml.xpath', 'zeep', 'zmq',
+    'alembic', 'asyncpg', 'boto3', 'botocore', 'configparser', 'confluent_kafka', 'difflib', 'docutils', 'jinja2',
+    'jwt', 'ldap3', 'lxml.etree', 'lxml.objectify', 'MySQLdb', 'paramiko', 'pika', 'psycopg', 'psycopg2',
+    'pydantic', 'pymongo', 'pymysql', 'requests', 'setuptools', 'sqlalchemy.dialects.mysql',
+    'sqlalchemy.ext.asyncio', 'sqlalchemy.orm', 'twisted.conch.ssh', 'twisted.mail', 'twisted.names',
+    'twisted.web.server', 'txzmq', 'yaml', 'zatotx.connectors.remote_files', 'zatotx.odb.maintenance',
+    'zatotx.plugins.ftp.channel', 'zatotx.plugins.ftp.connection', 'zatotx.plugins.ftp.poller',
+    'zatotx.plugins.http.client', 'zatotx.plugins.http.rest', 'zatotx.plugins.http.soap.outgoing',
+    'zatotx.rules.enmasse.import_plan', 'zatotx.rules.http.proxy_selection', 'zatotx.testing',
+    'zatotx.wire.xml.xpath', 'zatotx.wire.xml.xsd', 'zeep', 'zmq',
 )  # fmt: skip
 # What building the first object of a type imports on the reactor, after a thread has imported the modules of the type.
 FIRST_OBJECT = """

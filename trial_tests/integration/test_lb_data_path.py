@@ -48,6 +48,7 @@ from zatotx.lb.tls.listener import WATCH_INTERVAL
 from zatotx.plugins.http.channel import HTTPChannel
 from zatotx.plugins.http.test.server_doubles import Lines, ScriptedExchange, channel
 from zatotx.plugins.http.test.upstream_servers import Answering, Peer, Request, Upstream, ends, says, silent
+from zatotx.processes.proxy_protocol import ProxyProtocolFactory
 from zatotx.schema.snapshot import Snapshot
 
 _LISTEN = ('127.0.0.1:0',)
@@ -133,6 +134,26 @@ class SocketTests(DataPathTests):
         port = self.serve([dead.getsockname()[1], self.upstream().port])
         statuses = [(await self.ask(port, method='POST', body=b'x')).status for _ in range(6)]
         self.assertEqual(statuses, [200] * 6)
+
+    async def test_idle_connection_that_the_server_closes(self) -> None:
+        """A server that closes its idle connections as it stops costs no request, not even one that cannot be sent
+        twice, although the reactor has not noticed the end of the connection yet."""
+        server = self.upstream()
+        port = self.serve([server.port])
+        client = await deferToThread(socket.create_connection, ('127.0.0.1', port), 20)
+        self.addCleanup(client.close)
+        post = request_bytes('POST', '/', body=b'hello')
+        client.sendall(post)
+        while not self.log:
+            await deferLater(reactor, 0.01)
+        transport: Any = server.peers[0].transport
+        transport.getHandle().shutdown(socket.SHUT_RDWR)
+        connection: Any = next(iter(self.frontend._connections))
+        connection.dataReceived(post)
+        while len(self.log) < 2:
+            await deferLater(reactor, 0.01)
+        self.assertEqual([record.status for record in self.log], [200, 200])
+        self.assertEqual((server.accepted, self.log[1].retries), (2, 0))
 
     async def test_frozen_server(self) -> None:
         """Requests to other servers are not delayed by one that never answers."""
@@ -351,6 +372,11 @@ class TlsTests(DataPathTests):
             answer = await self.ask(port, method='POST', body=b'secret')
             self.assertEqual(answer.status, status)
         self.assertEqual(len(upstream.requests), 1)
+        told = self.listen(ProxyProtocolFactory(reactor, TLSMemoryBIOFactory(options, False, upstream), None))
+        tls = ServerTls(ca=ca, server_name='backend.example')
+        server = Server(host='127.0.0.1', port=told, tls=tls)
+        backend = Backend(servers={f'server{told}': server}, proxy_protocol='v2')
+        self.assertEqual((await self.ask(self.serve([told], backend=backend))).status, 200)  # the header is before TLS
 
     async def test_tcp_mode(self) -> None:
         """TLS ends at the load balancer in TCP mode too. A client that does not finish the handshake gets no server,

@@ -18,4 +18,4 @@ class AmqpPageTests(SynchronousTestCase):
         page = (ROOT / 'docs' / 'amqp.md').read_text('utf-8')
         page = page.replace('port: 5672', f'port: {rabbitmq.shared().port}')
         page = page.replace('username: guest', f'username: {rabbitmq.USER}')
-        follow(self, page.replace('AMQP_PASSWORD=guest', f'AMQP_PASSWORD={rabbitmq.PASSWORD}'))
+        follow(self, page.replace('AMQP_PASSWORD=guest', f'AMQP_PASSWORD={rabbitmq.PASSWORD}'), is_whole=True)

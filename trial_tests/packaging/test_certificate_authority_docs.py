@@ -15,4 +15,4 @@ class CertificateAuthorityPageTests(SynchronousTestCase):
     def test_the_page(self) -> None:
         """A server with TLS, an authority elsewhere, and what is renewed and revoked."""
         page = (ROOT / 'docs' / 'certificate-authority.md').read_text('utf-8')
-        follow(self, page)
+        follow(self, page, is_whole=True)

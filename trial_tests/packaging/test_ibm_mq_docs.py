@@ -20,4 +20,4 @@ class IbmMqPageTests(SynchronousTestCase):
         qmgr.start()
         qmgr.define('DEV.QUEUE.1', backout_threshold=0, backout_queue='')
         page = (ROOT / 'docs' / 'ibm-mq.md').read_text('utf-8')
-        follow(self, page.replace('port: 1414', f'port: {qmgr.port}'))
+        follow(self, page.replace('port: 1414', f'port: {qmgr.port}'), is_whole=True)

@@ -14,4 +14,4 @@ ROOT = Path(__file__).resolve().parents[2]
 class AgentPageTests(SynchronousTestCase):
     def test_the_page(self) -> None:
         """Servers are taken out and put back, a configuration is applied, and a program calls the API."""
-        follow(self, (ROOT / 'docs' / 'load-balancer-agent.md').read_text('utf-8'))
+        follow(self, (ROOT / 'docs' / 'load-balancer-agent.md').read_text('utf-8'), is_whole=True)

@@ -14,4 +14,4 @@ ROOT = Path(__file__).resolve().parents[2]
 class LoadBalancerPageTests(SynchronousTestCase):
     def test_load_balancer(self) -> None:
         """From the first request to the exported configurations, with a changed and a refused configuration."""
-        follow(self, (ROOT / 'docs' / 'load-balancer.md').read_text('utf-8'))
+        follow(self, (ROOT / 'docs' / 'load-balancer.md').read_text('utf-8'), is_whole=True)

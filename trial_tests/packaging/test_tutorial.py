@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 class PageTests(SynchronousTestCase):
     def test_the_tutorial(self) -> None:
         """From nothing to a service with a test, a login and metrics, and back by a version."""
-        follow(self, (ROOT / 'docs' / 'tutorial.md').read_text('utf-8'))
+        follow(self, (ROOT / 'docs' / 'tutorial.md').read_text('utf-8'), is_whole=True)
 
     def test_the_first_service_of_the_readme(self) -> None:
         """In the environment that `make run` leaves."""
@@ -22,7 +22,7 @@ class PageTests(SynchronousTestCase):
         first = page[page.index('## The first service'):page.index('## Read on')]
         first = first.replace('. .venv/bin/activate', 'true')
         made = '```console\n$ zatotx quickstart create run/qs\n$ zatotx start run/qs\n```\n'
-        follow(self, made + first, 'run/qs')
+        follow(self, made + first, 'run/qs', is_whole=True)
 
 
 class WalkthroughTests(SynchronousTestCase):

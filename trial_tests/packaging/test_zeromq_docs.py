@@ -18,4 +18,4 @@ class ZeroMqPageTests(SynchronousTestCase):
         page = (ROOT / 'docs' / 'zeromq.md').read_text('utf-8')
         for port in range(5555, 5559):
             page = page.replace(f'127.0.0.1:{port}', f'127.0.0.1:{free_port()}')
-        follow(self, page)
+        follow(self, page, is_whole=True)

@@ -99,6 +99,14 @@ class LeastConnectionsProperties(SynchronousTestCase):
                 self.assertLess(chosen.in_flight / chosen.weight, worst)
 
 
+    def test_draws_follow_the_weights(self) -> None:
+        """Power of two choices draws the first server by weight, and keeps it if the second one is not less loaded."""
+        servers = servers_of([1, 2, 5])
+        for number in range(800):
+            choose_power_of_two(servers, iter([number / 800, 0.0]).__next__).choices += 1
+        self.assertEqual([server.choices for server in servers], [100, 200, 500])
+
+
 class ConsistentHashProperties(SynchronousTestCase):
     @holds(examples=40, weights=st.lists(st.integers(1, 20), min_size=2, max_size=8), gone=st.integers(0, 7))
     def test_minimal_movement(self, weights: list[int], gone: int) -> None:

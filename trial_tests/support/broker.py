@@ -191,7 +191,7 @@ def _toml(document: Mapping[str, Mapping[str, object]]) -> str:
     return '\n'.join(lines)
 
 
-_OFFSETS = range(1000, 12_000, 20)  # 20151, the highest default port, stays below 32768
+_OFFSETS = range(1000, 12_000, 60)  # 20151, the highest default port, stays below 32768
 
 
 def free_offset() -> int:
@@ -210,13 +210,15 @@ _templates: dict[tuple[str, ...], Path] = {}
 
 def quickstart(path: Path, *options: object) -> None:
     """`zatotx quickstart create PATH OPTIONS`, which must succeed: executed once for the same options, and copied. The
-    copies have one secret key and the same passwords, no web admin, and no connectors and no load balancer unless the
+    copies have one secret key and the same passwords, and no connectors, load balancer and web admin unless the
     options say so."""
     words = tuple(map(str, options))
     if '--connectors' not in words:
         words = ('--connectors', '0', *words)
     if '--load-balancer' not in words:
         words = ('--no-load-balancer', *words)
+    if '--web-admin' not in words:
+        words = ('--no-web-admin', *words)
     if words not in _templates:
         directory = tempfile.mkdtemp(prefix='zatotx-test-template-')
         atexit.register(shutil.rmtree, directory, ignore_errors=True)
@@ -224,7 +226,6 @@ def quickstart(path: Path, *options: object) -> None:
         if said.code:
             raise AssertionError(f'quickstart create ended with {said.code}: {said.text}')
         _templates[words] = Path(directory) / 'qs'
-        shutil.rmtree(_templates[words] / 'web-admin')
     path.parent.mkdir(parents=True, exist_ok=True)
     shutil.copytree(_templates[words], path, symlinks=True)
 
@@ -240,11 +241,11 @@ def create(*, servers: int = 1, more: Sequence[str] = (), env: Mapping[str, str]
     broker = Broker(Path(tempfile.mkdtemp(prefix='zatotx-test-')) / 'qs', offset, env)
     _shared.made.append(broker)
     balancer = '--load-balancer' if 'load-balancer' in parts else '--no-load-balancer'
+    admin = '--web-admin' if 'web-admin' in parts else '--no-web-admin'
     connectors = sum(part.startswith('connector') for part in parts)
-    words = ('--servers', str(servers), '--port-offset', str(offset), balancer, '--connectors', str(connectors), *more)
+    words = ('--servers', str(servers), '--port-offset', str(offset), balancer, admin,
+             '--connectors', str(connectors), *more)  # fmt: skip
     broker.must('quickstart', 'create', str(broker.path), *words)
-    if 'web-admin' not in parts:
-        shutil.rmtree(broker.path / 'web-admin')
     return broker
 
 

@@ -1,5 +1,5 @@
-"""Kills and freezes the queue manager, and kills connectors, at random moments while messages go from one queue through
-a service to another one; counts what was lost.
+"""Kills and freezes the queue manager, and kills connectors, at random moments and at each step of a message, while
+messages go from one queue through a service to another one; counts what was lost.
 
 `python -m trial_tests.support.ibm_mq_chaos` runs MESSAGES (10,000) with KILLS (10) of each sort from SEED, which it
 prints; `make chaos` calls it.
@@ -14,6 +14,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 from random import Random
 
 from attrs import define, field
@@ -21,10 +22,13 @@ from attrs import define, field
 from trial_tests.support import mqi_loopback
 from trial_tests.support.broker import Broker, create, remove
 from trial_tests.support.connectors import Connector
+from trial_tests.support.waiting import until
 
 IN, OUT = 'CHAOS.IN', 'CHAOS.OUT'
 CONSUMERS = 3  # of each connector
-LIMIT = 600.0  # seconds until what has not come counts as lost
+STEPS = ('MQGET', 'MQPUT', 'MQCMIT')
+DELAY = 5.0  # seconds, in which connectors are killed
+LIMIT = 900.0  # seconds until what has not come counts as lost
 SERVICES = '''
 import json
 from twisted.internet.task import deferLater
@@ -72,6 +76,7 @@ class MqChaos:
     environment: Broker
     connectors: Sequence[Connector]
     qmgr: mqi_loopback.LoopbackQueueManager
+    steps: Sequence[str] = STEPS  # calls at which all connectors are killed
 
     def run(self) -> MqChaosReport:
         """Run until all messages are through, or for LIMIT seconds."""
@@ -79,7 +84,9 @@ class MqChaos:
         began = time.monotonic()
         self._prepare()
         random = Random(self.seed)
-        events: list[Callable[[Random], str]] = [self._restart, self._freeze, self._kill_connector] * self.kills
+        events: list[Callable[[Random], str]] = [
+            self._restart, self._freeze, self._kill_connector, *(partial(self._kill_at, call) for call in self.steps),
+        ] * self.kills  # fmt: skip
         random.shuffle(events)
         step = self.messages // (len(events) + 1)
         for position, event in enumerate(events):
@@ -127,6 +134,16 @@ class MqChaos:
         connector.kill()
         connector.start()
         return 'connector killed'
+
+    def _kill_at(self, call: str, random: Random) -> str:
+        """Kill all connectors while the queue manager has one of their calls and has not carried it out."""
+        self.qmgr.control('delay', call=call, seconds=DELAY)
+        until(lambda: self.qmgr.control('state')['delayed'] or not self.qmgr.depth(IN), f'a call of {call}')
+        for connector in self.connectors:
+            connector.kill()
+        for connector in self.connectors:
+            connector.start()
+        return f'connectors killed at {call}'
 
     def _count(self, report: MqChaosReport) -> None:
         counts: dict[int, list[int]] = defaultdict(list)

@@ -88,8 +88,8 @@ class RabbitMQ(Daemon):
 
     def answers(self) -> bool:
         try:
-            with self.channel():
-                return True
+            with self.channel() as channel:
+                return _delivers_replies(channel)
         except (AMQPError, OSError):
             return False
 
@@ -228,6 +228,22 @@ class RabbitMQ(Daemon):
                                                    '-kernel inet_dist_use_interface {127,0,0,1}',
         }  # fmt: skip
         return [f'{name}={value}' for name, value in variables.items()]
+
+
+def _delivers_replies(channel: BlockingChannel) -> bool:
+    """Whether the broker delivers to its direct reply-to: it accepts connections a moment before its start is complete,
+    and drops replies until then."""
+    found: list[bytes] = []
+    channel.basic_consume('amq.rabbitmq.reply-to', lambda channel, method, properties, body: found.append(body),
+                          auto_ack=True)  # fmt: skip
+    queue = channel.queue_declare('', exclusive=True).method.queue
+    channel.basic_publish('', queue, b'', pika.BasicProperties(reply_to='amq.rabbitmq.reply-to'))
+    _, request, _ = channel.basic_get(queue, auto_ack=True)
+    if request is None:
+        return False
+    channel.basic_publish('', request.reply_to, b'x')
+    channel.connection.process_data_events(0.2)
+    return bool(found)
 
 
 def definition(broker: RabbitMQ, **fields: Any) -> dict[str, Any]:

@@ -104,9 +104,9 @@ class Walker:
             raise AssertionError(f'$ {command.line}\nended with {done.returncode}:\n{done.stdout}')
 
 
-def follow(test: Any, page: str, environment: str = 'env') -> None:
+def follow(test: Any, page: str, environment: str = 'env', *, is_whole: bool = False) -> None:
     """Follow a page in a directory of a test's own, on ports of our own; `environment` is what the page calls its
-    environment, which is gone when the test ends."""
+    environment, which is gone when the test ends. To save time it has only servers and Redis, unless it `is_whole`."""
     offset = free_offset()
     directory = Path(test.mktemp()).absolute()
     directory.mkdir()
@@ -114,8 +114,9 @@ def follow(test: Any, page: str, environment: str = 'env') -> None:
 
     def adapt(text: str) -> str:
         create = f'quickstart create {environment}'
-        text = text.replace(create, f'{create} --port-offset {offset}')
-        ports = r'(127\.0\.0\.1:|ssl:port=)(170\d\d|11223)'
+        options = '' if is_whole else ' --no-load-balancer --no-web-admin --connectors 0'
+        text = text.replace(create, f'{create} --port-offset {offset}{options}')
+        ports = r'(127\.0\.0\.1:|ssl:port=)(170\d\d|11223|8183)'
         return re.sub(ports, lambda port: f'{port[1]}{int(port[2]) + offset}', text)
 
     Walker(directory, adapt, {'PYTHONDONTWRITEBYTECODE': '1'}).follow(page)

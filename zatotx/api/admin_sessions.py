@@ -1,13 +1,15 @@
-"""zato.admin.login, logout and get-session: the sessions of the web admin's users."""
+"""zato.admin.login, logout, get-session, change-own-password: the sessions of the web admin's users."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from zatotx.api.base import AdminService
+from zatotx.api.base import AdminService, bad_request
+from zatotx.api.serialization import UNRESOLVED
 from zatotx.interfaces.admin_sessions import ADMIN_USER, IDLE_TIMEOUT, SESSION_HEADER
-from zatotx.model.errors import ServiceError, Unauthorized
-from zatotx.schema.snapshot import Actor
+from zatotx.model.errors import Conflict, ServiceError, Unauthorized
+from zatotx.rules.enmasse.references import is_obvious_reference
+from zatotx.schema.snapshot import Actor, Operation
 from zatotx.service.io.elements import Secret, Text
 from zatotx.wire.http.host import is_loopback
 
@@ -84,4 +86,32 @@ def _describe(name: str, username: str, roles: Any) -> dict[str, Any]:
     return {'name': name, 'username': username, 'roles': sorted(roles)}
 
 
-SERVICES = (LogIn, LogOut, GetSession)
+class ChangeOwnPassword(SessionService):
+    """Set a new password of the caller, who gives the present one, and the new one twice. All sessions of the user
+    end."""
+
+    name = 'zato.admin.change-own-password'
+
+    class SimpleIO:
+        input_required = (Secret('password'), Secret('password1'), Secret('password2'))
+
+    async def handle(self) -> None:
+        request_input, address = self.request.input, self.request.http.peer
+        first, second = str(request_input.password1), str(request_input.password2)
+        if self.principal.kind != ADMIN_USER:
+            raise Conflict(self.cid, 'Only users of the web admin change their passwords here')
+        if first != second:
+            raise bad_request('password2', 'is not the same as password1')
+        if is_obvious_reference(first):
+            raise bad_request('password1', UNRESOLVED)
+        try:
+            await self.server.admin_sessions.check_password(self.principal.username, request_input.password, address)
+        except Unauthorized:
+            raise bad_request('password', 'is not your present password') from None
+        user = self.server.config.snapshot.find(ADMIN_USER, self.principal.name)
+        step = Operation(action='edit', type=ADMIN_USER, name=user.name, id=user.id, fields={'password': first})
+        await self.server.config.change([step], self.actor)
+        self.response.payload = {}
+
+
+SERVICES = (LogIn, LogOut, GetSession, ChangeOwnPassword)

@@ -17,12 +17,8 @@ from zatotx.rules.routing.route_pattern import parse_pattern
 from zatotx.schema.snapshot import Operation, Snapshot, StoredObject
 from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.service.io.elements import Text
-from zatotx.service.io.wsdl_builder import WsdlBuilder, WsdlChannel
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.soap.action import to_urn
-from zatotx.wire.soap.wsdl import WsdlDescription, write_wsdl
 from zatotx.wire.xml.parser import parse as parse_xml
-from zatotx.wire.xml.xsd import to_type_name
 
 _SOAP = {'connection': 'channel', 'transport': 'soap'}  # fixed fields of the channels that have a WSDL
 _XML = 'text/xml; charset=utf-8'
@@ -65,6 +61,11 @@ class GetChannelWsdl(AdminService):
         `address` is the path that clients send messages to. Raises Conflict if two of the channels contradict each
         other.
         """
+        from zatotx.service.io.wsdl_builder import WsdlBuilder, WsdlChannel  # few servers have SOAP channels
+        from zatotx.wire.soap.action import to_urn
+        from zatotx.wire.soap.wsdl import WsdlDescription, write_wsdl
+        from zatotx.wire.xml.xsd import to_type_name
+
         offer = WsdlBuilder()
         services = self.server.services.current
         for stored in channels:

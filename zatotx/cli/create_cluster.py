@@ -42,8 +42,7 @@ def create_odb(odb_url: str) -> None:
 @click.command(
     'cluster',
     short_help='Create a cluster without nodes.',
-    epilog='\b\nExamples:\n  zatotx create cluster /opt/zatotx/prod --cluster-name prod \\\n'
-    '      --odb-url postgresql+psycopg://zatotx:secret@10.0.0.5/zatotx --redis-url redis://10.0.0.6\n'
+    epilog='\b\nExamples:\n  zatotx create cluster /opt/zatotx/prod --cluster-name prod --redis-url redis://10.0.0.6\n'
     '  zatotx create server /opt/zatotx/prod',
 )
 @click.argument('path', type=click.Path(), help='The directory to create; it must be absent or empty.')

@@ -10,7 +10,17 @@ from typing import Any
 
 import click
 
-from zatotx.cli.checks import authority, cluster, files, load_balancer, machine, stores, tls_files, versions
+from zatotx.cli.checks import (
+    authority,
+    cluster,
+    files,
+    load_balancer,
+    machine,
+    object_certificates,
+    stores,
+    tls_files,
+    versions,
+)
 from zatotx.cli.checks.finding import (
     BROKEN,
     ENVIRONMENT,
@@ -30,7 +40,7 @@ from zatotx.cli.output import format_option, path_argument, print_json, progress
 # Checks that send requests run in threads of their own, with a common timeout.
 CHECKS: tuple[Check, ...] = (
     *files.CHECKS, *authority.CHECKS, *machine.CHECKS, *versions.CHECKS, *stores.CHECKS, *cluster.CHECKS,
-    *load_balancer.CHECKS, *tls_files.CHECKS,
+    *load_balancer.CHECKS, *tls_files.CHECKS, *object_certificates.CHECKS,
 )  # fmt: skip
 TOTAL_TIMEOUT = 10.0  # timeout in seconds for all requests together; each has its own timeout of PATIENCE
 MAX_THREADS = 16

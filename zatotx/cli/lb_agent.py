@@ -14,6 +14,7 @@ import click
 
 from zatotx.cli.environment.http_request import BlockingRequest, send_and_receive
 from zatotx.cli.environment.layout import CREDENTIALS, read_toml
+from zatotx.cli.environment.listen_addresses import WILDCARDS
 from zatotx.cli.errors import CommandError, combine_errors
 from zatotx.cli.output import Decorator, format_option, path_argument, print_json, print_table, progress
 
@@ -280,8 +281,9 @@ def find_agent(path: str, options: dict[str, str]) -> AgentAddress:
         raise CommandError(f'The address of the agent is {address!r}: it must be HOST:PORT, such as {DEFAULT_LISTEN}.')
     has_tls = bool(settings.get('certificate', DEFAULT_CERTIFICATE)) or bool(options['cert'])
     authority = environment / 'ca'
+    host = host.strip('[]')
     return AgentAddress(
-        host.strip('[]'), int(port),
+        WILDCARDS.get(host, host), int(port),
         certificate=Path(options['cert'] or authority / 'out-cert' / f'{CLIENT}-cert.pem') if has_tls else None,
         key=Path(options['key'] or options['cert'] or authority / 'out-priv' / f'{CLIENT}-priv.pem'),
         authorities=Path(options['ca'] or authority / 'ca-material' / 'ca-cert.pem'),

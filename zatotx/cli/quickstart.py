@@ -47,14 +47,16 @@ def quickstart() -> None:
 @click.option('--port-offset', default=0, show_default=True, help='Added to every default port (17010, 17011, …).')
 @click.option('--load-balancer/--no-load-balancer', 'load_balancer', default=True, show_default=True,
               help='Whether to create a load balancer in front of the servers.')
+@click.option('--web-admin/--no-web-admin', 'web_admin', default=True, show_default=True,
+              help='Whether to create a web admin.')
 @click.option('--cluster-name', default='', help='Default: quickstart- and five random hex digits.')
 @click.option('--odb-url', default='', help='SQLAlchemy URL of an existing, empty database; default: SQLite in PATH.')
 @click.option('--redis-url', default='', help='URL of an existing Redis or Valkey; default: one embedded in PATH.')
 @click.option('--tls', is_flag=True, help='Servers listen with TLS, with certificates of the authority in PATH/ca.')
 @click.option('--no-tls-agent', is_flag=True, help="The load balancer's agent listens without TLS, on loopback only.")
 def create_environment(
-    path: str, servers: int, workers: int, connectors: int, port_offset: int, load_balancer: bool, tls: bool,
-    no_tls_agent: bool, **urls: str,
+    path: str, servers: int, workers: int, connectors: int, port_offset: int, load_balancer: bool,
+    web_admin: bool, tls: bool, no_tls_agent: bool, **urls: str,
 ) -> None:
     """Create servers, database, Redis, certificates, keys and credentials at PATH, which must be absent or empty.
 
@@ -62,7 +64,8 @@ def create_environment(
     """
     target = Path(path).absolute()
     plan = plan_environment(servers, port_offset, urls)._replace(
-        workers=workers, connectors=connectors, load_balancer=load_balancer, tls=tls, agent_tls=not no_tls_agent
+        workers=workers, connectors=connectors, load_balancer=load_balancer, web_admin=web_admin, tls=tls,
+        agent_tls=not no_tls_agent
     )
     check_ports(plan)
     with atomic_directory(target, CREDENTIALS) as directory:

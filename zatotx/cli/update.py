@@ -17,6 +17,9 @@ from zatotx.cli.output import path_argument, progress
 from zatotx.cli.secret_values import read_secret, secret_option
 from zatotx.rules.enmasse.references import is_obvious_reference
 
+# Types of users with passwords -> the prefixes of their services.
+USER_TYPES = {'basic_auth': 'zato.security.basic-auth', 'admin_user': 'zato.admin.user'}
+
 
 @click.group(epilog='\b\nExamples:\n  zatotx update password ~/env/qs-1 admin.invoke')
 def update() -> None:
@@ -30,12 +33,13 @@ def update() -> None:
     '  zatotx update password ~/env/qs-1 pubapi --password @new-password.txt'
 )
 @path_argument()
-@click.argument('user', shell_complete=complete_users, help='The name of a Basic auth definition, e.g. admin.invoke.')
+@click.argument('user', shell_complete=complete_users, help='The name of a Basic auth definition or a web admin user.')
 @secret_option('password', 'The new password', 'given')
 def password(path: str, user: str, given: str | None) -> None:
     """Change the password of USER, whether or not the environment is running.
 
-    USER is the name of a Basic auth definition. If credentials.toml contains the user, it is changed too.
+    USER is the name of a Basic auth definition or of a web admin user. If credentials.toml contains the user, it is
+    changed too.
     """
     environment = find_environment(path)
     new_password = read_secret(given, 'password', 'New password', confirm=True)
@@ -68,12 +72,14 @@ def change_password(environment: Environment, user: str, new: str) -> str:
 def change_over_api(environment: Environment, user: str, new: str) -> None:
     """Change the password through a running server: in force on every node when this returns."""
     cluster = ClusterClient(environment)
-    found = cluster.call('zato.security.basic-auth.get-list', {'cluster_id': 1}) or []
-    ids = [row['id'] for row in found if row['name'] == user]
-    if not ids:
-        raise unknown_user(user, [row['name'] for row in found])
-    payload = {'id': ids[0], 'password1': new, 'password2': new}
-    cluster.call('zato.security.basic-auth.change-password', payload)
+    names: list[str] = []
+    for prefix in USER_TYPES.values():
+        for row in cluster.call(f'{prefix}.get-list', {'cluster_id': 1}) or []:
+            if row['name'] == user:
+                cluster.call(f'{prefix}.change-password', {'id': row['id'], 'password1': new, 'password2': new})
+                return
+            names.append(row['name'])
+    raise unknown_user(user, names)
 
 
 def change_in_odb(environment: Environment, user: str, new: str) -> None:
@@ -82,13 +88,13 @@ def change_in_odb(environment: Environment, user: str, new: str) -> None:
 
     with open_odb(environment) as opened:
         objects = read_snapshot(opened)
-        if objects.find('basic_auth', user) is None:
-            raise unknown_user(user, [stored.name for stored in objects.objects_of_types('basic_auth')])
+        if all(objects.find(type_, user) is None for type_ in USER_TYPES):
+            raise unknown_user(user, [stored.name for stored in objects.objects_of_types(*USER_TYPES)])
         set_password(opened, user, new, command_actor('update password'))
 
 
 def unknown_user(user: str, names: list[str]) -> CommandError:
-    return CommandError(f'There is no Basic auth definition {user!r}, only {", ".join(sorted(names))}.')
+    return CommandError(f'There is no user {user!r}, only {", ".join(sorted(names))}.')
 
 
 def change_in_file(path: Path, user: str, new: str) -> str:

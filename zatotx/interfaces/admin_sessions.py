@@ -48,6 +48,9 @@ class IAdminSessions(Interface):
         """Opens a session. Fails with Unauthorized for a wrong user name or password, with TooManyRequests after
         repeated failures from the network of `address` at this user name."""
 
+    def check_password(username: str, password: str, address: str) -> Deferred[StoredObject]:
+        """Fires with the user, whose password it is. Fails like log_in."""
+
     def log_out(user: str, token: str) -> Deferred[None]:
         """Ends the session of a token of the user called `user`."""
 

@@ -102,7 +102,11 @@ class LoadBalancer(Service):
             part.start()
         if self.checker is not None:
             await self._wait_for_servers(configuration)
-        errors = await self._put_into_force(configuration, source)
+        await self._applying.acquire()  # a reload may be requested already
+        try:
+            errors = await self._put_into_force(configuration, source)
+        finally:
+            self._applying.release()
         if errors:
             raise StartError(' '.join(errors))
         if self.agent is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from itertools import islice
 
 MIN_SIMILARITY = 0.75  # minimum ratio of difflib for a suggestion
@@ -24,5 +23,7 @@ def did_you_mean(name: str, known_names: Iterable[str]) -> str:
         if (candidate_folded := candidate.casefold()).startswith(begins) or candidate_folded.endswith(ends)
     )
     candidates = dict(islice((pair for pair in similar if len(pair[0]) <= MAX_LENGTH), MAX_COMPARED))
+    from difflib import get_close_matches  # few processes need it
+
     matches = get_close_matches(folded, candidates, n=1, cutoff=MIN_SIMILARITY)
     return f', did you mean {candidates[matches[0]]!r}?' if matches else ''

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from typing import Any
 
 import msgspec
@@ -49,6 +48,8 @@ def normalize(object_type: ObjectType, document: Mapping[str, Any]) -> Mapping[s
 
 def unknown_field_error(key: str, known: Iterable[str]) -> str:
     """Returns the error for a key that is not among `known`."""
+    from difflib import get_close_matches  # few processes need it
+
     matches = get_close_matches(key, list(known), n=1)
     return f'unknown, did you mean {matches[0]}?' if matches else 'unknown'
 

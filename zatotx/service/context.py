@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, MutableMapping
-from configparser import ConfigParser
-from configparser import Error as ParserError
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +168,11 @@ def load_user_config(files: Mapping[str, Path]) -> Bunch:
     file that cannot be read and the reason.
     """
     config = Bunch()
+    if not files:
+        return config
+    from configparser import ConfigParser  # few nodes have such files
+    from configparser import Error as ParserError
+
     errors: list[str] = []
     for name, path in files.items():
         parser = ConfigParser(interpolation=None, strict=True)

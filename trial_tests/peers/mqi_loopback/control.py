@@ -60,6 +60,9 @@ class Controlled(Protocol):
     clients: dict[Any, Any]
     name: str
 
+    @property
+    def delayed(self) -> int: ...
+
     def quiesce(self, reason: int) -> None: ...
     def break_connections(self) -> None: ...
 
@@ -108,9 +111,10 @@ class ControlServer:
                 for one in sorted(self._qmgr.queues.by_name[queue].available)]  # fmt: skip
 
     def _state(self) -> dict[str, Any]:
-        queues = {name: {'depth': one.depth, 'available': len(one.available), 'inputs': one.inputs}
+        queues = {name: {'depth': one.depth, 'available': len(one.available), 'inputs': one.inputs,
+                         'outputs': one.outputs}
                   for name, one in self._qmgr.queues.by_name.items()}  # fmt: skip
-        return {'queues': queues, 'clients': len(self._qmgr.clients)}
+        return {'queues': queues, 'clients': len(self._qmgr.clients), 'delayed': self._qmgr.delayed}
 
     def _configure(self, **settings: Any) -> None:
         for name, value in settings.items():

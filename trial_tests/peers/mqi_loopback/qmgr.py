@@ -103,6 +103,11 @@ class QueueManager:
         self.forget: Callable[[socket.socket], object] = _ignore  # called with each socket before it is closed
         self.queues = Queues(store, self._serve_waiters)
 
+    @property
+    def delayed(self) -> int:
+        """Calls that a test has delayed, and that have not been carried out."""
+        return len(self._delayed)
+
     # -- connections
 
     def opened(self, connection: socket.socket) -> Client:

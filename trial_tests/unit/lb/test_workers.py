@@ -17,7 +17,7 @@ from zatotx.lb.workers.shared_state import POLL_INTERVAL, ParentServers, SharedS
 from zatotx.lb.workers.statistics_files import ParentStatistics, WorkerStatistics
 from zatotx.processes.workers.shared_counters import create_counters_file
 from zatotx.rules.balancing.health import ServerHealth
-from zatotx.rules.balancing.state_code import SharedState, decode_state, encode_state
+from zatotx.rules.balancing.state_code import SharedServerState, decode_state, encode_state
 
 KEY = BalancingKey('', {}, {})
 BACKEND = Backend(servers={'s1': Server(host='127.0.0.1', port=1, max_connections=2)})
@@ -29,10 +29,10 @@ class StateCodeTests(SynchronousTestCase):
         for is_down in (False, True):
             for admin in ('ready', 'drain', 'maint'):
                 for probes in (0, 1, 2**20 - 1):
-                    state = SharedState(is_down, admin, probes)
+                    state = SharedServerState(is_down, admin, probes)
                     self.assertEqual(decode_state(encode_state(state)), state)
                     self.assertLess(encode_state(state), 2**31)
-        self.assertEqual(decode_state(encode_state(SharedState(False, 'ready', 2**20 + 3))), (False, 'ready', 3))
+        self.assertEqual(decode_state(encode_state(SharedServerState(False, 'ready', 2**20 + 3))), (False, 'ready', 3))
         self.assertIsNone(decode_state(0))
 
 

@@ -51,7 +51,8 @@ async def _detail_page(request: PageRequest, row: Mapping[str, Any], **more: Any
     versions = await _versions(request, row['file']) if row['file'] else []
     wsdl = await request.call('zato.service.has-wsdl', {'name': row['name']})
     values = {
-        'title': row['name'], 'service': row, 'has_wsdl': wsdl['has_wsdl'], 'channels': channels, 'versions': versions, 'formats': FORMATS,
+        'title': row['name'], 'service': row, 'has_wsdl': wsdl['has_wsdl'], 'channels': channels,
+        'versions': versions, 'formats': FORMATS,
         'deployments': [{**one, **msgspec.json.decode(one['details'])} for one in deployments],
         'source': await _source(request, row['name']), 'payload': '', 'data_format': 'json', 'answer': None,
         'messages': [], **more,

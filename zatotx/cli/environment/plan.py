@@ -33,6 +33,7 @@ class EnvironmentPlan(NamedTuple):
     tls: bool = False  # whether the servers listen with TLS
     agent_tls: bool = True  # whether the load balancer's agent does
     load_balancer: bool = False  # whether there is one
+    web_admin: bool = False  # whether there is one
     connectors: int = 0  # number of connectors
 
     @property

@@ -27,7 +27,7 @@ _HEAD = '''\
 [main]                              # changes take effect with the next start
 name = "{name}"
 cluster = "{cluster}"
-workers = 1                         # processes that share the listening sockets
+workers = 2                         # processes that share the listening sockets; a restart closes those of a single one
 
 [timeouts]                          # defaults of all frontends and backends, which may have a table of their own
 connect = 15                        # to a server

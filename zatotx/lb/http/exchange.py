@@ -138,13 +138,23 @@ class Exchange:
         self.server = slot.name
         pool = self._pool = self._target.pool(slot.name, slot.host, slot.port)
         header = proxy_header(settings.proxy_protocol, client.transport) if settings.proxy_protocol else b''
-        connection = None if header else pool.take(now)
+        connection = None if header else self._take_idle(pool, now)
         if connection is not None:
             self._send(connection, now)
             return
         client.deadline = now + settings.timeouts.connect
         client.pause_if_full()
         self._selection.wait_for(pool.connect(header), self._connected, self._not_connected)
+
+    def _take_idle(self, pool: ServerPool, now: float) -> BackendConnection | None:
+        """Return an idle connection, if there is one. For a request that cannot be sent twice, its socket is asked
+        first whether the server has just closed it, as servers do that stop."""
+        connection = pool.take(now)
+        if not self.prepared.is_idempotent:
+            while connection is not None and connection.is_stale():
+                connection.abort()
+                connection = pool.take(now)
+        return connection
 
     def _connected(self, connection: BackendConnection) -> None:
         if connection.is_lost:

@@ -12,7 +12,7 @@ from twisted.internet.task import LoopingCall
 
 from zatotx.lb.backends.server import BackendServer
 from zatotx.processes.workers.shared_counters import SharedCounterRow
-from zatotx.rules.balancing.state_code import SharedState, decode_state, encode_state
+from zatotx.rules.balancing.state_code import SharedServerState, decode_state, encode_state
 
 POLL_INTERVAL = 0.05  # seconds between looks at what other processes have written
 
@@ -100,7 +100,7 @@ class ParentServers(SharedServers):
             server.refresh()
             if is_ejected:
                 server.on_ejection()
-        code = encode_state(SharedState(server.health.is_down, server.admin_state, server.good_probes))
+        code = encode_state(SharedServerState(server.health.is_down, server.admin_state, server.good_probes))
         if code != rows.last_code:
             rows.last_code = code
             rows.state.set_own(code)
@@ -135,7 +135,7 @@ class WorkerServers(SharedServers):
             rows.ejection.set_own(0 if ejected_until is None else 1)
 
 
-def _apply(server: BackendServer, state: SharedState, *, is_probed: bool) -> None:
+def _apply(server: BackendServer, state: SharedServerState, *, is_probed: bool) -> None:
     if server.admin_state != state.admin_state:
         server.set_admin_state(state.admin_state)
     health: Any = server.health

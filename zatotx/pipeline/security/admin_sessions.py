@@ -44,13 +44,22 @@ class AdminSessions:
     by_network: LoginBackoff = field(factory=lambda: LoginBackoff(30))  # guesses at many user names
 
     def log_in(self, username: str, password: str, address: str) -> Deferred[AdminSession]:
-        return Deferred.fromCoroutine(self._log_in(username, password, client_network(address)))
+        return Deferred.fromCoroutine(self._log_in(username, password, address))
+
+    def check_password(self, username: str, password: str, address: str) -> Deferred[StoredObject]:
+        return Deferred.fromCoroutine(self._check_password(username, password, client_network(address)))
 
     def log_out(self, user: str, token: str) -> Deferred[None]:
         stored = self.snapshot().find(ADMIN_USER, user)
         return self.sessions.close('' if stored is None else session_key(stored, token))
 
-    async def _log_in(self, username: str, password: str, network: str) -> AdminSession:
+    async def _log_in(self, username: str, password: str, address: str) -> AdminSession:
+        stored = await self.check_password(username, password, address)
+        token = f'{stored.id}.{token_urlsafe(32)}'
+        await self.sessions.open(session_key(stored, token))
+        return AdminSession(token, stored)
+
+    async def _check_password(self, username: str, password: str, network: str) -> StoredObject:
         key, now = f'{network} {username}', self.clock.seconds()
         wait = max(self.by_user.retry_after(key, now), self.by_network.retry_after(network, now))
         if wait > 0:
@@ -65,9 +74,7 @@ class AdminSessions:
             raise Unauthorized(None, WRONG, CHALLENGE)
         self.by_user.record_success(key)
         self.by_network.record_success(network)
-        token = f'{stored.id}.{token_urlsafe(32)}'
-        await self.sessions.open(session_key(stored, token))
-        return AdminSession(token, stored)
+        return stored
 
     def _find_user(self, username: str) -> StoredObject | None:
         """Return the active user with that user name."""

@@ -125,8 +125,8 @@ class QueueConsumer:
             for number in range(value.consumers):
                 await self._consume(connection, f'{tag}:{number}' if value.consumers > 1 else tag)
         except BaseException:
-            self._connection = None
-            await connection.shut_down()
+            self._connection, self._lost = None, _ignore
+            connection.abort('the channel could not be started')
             raise
         self._log.info(_ALIVE, title=self._parts.title, queue=value.queue, broker=connection.broker)
 

@@ -34,7 +34,7 @@ from zatotx.rules.resilience.delivery import DeliveryHistory, is_permanent
 from zatotx.schema.snapshot import Snapshot, StoredObject
 
 from .abandoned_threads import AbandonedThreads
-from .consumer_thread import ConsumerSettings, ConsumerThread, Decision, ReplyMessage, Settlement
+from .consumer_thread import COMMITTED, ConsumerSettings, ConsumerThread, Decision, ReplyMessage, Settlement
 from .driver_loading import DriverUnavailable, connect
 from .metrics import MqCounters
 from .mqi import Connect, GotMessage, MqiError
@@ -189,7 +189,8 @@ class ReceivingChannel:
 
     def _processed(self, consumer: ConsumerThread, message: DecodedMessage, began: float, reply: Reply | None) -> None:
         self._count(2, began)
-        consumer.settle(Settlement(decision=Decision.COMMIT, reply=self._reply(message, reply)))
+        answer = self._reply(message, reply)
+        consumer.settle(COMMITTED if answer is None else Settlement(decision=Decision.COMMIT, reply=answer))
 
     def _failed(self, consumer: ConsumerThread, began: float, reply: Reply | None, *, requeue: bool) -> None:
         self._count(0 if reply is None else reply.status // 100, began)

@@ -14,7 +14,6 @@ from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from zatotx.connectors.blocking_pool import BlockingPool
@@ -100,8 +99,6 @@ class PendingPut:
 class MqConnection:
     """OutgoingConnection of the connector layer."""
 
-    _log = Logger()
-
     def __init__(self, value: MqOutgoing, definition: MqDefinition, title: str, context: OutgoingContext,
                  meter: IOutgoingMeter, connect: Connect = connect) -> None:
         self.value, self.title = value, title
@@ -124,7 +121,7 @@ class MqConnection:
         """Threads whose call of the client library was given up and has not returned."""
         return self._pool.abandoned
 
-    async def send(self, message: MessageToSend, call: IServiceCall, max_chars_printed: int | None = None) -> str:
+    async def send(self, message: MessageToSend, call: IServiceCall) -> str:
         """Send a message; return its identifier, as JMS writes it. Raises BadRequest, BadGateway, ServiceUnavailable
         and Timeout, which name the connection."""
         try:
@@ -137,8 +134,6 @@ class MqConnection:
                                      f'{self._definition.max_message_size}')  # fmt: skip
         except InvalidMessage as error:
             raise map_error(error, self.title, call.cid) from None
-        limit = self._definition.max_chars_printed if max_chars_printed is None else max_chars_printed
-        self._log.debug('{title}: sends to {queue}: {text!r}', title=self.title, queue=queue, text=message.body[:limit])
         pending = PendingPut(self._handles, queue, manager, descriptor, data)
         message_id = await self._guarded(partial(self._run, pending.run, pending.give_up, call, queue), call)
         return id_text(message_id)

@@ -25,6 +25,7 @@ from queue import SimpleQueue
 from threading import Event, Thread
 from typing import Any, Protocol, TypeVar
 
+import msgspec
 from attrs import define, field, frozen
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
@@ -61,14 +62,16 @@ class ReplyMessage:
     data: bytes
 
 
-@frozen(kw_only=True)
-class Settlement:
+class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     """What the reactor says about a message. `cause`: why it is rejected; `queue`: the back-out queue that has it."""
 
     decision: Decision
     cause: str = ''
     queue: str = ''
     reply: ReplyMessage | None = None
+
+
+COMMITTED = Settlement(decision=Decision.COMMIT)
 
 
 class ConsumerOwner(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+import msgspec
 from attrs import field, frozen
 
 from .reason_codes import sentence
@@ -32,10 +33,10 @@ class ConnectOptions:
     key_repository: str = ''  # path of the key database without its extension
     heartbeat: int = 30
     max_message_size: int = 104_857_600
+    caches_queues: bool = True  # whether queues stay open for further messages that are put
 
 
-@frozen(kw_only=True)
-class GotMessage:
+class GotMessage(msgspec.Struct, frozen=True, kw_only=True):
     """A message that was got in syncpoint."""
 
     descriptor: MessageDescriptor

@@ -69,6 +69,7 @@ class MqFacade:
         `queue`: a name, or `queue://QUEUE_MANAGER/QUEUE`; '' = that of the connection. `delivery_mode`: 1 = not
         persistent, 2 = persistent. `expiration`: milliseconds, 0 = never. `reply_to`: the queue of the reply, which
         makes the message a request. None = as the connection is configured.
+        `max_chars_printed` is accepted for services of Zato; bodies of messages are never logged.
         """
         value, cid = self._connection.value, self._call.cid
         delivery_mode = value.delivery_mode if delivery_mode is None else delivery_mode
@@ -80,7 +81,7 @@ class MqFacade:
             expiration=expiration, reply_to=reply_to, correlation_id=correlation_id, properties=properties or {},
             ccsid=value.ccsid,
         )  # fmt: skip
-        return self._call.run(partial(self._connection.send, to_send, self._call, max_chars_printed))
+        return self._call.run(partial(self._connection.send, to_send, self._call))
 
     def ping(self) -> Any:
         """Ask the queue manager for its name. Gives its answer, for people."""

@@ -89,9 +89,10 @@ class PymqiHandle:
         options = bytearray(_PUT_SYNCPOINT if syncpoint else _PUT_NO_SYNCPOINT)
         filled, _, completion, reason = pymqe.MQPUT(self._handle(), output.get_handle(), pack_descriptor(descriptor),
                                                     bytes(options), data)  # fmt: skip
-        if completion:
+        if completion or not self._options.caches_queues:
             self._outputs.pop(key, None)
             _close(output)
+        if completion:
             raise MqiError('MQPUT', reason)
         return unpack_descriptor(filled).message_id
 

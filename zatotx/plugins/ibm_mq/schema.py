@@ -71,8 +71,7 @@ class MqDefinition(ConfigObject, frozen=True, kw_only=True):
         bool, field("Accepted for clients of Zato's API; connections are always shared by the services of a worker")
     ] = True
     max_chars_printed: Annotated[
-        int, field('Characters of a message that the log of sent messages shows at most, at level debug', ge=0,
-                   le=100_000)
+        int, field("Accepted for clients of Zato's API; bodies of messages are never logged", ge=0, le=100_000)
     ] = 100
     heartbeat: Annotated[
         int, field("Seconds between heartbeats of an idle connection (the client's HBINT)", ge=0, le=999_999)
@@ -149,7 +148,7 @@ def connect_options(value: MqDefinition) -> ConnectOptions:
         connection_name=','.join([*names, *value.connection_names]), channel=value.channel,
         queue_manager=value.queue_manager, user=value.username, password=value.password,
         cipher_spec=value.ssl_cipher_spec if value.ssl else '', key_repository=value.ssl_key_repository,
-        heartbeat=value.heartbeat,
+        heartbeat=value.heartbeat, caches_queues=value.cache_open_send_queues,
     )  # fmt: skip
 
 

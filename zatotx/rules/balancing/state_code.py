@@ -12,7 +12,7 @@ _STATE_SHIFT, _PROBE_SHIFT = 2, 4
 _PROBE_MASK = (1 << 20) - 1
 
 
-class SharedState(NamedTuple):
+class SharedServerState(NamedTuple):
     """What the parent knows about a server."""
 
     is_down: bool
@@ -20,14 +20,14 @@ class SharedState(NamedTuple):
     good_probes: int  # a counter that wraps around: any change means that a probe has succeeded
 
 
-def encode_state(state: SharedState) -> int:
+def encode_state(state: SharedServerState) -> int:
     """Return a positive integer of at most 25 bits."""
     return (_KNOWN | (_DOWN if state.is_down else 0) | _STATES.index(state.admin_state) << _STATE_SHIFT
             | (state.good_probes & _PROBE_MASK) << _PROBE_SHIFT)  # fmt: skip
 
 
-def decode_state(code: int) -> SharedState | None:
+def decode_state(code: int) -> SharedServerState | None:
     """Return the state; None for 0, which nobody has written."""
     if not code & _KNOWN:
         return None
-    return SharedState(bool(code & _DOWN), _STATES[code >> _STATE_SHIFT & 3], code >> _PROBE_SHIFT & _PROBE_MASK)
+    return SharedServerState(bool(code & _DOWN), _STATES[code >> _STATE_SHIFT & 3], code >> _PROBE_SHIFT & _PROBE_MASK)

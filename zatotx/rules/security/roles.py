@@ -42,9 +42,11 @@ _MONITOR = frozenset({
     'zato.health.findings', 'zato.info.get-info', 'zato.info.get-server-info', 'zato.metrics.get',
     'zato.server.get-list',
 })  # fmt: skip
-# Services that only read, whatever their names are; those whose last word begins with `get` are found by that.
+# Services that only read, or concern the caller only, whatever their names are; those whose last word begins with `get`
+# are found by that.
 _READING = frozenset({
-    'zato.admin.logout', 'zato.health.findings', 'zato.kvdb.data-dict.translation.translate', 'zato.service.has-wsdl',
+    'zato.admin.change-own-password', 'zato.admin.logout', 'zato.health.findings',
+    'zato.kvdb.data-dict.translation.translate', 'zato.service.has-wsdl',
 })  # fmt: skip
 # Services that run something, and leave the configuration as it is. Beside them every `ping`.
 _OPERATING = frozenset({

@@ -70,12 +70,14 @@ class WebAdminOperations(ComponentOperations):
         return [part.path / 'logs']
 
     def creation_steps(self, environment: Path, plan: EnvironmentPlan) -> list[CreationStep]:
-        return [CreationStep('Web admin', partial(_write_planned, environment, plan))]
+        return [CreationStep('Web admin', partial(_write_planned, environment, plan))] if plan.web_admin else []
 
     def ports(self, plan: EnvironmentPlan) -> Mapping[str, int]:
-        return {NAME: PORT + plan.port_offset}
+        return {NAME: PORT + plan.port_offset} if plan.web_admin else {}
 
     def summary(self, plan: EnvironmentPlan) -> list[tuple[str, str]]:
+        if not plan.web_admin:
+            return []
         user = plan.users['web_admin'].username
         return [('Web admin', f'http://127.0.0.1:{PORT + plan.port_offset}  (user {user})')]
 

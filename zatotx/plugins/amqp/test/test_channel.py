@@ -272,7 +272,8 @@ class FailureTests(WithChannel):
             await self.channel.apply(Snapshot(1, self.objects(queue)))
             if is_found:
                 await self.channel.start(self.exchange)
-            await self.until(lambda: self.broker.consumers(queue))  # noqa: B023 - waits for it here
+            await self.blocking(self.broker.publish, queue, queue.encode())
+            await self.until(lambda: queue.encode() in self.bodies)  # noqa: B023 - waits for it here
             self.assertEqual(bool(list(self.channel.findings())), is_found)
 
     def _return(self, queue: str) -> None:

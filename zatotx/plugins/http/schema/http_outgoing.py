@@ -9,7 +9,6 @@ import msgspec
 from msgspec import Meta
 
 from zatotx.connectors.tls_settings import InvalidTlsSettings, TlsSettings, parse_tls_settings
-from zatotx.rules.http.proxy_selection import UnusableProxy, make_proxy_selector
 from zatotx.rules.http.redirects import RedirectError, parse_target
 from zatotx.rules.routing.url_template import template_error
 from zatotx.schema.circuit_breaker import CircuitBreakerSettings
@@ -36,6 +35,8 @@ def _host_error(host: str) -> str:
 
 
 def _proxy_error(setting: str) -> str:
+    from zatotx.rules.http.proxy_selection import UnusableProxy, make_proxy_selector  # the client loads it, too
+
     try:
         make_proxy_selector(setting, {})
     except UnusableProxy as error:

@@ -138,7 +138,7 @@ class LostConnectionTests(FailureCase):
             await self.until(lambda: self.metric('consumers'))
             self.qmgr.control('quiesce', reason=reason)
             await self.until(lambda: 'quiescing' in self.findings)
-            self.assertEqual(self.qmgr.control('state')['clients'], 0)
+            self.assertEqual(self.qmgr.control('state')['queues'][self.queue]['inputs'], 0)
             self.qmgr.control('quiesce', reason=0)
             await self.until(lambda: self.metric('consumers'))
 

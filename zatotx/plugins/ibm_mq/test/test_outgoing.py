@@ -124,6 +124,13 @@ class SendTests(OutgoingCase):
         await gatherResults([Deferred.fromCoroutine(connection.send(str(number))) for number in range(50)])
         self.assertEqual(sorted(int(one.body) for one, _ in self.received()), list(range(50)))
 
+    async def test_open_queues(self) -> None:
+        """A handle keeps the queues of its messages open, unless cache_open_send_queues is false."""
+        for is_cached in (False, True):
+            connection = await self.configure({'cache_open_send_queues': is_cached})
+            await connection.send('abc')
+            self.assertEqual(self.qmgr.control('state')['queues'][self.queue]['outputs'], int(is_cached))
+
     async def test_ping(self) -> None:
         """A ping names the queue manager."""
         connection = await self.configure()

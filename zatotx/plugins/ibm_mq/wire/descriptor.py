@@ -6,7 +6,7 @@ import struct
 from contextlib import suppress
 from datetime import date
 
-from attrs import frozen
+import msgspec
 
 from .mqrfh2 import NATIVE
 
@@ -23,8 +23,7 @@ _LAYOUT = struct.Struct('=4siiiiiii8sii24s24si48s48s12s32s32si28s8s8s4s24siiii')
 _EPOCH = date(1970, 1, 1).toordinal()
 
 
-@frozen(kw_only=True)
-class MessageDescriptor:
+class MessageDescriptor(msgspec.Struct, frozen=True, kw_only=True):
     """An MQMD. `expiry`: tenths of a second, -1 = never; `ccsid` 0 = the queue manager's; `message_id` NO_ID = the
     queue manager makes one."""
 

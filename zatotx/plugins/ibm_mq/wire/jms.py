@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from urllib.parse import unquote
 
+import msgspec
 from attrs import field, frozen
 
 from .ccsid import UTF_8, InvalidText, decode_text, encode_text
@@ -39,15 +40,14 @@ class InvalidMessage(ValueError):  # noqa: N818 - it completes a sentence
     """A message that cannot be understood, or cannot be sent. The message completes a sentence about it."""
 
 
-@frozen(kw_only=True)
-class DecodedMessage:
+class DecodedMessage(msgspec.Struct, frozen=True, kw_only=True):
     """What a service gets: text is UTF-8, whatever it was. `format`: of the body; `folders`: of the MQRFH2 headers."""
 
     body: bytes
     is_text: bool
     descriptor: MessageDescriptor
     format: str = ''
-    folders: Mapping[str, Mapping[str, PropertyValue]] = field(factory=dict)
+    folders: Mapping[str, Mapping[str, PropertyValue]] = {}
 
     @property
     def headers(self) -> dict[str, str]:
@@ -115,7 +115,8 @@ def decode_message(descriptor: MessageDescriptor, data: bytes, *, use_jms: bool)
     is_text = _is_text(format_, folders.get('mcd', {}))
     if is_text:
         try:
-            data = decode_text(data, ccsid, encoding).encode()
+            text = decode_text(data, ccsid, encoding)
+            data = data if ccsid == UTF_8 else text.encode()
         except InvalidText as error:
             raise InvalidMessage(str(error)) from None
         except UnicodeEncodeError:
