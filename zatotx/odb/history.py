@@ -53,8 +53,9 @@ def record_history(t: Transaction, entries: Iterable[HistoryEntry]) -> None:
         'cid': t.actor.cid,
         'address': t.actor.address[:_MAX_ADDRESS],
     }
-    rows = [
-        {
+    rows = []
+    for e in entries:
+        rows.append({
             **common,
             'action': e.action,
             'type': e.type,
@@ -62,9 +63,8 @@ def record_history(t: Transaction, entries: Iterable[HistoryEntry]) -> None:
             'old': encode_document(e.old),
             'new': encode_document(e.new),
             'object_id': e.object_id,
-        }
-        for e in entries
-    ]
+        })
+        t.report_progress()
     for chunk in split_into_chunks(rows):
         t.connection.execute(insert(history), list(chunk))
         t.report_progress()

@@ -120,6 +120,7 @@ def apply_operations(t: Transaction, operations: Sequence[Operation]) -> int:
     ids = resolve_references(t, written)
     for target in written:
         target.document = to_document(target.object_type, target.value, ids)
+        t.report_progress()
     _renew_secrets(t, written)
     _insert_objects(t, [target for target in written if target.action == 'create'])
     _update_objects(t, [target for target in written if target.action == 'edit'])
@@ -160,6 +161,7 @@ def _make_created(t: Transaction, operations: Sequence[Operation]) -> list[Objec
         object_type = t.cluster.types[operation.type]
         value = to_struct(object_type, operation.fields)
         changes.append(ObjectChange(action='create', object_type=object_type, id=object_id, value=value, old_fields={}))
+        t.report_progress()
     return changes
 
 
