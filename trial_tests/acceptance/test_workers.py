@@ -258,7 +258,7 @@ class ServingTests(SynchronousTestCase):
             os.kill(parent(self.broker), signal.SIGHUP)
             until(lambda: all(seen_certificate(self.broker) != old for _ in range(12)), 'the new certificate', PATIENCE)
         self.assertEqual(statuses(load.seen).keys(), {'200'})
-        until(lambda: self.broker.log(name='server.log').count('The log settings were reloaded from server.toml')
+        until(lambda: self.broker.log(name='server.log').count('The log settings were reloaded')
               >= 3, 'all three to have read their settings', PATIENCE)  # fmt: skip
         self.assertEqual(self.broker.pids(), before)
         fresh = seen_certificate(self.broker)
