@@ -10,9 +10,11 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThread
 from zope.interface import implementer
 
+from zatotx.connectors.lazy_modules import import_modules
 from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.interfaces.outgoing import IServiceCall
 from zatotx.metrics.meters import MeterRegistry
+from zatotx.plugins.http import outgoing as http_outgoing
 from zatotx.plugins.http.outgoing import HttpOutgoingConnections, make_outgoing
 from zatotx.plugins.http.schema import RestOutgoing
 from zatotx.plugins.http.test.upstream_servers import Peer, Request, Upstream, WithPeers, reactor
@@ -53,6 +55,11 @@ def stored(value: Any, type_: str = 'outgoing_rest') -> StoredObject:
     return StoredObject(sum(value.name.encode()) + len(type_) * 10_000, type_, value, 1)
 
 
+HTTP_MODULES = tuple(path.partition(':')[0] for path in (
+    *http_outgoing._MODULES, http_outgoing._REST_NAMESPACE, http_outgoing._SOAP_NAMESPACE,
+))  # fmt: skip
+
+
 class WithConnections(WithPeers):
     """A test that has peers, and outgoing connections that lead to them."""
 
@@ -63,6 +70,7 @@ class WithConnections(WithPeers):
         """The connections of these objects; they end with the test."""
         given = {'reactor': reactor, 'settings': {}, 'run_in_thread': deferToThread, 'client_name': COMPONENT,
                  'meters': self.meters.outgoing, **context}  # fmt: skip
+        import_modules(HTTP_MODULES)  # a server imports them in a thread, so that its connections are there later
         outgoings = make_outgoing(OutgoingContext(**given))
         outgoings.apply(Snapshot(1, objects))
         self.addCleanup(self._stopped, outgoings)
