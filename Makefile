@@ -10,7 +10,7 @@ SEED        ?=
 COUNT       ?= 300
 TESTS       ?= trial_tests zatotx.plugins
 UNITS       ?= trial_tests.unit
-JOBS        ?= 2
+JOBS        ?= 3
 
 BIN    := $(VENV)/bin
 PIP     = PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check
