@@ -31,6 +31,7 @@ from zatotx.rules.resilience.retry import backoff_delay
 
 CONNECT_TIMEOUT = 10.0  # seconds in which a connection must be up
 BACKOFF, MAX_BACKOFF = 0.5, 30.0  # seconds: the longest first pause, and the longest of all
+DEMAND_INTERVAL = 0.5  # seconds after a failed attempt in which calls do not cause another one
 STABLE = 10.0  # seconds that a connection must have been up for the backoff to begin anew
 
 T = TypeVar('T')
@@ -78,6 +79,7 @@ class ConnectionSupervisor(Generic[T]):
         self._random = random
         self._attempts = 0  # failed in a row
         self._up_since = 0.0
+        self._failed_at = 0.0
         self._connecting: Deferred[T] | None = None
         self._timer: IDelayedCall | None = None
         self._waiters: list[Deferred[T]] = []
@@ -87,6 +89,14 @@ class ConnectionSupervisor(Generic[T]):
         if self.state is ConnectionState.STOPPED:
             self._attempts = 0
             self._begin()
+
+    def connect_now(self) -> bool:
+        """Connect without waiting for the end of the backoff, because a call needs the connection. Returns False if the
+        last attempt has just failed, so that many calls do not cause many attempts."""
+        if self.state is ConnectionState.WAITING and self._clock.seconds() - self._failed_at >= DEMAND_INTERVAL:
+            self._cancel_timer()
+            self._begin()
+        return self.state is ConnectionState.CONNECTING
 
     def stop(self) -> Deferred[None]:
         """Close the connection and connect no more. Fires when it is closed, whether that went well or not."""
@@ -173,6 +183,7 @@ class ConnectionSupervisor(Generic[T]):
     def _wait(self, reason: str) -> None:
         self.state = ConnectionState.WAITING
         self.failures.failed(reason)
+        self._failed_at = self._clock.seconds()
         delay = backoff_delay(self._attempts, self._random, base=BACKOFF, cap=MAX_BACKOFF)
         self._attempts += 1
         self._timer = self._clock.callLater(delay, self._begin)

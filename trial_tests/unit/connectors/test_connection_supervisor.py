@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zatotx.connectors.connection_supervisor import (
     BACKOFF,
     CONNECT_TIMEOUT,
+    DEMAND_INTERVAL,
     STABLE,
     ConnectionState,
     ConnectionSupervisor,
@@ -82,6 +83,23 @@ class SupervisorTests(SynchronousTestCase):
         self.supervisor.lost('gone')
         self.clock.advance(BACKOFF)
         self.assertEqual(len(self.attempts), 5)
+
+    def test_a_call_ends_the_backoff(self) -> None:
+        """A call that needs the connection causes an attempt at once, but not right after one that failed."""
+        self.supervisor.start()
+        for _ in range(6):  # a long backoff
+            self.attempts[-1].errback(OSError('refused'))
+            self.clock.advance(BACKOFF * 64)
+        self.attempts[-1].errback(OSError('refused'))
+        count = len(self.attempts)
+        self.assertFalse(self.supervisor.connect_now())
+        self.clock.advance(DEMAND_INTERVAL)
+        self.assertTrue(self.supervisor.connect_now())
+        self.assertTrue(self.supervisor.connect_now())  # it is under way
+        self.assertEqual(len(self.attempts), count + 1)
+        self.bring_up()
+        self.assertFalse(self.supervisor.connect_now())
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_one_line_a_change(self) -> None:
         """The log says once that a peer is unavailable, however many attempts fail, and once that it works again."""

@@ -360,11 +360,11 @@ class AmqpConnection:
     # The connection.
 
     async def _connected(self, pending: PendingSend) -> Publisher:
-        """Wait for the connection. Where it is known to be down, the message fails at once."""
+        """Wait for the connection. If an attempt has just failed, or fails now, the message fails at once."""
         supervisor = self._supervisor
         supervisor.start()
         while self._publisher is None:
-            if supervisor.state is ConnectionState.WAITING and self._has_failed:
+            if supervisor.state is ConnectionState.WAITING and self._has_failed and not supervisor.connect_now():
                 raise NotConnected(supervisor.failures.cause)
             await pending.wait(self._attempted.add())
             if supervisor.state is ConnectionState.STOPPED:
