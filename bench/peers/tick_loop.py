@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from time import monotonic, process_time, time
 from typing import Any
 
-from twisted.internet import reactor as running_reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall, deferLater, react
 
@@ -125,4 +124,4 @@ def main(_: Any, path: str, *numbers: str) -> Deferred[None]:
 
 
 if __name__ == '__main__':
-    react(main, sys.argv[1:], _reactor=running_reactor)
+    react(main, sys.argv[1:])

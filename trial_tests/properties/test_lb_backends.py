@@ -106,7 +106,7 @@ class BackendModel:
         test.assertLessEqual(backend.queue_length, 5)
         if self.waiting:
             usable = [server for server in backend.servers.values() if server.is_usable and not server.is_backup]
-            test.assertFalse(any(server.has_room for server in usable), 'a request waits although a server has room')
+            test.assertFalse(any(server.has_free_slot for server in usable), 'a request waits beside a free server')
 
     def end(self) -> None:
         """Release everything, and check that nothing is left."""

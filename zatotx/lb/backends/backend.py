@@ -173,7 +173,7 @@ class RunningBackend:
         """Return a slot, or None if all servers are full. Raises NoServerAvailableError."""
         cookie_name = self._cookie_name
         known = self._by_cookie.get(key.cookies.get(cookie_name, '')) if cookie_name else None
-        if known is not None and known.accepts_known_clients and known.name not in excluded and known.has_room:
+        if known is not None and known.accepts_known_clients and known.name not in excluded and known.has_free_slot:
             return known.occupy('')
         candidates = self._available
         if excluded:
@@ -182,7 +182,7 @@ class RunningBackend:
             reason = 'all of its available servers have been tried' if self._available else self._why_unavailable()
             raise self._unavailable(reason)
         if self._has_limits:
-            candidates = [server for server in candidates if server.has_room]
+            candidates = [server for server in candidates if server.has_free_slot]
             if not candidates:
                 return None
         server = self._choose(candidates, key)

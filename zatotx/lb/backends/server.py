@@ -145,7 +145,7 @@ class BackendServer:
         return self.admin_state != 'maint' and not self.is_down and not self.is_ejected
 
     @property
-    def has_room(self) -> bool:
+    def has_free_slot(self) -> bool:
         """Whether the server is below its limit of concurrent requests, those of all workers counted."""
         return not self.limit or self.in_flight + self.load_of_others() < self.limit
 

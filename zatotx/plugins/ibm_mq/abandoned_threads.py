@@ -28,7 +28,7 @@ class AbandonedThreads:
         """A thread has ended, whether it was given up or not."""
         self._threads.discard(thread)
 
-    def require_room(self) -> None:
+    def require_capacity(self) -> None:
         """Raise TooManyAbandonedThreads if no further thread may be started."""
         if len(self._threads) >= self.limit:
             raise TooManyAbandonedThreads(

@@ -122,7 +122,7 @@ class ReceivingChannel:
 
     def make_consumer(self) -> ConsumerThread:
         """Return a new consumer, not yet started. Raises TooManyAbandonedThreads."""
-        self._resources.stuck.require_room()
+        self._resources.stuck.require_capacity()
         return ConsumerThread(self._settings, self._resources.connect, self, self._reactor)
 
     def abandon(self, consumer: ConsumerThread) -> None:
