@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support import ftp_servers
 from trial_tests.support.broker import Broker, create, shared
-from trial_tests.support.ftp_servers import PASSWORD, USER, Vsftpd
+from trial_tests.support.ftp_servers import PASSWORD, USER, Pyftpdlib, Vsftpd
 from trial_tests.support.ports import free_port
 from trial_tests.support.waiting import until
 
@@ -36,6 +36,19 @@ class Blocking(Service):
             file.write('def')
         with files.open('def/x') as file:
             self.response.payload = b''.join(file).decode()
+
+
+class Kept(Service):
+    name = 'ftp.kept'
+
+    async def handle(self):
+        files = self.out.ftp['Kept']
+        await files.makedir('kept')
+        for name in ('a', 'b'):
+            await files.setcontents(f'kept/{name}.part', name)
+            await files.rename(f'kept/{name}.part', f'kept/{name}')
+        await files.remove('kept/b')
+        self.response.payload = await files.setcontents('kept/last', '')
 
 
 class Received(Service):
@@ -145,3 +158,20 @@ class FtpTests(SynchronousTestCase):
         self.assertEqual((self.root / 'received/7.txt').read_bytes(), b'CONTENT 7')
         self.assertEqual([path.name for path in (self.root / 'inbox').iterdir() if path.is_file()], ['keep'])
         self.broker.configure(json.dumps({'channel_ftp_poll': [{**poller, 'is_active': False}]}))
+
+    def test_guaranteed(self) -> None:
+        """With guaranteed delivery, operations are kept while the FTP server is away; when it is back, another node
+        does them in their order, after the node that stored them was killed."""
+        server = Pyftpdlib()
+        self.addCleanup(server.close)
+        self.broker.configure(json.dumps({
+            'outgoing_ftp': [connection(server.port, name='Kept', delivery='guaranteed', timeout=2)]}))  # fmt: skip
+        answer = self.broker.invoke('ftp.kept')
+        self.assertRegex(answer.body.decode(), '^[0-9a-f]{24}$')
+        self.broker.kill('server1')
+        try:
+            server.start()
+            until((server.root / 'kept' / 'last').exists, 'the operations', 90.0)
+            self.assertEqual(sorted(path.name for path in (server.root / 'kept').iterdir()), ['a', 'last'])
+        finally:
+            self.broker.must('start', str(self.broker.path))

@@ -10,8 +10,8 @@ import msgspec
 from zatotx.connectors.tls_settings import InvalidTlsSettings, TlsSettings, parse_tls_settings
 from zatotx.plugins.ftp.wire import path_error
 from zatotx.schema.circuit_breaker import CircuitBreakerSettings
+from zatotx.schema.delivery import OutgoingDelivery
 from zatotx.schema.meta import ObjectType, ZatoApi, field
-from zatotx.schema.secrets import ConfigObject
 
 MEBIBYTE = 1024 * 1024
 IMPLICIT = 'implicit'
@@ -38,7 +38,7 @@ class FtpRetry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = 0.2
 
 
-class FtpOutgoing(ConfigObject, frozen=True, kw_only=True):
+class FtpOutgoing(OutgoingDelivery, frozen=True, kw_only=True):
     """An FTP server that services use as `self.out.ftp[name]`."""
 
     name: Annotated[str, field('Name of the connection', min_length=1, max_length=200)]
