@@ -83,8 +83,8 @@ class DeadLetterTests(OdbCase):
             update(dead_letter).where(dead_letter.c.message_id == 'm2').values(
                 document=encode_work(letter(2, payload='planted-old')))))  # fmt: skip
         self.assertIn(b'planted-old', self.documents(database)['m2'])
-        self.assertEqual([one.payload for one in await store.dead_letters(ALL)], ['planted-old',
-                                                                                   {'card': 'planted-number'}])  # fmt: skip
+        payloads = [one.payload for one in await store.dead_letters(ALL)]
+        self.assertEqual(payloads, ['planted-old', {'card': 'planted-number'}])
         self.assertNotIn(b'planted', self.documents(database)['m1'])
         new = new_key()
         rotated = open_database(self.url, f'{new} {KEY}', cluster=CLUSTER, types=self.types)
