@@ -171,7 +171,7 @@ _Item = TypeVar('_Item', bound=Hashable)
 
 
 class FairQueue(Generic[_Item]):
-    """A queue that serves its owners in turn (round-robin), and the items of one owner in order of arrival.
+    """Converts an aware datetime to unix time in seconds.
 
     It holds `max_items` items, and `max_per_owner` of any owner. When it is full, an owner with fewer items displaces
     the newest item of the owner that has most.

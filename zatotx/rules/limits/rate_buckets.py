@@ -56,7 +56,7 @@ def count_admitted(rates: Sequence[Rate], leads: Sequence[int], calls: int) -> i
 
 
 class RateBuckets:
-    """Token buckets by name, in bounded memory: about `max_buckets` of the most recently used buckets are kept.
+    """Rate-limit buckets by name, in bounded memory: about `max_buckets` of the most recently used buckets are kept.
 
     `now` is in nanoseconds on a monotonic clock.
     """
