@@ -97,7 +97,8 @@ class _AliasLoader(Loader):
 
 
 class ZatoFinder(MetaPathFinder):
-    """Finds the modules above, unless another finder has found a module of that name."""
+    """Finds the modules of Zato's API and of the libraries `bunch` and `anyjson`, unless another finder has found a
+    module with the same name."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
