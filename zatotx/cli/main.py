@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'service': ('zatotx.cli.service:service', 'Manage the services of a running cluster: invoke, list, rollback.'),
     'job': ('zatotx.cli.job:job', 'The jobs of the scheduler: list, execute, pause, resume, history, next.'),
     'dead-letter': ('zatotx.cli.dead_letters:dead_letter', 'Manage messages that failed: list, replay, purge.'),
+    'migrate': ('zatotx.cli.migrate:migrate', 'Move from Zato: check.'),
     'new': ('zatotx.cli.new:new', 'Generate the code of a new service: service.'),
     'hot-deploy': ('zatotx.cli.hot_deploy:hot_deploy', 'Deploy files and packages to every node.'),
     'enmasse': ('zatotx.cli.enmasse:enmasse', 'Import or export the configuration as YAML.'),
