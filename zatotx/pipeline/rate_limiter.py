@@ -1,4 +1,4 @@
-"""Rate limits of channels: counts requests per channel, principal or address, and rejects those over a limit.
+"""Rate limits of channels: counts requests per channel, principal or address, and rejects those that exceed a limit.
 
 All limits of a request are checked together: it counts against all of them or, if one is exceeded, against none. Limits
 counted in this process are checked before those in Redis, so that what they reject costs no call to Redis.
@@ -219,7 +219,7 @@ class RateLimiter:
 
 
 def message_network(message: Message) -> str:
-    """Return the caller's address, or '' if unknown; IPv6 addresses are reduced to the network that one customer
+    """Return the caller's network, or '' if it is unknown: an IPv4 address, or the IPv6 network that one customer
     usually has."""
     return client_network(message.http.peer) if message.http is not None else ''
 

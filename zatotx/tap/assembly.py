@@ -1,4 +1,4 @@
-"""Composition root of a node, a server or a connector: constructs every component and wires them together."""
+"""Composition root of a node, which is a server or a connector: constructs every component and connects them."""
 
 from __future__ import annotations
 
@@ -106,13 +106,13 @@ from zatotx.wire.xml import name_cache
 
 
 def make_server(directory: str, reactor: IReactor, worker_spec: WorkerSpec | None = None) -> Node:
-    """Return the server of a directory, not yet started; with a `worker_spec`, one of its workers. Raises
+    """Create the server of a directory, or with a `worker_spec`, one of its workers. It is not started. Raises
     StartError."""
     return _make_node(directory, reactor, SERVER, worker_spec)
 
 
 def make_connector(directory: str, reactor: IReactor) -> Node:
-    """Return the connector of a directory, not yet started. Raises StartError."""
+    """Create the connector of a directory. It is not started. Raises StartError."""
     return _make_node(directory, reactor, CONNECTOR, None)
 
 

@@ -1,5 +1,6 @@
-"""Composition root of a load balancer: constructs its components and wires them together, for a single process, for the
-parent of workers, and for a worker."""
+"""Composition root of a load balancer: constructs its components and connects them, for a single process, for the
+parent of workers, and for a worker.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +37,7 @@ TITLE = 'zatotx load balancer'
 
 
 def make_load_balancer(directory: Path, reactor: IReactor) -> LoadBalancer:
-    """Return the load balancer of a directory as a single process, not yet started. Raises StartError."""
+    """Create the load balancer of a directory as a single process. It is not started. Raises StartError."""
     raise_file_limit()
     disable_core_dumps()  # they would contain private keys
     lock = DirectoryLock(directory / 'work' / 'lock')
@@ -63,7 +64,7 @@ def make_load_balancer(directory: Path, reactor: IReactor) -> LoadBalancer:
 
 @define
 class LoadBalancerBase:
-    """What every process of a load balancer has."""
+    """The components that every process of a load balancer has."""
 
     directory: Path
     reactor: IReactor
@@ -142,7 +143,7 @@ class LoadBalancerBase:
 
 
 def make_control(base: LoadBalancerBase, balancer: LoadBalancer, read: ReadSnapshot) -> BalancerControl:
-    """Return what the agent and the statistics page see of a load balancer."""
+    """Create the IBalancerControl through which the agent and the statistics page use a load balancer."""
     return BalancerControl(
         clock=base.reactor, files=base.files, read=read, apply_source=balancer.apply_source,
         set_server_state=lambda backend, name, state: base.registry.find_server(backend, name).set_admin_state(state),

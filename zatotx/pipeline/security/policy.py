@@ -1,4 +1,4 @@
-"""The authentication policy: the security definitions in force, with one authenticator each."""
+"""The authentication policy of a node: the active security definitions, with one authenticator for each."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ MAX_FORMER_NAMES = 1_000  # number of former names kept
 
 
 class FormerNames:
-    """Maps former names of configuration objects to present ones. Callers look a name up among the present ones first,
-    so a name that another object has taken over is not treated as a former one."""
+    """Maps the former names of renamed configuration objects to their current names. Callers first look a name up among
+    the current names, so that a name that another object has taken over does not count as a former one."""
 
     __slots__ = ('_former', '_present')
 
@@ -67,7 +67,8 @@ class _AcceptedDefinitions:
 
 @implementer(IAuthenticationPolicy)
 class AuthenticationPolicy:
-    """Keeps an authenticator per security definition, and drops it with its caches when the definition changes.
+    """Implements IAuthenticationPolicy: keeps an authenticator for each security definition, and drops it, with its
+    caches, when the definition changes.
 
     A channel accepts its `security` and every member of its `groups`; without either it is open. An endpoint of the
     broker that requires roles accepts every definition that has one of them. `factories`: type of definition
