@@ -31,7 +31,7 @@ TIMEOUT = 30.0  # seconds for a reply, including connecting
 
 
 class ReplySender:
-    """The replies of one channel. Its connection is opened by the first one."""
+    """Sends the replies of one channel. Its connection is opened when the first reply is sent."""
 
     _log = Logger()
 

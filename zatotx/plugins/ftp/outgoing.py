@@ -15,7 +15,7 @@ OBJECT_TYPE = 'outgoing_ftp'
 
 
 class FtpNamespace:
-    """`self.out.ftp` of one call."""
+    """The object `self.out.ftp` of one service invocation."""
 
     __slots__ = ('_call', '_registry')
 
@@ -36,7 +36,7 @@ class FtpNamespace:
 
 
 def make_outgoing(context: OutgoingContext) -> IOutgoingKind:
-    """See ConnectorKind.outgoing."""
+    """Create the outgoing FTP connections of a node (ConnectorKind.outgoing)."""
 
     def build(stored: StoredObject, references: Sources, title: str, meter: Any) -> Any:
         from zatotx.plugins.ftp.connection import FtpConnection

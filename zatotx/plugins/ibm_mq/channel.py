@@ -1,4 +1,4 @@
-"""The IBM MQ channels of a node: the messages of queues go to services."""
+"""The IBM MQ channels of a node, which deliver the messages of queues to services."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ FIRST_ATTEMPT = 2.0  # seconds that the start of a channel waits for its consume
 
 
 class ReceivingChannel:
-    """One configured channel: InboundChannel and ConsumerOwner."""
+    """Implements InboundChannel and ConsumerOwner for one configured channel."""
 
     _log = Logger()
 
@@ -350,7 +350,7 @@ class _Slot:
 
 @define(eq=False)
 class ConsumerResources:
-    """What the channels of a process share."""
+    """The resources that the channels of a process share."""
 
     connect: Connect
     counters: MqCounters = field(factory=MqCounters)
@@ -378,12 +378,12 @@ class MqChannels(Channels):
 
 
 def definition_of(stored: StoredObject, snapshot: Snapshot) -> Sources:
-    """The definition that a channel or connection refers to."""
+    """Return the definition to which a channel or connection refers."""
     return (snapshot.find('definition_ibm_mq', stored.value.definition),)
 
 
 def usable(definition: StoredObject | None) -> MqDefinition:
-    """The definition. Raises ValueError where it is inactive."""
+    """Return the definition if it is active. Raises ValueError otherwise."""
     if definition is None or not definition.value.is_active:
         raise ValueError('its definition is inactive')
     value: MqDefinition = definition.value
@@ -391,7 +391,7 @@ def usable(definition: StoredObject | None) -> MqDefinition:
 
 
 def make_channel(context: ChannelContext) -> IChannel:
-    """See ConnectorKind.channel."""
+    """Create the IBM MQ channels of a node (ConnectorKind.channel)."""
     channel: IChannel = MqChannels(context)
     return channel
 

@@ -12,7 +12,7 @@ from zatotx.schema.snapshot import StoredObject
 
 
 def make_outgoing(context: OutgoingContext) -> IOutgoingKind:
-    """See ConnectorKind.outgoing."""
+    """Create the SQL connections of a node (ConnectorKind.outgoing)."""
 
     def build(stored: StoredObject, references: Sources, title: str, meter: Any) -> Any:
         from zatotx.plugins.sql.connection import SqlConnection

@@ -1,4 +1,4 @@
-"""Data connections: receive or send the bytes of one transfer, with back-pressure."""
+"""The data connections of the FTP client: each receives or sends the data of one transfer, with backpressure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WRITE_SIZE = 1024 * 1024  # bytes of one write
 
 @implementer(IPushProducer)
 class DataConnection(Protocol):
-    """One data connection. `received`, `sent`: bytes of the transfer so far."""
+    """A data connection. `received` and `sent` are the number of bytes transferred so far."""
 
     transport: Any  # ITCPTransport, or that of TLS
 
