@@ -1,4 +1,6 @@
-"""The load balancer of one process: starts it, applies configurations to it, drains and stops it."""
+"""The load balancer service of one process: starts the load balancer, applies configurations to it, drains and stops
+it.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,7 @@ _POLL_INTERVAL = 0.02
 
 
 class ReloadableLogs(Protocol):
-    """The log files of the process."""
+    """The interface of the log files of a process, which can be reloaded."""
 
     def start(self) -> None:
         """Start writing."""
@@ -42,7 +44,7 @@ class ReloadableLogs(Protocol):
 
 
 class Part(Protocol):
-    """A part of the load balancer that runs while it does."""
+    """The interface of a component that runs while the load balancer runs."""
 
     def start(self) -> None:
         """Start it."""
@@ -52,7 +54,7 @@ class Part(Protocol):
 
 
 class ReleasableLock(Protocol):
-    """The lock of the load balancer's directory."""
+    """The interface of the lock of the load balancer's directory."""
 
     def release(self) -> None:
         """Release it. Idempotent."""
@@ -60,12 +62,11 @@ class ReleasableLock(Protocol):
 
 @define(eq=False, slots=False, kw_only=True)
 class LoadBalancer(Service):
-    """The service of one process: the only one, the parent of workers, or a worker. `checker` is None in a worker,
-    whose parent probes the servers. `load` returns the configuration to start with and its text, and raises StartError;
-    `read_source` returns the text that a reload applies. `parts` start before the first configuration is in force, and
-    stop at the end; `on_applied` is called after each configuration, which is
-    in force everywhere when its Deferred, if there is one, has fired.
-    `extend` adds servers that were discovered."""
+    """The load balancer service of one process: a single process, the parent of workers, or a worker. `checker` is None
+    in a worker, whose parent probes the servers. `load` returns the initial configuration and its text, and raises
+    StartError; `read_source` returns the text that a reload applies. `parts` start before the first configuration
+    becomes active, and stop at the end; `on_applied` is called after each configuration, which is active everywhere
+    when its Deferred, if there is one, has fired. `extend` adds discovered servers."""
 
     reactor: IReactor
     files: ConfigurationFiles
@@ -248,7 +249,7 @@ class LoadBalancer(Service):
 
 
 def facts_of(control: Any) -> list[tuple[str, str]]:
-    """Return what the statistics page shows about the process."""
+    """Return the information about the process that the statistics page shows."""
     info = control.info()
     return [('version', str(info['version'])), ('process', str(info['pid'])), ('workers', str(info['workers'])),
             ('uptime', format_duration(info['uptime'])), ('connections', str(info['current_sessions'])),

@@ -1,4 +1,4 @@
-"""The connections of clients, as a frontend ends them."""
+"""Handles with which a frontend closes its client connections."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class ClientConnectionHandle(Protocol):
-    """A connection of a client."""
+    """The interface of a client connection that a frontend can close."""
 
     def close_if_idle(self) -> None:
         """Close the connection if nothing is in progress."""

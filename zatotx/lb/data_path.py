@@ -1,4 +1,4 @@
-"""A frontend: accepts connections of clients, and passes their requests or bytes on to backends."""
+"""Implements a frontend: accepts client connections, and passes their requests or bytes to backends."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ALPN = (b'http/1.1',)
 
 @frozen(eq=False, kw_only=True)
 class FrontendState:
-    """What a change of the configuration replaces."""
+    """The state of a frontend that is replaced when the configuration changes."""
 
     settings: Frontend
     http: HttpState
@@ -50,7 +50,7 @@ class FrontendState:
 
 @implementer(IFrontend)
 class DataPath:
-    """A frontend in HTTP or TCP mode. It accepts connections as soon as the first configuration is in force."""
+    """Implements IFrontend in HTTP or TCP mode. It accepts connections as soon as the first configuration is active."""
 
     def __init__(self, context: FrontendContext, *, dial: Dial | None = None) -> None:
         self._context = context
@@ -238,7 +238,7 @@ class DataPath:
 @implementer(IPreparedFrontend)
 @frozen
 class PreparedFrontend:
-    """See IPreparedFrontend."""
+    """Implements IPreparedFrontend: a new configuration of a frontend that has been prepared and not yet applied."""
 
     _put_into_force: Callable[[FrontendState], None]
     _state: FrontendState
@@ -249,7 +249,7 @@ class PreparedFrontend:
 
 
 def make_frontend(context: FrontendContext) -> DataPath:
-    """Create a frontend; it is a MakeFrontend."""
+    """Create a frontend. This function implements the type MakeFrontend."""
     return DataPath(context)
 
 

@@ -1,4 +1,4 @@
-"""Where the composition of a load balancer and its data path meet: what a frontend gets, and what it must offer."""
+"""Interfaces of a frontend, and the context that it receives from the load balancer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zatotx.lb.config.model import Configuration
 
 @frozen(kw_only=True)
 class FrontendContext:
-    """What a frontend needs from the load balancer."""
+    """The resources of the load balancer that a frontend uses."""
 
     name: str
     reactor: IReactor
@@ -27,7 +27,7 @@ class FrontendContext:
 
 
 class IPreparedFrontend(Interface):
-    """The new state of a frontend, built beside the one in force."""
+    """A new configuration of a frontend, prepared while the current one is still active."""
 
     def commit() -> None:
         """Put the new state into force for new requests and connections. Must not fail."""

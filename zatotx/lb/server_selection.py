@@ -1,5 +1,6 @@
-"""Gets a slot of a server for a request or a TCP connection: at once or from the queue of the backend, and another one
-if the connection to the first server fails."""
+"""Selects a server for a request or a TCP connection: acquires a slot at once or through the queue of the backend, and
+selects another server if the connection to the first one fails.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ T = TypeVar('T')
 
 
 class SelectionOwner(Protocol):
-    """The request or connection that needs a server."""
+    """The interface of a request or connection that needs a server."""
 
     def slot_acquired(self, slot: IServerSlot) -> None:
         """Use the slot: connect to its server, through `wait_for`."""
@@ -30,7 +31,8 @@ class SelectionOwner(Protocol):
 
 
 class ServerSelection:
-    """`slot` is the current one. Each step that is waited for is cancelled by `release`, and is ignored after that.
+    """The selection of a server for one request. `slot` is the current server slot. `release` cancels pending steps,
+    whose results are then ignored.
 
     The owner is passed to each method: a reference to it would make a cycle, which only the garbage collector ends.
     """

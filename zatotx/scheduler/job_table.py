@@ -1,4 +1,6 @@
-"""The jobs of the configuration, with their schedules. Every node keeps them loaded, so that it can lead at once."""
+"""The active jobs of the configuration, with their schedules. Every node keeps them loaded, so that it can become the
+leader at any time.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ _CHECK_EVERY = 64  # jobs between two looks at the clock
 
 @frozen(eq=False)
 class LoadedJob:
-    """An active job. `changed_at`: when it was created, edited or resumed, as a tick; no earlier tick is missed."""
+    """An active job in the job table. `changed_at` is the tick at which it was created, edited or resumed; earlier
+    ticks do not count as missed."""
 
     id: int
     value: SchedulerJob
@@ -34,8 +37,8 @@ class LoadedJob:
 
 @define(eq=False)
 class JobTable:
-    """The active jobs by id. `follower` is called with the ids of new or changed jobs, and of those that are gone.
-    `now` returns unix time."""
+    """The active jobs by ID. `follower` is called with the IDs of new, changed and removed jobs. `now` returns unix
+    time."""
 
     clock: IReactorTime
     now: Callable[[], float]

@@ -1,4 +1,4 @@
-"""The whole configuration as YAML: export, and import with the differences shown before they are applied."""
+"""Screens for exporting the configuration as YAML, and for importing it after the changes have been shown."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zatotx.admin.yaml_document import InvalidYaml, load_yaml
 
 
 async def show(request: PageRequest) -> Response:
-    """Show the forms of the export and of the import."""
+    """Show the forms for export and import."""
     return _page('')
 
 
@@ -23,13 +23,13 @@ def _page(text: str, *, plan: Any = None, messages: list[str] | None = None, sta
 
 
 async def export(request: PageRequest) -> Response:
-    """Send the configuration as YAML; secrets are placeholders."""
+    """Export the configuration as YAML; secrets are placeholders."""
     done = await request.call('zato.enmasse.export')
     return FileDownload(done['yaml'].encode(), f'configuration-{done["revision"]}.yaml', 'application/yaml')
 
 
 async def load(request: PageRequest) -> Response:
-    """Show what a document would change, or with `apply` change it."""
+    """Show the changes that an import would make, or with `apply` make them."""
     file = request.files.get('file')
     text = request.text('document') if file is None else file.content.decode('utf-8', 'replace')
     is_applied = bool(request.text('apply'))

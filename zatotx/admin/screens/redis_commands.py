@@ -1,4 +1,4 @@
-"""Remote commands of the key-value server."""
+"""The screen for executing Redis commands."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ EXAMPLES = ('keys *', 'set my-key "a value"', 'get my-key', 'hgetall my-hash', '
 
 
 async def show(request: PageRequest) -> Response:
-    """Show the form."""
+    """Show the form for a Redis command."""
     return _page()
 
 
 async def execute(request: PageRequest) -> Response:
-    """Execute a command and show its result."""
+    """Execute a Redis command and show its result."""
     command = request.text('command')
     try:
         done = await request.call('zato.kvdb.remote-command.execute', {'command': command})

@@ -1,4 +1,4 @@
-"""Services: list, detail, invoke, upload, versions, and whether they are active."""
+"""Screens of services: list, details, invocation, upload, versions, and settings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EMPTY_UPLOAD = 'Choose a Python file, x.py, or a package, x.zip.'
 
 
 async def show_list(request: PageRequest) -> Response:
-    """Show the services, those of zatotx itself only on demand."""
+    """Show the services. Built-in services are shown on demand only."""
     rows = await request.call('zato.service.get-list', {})
     shows_internal = request.argument('internal') == '1'
     own = [row for row in rows if shows_internal or not row['is_internal']]
@@ -41,7 +41,7 @@ async def _service(request: PageRequest, service_id: int) -> dict[str, Any]:
 
 
 async def show_detail(request: PageRequest, service_id: int) -> Response:
-    """Show all about one service."""
+    """Show the details of one service."""
     return await _detail_page(request, await _service(request, service_id))
 
 
@@ -77,7 +77,7 @@ async def _source(request: PageRequest, name: str) -> dict[str, Any]:
 
 
 async def invoke(request: PageRequest, service_id: int) -> Response:
-    """Invoke a service with the payload that was typed and show its answer."""
+    """Invoke a service with the payload in the form, and show its response."""
     row = await _service(request, service_id)
     payload, data_format = request.text('payload'), request.text('data_format')
     sent = {'name': row['name'], 'payload': b64encode(payload.encode()).decode(), 'data_format': data_format}
@@ -94,7 +94,7 @@ async def invoke(request: PageRequest, service_id: int) -> Response:
 
 
 def pretty(text: str) -> str:
-    """Return JSON with indentation, other text unchanged."""
+    """Indent JSON; return other text unchanged."""
     try:
         return as_json(msgspec.json.decode(text))
     except msgspec.DecodeError:
@@ -102,7 +102,7 @@ def pretty(text: str) -> str:
 
 
 async def upload(request: PageRequest) -> Response:
-    """Deploy a file on all servers and show the verdict of each."""
+    """Deploy a file on all servers, and show the result of each."""
     file = request.files.get('file')
     if file is None or not file.filename:
         return await _upload_failed(request, [EMPTY_UPLOAD], 400)
@@ -129,7 +129,7 @@ async def _upload_failed(request: PageRequest, messages: list[str], status: int)
 
 
 async def edit(request: PageRequest, service_id: int) -> Response:
-    """Change a service: active, slow threshold, concurrent calls, roles."""
+    """Edit the settings of a service: active, slow threshold, concurrency limit, roles."""
     row = await _service(request, service_id)
     roles = [role.strip() for role in request.text('roles').split('\n') if role.strip()]
     payload: dict[str, Any] = {
@@ -158,7 +158,7 @@ async def roll_back(request: PageRequest, service_id: int) -> Response:
 
 
 async def show_delete(request: PageRequest, service_id: int) -> Response:
-    """Ask for a confirmation."""
+    """Show the confirmation for deleting a service."""
     row = await _service(request, service_id)
     values = {'title': 'Delete service', 'text': 'Its settings are deleted. No deployed file defines it any more.',
               'name': row['name'], 'back': '/services', 'label': 'Delete'}  # fmt: skip
@@ -166,14 +166,14 @@ async def show_delete(request: PageRequest, service_id: int) -> Response:
 
 
 async def delete(request: PageRequest, service_id: int) -> Response:
-    """Delete a service that no file defines any more."""
+    """Delete a service that no deployed file defines."""
     row = await _service(request, service_id)
     await request.call('zato.service.delete', {'id': service_id})
     return Redirect('/services', f'{row["name"]} is deleted.')
 
 
 async def upload_wsdl(request: PageRequest, service_id: int) -> Response:
-    """Store a WSDL that replaces the generated one; without a file, remove it."""
+    """Store a WSDL document that replaces the generated one. Without a file, remove it."""
     row = await _service(request, service_id)
     file = request.files.get('wsdl')
     content, name = (b'', '') if file is None else (file.content, file.filename)
@@ -184,14 +184,14 @@ async def upload_wsdl(request: PageRequest, service_id: int) -> Response:
 
 
 async def download_wsdl(request: PageRequest, service_id: int) -> Response:
-    """Send the WSDL that was uploaded."""
+    """Download the uploaded WSDL document."""
     row = await _service(request, service_id)
     found = await request.call('zato.service.get-wsdl', {'service': row['name']})
     return FileDownload(b64decode(found['wsdl']), found['wsdl_name'] or 'service.wsdl', 'text/xml')
 
 
 async def download_source(request: PageRequest, service_id: int) -> Response:
-    """Send the source file of a service."""
+    """Download the source file of a service."""
     row = await _service(request, service_id)
     found = await request.call('zato.service.get-source-info', {'name': row['name']})
     name = found['source_path'].rpartition('/')[2] or 'source.py'

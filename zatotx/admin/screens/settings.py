@@ -1,4 +1,6 @@
-"""What a browser chooses for itself: time zone, colors. Kept in a cookie, because the admin owns no state."""
+"""The screen for display preferences (time zone and colors, stored in a cookie because the web admin stores no data)
+and for the user's own password.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +12,13 @@ from zatotx.admin.responses import Page, Redirect, Response
 
 
 async def show(request: PageRequest) -> Response:
-    """Show the form."""
+    """Show the form for the preferences."""
     values = {'title': 'Settings', 'zones': sorted(time_zones()), 'themes': THEMES, 'colors': COLORS}
     return Page('settings.html', values)
 
 
 async def show_password(request: PageRequest) -> Response:
-    """Show the form of a new password."""
+    """Show the form for a new password."""
     return _password_page()
 
 
@@ -39,7 +41,7 @@ async def change_password(request: PageRequest) -> Response:
 
 
 async def save(request: PageRequest) -> Response:
-    """Keep the choice in the browser."""
+    """Save the preferences in a cookie."""
     chosen = {name: request.text(name) for name in ('zone', 'theme', 'color')}
     return Redirect('/settings', 'Saved.', preferences=chosen)
 

@@ -1,4 +1,4 @@
-"""A backend at run time: chooses the server of each request, and queues requests while all servers are full."""
+"""A running backend: chooses the server for each request, and queues requests while all servers are busy."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class _Waiting:
 @implementer(IBackend)
 @define(eq=False, kw_only=True)
 class RunningBackend:
-    """The servers of a backend and its queue. `on_server_added` and `on_server_removed` are called with each server
-    that a configuration adds or removes."""
+    """Implements IBackend: the servers of a backend and its queue. `on_server_added` and `on_server_removed` are called
+    with each server that a configuration adds or removes."""
 
     name: str
     cluster: str

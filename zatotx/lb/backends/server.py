@@ -1,4 +1,4 @@
-"""A server of a backend at run time: its load, its health, its administrative state and its counters."""
+"""A server of a running backend: its load, health, administrative state and counters."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def _ignore_load(in_flight: int) -> None:
 
 
 class BackendServer:
-    """A server of a backend. `on_change` is called when it becomes available or ceases to be, or its load has room
-    again. The attributes are read by the algorithms for each request, so they are plain."""
+    """A server of a running backend. `on_change` is called when it becomes available or unavailable, or its load drops
+    below its limit. The attributes are plain, because the algorithms read them for each request."""
 
     _log = Logger()
 
@@ -205,7 +205,7 @@ class BackendServer:
 
 @implementer(IServerSlot)
 class ServerSlot:
-    """The right to send one request to a server."""
+    """Implements IServerSlot: permission to send one request to a server."""
 
     __slots__ = ('_server', 'cookie', 'host', 'name', 'port')
 
@@ -223,7 +223,7 @@ class ServerSlot:
 
 
 def make_policy(backend: Backend) -> HealthPolicy:
-    """Return when servers of a backend go down and come back."""
+    """Return the health policy of a backend's servers."""
     check, ejection = backend.check, backend.ejection
     return HealthPolicy(
         interval=check.interval, rise=check.rise, fall=check.fall, is_checked=check.type != 'none',

@@ -1,4 +1,5 @@
-"""One request of a client and its response: chooses a server, and streams both ways with back-pressure.
+"""An exchange: one request of a client and its response. It selects a server, and streams in both directions with
+backpressure.
 
 A body is never held as a whole: while one side does not accept data, reading from the other one pauses. Of a request's
 body up to `[retries] max_body` bytes are kept until the response begins, so that the request can be sent again.
@@ -42,8 +43,8 @@ _HTTP_1_1 = (1, 1)
 
 
 class Exchange:
-    """One exchange. `request_sent`: the whole request was passed to the writer of the server. `head`: of the response,
-    once it has begun."""
+    """An HTTP request and its response. `request_sent` says whether the whole request was passed to the writer of the
+    server, and `head` is the head of the response once it has begun."""
 
     __slots__ = (
         '_connection',

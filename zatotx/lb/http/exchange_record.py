@@ -1,4 +1,4 @@
-"""Records of finished exchanges for the log."""
+"""Creates the log records of finished exchanges."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zatotx.lb.http.request_rewriting import Peer
 
 
 class LoggedClient(Protocol):
-    """The client connection of an exchange, as the log shows it."""
+    """The attributes of a client connection that are logged."""
 
     runtime: HttpRuntime
     peer: Peer
@@ -20,7 +20,8 @@ class LoggedClient(Protocol):
 
 
 class LoggedExchange(Protocol):
-    """An exchange, as the log shows it. Times are seconds of the reactor's clock; -1 = this was not reached."""
+    """The attributes of an exchange that are logged. Times are in seconds on the reactor's clock; -1 means that a phase
+    was not reached."""
 
     prepared: PreparedRequest
     started_at: float
@@ -69,7 +70,7 @@ def log_exchange(exchange: LoggedExchange, termination: str, now: float) -> None
 
 
 def log_rejected(client: LoggedClient, *, status: int, sent: int, request_line: bytes) -> None:
-    """Log bytes that were no request, and were answered with an error."""
+    """Log malformed input of a client, which was answered with an error response."""
     runtime = client.runtime
     now = runtime.seconds()
     runtime.exchange_log.log(ExchangeRecord(

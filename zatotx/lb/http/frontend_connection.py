@@ -1,4 +1,4 @@
-"""The HTTP connection of a client: parses its requests, and starts an exchange for each, one after the other."""
+"""The HTTP connection of a client: parses its requests, and starts an exchange for each, one after another."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MAX_BODY = 1 << 62  # bytes: the servers limit the bodies
 
 
 class ClientPhase(Enum):
-    """What a connection does while it has no exchange."""
+    """The phase of a connection while it has no exchange."""
 
     IDLE = auto()  # waits for the next request
     IN_HEAD = auto()  # waits for the rest of a head
@@ -54,8 +54,9 @@ _ENDING = frozenset((LINGERING, CLOSING, CLOSED))
 
 @implementer(IProtocol, IHalfCloseableProtocol, IHandshakeListener)
 class FrontendConnection:
-    """`exchange` is the request in progress, or the tunnel that the connection has become. `deadline` is when the
-    timeout of the current phase or exchange passes, in seconds of the reactor's clock."""
+    """An HTTP connection of a client. `exchange` is the request in progress, or the tunnel that the connection has
+    become. `deadline` is the time at which the timeout of the current phase or exchange expires, in seconds on the
+    reactor's clock."""
 
     __slots__ = (
         '_idle_since',

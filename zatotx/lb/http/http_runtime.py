@@ -1,4 +1,4 @@
-"""What all HTTP connections of a frontend share."""
+"""The state shared by all HTTP connections of a frontend."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from zatotx.rules.limits.rate_buckets import SECOND, Rate, RateBuckets
 
 @define(eq=False, kw_only=True)
 class HttpRuntime:
-    """`state` is replaced when the configuration changes."""
+    """The clock, counters, sweeper and current state of an HTTP frontend, which its connections share. `state` is
+    replaced when the configuration changes."""
 
     name: str
     clock: IReactorTime
@@ -47,5 +48,5 @@ class HttpRuntime:
 
 
 def is_admitted(buckets: RateBuckets, address: str, rate: Rate, now: float) -> bool:
-    """Return whether the rate of an address allows one more call, and count it."""
+    """Charge one call to the rate limit of an address, and return whether it is admitted."""
     return rate.admits(buckets.charge(address, rate, int(now * SECOND)))

@@ -1,4 +1,5 @@
-"""The state of an HTTP frontend that a change of the configuration replaces: routes, rules, and links to servers.
+"""The state of an HTTP frontend that is replaced when the configuration changes: routes, rules, and connection pools of
+servers.
 
 A client that keeps its connection usually sends identical heads, and the parser then returns the same RequestHead
 again. So everything that follows from the head and the configuration is computed once, as a `PreparedRequest`.
@@ -42,7 +43,8 @@ _ALLOWED = ((b'Allow', b'DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT'),)
 
 @define(eq=False, kw_only=True)
 class BackendTarget:
-    """A backend as a frontend uses it. `pools` by name of the server and its address."""
+    """A backend with the rules and connection pools of one frontend. `pools` are indexed by the server's name and
+    address."""
 
     name: str
     settings: Backend
@@ -68,7 +70,7 @@ class BackendTarget:
 
 
 class PreparedRequest(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """What follows from the head of a request and the state of the frontend."""
+    """The routing result and rewriting rules for one request, from its head and the state of the frontend."""
 
     head: RequestHead
     state: HttpState
@@ -85,7 +87,7 @@ class PreparedRequest(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 @frozen(eq=False, kw_only=True)
 class HttpState:
-    """The state of a frontend. It is not modified, but replaced."""
+    """The immutable state of an HTTP frontend. A configuration change replaces it."""
 
     settings: Frontend
     configuration: Configuration
@@ -156,8 +158,8 @@ def make_http_state(
     name: str, configuration: Configuration, *, find_backend: Callable[[str], IBackend], is_alive: Callable[[], bool],
     make_pool: Callable[[str, Backend, str, str, int], ServerPool], previous: HttpState | None,
 ) -> HttpState:
-    """Compile the configuration of a frontend. Targets of `previous` are reused if nothing of them has changed, with
-    their connections."""
+    """Create the state of a frontend from its configuration. Unchanged targets of `previous` are reused with their
+    connections."""
     settings = configuration.frontends[name]
     used = {settings.default_backend, *(route.backend for route in settings.routes)}
     targets: dict[str, BackendTarget] = {}

@@ -1,4 +1,4 @@
-"""The counters of one worker: counts and logs each finished exchange."""
+"""Counts and logs the finished exchanges of one worker."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_RECENT_ERRORS = 100
 
 
 class TrafficCounters:
-    """Implements the counting of exchanges; see Traffic."""
+    """Counters of exchanges, with the attributes of Traffic."""
 
     __slots__ = ('buckets', 'received_bytes', 'requests', 'responses', 'retries', 'seconds', 'sent_bytes')
 
@@ -52,8 +52,8 @@ class TrafficCounters:
 
 @implementer(IExchangeLog)
 class ExchangeCounters:
-    """Counts the exchanges of this process by frontend and backend, and logs them. `frontends` returns the running
-    frontends by name; `is_logged` whether those of a frontend are logged."""
+    """Implements IExchangeLog: counts the exchanges of this process by frontend and backend, and logs them. `frontends`
+    returns the running frontends by name; `is_logged` returns whether the exchanges of a frontend are logged."""
 
     def __init__(
         self, clock: IReactorTime, registry: BackendRegistry, *, lines: ILineSink,

@@ -1,4 +1,5 @@
-"""Lines of the log in HAProxy's formats `httplog` and `tcplog`, chapters 8.2.2 and 8.2.3 of its manual. Pure.
+"""Formats lines of the request log in HAProxy's formats `httplog` and `tcplog` (chapters 8.2.2 and 8.2.3 of its
+manual). Pure.
 
 10.0.1.2:33317 [06/Feb/2026:12:14:14.655] front bck/server1 10/0/30/69/109 200 2750 - - ---- 1/1/1/1/0 0/0 "GET / …"
 10.0.1.2:33320 [06/Feb/2026:12:12:51.443] front bck/server1 0/0/5007 212 -- 0/0/0/0/3 0/0
@@ -16,7 +17,7 @@ _ESCAPED = {code: f'#{code:02X}' for code in (*range(32), *range(127, 256), ord(
 
 
 class Loads(NamedTuple):
-    """The open connections and requests when a line is written."""
+    """The numbers of open connections and requests when a line is written."""
 
     process: int = 0  # connections of all frontends
     frontend: int = 0
@@ -26,7 +27,7 @@ class Loads(NamedTuple):
 
 
 class LineFormatter:
-    """Formats lines; keeps the text of the current second."""
+    """Formats log lines. It caches the text of the current second."""
 
     def __init__(self) -> None:
         self._second = -1

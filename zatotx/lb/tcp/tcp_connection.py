@@ -1,4 +1,4 @@
-"""A TCP connection of a client, which is passed on to a server as it is."""
+"""A client's TCP connection, whose bytes are passed to a server unchanged."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ _QUEUE_SLACK = 1.0  # seconds after which a backend that does not enforce its ow
 
 @implementer(IProtocol, IHalfCloseableProtocol, IHandshakeListener)
 class TcpFrontendConnection:
-    """Waits for a server, and then is the client's side of a tunnel. Nothing is read before the server is connected,
-    and over TLS no server is looked for before the handshake is complete.
+    """A client's TCP connection. Reading starts after a server is connected; with TLS, a server is selected after the
+    handshake.
 
     `deadline`: when the timeout of what it waits for passes, in seconds of the reactor's clock."""
 
@@ -247,7 +247,7 @@ class TcpFrontendConnection:
 
 @implementer(IProtocol, IHalfCloseableProtocol)
 class TcpBackendConnection:
-    """The server's side of a tunnel."""
+    """The connection to a server in TCP mode."""
 
     __slots__ = ('_early', '_end', '_is_lost', '_is_paused', '_proxy_header', '_runtime', '_tunnel', 'deadline',
                  'transport', 'writer')  # fmt: skip

@@ -1,4 +1,4 @@
-"""What all TCP connections of a frontend share."""
+"""The state shared by all TCP connections of a frontend."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zatotx.lb.server_link import ServerLink
 
 @frozen(eq=False, kw_only=True)
 class TcpTarget:
-    """The backend of a TCP frontend."""
+    """The backend of a TCP frontend, with its connection settings."""
 
     name: str
     settings: Backend
@@ -26,7 +26,7 @@ class TcpTarget:
 
 @define(eq=False, kw_only=True)
 class TcpRuntime:
-    """The environment of TCP connections."""
+    """The clock, counters, sweeper and backends of a TCP frontend, which its connections share."""
 
     name: str
     clock: IReactorTime

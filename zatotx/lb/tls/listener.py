@@ -1,4 +1,5 @@
-"""TLS of a frontend: a context for each certificate, selected by the server name (SNI), and replaced when files change.
+"""TLS of a frontend: a context for each certificate, selected by the server name (SNI), and replaced when the files
+change.
 
 A context is never modified once it is in use: a changed certificate gets a new one. All contexts of a frontend are set
 up alike, because OpenSSL takes verification and versions from the context that a connection begins with, and the store
@@ -36,7 +37,7 @@ _CRL_BEGIN = b'-----BEGIN X509 CRL-----'
 
 
 class ContextSet:
-    """The contexts of a frontend by the names of their certificates. Not modified once it is built."""
+    """The TLS contexts of a frontend by the names in their certificates. Immutable."""
 
     def __init__(self, settings: ListenerTls, directory: Path, alpn: Sequence[bytes]) -> None:
         """Load all files. Raises ValueError, one line for each error."""
@@ -89,7 +90,7 @@ class ContextSet:
 
 @implementer(IOpenSSLServerConnectionCreator)
 class TlsListener:
-    """TLS of all listeners of a frontend. `contexts` is replaced when a file changes."""
+    """Creates the TLS connections of all listeners of a frontend. `contexts` is replaced when a file changes."""
 
     _log = Logger()
 
