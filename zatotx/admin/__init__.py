@@ -1,1 +1,1 @@
-"""The web admin: a browser application for the administration of a cluster. No other component imports this package."""
+"""The web admin: a browser application for the administration of a cluster."""

@@ -1,4 +1,4 @@
-"""Builds the load balancer's agent, and the task that renews its revocation list."""
+"""Builds the load balancer's agent, and the task that renews its certificate revocation list."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ _log = Logger()
 
 
 async def call_agent(request: PageRequest, name: str, /, **arguments: Any) -> Any:
-    """A context manager for calls of the load balancer's agent, which converts errors to ApiError."""
+    """Call a method of the load balancer's agent, and return its result. Raises ApiError."""
     if request.balancer is None:
         raise ApiError(404, ['This web admin knows no load balancer: set [load_balancer] agent in config/admin.toml.'])
     try:
@@ -39,7 +39,8 @@ async def call_agent(request: PageRequest, name: str, /, **arguments: Any) -> An
 
 
 async def change_by_agent(request: PageRequest, name: str, /, *, may: bool, **arguments: Any) -> Any:
-    """A context manager for changes through the load balancer's agent, if the user has permission. Raises ApiError."""
+    """Call a method of the load balancer's agent that changes something, if the user has permission (`may`), and log
+    the call. Raises ApiError."""
     if not may:
         raise ApiError(403, ['Your role does not allow that.'])
     result = await call_agent(request, name, **arguments)

@@ -49,7 +49,7 @@ class Handover(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def receive_handover(environment: Mapping[str, str]) -> Handover:
-    """Return the state that the previous program has passed, or None at an ordinary start."""
+    """Return the state that the previous program has passed, or an empty Handover at an ordinary start."""
     text = environment.get(VARIABLE, '')
     handover = msgspec.json.decode(text, type=Handover) if text else Handover()
     for descriptor in (*handover.sockets.values(), *(worker.command_descriptor for worker in handover.workers)):

@@ -88,8 +88,8 @@ class SecretComparison:
 
 
 class SecretAttempts:
-    """The failed attempts to guess one secret. `throttled_networks` is empty while no network exceeds its limit; then
-    `delay` is 0 for all. `admitted_addresses` are the addresses that have sent the correct secret."""
+    """The attempts at one secret. `throttled_networks` is empty while no network exceeds its limit; then `delay` is 0
+    for all. `admitted_addresses` are the addresses that have sent the correct secret."""
 
     __slots__ = ('__weakref__', '_comparison', '_secret', 'admitted_addresses', 'throttled_networks')
 

@@ -1,5 +1,4 @@
-"""Delivers the uploads of a directory to their service at least once, a limited number at a time, and moves each file
-according to the result.
+"""Delivers the uploads of a directory to their service at least once, a limited number at a time, and settles them.
 
 Uploads that wait are on the disk; the queue has their records only. Uploads that a channel returns (it was edited, the
 dead letter could not be stored) wait again, and are delivered with `redelivered`.

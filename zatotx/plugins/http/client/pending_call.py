@@ -94,7 +94,7 @@ class FailableStream(Protocol):
 
 
 class CallEnvironment:
-    """The clock, sweeper and log that the calls of all clients of a node share."""
+    """The clock, timeout sweeper and write batch that the calls of all clients of a node share."""
 
     __slots__ = ('reactor', 'seconds', 'timeout_sweeper', 'write_batch')
 
