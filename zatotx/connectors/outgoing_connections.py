@@ -78,6 +78,7 @@ class ConnectionType(Generic[C]):
     sends: tuple[str, ...] = ()  # methods that `delivery: guaranteed` stores; () = the type does not have that
     prepare_stored: PrepareStored = keep_call  # of such a call
     make_stored_result: MakeStoredResult = message_id_of  # what such a call returns
+    delivery_namespace: Callable[[ConnectionRegistry[C], IServiceCall], Any] | None = None  # makes such calls
     modules: tuple[str, ...] = ()  # that take long to import: a thread does so before the first connection is built
 
 
@@ -176,8 +177,11 @@ class OutgoingConnections:
 
     def _namespace(self, connection_type: ConnectionType[Any], name: str, call: IServiceCall) -> Any:
         """`self.out.<name>` of one call, for a type whose connections may store what they send."""
-        namespace = connection_type.namespace(self.registries[connection_type.object_type], call)
-        if connection_type.object_type not in self._guaranteed_types or call.service == DELIVER_SERVICE:
+        registry, is_delivering = self.registries[connection_type.object_type], call.service == DELIVER_SERVICE
+        if is_delivering and connection_type.delivery_namespace is not None:
+            return connection_type.delivery_namespace(registry, call)
+        namespace = connection_type.namespace(registry, call)
+        if connection_type.object_type not in self._guaranteed_types or is_delivering:
             return namespace
         return GuaranteedNamespace(
             kind=name,

@@ -210,7 +210,7 @@ dead_letter = Table(
     Column('message_key', String(64), nullable=False),
     _text('service'),
     Column('service_key', String(64), nullable=False),
-    Column('document', BLOB, nullable=False),  # MessagePack
+    Column('document', BLOB, nullable=False),  # MessagePack, encrypted: see Secrets.encrypt_document
     Column('last_failed', TIMESTAMP, nullable=False),
     UniqueConstraint('cluster_id', 'message_key'),
     Index('ix_dead_letter_cluster_id_last_failed', 'cluster_id', 'last_failed'),

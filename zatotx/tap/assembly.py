@@ -401,6 +401,7 @@ class _NodeBuilder:
             *limited.metric_sources(infrastructure.services),
             infrastructure.work_counters.rows,
             infrastructure.scheduler.metrics,
+            infrastructure.redis.services.cache_usage.rows,
             make_certificate_source(endpoints.listeners),
         ]
         finders = [
