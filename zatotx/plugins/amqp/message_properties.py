@@ -35,7 +35,7 @@ _MAX_TEXT = 255  # bytes of a short string
 _MAX_DEPTH = 20  # of nested headers
 
 
-class Received(Protocol):
+class ReceivedProperties(Protocol):
     """The properties of a received message, as pika gives them."""
 
     headers: Mapping[str, Any] | None
@@ -183,7 +183,7 @@ def value_to_bytes(value: Any) -> bytes:
     return msgspec.json.encode(value, enc_hook=str).strip(b'"')
 
 
-def header_text(properties: Received, name: str) -> str:
+def header_text(properties: ReceivedProperties, name: str) -> str:
     """Return a header of a received message as text; '' if it has none. `name`: as it was sent, or in lower case."""
     headers = properties.headers
     if not headers:
@@ -194,7 +194,7 @@ def header_text(properties: Received, name: str) -> str:
     return '' if value is None else value_to_bytes(value).decode('utf-8', 'replace')
 
 
-def delivery_count(properties: Received) -> int:
+def delivery_count(properties: ReceivedProperties) -> int:
     """Return how often a quorum queue has delivered the message before; 0 for other queues."""
     count = (properties.headers or {}).get(DELIVERY_COUNT, 0)
     return count if isinstance(count, int) else 0

@@ -62,7 +62,7 @@ class SocketRegistry(Generic[S]):
         del self._users[index]
 
 
-async def acquire_soon(registry: SocketRegistry[S], spec: SocketSpec, clock: IReactorTime, attempts: int) -> S:
+async def acquire_with_retry(registry: SocketRegistry[S], spec: SocketSpec, clock: IReactorTime, attempts: int) -> S:
     """Return the socket of an object: see SocketRegistry.acquire. An address that this process has just given up is
     free a moment later. Raises SocketError."""
     while True:
