@@ -368,6 +368,7 @@ class GuaranteedTests(WithOutgoing):
         self.assertEqual(message.payload, {'kind': 'zmq', 'name': 'Out', 'method': 'send', 'args': [[b'{"a":1}']],
                                            'kwargs': {'timeout': 3}})  # fmt: skip
         await self.assertFailure(self.call('direct'), ServiceUnavailable)
+        wrong: Any
         for wrong in (1, [], bytes(2049)):
             with self.assertRaises(BadRequest) as caught:
                 self.outgoing.namespaces['zmq'](Asking())['Out'].send(wrong)
