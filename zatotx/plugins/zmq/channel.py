@@ -262,8 +262,7 @@ class SocketChannel:
             if self._replies:
                 self._reply(message, _stopped_reply(self._value.data_format, message.cid))
             else:
-                self._log.error('{title}: a message is lost, because the node stops before it is processed',
-                                title=self._parts.title, cid=message.cid)  # fmt: skip
+                self._parts.events.add('a message is lost', 'the node stops before it is processed', cid=message.cid)
             self._settle(message, 0)
             return
         history = DeliveryHistory().failed(time(), 'the node stopped before the message was processed')
@@ -273,8 +272,8 @@ class SocketChannel:
         def stored(result: Any) -> None:
             self._storing.discard(storing)
             if result is not None:
-                self._log.failure('{title}: a message is lost: the node stops, and it cannot be stored', result,
-                                  title=self._parts.title)  # fmt: skip
+                self._parts.events.add('a message is lost', 'the node stops, and the message cannot be stored',
+                                       cid=message.cid, failure=result)  # fmt: skip
             self._settle(message, 0)
 
         storing.addBoth(stored)

@@ -6,8 +6,10 @@ import gzip
 from typing import Any
 
 import pika
+from twisted.logger import LogLevel, capturedLogs
 
 from trial_tests.support.amqp_environment import PATIENCE, WithChannel, definition, failing
+from zatotx.connectors import connection_supervisor
 from zatotx.model.errors import BadRequest, NoSuchService, Overloaded, ServiceUnavailable
 from zatotx.model.message import Reply
 from zatotx.plugins.amqp import consumer
@@ -285,12 +287,16 @@ class FailureTests(WithChannel):
     async def test_wrong_password(self) -> None:
         """A login that the broker does not accept is one finding and one line in the log."""
         objects = self.objects('q')
+        self.patch(connection_supervisor, 'MAX_BACKOFF', 0.2)
         objects[0] = definition(self.broker, password='wrong-sEcReT')
         await self.channel.apply(Snapshot(1, objects))
         await self.channel.start(self.exchange)
         finding = await self.finding()
         self.assertIn('ACCESS_REFUSED', finding)
         self.assertNotIn('sEcReT', finding)
+        with capturedLogs() as events:
+            await self.sleep(1.5)  # in which it tries again
+        self.assertEqual([event for event in events if event['log_level'] >= LogLevel.warn], [])
 
 
 class RequestTests(WithChannel):
