@@ -284,6 +284,31 @@ class FailureTests(WithChannel):
             assert method is not None
             channel.basic_reject(method.delivery_tag, requeue=True)
 
+    async def test_another_consumer(self) -> None:
+        """An exclusive channel whose queue has another consumer is a finding; it consumes when that one is gone."""
+        queue = await self.blocking(self.broker.queue)
+        with self.broker.channel() as other:
+            other.basic_consume(queue, lambda *args: None)
+            await self.serve(queue, exclusive=True)
+            finding = await self.finding()
+            self.assertIn('ACCESS_REFUSED', finding)
+            self.assertIn('exclusive', finding)
+        await self.blocking(self.broker.publish, queue, b'x')
+        await self.until(lambda: self.bodies == [b'x'])
+
+    async def test_names(self) -> None:
+        """The broker shows consumers and connections under the names of the configuration."""
+        queue = await self.blocking(self.broker.queue)
+        self.patch(self, 'definition_fields', {'connection_name': 'orders-of-zatotx'})
+        await self.serve(queue, consumer_tag_prefix='shop', consumers=2, prefetch=7)
+        consumers = await self.blocking(self.broker.ctl, 'list_consumers', 'queue_name', 'consumer_tag',
+                                        'prefetch_count')  # fmt: skip
+        rows = [line.split() for line in consumers.splitlines() if line.startswith(queue)]
+        self.assertEqual([(tag.startswith('shop:'), count) for _, tag, count in rows], [(True, '7')] * 2)
+        self.assertEqual(len({tag for _, tag, _ in rows}), 2)
+        connections = await self.blocking(self.broker.ctl, 'list_connections', 'client_properties')
+        self.assertIn('orders-of-zatotx', connections)
+
     async def test_wrong_password(self) -> None:
         """A login that the broker does not accept is one finding and one line in the log."""
         objects = self.objects('q')
