@@ -20,6 +20,7 @@ from zope.interface import implementer
 from zatotx.connectors.connection_registry import UnavailableConnection
 from zatotx.connectors.connection_supervisor import ConnectionState, ConnectionSupervisor
 from zatotx.connectors.delivery import MessageDelivery
+from zatotx.connectors.event_log import EventLog
 from zatotx.connectors.inbound_policy import make_policy_delivery, to_policy
 from zatotx.connectors.lazy_modules import import_modules, missing_modules
 from zatotx.connectors.listener_registry import ListenerRegistry
@@ -61,6 +62,7 @@ class ChannelParts:
     meter: IChannelMeter
     listeners: ListenerRegistry
     context: ChannelContext
+    events: EventLog  # of all versions of the channel
 
 
 def make_delivery(
@@ -69,10 +71,11 @@ def make_delivery(
     """Return the delivery of a channel's messages. `keys` is the channel's configuration if its Struct derives from
     DeliveryKeys; otherwise its retry settings, or None for a single attempt."""
     if isinstance(keys, DeliveryKeys):
-        return make_policy_delivery(parts.title, parts.context, dispatcher, keys)
+        return make_policy_delivery(parts.events, parts.context, dispatcher, keys)
     context = parts.context
-    return MessageDelivery(title=parts.title, dispatcher=dispatcher, clock=context.reactor, policy=to_policy(keys),
-                           dead_letters=context.dead_letters, processed_keys=context.processed_keys)  # fmt: skip
+    return MessageDelivery(title=parts.title, events=parts.events, dispatcher=dispatcher, clock=context.reactor,
+                           policy=to_policy(keys), dead_letters=context.dead_letters,
+                           processed_keys=context.processed_keys)  # fmt: skip
 
 
 def every_node(stored: StoredObject) -> Sequence[str]:
@@ -139,6 +142,7 @@ class Channels:
         self._meters = {channel_type.kind: context.channel_meters(channel_type.kind) for channel_type in types}
         self._built: _ByName = {}
         self._slots: dict[tuple[str, str], _Slot] = {}
+        self._event_logs: dict[tuple[str, str], EventLog] = {}
         self._dispatcher: IDispatcher | None = None
         self._stopping: list[Deferred[None]] = []
         self._is_draining = False
@@ -185,7 +189,12 @@ class Channels:
         """See IChannel."""
         self.drain()
         stopped = _all(self._stopping)
-        return stopped.addCallback(lambda _: Deferred.fromCoroutine(self.listeners.closed()))
+        return stopped.addCallback(lambda _: Deferred.fromCoroutine(self._end()))
+
+    async def _end(self) -> None:
+        for log in self._event_logs.values():
+            log.flush()
+        await self.listeners.closed()
 
     def findings(self) -> Iterator[str]:
         """What keeps channels from working now, a sentence each."""
@@ -207,13 +216,16 @@ class Channels:
         self, channel_type: ChannelType, stored: StoredObject, references: Sources
     ) -> InboundChannel | UnavailableConnection:
         field_name = self._kind.listeners.get(channel_type.object_type)
+        title = _title(channel_type, stored.name)
         parts = ChannelParts(
-            title=_title(channel_type, stored.name),
+            title=title,
             address=to_endpoint(getattr(stored.value, field_name)) if field_name else '',
             meter=self._meters[channel_type.kind].get(stored.name),
             listeners=self.listeners,
             context=self._context,
-        )
+            events=self._event_logs.setdefault((channel_type.object_type, stored.name),
+                                               EventLog(title, self._context.reactor)),
+        )  # fmt: skip
         try:
             return channel_type.build(stored, references, parts)
         except (ValueError, ServiceError) as error:
