@@ -1,5 +1,5 @@
-"""Dead letters in the ODB: messages whose processing was given up, one row per message ID. Their documents, with payload
-and headers, are encrypted with the secret key."""
+"""Dead letters in the ODB: messages whose processing was given up, one row per message ID. Their documents, with
+payload and headers, are encrypted with the secret key."""
 
 from __future__ import annotations
 
