@@ -32,7 +32,7 @@ from zatotx.metrics.exposition import MetricsExposition
 from zatotx.metrics.meters import MeterRegistry
 from zatotx.model.errors import StartError
 from zatotx.node import findings
-from zatotx.node.gc_tuning import MemoryTrimmer, share_malloc_arena
+from zatotx.node.gc_tuning import MemoryTrimmer, freeze_objects, share_malloc_arena
 from zatotx.node.live_config import LiveConfig
 from zatotx.node.load_meter import LoadMeter
 from zatotx.node.log_files import LiveLogLevels, LogFiles
@@ -201,6 +201,7 @@ class _NodeBuilder:
             lambda: infrastructure.version_keeper.verdicts,
         )
         config.measure_load = LoadMeter(lambda: limited.admission.node.active)
+        config.on_large_change = freeze_objects
         deployer = Deployer(
             odb=infrastructure.odb,
             config=config,
