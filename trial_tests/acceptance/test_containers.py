@@ -162,14 +162,14 @@ class ComposeTests(SynchronousTestCase):
         self.assertNotIn('old-pw', first)
         self.assertIn('password = "from-a-file"', (self.directory / 'credentials.toml').read_text())
         edited = tomlkit.parse(first)
-        edited['shutdown']['grace'] = 77  # type: ignore[index]
+        edited['shutdown']['grace'] = 77
         file.write_text(tomlkit.dumps(edited))
         self.assertEqual(zatotx(*words, env=variables).code, 0)
         self.assertEqual(file.read_text(), tomlkit.dumps(edited))
         self.assertEqual(zatotx(*words, env={**variables, 'ZATOTX_LISTEN': '[::1]:9'}).code, 0)
         again = tomlkit.parse(file.read_text())
-        self.assertEqual(again['http']['listen'], ['tcp:port=9:interface=\\:\\:1'])  # type: ignore[index]
-        self.assertEqual(again['shutdown']['grace'], 77)  # type: ignore[index]
+        self.assertEqual(again['http']['listen'], ['tcp:port=9:interface=\\:\\:1'])
+        self.assertEqual(again['shutdown']['grace'], 77)
         self.assertEqual({path.stat().st_mode & 0o077 for path in file.parent.iterdir()}, {0})
 
     def test_mistakes(self) -> None:
