@@ -130,6 +130,9 @@ _DEFINITIONS = (
     MetricDefinition('zatotx_work_retries', COUNTER, 'Asynchronous invocations that were delayed for another run'),
     MetricDefinition('zatotx_work_dead_letters', COUNTER, 'Asynchronous invocations that became dead letters'),
     MetricDefinition(
+        'zatotx_work_newer', COUNTER, 'Asynchronous invocations that were left to nodes of a newer version'
+    ),
+    MetricDefinition(
         'zatotx_work_expired', COUNTER, 'Asynchronous invocations that expired before they ran'
     ),
     MetricDefinition(

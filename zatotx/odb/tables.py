@@ -29,6 +29,10 @@ from sqlalchemy import (
 from zatotx.odb.columns import BLOB, LONG_TEXT, TIMESTAMP
 
 SCHEMA_VERSION = '0004'  # the newest migration, which this code needs; checked by a test
+# The oldest version whose code can use this schema, as long as nodes are upgraded one after another. A migration that
+# older nodes can live with leaves it as it is: new tables, and new columns with a server default.
+COMPATIBLE_SINCE = '0004'
+COMPATIBLE_SINCE_COUNTER = 'schema {} compatible since'  # the row of `counter` with that number, by schema version
 
 metadata = MetaData(
     naming_convention={
