@@ -81,7 +81,7 @@ class LoadBalancerBase:
         self.logs = LoadBalancerLogs(self.directory / 'logs', self.reactor)
         self.registry = BackendRegistry(clock=self.reactor)
         self.counters = ExchangeCounters(
-            self.reactor, self.registry, lines=self.logs.exchange_lines, is_logged=self._is_logged,
+            self.reactor, self.registry, lines=self.logs.exchange_lines,
             frontends=lambda: {} if self.frontends is None else self.frontends.by_name,
         )  # fmt: skip
 
@@ -134,11 +134,6 @@ class LoadBalancerBase:
     def _agent_settings(self) -> AgentSettings:
         configuration = None if self.balancer is None else self.balancer.configuration
         return AgentSettings() if configuration is None else configuration.agent
-
-    def _is_logged(self, frontend: str) -> bool:
-        configuration = None if self.balancer is None else self.balancer.configuration
-        found = None if configuration is None else configuration.frontends.get(frontend)
-        return found is None or found.log
 
 
 def make_control(base: LoadBalancerBase, balancer: LoadBalancer, read: ReadSnapshot) -> BalancerControl:

@@ -60,6 +60,7 @@ class RunningBackend:
     _by_cookie: dict[str, BackendServer] = field(factory=dict, init=False)
     _cookie_name: str = field(default='', init=False)
     _has_limits: bool = field(default=False, init=False)
+    _is_plain: bool = field(default=True, init=False)  # any available server may be chosen for any request
     _queue: deque[_Waiting] = field(factory=deque, init=False)
     _expiry: Any = field(default=None, init=False)  # IDelayedCall of the end of the next ejection
     _slow_start_loop: LoopingCall = field(init=False)
@@ -95,6 +96,7 @@ class RunningBackend:
             if server is None:
                 server = BackendServer(name, self.name, self.cluster, clock=self.clock.seconds,
                                        starts_slowly=starts_slowly)
+                server.queue = self._queue
                 added.append(server)
             server.on_change = server.on_room = _do_nothing
             server.configure(server_config, config)
@@ -106,7 +108,7 @@ class RunningBackend:
         for server in added:
             self.on_server_added(server)
         for server in self.servers.values():
-            server.on_change, server.on_room = self._servers_changed, self._room_changed
+            server.on_change, server.on_room = self._servers_changed, self._serve_queue
         for server in removed:
             self.on_server_removed(server)
         self._servers_changed()
@@ -122,6 +124,7 @@ class RunningBackend:
         self.key_cookies = hashed_cookies + ((self._cookie_name,) if self._cookie_name else ())
         self._by_cookie = {server.cookie: server for server in self.servers.values()}
         self._has_limits = any(server.limit for server in self.servers.values())
+        self._is_plain = not self._has_limits and not self._cookie_name
         self._choose = self._make_choice(config, source, name)
 
     def _make_choice(self, config: Backend, source: str, name: str
@@ -146,6 +149,8 @@ class RunningBackend:
 
     def acquire_now(self, key: BalancingKey, excluded: Collection[str] = ()) -> IServerSlot | None:
         """See IBackend."""
+        if self._is_plain and not excluded and self._available:
+            return self._choose(self._available, key).occupy('')
         if self._queue and self._has_limits:  # those that wait come first
             return None
         return self._acquire(key, excluded)
@@ -212,10 +217,6 @@ class RunningBackend:
         self._queue.remove(waiting)
         seconds = self._config.timeouts.queue
         waiting.acquired.errback(self._unavailable(f'all of its servers were full for {seconds:g} s'))
-
-    def _room_changed(self) -> None:
-        if self._queue:
-            self._serve_queue()
 
     def _serve_queue(self) -> None:
         """Give slots to those that wait, in their order, as far as there is room."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 
+import msgspec
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -22,13 +23,9 @@ def _no_load() -> int:
     return 0
 
 
-def _ignore_load(in_flight: int) -> None:
-    """Ignore the load: there are no other workers that need to know it."""
-
-
 class BackendServer:
-    """A server of a backend. `on_change` is called when it becomes available or ceases to be, or its load has room
-    again. The attributes are read by the algorithms for each request, so they are plain."""
+    """A server of a backend. `on_change` is called when it becomes available or ceases to be, `on_room` when its load
+    has room again and requests wait. The attributes are read by the algorithms for each request, so they are plain."""
 
     _log = Logger()
 
@@ -57,8 +54,9 @@ class BackendServer:
         self.health = ServerHealth()
         self.policy = HealthPolicy()
         self.load_of_others: Callable[[], int] = _no_load  # requests of the other workers to this server
-        self.publish_load: Callable[[int], None] = _ignore_load
+        self.publish_load: Callable[[int], None] | None = None  # None = there are no other workers
         self.on_change: Callable[[], None] = lambda: None
+        self.queue: Sized = ()  # of the backend: the requests that wait for room
         self.on_room: Callable[[], None] = lambda: None
         self.on_ejection: Callable[[], None] = lambda: None
         self.logs_changes = True  # False in a worker, whose parent logs them
@@ -181,19 +179,22 @@ class BackendServer:
         """Return a slot for one request. `cookie`: the value of the sticky cookie to set."""
         self.in_flight += 1
         self.total += 1
-        self.publish_load(self.in_flight)
-        return ServerSlot(self, cookie)
+        if self.publish_load is not None:
+            self.publish_load(self.in_flight)
+        return ServerSlot(self, self.name, self.host, self.port, cookie)
 
     def vacate(self, outcome: Outcome) -> None:
         """Give a slot back."""
         self.in_flight -= 1
-        self.publish_load(self.in_flight)
+        if self.publish_load is not None:
+            self.publish_load(self.in_flight)
         if outcome is Outcome.RESPONDED:
             if self.health.traffic_failures:
                 self.health = self.health.record_traffic_success()
         elif outcome in FAILURES:
             self._record_failure(outcome)
-        self.on_room()
+        if self.queue:
+            self.on_room()
 
     def _record_failure(self, outcome: Outcome) -> None:
         self.errors += 1
@@ -204,17 +205,14 @@ class BackendServer:
 
 
 @implementer(IServerSlot)
-class ServerSlot:
+class ServerSlot(msgspec.Struct, eq=False):
     """The right to send one request to a server."""
 
-    __slots__ = ('_server', 'cookie', 'host', 'name', 'port')
-
-    def __init__(self, server: BackendServer, cookie: str) -> None:
-        self._server: BackendServer | None = server
-        self.name = server.name
-        self.host = server.host
-        self.port = server.port
-        self.cookie = cookie
+    _server: BackendServer | None
+    name: str
+    host: str
+    port: int
+    cookie: str
 
     def release(self, outcome: Outcome) -> None:
         server, self._server = self._server, None

@@ -177,6 +177,7 @@ class TcpFrontendConnection:
         selection = self._selection
         selection.release(Outcome.NOT_CONNECTED)
         if selection.retries < self._target.settings.retries.attempts:
+            self._target.counters.count_retry()
             selection.acquire_another(self)
         else:
             self.slot_unavailable(termination)
@@ -190,17 +191,19 @@ class TcpFrontendConnection:
 
     def _record(self, termination: str, received: int, sent: int) -> None:
         self._is_recorded = True
-        now = self._runtime.seconds()
+        now, target = self._runtime.seconds(), self._target
         acquired, connected, started = self._acquired_at, self._connected_at, self._started_at
+        if not target.counters.count(0, termination, received, sent, now - started) and not target.is_logged:
+            return
         address, port = self._peer
         retries = self._selection.retries
         self._runtime.exchange_log.log(ExchangeRecord(
-            frontend=self._runtime.name, backend=self._target.name, server=self._server, client_address=address,
+            frontend=self._runtime.name, backend=target.name, server=self._server, client_address=address,
             client_port=port, started_at=started, head_time=-1, queue_time=acquired - started if acquired >= 0 else -1,
             connect_time=connected - acquired if connected >= 0 else -1, response_time=-1, total_time=now - started,
             status=0, received_bytes=received, sent_bytes=sent, retries=retries, termination=termination,
             request_line=b'',
-        ))  # fmt: skip
+        ), is_written=target.is_logged)  # fmt: skip
 
     def expire(self, now: float) -> None:
         """Enforce the timeout; called by the sweeper."""
