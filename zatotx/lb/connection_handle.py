@@ -8,6 +8,9 @@ from typing import Protocol
 class ClientConnectionHandle(Protocol):
     """A connection of a client."""
 
+    def server_down(self, backend: str, server: str) -> None:
+        """Stop waiting for a server, if another one can take its place: probes find it down."""
+
     def close_if_idle(self) -> None:
         """Close the connection if nothing is in progress."""
 

@@ -207,6 +207,11 @@ class DataPath:
             for waiter in waiting:
                 waiter.callback(None)
 
+    def server_down(self, backend: str, server: str) -> None:
+        """See IFrontend."""
+        for connection in list(self._connections):
+            connection.server_down(backend, server)
+
     # The end.
 
     def drain(self, idle_grace: float = 0.0) -> None:

@@ -44,7 +44,6 @@ class ServerSelection(msgspec.Struct, eq=False):
     _attempt: int = 0  # changes when the current step is given up
     _excluded: tuple[str, ...] = ()
     _waiting: Deferred[Any] | None = None
-    retries: int = 0
     slot: IServerSlot | None = None
 
     def acquire(self, owner: SelectionOwner) -> None:
@@ -73,7 +72,6 @@ class ServerSelection(msgspec.Struct, eq=False):
 
     def acquire_another(self, owner: SelectionOwner) -> None:
         """Get a slot of a server that was not tried yet, if there is one. Call `release` before."""
-        self.retries += 1
         self.acquire(owner)
 
     def wait_for(

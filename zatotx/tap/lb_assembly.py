@@ -111,6 +111,7 @@ class LoadBalancerBase:
             facts=lambda: [] if self.control is None else facts_of(self.control),
         )  # fmt: skip
         frontends = self.frontends = Frontends(make=self.frontend_maker(), listen=listeners.listen)
+        self.registry.on_server_down = lambda server: frontends.server_down(server.backend, server.name)
         return frontends
 
     def frontend_maker(self) -> Callable[[str, Mode], IFrontend]:

@@ -41,13 +41,14 @@ class _Waiting:
 @define(eq=False, kw_only=True)
 class RunningBackend:
     """The servers of a backend and its queue. `on_server_added` and `on_server_removed` are called with each server
-    that a configuration adds or removes."""
+    that a configuration adds or removes, `on_server_down` with one that probes find down while others are available."""
 
     name: str
     cluster: str
     clock: IReactorTime
     on_server_added: ServerHook = lambda server: None
     on_server_removed: ServerHook = lambda server: None
+    on_server_down: ServerHook = lambda server: None
     shares_load: bool = False  # whether other workers send requests to the same servers
     random: Callable[[], float] = random.random
     key_headers: Collection[str] = field(default=(), init=False)
@@ -96,7 +97,7 @@ class RunningBackend:
             if server is None:
                 server = BackendServer(name, self.name, self.cluster, clock=self.clock.seconds,
                                        starts_slowly=starts_slowly)
-                server.queue = self._queue
+                server.queue, server.on_down = self._queue, self._server_down
                 added.append(server)
             server.on_change = server.on_room = _do_nothing
             server.configure(server_config, config)
@@ -104,6 +105,7 @@ class RunningBackend:
         for server in removed:
             del self.servers[server.name]
             server.on_change = server.on_room = _do_nothing
+            server.on_down = _ignore_server
         self._prepare_choice()
         for server in added:
             self.on_server_added(server)
@@ -251,6 +253,11 @@ class RunningBackend:
         if self._queue:
             self._serve_queue()
 
+    def _server_down(self, server: BackendServer) -> None:
+        """Let requests that wait for a server go to another one, if there is one."""
+        if self._available:
+            self.on_server_down(server)
+
     def _plan_expiry(self) -> None:
         """Refresh the servers when the next ejection ends."""
         if self._expiry is not None and self._expiry.active():
@@ -287,7 +294,12 @@ class RunningBackend:
             waiting.acquired.errback(self._unavailable('the load balancer stops'))
         for server in self.servers.values():
             server.on_change = server.on_room = _do_nothing
+            server.on_down = _ignore_server
 
 
 def _do_nothing() -> None:
     """The hooks of a server that no backend uses."""
+
+
+def _ignore_server(server: BackendServer) -> None:
+    """The same for the hook that gets the server."""

@@ -59,6 +59,7 @@ class BackendServer:
         self.queue: Sized = ()  # of the backend: the requests that wait for room
         self.on_room: Callable[[], None] = lambda: None
         self.on_ejection: Callable[[], None] = lambda: None
+        self.on_down: Callable[[BackendServer], None] = lambda server: None  # after probes have failed
         self.logs_changes = True  # False in a worker, whose parent logs them
         self._clock = clock
         self._config: Server | None = None
@@ -101,7 +102,7 @@ class BackendServer:
     def refresh(self) -> None:
         """Compute the condition from configuration, health and time, and log a change of the state."""
         now = self._clock()
-        was_usable = self.is_usable
+        was_usable, was_down = self.is_usable, self.is_down
         self.is_ready = self.admin_state == 'ready' and self.config.weight > 0
         self.is_down = self.health.is_down
         self.is_ejected = self.is_ejected_elsewhere or self.health.is_ejected(now)
@@ -114,6 +115,8 @@ class BackendServer:
             if self.logs_changes:
                 self._log_change(state)
         self.on_change()
+        if self.is_down and not was_down:
+            self.on_down(self)
 
     def update_weight(self) -> bool:
         """Update the effective weight; returns whether the server is still in its slow start."""

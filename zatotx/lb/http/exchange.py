@@ -510,19 +510,39 @@ class Exchange(msgspec.Struct, eq=False):
             connection.close()
 
     def _give_up(self, outcome: Outcome, status: int, details: str, termination: str) -> None:
-        """Handle the failure of a server before its response: send the request to another one, or answer. A request
-        whose method is not idempotent is sent again only if no byte of it was written to the socket."""
-        connection, target, selection = self._connection, self._target, self._selection
-        may_repeat = self._held is not None and outcome is not Outcome.MALFORMED and (
-            self.prepared.is_idempotent or connection is None or connection.writer.has_unsent(self._data)
-        )
+        """Handle the failure of a server before its response: send the request to another one, or answer."""
+        may_repeat = outcome is not Outcome.MALFORMED and self._may_repeat()
         self._release(outcome)
-        if may_repeat and selection.retries < target.settings.retries.attempts and target.budget.take_retry():
-            self.retries += 1
-            target.counters.count_retry()
-            selection.acquire_another(self)
+        if may_repeat and self._take_retry():
+            self._selection.acquire_another(self)
         else:
             self._fail(status, details, termination)
+
+    def server_down(self, backend: str, server: str) -> None:
+        """Send the request to another server, if it waits for this one, and may be sent again. Otherwise it goes on
+        waiting: the server may only be slow to answer probes."""
+        if self._is_ended or self.head is not None or self._selection.slot is None:
+            return
+        if (backend, server) == (self._target.name, self.server) and self._may_repeat() and self._take_retry():
+            self._release(Outcome.ABANDONED)
+            self._selection.acquire_another(self)
+
+    def _may_repeat(self) -> bool:
+        """Return whether the request may be sent again: no byte of it was written to the socket, or its method is
+        idempotent; and what was sent is still held."""
+        connection = self._connection
+        return self._held is not None and (
+            self.prepared.is_idempotent or connection is None or connection.writer.has_unsent(self._data)
+        )
+
+    def _take_retry(self) -> bool:
+        """Return whether the limits of retries allow one more, and count it."""
+        target = self._target
+        if self.retries >= target.settings.retries.attempts or not target.budget.take_retry():
+            return False
+        self.retries += 1
+        target.counters.count_retry()
+        return True
 
     def _release(self, outcome: Outcome) -> None:
         """Give back the slot and close the connection: the exchange does not use them any more."""

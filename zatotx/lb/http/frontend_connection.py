@@ -294,6 +294,11 @@ class FrontendConnection:
         self.exchange = None
         self._close()
 
+    def server_down(self, backend: str, server: str) -> None:
+        """See ClientConnectionHandle."""
+        if isinstance(self.exchange, Exchange):
+            self.exchange.server_down(backend, server)
+
     def close_if_idle(self) -> None:
         """Close the connection if no request is in progress: the frontend is draining."""
         if self.exchange is None and self._phase not in _ENDING and self.parser.is_idle:
