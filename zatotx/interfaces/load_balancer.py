@@ -103,11 +103,26 @@ class ExchangeRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     request_line: bytes  # as sent; b'' for a TCP connection
 
 
-class IExchangeLog(Interface):
+class ITrafficCounters(Interface):
     """Logs and counts finished exchanges."""
 
-    def log(record: ExchangeRecord) -> None:
-        """Log a finished exchange. It must not block, nor cost much: it is called for each request."""
+    def count(status: int, termination: str, received: int, sent: int, seconds: float) -> bool:
+        """Count a finished exchange; the arguments are those of ExchangeRecord. Return whether it failed, so that it is
+        to be logged in any case. It must not cost much: it is called for each request."""
+
+    def count_retry() -> None:
+        """Count a request that is sent once more."""
+
+
+class IExchangeLog(Interface):
+    """Where finished exchanges are counted and logged."""
+
+    def counters(frontend: str, backend: str) -> ITrafficCounters:
+        """Return the counters of a frontend and a backend; '' = no backend was chosen. The same for the same names."""
+
+    def log(record: ExchangeRecord, *, is_written: bool) -> None:
+        """Log a finished exchange: as a line of the log file, if `is_written`, and if it failed, as a recent error.
+        Must not block."""
 
 
 ServerState = Literal['UP', 'DOWN', 'MAINT', 'DRAIN']

@@ -82,7 +82,7 @@ class LoadBalancerBase:
         self.logs = LoadBalancerLogs(self.directory / 'logs', self.reactor)
         self.registry = BackendRegistry(clock=self.reactor)
         self.counters = ExchangeCounters(
-            self.reactor, self.registry, lines=self.logs.exchange_lines, is_logged=self._is_logged,
+            self.reactor, self.registry, lines=self.logs.exchange_lines,
             frontends=lambda: {} if self.frontends is None else self.frontends.by_name,
         )  # fmt: skip
 
@@ -112,6 +112,7 @@ class LoadBalancerBase:
             facts=lambda: [] if self.control is None else facts_of(self.control),
         )  # fmt: skip
         frontends = self.frontends = Frontends(make=self.frontend_maker(), listen=listeners.listen)
+        self.registry.on_server_down = lambda server: frontends.server_down(server.backend, server.name)
         return frontends
 
     def frontend_maker(self) -> Callable[[str, Mode], IFrontend]:
@@ -135,11 +136,6 @@ class LoadBalancerBase:
     def _agent_settings(self) -> AgentSettings:
         configuration = None if self.balancer is None else self.balancer.configuration
         return AgentSettings() if configuration is None else configuration.agent
-
-    def _is_logged(self, frontend: str) -> bool:
-        configuration = None if self.balancer is None else self.balancer.configuration
-        found = None if configuration is None else configuration.frontends.get(frontend)
-        return found is None or found.log
 
 
 def make_control(base: LoadBalancerBase, balancer: LoadBalancer, read: ReadSnapshot) -> BalancerControl:
