@@ -103,9 +103,11 @@ def first_tcp_address(kind_settings: Mapping[str, Mapping[str, Any]]) -> tuple[s
 
 
 def missing_service_operations(services: Iterable[Any], snapshot: Snapshot) -> list[Operation]:
-    """Return the operations that create the missing rows of internal services, so that each has an ID for Zato's API.
-    """
-    return [
+    """Return the operations that create the missing rows of internal services, so that each has an ID for Zato's API,
+    and the jobs that belong to them: an older version of zatotx created the cluster without them."""
+    missing = [entry for entry in services
+               if entry.is_internal and snapshot.find('service', entry.name) is None]  # fmt: skip
+    rows = [
         Operation(
             action='create',
             type='service',

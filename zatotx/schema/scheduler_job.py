@@ -172,11 +172,16 @@ SCHEDULER_JOB = ObjectType(
 
 
 def default_job_operations() -> list[Operation]:
-    """Returns the operations that create the jobs that every cluster initially has, as in Zato, and the rows of their
-    services."""
-    service = {'name': AUTO_PING, 'impl_name': '', 'is_internal': True}
-    job = SchedulerJob(name=AUTO_PING, service=AUTO_PING, job_type=INTERVAL_BASED, minutes=AUTO_PING_MINUTES)
-    return [
-        Operation(action='create', type='service', name=AUTO_PING, fields=service),
-        Operation(action='create', type=SCHEDULER_JOB.key, name=AUTO_PING, fields=msgspec.structs.asdict(job)),
-    ]
+    """Returns the operations that create the jobs that every cluster initially has, and the rows of their services."""
+    services = [
+        Operation(action='create', type='service', name=name,
+                  fields={'name': name, 'impl_name': '', 'is_internal': True})
+        for name in DEFAULT_JOBS
+    ]  # fmt: skip
+    return [*services, *map(default_job_operation, DEFAULT_JOBS)]
+
+
+def default_job_operation(name: str) -> Operation:
+    """Returns the operation that creates one of the jobs that every cluster initially has."""
+    job = SchedulerJob(name=name, service=name, job_type=INTERVAL_BASED, **DEFAULT_JOBS[name])
+    return Operation(action='create', type=SCHEDULER_JOB.key, name=name, fields=msgspec.structs.asdict(job))

@@ -47,11 +47,10 @@ _HTTP_1_1 = (1, 1)
 
 
 class Exchange(msgspec.Struct, eq=False):
-    """An HTTP request and its response. `request_sent` says whether the whole request was passed to the writer of the
-    server, and `head` is the head of the response once it has begun."""
+    """An HTTP request and its response. A Struct takes a third of the time of an `__init__` method to create.
 
-    `target`: None only if the response is one of the load balancer itself. `request_sent`: the whole request was passed
-    to the writer of the server. `head`: of the response, once it has begun."""
+    `target` is None only if the load balancer itself responds. `request_sent` says whether the whole request was passed
+    to the writer of the server, and `head` is the head of the response once it has begun."""
 
     client: ExchangeClient
     prepared: PreparedRequest

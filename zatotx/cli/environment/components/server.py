@@ -156,10 +156,7 @@ def private_key_files(part: Component) -> Iterator[Path]:
 
 def write_server(environment: Path, plan: EnvironmentPlan, number: int) -> None:
     """Create a server: its directories, its settings, and the secret key that it shares with the other nodes."""
-    directory = make_private_dir(environment / f'server{number}')
-    for name in SERVER_DIRS:
-        make_private_dir(directory / name)
-    write_private_file(directory / 'config' / 'secret.key', plan.key + '\n')
+    directory = environment / f'server{number}'
     # The load balancer connects from this address: what it says about clients counts, e.g. for limits of their rates.
     proxies = '["127.0.0.1"]' if plan.load_balancer else '[]'
     write_server_directory(
