@@ -161,7 +161,8 @@ class IBalancerControl(Interface):
         """Return the current status of all servers of all backends."""
 
     def set_state(backend: str, name: str, state: Literal['ready', 'drain', 'maint']) -> Deferred[None]:
-        """Set the administrative state of a server. Fails with LookupError if there is no such server."""
+        """Set the administrative state of a server, and save it for the next start. Fails with LookupError if there is
+        no such server, and with OSError if the state cannot be saved; then it is not set."""
 
     def info() -> Mapping[str, str | int | float]:
         """Return facts about the process: version, pid, uptime in seconds, workers, current and total sessions."""

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from zatotx.interfaces.reactor import IReactor
 from zatotx.lb.backends.checker import HealthChecker
 from zatotx.lb.backends.registry import BackendRegistry
+from zatotx.lb.backends.saved_states import SavedStates
 from zatotx.lb.config.files import ConfigurationFiles
 from zatotx.lb.config.model import Configuration, LogSettings
 from zatotx.lb.config.parser import parse_configuration
@@ -60,12 +61,11 @@ class ReleasableLock(Protocol):
 
 @define(eq=False, slots=False, kw_only=True)
 class LoadBalancer(Service):
-    """The service of one process: the only one, the parent of workers, or a worker. `checker` is None in a worker,
-    whose parent probes the servers. `load` returns the configuration to start with and its text, and raises StartError;
-    `read_source` returns the text that a reload applies. `parts` start before the first configuration is in force, and
-    stop at the end; `on_applied` is called after each configuration, which is
-    in force everywhere when its Deferred, if there is one, has fired.
-    `extend` adds servers that were discovered."""
+    """The service of one process: the only one, the parent of workers, or a worker. `checker` and `states` are None in
+    a worker, whose parent probes the servers and knows their states. `load` returns the configuration to start with
+    and its text, and raises StartError; `read_source` returns the text that a reload applies. `parts` start before the
+    first configuration is in force, and stop at the end; `on_applied` is called after each configuration, which is in
+    force everywhere when its Deferred, if there is one, has fired. `extend` adds servers that were discovered."""
 
     reactor: IReactor
     files: ConfigurationFiles
@@ -77,6 +77,7 @@ class LoadBalancer(Service):
     frontends: Frontends
     responder: StatisticsResponder
     checker: HealthChecker | None = None
+    states: SavedStates | None = None
     parts: Sequence[Part] = ()
     on_applied: Callable[[], Deferred[None] | None] = lambda: None
     extend: Callable[[Configuration], Configuration] = lambda configuration: configuration
@@ -193,6 +194,8 @@ class LoadBalancer(Service):
         if self.checker is not None:
             self.checker.configuration_changed()
             self.files.keep(source)
+        if self.states is not None:
+            self.states.forget_changed(extended)
         self.configuration, self.source = configuration, source
         applied = self.on_applied()
         if applied is not None:

@@ -22,7 +22,8 @@ from zatotx.lb.statistics.source import ReadSnapshot
 @define(eq=False, kw_only=True)
 class BalancerControl:
     """Administers a load balancer. `apply_source` puts the text of a configuration into force and returns its errors;
-    `set_server_state` sets the administrative state of a server, and raises LookupError."""
+    `set_server_state` sets the administrative state of a server, and saves it; it raises LookupError, and OSError if it
+    has changed nothing."""
 
     clock: IReactorTime
     files: ConfigurationFiles
