@@ -145,8 +145,9 @@ class DataPath:
         old, self._state = self._state, state
         if old is not None:
             for name, target in old.http.targets.items():
-                if state.http.targets.get(name) is not target:
-                    target.close()
+                successor = state.http.targets.get(name)
+                if successor is not target:
+                    target.hand_over(successor)
             if old.tls is not None and old.tls is not state.tls:
                 old.tls.stop()
         if state.tls is not None:

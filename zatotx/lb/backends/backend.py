@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from zatotx.interfaces.load_balancer import BalancingKey, IBackend, IServerSlot, NoServerAvailableError, ServerStatus
 from zatotx.lb.backends.server import BackendServer, ServerSlot
-from zatotx.lb.config.model import Backend
+from zatotx.lb.config.model import AdministrativeState, Backend
 from zatotx.rules.balancing.algorithms import choose_lowest_load, choose_power_of_two, choose_round_robin
 from zatotx.rules.balancing.availability import select_available
 from zatotx.rules.balancing.consistent_hash import choose_consistent_hash, hash_text
@@ -25,6 +25,8 @@ _SLOW_START_STEP = 0.5  # seconds between updates of the weights of servers in s
 _SHARED_QUEUE_STEP = 0.02  # seconds between looks at servers that requests of other workers fill
 
 ServerHook = Callable[[BackendServer], None]
+# Returns the administrative state of a server, by the names of backend and server and its state in lb.toml.
+FindState = Callable[[str, str, AdministrativeState], AdministrativeState]
 
 
 @define(eq=False)
@@ -49,6 +51,7 @@ class RunningBackend:
     on_server_added: ServerHook = lambda server: None
     on_server_removed: ServerHook = lambda server: None
     on_server_down: ServerHook = lambda server: None
+    find_state: FindState = lambda backend, server, configured: configured  # with which a server starts
     shares_load: bool = False  # whether other workers send requests to the same servers
     random: Callable[[], float] = random.random
     key_headers: Collection[str] = field(default=(), init=False)
@@ -94,6 +97,7 @@ class RunningBackend:
         starts_slowly = bool(self.servers)
         for name, server_config in config.servers.items():
             server = self.servers.get(name)
+            is_new = server is None
             if server is None:
                 server = BackendServer(name, self.name, self.cluster, clock=self.clock.seconds,
                                        starts_slowly=starts_slowly)
@@ -101,6 +105,8 @@ class RunningBackend:
                 added.append(server)
             server.on_change = server.on_room = _do_nothing
             server.configure(server_config, config)
+            if is_new:
+                server.set_admin_state(self.find_state(self.name, name, server_config.state))
             self.servers[name] = server
         for server in removed:
             del self.servers[server.name]

@@ -61,10 +61,27 @@ class BackendTarget:
         pool = self.pools[slot.name, slot.host, slot.port] = self.make_pool(slot.name, slot.host, slot.port)
         return pool
 
+    def hand_over(self, successor: BackendTarget | None) -> None:
+        """Pass the connections on to the target that replaces this one, where its servers are the same. The others are
+        closed, after the exchanges in progress."""
+        if successor is not None and successor.budget.percent == self.budget.percent:
+            successor.budget = self.budget
+        for key, pool in self.pools.items():
+            if successor is not None and self._link_settings(*key) == successor._link_settings(*key):
+                successor.pools[key] = pool
+            else:
+                pool.close()
+
+    def _link_settings(self, name: str, host: str, port: int) -> object:
+        """Return what connections to a server depend on; an object that equals nothing if there is no such server."""
+        server, settings = self.settings.servers.get(name), self.settings
+        if server is None or (server.host, server.port) != (host, port):
+            return object()
+        return server.tls, settings.timeouts.connect, settings.timeouts.idle, settings.proxy_protocol
+
     def close(self) -> None:
         """Close the connections to all servers, after the exchanges in progress."""
-        for pool in self.pools.values():
-            pool.close()
+        self.hand_over(None)
 
 
 class PreparedRequest(msgspec.Struct, frozen=True, kw_only=True, eq=False):
