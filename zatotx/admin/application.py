@@ -21,6 +21,7 @@ from zatotx.admin import request_guard as guard
 from zatotx.admin.cluster_api import ApiError, Caller, IClusterApi
 from zatotx.admin.event_writer import EventWriter
 from zatotx.admin.form_body import parse_form
+from zatotx.admin.invocation_history import InvocationHistory
 from zatotx.admin.kept_form import KeptForm, keep_form, read_kept_form
 from zatotx.admin.live import LiveFeed
 from zatotx.admin.page_request import FormFile, IBalancerAgent, PageRequest, Texts, User
@@ -66,6 +67,7 @@ class AdminApplication:
     _renderer: Renderer = field(factory=Renderer, init=False)
     _catalogs: CatalogCache = field(init=False)
     _live: LiveFeed = field(init=False)
+    _invocations: InvocationHistory = field(init=False)
     _known_users: dict[str, tuple[float, User]] = field(factory=dict, init=False)  # by session token
 
     _log = Logger()
@@ -73,6 +75,7 @@ class AdminApplication:
     def __attrs_post_init__(self) -> None:
         self._catalogs = CatalogCache(self.api, self.clock)
         self._live = LiveFeed(api=self.api, clock=self.clock)
+        self._invocations = InvocationHistory(self.clock)
         add = self.klein.route
         add('/static/<digest>/<name>', methods=['GET'])(self._serve_static)
         for method, public in (('GET', self._show_login), ('POST', self._log_in)):
@@ -188,6 +191,7 @@ class AdminApplication:
             page_request = PageRequest(
                 method=route.method, path=request.path.decode(), query=_query(request), form=form, files=files,
                 api=self.api, caller=caller, catalogs=self._catalogs, user=user, balancer=self.balancer,
+                invocations=self._invocations,
             )  # fmt: skip
             response = await route.handler(page_request, **parameters)
             return await self._respond(request, page_request, response)
@@ -216,8 +220,7 @@ class AdminApplication:
         self, request: IRequest, error: ApiError, caller: Caller, user: User | None, *, kept: KeptForm
     ) -> bytes:
         if error.status == 401:
-            self._known_users.pop(caller.token, None)
-            self._set_cookie(request, SESSION, '')
+            self._end_session(request)
             return self._redirect_to_login(request, kept)
         titles = {0: 'The cluster does not answer', 403: 'Not allowed', 404: 'Not found', 409: 'Conflict'}
         messages = [*error.messages, *(f'{name}: {text}' for name, text in error.field_errors.items())]
@@ -273,7 +276,7 @@ class AdminApplication:
         if response.message:
             self._set_cookie(request, FLASH, quote(response.message[:500], safe=''))
         if response.ends_session:
-            self._set_cookie(request, SESSION, '')
+            self._end_session(request)
         if response.preferences is not None:
             self._set_cookie(request, PREFERENCES, urlencode(response.preferences), max_age=ONE_YEAR)
         request.setResponseCode(303)
@@ -294,6 +297,13 @@ class AdminApplication:
 
     def _session_token(self, request: IRequest) -> str:
         return self._cookie(request, SESSION)
+
+    def _end_session(self, request: IRequest) -> None:
+        """Forget the session of a request here and in the browser."""
+        token = self._session_token(request)
+        self._known_users.pop(token, None)
+        self._invocations.forget(token)
+        self._set_cookie(request, SESSION, '')
 
     def _cookie(self, request: IRequest, purpose: str) -> str:
         name = guard.cookie_name(purpose, self.cluster, is_secure=self._is_secure(request))

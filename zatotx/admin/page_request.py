@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from attrs import field, frozen
 
 from zatotx.admin.cluster_api import Caller, IClusterApi
+from zatotx.admin.invocation_history import InvocationHistory
 from zatotx.admin.type_catalog import Catalog, CatalogCache
 from zatotx.rules.security.roles import ADMIN, OPERATOR
 
@@ -60,6 +61,7 @@ class PageRequest:
     caller: Caller
     catalogs: CatalogCache
     user: User
+    invocations: InvocationHistory
     balancer: IBalancerAgent | None = None  # None = there is none
     files: Mapping[str, FormFile] = field(factory=dict)
 

@@ -19,6 +19,7 @@ from zatotx.api import (
     scheduler,
     schema,
     servers,
+    service_description,
     services,
     statistics,
     wsdl,
@@ -28,7 +29,8 @@ from zatotx.service.service_entry import ServiceEntry
 
 _MODULES = (
     health, admin_sessions, cache, deployment, crud, data_dictionary, dead_letters, history, invoke, kvdb, enmasse,
-    openapi, outgoing_delivery, scheduler, schema, servers, services, statistics, wsdl,
+    openapi, outgoing_delivery, scheduler, schema, servers, service_description, services, statistics,
+    wsdl,
 )  # fmt: skip
 
 

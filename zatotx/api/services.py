@@ -1,4 +1,4 @@
-"""zato.service.get-list, get-by-name, edit, delete, get-channel-list: the services of the cluster."""
+"""zato.service.get-list, get-by-name, get-by-id, edit, delete, get-channel-list: the services of the cluster."""
 
 from __future__ import annotations
 
@@ -92,6 +92,18 @@ class GetByName(ServiceAdminService):
         self.response.payload = self.to_row(self.by_name(self.request.input.name))
 
 
+class GetById(ServiceAdminService):
+    """Return the service with that id."""
+
+    name = 'zato.service.get-by-id'
+
+    class SimpleIO:
+        input_required = ('id',)
+
+    async def handle(self) -> None:
+        self.response.payload = self.to_row(self.by_id(self.request.input.id))
+
+
 class Edit(ServiceAdminService):
     """Change a service: active or not, the threshold of slow calls, the limit of concurrent calls ('' = as in
     server.toml), and the roles that its callers need."""
@@ -154,7 +166,8 @@ class Delete(ServiceAdminService):
 
 
 class GetChannelList(ServiceAdminService):
-    """List the channels of a service. `channel_type` is plain_http, soap, amqp, jms-wmq, zmq …, or empty for all."""
+    """List the channels of a service. `channel_type` is plain_http, soap, amqp, jms-wmq, zmq …, or empty for all.
+    `object_type` of a row is the key of its type."""
 
     name = 'zato.service.get-channel-list'
 
@@ -169,7 +182,7 @@ class GetChannelList(ServiceAdminService):
         references = SnapshotReferences(snapshot, types)
         self.response.payload = align_columns(
             [
-                object_to_row(object_type, stored, references)
+                {**object_to_row(object_type, stored, references), 'object_type': object_type.key}
                 for object_type in types
                 for field in _service_fields(object_type, channel_type)
                 for stored in snapshot.objects_of_types(object_type.key)
@@ -190,4 +203,4 @@ def _service_fields(object_type: ObjectType, channel_type: str) -> list[str]:
     return [info.name for info in reference_fields(object_type) if info.ref == KEY]
 
 
-SERVICES = (GetList, GetByName, Edit, Delete, GetChannelList)
+SERVICES = (GetList, GetByName, GetById, Edit, Delete, GetChannelList)

@@ -52,6 +52,14 @@ class ApplicationTestCase(SynchronousTestCase):
         """Send a form with the CSRF token of the session."""
         return self.send('POST', path, data={'csrf_token': self.token, **(form or {})}, **options)
 
+    def post_file(self, path: str, field: str, filename: str, content: bytes, **fields: str) -> Any:
+        """Send a form with a file and the CSRF token of the session."""
+        parts = [f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+                 for name, value in {'csrf_token': self.token, **fields}.items()]
+        head = f'--x\r\nContent-Disposition: form-data; name="{field}"; filename="{filename}"\r\n\r\n'
+        body = b''.join([*parts, head.encode(), content, b'\r\n--x--\r\n'])
+        return self.send('POST', path, data=body, headers={'Content-Type': 'multipart/form-data; boundary=x'})
+
     def log_in(self, password: str = PASSWORD, target: str = '/') -> Any:
         found = _TOKEN.search(self.get(f'/login?next={target}').body)
         assert found is not None

@@ -16,6 +16,9 @@ from zatotx.admin.screens import (
     scheduler,
     search,
     servers,
+    service_detail,
+    service_invoker,
+    service_versions,
     services,
     settings,
     statistics,
@@ -25,7 +28,8 @@ from zatotx.admin.screens import (
 def all_routes() -> tuple[ScreenRoute, ...]:
     """Return the routes of all screens."""
     modules = (
-        home, objects, object_actions, scheduler, services, servers, load_balancer, history, dead_letters,
+        home, objects, object_actions, scheduler, services, service_detail, service_invoker,
+        service_versions, servers, load_balancer, history, dead_letters,
         redis_commands, data_dictionaries, enmasse, search, settings, statistics,
     )  # fmt: skip
     return tuple(route for module in modules for route in module.ROUTES)
