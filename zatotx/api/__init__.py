@@ -22,6 +22,8 @@ from zatotx.api import (
     service_description,
     services,
     statistics,
+    statistics_jobs,
+    statistics_reports,
     wsdl,
 )
 from zatotx.schema.type_registry import ObjectTypeRegistry
@@ -30,7 +32,7 @@ from zatotx.service.service_entry import ServiceEntry
 _MODULES = (
     health, admin_sessions, cache, deployment, crud, data_dictionary, dead_letters, history, invoke, kvdb, enmasse,
     openapi, outgoing_delivery, scheduler, schema, servers, service_description, services, statistics,
-    wsdl,
+    statistics_jobs, statistics_reports, wsdl,
 )  # fmt: skip
 
 

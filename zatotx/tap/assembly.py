@@ -101,6 +101,7 @@ from zatotx.tap.limits import (
 )
 from zatotx.tap.monitoring import Monitoring, make_certificate_source
 from zatotx.tap.scheduler import make_scheduler
+from zatotx.tap.statistics import make_usage_recorder, make_usage_store
 from zatotx.tap.work import make_processed_keys, make_result_groups, make_work_runner, make_work_stream
 from zatotx.wire.xml import name_cache
 
@@ -254,6 +255,10 @@ class _NodeBuilder:
             reload=SighupReloader(self._current_settings, infrastructure.logs, endpoints.listeners),
             work=runner,
             scheduler=infrastructure.scheduler,
+            usage_recorder=make_usage_recorder(
+                settings, reactor, node_api.usage, services=infrastructure.services,
+                meters=infrastructure.monitoring.meters, worker_spec=self.worker_spec,
+            ),
             may_lead_scheduler=self.node_type == SERVER,
             worker_group=make_worker_group(self.home / 'work', self.worker_spec, node_api, reactor),
         )
@@ -438,6 +443,7 @@ class _NodeBuilder:
             service_redis=infrastructure.redis.services,
             work=infrastructure.work,
             scheduler=infrastructure.scheduler,
+            usage=make_usage_store(infrastructure.redis.client, main.cluster),
             dead_letters=infrastructure.odb,
             result_groups=make_result_groups(infrastructure.redis.client, main.cluster),
             admin_sessions=make_admin_sessions(endpoints.authentication, config),
