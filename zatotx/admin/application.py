@@ -25,7 +25,8 @@ from zatotx.admin.invocation_history import InvocationHistory
 from zatotx.admin.kept_form import KeptForm, keep_form, read_kept_form
 from zatotx.admin.live import LiveFeed
 from zatotx.admin.page_request import FormFile, IBalancerAgent, PageRequest, Texts, User
-from zatotx.admin.rendering import CONTENT_TYPES, Preferences, Renderer, load_static_files, time_zones
+from zatotx.admin.preferences import Preferences, make_preferences
+from zatotx.admin.rendering import CONTENT_TYPES, Renderer, load_static_files
 from zatotx.admin.responses import SECURITY_HEADERS, EventStream, FileDownload, Page, Redirect, Response
 from zatotx.admin.settings import WebSettings
 from zatotx.admin.type_catalog import CatalogCache
@@ -34,7 +35,6 @@ from zatotx.wire.malformed import Malformed
 Handler = Callable[..., Awaitable[Response]]  # called with a PageRequest and the parameters of the path
 SESSION, LOGIN_FORM, PREFERENCES, FLASH = 'session', 'login', 'preferences', 'message'  # cookies
 NO_FORM = KeptForm()
-THEMES, COLORS = ('auto', 'light', 'dark'), ('blue', 'green', 'orange', 'red', 'purple', 'gray')
 KNOWN_USER_AGE = 30.0  # seconds for which the roles of a session are not asked for again
 MAX_KNOWN_USERS = 1_000
 ONE_YEAR = 31_536_000  # seconds
@@ -157,6 +157,8 @@ class AdminApplication:
             return self._login_page(request, username, login_error(error), status, headers=headers, kept=kept)
         self._set_cookie(request, SESSION, session['token'])
         self._set_cookie(request, LOGIN_FORM, '')
+        if session.get('settings'):
+            self._set_cookie(request, PREFERENCES, urlencode(session['settings']), max_age=ONE_YEAR)
         if kept.target:
             values = {'kept': kept, 'csrf_token': guard.csrf_token(session['token'])}
             return self._draw(request, Page('continue.html', values), user=None)
@@ -191,7 +193,7 @@ class AdminApplication:
             page_request = PageRequest(
                 method=route.method, path=request.path.decode(), query=_query(request), form=form, files=files,
                 api=self.api, caller=caller, catalogs=self._catalogs, user=user, balancer=self.balancer,
-                invocations=self._invocations,
+                invocations=self._invocations, preferences=self.preferences(request, user), now=self.clock.seconds(),
             )  # fmt: skip
             response = await route.handler(page_request, **parameters)
             return await self._respond(request, page_request, response)
@@ -210,7 +212,7 @@ class AdminApplication:
             if known is None or error.status in (401, 403):
                 raise
             return known[1]  # the cluster does not answer, which the page itself will say
-        user = User(found['username'], frozenset(found['roles']))
+        user = User(found['username'], frozenset(found['roles']), found.get('settings', {}))
         while len(self._known_users) >= MAX_KNOWN_USERS:
             del self._known_users[next(iter(self._known_users))]
         self._known_users[caller.token] = now, user
@@ -268,7 +270,7 @@ class AdminApplication:
             'csrf_token': guard.csrf_token(token) if token else '', 'title': '', **page.values,
         }  # fmt: skip
         fragment = request.getHeader('HX-Target') or ''
-        return self._renderer.page(page.template, values, self.preferences(request), fragment=fragment)
+        return self._renderer.page(page.template, values, self.preferences(request, user), fragment=fragment)
 
     def _redirect(self, request: IRequest, response: Redirect) -> bytes:
         self._set_headers(request)
@@ -278,6 +280,7 @@ class AdminApplication:
         if response.ends_session:
             self._end_session(request)
         if response.preferences is not None:
+            self._known_users.pop(self._session_token(request), None)
             self._set_cookie(request, PREFERENCES, urlencode(response.preferences), max_age=ONE_YEAR)
         request.setResponseCode(303)
         request.setHeader('Location', target)
@@ -324,15 +327,12 @@ class AdminApplication:
             self._set_cookie(request, FLASH, '')
         return message
 
-    def preferences(self, request: IRequest) -> Preferences:
-        """Return what the browser has chosen; invalid values are the defaults."""
-        chosen = {name: values[0] for name, values in parse_qs(self._cookie(request, PREFERENCES)).items()}
-        zone, theme, color = (chosen.get(name, '') for name in ('zone', 'theme', 'color'))
-        return Preferences(
-            zone if zone in time_zones() else 'UTC',
-            theme if theme in THEMES else THEMES[0],
-            color if color in COLORS else COLORS[0],
-        )
+    def preferences(self, request: IRequest, user: User | None) -> Preferences:
+        """Return the choices of a user; those of the last user of this browser if there is none."""
+        if user is not None and user.settings:
+            return make_preferences(user.settings)
+        cookie = parse_qs(self._cookie(request, PREFERENCES))
+        return make_preferences({name: values[0] for name, values in cookie.items()})
 
     def _target(self, request: IRequest) -> str:
         target = (_query(request).get('next') or ['/'])[0]

@@ -10,6 +10,7 @@ from attrs import field, frozen
 
 from zatotx.admin.cluster_api import Caller, IClusterApi
 from zatotx.admin.invocation_history import InvocationHistory
+from zatotx.admin.preferences import Preferences
 from zatotx.admin.type_catalog import Catalog, CatalogCache
 from zatotx.rules.security.roles import ADMIN, OPERATOR
 
@@ -30,6 +31,7 @@ class User:
 
     username: str
     roles: frozenset[str]
+    settings: Mapping[str, str] = field(factory=dict)  # of dates and colors; {} = those in the cookie
 
     @property
     def may_change(self) -> bool:
@@ -62,6 +64,8 @@ class PageRequest:
     catalogs: CatalogCache
     user: User
     invocations: InvocationHistory
+    preferences: Preferences
+    now: float  # Unix time
     balancer: IBalancerAgent | None = None  # None = there is none
     files: Mapping[str, FormFile] = field(factory=dict)
 

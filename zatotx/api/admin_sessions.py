@@ -1,15 +1,19 @@
-"""zato.admin.login, logout, get-session, change-own-password: the sessions of the web admin's users."""
+"""zato.admin.login, logout, get-session, change-own-password, change-own-settings: the sessions and
+settings of the web admin's users."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from zatotx.api.base import AdminService, bad_request
-from zatotx.api.serialization import UNRESOLVED
+from zatotx.api.serialization import UNRESOLVED, parse_changes
 from zatotx.interfaces.admin_sessions import ADMIN_USER, IDLE_TIMEOUT, SESSION_HEADER
-from zatotx.model.errors import Conflict, ServiceError, Unauthorized
+from zatotx.model.errors import BadInput, Conflict, ServiceError, Unauthorized
+from zatotx.rules.display_preferences import DEFAULTS
 from zatotx.rules.enmasse.references import is_obvious_reference
-from zatotx.schema.snapshot import Actor, Operation
+from zatotx.schema.references import SnapshotReferences
+from zatotx.schema.snapshot import Actor, Operation, StoredObject
 from zatotx.service.io.elements import Secret, Text
 from zatotx.wire.http.host import is_loopback
 
@@ -57,7 +61,7 @@ class LogIn(SessionService):
         await self.record(LOGGED_IN, username, address)
         user = session.user
         self.response.payload = {'token': session.token, 'idle_timeout': int(IDLE_TIMEOUT), **_describe(
-            user.name, user.value.username, user.value.roles)}  # fmt: skip
+            user.name, user.value.username, user.value.roles), 'settings': settings_of(user)}  # fmt: skip
 
 
 class LogOut(SessionService):
@@ -73,17 +77,50 @@ class LogOut(SessionService):
 
 
 class GetSession(AdminService):
-    """Return who the caller is."""
+    """Return who the caller is; for a user of the web admin also the `settings` of dates and colors."""
 
     name = 'zato.admin.get-session'
 
     async def handle(self) -> None:
         principal = self.principal
-        self.response.payload = _describe(principal.name, principal.username, principal.roles)
+        user = self.server.config.snapshot.find(ADMIN_USER, principal.name) if principal.kind == ADMIN_USER else None
+        described = _describe(principal.name, principal.username, principal.roles)
+        self.response.payload = described if user is None else {**described, 'settings': settings_of(user)}
 
 
 def _describe(name: str, username: str, roles: Any) -> dict[str, Any]:
     return {'name': name, 'username': username, 'roles': sorted(roles)}
+
+
+def settings_of(user: StoredObject) -> dict[str, str]:
+    """Return how a user wants dates and colors to be shown."""
+    return {name: str(getattr(user.value, name)) for name in DEFAULTS}
+
+
+class ChangeOwnSettings(AdminService):
+    """Change how dates and colors are shown to the caller: `time_zone`, `date_format`, `time_format`, `theme` and
+    `color`; absent ones stay as they are."""
+
+    name = 'zato.admin.change-own-settings'
+
+    class SimpleIO:
+        input_optional = tuple(map(Text, DEFAULTS))
+        default_value = None
+
+    async def handle(self) -> None:
+        if self.principal.kind != ADMIN_USER:
+            raise Conflict(self.cid, 'Only users of the web admin have settings')
+        snapshot, types = self.server.config.snapshot, self.server.types
+        user = snapshot.find(ADMIN_USER, self.principal.name)
+        given = {name: self.request.input[name] for name in DEFAULTS if self.request.input[name] is not None}
+        references = SnapshotReferences(snapshot, types)
+        changes, errors = parse_changes(types[ADMIN_USER], user.value, given, references, datetime.now(UTC))
+        if errors:
+            raise BadInput(errors)
+        if changes:
+            step = Operation(action='edit', type=ADMIN_USER, name=user.name, id=user.id, fields=changes)
+            await self.server.config.change([step], self.actor)
+        self.response.payload = settings_of(self.server.config.snapshot.find(ADMIN_USER, user.name))
 
 
 class ChangeOwnPassword(SessionService):
@@ -114,4 +151,4 @@ class ChangeOwnPassword(SessionService):
         self.response.payload = {}
 
 
-SERVICES = (LogIn, LogOut, GetSession, ChangeOwnPassword)
+SERVICES = (LogIn, LogOut, GetSession, ChangeOwnSettings, ChangeOwnPassword)

@@ -22,6 +22,7 @@ from zatotx.admin.screens import (
     services,
     settings,
     statistics,
+    usage_statistics,
 )
 
 
@@ -31,5 +32,6 @@ def all_routes() -> tuple[ScreenRoute, ...]:
         home, objects, object_actions, scheduler, services, service_detail, service_invoker,
         service_versions, servers, load_balancer, history, dead_letters,
         redis_commands, data_dictionaries, enmasse, search, settings, statistics,
+        usage_statistics,
     )  # fmt: skip
     return tuple(route for module in modules for route in module.ROUTES)
