@@ -33,6 +33,7 @@ class CreateTests(SynchronousTestCase):
             self.assertEqual(said.code, 0, said)
         said = self.create('server', self.path)  # after the port of server1
         self.assertIn(f'server2   http://127.0.0.1:{17011 + offset}', said.out)
+        self.assertEqual(self.broker.credentials()['break_glass']['username'], 'break-glass')
         self.broker.must('start', self.path)
         self.assertEqual(self.broker.run('doctor', self.path).code, 0)
         user = ('user', self.path, 'ann', '--role', 'operator', '--password', 'a-Long-password-1')

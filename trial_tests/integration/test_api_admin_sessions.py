@@ -132,6 +132,20 @@ class AdminSessionTests(InternalTestCase):
         self.assertIn('$.time_zone', details)
         self.assertIn('settings', await self.refusal(service, chosen, 409))
 
+    async def test_local_logins(self) -> None:
+        """Logins that a web admin accepted or refused when no server answered are written with the time they were made;
+        only administrators may do that."""
+        service = 'zato.admin.record-local-logins'
+        logins = [{'username': 'break-glass', 'address': '192.0.2.4', 'at': 1_790_000_000.0},
+                  {'username': 'break-glass', 'address': '192.0.2.5', 'at': 1_790_000_001.0, 'is_refused': True}]
+        self.assertEqual(await self.status(service, {'logins': logins}, await self.token()), 403)
+        self.assertEqual(await self.call(service, {'logins': logins}), {'recorded': 2})
+        rows = await self.call('zato.history.get-list', {'type': 'admin_user', 'limit': 2})
+        self.assertEqual([(row['action'], row['who'], row['address'], row['at'][:19]) for row in rows], [
+            ('local-login-refused', 'break-glass', '192.0.2.5', '2026-09-21T14:13:21'),
+            ('local-login', 'break-glass', '192.0.2.4', '2026-09-21T14:13:20')])
+        self.assertIn('$.logins', await self.refusal(service, {'logins': [{'username': 1}]}, 400))
+
     async def test_idle(self) -> None:
         """A session ends after half an hour without a request."""
         token = await self.token()

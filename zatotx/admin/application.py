@@ -18,6 +18,7 @@ from twisted.web.iweb import IRequest
 from werkzeug.exceptions import HTTPException
 
 from zatotx.admin import request_guard as guard
+from zatotx.admin.break_glass import UNAVAILABLE, BreakGlassAccount, is_local, may_open
 from zatotx.admin.cluster_api import ApiError, Caller, IClusterApi
 from zatotx.admin.event_writer import EventWriter
 from zatotx.admin.form_body import parse_form
@@ -30,6 +31,7 @@ from zatotx.admin.rendering import CONTENT_TYPES, Renderer, load_static_files
 from zatotx.admin.responses import SECURITY_HEADERS, EventStream, FileDownload, Page, Redirect, Response
 from zatotx.admin.settings import WebSettings
 from zatotx.admin.type_catalog import CatalogCache
+from zatotx.rules.security.roles import ADMIN
 from zatotx.wire.malformed import Malformed
 
 Handler = Callable[..., Awaitable[Response]]  # called with a PageRequest and the parameters of the path
@@ -62,6 +64,7 @@ class AdminApplication:
     clock: IReactorTime
     routes: Sequence[ScreenRoute]
     balancer: IBalancerAgent | None = None
+    break_glass: BreakGlassAccount | None = None
     klein: Klein = field(factory=Klein, init=False)
     _static: Mapping[str, bytes] = field(factory=load_static_files, init=False)
     _renderer: Renderer = field(factory=Renderer, init=False)
@@ -150,7 +153,8 @@ class AdminApplication:
         username, password = ((form.get(name) or [''])[0] for name in ('username', 'password'))
         kept = read_kept_form(form)
         try:
-            session = await shield(self.api.log_in(username, password, Caller(address=client_address(request))))
+            session = await shield(Deferred.fromCoroutine(
+                self._open_session(username, password, Caller(address=client_address(request)))))  # fmt: skip
         except ApiError as error:
             status = error.status if error.status in (401, 429) else 503 if error.status in (0, 503, 504) else 400
             headers = {'Retry-After': error.retry_after} if error.retry_after else {}
@@ -163,6 +167,32 @@ class AdminApplication:
             values = {'kept': kept, 'csrf_token': guard.csrf_token(session['token'])}
             return self._draw(request, Page('continue.html', values), user=None)
         return self._redirect(request, Redirect((form.get('target') or ['/'])[0]))
+
+    async def _open_session(self, username: str, password: str, caller: Caller) -> Mapping[str, Any]:
+        """Return a session of the cluster, or a local one if no server answers. Raises ApiError."""
+        try:
+            session = await self.api.log_in(username, password, caller)
+        except ApiError as error:
+            if error.status not in UNAVAILABLE or self.break_glass is None:
+                raise
+            token = await self.break_glass.log_in(username, password, caller.address)
+            if token is None:
+                raise
+            return {'token': token}
+        await self._report_local_logins(session, caller)
+        return session
+
+    async def _report_local_logins(self, session: Mapping[str, Any], caller: Caller) -> None:
+        """Write the logins of the break-glass account to the history, by the session of an administrator."""
+        if self.break_glass is None or ADMIN not in session['roles']:
+            return
+        if logins := self.break_glass.take_pending():
+            try:
+                reporter = Caller(session['token'], caller.address)
+                await self.api.call('zato.admin.record-local-logins', {'logins': logins}, reporter)
+            except ApiError as error:
+                self.break_glass.put_back(logins)
+                self._log.warn('Logins of the break-glass account are not in the history yet: {error}', error=error)
 
     # -- requests of users
 
@@ -187,7 +217,9 @@ class AdminApplication:
                 if not guard.is_valid_csrf_token(token, presented):
                     text = 'This form has no valid CSRF token: load the page again.'
                     return self._draw(request, _rejection(403, text), user=None)
-            user = await self._user(caller)
+            user = self._local_user(token) if is_local(token) else await self._user(caller)
+            if user.is_local and not may_open(request.path.decode('utf-8', 'replace')):
+                return self._leave_local(request, token)
             if route.method == 'POST' and route.changes and self.settings.read_only:
                 return self._draw(request, _rejection(403, READ_ONLY), user=user)
             page_request = PageRequest(
@@ -217,6 +249,20 @@ class AdminApplication:
             del self._known_users[next(iter(self._known_users))]
         self._known_users[caller.token] = now, user
         return user
+
+    def _local_user(self, token: str) -> User:
+        """Return the user of a session of the break-glass account. Raises ApiError."""
+        username = None if self.break_glass is None else self.break_glass.use(token)
+        if username is None:
+            raise ApiError(401, ['Your session has ended'])
+        return User(username, frozenset((ADMIN,)), is_local=True)
+
+    def _leave_local(self, request: IRequest, token: str) -> bytes:
+        """Lead a local session to the load balancer, or end it."""
+        if self.break_glass is not None and request.path == b'/logout' and request.method == b'POST':
+            self.break_glass.log_out(token)
+            return self._redirect(request, Redirect('/login', ends_session=True))
+        return self._redirect(request, Redirect('/load-balancer'))
 
     async def _serve_api_error(
         self, request: IRequest, error: ApiError, caller: Caller, user: User | None, *, kept: KeptForm
@@ -253,8 +299,9 @@ class AdminApplication:
             name = quote(response.filename, safe='')
             request.setHeader('Content-Disposition', f"attachment; filename*=UTF-8''{name}")
             return response.content
-        catalog = await page_request.catalog()
-        return self._draw(request, response, user=page_request.user, menu=catalog.menu())
+        user = page_request.user
+        menu = () if user.is_local else (await page_request.catalog()).menu()
+        return self._draw(request, response, user=user, menu=menu)
 
     def _draw(self, request: IRequest, page: Page, *, user: User | None, menu: Any = ()) -> bytes:
         self._set_headers(request)

@@ -32,6 +32,7 @@ class User:
     username: str
     roles: frozenset[str]
     settings: Mapping[str, str] = field(factory=dict)  # of dates and colors; {} = those in the cookie
+    is_local: bool = False  # the break-glass account, which no server knows
 
     @property
     def may_change(self) -> bool:

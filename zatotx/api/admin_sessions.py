@@ -4,7 +4,10 @@ settings of the web admin's users."""
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
 
 from zatotx.api.base import AdminService, bad_request
 from zatotx.api.serialization import UNRESOLVED, parse_changes
@@ -14,10 +17,11 @@ from zatotx.rules.display_preferences import DEFAULTS
 from zatotx.rules.enmasse.references import is_obvious_reference
 from zatotx.schema.references import SnapshotReferences
 from zatotx.schema.snapshot import Actor, Operation, StoredObject
-from zatotx.service.io.elements import Secret, Text
+from zatotx.service.io.elements import AsIs, Secret, Text
 from zatotx.wire.http.host import is_loopback
 
 LOGGED_IN, REFUSED, LOGGED_OUT = 'login', 'login-refused', 'logout'  # actions in the history
+LOCAL_LOGIN, LOCAL_REFUSED = 'local-login', 'local-login-refused'  # those of break-glass accounts
 
 
 class SessionService(AdminService):
@@ -62,6 +66,36 @@ class LogIn(SessionService):
         user = session.user
         self.response.payload = {'token': session.token, 'idle_timeout': int(IDLE_TIMEOUT), **_describe(
             user.name, user.value.username, user.value.roles), 'settings': settings_of(user)}  # fmt: skip
+
+
+class RecordLocalLogins(SessionService):
+    """Write logins of the break-glass account of a web admin to the history: `username`, `address`, `at` (Unix time),
+    and `is_refused` of each. They were made when no server answered."""
+
+    name = 'zato.admin.record-local-logins'
+
+    class SimpleIO:
+        input_required = (AsIs('logins'),)
+
+    async def handle(self) -> None:
+        try:
+            logins = msgspec.convert(self.request.input.logins, list[LocalLoginRow])
+        except msgspec.ValidationError as error:
+            raise bad_request('logins', str(error)) from None
+        for one in logins:
+            action = LOCAL_REFUSED if one.is_refused else LOCAL_LOGIN
+            actor = Actor(one.username, 'web-admin', self.cid, one.address, one.at)
+            await self.server.odb.record_event(action, ADMIN_USER, one.username, actor)
+        self.response.payload = {'recorded': len(logins)}
+
+
+class LocalLoginRow(msgspec.Struct, frozen=True):
+    """One login in a request of zato.admin.record-local-logins."""
+
+    username: Annotated[str, Meta(max_length=200)]
+    address: Annotated[str, Meta(max_length=100)]
+    at: float
+    is_refused: bool = False
 
 
 class LogOut(SessionService):
@@ -151,4 +185,4 @@ class ChangeOwnPassword(SessionService):
         self.response.payload = {}
 
 
-SERVICES = (LogIn, LogOut, GetSession, ChangeOwnSettings, ChangeOwnPassword)
+SERVICES = (LogIn, RecordLocalLogins, LogOut, GetSession, ChangeOwnSettings, ChangeOwnPassword)

@@ -18,7 +18,7 @@ from zatotx.admin.screens import all_routes
 from zatotx.admin.settings import WebSettings
 
 BASE = 'http://127.0.0.1:8183'
-_TOKEN = re.compile('name="csrf_token" value="([0-9a-f]+)"')
+TOKEN = re.compile('name="csrf_token" value="([0-9a-f]+)"')
 
 
 class ApplicationTestCase(SynchronousTestCase):
@@ -61,12 +61,12 @@ class ApplicationTestCase(SynchronousTestCase):
         return self.send('POST', path, data=body, headers={'Content-Type': 'multipart/form-data; boundary=x'})
 
     def log_in(self, password: str = PASSWORD, target: str = '/') -> Any:
-        found = _TOKEN.search(self.get(f'/login?next={target}').body)
+        found = TOKEN.search(self.get(f'/login?next={target}').body)
         assert found is not None
         form = {'csrf_token': found[1], 'username': USERNAME, 'password': password, 'target': target}
         response = self.send('POST', '/login', data=form)
         if response.code == 303:
-            page = _TOKEN.search(self.get('/settings').body)
+            page = TOKEN.search(self.get('/settings').body)
             assert page is not None
             self.token = page[1]
         return response
