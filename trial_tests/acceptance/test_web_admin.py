@@ -516,8 +516,10 @@ class WebAdminTests(TestCase):
 
     @in_browser
     def test_the_server_is_killed(self) -> None:
-        """While no server answers, a page says so; what was typed meanwhile is not lost, and works afterwards."""
-        with self.page() as page:
+        """While no server answers, a page says so; what was typed meanwhile is not lost, and works afterwards. The
+        break-glass account opens the load balancer, and the history has that afterwards."""
+        account = self.broker.credentials()['break_glass']
+        with self.page() as page, self.page() as local:
             self.log_in(page)
             self.open(page, 'Rate limits')
             page.get_by_role('link', name='Create', exact=True).click()
@@ -526,10 +528,17 @@ class WebAdminTests(TestCase):
             self.broker.kill('server1')
             page.get_by_role('button', name='Create', exact=True).click()
             self.assertIn('No server of the cluster can be reached', page.get_by_role('main').inner_text())
+            self.log_in(local, account['username'], account['password'])
+            local.get_by_role('heading', name='Load balancer').wait_for()
+            self.assertIn('server1', local.get_by_role('main').inner_text())
             self.broker.start()
             self.assertEqual(page.get_by_label('Limit', exact=True).input_value(), '7/s')
             page.get_by_role('button', name='Create', exact=True).click()
             self.assertIn('is created', page.get_by_role('status').inner_text())
+            local.get_by_role('button', name='Log out').click()
+            self.log_in(local)
+            self.open(local, 'History')
+            local.get_by_role('row').filter(has_text='local-login').first.wait_for()
 
     @in_browser
     def test_the_session_ends(self) -> None:

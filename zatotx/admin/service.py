@@ -87,6 +87,7 @@ class WebAdminService(Service):
 
     def startService(self) -> Deferred[None]:  # ComponentService waits for it
         super().startService()  # type: ignore[no-untyped-call]
+        self.threads.start()
         return Deferred.fromCoroutine(self._start())
 
     async def _start(self) -> None:
