@@ -273,6 +273,8 @@ class WebAdminTests(TestCase):
             self.assertIn('is saved', first.get_by_role('status').inner_text())
             self.assertIn('Not saved', second.get_by_role('alert').inner_text())
             self.assertEqual(second.get_by_label('Limit', exact=True).input_value(), '30/s')
+            versions = second.get_by_role('row').filter(has_text='Limit').inner_text()
+            self.assertTrue('20/s' in versions and '30/s' in versions, versions)
 
     @in_browser
     def test_markup_is_text(self) -> None:

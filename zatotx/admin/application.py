@@ -230,7 +230,7 @@ class AdminApplication:
             response = await route.handler(page_request, **parameters)
             return await self._respond(request, page_request, response)
         except ApiError as error:
-            kept = keep_form(request.path.decode(), form) if route.redisplays else NO_FORM
+            kept = keep_form(request.path.decode(), form, redisplays=route.redisplays) if form else NO_FORM
             return await self._serve_api_error(request, error, caller, user, kept=kept)
 
     async def _user(self, caller: Caller) -> User:
@@ -280,7 +280,7 @@ class AdminApplication:
             request.setHeader('HX-Redirect', '/login')  # htmx would put the login form into the part of the page
             return self._draw(request, _rejection(401, 'Your session has ended: log in again.'), user=None)
         if request.method == b'POST':
-            what = 'your form is kept' if kept.target else 'then repeat the last step'
+            what = 'what you typed is kept' if kept.target else 'then repeat the last step'
             return self._login_page(request, error=f'Your session has ended: log in, {what}.', status=401, kept=kept)
         target = request.uri.decode('ascii', 'replace')
         return self._redirect(request, Redirect('/login' if target == '/' else f'/login?{urlencode({"next": target})}'))

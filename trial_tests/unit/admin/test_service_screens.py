@@ -80,6 +80,10 @@ class DetailTests(ServiceScreenTestCase):
         self.assertEqual(response.code, 400)
         self.assertIn('slow_threshold: must be at least 0', response.body)
         self.assertIn('value="-801"', response.body)
+        self.api.answers['zato.service.edit'] = ApiError(409, ['crm.get was changed by somebody else'])
+        response = self.post('/services/7', {**form, 'revision': '3'})
+        self.assertIn('<li>Slow threshold: 500 is saved, you typed 800</li>', response.body)
+        self.assertIn('name="revision" value="4"', response.body)
 
     def test_source(self) -> None:
         """The source is shown with colors, and as text."""

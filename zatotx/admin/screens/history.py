@@ -25,7 +25,8 @@ async def show_history(request: PageRequest) -> Response:
     shown = [row for row in rows if shows_starts or row['source'] != 'start']
     types = [(one.key, one.heading) for one in await request.catalog()]
     values = {'title': 'History', 'table': page_of(shown, request), 'columns': COLUMNS, 'request': request,
-              'shows_starts': shows_starts, 'types': types, 'type': request.argument('type')}  # fmt: skip
+              'shows_starts': shows_starts, 'types': types, 'type': request.argument('type'),
+              'name': request.argument('name')}  # fmt: skip
     return Page('history.html', values)
 
 

@@ -12,13 +12,15 @@ from zatotx.admin.application import ScreenRoute
 from zatotx.admin.cluster_api import ApiError
 from zatotx.admin.page_request import PageRequest
 from zatotx.admin.python_highlighter import highlight
-from zatotx.admin.rendering import as_json
+from zatotx.admin.rendering import as_json, shown_value
 from zatotx.admin.responses import FileDownload, Page, Redirect, Response
 from zatotx.admin.screens.objects import IN_PLACE
 from zatotx.admin.service_io import ServiceIo
 from zatotx.admin.type_catalog import Catalog
 from zatotx.rules.openapi.document import path_template
 
+SETTINGS = {'is_active': 'Active', 'slow_threshold': 'Slow threshold', 'max_in_flight': 'Concurrent calls',
+            'roles': 'Roles'}  # fmt: skip
 _REST, _SOAP = ('channel', 'plain_http'), ('channel', 'soap')
 
 
@@ -89,7 +91,11 @@ async def edit(request: PageRequest, service_id: int) -> Response:
         if error.status not in IN_PLACE:
             raise
         messages = [*error.messages, *(f'{name}: {text}' for name, text in error.field_errors.items())]
-        return await _detail_page(request, {**row, **payload}, messages, error.status)
+        if error.status == 409:
+            messages += [f'{SETTINGS[name]}: {shown_value(row[name])} is saved, you typed {shown_value(value)}'
+                         for name, value in payload.items()
+                         if name in SETTINGS and shown_value(value) != shown_value(row[name])]  # fmt: skip
+        return await _detail_page(request, {**row, **payload, 'revision': row['revision']}, messages, error.status)
     return Redirect(f'/services/{service_id}', f'{row["name"]} is saved.')
 
 
