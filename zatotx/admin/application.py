@@ -6,6 +6,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial, update_wrapper
+from time import time
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
@@ -61,7 +62,8 @@ class AdminApplication:
     api: IClusterApi
     cluster: str
     settings: WebSettings
-    clock: IReactorTime
+    clock: IReactorTime  # monotonic
+    now: Callable[[], float] = time  # Unix time
     routes: Sequence[ScreenRoute]
     balancer: IBalancerAgent | None = None
     break_glass: BreakGlassAccount | None = None
@@ -78,7 +80,7 @@ class AdminApplication:
     def __attrs_post_init__(self) -> None:
         self._catalogs = CatalogCache(self.api, self.clock)
         self._live = LiveFeed(api=self.api, clock=self.clock)
-        self._invocations = InvocationHistory(self.clock)
+        self._invocations = InvocationHistory(self.clock, self.now)
         add = self.klein.route
         add('/static/<digest>/<name>', methods=['GET'])(self._serve_static)
         for method, public in (('GET', self._show_login), ('POST', self._log_in)):
@@ -225,7 +227,7 @@ class AdminApplication:
             page_request = PageRequest(
                 method=route.method, path=request.path.decode(), query=_query(request), form=form, files=files,
                 api=self.api, caller=caller, catalogs=self._catalogs, user=user, balancer=self.balancer,
-                invocations=self._invocations, preferences=self.preferences(request, user), now=self.clock.seconds(),
+                invocations=self._invocations, preferences=self.preferences(request, user), now=self.now(),
             )  # fmt: skip
             response = await route.handler(page_request, **parameters)
             return await self._respond(request, page_request, response)

@@ -12,6 +12,7 @@ from hashlib import sha256
 from math import ceil
 from pathlib import Path
 from secrets import token_urlsafe
+from time import time
 from typing import Any
 
 from attrs import define, field, frozen
@@ -64,7 +65,8 @@ class BreakGlassAccount:
     """Opens local sessions with the credentials in a file."""
 
     path: Path
-    clock: IReactorTime
+    clock: IReactorTime  # monotonic
+    now: Callable[[], float] = time  # Unix time
     offload: Callable[..., Deferred[Any]]
     _failures: LoginBackoff = field(factory=LoginBackoff, init=False)  # by network
     _sessions: dict[str, _Session] = field(factory=dict, init=False)  # by digest of the token
@@ -91,10 +93,9 @@ class BreakGlassAccount:
             self._verifications -= 1
         if is_valid is None:
             return None
-        now = self.clock.seconds()
-        self._record(LocalLogin(username, address, now, is_refused=not is_valid))
+        self._record(LocalLogin(username, address, self.now(), is_refused=not is_valid))
         if not is_valid:
-            self._failures.record_failure(network, now)
+            self._failures.record_failure(network, self.clock.seconds())
             raise ApiError(401, ['The user name or the password is wrong'])
         self._failures.record_success(network)
         return self._open(username)

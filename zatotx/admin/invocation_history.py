@@ -4,6 +4,7 @@ they end with the session."""
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from hashlib import sha256
 
 from attrs import define, field, frozen
@@ -33,14 +34,15 @@ class PastInvocation:
 class InvocationHistory:
     """Keeps the last invocations of each session, the latest first."""
 
-    clock: IReactorTime
+    clock: IReactorTime  # monotonic
+    now: Callable[[], float]  # Unix time
     _sessions: OrderedDict[str, list[PastInvocation]] = field(factory=OrderedDict, init=False)
     _last_number: int = field(default=0, init=False)
 
     def add(self, token: str, **fields: object) -> PastInvocation:
-        """Record an invocation of the session with that token; `fields` are those of PastInvocation but the number."""
+        """Record an invocation of the session with that token; `fields`: those of PastInvocation but number and time."""
         self._last_number += 1
-        made = PastInvocation(number=self._last_number, **fields)  # type: ignore[arg-type]  # checked by attrs
+        made = PastInvocation(number=self._last_number, at=self.now(), **fields)  # type: ignore[arg-type]  # checked by attrs
         rows = self._sessions.setdefault(_key(token), [])
         rows.insert(0, made)
         del rows[MAX_INVOCATIONS:]

@@ -34,7 +34,7 @@ class ApplicationTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.api, self.clock = MemoryClusterApi(), Clock()
         self.application = AdminApplication(api=self.api, cluster='test', settings=self.settings, clock=self.clock,
-                                            routes=all_routes())  # fmt: skip
+                                            now=self.clock.seconds, routes=all_routes())  # fmt: skip
         self.browser: Any = StubTreq(self.application.klein.resource())
         self.cookies: dict[str, str] = {}
 

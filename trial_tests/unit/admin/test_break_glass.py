@@ -38,7 +38,7 @@ def make_account(case: SynchronousTestCase, clock: Clock) -> BreakGlassAccount:
     """Return the account of a file, which verifies passwords at once."""
     path = Path(case.mktemp())
     path.write_text(f'username = "break-glass"\npassword_hash = "{HASH}"\n')
-    return BreakGlassAccount(path=path, clock=clock, offload=maybeDeferred)
+    return BreakGlassAccount(path=path, clock=clock, now=lambda: 1_790_000_000.0, offload=maybeDeferred)
 
 
 class AccountTests(SynchronousTestCase):
@@ -103,8 +103,8 @@ class AccountTests(SynchronousTestCase):
         self.log_in()
         self.refused('break-glass', 'guess', '192.0.2.9')
         taken = self.account.take_pending()
-        self.assertEqual([(one['address'], one['is_refused']) for one in taken],
-                         [('192.0.2.1', False), ('192.0.2.9', True)])
+        self.assertEqual([(one['address'], one['is_refused'], one['at']) for one in taken],
+                         [('192.0.2.1', False, 1_790_000_000.0), ('192.0.2.9', True, 1_790_000_000.0)])
         self.assertEqual(self.account.take_pending(), [])
         self.account.put_back(taken)
         self.assertEqual(self.account.take_pending(), taken)

@@ -225,8 +225,8 @@ class InvokerTests(ServiceScreenTestCase):
 
     def test_bounded_history(self) -> None:
         """Neither many invocations nor many sessions fill the memory."""
-        history = InvocationHistory(self.clock)
-        fields: dict[str, Any] = {'at': 0, 'service': 's', 'payload': '', 'data_format': '', 'is_ok': True,
+        history = InvocationHistory(self.clock, self.clock.seconds)
+        fields: dict[str, Any] = {'service': 's', 'payload': '', 'data_format': '', 'is_ok': True,
                                   'status': 200, 'response': '', 'milliseconds': 1}  # fmt: skip
         for _ in range(MAX_INVOCATIONS + 5):
             history.add('first', **fields)

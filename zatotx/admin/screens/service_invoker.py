@@ -66,7 +66,7 @@ async def invoke(request: PageRequest, service_id: int) -> Response:
         answer = {'is_ok': False, 'text': '\n'.join(texts), 'status': error.status}
     answer['milliseconds'] = round(1000 * (request.invocations.clock.seconds() - began), 1)
     request.invocations.add(
-        request.caller.token, at=began, service=row['name'], payload=shorten(mask_secrets(payload, io.secret_names())),
+        request.caller.token, service=row['name'], payload=shorten(mask_secrets(payload, io.secret_names())),
         data_format=data_format, is_ok=answer['is_ok'], status=answer['status'], response=shorten(answer['text']),
         milliseconds=answer['milliseconds'],
     )  # fmt: skip
