@@ -9,6 +9,8 @@ from urllib.parse import urlencode
 from attrs import field, frozen
 
 from zatotx.admin.cluster_api import Caller, IClusterApi
+from zatotx.admin.invocation_history import InvocationHistory
+from zatotx.admin.preferences import Preferences
 from zatotx.admin.type_catalog import Catalog, CatalogCache
 from zatotx.rules.security.roles import ADMIN, OPERATOR
 
@@ -29,6 +31,8 @@ class User:
 
     username: str
     roles: frozenset[str]
+    settings: Mapping[str, str] = field(factory=dict)  # of dates and colors; {} = those in the cookie
+    is_local: bool = False  # the break-glass account, which no server knows
 
     @property
     def may_change(self) -> bool:
@@ -60,6 +64,9 @@ class PageRequest:
     caller: Caller
     catalogs: CatalogCache
     user: User
+    invocations: InvocationHistory
+    preferences: Preferences
+    now: float  # Unix time
     balancer: IBalancerAgent | None = None  # None = there is none
     files: Mapping[str, FormFile] = field(factory=dict)
 

@@ -19,6 +19,7 @@ from zatotx.api import (
     scheduler,
     schema,
     servers,
+    service_description,
     services,
     statistics,
     statistics_jobs,
@@ -30,8 +31,8 @@ from zatotx.service.service_entry import ServiceEntry
 
 _MODULES = (
     health, admin_sessions, cache, deployment, crud, data_dictionary, dead_letters, history, invoke, kvdb, enmasse,
-    openapi, outgoing_delivery, scheduler, schema, servers, services, statistics, statistics_jobs,
-    statistics_reports, wsdl,
+    openapi, outgoing_delivery, scheduler, schema, servers, service_description, services, statistics,
+    statistics_jobs, statistics_reports, wsdl,
 )  # fmt: skip
 
 

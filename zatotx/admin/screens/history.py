@@ -23,9 +23,13 @@ async def show_history(request: PageRequest) -> Response:
     rows = await request.call('zato.history.get-list', {'limit': MAX_ROWS, **filters})
     shows_starts = request.argument('starts') == '1'
     shown = [row for row in rows if shows_starts or row['source'] != 'start']
-    types = [(one.key, one.heading) for one in await request.catalog()]
+    catalog = await request.catalog()
+    types = [(one.key, one.heading) for one in catalog]
+    titles = {one.key: one.title for one in catalog}
+    shown = [{**row, 'type': titles.get(row['type'], row['type'].capitalize())} for row in shown]
     values = {'title': 'History', 'table': page_of(shown, request), 'columns': COLUMNS, 'request': request,
-              'shows_starts': shows_starts, 'types': types, 'type': request.argument('type')}  # fmt: skip
+              'shows_starts': shows_starts, 'types': types, 'type': request.argument('type'),
+              'name': request.argument('name')}  # fmt: skip
     return Page('history.html', values)
 
 
