@@ -10,7 +10,15 @@ from zatotx.cli.completion_values import complete_users
 from zatotx.cli.environment.atomic_files import toml_string, write_private_file
 from zatotx.cli.environment.cluster_client import ClusterClient, PasswordRejectedError
 from zatotx.cli.environment.component_types import SERVER
-from zatotx.cli.environment.layout import CREDENTIALS, Environment, components_of, find_environment, read_toml
+from zatotx.cli.environment.components.web_admin import find_break_glass, write_break_glass
+from zatotx.cli.environment.layout import (
+    CREDENTIALS,
+    Credentials,
+    Environment,
+    components_of,
+    find_environment,
+    read_toml,
+)
 from zatotx.cli.environment.processes import running_process
 from zatotx.cli.errors import CommandError
 from zatotx.cli.output import path_argument, progress
@@ -38,8 +46,8 @@ def update() -> None:
 def password(path: str, user: str, given: str | None) -> None:
     """Change the password of USER, whether or not the environment is running.
 
-    USER is the name of a Basic auth definition or of a web admin user. If credentials.toml contains the user, it is
-    changed too.
+    USER is the name of a Basic auth definition or of a web admin user, or break-glass. If credentials.toml contains the
+    user, it is changed too.
     """
     environment = find_environment(path)
     new_password = read_secret(given, 'password', 'New password', confirm=True)
@@ -49,6 +57,12 @@ def password(path: str, user: str, given: str | None) -> None:
         raise CommandError(
             'The new password is a reference such as ${NAME}, which would not be resolved: specify the password itself.'
         )
+    local = find_break_glass(environment.environment)
+    if local is not None and local[1] == user:
+        write_break_glass(local[0], Credentials(user, new_password))
+        file_note = change_in_file(environment.environment / CREDENTIALS, user, new_password)
+        click.echo(f'The password of {user} was changed in {local[0]}{file_note}.')
+        return
     with progress(f'Changing the password of {user}'):
         delay_note = change_password(environment, user, new_password)
         file_note = change_in_file(environment.environment / CREDENTIALS, user, new_password)
@@ -56,8 +70,8 @@ def password(path: str, user: str, given: str | None) -> None:
 
 
 def change_password(environment: Environment, user: str, new: str) -> str:
-    """Change the password through a running server; or in the database, if none is running or none accepts our
-    credentials. Returns when the change takes effect, as a clause."""
+    """Change the password through a running server; or in the database, if none is running or none accepts the stored
+    credentials. Returns a clause that says when the change takes effect."""
     if any(running_process(part) for part in components_of(environment.environment) if part.kind == SERVER):
         try:
             change_over_api(environment, user, new)
@@ -70,7 +84,8 @@ def change_password(environment: Environment, user: str, new: str) -> str:
 
 
 def change_over_api(environment: Environment, user: str, new: str) -> None:
-    """Change the password through a running server: in force on every node when this returns."""
+    """Change the password through a running server. The new password is active on every node when this function
+    returns."""
     cluster = ClusterClient(environment)
     names: list[str] = []
     for prefix in USER_TYPES.values():
@@ -98,7 +113,8 @@ def unknown_user(user: str, names: list[str]) -> CommandError:
 
 
 def change_in_file(path: Path, user: str, new: str) -> str:
-    """Replace the user's password in the file, and leave everything else unchanged. Returns what was done, as a clause.
+    """Replace the user's password in credentials.toml, and leave everything else unchanged. Returns a clause that says
+    what was done.
     """
     sections = [name for name, values in read_toml(path).items() if is_section_of_user(values, user)]
     if not sections:

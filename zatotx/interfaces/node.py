@@ -1,4 +1,4 @@
-"""Interface of a node for the zato.* services (`self.server`)."""
+"""Interface of the node for the zato.* services (`self.server`)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class IDeployer(Interface):
 
 
 class ILogLevels(Interface):
-    """Log levels, changed at run time and until restart."""
+    """Reads and changes log levels at run time. Changes are lost when the node restarts."""
 
     def effective() -> Mapping[str, str]:
         """Returns the effective levels of this node by area or logger; '' is the default level."""
@@ -62,6 +62,7 @@ class INode(Interface):
     work = Attribute('zatotx.interfaces.work.IWorkStream')
     admin_sessions = Attribute('zatotx.interfaces.admin_sessions.IAdminSessions')
     scheduler = Attribute('zatotx.interfaces.scheduler.IScheduler')
+    usage = Attribute('zatotx.interfaces.statistics.IUsageStore')
     result_groups = Attribute('zatotx.interfaces.work.IResultGroups')
     dead_letters = Attribute('zatotx.interfaces.dead_letters.IDeadLetterStore')
 

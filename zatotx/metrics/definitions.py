@@ -130,6 +130,9 @@ _DEFINITIONS = (
     MetricDefinition('zatotx_work_retries', COUNTER, 'Asynchronous invocations that were delayed for another run'),
     MetricDefinition('zatotx_work_dead_letters', COUNTER, 'Asynchronous invocations that became dead letters'),
     MetricDefinition(
+        'zatotx_work_newer', COUNTER, 'Asynchronous invocations that were left to nodes of a newer version'
+    ),
+    MetricDefinition(
         'zatotx_work_expired', COUNTER, 'Asynchronous invocations that expired before they ran'
     ),
     MetricDefinition(
@@ -229,8 +232,8 @@ assert len(DEFINITIONS) == len(_DEFINITIONS)
 
 
 def register(definitions: Iterable[MetricDefinition]) -> None:
-    """Add the metrics of kinds: once for each process that shows metrics. Raises ValueError where two metrics have one
-    name."""
+    """Add the metric definitions of kinds, once in each process that shows metrics. Raises ValueError if two metrics
+    have the same name."""
     for one in definitions:
         if DEFINITIONS.setdefault(one.name, one) is not one:
             raise ValueError(f'Two metrics are named {one.name}')

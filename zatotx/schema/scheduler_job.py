@@ -1,4 +1,4 @@
-"""Jobs of the scheduler: services that run once, at intervals, or when a cron expression matches."""
+"""The object type of scheduler jobs: services that run once, at intervals, or when a cron expression matches."""
 
 from __future__ import annotations
 
@@ -19,8 +19,20 @@ from zatotx.wire.cron import CronError, expand_nickname, parse_cron
 ONE_TIME, INTERVAL_BASED, CRON_STYLE = 'one_time', 'interval_based', 'cron_style'
 ALLOW, SKIP, QUEUE = 'allow', 'skip', 'queue'  # overlap: what happens to a run while another one has not ended
 RUN_ONCE, SKIP_MISSED, RUN_ALL = 'run_once', 'skip', 'all'  # misfire: what happens to ticks older than the grace
-AUTO_PING = 'zato.outgoing.sql.auto-ping'  # the job that every cluster has initially, and its service
-AUTO_PING_MINUTES = 3  # its interval, as in Zato
+
+# The jobs that every cluster has initially, with their intervals and texts as in Zato. Each is named after its service.
+DEFAULT_JOBS: Mapping[str, Mapping[str, Any]] = {
+    'zato.outgoing.sql.auto-ping': {'minutes': 3},
+    'zato.stats.process-raw-times': {'seconds': 90, 'extra': 'max_batch_size=99999'},
+    'zato.stats.aggregate-by-minute': {'seconds': 60},
+    'zato.stats.aggregate-by-hour': {'minutes': 10},
+    'zato.stats.aggregate-by-day': {'minutes': 60},
+    'zato.stats.aggregate-by-month': {'minutes': 60},
+    'zato.stats.summary.create-summary-by-day': {'minutes': 10},
+    'zato.stats.summary.create-summary-by-week': {'minutes': 10},
+    'zato.stats.summary.create-summary-by-month': {'minutes': 60},
+    'zato.stats.summary.create-summary-by-year': {'minutes': 60},
+}
 MAX_RUN_TIME = 86_400.0  # seconds
 _UNITS = {'weeks': 604_800, 'days': 86_400, 'hours': 3_600, 'minutes': 60, 'seconds': 1}
 _OWN_FIELDS: Mapping[str, tuple[str, ...]] = {
@@ -30,16 +42,18 @@ _OWN_FIELDS: Mapping[str, tuple[str, ...]] = {
 
 
 def timezone_error(name: str) -> str:
-    """Returns why a time zone cannot be used; '' if it can."""
+    """Returns an error message if a time zone name cannot be used, otherwise ''."""
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        return f'{name!r} is no known time zone{did_you_mean(name, available_timezones())}'
+        # did_you_mean compares a limited number of names, and the zones are in random order.
+        zones = sorted(available_timezones(), key=lambda zone: (abs(len(zone) - len(name)), zone))
+        return f'{name!r} is no known time zone{did_you_mean(name, zones)}'
     return ''
 
 
 def cron_error(text: str) -> str:
-    """Returns why a cron expression cannot be used; '' if it can."""
+    """Returns an error message if a cron expression cannot be used, otherwise ''."""
     try:
         parse_cron(text)
     except CronError as error:
@@ -48,7 +62,7 @@ def cron_error(text: str) -> str:
 
 
 class SchedulerJob(ConfigObject, frozen=True, kw_only=True):
-    """A job of the scheduler."""
+    """A scheduler job: the service that it runs and its schedule."""
 
     name: Annotated[str, field('Name of the job', min_length=1, max_length=200)]
     is_active: Annotated[bool, field('Whether it is scheduled; `execute` runs it in any case')] = True
@@ -135,8 +149,8 @@ def _errors(job: SchedulerJob) -> Iterator[tuple[str, str]]:
 
 
 def past_start_error(job: SchedulerJob, before: SchedulerJob | None, now: datetime) -> list[tuple[str, str]]:
-    """Returns the error of an active one-time job whose time is over when it is created or moved; it would never run.
-    Jobs that have run keep their time, so that importing them again is no error."""
+    """Returns an error message if an active one-time job would never run, because its time is in the past when it is
+    created or moved. The time of a job that has already run is accepted, so that the job can be imported again."""
     if job.job_type != ONE_TIME or not job.is_active or job.start_date is None or job.start_date > now:
         return []
     if before is not None and before.job_type == ONE_TIME and before.start_date == job.start_date:
@@ -153,15 +167,21 @@ SCHEDULER_JOB = ObjectType(
     normalize=_normalize,
     validate=_find_errors,
     validate_change=past_start_error,
-    builtin_names=frozenset((AUTO_PING,)),
+    builtin_names=frozenset(DEFAULT_JOBS),
 )
 
 
 def default_job_operations() -> list[Operation]:
-    """Returns what creates the jobs that every cluster has initially, as in Zato, with the rows of their services."""
-    service = {'name': AUTO_PING, 'impl_name': '', 'is_internal': True}
-    job = SchedulerJob(name=AUTO_PING, service=AUTO_PING, job_type=INTERVAL_BASED, minutes=AUTO_PING_MINUTES)
-    return [
-        Operation(action='create', type='service', name=AUTO_PING, fields=service),
-        Operation(action='create', type=SCHEDULER_JOB.key, name=AUTO_PING, fields=msgspec.structs.asdict(job)),
-    ]
+    """Returns the operations that create the jobs that every cluster initially has, and the rows of their services."""
+    services = [
+        Operation(action='create', type='service', name=name,
+                  fields={'name': name, 'impl_name': '', 'is_internal': True})
+        for name in DEFAULT_JOBS
+    ]  # fmt: skip
+    return [*services, *map(default_job_operation, DEFAULT_JOBS)]
+
+
+def default_job_operation(name: str) -> Operation:
+    """Returns the operation that creates one of the jobs that every cluster initially has."""
+    job = SchedulerJob(name=name, service=name, job_type=INTERVAL_BASED, **DEFAULT_JOBS[name])
+    return Operation(action='create', type=SCHEDULER_JOB.key, name=name, fields=msgspec.structs.asdict(job))

@@ -1,4 +1,4 @@
-"""The definition that a channel or an outgoing connection refers to."""
+"""Looks up the AMQP definition to which a channel or an outgoing connection refers."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from zatotx.schema.snapshot import Snapshot, StoredObject
 
 
 def definition_of(stored: StoredObject, snapshot: Snapshot) -> Sources:
-    """Return the definition of an object."""
+    """Return the AMQP definition to which an object refers."""
     return (snapshot.find('definition_amqp', stored.value.definition),)
 
 
 def usable_definition(definition: StoredObject | None) -> AmqpDefinition:
-    """Return the definition. Raises ValueError where it is inactive."""
+    """Return the AMQP definition if it is active. Raises ValueError otherwise."""
     if definition is None or not definition.value.is_active:
         raise ValueError('its definition is inactive')
     value: AmqpDefinition = definition.value

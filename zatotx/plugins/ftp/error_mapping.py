@@ -1,4 +1,4 @@
-"""Maps errors of the FTP client to the exceptions that services get, with a message that names the connection.
+"""Converts errors of the FTP client to the exceptions that services receive, with a message that names the connection.
 
 The message may be passed on to the service's caller, so it contains no hosts and no secrets.
 """
@@ -31,7 +31,7 @@ PEER_FAILURES = (CallTimedOut, LoginRejected, Unreachable, TlsHandshakeFailed, I
 
 
 def map_error(error: BaseException, title: str, cid: str, path: str = '') -> BaseException:
-    """Return the exception for an error; errors that are not of the client are returned unchanged."""
+    """Convert an error of the FTP client to an exception for the service; other errors are returned unchanged."""
     if isinstance(error, NoProgress):
         return Timeout(cid, f'{title} made no progress for {round(error.seconds, 3):g} s')
     if isinstance(error, CallTimedOut):
@@ -62,7 +62,7 @@ def is_final(error: RemoteFileError) -> bool:
 
 
 def not_found_error(path: str, title: str, cid: str) -> RemoteFileNotFound:
-    """Return the error for a path where nothing exists."""
+    """Create the error for a path that does not exist."""
     return RemoteFileNotFound(cid, f'{title}: there is no {path}', path)
 
 

@@ -18,7 +18,7 @@ SENDS = ('setcontents', 'appendcontents', 'remove', 'rename', 'makedir', 'remove
 
 
 class FtpNamespace:
-    """`self.out.ftp` of one call."""
+    """The object `self.out.ftp` of one service invocation."""
 
     __slots__ = ('_call', '_registry')
 
@@ -61,7 +61,7 @@ def _prepare_stored(value: Any, call: StoredCall, message_id: str) -> StoredCall
 
 
 def make_outgoing(context: OutgoingContext) -> IOutgoingKind:
-    """See ConnectorKind.outgoing."""
+    """Create the outgoing FTP connections of a node (ConnectorKind.outgoing)."""
 
     def build(stored: StoredObject, references: Sources, title: str, meter: Any) -> Any:
         from zatotx.plugins.ftp.connection import FtpConnection

@@ -16,7 +16,7 @@ SENDS = ('execute', 'execute_many')  # those that return no rows
 
 
 def make_outgoing(context: OutgoingContext) -> IOutgoingKind:
-    """See ConnectorKind.outgoing."""
+    """Create the SQL connections of a node (ConnectorKind.outgoing)."""
 
     def build(stored: StoredObject, references: Sources, title: str, meter: Any) -> Any:
         from zatotx.plugins.sql.connection import SqlConnection

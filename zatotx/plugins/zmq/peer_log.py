@@ -1,4 +1,4 @@
-"""Logs why peers cannot connect, once per change."""
+"""Logs the reasons why peers cannot connect, once per change."""
 
 from __future__ import annotations
 

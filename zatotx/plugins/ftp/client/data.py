@@ -1,4 +1,4 @@
-"""Data connections: receive or send the bytes of one transfer, with back-pressure."""
+"""The data connections of the FTP client: each receives or sends the data of one transfer, with backpressure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BUFFER_SIZE = 64 * 1024  # bytes that the transport keeps where the socket takes
 
 @implementer(IPushProducer, IPullProducer)
 class DataConnection(Protocol):
-    """One data connection. `received`, `sent`: bytes of the transfer so far."""
+    """A data connection. `received` and `sent` are the number of bytes transferred so far."""
 
     transport: Any  # ITCPTransport, or that of TLS
 

@@ -1,4 +1,4 @@
-"""Transfers on a session: a download that is read in chunks, an upload that is written in chunks."""
+"""Transfers on a session: downloads that are read in chunks, and uploads that are written in chunks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_ABORT_REPLIES = 6
 
 
 class TransferSession(Protocol):
-    """The session that a transfer runs on."""
+    """The interface of the session on which a transfer runs."""
 
     control: ControlConnection
     channel: DataChannel
@@ -35,7 +35,8 @@ class TransferSession(Protocol):
 
 @define(eq=False)
 class FtpTransfer:
-    """One transfer. `path`: of the file, for errors. `offset`: where it begins in the file."""
+    """Base class of transfers. `path` is the path of the file, for errors, and `offset` the position in the file at
+    which the transfer begins."""
 
     session: TransferSession
     data: DataConnection
@@ -123,7 +124,7 @@ class FtpTransfer:
 
 
 class Download(FtpTransfer):
-    """Reads a file or a listing."""
+    """A transfer that reads a file or a listing."""
 
     expected: int | None = None  # size of the file as the server told it
 
@@ -156,7 +157,7 @@ class Download(FtpTransfer):
 
 
 class Upload(FtpTransfer):
-    """Writes a file."""
+    """A transfer that writes a file."""
 
     def begin(self) -> None:
         """Prepare for writing."""

@@ -28,7 +28,7 @@ def _encoding_error(name: str) -> str:
 
 
 class FtpRetry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How failed operations are repeated, within `timeout`."""
+    """The retry settings of an outgoing FTP connection. Retries end at `timeout`."""
 
     attempts: Annotated[
         int, field('Maximum number of attempts, including the first: for operations that read, and for any if the '
@@ -40,7 +40,7 @@ class FtpRetry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class FtpOutgoing(OutgoingDelivery, frozen=True, kw_only=True):
-    """An FTP server that services use as `self.out.ftp[name]`."""
+    """An outgoing FTP connection, which services use as `self.out.ftp[name]`."""
 
     name: Annotated[str, field('Name of the connection', min_length=1, max_length=200)]
     is_active: Annotated[bool, field('Whether services may use the connection')] = True
@@ -121,7 +121,7 @@ def tls_settings(value: FtpOutgoing) -> TlsSettings:
 
 
 def outgoing_errors(value: FtpOutgoing) -> list[tuple[str, str]]:
-    """Return the errors that concern several fields."""
+    """Return the validation errors that involve several fields of an outgoing FTP connection."""
     try:
         parse_tls_settings(tls_settings(value))
     except InvalidTlsSettings as error:
