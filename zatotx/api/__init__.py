@@ -14,6 +14,7 @@ from zatotx.api import (
     history,
     invoke,
     kvdb,
+    node_control,
     openapi,
     outgoing_delivery,
     scheduler,
@@ -28,7 +29,7 @@ from zatotx.service.service_entry import ServiceEntry
 
 _MODULES = (
     health, admin_sessions, cache, deployment, crud, data_dictionary, dead_letters, history, invoke, kvdb, enmasse,
-    openapi, outgoing_delivery, scheduler, schema, servers, services, statistics, wsdl,
+    node_control, openapi, outgoing_delivery, scheduler, schema, servers, services, statistics, wsdl,
 )  # fmt: skip
 
 

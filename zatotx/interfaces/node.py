@@ -63,6 +63,7 @@ class INode(Interface):
     admin_sessions = Attribute('zatotx.interfaces.admin_sessions.IAdminSessions')
     scheduler = Attribute('zatotx.interfaces.scheduler.IScheduler')
     result_groups = Attribute('zatotx.interfaces.work.IResultGroups')
+    control = Attribute('zatotx.interfaces.node_control.INodeControl')
     dead_letters = Attribute('zatotx.interfaces.dead_letters.IDeadLetterStore')
 
     def readiness_problems() -> list[str]:
