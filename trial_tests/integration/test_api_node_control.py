@@ -84,6 +84,7 @@ class NodeControlTests(InternalTestCase):
     async def test_rename_that_fails(self) -> None:
         """If the ODB refuses the name, the settings have the old one again and nothing restarts."""
         await self.one.odb.register_node('Three', '127.0.0.1', 17019, 9)
-        self.one.control.odb = StaleRows([row for row in await self.one.odb.nodes() if row.name != 'Three'])
+        stale: Any = StaleRows([row for row in await self.one.odb.nodes() if row.name != 'Three'])
+        self.one.control.odb = stale
         reply = await self.one.reply('zato.server.edit', {'id': await self.two_id(), 'name': 'Three'})
         self.assertEqual((reply.status, self.two.restarter.names, self.two.restarter.restarts), (409, [], 0))

@@ -26,6 +26,7 @@ from zatotx.admin.live import LiveFeed
 from zatotx.admin.page_request import FormFile, IBalancerAgent, PageRequest, Texts, User
 from zatotx.admin.rendering import CONTENT_TYPES, Preferences, Renderer, load_static_files, time_zones
 from zatotx.admin.responses import SECURITY_HEADERS, EventStream, FileDownload, Page, Redirect, Response
+from zatotx.admin.rolling_restart import RollingRestart
 from zatotx.admin.settings import WebSettings
 from zatotx.admin.type_catalog import CatalogCache
 from zatotx.wire.malformed import Malformed
@@ -66,6 +67,7 @@ class AdminApplication:
     _renderer: Renderer = field(factory=Renderer, init=False)
     _catalogs: CatalogCache = field(init=False)
     _live: LiveFeed = field(init=False)
+    _rolling_restart: RollingRestart = field(init=False)
     _known_users: dict[str, tuple[float, User]] = field(factory=dict, init=False)  # by session token
 
     _log = Logger()
@@ -73,6 +75,7 @@ class AdminApplication:
     def __attrs_post_init__(self) -> None:
         self._catalogs = CatalogCache(self.api, self.clock)
         self._live = LiveFeed(api=self.api, clock=self.clock)
+        self._rolling_restart = RollingRestart(api=self.api, clock=self.clock)
         add = self.klein.route
         add('/static/<digest>/<name>', methods=['GET'])(self._serve_static)
         for method, public in (('GET', self._show_login), ('POST', self._log_in)):
@@ -171,7 +174,8 @@ class AdminApplication:
         token = self._session_token(request)
         if not token:
             return self._redirect_to_login(request)
-        caller = Caller(token, client_address(request))
+        is_passive = request.getHeader('X-Passive') == '1'  # an element that is loaded again and again by itself
+        caller = Caller(token, client_address(request), is_passive)
         form: Texts = {}
         files: Mapping[str, FormFile] = {}
         user: User | None = None
@@ -188,6 +192,7 @@ class AdminApplication:
             page_request = PageRequest(
                 method=route.method, path=request.path.decode(), query=_query(request), form=form, files=files,
                 api=self.api, caller=caller, catalogs=self._catalogs, user=user, balancer=self.balancer,
+                live=self._live, rolling_restart=self._rolling_restart,
             )  # fmt: skip
             response = await route.handler(page_request, **parameters)
             return await self._respond(request, page_request, response)
@@ -261,7 +266,7 @@ class AdminApplication:
         values = {
             'cluster': self.cluster, 'user': user, 'menu': menu, 'path': request.path.decode('utf-8', 'replace'),
             'is_read_only': self.settings.read_only, 'has_balancer': self.balancer is not None,
-            'flash': self._take_flash(request),
+            **self._take_flash(request),
             'csrf_token': guard.csrf_token(token) if token else '', 'title': '', **page.values,
         }  # fmt: skip
         fragment = request.getHeader('HX-Target') or ''
@@ -271,7 +276,7 @@ class AdminApplication:
         self._set_headers(request)
         target = response.target if guard.is_safe_redirect(response.target) else '/'
         if response.message:
-            self._set_cookie(request, FLASH, quote(response.message[:500], safe=''))
+            self._set_cookie(request, FLASH, f'{quote(response.message[:500], safe="")}|{response.undo}')
         if response.ends_session:
             self._set_cookie(request, SESSION, '')
         if response.preferences is not None:
@@ -307,12 +312,13 @@ class AdminApplication:
         age = None if value and max_age is None else str(max_age if value else 0)
         request.addCookie(name, value, path='/', httpOnly=True, secure=is_secure, sameSite='lax', max_age=age)
 
-    def _take_flash(self, request: IRequest) -> str:
-        """Return the message for the top of this page, and remove it."""
-        message = unquote(self._cookie(request, FLASH))
-        if message:
+    def _take_flash(self, request: IRequest) -> dict[str, str]:
+        """Return the message for the top of this page and the revisions that its button takes back, and remove them."""
+        cookie = self._cookie(request, FLASH)
+        if cookie:
             self._set_cookie(request, FLASH, '')
-        return message
+        message, _, undo = cookie.partition('|')
+        return {'flash': unquote(message), 'undo': undo if undo.replace(',', '').isdecimal() else ''}
 
     def preferences(self, request: IRequest) -> Preferences:
         """Return what the browser has chosen; invalid values are the defaults."""

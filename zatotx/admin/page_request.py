@@ -9,6 +9,8 @@ from urllib.parse import urlencode
 from attrs import field, frozen
 
 from zatotx.admin.cluster_api import Caller, IClusterApi
+from zatotx.admin.live import LiveFeed
+from zatotx.admin.rolling_restart import RollingRestart
 from zatotx.admin.type_catalog import Catalog, CatalogCache
 from zatotx.rules.security.roles import ADMIN, OPERATOR
 
@@ -60,6 +62,8 @@ class PageRequest:
     caller: Caller
     catalogs: CatalogCache
     user: User
+    live: LiveFeed
+    rolling_restart: RollingRestart
     balancer: IBalancerAgent | None = None  # None = there is none
     files: Mapping[str, FormFile] = field(factory=dict)
 

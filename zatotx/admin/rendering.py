@@ -19,7 +19,9 @@ from zatotx import __version__
 
 STATIC_FILES = {
     'admin.css': 'static/admin.css',
+    'cluster.css': 'static/cluster.css',
     'admin.js': 'static/admin.js',
+    'live.js': 'static/live.js',
     'icon.svg': 'static/icon.svg',
     'htmx.min.js': 'vendor/htmx.min.js',
 }

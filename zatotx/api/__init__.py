@@ -19,9 +19,11 @@ from zatotx.api import (
     outgoing_delivery,
     scheduler,
     schema,
+    selection,
     servers,
     services,
     statistics,
+    undo,
     wsdl,
 )
 from zatotx.schema.type_registry import ObjectTypeRegistry
@@ -29,7 +31,7 @@ from zatotx.service.service_entry import ServiceEntry
 
 _MODULES = (
     health, admin_sessions, cache, deployment, crud, data_dictionary, dead_letters, history, invoke, kvdb, enmasse,
-    node_control, openapi, outgoing_delivery, scheduler, schema, servers, services, statistics, wsdl,
+    node_control, openapi, outgoing_delivery, scheduler, schema, selection, servers, services, statistics, undo, wsdl,
 )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     calls: int = 0  # of services of users
     errors: int = 0  # of these calls
     seconds: float = 0.0  # that these calls took
-    in_flight: int = 0
+    in_flight: int = 0  # of these calls, now
     stalls: int = 0  # of the reactor, longer than 100 ms
     findings: tuple[str, ...] = ()
 

@@ -80,7 +80,7 @@ def figures_of(sample: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
         'errors': _sum_of_users(sample, 'zatotx_service_errors'),
         'seconds': sum(figure[0] for labels, figure in sample.get('zatotx_service_duration_seconds', ())
                        if not _is_own(labels[0])),
-        'in_flight': sum(value for _, value in sample.get('zatotx_node_in_flight', ())),
+        'in_flight': _sum_of_users(sample, 'zatotx_service_in_flight'),
         'stalls': sum(count_above(buckets) for buckets in stalls),
     }  # fmt: skip
 

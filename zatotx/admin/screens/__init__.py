@@ -10,12 +10,12 @@ from zatotx.admin.screens import (
     history,
     home,
     load_balancer,
+    nodes,
     object_actions,
     objects,
     redis_commands,
     scheduler,
     search,
-    servers,
     services,
     settings,
     statistics,
@@ -25,7 +25,7 @@ from zatotx.admin.screens import (
 def all_routes() -> tuple[ScreenRoute, ...]:
     """Return the routes of all screens."""
     modules = (
-        home, objects, object_actions, scheduler, services, servers, load_balancer, history, dead_letters,
+        home, objects, object_actions, scheduler, services, nodes, load_balancer, history, dead_letters,
         redis_commands, data_dictionaries, enmasse, search, settings, statistics,
     )  # fmt: skip
     return tuple(route for module in modules for route in module.ROUTES)
