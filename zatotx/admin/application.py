@@ -18,12 +18,13 @@ from twisted.web.iweb import IRequest
 from werkzeug.exceptions import HTTPException
 
 from zatotx.admin import request_guard as guard
+from zatotx.admin.balancer_status import BalancerStatus, IBalancerAgent
 from zatotx.admin.cluster_api import ApiError, Caller, IClusterApi
 from zatotx.admin.event_writer import EventWriter
 from zatotx.admin.form_body import parse_form
 from zatotx.admin.kept_form import KeptForm, keep_form, read_kept_form
 from zatotx.admin.live import LiveFeed
-from zatotx.admin.page_request import FormFile, IBalancerAgent, PageRequest, Texts, User
+from zatotx.admin.page_request import FormFile, PageRequest, Texts, User
 from zatotx.admin.rendering import CONTENT_TYPES, Preferences, Renderer, load_static_files, time_zones
 from zatotx.admin.responses import SECURITY_HEADERS, EventStream, FileDownload, Page, Redirect, Response
 from zatotx.admin.rolling_restart import RollingRestart
@@ -68,6 +69,7 @@ class AdminApplication:
     _catalogs: CatalogCache = field(init=False)
     _live: LiveFeed = field(init=False)
     _rolling_restart: RollingRestart = field(init=False)
+    _status_of: BalancerStatus | None = field(default=None, init=False)
     _known_users: dict[str, tuple[float, User]] = field(factory=dict, init=False)  # by session token
 
     _log = Logger()
@@ -192,13 +194,18 @@ class AdminApplication:
             page_request = PageRequest(
                 method=route.method, path=request.path.decode(), query=_query(request), form=form, files=files,
                 api=self.api, caller=caller, catalogs=self._catalogs, user=user, balancer=self.balancer,
-                live=self._live, rolling_restart=self._rolling_restart,
+                balancer_status=self._balancer_status(), live=self._live, rolling_restart=self._rolling_restart,
             )  # fmt: skip
             response = await route.handler(page_request, **parameters)
             return await self._respond(request, page_request, response)
         except ApiError as error:
             kept = keep_form(request.path.decode(), form) if route.redisplays else NO_FORM
             return await self._serve_api_error(request, error, caller, user, kept=kept)
+
+    def _balancer_status(self) -> BalancerStatus | None:
+        if self._status_of is None and self.balancer is not None:
+            self._status_of = BalancerStatus(self.balancer, self.clock)
+        return self._status_of if self.balancer is not None else None
 
     async def _user(self, caller: Caller) -> User:
         """Return the user of a session. Raises ApiError."""

@@ -14,10 +14,12 @@ from zatotx.admin.screens.nodes import uptime
 
 def node(name: str, *, id: int = 1, state: str = 'running', started: float = 100.0, **status: Any) -> dict[str, Any]:
     """A row of zato.server.get-status."""
-    facts: dict[str, Any] = {'name': name, 'role': 'connector' if name.startswith('con') else 'server', 'phase': 'ready',
-             'started': started, 'version': '1.0', 'pid': 7, 'workers': 1, 'revision': 5, 'is_drained': False,
-             'restart_problem': '', 'requests': 10, 'calls': 10, 'errors': 1, 'seconds': 1.0, 'in_flight': 3,
-             'stalls': 2, 'findings': []}  # fmt: skip
+    facts: dict[str, Any] = {
+        'name': name, 'role': 'connector' if name.startswith('con') else 'server', 'phase': 'ready',
+        'started': started, 'version': '1.0', 'pid': 7, 'workers': 1, 'revision': 5, 'is_drained': False,
+        'restart_problem': '', 'requests': 10, 'calls': 10, 'errors': 1, 'seconds': 1.0, 'in_flight': 3,
+        'stalls': 2, 'findings': [],
+    }  # fmt: skip
     return {'id': id, 'name': name, 'address': f'127.0.0.1:{id}', 'state': state, 'is_up': state != 'down',
             'is_leader': id == 1, 'seen_at': '2026-01-01T00:00:00+00:00',
             'status': None if state in ('down', 'not answering') else {**facts, **status}}  # fmt: skip

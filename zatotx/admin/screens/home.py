@@ -8,10 +8,11 @@ from typing import Any
 from attrs import frozen
 
 from zatotx.admin.application import ScreenRoute
+from zatotx.admin.balancer_status import BalancerUnavailableError
 from zatotx.admin.cluster_api import ApiError
+from zatotx.admin.concurrency import run_together
 from zatotx.admin.page_request import PageRequest
 from zatotx.admin.responses import EventStream, Page, Redirect, Response
-from zatotx.admin.screens.load_balancer import call_agent
 from zatotx.admin.screens.nodes import node_views
 
 RECENT = 8  # changes
@@ -34,16 +35,17 @@ class Notice:
 
 async def show_home(request: PageRequest) -> Response:
     """Show the first page."""
-    nodes = node_views(request, await request.call('zato.server.get-status'))
-    info = await request.call('zato.info.get-info')
-    catalog = await request.catalog()
-    counted = await request.call('zato.schema.get-counts')
+    rows, info, catalog, counted, history, balancer, dead_letters = await run_together(
+        request.call('zato.server.get-status'), request.call('zato.info.get-info'), request.catalog(),
+        request.call('zato.schema.get-counts'), _recent_changes(request), _balancer_notices(request),
+        _dead_letters(request),
+    )  # fmt: skip
+    nodes = node_views(request, rows)
     counts = [(one.heading, one.list_url, counted.get(one.key, 0)) for one in catalog]
     services = counted.get('service', 0)
     titles = {one.key: one.title for one in catalog}
-    changes = [{**row, 'type': titles.get(row['type'], row['type'])} for row in await _recent_changes(request)]
-    notices = [*node_notices(nodes), *await _balancer_notices(request)]
-    notices += dead_letter_notices(await _dead_letters(request))
+    changes = [{**row, 'type': titles.get(row['type'], row['type'])} for row in history]
+    notices = [*node_notices(nodes), *balancer, *dead_letter_notices(dead_letters)]
     values = {
         'title': 'Home', 'nodes': nodes, 'notices': sorted(notices, key=lambda notice: notice.severity != BAD),
         'live': request.live.latest, 'info': info, 'counts': [each for each in counts if each[2]],
@@ -106,13 +108,12 @@ def dead_letter_notices(count: int) -> list[Notice]:
 
 
 async def _balancer_notices(request: PageRequest) -> list[Notice]:
-    if request.balancer is None:
+    if request.balancer_status is None:
         return []
     try:
-        servers = await call_agent(request, 'get_server_data_dict')
-    except ApiError as error:
-        return [Notice(WARNING, f'The load balancer cannot be asked: {error}', '/load-balancer')]
-    return balancer_notices(servers.values())
+        return balancer_notices(await request.balancer_status.servers())
+    except BalancerUnavailableError as error:
+        return [Notice(WARNING, str(error), '/load-balancer')]
 
 
 def balancer_notices(servers: Any) -> list[Notice]:

@@ -58,11 +58,6 @@ async def show(request: PageRequest) -> Response:
     return Page('load_balancer.html', values)
 
 
-def balanced_servers(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """Return the servers that the load balancer knows by their addresses."""
-    return {row['address']: row for row in found.values()}
-
-
 async def show_edit(request: PageRequest) -> Response:
     """Show the form of the configuration."""
     source = await call_agent(request, 'get_config_source_code')

@@ -7,10 +7,11 @@ from time import time
 from typing import Any
 
 from zatotx.admin.application import ScreenRoute
+from zatotx.admin.balancer_status import BalancerUnavailableError
 from zatotx.admin.cluster_api import ApiError
+from zatotx.admin.concurrency import run_together
 from zatotx.admin.page_request import PageRequest
 from zatotx.admin.responses import Page, Redirect, Response
-from zatotx.admin.screens.load_balancer import balanced_servers, call_agent
 from zatotx.admin.screens.objects import IN_PLACE
 
 SERVER, CONNECTOR = 'server', 'connector'  # roles
@@ -66,21 +67,22 @@ async def show_connectors(request: PageRequest) -> Response:
 
 
 async def _show_list(request: PageRequest, role: str) -> Page:
-    nodes = node_views(request, await request.call('zato.server.get-status'))
+    rows, balanced = await run_together(request.call('zato.server.get-status'), find_balanced(request))
+    nodes = node_views(request, rows)
     values = {
         'title': LISTS[role][1], 'role': role, 'nodes': [node for node in nodes if node['role'] == role],
-        'balanced': await find_balanced(request) if role == SERVER else {}, 'rolling': request.rolling_restart,
+        'balanced': balanced, 'rolling': request.rolling_restart,
     }  # fmt: skip
     return Page('nodes.html', values)
 
 
 async def find_balanced(request: PageRequest) -> Mapping[str, Mapping[str, Any]]:
     """Return what the load balancer says about servers, by address; nothing if it does not answer."""
-    if request.balancer is None:
+    if request.balancer_status is None:
         return {}
     try:
-        return balanced_servers(await call_agent(request, 'get_server_data_dict'))
-    except ApiError:
+        return {row['address']: row for row in await request.balancer_status.servers()}
+    except BalancerUnavailableError:
         return {}
 
 
@@ -99,11 +101,11 @@ async def show_node(request: PageRequest, node_id: int) -> Response:
 async def _node_page(request: PageRequest, node: Mapping[str, Any], *, name: str = '',
                      error: ApiError | None = None) -> Page:  # fmt: skip
     list_url, list_title = LISTS[node['role']]
-    info = await request.call('zato.info.get-info')
+    info, balanced = await run_together(request.call('zato.info.get-info'), find_balanced(request))
     values = {
         'title': node['name'], 'node': node, 'list_url': list_url, 'list_title': list_title,
         'info': info if info['name'] == node['name'] else {},
-        'balanced': (await find_balanced(request)).get(node['address']),
+        'balanced': balanced.get(node['address']),
         'name': name or node['name'], 'messages': [] if error is None else error.messages,
         'errors': {} if error is None else error.field_errors,
     }  # fmt: skip

@@ -12,6 +12,7 @@
   if (!area || !window.EventSource || !window.BroadcastChannel || !navigator.locks) { return; }
 
   const POINTS = 60;
+  const FEWEST = 12;  // a chart is at least that wide
   const SERIES = ['requests', 'errors', 'mean'];
   const STATES = { running: 'on', drained: 'mid', starting: 'mid', draining: 'mid', down: 'off' };
   const channel = new BroadcastChannel('zatotx-live');
@@ -19,13 +20,15 @@
   let revision = null;
 
   const draw = () => {
+    const width = Math.max(points.length, FEWEST);
     for (const chart of document.querySelectorAll('[data-live-chart]')) {
       const values = points.map((point) => point[SERIES.indexOf(chart.dataset.liveChart)]);
+      chart.setAttribute('viewBox', `0 0 ${width - 1} 20`);
       const top = Math.max(...values, 1);
-      const line = values.map((value, index) => `${POINTS - values.length + index},${(19 - 18 * value / top).toFixed(2)}`);
+      const line = values.map((value, index) => `${width - values.length + index},${(19 - 18 * value / top).toFixed(2)}`);
       chart.querySelector('polyline').setAttribute('points', line.join(' '));
-      const first = POINTS - values.length;
-      chart.querySelector('polygon').setAttribute('points', line.length ? `${first},20 ${line.join(' ')} ${POINTS - 1},20` : '');
+      const first = width - values.length;
+      chart.querySelector('polygon').setAttribute('points', line.length ? `${first},20 ${line.join(' ')} ${width - 1},20` : '');
     }
   };
   const setText = (element, value) => { if (element.textContent !== value) { element.textContent = value; } };

@@ -1,4 +1,4 @@
-"""zato.history.undo and zato.schema.get-yaml: what was deleted comes back, and some objects as a document."""
+"""zato.history.undo, zato.schema.get-yaml and get-matches: what the lists of the web admin need beside get-list."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from trial_tests.support.internals import USER, InternalTestCase
 PREFIX = 'zato.security.basic-auth'
 
 
-class UndoTests(InternalTestCase):
+class SelectionTests(InternalTestCase):
     async def create(self, name: str) -> int:
         payload = {**USER, 'name': name, 'username': name, 'password': f'secret-{name}'}
         response = await self.one.call(f'{PREFIX}.create', payload)
@@ -63,3 +63,13 @@ class UndoTests(InternalTestCase):
         for type_, ids, status in cases:
             reply = await self.one.reply('zato.schema.get-yaml', {'type': type_, 'ids': ids})
             self.assertEqual(reply.status, status, ids)
+
+    async def test_matches(self) -> None:
+        """Objects are found by the words in their names and texts, of all types, and not by their secrets."""
+        first = await self.create('Orders of CRM')
+        await self.create('other')
+        for query, expected in (('crm ORDERS', [first]), ('secret-other', []), ('nothing', [])):
+            response = await self.one.call('zato.schema.get-matches', {'query': query})
+            rows = response['zato_schema_get_matches_response']
+            self.assertEqual([(row['id'], row['type']) for row in rows], [(each, 'basic_auth') for each in expected])
+        self.assertEqual((await self.one.reply('zato.schema.get-matches', {'query': 'x', 'limit': -1})).status, 400)
