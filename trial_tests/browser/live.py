@@ -63,8 +63,8 @@ def flood(admin: AdminBrowser) -> tuple[PageSize, PageSize, int]:
 
 
 def tabs(admin: AdminBrowser) -> tuple[int, int]:
-    """Open eight tabs, and close the one with the stream; returns how many streams there were at most at a time, and
-    how many tabs show figures afterwards."""
+    """Open eight tabs, and close the one with the stream; returns how many streams the eight had at most at a time,
+    and how many tabs show figures when another one has taken over."""
     with admin.context() as context:
         streams, most = 0, 0
 
@@ -77,16 +77,17 @@ def tabs(admin: AdminBrowser) -> tuple[int, int]:
         for event in ('requestfinished', 'requestfailed'):
             context.on(event, lambda request: count(-1) if request.url.endswith('/live') else None)  # type: ignore[call-overload]
         first = context.pages[0]
-        others = [context.new_page() for _ in range(TABS)]
+        others = [context.new_page() for _ in range(TABS - 1)]
         for page in others:
             page.goto(f'{admin.base}/')
+        at_once = most
         first.close()
         for page in others:  # the figures change only if a tab has the stream
             page.locator('.figure [data-live=requests]').evaluate('element => { element.textContent = "old" }')
         end = time.monotonic() + 60
         while time.monotonic() < end and any(_shown(page) == 'old' for page in others):
             others[0].wait_for_timeout(250)
-        return most, sum(_shown(page) not in ('old', NONE) for page in others)
+        return at_once, sum(_shown(page) not in ('old', NONE) for page in others)
 
 
 def _shown(page: Page) -> str:

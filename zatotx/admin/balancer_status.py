@@ -35,21 +35,21 @@ class BalancerStatus:
     agent: IBalancerAgent
     clock: IReactorTime
     _servers: list[Mapping[str, Any]] | None = field(default=None, init=False)
-    _asked_at: float = field(default=0.0, init=False)
+    _fetched_at: float = field(default=0.0, init=False)
 
     async def servers(self) -> list[Mapping[str, Any]]:
         """Return the servers of all backends, as get_server_data_dict has them. Raises BalancerUnavailableError."""
         now = self.clock.seconds()
-        if self._servers is None or now - self._asked_at > MAX_AGE:
-            asking = Deferred.fromCoroutine(self._ask()).addTimeout(TIMEOUT, self.clock)
+        if self._servers is None or now - self._fetched_at > MAX_AGE:
+            fetching = Deferred.fromCoroutine(self._fetch()).addTimeout(TIMEOUT, self.clock)
             try:
-                self._servers, self._asked_at = await asking, now
+                self._servers, self._fetched_at = await fetching, now
             except TimeoutError:
                 raise BalancerUnavailableError(f'The load balancer did not answer within {TIMEOUT:g} s') from None
             except (AgentCallError, AgentUnreachableError) as error:
                 raise BalancerUnavailableError(str(error)) from None
         return self._servers
 
-    async def _ask(self) -> list[Mapping[str, Any]]:
+    async def _fetch(self) -> list[Mapping[str, Any]]:
         found: Mapping[str, Mapping[str, Any]] = await self.agent.call('get_server_data_dict')
         return list(found.values())

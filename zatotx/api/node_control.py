@@ -25,25 +25,25 @@ class GetStatus(AdminService):
 
     async def handle(self) -> None:
         rows = one_row_per_server(await self.server.odb.nodes(), time())
-        reachable = True
+        is_reachable = True
         try:
             statuses = {status.name: status for status in await self.server.control.statuses()}
         except ServiceError:
-            statuses, reachable = {}, False
+            statuses, is_reachable = {}, False
         try:
             leader = (await self.server.scheduler.leader()).node
         except ServiceError:
             leader = ''
         self.response.payload = [
-            _to_row(row, statuses.get(row.name), is_leader=row.name == leader, is_asked=reachable)
+            _to_row(row, statuses.get(row.name), is_leader=row.name == leader, is_reachable=is_reachable)
             for row in sorted(rows, key=lambda row: row.name)
         ]
 
 
-def _to_row(row: Any, status: NodeStatus | None, *, is_leader: bool, is_asked: bool) -> dict[str, Any]:
+def _to_row(row: Any, status: NodeStatus | None, *, is_leader: bool, is_reachable: bool) -> dict[str, Any]:
     is_up = row.up_status == 'running' and time() - row.seen_at < HEARTBEAT_TIMEOUT
-    is_answering = status is not None or not is_asked
-    state = 'down' if not is_up else 'not answering' if not is_answering else 'running'
+    has_replied = status is not None or not is_reachable
+    state = 'down' if not is_up else 'not answering' if not has_replied else 'running'
     if status is not None and status.phase != 'ready':
         state = status.phase
     elif status is not None and status.is_drained:

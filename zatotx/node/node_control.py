@@ -104,7 +104,7 @@ class NodeControl:
 
     async def _statuses(self) -> list[NodeStatus]:
         running = running_rows(await self.odb.nodes())
-        replies = await self._ask({'action': STATUS}, {(row.name, row.pid) for row in running}, STATUS_TIMEOUT)
+        replies = await self._send_request({'action': STATUS}, {(row.name, row.pid) for row in running}, STATUS_TIMEOUT)
         return merge_statuses(msgspec.convert(reply['status'], NodeStatus) for reply in replies if 'status' in reply)
 
     async def _rename(self, name: str, new_name: str) -> None:
@@ -120,7 +120,7 @@ class NodeControl:
         expected = {(row.name, row.pid) for row in rows}
         pid = 0 if is_for_all_workers else rows[0].pid
         message = {'action': action, 'node': name, 'pid': pid, 'name': new_name}
-        replies = await self._ask(message, expected, ACTION_TIMEOUT)
+        replies = await self._send_request(message, expected, ACTION_TIMEOUT)
         errors = [str(reply['error']) for reply in replies if reply.get('error')]
         if errors:
             raise Conflict(None, f'{name}: {errors[0]}')
@@ -128,7 +128,7 @@ class NodeControl:
             text = f'{name} did not confirm within {ACTION_TIMEOUT:g} s: look at its state before you try again'
             raise Timeout(None, text)
 
-    async def _ask(
+    async def _send_request(
         self, message: Mapping[str, Any], expected: Collection[tuple[str, int]], timeout: float
     ) -> list[Mapping[str, Any]]:
         """Publish a request, and return the replies that come until all expected ones are there, or in time."""
@@ -159,11 +159,11 @@ class NodeControl:
     def _requested(self, message: str) -> None:
         try:
             request = json.loads(message)
-            is_mine = request['node'] in ('', self.name) and request['pid'] in (0, self.pid)
+            is_for_this_process = request['node'] in ('', self.name) and request['pid'] in (0, self.pid)
         except (ValueError, TypeError, KeyError) as error:
             self._log.warn('A node sent an unknown request: {error}', error=str(error))
             return
-        if is_mine:
+        if is_for_this_process:
             Deferred.fromCoroutine(self._answer(request))
 
     async def _answer(self, request: Mapping[str, Any]) -> None:

@@ -46,14 +46,16 @@ def uptime(started: float, now: float) -> str:
 
 
 def node_views(request: PageRequest, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return what templates show of nodes: rows of zato.server.get-status with their role, uptime and live figures."""
+    """Return what templates show of nodes, servers first: rows of zato.server.get-status with their role, uptime and
+    live figures."""
     latest, now = request.live.latest, time()
     live = {} if latest is None else latest.nodes
-    return [
+    views = [
         {**row, 'role': role_of(row), 'live': live.get(row['name']),
          'uptime': uptime(row['status']['started'], now) if row['status'] else ''}
         for row in rows
     ]  # fmt: skip
+    return sorted(views, key=lambda view: (view['role'] != SERVER, view['name']))
 
 
 async def show_servers(request: PageRequest) -> Response:
