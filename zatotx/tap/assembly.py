@@ -190,20 +190,7 @@ class _NodeBuilder:
         infrastructure, settings, reactor = self._infrastructure(), self.settings, self.reactor
         limited = infrastructure.limits
         endpoints = self._endpoints(infrastructure)
-        config = LiveConfig(
-            infrastructure.odb,
-            infrastructure.redis.announcements,
-            reactor,
-            [
-                infrastructure.version_keeper.prepare_snapshot,
-                prepare_without_build(limited.admission.apply),
-                infrastructure.scheduler.prepare,
-                *endpoints.preparers,
-            ],
-            lambda: infrastructure.version_keeper.verdicts,
-        )
-        config.measure_load = LoadMeter(lambda: limited.admission.node.active)
-        config.on_large_change = freeze_objects
+        config = self._config(infrastructure, endpoints)
         deployer = Deployer(
             odb=infrastructure.odb,
             config=config,
@@ -270,6 +257,25 @@ class _NodeBuilder:
             worker_group=make_worker_group(self.home / 'work', self.worker_spec, node_api, reactor),
         )
         return Node(parts, config, state, self.worker_spec)
+
+    def _config(self, infrastructure: _Infrastructure, endpoints: _Endpoints) -> LiveConfig:
+        """The configuration in use, which it prepares everywhere before a change takes effect."""
+        admission = infrastructure.limits.admission
+        config = LiveConfig(
+            infrastructure.odb,
+            infrastructure.redis.announcements,
+            self.reactor,
+            [
+                infrastructure.version_keeper.prepare_snapshot,
+                prepare_without_build(admission.apply),
+                infrastructure.scheduler.prepare,
+                *endpoints.preparers,
+            ],
+            lambda: infrastructure.version_keeper.verdicts,
+        )
+        config.measure_load = LoadMeter(lambda: admission.node.active)
+        config.on_large_change = freeze_objects
+        return config
 
     def _pickup_task(self, infrastructure: _Infrastructure, deployer: Deployer) -> Any:
         """The task that deploys files of the pickup directory. Connectors have none: any server's is enough."""
