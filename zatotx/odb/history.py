@@ -71,7 +71,7 @@ def record_history(t: Transaction, entries: Iterable[HistoryEntry], at: float = 
 
 
 def record_event(t: Transaction, entry: HistoryEntry) -> None:
-    """Write a history entry for an event that does not create a new revision, at the time of the actor if it is known."""
+    """Write a history entry for an event that creates no new revision, at the time of the actor if it is known."""
     record_history(evolve(t, revision=t.revision - 1), [entry], t.actor.at)
 
 

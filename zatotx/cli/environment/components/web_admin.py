@@ -117,7 +117,7 @@ class NewWebAdmin:
     servers: Sequence[str]  # URLs
     agent: str  # URL; '' = there is none
     tls: bool  # whether the servers have certificates of the environment's authority
-    break_glass: Credentials  # of the local account for when no server answers
+    break_glass: Credentials | None = None  # of the local account for when no server answers; None = without one
 
 
 def write_web_admin(directory: Path, new: NewWebAdmin) -> None:
@@ -135,7 +135,8 @@ def write_web_admin(directory: Path, new: NewWebAdmin) -> None:
         agent=toml_string(new.agent),
     )
     write_private_file(directory / 'config' / 'admin.toml', text)
-    write_break_glass(directory, new.break_glass)
+    if new.break_glass is not None:
+        write_break_glass(directory, new.break_glass)
     write_info(directory, WEB_ADMIN)
 
 
