@@ -12,7 +12,7 @@ from trial_tests.support import ftp_servers
 from trial_tests.support.broker import Broker, create, shared
 from trial_tests.support.ftp_servers import PASSWORD, USER, Vsftpd
 from trial_tests.support.ports import free_port
-from trial_tests.support.waiting import until
+from trial_tests.support.waiting import allowed, until
 
 SERVICES = '''
 from zatotx import Service
@@ -124,7 +124,7 @@ class FtpTests(SynchronousTestCase):
                 self.assertEqual(self.broker.ask('GET', '/zato/ping').status, 200)
                 pings += 1
             answers = [call.result() for call in calls]
-            self.assertLess(time.monotonic() - began, 2 * 1.1 + 1.5)  # and what a busy machine needs
+            self.assertLess(time.monotonic() - began, allowed(2 * 1.1 + 1.5))  # and what a busy machine needs
         self.assertGreater(pings, 5)
         self.assertEqual({answer.status for answer in answers}, {504})
         self.assertIn('Outgoing connection Files (ftp) gave no answer within 2 s', answers[-1].body.decode())

@@ -1,4 +1,4 @@
-"""Services zato.<prefix>.create, edit, delete, get-list … derived for every object type with a ZatoApi.
+"""The services zato.<prefix>.create, edit, delete, get-list and others, derived for every object type with a ZatoApi.
 
 Several types may share a prefix (channels and outgoing connections are both `http-soap`); the fixed fields of their
 ZatoApi select among them.
@@ -40,7 +40,7 @@ MAX_OBJECTS_ON_REACTOR = 2000  # objects of the configuration from which on they
 
 
 class ObjectService(AdminService):
-    """Base class of the services for the objects of one prefix."""
+    """Base class of the derived services. Each instance handles the objects of one prefix."""
 
     zato_dont_import = True
     prefix: ClassVar[str] = ''
@@ -157,7 +157,7 @@ class ObjectService(AdminService):
 
 
 class Create(ObjectService):
-    """Create an object; the response is its id and name."""
+    """Create an object. The response has its ID and name."""
 
     zato_dont_import = True
 
@@ -176,7 +176,7 @@ class Create(ObjectService):
 
 
 class Edit(ObjectService):
-    """Change an object; fields that are not given keep their values."""
+    """Edit an object. Fields that are not given keep their values."""
 
     zato_dont_import = True
 
@@ -215,7 +215,8 @@ class Delete(ObjectService):
 
 
 class GetList(ObjectService):
-    """List all objects, sorted by name, or those that match `query`, sorted by `sort`; with `paginate`, one page."""
+    """List all objects, sorted by name, or the objects that match `query`, sorted by `sort`. With `paginate`, return
+    one page."""
 
     zato_dont_import = True
 
@@ -249,7 +250,7 @@ def _select_objects(
 
 
 class GetObject(ObjectService):
-    """Return one object, by id or name."""
+    """Return one object, selected by ID or name."""
 
     zato_dont_import = True
 
@@ -259,7 +260,7 @@ class GetObject(ObjectService):
 
 
 class ChangePassword(ObjectService):
-    """Set a new password, given twice."""
+    """Set a new password of an object. The request contains it twice."""
 
     zato_dont_import = True
 
@@ -285,8 +286,8 @@ class ChangePassword(ObjectService):
 
 
 class Ping(ObjectService):
-    """Ping the peer of a connection; the response describes the request and the answer, and has the time in
-    milliseconds."""
+    """Ping the peer of a connection. The response describes the request and the peer's reply, and has the response time
+    in milliseconds."""
 
     zato_dont_import = True
 
@@ -299,8 +300,8 @@ class Ping(ObjectService):
 
 
 class AutoPing(ObjectService):
-    """Ping the peers of all active connections, as a job does from time to time. The response has the error of each
-    that failed; a warning in the log, too."""
+    """Ping the peers of all active connections; a job runs this periodically. The response has the error of each failed
+    ping, and each is logged as a warning."""
 
     zato_dont_import = True
 
@@ -358,7 +359,7 @@ _ALWAYS = ('get-by-id', 'get-by-name')
 
 
 def derive_services(types: ObjectTypeRegistry) -> Iterator[ServiceEntry]:
-    """Yield an entry for each action of each prefix of the types."""
+    """Yield a service entry for each action of each prefix of the object types."""
     prefixes: dict[str, dict[str, None]] = {}
     for object_type in types:
         if object_type.zato is not None:
@@ -375,7 +376,7 @@ def derive_services(types: ObjectTypeRegistry) -> Iterator[ServiceEntry]:
 
 
 def password_field(object_type: ObjectType) -> str:
-    """Return the name of the secret that Zato calls the password, or ''."""
+    """Return the name of the secret field that Zato calls the password, or '' if the type has none."""
     return next((name for name in secret_fields(object_type) if zato_name(object_type, name) == PASSWORD), '')
 
 

@@ -37,7 +37,7 @@ def current(path: str) -> None:
              epilog='\b\nExamples:\n  zatotx odb check ~/env/qs-1')
 @path_argument()
 def check(path: str) -> None:
-    """Open the database and read all objects. Returns 0 on success, else 1 with what to do."""
+    """Open the database and read all objects. Returns 0 on success; otherwise prints what to do and returns 1."""
     from zatotx.odb.maintenance import read_snapshot
 
     found = read_schema_state(path)
@@ -71,7 +71,7 @@ def upgrade(path: str) -> None:
 
 
 def read_schema_state(path: str) -> str:
-    """Return 'current', 'older', 'newer', 'empty' or 'foreign'."""
+    """Return the state of the database schema: 'current', 'older', 'newer', 'empty' or 'foreign'."""
     from zatotx.odb.maintenance import schema_state
 
     with convert_errors():

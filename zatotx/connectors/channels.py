@@ -1,4 +1,5 @@
-"""The configured channels of one kind in a node: built from the configuration in force, and replaced one by one.
+"""Manages the configured channels of one kind in a node: builds them from the active configuration, and replaces them
+individually when it changes.
 
 The counterpart of `outgoing_connections` for messages that come in. A kind builds one InboundChannel for each object;
 Channels decides when it runs: it compares snapshots, obeys the placement, starts the new channel before it stops the
@@ -38,7 +39,7 @@ from zatotx.schema.snapshot import Snapshot, StoredObject
 
 
 class InboundChannel(Protocol):
-    """What a kind builds for each configured channel."""
+    """The interface of a channel that a kind builds for each configured object."""
 
     async def start(self, dispatcher: IDispatcher, lost: Callable[[str], None]) -> None:
         """Begin to receive messages. Raises where that cannot be: it is tried again later. `lost` is to be called with
@@ -54,7 +55,7 @@ class InboundChannel(Protocol):
 
 @frozen(kw_only=True)
 class ChannelParts:
-    """What a channel is built with."""
+    """The parameters with which a channel is built."""
 
     title: str  # for messages: 'Channel orders (lines)'
     address: str  # the endpoint description that it listens on; '' = it does not listen
@@ -67,8 +68,8 @@ class ChannelParts:
 def make_delivery(
     parts: ChannelParts, dispatcher: IDispatcher, keys: DeliveryKeys | DeliveryRetry | None
 ) -> MessageDelivery:
-    """The delivery of a channel's messages. `keys`: its configuration, where its Struct derives from DeliveryKeys;
-    otherwise its retries alone, None = one attempt."""
+    """Return the delivery of a channel's messages. `keys` is the channel's configuration if its Struct derives from
+    DeliveryKeys; otherwise its retry settings, or None for a single attempt."""
     if isinstance(keys, DeliveryKeys):
         return make_policy_delivery(parts.events, parts.context, dispatcher, keys)
     context = parts.context
@@ -78,30 +79,31 @@ def make_delivery(
 
 
 def every_node(stored: StoredObject) -> Sequence[str]:
-    """For types whose objects name no nodes."""
+    """Return no node names, for object types that do not restrict the nodes."""
     return ()
 
 
 def declared_placement(stored: StoredObject) -> Placement | None:
-    """For types whose objects do not say where they run."""
+    """Return None, for object types without a placement setting, so that the placement that the kind declares
+    applies."""
     return None
 
 
 def configured_nodes(stored: StoredObject) -> Sequence[str]:
-    """The nodes of an object whose Struct derives from PlacementKeys."""
+    """Return the names of the nodes on which an object runs, if its Struct derives from PlacementKeys."""
     value: PlacementKeys = stored.value
     return value.nodes
 
 
 def configured_placement(stored: StoredObject) -> Placement | None:
-    """The placement of an object whose Struct derives from PlacementKeys."""
+    """Return the placement of an object whose Struct derives from PlacementKeys."""
     value: PlacementKeys = stored.value
     return Placement(value.placement)
 
 
 @frozen(kw_only=True)
 class ChannelType:
-    """How one object type becomes channels.
+    """Defines how channels are built from the objects of one type.
 
     `build` is called with the object, the objects that it refers to, and the parts. It raises ValueError or
     ServiceError, with the rest of the sentence '<title> cannot be used: …'.
@@ -129,7 +131,7 @@ _ByName = Mapping[tuple[str, str], _Built]  # by object type and name
 
 @implementer(IChannel)
 class Channels:
-    """IChannel for any number of channel types."""
+    """Implements IChannel for any number of channel types."""
 
     _log = Logger()
 

@@ -1,4 +1,5 @@
-"""The delivery policy of inbound messages: acknowledgment, delayed retries, dead letters and duplicates.
+"""Delivers inbound messages with the channel's delivery policy: acknowledgment, delayed retries, dead letters and
+duplicate detection.
 
 What ends a delivery, and how:
 
@@ -64,7 +65,8 @@ class _Attempt:
 
 @define(eq=False, kw_only=True)
 class MessageDelivery:
-    """Delivers the messages of one channel. `title` is what messages call the channel; `now` gives unix time."""
+    """Delivers the messages of one channel to its service. `title` is the name of the channel in log messages; `now`
+    returns unix time."""
 
     title: str
     dispatcher: IDispatcher

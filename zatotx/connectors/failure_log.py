@@ -1,4 +1,6 @@
-"""The last failures of one connection: logged once per change of its state, and kept for doctor, info and admin."""
+"""Records the most recent failures of a connection, and logs each change of its state once. `zatotx doctor`, `zatotx
+info` and the web admin show them.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +18,15 @@ KEPT = 10  # failures that are remembered
 
 @frozen
 class FailureEntry:
-    """One failure. `at`: seconds since the epoch."""
+    """One failure of a connection. `at` is in seconds since the epoch."""
 
     at: float
     cause: str
 
 
 class FailureLog:
-    """Logs the first failure of a connection and its recovery. `cause`: the current failure; '' while it works."""
+    """Logs the first failure of a connection and its recovery. `cause` is the current failure, or '' while the
+    connection works."""
 
     __slots__ = ('_is_logged', '_logged_at', '_seconds', '_title', 'cause', 'last')
     _log = Logger()

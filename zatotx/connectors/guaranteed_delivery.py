@@ -1,4 +1,5 @@
-"""`delivery: guaranteed`: calls of an outgoing connection that go through the work stream (store and forward).
+"""Implements `delivery: guaranteed`: calls of an outgoing connection are stored in the work stream and sent from there
+(store and forward).
 
 A kind derives the Struct of its connections from OutgoingDelivery (zatotx.schema.delivery), and names in
 `ConnectionType.sends` the methods that send something. Where the configuration says `guaranteed`, such a method writes
@@ -28,7 +29,8 @@ ATTEMPTS, MAX_DELAY = 100, 300.0  # a peer may be away for about eight hours
 
 @frozen(kw_only=True)
 class StoredCall:
-    """A call of a connection's method. `method`: its name, as 'post', or 'conn.post' of an attribute."""
+    """A stored call of a connection's method. `method` is its name, such as 'post', or 'conn.post' for a method of an
+    attribute."""
 
     method: str
     args: Sequence[Any]
@@ -40,19 +42,20 @@ MakeStoredResult = Callable[[str, IServiceCall], Any]  # id of the message
 
 
 def keep_call(value: Any, call: StoredCall, message_id: str) -> StoredCall | None:
-    """Store calls as they are. A function of this type returns None for a call that is made directly, and raises
-    TypeError or ValueError for one that cannot be stored."""
+    """Return the call unchanged: the default function that prepares a call for storage. Such a function returns None if
+    the call is to be made directly, and raises TypeError or ValueError if it cannot be stored."""
     return call
 
 
 def message_id_of(message_id: str, call: IServiceCall) -> Any:
-    """Return the id of the stored message to the service."""
+    """Return the ID of the stored message, as the result of the service's call."""
     return message_id
 
 
 @frozen(kw_only=True)
 class GuaranteedNamespace:
-    """`self.out.<kind>` of one call: connections whose delivery is guaranteed are replaced by their stored form."""
+    """The connections of one `self.out.<kind>` for one service invocation. Connections with guaranteed delivery are
+    replaced with StoredCalls."""
 
     kind: str  # of `self.out.<kind>`
     namespace: Any  # what the kind offers
@@ -83,7 +86,8 @@ class GuaranteedNamespace:
 
 @frozen
 class StoredCalls:
-    """`self.out.<kind>[name]` where delivery is guaranteed: methods that send write the call to the work stream."""
+    """A connection with guaranteed delivery, as `self.out.<kind>[name]`. Its sending methods write the call to the work
+    stream."""
 
     _namespace: GuaranteedNamespace
     _name: str
@@ -136,5 +140,5 @@ class StoredCalls:
 
 
 def is_guaranteed(value: Any) -> bool:
-    """Return whether a connection's configuration asks for guaranteed delivery."""
+    """Return whether the configuration of a connection selects guaranteed delivery."""
     return getattr(value, 'delivery', '') == GUARANTEED

@@ -1,4 +1,4 @@
-"""The delivery policy of a channel, from the keys of its configuration (zatotx.schema.delivery.DeliveryKeys).
+"""Creates the delivery policy of a channel from its configuration (zatotx.schema.delivery.DeliveryKeys).
 
 A kind derives the Struct of its channels from DeliveryKeys, and makes the MessageDelivery of a channel here.
 """
@@ -30,7 +30,8 @@ _ID_DIGITS = 32
 def make_policy_delivery(
     events: EventLog, context: ChannelContext, dispatcher: IDispatcher, keys: DeliveryKeys
 ) -> MessageDelivery:
-    """Return the delivery of a channel whose configuration has the policy keys. `events`: the log of the channel."""
+    """Return the delivery for a channel whose configuration has the fields of a delivery policy. `events` is the log of
+    the channel."""
     idempotent = keys.idempotent
     return MessageDelivery(
         title=events.title, events=events, dispatcher=dispatcher, clock=context.reactor, policy=to_policy(keys.retry),
@@ -43,7 +44,7 @@ def make_policy_delivery(
 
 
 def to_policy(retry: DeliveryRetry | None) -> DeliveryPolicy:
-    """Return the retries of a configuration; None = one attempt."""
+    """Return the retry policy of a configuration. None means a single attempt."""
     if retry is None:
         return DeliveryPolicy()
     return DeliveryPolicy(attempts=retry.attempts, backoff=retry.backoff, max_delay=retry.max_delay)
@@ -52,7 +53,7 @@ def to_policy(retry: DeliveryRetry | None) -> DeliveryPolicy:
 @implementer(IDeadLetterSink)
 @frozen
 class StoredDeadLetters:
-    """Keeps the messages of channels that were given up in the ODB."""
+    """Implements IDeadLetterSink: stores in the ODB the channel messages whose processing was given up."""
 
     letters: IDeadLetterStore
 
@@ -63,7 +64,7 @@ class StoredDeadLetters:
 
 
 def to_work(letter: DeadLetter) -> WorkMessage:
-    """Return a dead letter as the message that runs it again, with its channel's data format and headers."""
+    """Convert a dead letter to the work message that processes it again, with its channel's data format and headers."""
     message, history = letter.message, letter.history
     channel = message.channel
     first, last = history.first, history.last
@@ -78,8 +79,8 @@ def to_work(letter: DeadLetter) -> WorkMessage:
 
 
 def letter_id(letter: DeadLetter) -> str:
-    """Return the id of a dead letter: the same one whenever the peer delivers the same message, where the peer
-    identifies messages; the cid otherwise."""
+    """Return the ID of a dead letter. If the peer identifies messages, the ID is the same for each delivery of the same
+    message; otherwise it is the correlation ID."""
     if not letter.id:
         return letter.message.cid
     channel = letter.message.channel
@@ -88,6 +89,6 @@ def letter_id(letter: DeadLetter) -> str:
 
 
 def body_of(message: Message) -> bytes:
-    """Return the body of a message."""
+    """Return the body of a message as bytes."""
     body = message.body
     return body if isinstance(body, bytes) else body.read()

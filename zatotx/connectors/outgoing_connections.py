@@ -1,4 +1,6 @@
-"""The outgoing connections of one kind in a node: built from the configuration in force, and replaced one by one."""
+"""Manages the outgoing connections of one kind in a node: builds them from the active configuration, and replaces them
+individually when it changes.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,7 @@ CLOSE_TIMEOUT = 2.0  # seconds that connections may take to close when the node 
 
 
 class OutgoingConnection(Protocol):
-    """What a kind builds for each configured connection."""
+    """The interface of a connection that a kind builds for each configured object."""
 
     async def ping(self, call: IServiceCall) -> str:
         """Ask the peer for a sign of life: what was asked and answered, for people. Raises as a call would."""
@@ -54,13 +56,13 @@ Sources = tuple[StoredObject | None, ...]  # a connection's own object, then the
 
 
 def no_references(stored: StoredObject, snapshot: Snapshot) -> Sources:
-    """For types whose objects refer to no others."""
+    """Return no referenced objects, for types whose objects refer to no others."""
     return ()
 
 
 @frozen(kw_only=True)
 class ConnectionType(Generic[C]):
-    """How one object type becomes connections, and how services reach them.
+    """Defines how connections are built from the objects of one type, and how services access them.
 
     `build` is called with the object, the objects that it refers to, the title for messages and the meter. It raises
     ValueError or ServiceError, with the rest of the sentence '<title> cannot be used: …', for a configuration that
@@ -99,7 +101,7 @@ class _Table:
 
 @implementer(IOutgoingKind)
 class OutgoingConnections:
-    """IOutgoingKind for any number of connection types.
+    """Implements IOutgoingKind for any number of connection types.
 
     A connection whose object and references are unchanged is kept, with its sockets, circuit breaker and tokens. The
     others are built beside the old ones, put in force by one assignment per type, and the old ones are retired.
@@ -253,9 +255,9 @@ class OutgoingConnections:
         return built
 
 
-def has_same_values(connection_type: Sources, other: Sources) -> bool:
-    """Whether both give the same connection. Ids and revisions do not matter."""
-    return len(connection_type) == len(other) and all(
+def has_same_values(sources: Sources, other: Sources) -> bool:
+    """Return whether two stored objects configure the same connection, regardless of their IDs and revisions."""
+    return len(sources) == len(other) and all(
         (a is None and b is None) or (a is not None and b is not None and a.type == b.type and a.value == b.value)
-        for a, b in zip(connection_type, other, strict=True)
+        for a, b in zip(sources, other, strict=True)
     )

@@ -211,8 +211,8 @@ assert len(DEFINITIONS) == len(_DEFINITIONS)
 
 
 def register(definitions: Iterable[MetricDefinition]) -> None:
-    """Add the metrics of kinds: once for each process that shows metrics. Raises ValueError where two metrics have one
-    name."""
+    """Add the metric definitions of kinds, once in each process that shows metrics. Raises ValueError if two metrics
+    have the same name."""
     for one in definitions:
         if DEFINITIONS.setdefault(one.name, one) is not one:
             raise ValueError(f'Two metrics are named {one.name}')

@@ -1,4 +1,4 @@
-"""Messages on their way to a service (requests, broker messages, job runs), and the replies to them.
+"""Messages that are delivered to services (requests, broker messages, job runs), and the replies to them.
 
 All are plain objects with slots; one of each is created per request on the hot path.
 """
@@ -27,7 +27,7 @@ ANONYMOUS = Principal('anonymous')
 
 
 class ChannelSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """The settings of a channel that the pipeline needs, independent of the protocol."""
+    """The settings of a channel that the pipeline needs, independent of the channel's protocol."""
 
     name: str
     kind: str  # Zato's constant: 'http-soap', 'amqp', 'zmq', 'scheduler', 'invoke' …
@@ -53,8 +53,8 @@ class ChannelSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Body(Protocol):
-    """A request body that is not in memory as plain bytes: a spooled file, or a body with a content coding. It is
-    closed when the request is complete."""
+    """A request body that is not plain bytes in memory: a spooled file, or a body with a content coding. It is closed
+    when the request is complete."""
 
     size: int  # bytes as received
     @property
@@ -76,8 +76,8 @@ class Body(Protocol):
 
 
 class MemoryCharge(Protocol):
-    """The memory accounted to one request (see zatotx.rules.limits.memory_budget.MemoryReservation). The component
-    that created it closes it."""
+    """The memory that is accounted to one request (see zatotx.rules.limits.memory_budget.MemoryReservation). The
+    component that created it closes it."""
 
     def reserve(self, size: int) -> bool: ...  # thread-safe; False = the budget is exhausted
     def release(self, size: int) -> None: ...
@@ -85,7 +85,7 @@ class MemoryCharge(Protocol):
 
 
 class HTTPView:
-    """The HTTP attributes of a request, the basis of `self.request.http`."""
+    """The HTTP attributes of a request, on which `self.request.http` is based."""
 
     __slots__ = (
         'authenticated_by',
@@ -136,7 +136,7 @@ class HTTPView:
 
 
 class Message:
-    """A message to be processed by a service."""
+    """A message to be processed by a service: its channel, headers, body and caller."""
 
     __slots__ = (
         'body',

@@ -57,7 +57,7 @@ class WorkMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class WorkDelivery(msgspec.Struct, frozen=True, kw_only=True):
-    """A message of the work stream as a consumer received it."""
+    """A message that a consumer received from the work stream, with its delivery information."""
 
     message: WorkMessage
     entry: str  # identifies the delivery to its consumer
@@ -82,8 +82,8 @@ def encode_work(message: WorkMessage) -> bytes:
 
 
 def decode_work(data: bytes, entry: str) -> WorkMessage:
-    """Decode a message. Data that is not one, such as an entry that another program added, becomes a message without a
-    service, so that it ends as a dead letter with its data."""
+    """Decode a message. Invalid data, such as an entry that another program added, becomes a message without a service,
+    so that it ends up as a dead letter that contains the data."""
     try:
         return _decoder.decode(data)
     except msgspec.MsgspecError as error:
@@ -92,7 +92,7 @@ def decode_work(data: bytes, entry: str) -> WorkMessage:
 
 
 def to_timestamp(seconds: float) -> str:
-    """Return unix time as ISO 8601 in UTC without a zone, as in Zato's reports."""
+    """Format unix time as ISO 8601 in UTC without a zone, as in Zato's reports."""
     return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()
 
 
@@ -104,7 +104,7 @@ class ValueMessage(Message):
 
 
 class ValueReply(Reply):
-    """The reply to a ValueMessage: the result of the service, before it is encoded."""
+    """The reply to a ValueMessage: the service's result, before it is encoded."""
 
     __slots__ = ('result',)
     result: ServiceResult | None

@@ -1,4 +1,4 @@
-"""Dead letters in the ODB: messages that were given up, one row for each message id."""
+"""Dead letters in the ODB: messages whose processing was given up, one row per message ID."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def add_dead_letter(connection: Connection, cluster: Cluster, message: WorkMessa
 
 
 def edit_dead_letter(connection: Connection, cluster: Cluster, message: WorkMessage) -> None:
-    """Replace the content of a dead letter. Raises NotFound."""
+    """Replace the content of an existing dead letter. Raises NotFound."""
     if not _update(connection, cluster, message):
         raise NotFound(None, f'There is no dead letter {message.id!r}')
 
 
 def list_dead_letters(connection: Connection, cluster: Cluster, which: DeadLetterFilter) -> list[WorkMessage]:
-    """Return dead letters, those that failed last first."""
+    """Return dead letters, those with the most recent failure first."""
     if which.ids:
         chunks = split_into_chunks(which.ids)
         found = [one for ids in chunks for one in _select(connection, cluster, which, _has_id(ids))]
@@ -43,7 +43,8 @@ def list_dead_letters(connection: Connection, cluster: Cluster, which: DeadLette
 
 
 def remove_dead_letters(connection: Connection, cluster: Cluster, messages: Sequence[WorkMessage]) -> int:
-    """Remove dead letters, except those that have failed again since they were read. Returns how many were removed."""
+    """Remove dead letters, except those that have failed again since they were read. Return the number of removed dead
+    letters."""
     removed = 0
     for message in messages:
         result = connection.execute(

@@ -1,4 +1,4 @@
-"""Re-encryption of a cluster's secrets with a new key. Blocking functions for the command line.
+"""Re-encrypts the secrets of a cluster with a new key. Blocking functions for the command line.
 
 Every writer of secrets uses the first key present at the time of its transaction (mutations.py). Once all processes can
 read the new key, one pass over the rows therefore finds everything that the old key encrypted. The pass consists of
@@ -27,8 +27,8 @@ _ACTOR = Actor('zatotx', 'crypto rotate-key')
 
 
 def rotate_key(database: Database) -> int:
-    """Re-encrypt with the first key what another key of this cluster encrypted; returns the number of changed
-    documents. Raises errors of the data model.
+    """Re-encrypt all secrets that are not encrypted with the first key, and return the number of changed documents.
+    Raises errors of the data model.
 
     Secrets are recognized by their form and by the keys, not by the schema, so that objects of plugins that are not
     installed are included.
@@ -80,7 +80,8 @@ def _next_rows(table: Table, cluster_id: int, last_key: tuple[Any, ...] | None) 
 
 
 def reencrypt_value(value: Any, secrets: Secrets) -> Any:
-    """Return a JSON value in which everything encrypted with another of the keys is re-encrypted with the first one."""
+    """Return a JSON value in which every secret that was encrypted with another key is re-encrypted with the first
+    key."""
     if isinstance(value, str):
         return secrets.reencrypt(value)
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Comparison of an ODB's schema with the one this version needs. Works without alembic, so nodes can use it."""
+"""Compares an ODB's schema with the one that this version needs. Works without alembic, so that nodes can use it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ STATE_MESSAGES = {
 
 
 def schema_state_of(connection: Connection) -> State:
-    """Return how the ODB's schema relates to SCHEMA_VERSION. Migrations are numbered, so that they have an order."""
+    """Return the state of the ODB's schema relative to SCHEMA_VERSION: 'current', 'older', 'newer', 'empty' or
+    'foreign'."""
     tables = set(inspect(connection).get_table_names())
     if VERSION_TABLE not in tables:
         return 'foreign' if tables else 'empty'

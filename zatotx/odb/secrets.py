@@ -1,4 +1,6 @@
-"""Secrets at rest: Fernet encryption if they must be read back, argon2id hashes if they are only verified, or both."""
+"""Encrypts and hashes secrets for storage: Fernet encryption if they must be read back, argon2id hashes if they are
+only verified, or both.
+"""
 
 from __future__ import annotations
 
@@ -18,18 +20,18 @@ _hasher = PasswordHasher(memory_cost=19456, time_cost=2, parallelism=1)
 
 
 def new_key() -> str:
-    """Generate a key for Secrets."""
+    """Generate an encryption key for Secrets."""
     return Fernet.generate_key().decode('ascii')
 
 
 def hash_secret(clear: str) -> str:
-    """Return the argon2id hash; text that is such a hash already is returned as it is. Takes about 20 ms and 19 MiB:
-    never call it in the reactor's thread."""
+    """Return the argon2id hash of a secret; a value that is already hashed is returned unchanged. Takes about 20 ms and
+    19 MiB: never call it in the reactor's thread."""
     return clear if is_hash(clear) else _hasher.hash(clear)
 
 
 def is_hash(text: str) -> bool:
-    """Return whether the text is an argon2id hash that costs at most 64 MiB and 10 passes to verify."""
+    """Return whether the text is an argon2id hash whose verification takes at most 64 MiB and 10 passes."""
     if not text.startswith(HASHED):
         return False
     try:
@@ -40,7 +42,8 @@ def is_hash(text: str) -> bool:
 
 
 def split_keys(text: str) -> list[str]:
-    """Split the keys of a key file or of ZATOTX_SECRET_KEY, separated by lines or commas; the first one encrypts."""
+    """Split the text of a key file or of ZATOTX_SECRET_KEY into keys, separated by newlines or commas. The first key is
+    used for encryption."""
     return text.replace(',', ' ').split()
 
 
@@ -57,8 +60,8 @@ def _fernets(text: str) -> tuple[Fernet, ...]:
 
 
 class Secrets:
-    """Encrypts and decrypts with the key that all servers of a cluster share; during a rotation there are two keys, the
-    new one first.
+    """Encrypts and decrypts secrets with the key that all servers of a cluster share. During a key rotation there are
+    two keys, the new one first.
 
     `read_keys` reads the keys again: a running process refreshes them before it stores a secret, and when it meets one
     that it cannot decrypt. Not for the reactor's thread. Raises ValueError for text that is not a key.

@@ -1,4 +1,4 @@
-"""The tables of the ODB, in SQLAlchemy Core. They behave the same on every database:
+"""Defines the tables of the ODB in SQLAlchemy Core. They behave the same on every database:
 
 - names are compared by the SHA-256 of their exact UTF-8 (`*_key`), independent of collations and index lengths;
 - documents are JSON in text columns, which are wide enough on MySQL, too; times are Unix time in floats;
@@ -41,7 +41,7 @@ metadata = MetaData(
 
 
 def hash_name(text: str) -> str:
-    """Return the key of a name: equal exactly for names of the same code points."""
+    """Return the hash by which a name is compared: equal for exactly the same code points."""
     return sha256(text.encode('utf-8')).hexdigest()
 
 

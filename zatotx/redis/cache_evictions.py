@@ -1,4 +1,4 @@
-"""The log of evictions from full caches."""
+"""Logs evictions from full caches."""
 
 from __future__ import annotations
 

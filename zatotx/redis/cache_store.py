@@ -1,4 +1,4 @@
-"""The storage of self.cache in Redis: Lua scripts, each of which leaves a cache consistent."""
+"""Stores the entries of self.cache in Redis, with Lua scripts that each leave a cache consistent."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ return count
 
 @implementer(ICacheStore)
 class RedisCacheStore:
-    """See ICacheStore. All servers of a cluster share the caches."""
+    """Implements ICacheStore on Redis. All servers of a cluster share the caches."""
 
     def __init__(self, scripts: IScriptRunner, keys: RedisKeys, kind: str, limits: CacheLimits) -> None:
         """`kind`: the part of the keys' names before the name of the cache."""

@@ -1,4 +1,4 @@
-"""Keys of processed messages in Redis.
+"""Stores the idempotency keys of processed messages in Redis.
 
 A key is `running` while a process works on its message, and `done` afterwards. A running key expires soon unless its
 process renews it: the message of a process that died is not taken for processed.
@@ -49,7 +49,7 @@ end
 @implementer(IProcessedKeys)
 @define(eq=False)
 class RedisProcessedKeys:
-    """Remembers keys for all nodes of a cluster. See IProcessedKeys for each method."""
+    """Implements IProcessedKeys for all nodes of a cluster."""
 
     clock: IReactorTime
     scripts: IScriptRunner

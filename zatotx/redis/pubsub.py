@@ -22,7 +22,7 @@ MAX_MESSAGE_LENGTH = 65_536  # characters; nodes announce nothing longer
 
 @implementer(IPubSub)
 class RedisPubSub(ConnectionService):
-    """Receives on a connection of its own and publishes through the client's.
+    """Implements IPubSub: receives on a dedicated connection, and publishes over the client's connection.
 
     Subscriptions are renewed after every reconnect; messages published in between are lost. A PING every `timeout`
     seconds detects a connection that no longer responds.

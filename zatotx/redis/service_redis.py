@@ -1,4 +1,4 @@
-"""Redis for the services of a node, on a connection of their own.
+"""The Redis functions for the services of a node, on a dedicated connection.
 
 A slow or large command of a service delays only other services, never the leases and streams of the cluster.
 """
@@ -33,7 +33,8 @@ SERVICE_KEYS = 'services'  # keys of the cluster that services use through their
 @implementer(IServiceRedis)
 @frozen
 class ServiceRedis:
-    """See IServiceRedis. `client` is started and stopped with the node."""
+    """Implements IServiceRedis: the Redis functions that services use. `client` is started and stopped with the
+    node."""
 
     client: RedisClient
     user: RestrictedUser
@@ -56,7 +57,7 @@ def make_service_redis(
     connection_log: ConnectionLog,
     limits: CacheLimits = DEFAULT_LIMITS,
 ) -> ServiceRedis:
-    """Return the Redis of the services of a node, not yet started. `leases`: those of the cluster."""
+    """Create the IServiceRedis of a node; it is not started. `leases` is the lease store of the cluster."""
     name = keys.connection_name(node) + ':services'
     user = RestrictedUser(name, [keys.key(SERVICE_KEYS, '*')], connection_log)
     client = RedisClient(

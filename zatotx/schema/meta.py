@@ -1,5 +1,6 @@
-"""The declaration of an object type. ODB storage, validation, zato.* services, enmasse, CLI help and documentation are
-derived from it and from the annotations of its Struct."""
+"""Classes and functions to declare an object type. ODB storage, validation, zato.* services, enmasse, CLI help and
+documentation are derived from the declaration and from the annotations of its Struct.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from msgspec import Meta, inspect
 
 
 class ZatoApi(msgspec.Struct, frozen=True, kw_only=True):
-    """The zato.* services of an object type: `zato.<prefix>.<action>`, and Zato's field names (feature map 8.8)."""
+    """The zato.* services of an object type (`zato.<prefix>.<action>`), and the field names that Zato uses in them."""
 
     prefix: str  # 'security.basic-auth'
     actions: tuple[str, ...] = ('create', 'edit', 'delete', 'get-list')
@@ -60,7 +61,7 @@ def field(
     check: Callable[[Any], str] | None = None,
     **bounds: Any,
 ) -> Meta:
-    """Metadata of one field, for `Annotated[type, field(...)]`.
+    """Creates the metadata of one field, for `Annotated[type, field(...)]`.
 
     `secret`: 'encrypted' (Fernet, can be decrypted), 'hashed' (argon2id, can only be verified) or 'both'. `ref`: the
     enmasse section of the object that the value names ('security', 'service'). `ref_purpose`: what the object must be
@@ -138,24 +139,24 @@ def iter_references(info: FieldInfo, value: Any) -> list[tuple[str, Any]]:
 
 
 def map_references(value: Any, replace: Callable[[Any], Any]) -> Any:
-    """Returns a field's value with `replace` applied to each reference."""
+    """Returns a field's value with each reference replaced by the result of `replace`."""
     if isinstance(value, list | tuple):
         return [replace(name) for name in value]
     return None if value is None else replace(value)
 
 
 def secret_fields(object_type: ObjectType) -> Mapping[str, str]:
-    """Returns the secret fields: name -> 'encrypted', 'hashed' or 'both'."""
+    """Returns a mapping from the names of the secret fields to 'encrypted', 'hashed' or 'both'."""
     return secret_fields_of_struct(object_type.struct)
 
 
 def secret_fields_of_struct(struct: type[Any]) -> Mapping[str, str]:
-    """Like secrets_of, for a Struct."""
+    """Returns the secret fields of a Struct, in the same form as `secret_fields`."""
     return {f.name: f.secret for f in fields_of_struct(struct) if f.secret}
 
 
 def fields_of_struct(struct: type[Any]) -> tuple[FieldInfo, ...]:
-    """Like fields_of, for a Struct or for the Struct of a nested mapping (FieldInfo.struct)."""
+    """Returns the fields of a Struct, or of the Struct of a nested mapping (FieldInfo.struct), in declaration order."""
     fields = _cache.get(struct)
     if fields is None:
         fields = _cache[struct] = _read_struct(struct)

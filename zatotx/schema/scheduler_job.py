@@ -1,4 +1,4 @@
-"""Jobs of the scheduler: services that run once, at intervals, or when a cron expression matches."""
+"""The object type of scheduler jobs: services that run once, at intervals, or when a cron expression matches."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _OWN_FIELDS: Mapping[str, tuple[str, ...]] = {
 
 
 def timezone_error(name: str) -> str:
-    """Returns why a time zone cannot be used; '' if it can."""
+    """Returns an error message if a time zone name cannot be used, otherwise ''."""
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -39,7 +39,7 @@ def timezone_error(name: str) -> str:
 
 
 def cron_error(text: str) -> str:
-    """Returns why a cron expression cannot be used; '' if it can."""
+    """Returns an error message if a cron expression cannot be used, otherwise ''."""
     try:
         parse_cron(text)
     except CronError as error:
@@ -48,7 +48,7 @@ def cron_error(text: str) -> str:
 
 
 class SchedulerJob(ConfigObject, frozen=True, kw_only=True):
-    """A job of the scheduler."""
+    """A scheduler job: the service that it runs and its schedule."""
 
     name: Annotated[str, field('Name of the job', min_length=1, max_length=200)]
     is_active: Annotated[bool, field('Whether it is scheduled; `execute` runs it in any case')] = True
@@ -135,8 +135,8 @@ def _errors(job: SchedulerJob) -> Iterator[tuple[str, str]]:
 
 
 def past_start_error(job: SchedulerJob, before: SchedulerJob | None, now: datetime) -> list[tuple[str, str]]:
-    """Returns the error of an active one-time job whose time is over when it is created or moved; it would never run.
-    Jobs that have run keep their time, so that importing them again is no error."""
+    """Returns an error message if an active one-time job would never run, because its time is in the past when it is
+    created or moved. The time of a job that has already run is accepted, so that the job can be imported again."""
     if job.job_type != ONE_TIME or not job.is_active or job.start_date is None or job.start_date > now:
         return []
     if before is not None and before.job_type == ONE_TIME and before.start_date == job.start_date:
@@ -158,7 +158,8 @@ SCHEDULER_JOB = ObjectType(
 
 
 def default_job_operations() -> list[Operation]:
-    """Returns what creates the jobs that every cluster has initially, as in Zato, with the rows of their services."""
+    """Returns the operations that create the jobs that every cluster initially has, as in Zato, and the rows of their
+    services."""
     service = {'name': AUTO_PING, 'impl_name': '', 'is_internal': True}
     job = SchedulerJob(name=AUTO_PING, service=AUTO_PING, job_type=INTERVAL_BASED, minutes=AUTO_PING_MINUTES)
     return [

@@ -86,7 +86,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Actor(msgspec.Struct, frozen=True):
-    """Who changes the configuration, and from where; stored in the history."""
+    """The user who changes the configuration, and the address of the request; stored in the history."""
 
     username: str  # the principal
     source: str = ''  # a channel's name or a command

@@ -1,4 +1,4 @@
-"""Invocation: one call of a service. Prepares the instance of the service, reads its input, builds its outcome."""
+"""One invocation of a service: prepares the service instance, reads its input, and builds its outcome."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from zatotx.wire.xml.parser import is_element
 
 
 class ServiceRunner(Protocol):
-    """What an invocation needs of the Invoker that runs it."""
+    """The attributes and methods of the Invoker that an invocation needs."""
 
     reactor: IThreadReactor
     threads: ServiceThreadCalls
@@ -50,7 +50,7 @@ class ServiceRunner(Protocol):
 
 
 class Invocation:
-    """One call of one service, and its position in a chain of calls."""
+    """One invocation of one service, and its position in a chain of invocations."""
 
     __slots__ = (
         'depth', 'entry', 'environ', 'handler', 'invoker', 'message', 'parent', 'payload', 'raw_request', 'returned_at',
@@ -93,12 +93,13 @@ class Invocation:
 
 
 def describe_invocation(invocation: Invocation) -> str:
-    """Return the service and the correlation id, for log messages."""
+    """Return the service name and the correlation ID, for log messages."""
     return f'Service {invocation.entry.name} (cid {invocation.message.cid})'
 
 
 def prepare_instance(invocation: Invocation, *, with_input: bool = True) -> Any:
-    """Create the service instance of a call, select its handler and, unless `with_input` is false, read its input.
+    """Create the service instance of an invocation, select its handler and, unless `with_input` is false, read its
+    input.
 
     Raises Inactive, MethodNotAllowed, BadInput, NotUnderstood.
     """
@@ -119,7 +120,7 @@ def prepare_instance(invocation: Invocation, *, with_input: bool = True) -> Any:
 
 
 def select_handler(invocation: Invocation) -> Handler:
-    """Select `handle_VERB` or `handle`. Raises MethodNotAllowed listing the allowed methods."""
+    """Select the method `handle_VERB` or `handle`. Raises MethodNotAllowed, which lists the allowed methods."""
     metadata, http = invocation.entry.metadata, invocation.message.http
     handler = metadata.verbs.get(http.method) if http is not None else None
     if handler is None and http is not None and http.method == 'HEAD':
@@ -158,7 +159,8 @@ def read_input(service: Any, invocation: Invocation) -> None:
 
 
 def explain_unread_json(message: Message) -> str:
-    """Explain that a JSON body was not read because its channel has no data format; '' if that is not the case."""
+    """Return the explanation that a JSON body was not parsed because its channel has no data format, or '' if that is
+    not the case."""
     channel, body = message.channel, message.body
     if channel.data_format or message.http is None or not isinstance(body, bytes):
         return ''
@@ -169,7 +171,7 @@ def explain_unread_json(message: Message) -> str:
 
 
 def build_outcome(service: Any, invocation: Invocation) -> ServiceResult:
-    """Build the outcome of a call from what the service set on its response. Raises BadOutput."""
+    """Build the outcome of an invocation from the attributes that the service set on its response. Raises BadOutput."""
     entry = invocation.entry
     declaration = entry.metadata.io
     response: Response = service.response
@@ -234,7 +236,8 @@ def _status_code(response: Response) -> int:
 
 
 async def stream_chunks(invocation: Invocation, chunks: Any, heartbeat: float = 0.0) -> AsyncIterator[bytes]:
-    """Yield the chunks of a streamed response as bytes; with a `heartbeat` (seconds), as server-sent events.
+    """Yield the chunks of a streamed response as bytes. With a `heartbeat` (seconds), format them as server-sent
+    events.
 
     A plain iterator is read in the service threads. Closing the returned generator closes the service's generator too,
     so that its `finally` blocks run and its resources are released.

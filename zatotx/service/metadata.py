@@ -17,7 +17,7 @@ from zatotx.service.service import Service
 
 
 def mentions_name(cls: type, base: type, name: str) -> bool:
-    """Return whether any method that `cls` adds to `base` mentions `name`, as an attribute or as a string constant.
+    """Return whether any method that `cls` adds to `base` contains `name`, as an attribute or as a string constant.
 
     Nested functions and classes are searched too. Functions defined elsewhere that receive `self` are not.
     """
@@ -52,7 +52,7 @@ VERBS = ('GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS')
 
 
 class BadDeclaration(ValueError):  # noqa: N818 - describes what the author wrote
-    """Raised for a class that cannot be a service; `errors` lists every reason, one sentence each."""
+    """Raised for a class that cannot be a service. `errors` lists every reason, one sentence each."""
 
     def __init__(self, errors: list[str]) -> None:
         self.errors = tuple(errors)
@@ -70,7 +70,7 @@ class Handler:
 
 @frozen(kw_only=True)
 class ServiceMetadata:
-    """What the invoker needs to know to run a service class."""
+    """The metadata of a service class that the invoker needs."""
 
     io: ServiceIO
     handle: Handler | None
@@ -87,7 +87,7 @@ class ServiceMetadata:
 
 
 def describe_service(cls: type) -> ServiceMetadata:
-    """Return the metadata of a Service subclass. Raises BadDeclaration listing everything that is wrong with it."""
+    """Return the metadata of a Service subclass. Raises BadDeclaration, which lists all errors."""
     errors: list[str] = []
     handle = _handler(cls, 'handle', errors) if getattr(cls, 'handle', None) is not Service.handle else None
     verbs: dict[str, Handler] = {}

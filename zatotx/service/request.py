@@ -1,4 +1,4 @@
-"""`self.request`: the request that a service processes."""
+"""Implements `self.request`: the request that a service processes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NO_HTTP = HTTPView('', b'', '', b'', {}, {}, '')
 
 
 class Headers(Mapping[str, str]):
-    """Header fields by case-insensitive name; repeated fields are joined by a comma."""
+    """Header fields by case-insensitive name. Repeated fields are joined with a comma."""
 
     __slots__ = ('_raw',)
 
@@ -43,7 +43,7 @@ class Headers(Mapping[str, str]):
 
 
 class HTTPRequest:
-    """The HTTP part of a request; empty if the request did not arrive over HTTP."""
+    """The HTTP attributes of a request; empty if the request did not arrive over HTTP."""
 
     def __init__(self, message: Message, payload: Any) -> None:
         view = message.http or _NO_HTTP
@@ -78,7 +78,7 @@ class HTTPRequest:
 
 
 class Request:
-    """The request that a service processes. `payload` is the decoded body, `input` the declared input."""
+    """The request that a service processes. `payload` is the decoded body, and `input` the declared input."""
 
     def __init__(self, message: Message, payload: Any, raw: Any = None, run: Any = None) -> None:
         self._message = message

@@ -1,4 +1,4 @@
-"""`self.response`: the response of a service."""
+"""Implements `self.response`: the response of a service."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _set = object.__setattr__
 
 
 class Payload:
-    """`response.payload` of a service that declares its output by names.
+    """The `response.payload` of a service that declares its output by names.
 
     It supports attributes, keys, `[:] =` and `append`. Names that are not declared are ignored when the response is
     serialized.
@@ -83,7 +83,7 @@ def payload_content(payload: Payload) -> Any:
 
 
 def to_payload(value: Any, names: Iterable[str], repeated: bool) -> Payload:
-    """Create a Payload from a whole value: a dict, Struct, dataclass, row, or a list of these."""
+    """Create a Payload from a complete value: a dict, Struct, dataclass, row, or a list of these."""
     payload = Payload()
     if isinstance(value, Payload):
         return value

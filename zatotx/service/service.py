@@ -1,4 +1,4 @@
-"""`Service`: the base class that users subclass."""
+"""Defines `Service`, the base class of users' services."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _slow_threshold(service: Service) -> int:
 
 
 class Service(Hooks, JobHooks):
-    """One unit of integration logic. A new instance serves each call; class attributes are shared.
+    """Base class of services. A new instance is created for each invocation; class attributes are shared.
 
     Write `async def handle(self)` to run on the reactor, or plain `def handle(self)` to run in a thread, where the same
     calls return results instead of awaitables; or `handle_GET`, `handle_POST` … for individual HTTP verbs. Set

@@ -1,4 +1,4 @@
-"""Tests that every ICacheStore must pass: the one in memory, and the one in a real Redis."""
+"""Contract tests that every implementation of ICacheStore must pass: the in-memory one, and the one on Redis."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ else:
 
 
 class CacheStoreContract(Case):
-    """Tests of ICacheStore."""
+    """Contract tests of ICacheStore."""
 
     def store(self, limits: CacheLimits) -> ICacheStore:
         """Return a store; all stores of a test have the same entries."""

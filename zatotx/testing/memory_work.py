@@ -1,4 +1,4 @@
-"""A work stream in memory, without a broker."""
+"""An in-memory work stream, without Redis."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _Queue:
 @implementer(IWorkStream)
 @define(eq=False)
 class MemoryWorkStream:
-    """A work stream in memory that uses a clock (seconds() and callLater())."""
+    """An in-memory IWorkStream that uses a clock (seconds() and callLater())."""
 
     clock: Any
     queues: dict[str, _Queue] = field(factory=dict)
@@ -73,7 +73,8 @@ class MemoryWorkStream:
 @implementer(IWorkConsumer)
 @define(eq=False)
 class MemoryWorkConsumer:
-    """A consumer of a MemoryWorkStream. `problem` makes its methods fail, as if the broker were away."""
+    """An in-memory IWorkConsumer of a MemoryWorkStream. If `problem` is set, its methods fail, as if Redis were
+    unavailable."""
 
     work: MemoryWorkStream
     name: str

@@ -1,4 +1,4 @@
-"""Tests that every implementation of the work stream must pass: IWorkStream and IWorkConsumer."""
+"""Contract tests that every implementation of IWorkStream and IWorkConsumer must pass."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ else:
 
 
 def work(number: int, **fields: Any) -> WorkMessage:
-    """Return a message."""
+    """Create a work message for contract tests."""
     return WorkMessage(id=f'id-{number}', cid=f'cid-{number}', service='a.b', payload={'n': number}, **fields)
 
 
 class WorkStreamContract(Case):
-    """Combined with trial's TestCase, which makes the objects under test; `later` lets time pass and `got` waits for a
-    result. DELAY is long enough to be noticed."""
+    """Contract tests of IWorkStream and IWorkConsumer. The subclass, a TestCase of trial, creates the objects under
+    test; `later` lets time pass, and `got` waits for a result. DELAY is long enough to be noticed."""
 
     DELAY = 0.3
 

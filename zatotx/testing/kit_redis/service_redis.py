@@ -1,4 +1,4 @@
-"""IServiceRedis in memory, for the test kit."""
+"""An in-memory IServiceRedis for the test kit."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NO_SCRIPTS = 'a Redis in memory runs no Lua: test such a service with a real Re
 @implementer(IFencedWriter)
 @define(eq=False)
 class MemoryFencedWriter:
-    """Fenced writes to a Redis in memory."""
+    """An IFencedWriter for an in-memory Redis."""
 
     redis: MemoryRedis
     highest: dict[str, int] = field(factory=dict)
@@ -45,7 +45,8 @@ class MemoryFencedWriter:
 @implementer(IServiceRedis)
 @define(eq=False)
 class MemoryServiceRedis:
-    """See IServiceRedis. `memory` is the Redis itself, to look into and to make fail."""
+    """An in-memory IServiceRedis. `memory` is the Redis itself, with which a test inspects data and simulates
+    failures."""
 
     memory: MemoryRedis
     commands: IServiceCommands
@@ -59,7 +60,7 @@ class MemoryServiceRedis:
 def memory_service_redis(
     clock: Any, now: Callable[[], float] | None = None, limits: CacheLimits = DEFAULT_LIMITS
 ) -> MemoryServiceRedis:
-    """Return Redis for services in memory. `clock`: IReactorTime. `now` returns Unix time."""
+    """Create an in-memory IServiceRedis. `clock` is an IReactorTime, and `now` returns Unix time."""
     memory = MemoryRedis(clock, now)
     commands = ServiceCommands(memory, MemoryFencedWriter(memory), lambda: _NO_SCRIPTS)
     cache_store = MemoryCacheStore(memory, now or clock.seconds, limits)

@@ -1,4 +1,4 @@
-"""The web admin of an environment."""
+"""Operations on the web admin of an environment."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ agent = {agent}    # "" = there is none
 
 
 class WebAdminOperations(ComponentOperations):
-    """What the commands do with the web admin."""
+    """Implements ComponentOperations for the web admin."""
 
     def listen_addresses(self, part: Component) -> Iterator[ListenAddress]:
         description = str(get_setting(read_toml(part.settings_path), 'web', 'listen', DEFAULT_LISTEN))
@@ -99,7 +99,7 @@ def _agent_url(plan: EnvironmentPlan) -> str:
 
 @frozen(kw_only=True)
 class NewWebAdmin:
-    """The settings of a web admin that is created."""
+    """The settings of a new web admin."""
 
     port: int
     cluster: str
@@ -109,7 +109,8 @@ class NewWebAdmin:
 
 
 def write_web_admin(directory: Path, new: NewWebAdmin) -> None:
-    """Create the web admin: its directories and its settings. It has no secrets: its users have."""
+    """Create the web admin: its directories and its settings. It has no secrets of its own; its users have
+    passwords."""
     make_private_dir(directory)
     for name in ('config', 'logs'):
         make_private_dir(directory / name)

@@ -9,6 +9,7 @@ import pika
 from twisted.logger import LogLevel, capturedLogs
 
 from trial_tests.support.amqp_environment import PATIENCE, WithChannel, definition, failing
+from trial_tests.support.waiting import allowed
 from zatotx.connectors import connection_supervisor
 from zatotx.model.errors import BadRequest, NoSuchService, Overloaded, ServiceUnavailable
 from zatotx.model.message import Reply
@@ -369,7 +370,7 @@ class LostConnectionTests(WithChannel):
         try:
             began = self.reactor.seconds()
             await self.until(lambda: any('no sign of life' in each for each in self.channel.findings()))
-            self.assertLess(self.reactor.seconds() - began, 5)
+            self.assertLess(self.reactor.seconds() - began, allowed(5))
         finally:
             self.broker.thaw()
         await self.blocking(self.broker.publish, queue, b'after')
