@@ -83,6 +83,7 @@ def run_on(environment: Broker, broker: RabbitMQ, connector: Connector, *, seed:
                           'max_deliveries': 0}],
         'outgoing_amqp': [{'name': 'kills.out', 'definition': 'kills', 'routing_key': TARGET}],
     }))  # fmt: skip
+    path = os.pathsep.join(filter(None, (str(FOLDER), os.environ.get('PYTHONPATH'))))
     sent: set[str] = set()
     steps = [step for step in STEPS for _ in range(times)]
     random.shuffle(steps)
@@ -91,7 +92,7 @@ def run_on(environment: Broker, broker: RabbitMQ, connector: Connector, *, seed:
             name = f'{"bad" if random.random() < 0.4 else "good"}-{len(sent)}'
             broker.publish(SOURCE, name.encode(), message_id=name)
             sent.add(name)
-        connector.launch({'ZATOTX_KILL_AT': f'{step}:{random.randint(1, 3)}', 'PYTHONPATH': str(FOLDER)})
+        connector.launch({'ZATOTX_KILL_AT': f'{step}:{random.randint(1, 3)}', 'PYTHONPATH': path})
         if connector.wait() == -9:
             report.kills[step] = report.kills.get(step, 0) + 1
     connector.start()
@@ -120,6 +121,7 @@ def connector_in_flight(connector: Connector) -> bool:
 def main() -> int:
     """Run with the numbers in the environment."""
     seed = int(os.environ.get('SEED') or secrets.randbelow(1_000_000))
+    print(f'AMQP, kills at each step: seed {seed}', flush=True)
     report = run(seed, int(os.environ.get('TIMES') or 20))
     print(report)
     return 1 if report.lost else 0
