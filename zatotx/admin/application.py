@@ -1,11 +1,13 @@
-"""The Klein application: routes requests to the screens, with what all of them have in common: Host and Origin checks,
-sessions, CSRF tokens, errors, and header fields."""
+"""The Klein application of the web admin: routes requests to the screens, and implements what all screens share: Host
+and Origin checks, sessions, CSRF tokens, error pages, and header fields.
+"""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial, update_wrapper
+from time import time
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
@@ -18,22 +20,25 @@ from twisted.web.iweb import IRequest
 from werkzeug.exceptions import HTTPException
 
 from zatotx.admin import request_guard as guard
+from zatotx.admin.break_glass import UNAVAILABLE, BreakGlassAccount, is_local, may_open
 from zatotx.admin.cluster_api import ApiError, Caller, IClusterApi
 from zatotx.admin.event_writer import EventWriter
 from zatotx.admin.form_body import parse_form
+from zatotx.admin.invocation_history import InvocationHistory
 from zatotx.admin.kept_form import KeptForm, keep_form, read_kept_form
 from zatotx.admin.live import LiveFeed
 from zatotx.admin.page_request import FormFile, IBalancerAgent, PageRequest, Texts, User
-from zatotx.admin.rendering import CONTENT_TYPES, Preferences, Renderer, load_static_files, time_zones
+from zatotx.admin.preferences import Preferences, make_preferences
+from zatotx.admin.rendering import CONTENT_TYPES, Renderer, load_static_files
 from zatotx.admin.responses import SECURITY_HEADERS, EventStream, FileDownload, Page, Redirect, Response
 from zatotx.admin.settings import WebSettings
 from zatotx.admin.type_catalog import CatalogCache
+from zatotx.rules.security.roles import ADMIN
 from zatotx.wire.malformed import Malformed
 
 Handler = Callable[..., Awaitable[Response]]  # called with a PageRequest and the parameters of the path
 SESSION, LOGIN_FORM, PREFERENCES, FLASH = 'session', 'login', 'preferences', 'message'  # cookies
 NO_FORM = KeptForm()
-THEMES, COLORS = ('auto', 'light', 'dark'), ('blue', 'green', 'orange', 'red', 'purple', 'gray')
 KNOWN_USER_AGE = 30.0  # seconds for which the roles of a session are not asked for again
 MAX_KNOWN_USERS = 1_000
 ONE_YEAR = 31_536_000  # seconds
@@ -42,7 +47,8 @@ READ_ONLY = 'This web admin is read-only: [web] read_only in its config/admin.to
 
 @frozen
 class ScreenRoute:
-    """One URL of a screen. Handlers of POST requests change something, and finish even if the browser leaves."""
+    """The route of one URL of a screen. Handlers of POST requests change something, and run to completion even if the
+    browser disconnects."""
 
     method: str  # GET or POST
     path: str  # of werkzeug
@@ -53,19 +59,22 @@ class ScreenRoute:
 
 @define(kw_only=True)
 class AdminApplication:
-    """The web admin of one cluster."""
+    """The web admin application for one cluster."""
 
     api: IClusterApi
     cluster: str
     settings: WebSettings
-    clock: IReactorTime
+    clock: IReactorTime  # monotonic
+    now: Callable[[], float] = time  # Unix time
     routes: Sequence[ScreenRoute]
     balancer: IBalancerAgent | None = None
+    break_glass: BreakGlassAccount | None = None
     klein: Klein = field(factory=Klein, init=False)
     _static: Mapping[str, bytes] = field(factory=load_static_files, init=False)
     _renderer: Renderer = field(factory=Renderer, init=False)
     _catalogs: CatalogCache = field(init=False)
     _live: LiveFeed = field(init=False)
+    _invocations: InvocationHistory = field(init=False)
     _known_users: dict[str, tuple[float, User]] = field(factory=dict, init=False)  # by session token
 
     _log = Logger()
@@ -73,6 +82,7 @@ class AdminApplication:
     def __attrs_post_init__(self) -> None:
         self._catalogs = CatalogCache(self.api, self.clock)
         self._live = LiveFeed(api=self.api, clock=self.clock)
+        self._invocations = InvocationHistory(self.clock, self.now)
         add = self.klein.route
         add('/static/<digest>/<name>', methods=['GET'])(self._serve_static)
         for method, public in (('GET', self._show_login), ('POST', self._log_in)):
@@ -147,17 +157,46 @@ class AdminApplication:
         username, password = ((form.get(name) or [''])[0] for name in ('username', 'password'))
         kept = read_kept_form(form)
         try:
-            session = await shield(self.api.log_in(username, password, Caller(address=client_address(request))))
+            session = await shield(Deferred.fromCoroutine(
+                self._open_session(username, password, Caller(address=client_address(request)))))  # fmt: skip
         except ApiError as error:
             status = error.status if error.status in (401, 429) else 503 if error.status in (0, 503, 504) else 400
             headers = {'Retry-After': error.retry_after} if error.retry_after else {}
             return self._login_page(request, username, login_error(error), status, headers=headers, kept=kept)
         self._set_cookie(request, SESSION, session['token'])
         self._set_cookie(request, LOGIN_FORM, '')
+        if session.get('settings'):
+            self._set_cookie(request, PREFERENCES, urlencode(session['settings']), max_age=ONE_YEAR)
         if kept.target:
             values = {'kept': kept, 'csrf_token': guard.csrf_token(session['token'])}
             return self._draw(request, Page('continue.html', values), user=None)
         return self._redirect(request, Redirect((form.get('target') or ['/'])[0]))
+
+    async def _open_session(self, username: str, password: str, caller: Caller) -> Mapping[str, Any]:
+        """Return a session of the cluster, or a local one if no server answers. Raises ApiError."""
+        try:
+            session = await self.api.log_in(username, password, caller)
+        except ApiError as error:
+            if error.status not in UNAVAILABLE or self.break_glass is None:
+                raise
+            token = await self.break_glass.log_in(username, password, caller.address)
+            if token is None:
+                raise
+            return {'token': token}
+        await self._report_local_logins(session, caller)
+        return session
+
+    async def _report_local_logins(self, session: Mapping[str, Any], caller: Caller) -> None:
+        """Write the logins of the break-glass account to the history, by the session of an administrator."""
+        if self.break_glass is None or ADMIN not in session['roles']:
+            return
+        if logins := self.break_glass.take_pending():
+            try:
+                reporter = Caller(session['token'], caller.address)
+                await self.api.call('zato.admin.record-local-logins', {'logins': logins}, reporter)
+            except ApiError as error:
+                self.break_glass.put_back(logins)
+                self._log.warn('Logins of the break-glass account are not in the history yet: {error}', error=error)
 
     # -- requests of users
 
@@ -182,17 +221,20 @@ class AdminApplication:
                 if not guard.is_valid_csrf_token(token, presented):
                     text = 'This form has no valid CSRF token: load the page again.'
                     return self._draw(request, _rejection(403, text), user=None)
-            user = await self._user(caller)
+            user = self._local_user(token) if is_local(token) else await self._user(caller)
+            if user.is_local and not may_open(request.path.decode('utf-8', 'replace')):
+                return self._leave_local(request, token)
             if route.method == 'POST' and route.changes and self.settings.read_only:
                 return self._draw(request, _rejection(403, READ_ONLY), user=user)
             page_request = PageRequest(
                 method=route.method, path=request.path.decode(), query=_query(request), form=form, files=files,
                 api=self.api, caller=caller, catalogs=self._catalogs, user=user, balancer=self.balancer,
+                invocations=self._invocations, preferences=self.preferences(request, user), now=self.now(),
             )  # fmt: skip
             response = await route.handler(page_request, **parameters)
             return await self._respond(request, page_request, response)
         except ApiError as error:
-            kept = keep_form(request.path.decode(), form) if route.redisplays else NO_FORM
+            kept = keep_form(request.path.decode(), form, redisplays=route.redisplays) if form else NO_FORM
             return await self._serve_api_error(request, error, caller, user, kept=kept)
 
     async def _user(self, caller: Caller) -> User:
@@ -206,18 +248,31 @@ class AdminApplication:
             if known is None or error.status in (401, 403):
                 raise
             return known[1]  # the cluster does not answer, which the page itself will say
-        user = User(found['username'], frozenset(found['roles']))
+        user = User(found['username'], frozenset(found['roles']), found.get('settings', {}))
         while len(self._known_users) >= MAX_KNOWN_USERS:
             del self._known_users[next(iter(self._known_users))]
         self._known_users[caller.token] = now, user
         return user
 
+    def _local_user(self, token: str) -> User:
+        """Return the user of a session of the break-glass account. Raises ApiError."""
+        username = None if self.break_glass is None else self.break_glass.use(token)
+        if username is None:
+            raise ApiError(401, ['Your session has ended'])
+        return User(username, frozenset((ADMIN,)), is_local=True)
+
+    def _leave_local(self, request: IRequest, token: str) -> bytes:
+        """Lead a local session to the load balancer, or end it."""
+        if self.break_glass is not None and request.path == b'/logout' and request.method == b'POST':
+            self.break_glass.log_out(token)
+            return self._redirect(request, Redirect('/login', ends_session=True))
+        return self._redirect(request, Redirect('/load-balancer'))
+
     async def _serve_api_error(
         self, request: IRequest, error: ApiError, caller: Caller, user: User | None, *, kept: KeptForm
     ) -> bytes:
         if error.status == 401:
-            self._known_users.pop(caller.token, None)
-            self._set_cookie(request, SESSION, '')
+            self._end_session(request)
             return self._redirect_to_login(request, kept)
         titles = {0: 'The cluster does not answer', 403: 'Not allowed', 404: 'Not found', 409: 'Conflict'}
         messages = [*error.messages, *(f'{name}: {text}' for name, text in error.field_errors.items())]
@@ -229,7 +284,7 @@ class AdminApplication:
             request.setHeader('HX-Redirect', '/login')  # htmx would put the login form into the part of the page
             return self._draw(request, _rejection(401, 'Your session has ended: log in again.'), user=None)
         if request.method == b'POST':
-            what = 'your form is kept' if kept.target else 'then repeat the last step'
+            what = 'what you typed is kept' if kept.target else 'then repeat the last step'
             return self._login_page(request, error=f'Your session has ended: log in, {what}.', status=401, kept=kept)
         target = request.uri.decode('ascii', 'replace')
         return self._redirect(request, Redirect('/login' if target == '/' else f'/login?{urlencode({"next": target})}'))
@@ -248,8 +303,9 @@ class AdminApplication:
             name = quote(response.filename, safe='')
             request.setHeader('Content-Disposition', f"attachment; filename*=UTF-8''{name}")
             return response.content
-        catalog = await page_request.catalog()
-        return self._draw(request, response, user=page_request.user, menu=catalog.menu())
+        user = page_request.user
+        menu = () if user.is_local else (await page_request.catalog()).menu()
+        return self._draw(request, response, user=user, menu=menu)
 
     def _draw(self, request: IRequest, page: Page, *, user: User | None, menu: Any = ()) -> bytes:
         self._set_headers(request)
@@ -265,7 +321,7 @@ class AdminApplication:
             'csrf_token': guard.csrf_token(token) if token else '', 'title': '', **page.values,
         }  # fmt: skip
         fragment = request.getHeader('HX-Target') or ''
-        return self._renderer.page(page.template, values, self.preferences(request), fragment=fragment)
+        return self._renderer.page(page.template, values, self.preferences(request, user), fragment=fragment)
 
     def _redirect(self, request: IRequest, response: Redirect) -> bytes:
         self._set_headers(request)
@@ -273,8 +329,9 @@ class AdminApplication:
         if response.message:
             self._set_cookie(request, FLASH, quote(response.message[:500], safe=''))
         if response.ends_session:
-            self._set_cookie(request, SESSION, '')
+            self._end_session(request)
         if response.preferences is not None:
+            self._known_users.pop(self._session_token(request), None)
             self._set_cookie(request, PREFERENCES, urlencode(response.preferences), max_age=ONE_YEAR)
         request.setResponseCode(303)
         request.setHeader('Location', target)
@@ -295,6 +352,13 @@ class AdminApplication:
     def _session_token(self, request: IRequest) -> str:
         return self._cookie(request, SESSION)
 
+    def _end_session(self, request: IRequest) -> None:
+        """Forget the session of a request here and in the browser."""
+        token = self._session_token(request)
+        self._known_users.pop(token, None)
+        self._invocations.forget(token)
+        self._set_cookie(request, SESSION, '')
+
     def _cookie(self, request: IRequest, purpose: str) -> str:
         name = guard.cookie_name(purpose, self.cluster, is_secure=self._is_secure(request))
         value = request.getCookie(name.encode())
@@ -314,15 +378,12 @@ class AdminApplication:
             self._set_cookie(request, FLASH, '')
         return message
 
-    def preferences(self, request: IRequest) -> Preferences:
-        """Return what the browser has chosen; invalid values are the defaults."""
-        chosen = {name: values[0] for name, values in parse_qs(self._cookie(request, PREFERENCES)).items()}
-        zone, theme, color = (chosen.get(name, '') for name in ('zone', 'theme', 'color'))
-        return Preferences(
-            zone if zone in time_zones() else 'UTC',
-            theme if theme in THEMES else THEMES[0],
-            color if color in COLORS else COLORS[0],
-        )
+    def preferences(self, request: IRequest, user: User | None) -> Preferences:
+        """Return the choices of a user; those of the last user of this browser if there is none."""
+        if user is not None and user.settings:
+            return make_preferences(user.settings)
+        cookie = parse_qs(self._cookie(request, PREFERENCES))
+        return make_preferences({name: values[0] for name, values in cookie.items()})
 
     def _target(self, request: IRequest) -> str:
         target = (_query(request).get('next') or ['/'])[0]
@@ -334,7 +395,7 @@ def _rejection(status: int, text: str) -> Page:
 
 
 def login_error(error: ApiError) -> str:
-    """Return the sentence of a failed login."""
+    """Return the error message for a failed login."""
     if error.status == 429 and error.retry_after:
         return f'Too many wrong passwords: try again in {error.retry_after} seconds.'
     return '; '.join([*error.messages, *error.field_errors.values()]) or 'The login failed.'
@@ -351,8 +412,8 @@ def _query(request: IRequest) -> dict[str, list[str]]:
 
 
 def shield(deferred: Deferred[Any]) -> Deferred[Any]:
-    """Return a Deferred with the same result whose cancellation does not reach `deferred`: Klein cancels a handler when
-    the browser leaves, and a change that was begun must not end halfway."""
+    """Return a Deferred with the same result whose cancellation does not cancel `deferred`. Klein cancels a handler
+    when the browser disconnects, and a change must not be interrupted."""
     result: Deferred[Any] = Deferred()
     deferred.addBoth(lambda outcome: None if result.called else result.callback(outcome))
     return result

@@ -1,4 +1,6 @@
-"""Live figures of the cluster: one poll for all browsers, whose results are sent as server-sent events."""
+"""Live statistics of the cluster: the cluster is polled once for all browsers, and the results are sent as server-sent
+events.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ INTERVAL = 2.0  # seconds between polls
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """The sums of counters of all servers at one moment."""
+    """The sums of the counters of all servers at one time."""
 
     at: float  # seconds on a monotonic clock
     requests: float
@@ -29,7 +31,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LiveEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """What a browser shows. Rates are per second since the last poll."""
+    """The statistics that a browser displays. Rates are per second since the last poll."""
 
     servers: Mapping[str, bool]  # name -> whether it is up
     requests: float
@@ -44,8 +46,8 @@ Subscriber = Callable[[LiveEvent | None], None]  # called with each event; with 
 
 @define(kw_only=True)
 class LiveFeed:
-    """Polls the cluster while somebody subscribes. Each poll is made with the session of the next subscriber, so that
-    every session is checked; it does not keep the session alive."""
+    """Polls the cluster while there are subscribers. Each poll uses the session of the next subscriber, so that every
+    session is checked; polling does not keep the session alive."""
 
     api: IClusterApi
     clock: IReactorTime
@@ -101,7 +103,7 @@ class LiveFeed:
 
 
 def sum_figures(answers: Sequence[Mapping[str, Any]], at: float) -> Figures:
-    """Return the sums over the answers of zato.stats.get-current. Services of zatotx itself do not count."""
+    """Sum up the responses of zato.stats.get-current of all servers, without built-in services."""
     services = [row for answer in answers for row in answer['services'] if not row['name'].startswith('zato.')]
     return Figures(
         at=at,
@@ -114,8 +116,8 @@ def sum_figures(answers: Sequence[Mapping[str, Any]], at: float) -> Figures:
 
 
 def make_event(last: Figures | None, now: Figures, servers: Mapping[str, bool], revision: int) -> LiveEvent | None:
-    """Return the rates between two moments; None without the first one. A counter that went back, because a server has
-    restarted or does not answer, counts as unchanged."""
+    """Calculate the rates between two polls. Returns None if there was no earlier poll. A counter that has decreased,
+    because a server has restarted or does not respond, counts as unchanged."""
     if last is None or now.at <= last.at:
         return None
     elapsed = now.at - last.at
@@ -131,7 +133,7 @@ def make_event(last: Figures | None, now: Figures, servers: Mapping[str, bool], 
 
 
 def encode_event(event: LiveEvent | None) -> bytes:
-    """Return a server-sent event: the figures, or the end of the session."""
+    """Encode the statistics, or the end of the session, as a server-sent event."""
     if event is None:
         return b'event: end\ndata: {}\n\n'
     return b'event: figures\ndata: ' + msgspec.json.encode(event) + b'\n\n'

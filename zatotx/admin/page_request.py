@@ -1,4 +1,4 @@
-"""A request as the handlers of the screens see it."""
+"""The request and its user, as passed to the handlers of screens."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from urllib.parse import urlencode
 from attrs import field, frozen
 
 from zatotx.admin.cluster_api import Caller, IClusterApi
+from zatotx.admin.invocation_history import InvocationHistory
+from zatotx.admin.preferences import Preferences
 from zatotx.admin.type_catalog import Catalog, CatalogCache
 from zatotx.rules.security.roles import ADMIN, OPERATOR
 
@@ -17,7 +19,7 @@ Texts = Mapping[str, Sequence[str]]
 
 @frozen
 class FormFile:
-    """A file that was sent with a form."""
+    """A file that was uploaded with a form."""
 
     filename: str  # as the browser sent it; never used as a path
     content: bytes = field(repr=False)
@@ -25,10 +27,12 @@ class FormFile:
 
 @frozen
 class User:
-    """Who is logged in."""
+    """The logged-in user."""
 
     username: str
     roles: frozenset[str]
+    settings: Mapping[str, str] = field(factory=dict)  # of dates and colors; {} = those in the cookie
+    is_local: bool = False  # the break-glass account, which no server knows
 
     @property
     def may_change(self) -> bool:
@@ -42,7 +46,7 @@ class User:
 
 
 class IBalancerAgent(Protocol):
-    """The agent of the load balancer: see zatotx.processes.lb_agent_client."""
+    """The interface of the client of the load balancer's agent (see zatotx.processes.lb_agent_client)."""
 
     async def call(self, name: str, /, **arguments: Any) -> Any:
         """Return the result of a call. Raises AgentCallError, AgentUnreachableError."""
@@ -50,7 +54,7 @@ class IBalancerAgent(Protocol):
 
 @frozen(kw_only=True)
 class PageRequest:
-    """One request of a user who is logged in."""
+    """One request of a logged-in user."""
 
     method: str
     path: str
@@ -60,6 +64,9 @@ class PageRequest:
     caller: Caller
     catalogs: CatalogCache
     user: User
+    invocations: InvocationHistory
+    preferences: Preferences
+    now: float  # Unix time
     balancer: IBalancerAgent | None = None  # None = there is none
     files: Mapping[str, FormFile] = field(factory=dict)
 

@@ -1,21 +1,20 @@
-"""Draws pages from the templates."""
+"""Renders pages from templates."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 from importlib.resources import files
 from typing import Any
-from zoneinfo import ZoneInfo, available_timezones
 
-from attrs import frozen
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from zatotx import __version__
+from zatotx.admin.preferences import Preferences
 
 STATIC_FILES = {
     'admin.css': 'static/admin.css',
@@ -26,24 +25,9 @@ STATIC_FILES = {
 CONTENT_TYPES = {'css': 'text/css; charset=utf-8', 'js': 'text/javascript; charset=utf-8', 'svg': 'image/svg+xml'}
 
 
-@frozen
-class Preferences:
-    """How one browser shows the admin; kept in a cookie."""
-
-    time_zone: str = 'UTC'
-    theme: str = 'auto'  # auto, light, dark
-    color: str = 'blue'  # of the cluster
-
-
-@cache
-def time_zones() -> frozenset[str]:
-    """Return the names of all time zones. The first call reads many directories."""
-    return frozenset(available_timezones())
-
-
 @cache
 def load_static_files() -> dict[str, bytes]:
-    """Return the content of all files that pages refer to."""
+    """Load the contents of all static files that pages refer to."""
     root = files('zatotx.admin')
     return {name: root.joinpath(path).read_bytes() for name, path in STATIC_FILES.items()}
 
@@ -66,7 +50,7 @@ def _load_environment() -> Environment:
 
 
 class Renderer:
-    """Draws the templates. URLs of static files have a digest, so that browsers may keep them."""
+    """Renders the templates. URLs of static files contain a digest, so that browsers can cache them."""
 
     def __init__(self) -> None:
         self._environment = _load_environment()
@@ -74,7 +58,7 @@ class Renderer:
     def page(self, template: str, values: Mapping[str, Any], preferences: Preferences, *, fragment: str = '') -> bytes:
         """Return the HTML of a page; with `fragment`, only that block of the template."""
         loaded = self._environment.get_template(template)
-        context = {**values, 'preferences': preferences, 'moment': _moment_filter(preferences)}
+        context = {**values, 'preferences': preferences, 'moment': partial(moment, preferences=preferences)}
         context['ui'] = self._environment.get_template('macros.html').make_module(context)
         if fragment and fragment in loaded.blocks:
             block = loaded.blocks[fragment](loaded.new_context(context))
@@ -82,25 +66,20 @@ class Renderer:
         return loaded.render(context).encode('utf-8', 'replace')
 
 
-def _moment_filter(preferences: Preferences) -> Any:
-    zone = ZoneInfo(preferences.time_zone)
-    return lambda text: moment(text, zone)
-
-
-def moment(text: Any, zone: ZoneInfo) -> Markup | str:
-    """Return a time of ISO 8601, or Unix time, in a zone, as a <time> element."""
+def moment(text: Any, preferences: Preferences) -> Markup | str:
+    """Return a time of ISO 8601, or Unix time, as a user wants it, as a <time> element."""
     if text in ('', None, 0):
         return ''
     try:
         when = datetime.fromtimestamp(text, UTC) if isinstance(text, int | float) else datetime.fromisoformat(str(text))
     except (ValueError, OverflowError):
         return str(text)
-    local = (when if when.tzinfo else when.replace(tzinfo=UTC)).astimezone(zone)
-    return Markup('<time datetime="{}">{}</time>').format(when.isoformat(), local.strftime('%Y-%m-%d %H:%M:%S'))
+    shown = preferences.show(when if when.tzinfo else when.replace(tzinfo=UTC))
+    return Markup('<time datetime="{}">{}</time>').format(when.isoformat(), shown)
 
 
 def shown_value(value: Any) -> str:
-    """Return a value of a row as the text of a table cell."""
+    """Format a value of a row as the text of a table cell."""
     if value in ('', None, [], {}):
         return '\N{EN DASH}'
     if isinstance(value, bool):
@@ -111,7 +90,7 @@ def shown_value(value: Any) -> str:
 
 
 def prose(text: str) -> Markup:
-    """Return a description with what is in backticks as code."""
+    """Convert a description to HTML, with text in backticks as code."""
     parts = text.split('`')
     if len(parts) % 2 == 0:
         return escape(text)
@@ -120,5 +99,5 @@ def prose(text: str) -> Markup:
 
 
 def as_json(value: Any) -> str:
-    """Return a value as indented JSON."""
+    """Format a value as indented JSON."""
     return json.dumps(value, ensure_ascii=False, indent=2, default=str)

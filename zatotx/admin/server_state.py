@@ -1,4 +1,4 @@
-"""Whether a server of the cluster runs, by the row that zato.server.get-list has of it. Pure."""
+"""Determines whether a server of the cluster is running from its row of zato.server.get-list. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ HEARTBEAT_TIMEOUT = 10.0  # seconds without a heartbeat after which a server is 
 
 
 def is_up(row: Mapping[str, Any], now: datetime | None = None) -> bool:
-    """Return whether a server runs, by its last heartbeat. `now`: by default the present time."""
+    """Return whether a server is running, according to its last heartbeat. `now` is the current time by default."""
     if row['up_status'] != 'running' or not row['up_mod_date']:
         return False
     age = (now or datetime.now(UTC)) - datetime.fromisoformat(row['up_mod_date'])

@@ -1,4 +1,4 @@
-"""The process of the web admin: its site, its listener, and its client of the cluster."""
+"""The Twisted service of the web admin: its site, its listener, and its client of the cluster's API."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionP
 from twisted.web.server import Request, Site
 
 from zatotx.admin.application import AdminApplication
+from zatotx.admin.break_glass import BreakGlassAccount
+from zatotx.admin.break_glass_file import FILE
 from zatotx.admin.cluster_api import HttpClusterApi
 from zatotx.admin.screens import all_routes
 from zatotx.admin.settings import AdminSettings, ClusterSettings, LoadBalancerSettings, load_settings
@@ -24,6 +26,7 @@ from zatotx.interfaces.reactor import IReactor
 from zatotx.model.errors import StartError
 from zatotx.processes.lb_agent_client import AgentClientFiles, LoadBalancerAgentClient
 from zatotx.processes.listeners import Listeners
+from zatotx.system.thread_pool import DaemonThreadPool, make_offload, stop_pools
 
 MAX_BODY = 64 * 1024 * 1024  # bytes: uploads of packages
 CONNECT_TIMEOUT = 3.0  # seconds
@@ -32,7 +35,7 @@ _CONNECTIONS = 16  # kept per server
 
 
 class LimitedRequest(Request):
-    """A request whose body is limited, and whose line is not in the log: twisted.web would log query strings."""
+    """A request whose body size is limited, and which is not logged, because twisted.web would log query strings."""
 
     def gotLength(self, length: int | None) -> None:
         """Reject a request that announces too large a body."""
@@ -51,7 +54,7 @@ class LimitedRequest(Request):
 
 
 class AdminSite(Site):
-    """A site without an access log of its own."""
+    """A twisted.web site without an access log."""
 
     def __init__(self, resource: Any, reactor: Any) -> None:
         super().__init__(  # type: ignore[no-untyped-call]
@@ -69,25 +72,28 @@ class AdminSite(Site):
 
 @define(kw_only=True, eq=False)
 class WebAdminService(Service):
-    """The web admin, started and stopped by twistd."""
+    """The Twisted service of the web admin."""
 
     settings: AdminSettings
     reactor: IReactor
     api: HttpClusterApi
     pool: HTTPConnectionPool
+    threads: DaemonThreadPool
     balancer: LoadBalancerAgentClient | None = None
+    break_glass: BreakGlassAccount | None = None
     _port: IListeningPort | None = field(default=None, init=False)
 
     _log = Logger()
 
     def startService(self) -> Deferred[None]:  # ComponentService waits for it
         super().startService()  # type: ignore[no-untyped-call]
+        self.threads.start()
         return Deferred.fromCoroutine(self._start())
 
     async def _start(self) -> None:
         application = AdminApplication(
             api=self.api, cluster=self.settings.cluster.name, settings=self.settings.web, clock=self.reactor,
-            routes=all_routes(), balancer=self.balancer,
+            routes=all_routes(), balancer=self.balancer, break_glass=self.break_glass,
         )  # fmt: skip
         site = AdminSite(application.klein.resource(), self.reactor)
         listen = self.settings.web.listen
@@ -101,6 +107,7 @@ class WebAdminService(Service):
         if self._port is not None:
             await maybeDeferred(self._port.stopListening)
         await self.pool.closeCachedConnections()
+        await stop_pools(self.reactor, [self.threads])
 
     def stopService(self) -> Deferred[None]:
         super().stopService()  # type: ignore[no-untyped-call]
@@ -108,7 +115,7 @@ class WebAdminService(Service):
 
 
 def make_admin_service(directory: str, reactor: IReactor) -> WebAdminService:
-    """Return the web admin of a directory, not yet started. Raises StartError."""
+    """Create the web admin of a directory. It is not started. Raises StartError."""
     settings = load_settings(Path(directory) / 'config' / 'admin.toml')
     pool = HTTPConnectionPool(reactor)
     pool.maxPersistentPerHost = _CONNECTIONS
@@ -116,7 +123,11 @@ def make_admin_service(directory: str, reactor: IReactor) -> WebAdminService:
     api = HttpClusterApi(client=HTTPClient(agent), clock=reactor, servers=settings.cluster.servers,
                          timeout=settings.cluster.timeout)  # fmt: skip
     balancer = _balancer_client(settings.load_balancer, Path(directory), reactor)
-    return WebAdminService(settings=settings, reactor=reactor, api=api, pool=pool, balancer=balancer)
+    threads = DaemonThreadPool('login', 2)
+    account = BreakGlassAccount(path=Path(directory) / 'config' / FILE, clock=reactor,
+                                offload=make_offload(reactor, threads))  # fmt: skip
+    return WebAdminService(settings=settings, reactor=reactor, api=api, pool=pool, balancer=balancer,
+                           break_glass=account, threads=threads)  # fmt: skip
 
 
 def _balancer_client(

@@ -19,8 +19,11 @@ from zatotx.api import (
     scheduler,
     schema,
     servers,
+    service_description,
     services,
     statistics,
+    statistics_jobs,
+    statistics_reports,
     wsdl,
 )
 from zatotx.schema.type_registry import ObjectTypeRegistry
@@ -28,7 +31,8 @@ from zatotx.service.service_entry import ServiceEntry
 
 _MODULES = (
     health, admin_sessions, cache, deployment, crud, data_dictionary, dead_letters, history, invoke, kvdb, enmasse,
-    openapi, outgoing_delivery, scheduler, schema, servers, services, statistics, wsdl,
+    openapi, outgoing_delivery, scheduler, schema, servers, service_description, services, statistics,
+    statistics_jobs, statistics_reports, wsdl,
 )  # fmt: skip
 
 

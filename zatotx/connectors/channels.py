@@ -36,6 +36,7 @@ from zatotx.rules.placement import Placement
 from zatotx.schema.delivery import DeliveryKeys, DeliveryRetry
 from zatotx.schema.placement import PlacementKeys
 from zatotx.schema.snapshot import Snapshot, StoredObject
+from zatotx.system.time_slices import TimeSlices
 
 
 class InboundChannel(Protocol):
@@ -157,18 +158,22 @@ class Channels:
 
     def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfig]:
         """See IChannel. Channels are built here; `commit` starts them and stops those that they replace."""
-        if modules := missing_modules(self._types, snapshot):
-            return self._context.run_in_thread(import_modules, modules).addCallback(lambda _: self._prepare(snapshot))
-        return succeed(self._prepare(snapshot))
+        return Deferred.fromCoroutine(self._prepare(snapshot))
 
-    def _prepare(self, snapshot: Snapshot) -> PreparedConfig:
+    async def _prepare(self, snapshot: Snapshot) -> PreparedConfig:
+        if modules := missing_modules(self._types, snapshot):
+            await self._context.run_in_thread(import_modules, modules)
+        slices = TimeSlices(self._context.reactor)
         built: dict[tuple[str, str], _Built] = {}
         names: dict[str, list[str]] = {}
         for channel_type in self._types:
             stored = snapshot.objects_of_types(channel_type.object_type)
             names.setdefault(channel_type.kind, []).extend(each.name for each in stored)
-            built.update({(channel_type.object_type, each.name): self._built_for(channel_type, each, snapshot)
-                          for each in stored if each.value.is_active})  # fmt: skip
+            for each in stored:
+                if slices.is_over():
+                    await slices.next()
+                if each.value.is_active:
+                    built[channel_type.object_type, each.name] = self._built_for(channel_type, each, snapshot)
         return PreparedConfig(partial(self._commit, built, names))
 
     def apply(self, snapshot: Snapshot) -> Deferred[None]:

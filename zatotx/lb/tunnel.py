@@ -1,4 +1,5 @@
-"""Passes bytes both ways between a client and a server: a TCP connection, or an upgraded HTTP connection.
+"""A tunnel that passes bytes in both directions between a client and a server: a TCP connection, or an upgraded HTTP
+connection.
 
 Each side is read only while the other one accepts data, so that a tunnel holds little more than one read. When one side
 ends its direction, the other one is told (half-close), and the tunnel ends when both have. Twisted's TLS has no
@@ -16,7 +17,7 @@ from twisted.python.failure import Failure
 
 
 class TunnelWriter(Protocol):
-    """The writer of one side; see BufferedWriter."""
+    """The interface of the writer of one side (see BufferedWriter)."""
 
     is_backlogged: bool
     last_progress: float
@@ -28,7 +29,7 @@ class TunnelWriter(Protocol):
 
 
 class TunnelClient(Protocol):
-    """The client's side. `deadline`: when `expire` is to be called."""
+    """The interface of the client's side of a tunnel. `deadline` is the time at which `expire` is called."""
 
     deadline: float
     writer: Any  # TunnelWriter
@@ -40,7 +41,7 @@ class TunnelClient(Protocol):
 
 
 class TunnelServer(Protocol):
-    """The server's side."""
+    """The interface of the server's side of a tunnel."""
 
     writer: Any  # TunnelWriter
 
@@ -51,7 +52,7 @@ class TunnelServer(Protocol):
 
 
 class Tunnel:
-    """One tunnel. `timeout`: seconds without a byte in either direction after which it ends."""
+    """A tunnel between a client and a server. It ends after `timeout` seconds without a byte in either direction."""
 
     __slots__ = (
         '_client',

@@ -193,7 +193,7 @@ def stack_shares(samples: Counter[StackLocation]) -> list[tuple[StackLocation, f
 
 
 class ReportedStall(NamedTuple):
-    """A reported stall: its location and duration."""
+    """A reported stall: its time, the log message, and the service."""
 
     when: float  # Unix time
     message: str

@@ -27,7 +27,7 @@ _Checked = Principal | NeedsBody | Awaitable[Principal | NeedsBody]  # the resul
 
 @define
 class Pipeline:
-    """Processes a message: concurrency limits, authentication, rate limits, decoding, invocation, encoding.
+    """Processes messages: concurrency limits, authentication, rate limits, decoding, invocation, encoding.
 
     `unavailable_reason` is the reason why no message is processed now, '' if messages are: a node that is still
     starting replies 503 with it.
@@ -230,8 +230,8 @@ class Pipeline:
 
 
 def decode_body(message: Message, codec: ICodec) -> object:
-    """Decode a message whose body may be large or in a file; for use in threads. Raises what the codec raises, and
-    ServiceUnavailable if the memory budget is exhausted."""
+    """Decode a message whose body may be large or in a file; must be called in a thread. Raises the errors of the
+    codec, and ServiceUnavailable if the memory budget is exhausted."""
     body = message.body
     if not isinstance(body, bytes):
         if codec.reads_stream and body.seekable:
@@ -275,8 +275,8 @@ async def _principal(checked: _Checked) -> Principal | None:
 
 
 def require_role(entry: IServiceEntry, message: Message) -> None:
-    """Raise Forbidden if the service requires a role that the principal lacks. A principal that is not known yet
-    passes, and an endpoint of the broker with a service of its own does its own authorization."""
+    """Raise Forbidden if the principal lacks the role that the service requires. A message without a principal passes,
+    because a built-in endpoint with its own service does its own authorization."""
     principal, channel = message.principal, message.channel
     if not entry.roles or principal is None or (channel.is_builtin_endpoint and channel.service):
         return

@@ -42,6 +42,7 @@ from zatotx.service.service_store import ServiceStore
 from zatotx.testing.fake_pipeline import AllowAllPolicy, CountingStats
 from zatotx.testing.kit_redis.service_redis import memory_service_redis
 from zatotx.testing.memory_redis import MemorySessions
+from zatotx.testing.memory_usage import MemoryUsageStore
 from zatotx.testing.memory_work import MemoryWorkStream
 
 CLUSTER = 'test'
@@ -148,6 +149,7 @@ class MemoryNode:
         self.work = MemoryWorkStream(reactor)
         self.dead_letters = self.odb
         self.scheduler = MemoryScheduler(self.odb)
+        self.usage = MemoryUsageStore()
         self.result_groups: Any = None
         self.verifier = PasswordVerifier(self.run_in_thread, SecretComparison(reactor))
         self.admin_sessions = AdminSessions(

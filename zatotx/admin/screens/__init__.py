@@ -1,4 +1,4 @@
-"""The screens of the web admin: each module has the routes of one subject."""
+"""The screens of the web admin. Each module has the routes of one subject."""
 
 from __future__ import annotations
 
@@ -16,16 +16,22 @@ from zatotx.admin.screens import (
     scheduler,
     search,
     servers,
+    service_detail,
+    service_invoker,
+    service_versions,
     services,
     settings,
     statistics,
+    usage_statistics,
 )
 
 
 def all_routes() -> tuple[ScreenRoute, ...]:
     """Return the routes of all screens."""
     modules = (
-        home, objects, object_actions, scheduler, services, servers, load_balancer, history, dead_letters,
+        home, objects, object_actions, scheduler, services, service_detail, service_invoker,
+        service_versions, servers, load_balancer, history, dead_letters,
         redis_commands, data_dictionaries, enmasse, search, settings, statistics,
+        usage_statistics,
     )  # fmt: skip
     return tuple(route for module in modules for route in module.ROUTES)

@@ -1,7 +1,8 @@
-"""Data dictionaries: entries, translations between them, a form that translates, import and export."""
+"""Screens of the data dictionary: entries, translations, translating a value, import and export."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from zatotx.admin.application import ScreenRoute
@@ -15,6 +16,7 @@ ENTRY, TRANSLATION = ('system', 'key', 'value'), ('system1', 'key1', 'value1', '
 SERVICES = {'entries': 'zato.kvdb.data-dict.dictionary', 'translations': 'zato.kvdb.data-dict.translation'}
 FIELDS = {'entries': ENTRY, 'translations': TRANSLATION}
 TITLES = {'entries': 'Data dictionaries', 'translations': 'Translations'}
+MAX_AFFECTED = 50  # translations that the confirmation of a deletion lists
 LABELS = {
     'system': 'System', 'key': 'Key', 'value': 'Value', 'system1': 'System 1', 'key1': 'Key 1', 'value1': 'Value 1',
     'system2': 'System 2', 'key2': 'Key 2', 'value2': 'Value 2',
@@ -29,7 +31,7 @@ def _check(what: str) -> str:
 
 
 async def show_list(request: PageRequest, what: str) -> Response:
-    """Show entries or translations."""
+    """Show the entries or translations."""
     rows = await request.call(f'{SERVICES[_check(what)]}.get-list')
     columns = [Column(name, LABELS[name]) for name in FIELDS[what]]
     values = {'title': TITLES[what], 'what': what, 'table': page_of(rows, request), 'columns': columns,
@@ -38,12 +40,12 @@ async def show_list(request: PageRequest, what: str) -> Response:
 
 
 async def show_create(request: PageRequest, what: str) -> Response:
-    """Show the form of a new row."""
+    """Show the form for a new entry or translation."""
     return await _form_page(request, _check(what), {})
 
 
 async def show_edit(request: PageRequest, what: str, row_id: int) -> Response:
-    """Show the form of a row."""
+    """Show the form for an existing entry or translation."""
     return await _form_page(request, what, await _row(request, _check(what), row_id))
 
 
@@ -67,12 +69,12 @@ async def _form_page(request: PageRequest, what: str, row: dict[str, Any], error
 
 
 async def create(request: PageRequest, what: str) -> Response:
-    """Create a row."""
+    """Create an entry or translation."""
     return await _save(request, _check(what), 'create', {})
 
 
 async def edit(request: PageRequest, what: str, row_id: int) -> Response:
-    """Change a row."""
+    """Edit an entry or translation."""
     return await _save(request, _check(what), 'edit', {'id': row_id})
 
 
@@ -88,22 +90,29 @@ async def _save(request: PageRequest, what: str, action: str, payload: dict[str,
 
 
 async def show_delete(request: PageRequest, what: str, row_id: int) -> Response:
-    """Ask for a confirmation."""
+    """Show the confirmation for deleting an entry or translation."""
     row = await _row(request, _check(what), row_id)
-    more = ' Its translations are deleted, too.' if what == 'entries' else ''
-    values = {'title': 'Delete', 'text': f'This cannot be undone.{more}', 'back': f'/key-value/{what}',
-              'name': ' / '.join(row[name] for name in FIELDS[what]), 'label': 'Delete'}  # fmt: skip
-    return Page('confirm.html', values)
+    affected = await _translations_of(request, row) if what == 'entries' else []
+    values = {'title': 'Delete', 'back': f'/key-value/{what}', 'translations': affected[:MAX_AFFECTED],
+              'count': len(affected), 'name': ' / '.join(row[name] for name in FIELDS[what])}  # fmt: skip
+    return Page('dictionary_delete.html', values)
+
+
+async def _translations_of(request: PageRequest, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the translations from and to an entry."""
+    wanted = tuple(entry[name] for name in ENTRY)
+    return [row for row in await request.call(f'{SERVICES["translations"]}.get-list')
+            if wanted in ((row['system1'], row['key1'], row['value1']), (row['system2'], row['key2'], row['value2']))]
 
 
 async def delete(request: PageRequest, what: str, row_id: int) -> Response:
-    """Delete a row."""
+    """Delete an entry or translation."""
     await request.call(f'{SERVICES[_check(what)]}.delete', {'id': row_id})
     return Redirect(f'/key-value/{what}', 'Deleted.')
 
 
 async def show_translate(request: PageRequest) -> Response:
-    """Show the form that translates, and the result."""
+    """Show the form for translating a value, and the result."""
     given = {name: request.argument(name) for name in TRANSLATION[:5]}
     result = None
     if all(given.values()):
@@ -115,17 +124,21 @@ async def show_translate(request: PageRequest) -> Response:
 
 
 async def export(request: PageRequest) -> Response:
-    """Send the whole data dictionary."""
+    """Export the whole data dictionary as a file."""
     done = await request.call('zato.kvdb.data-dict.impexp.export')
     return FileDownload(done['data'].encode(), 'data-dictionary.txt', 'text/plain')
 
 
 async def replace(request: PageRequest) -> Response:
-    """Replace the whole data dictionary by a file that was exported."""
+    """Replace the whole data dictionary with an exported file."""
     file = request.files.get('file')
-    if file is None:
+    data = request.text('data') if file is None else file.content.decode('ascii', 'replace')
+    if not data.strip():
         raise ApiError(400, ['Choose a file that was exported here.'])
-    done = await request.call('zato.kvdb.data-dict.impexp.import', {'data': file.content.decode('ascii', 'replace')})
+    is_confirmed = request.text('confirmed') == 'yes'
+    done = await request.call('zato.kvdb.data-dict.impexp.import', {'data': data, 'dry_run': not is_confirmed})
+    if not is_confirmed:
+        return Page('dictionary_import.html', {'title': 'Import', 'data': data, 'plan': done})
     text = f'Imported: {done["entries"]} entries, {done["translations"]} translations.'
     return Redirect('/key-value/entries', text)
 

@@ -1,7 +1,9 @@
-"""The whole configuration as YAML: export, and import with the differences shown before they are applied."""
+"""Screens for exporting the configuration as YAML, and for importing it after the changes have been shown."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any
 
 from zatotx.admin.application import ScreenRoute
@@ -11,31 +13,43 @@ from zatotx.admin.responses import FileDownload, Page, Redirect, Response
 from zatotx.admin.screens.objects import IN_PLACE
 from zatotx.admin.yaml_document import InvalidYaml, load_yaml
 
+CHANGED = 'The cluster has changed since this was shown: look at what would change now, and apply it then.'
+
 
 async def show(request: PageRequest) -> Response:
-    """Show the forms of the export and of the import."""
+    """Show the forms for export and import."""
     return _page('')
 
 
 def _page(text: str, *, plan: Any = None, messages: list[str] | None = None, status: int = 200) -> Page:
-    values = {'title': 'Import and export', 'text': text, 'plan': plan, 'messages': messages or []}
+    values = {'title': 'Import and export', 'text': text, 'plan': plan, 'messages': messages or [],
+              'digest': '' if plan is None else digest_of(plan)}  # fmt: skip
     return Page('enmasse.html', values, status)
 
 
+def digest_of(plan: Mapping[str, Any]) -> str:
+    """Return a digest of what an import would change, by which the same plan is recognized."""
+    return sha256('\n'.join(plan['diff']).encode()).hexdigest()
+
+
 async def export(request: PageRequest) -> Response:
-    """Send the configuration as YAML; secrets are placeholders."""
+    """Export the configuration as YAML; secrets are placeholders."""
     done = await request.call('zato.enmasse.export')
     return FileDownload(done['yaml'].encode(), f'configuration-{done["revision"]}.yaml', 'application/yaml')
 
 
 async def load(request: PageRequest) -> Response:
-    """Show what a document would change, or with `apply` change it."""
+    """Show the changes that an import would make, or with `apply` make them."""
     file = request.files.get('file')
     text = request.text('document') if file is None else file.content.decode('utf-8', 'replace')
     is_applied = bool(request.text('apply'))
     try:
         document = load_yaml(text)
-        done = await request.call('zato.enmasse.import', {'document': document, 'dry_run': not is_applied})
+        done = await request.call('zato.enmasse.import', {'document': document, 'dry_run': True})
+        if is_applied and request.text('digest') != digest_of(done):
+            return _page(text, plan=done, messages=[CHANGED], status=409)
+        if is_applied:
+            done = await request.call('zato.enmasse.import', {'document': document, 'dry_run': False})
     except InvalidYaml as error:
         return _page(text, messages=[str(error)], status=400)
     except ApiError as error:

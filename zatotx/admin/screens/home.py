@@ -1,4 +1,4 @@
-"""The first page: the cluster at a glance, what needs attention, and recent changes. And the end of a session."""
+"""The home screen: an overview of the cluster, problems that need attention, recent changes, and logging out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FIRST_STEPS = (
 
 
 async def show_home(request: PageRequest) -> Response:
-    """Show the first page."""
+    """Show the home page."""
     servers = await request.call('zato.server.get-list')
     findings = await request.call('zato.health.findings')
     info = await request.call('zato.info.get-info')
@@ -60,20 +60,20 @@ async def _recent_changes(request: PageRequest) -> list[dict[str, Any]]:
 
 
 def is_news(row: Mapping[str, Any]) -> bool:
-    """Return whether an entry of the history is a change that somebody made: no login, and no row that a deployment
-    creates for a service."""
+    """Return whether a history entry is a change that a user made: not a login, and not a row that a deployment creates
+    for a service."""
     return not row['action'].startswith('log') and (row['type'], row['action']) != ('service', 'create')
 
 
 def attention(servers: list[dict[str, Any]], findings: list[str], dead_letters: int) -> list[tuple[str, str]]:
-    """Return what needs attention first: sentences and where to go."""
+    """Return the problems that need attention, as sentences with links."""
     down = [(f'{row["name"]} is down.', '/servers') for row in servers if not is_up(row)]
     waiting = [(f'{dead_letters} messages were given up and wait for a decision.', '/dead-letters')]
     return [*down, *((finding, '/servers') for finding in findings), *(waiting if dead_letters else [])]
 
 
 async def send_live_figures(request: PageRequest) -> Response:
-    """Send the live figures to a browser."""
+    """Stream the live statistics to a browser."""
     return EventStream()
 
 

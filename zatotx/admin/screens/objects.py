@@ -1,12 +1,13 @@
-"""Lists and forms of configuration objects: one code for all types, drawn from their descriptions."""
+"""Lists and forms of configuration objects, which are created from the descriptions of object types."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zatotx.admin.application import ScreenRoute
 from zatotx.admin.cluster_api import ApiError
+from zatotx.admin.form_conflict import Difference, find_differences
 from zatotx.admin.forms import MAX_SELECT, Choices, FormData, build_form, known_errors, to_request
 from zatotx.admin.kept_form import REDISPLAY
 from zatotx.admin.page_request import PageRequest
@@ -21,7 +22,7 @@ _NO_TYPE = 'The cluster has no objects of this type'
 
 
 async def find_type(request: PageRequest, key: str) -> TypeDescription:
-    """Return the type with that key. Raises ApiError."""
+    """Return the object type with the given key. Raises ApiError."""
     found = (await request.catalog()).get(key)
     if found is None:
         raise ApiError(404, [f'{_NO_TYPE}: {key}'])
@@ -45,7 +46,7 @@ async def show_list(request: PageRequest, key: str) -> Response:
 
 
 async def show_create(request: PageRequest, key: str) -> Response:
-    """Show the form of a new object, or with `from` of a copy of an existing one."""
+    """Show the form for a new object, or with `from` for a copy of an existing object."""
     one = await find_type(request, key)
     row = None
     if source := request.argument('from'):
@@ -67,13 +68,13 @@ async def create(request: PageRequest, key: str) -> Response:
 
 
 async def show_edit(request: PageRequest, key: str, object_id: str) -> Response:
-    """Show the form of an object."""
+    """Show the form for an existing object."""
     one = await find_type(request, key)
     return await form_page(request, one, row=await find_row(request, one, object_id))
 
 
 async def edit(request: PageRequest, key: str, object_id: str) -> Response:
-    """Change an object, unless somebody else has changed it since the form was loaded."""
+    """Edit an object, unless it was changed after the form was loaded."""
     one = await find_type(request, key)
     payload = {**to_request(one, request.form), 'id': object_id, 'revision': request.text('revision')}
     row = {'id': object_id, 'name': request.text('name'), 'revision': request.text('revision')}
@@ -82,15 +83,34 @@ async def edit(request: PageRequest, key: str, object_id: str) -> Response:
     try:
         changed = await request.call(one.service('edit'), payload)
     except ApiError as error:
-        return await form_page(request, one, row=row, typed=request.form, error=error)
+        return await _rejected_edit(request, one, row, error)
     return Redirect(list_url(one), f'{one.title} {changed["name"]} is saved.')
+
+
+async def _rejected_edit(
+    request: PageRequest, one: TypeDescription, row: Mapping[str, Any], error: ApiError
+) -> Page:  # fmt: skip
+    """Return the form with what was typed. If somebody else has changed the object meanwhile, both values are shown,
+    and the form has the new revision: to save it then is a decision. If it was deleted, it can be created again."""
+    if error.status == 404:
+        gone = ApiError(409, ['Somebody has deleted it meanwhile. What you typed is below: it can be created again.'])
+        return await form_page(request, one, is_new=True, typed=request.form, error=gone)
+    if error.status != 409:
+        return await form_page(request, one, row=row, typed=request.form, error=error)
+    current = await find_row(request, one, str(row['id']))
+    if str(current.get('revision')) == str(row['revision']):  # it is another conflict, such as a name that is taken
+        return await form_page(request, one, row=row, typed=request.form, error=error)
+    differences = find_differences(one, request.form, current)
+    new = {**row, 'revision': current['revision']}
+    return await form_page(request, one, row=new, typed=request.form, error=error, differences=differences)
 
 
 async def form_page(
     request: PageRequest, one: TypeDescription, *, row: Mapping[str, Any] | None = None, is_new: bool = False,
-    typed: FormData | None = None, error: ApiError | None = None,
+    typed: FormData | None = None, error: ApiError | None = None, differences: Sequence[Difference] | None = None,
 ) -> Page:  # fmt: skip
-    """Return the page with a form. Raises the error if it is not about what was typed."""
+    """Return the page with the edit form and its validation errors. Raises the error if the user's input did not cause
+    it."""
     if error is not None and error.status not in IN_PLACE | UNAVAILABLE:
         raise error
     field_errors = {} if error is None else error.field_errors
@@ -107,14 +127,13 @@ async def form_page(
     values = {
         'title': f'{"Create" if is_new else "Edit"} {one.title_in_text}', 'type': one, 'form': form,
         'row': row or {}, 'is_new': is_new, 'messages': messages, 'has_errors': error is not None,
-        'is_conflict': error is not None and error.status == 409, 'list_url': list_url(one),
-        'lists': {},
+        'differences': differences, 'list_url': list_url(one),
     }  # fmt: skip
     return Page('object_form.html', values, 200 if error is None else error.status or 503)
 
 
 async def find_choices(request: PageRequest, one: TypeDescription) -> Choices:
-    """Return the names that the reference fields of a type may have. Raises ApiError."""
+    """Return the names of the objects that the reference fields of a type may refer to. Raises ApiError."""
     by_types: dict[str, list[str]] = {}
     choices: dict[str, list[str]] = {}
     for info in one.fields:

@@ -1,4 +1,4 @@
-"""The servers of the cluster."""
+"""Screens of the servers of the cluster."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from zatotx.admin.server_state import is_up
 
 
 async def show_servers(request: PageRequest) -> Response:
-    """Show all servers and the state of the one that answered."""
+    """Show all servers, and the state of the server that responded."""
     rows = await request.call('zato.server.get-list')
     info = await request.call('zato.info.get-info')
     findings = await request.call('zato.health.findings')
@@ -19,7 +19,7 @@ async def show_servers(request: PageRequest) -> Response:
 
 
 async def show_delete(request: PageRequest, server_id: int) -> Response:
-    """Ask for a confirmation."""
+    """Show the confirmation for deleting a server."""
     row = await request.call('zato.server.get-by-id', {'id': server_id})
     values = {'title': 'Delete server', 'text': f'{row["name"]} is removed from the cluster, its directory stays.',
               'name': row['name'], 'back': '/servers', 'label': 'Delete'}  # fmt: skip
@@ -27,7 +27,7 @@ async def show_delete(request: PageRequest, server_id: int) -> Response:
 
 
 async def delete(request: PageRequest, server_id: int) -> Response:
-    """Delete a server that is down."""
+    """Delete a server that is not running."""
     row = await request.call('zato.server.get-by-id', {'id': server_id})
     await request.call('zato.server.delete', {'id': server_id})
     return Redirect('/servers', f'{row["name"]} is deleted.')

@@ -1,4 +1,5 @@
-"""The static configuration of Envoy (API v3) that does what lb.toml says, as JSON, which Envoy reads like YAML. Pure.
+"""Generates a static Envoy configuration (API v3) that is equivalent to lb.toml, as JSON, which Envoy parses like YAML.
+Pure.
 
 Envoy has no counterpart for: statuses and bodies of single errors, limits of the rate of one address, backup servers
 other than by priority, and the statistics page. `notes` lists what is affected.
@@ -25,7 +26,8 @@ Json = dict[str, Any]
 
 
 def export_envoy(configuration: Configuration, directory: Path) -> str:
-    """Return the text of envoy.json. `directory`: of the load balancer, where relative file names begin."""
+    """Generate the text of envoy.json. `directory` is the load balancer's directory, to which file names are
+    relative."""
     document = {
         'static_resources': {
             'listeners': [
@@ -39,7 +41,7 @@ def export_envoy(configuration: Configuration, directory: Path) -> str:
 
 
 def notes(configuration: Configuration) -> list[str]:
-    """Return what lb.toml says and the exported configuration does not do, one sentence each."""
+    """Return the settings of lb.toml that the exported configuration does not implement, one sentence for each."""
     found = []
     for name, frontend in configuration.frontends.items():
         if frontend.request_rate or frontend.connection_rate:

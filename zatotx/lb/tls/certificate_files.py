@@ -1,4 +1,6 @@
-"""The certificates of a listener: a directory of PEM files, or one file, and the names that they are valid for."""
+"""Loads the certificates of a listener from a directory of PEM files, or one file, and determines the names for which
+they are valid.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,8 @@ class CertificateFile:
 
 
 def load_certificate_files(path: Path) -> list[CertificateFile]:
-    """Load a directory, or one file, in the order of the names. Raises ValueError: one line for each file that cannot
-    be used, or if there is none."""
+    """Load the certificates of a directory, sorted by file name, or of one file. Raises ValueError, with one line for
+    each unusable file, or if there is none."""
     files = _chain_files(path) if path.is_dir() else [path]
     loaded, errors = [], []
     for file in files:
@@ -45,8 +47,8 @@ def load_certificate_files(path: Path) -> list[CertificateFile]:
 
 
 def file_versions(paths: Sequence[Path]) -> tuple[tuple[str, int, int], ...]:
-    """Return what changes when one of the files, or a file of one of the directories, is replaced: names, inodes and
-    times of modification."""
+    """Return values that change when one of the files, or a file in one of the directories, is replaced: names, inodes
+    and modification times."""
     versions = []
     for path in paths:
         try:
@@ -85,7 +87,7 @@ def _load(file: Path) -> CertificateFile:
 
 
 def certificate_names(certificate: Certificate) -> frozenset[str]:
-    """Return the host names and addresses that a certificate is valid for, in lower case."""
+    """Return the host names and addresses for which a certificate is valid, in lower case."""
     try:
         names = certificate.extensions.get_extension_for_class(SubjectAlternativeName).value
     except ExtensionNotFound:

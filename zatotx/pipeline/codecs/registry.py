@@ -17,7 +17,8 @@ _JSON = b'application/json'
 
 
 class CodecRegistry:
-    """Selects the codec of a message. `budget` limits the size of one message; `others` are the formats of plugins."""
+    """Selects the codec of a message. `budget` limits the content of one message; `others` are the codecs of connector
+    kinds."""
 
     def __init__(self, budget: MessageLimits = DEFAULT_BUDGET, additional: Mapping[str, ICodec] | None = None) -> None:
         self._json: ICodec = JsonCodec(budget)

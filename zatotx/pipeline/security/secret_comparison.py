@@ -1,5 +1,4 @@
-"""Comparison of secrets with throttling: beyond a limit of failures, a network waits before its credentials are
-compared.
+"""Compares secrets with throttling: a network with too many failures must wait before its credentials are compared.
 
 Two counts are kept:
 
@@ -39,8 +38,8 @@ MAX_ADDRESSES = 10_000  # addresses remembered per secret
 
 @define
 class SecretComparison:
-    """Compares secrets and counts failures for all definitions of a node. It compares digests under a key that is
-    generated anew for each process, so that timing reveals nothing about a secret."""
+    """Compares secrets, and counts failures for all definitions of a node. It compares digests with a key that is
+    generated for each process, so that timing reveals nothing about a secret."""
 
     clock: IReactorTime
     throttle: LoginThrottle = field(factory=LoginThrottle)
@@ -89,8 +88,8 @@ class SecretComparison:
 
 
 class SecretAttempts:
-    """The attempts at one secret. `throttled_networks` is empty while no network is over its limit; then `delay` is 0
-    for all. `admitted_addresses` are those that were admitted with the secret."""
+    """The attempts at one secret. `throttled_networks` is empty while no network exceeds its limit; then `delay` is 0
+    for all. `admitted_addresses` are the addresses that have sent the correct secret."""
 
     __slots__ = ('__weakref__', '_comparison', '_secret', 'admitted_addresses', 'throttled_networks')
 
@@ -166,7 +165,7 @@ class SecretAttempts:
 
 
 def caller_address(message: Message) -> str:
-    """Return the caller's IP address; '' if the message did not come over a network."""
+    """Return the caller's IP address, or '' if the message was not received over a network."""
     return '' if message.http is None else message.http.peer
 
 

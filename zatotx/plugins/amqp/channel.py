@@ -1,4 +1,4 @@
-"""AMQP channels: each consumes a queue on a connection of its own, and gives the messages to its service.
+"""An AMQP channel: consumes a queue on a dedicated connection, and delivers its messages to a service.
 
 A message is acknowledged after its service has succeeded, and after the reply to a request was confirmed. What the
 process has not acknowledged when it ends, or loses its connection, the broker delivers again.
@@ -42,7 +42,7 @@ COUNT_INTERVAL = 15.0  # seconds between two counts of the messages that wait in
 
 
 class QueueChannel:
-    """One configured channel: InboundChannel."""
+    """Implements InboundChannel for one configured AMQP channel."""
 
     def __init__(self, value: AmqpChannel, definition: AmqpDefinition, parts: ChannelParts, counters: QueueCounters,
                  grace: float) -> None:
@@ -102,7 +102,7 @@ def _import_driver() -> None:
 
 
 def delivery_keys(value: AmqpChannel) -> AmqpChannel:
-    """Return the configuration with the policy keys that `on_error` stands for."""
+    """Return the configuration with the delivery fields that `on_error` implies."""
     if value.on_error == REJECT:
         return _replace(value, dead_letter=False)
     if value.on_error == REQUEUE and value.retry is None:
@@ -117,7 +117,7 @@ def _replace(value: AmqpChannel, **fields: Any) -> AmqpChannel:
 
 
 class AmqpChannels(Channels):
-    """The AMQP channels of a node, and what they count."""
+    """The AMQP channels of a node, and their counters."""
 
     def __init__(self, context: ChannelContext) -> None:
         self.counters = ChannelMetrics()
@@ -139,6 +139,6 @@ class AmqpChannels(Channels):
 
 
 def make_channel(context: ChannelContext) -> IChannel:
-    """See ConnectorKind.channel."""
+    """Create the AMQP channels of a node (ConnectorKind.channel)."""
     channel: IChannel = AmqpChannels(context)
     return channel

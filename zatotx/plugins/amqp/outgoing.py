@@ -37,7 +37,7 @@ class _NoConnection:
 
 
 class AmqpOutgoingConnections(OutgoingConnections):
-    """The outgoing connections of a node, and their metrics."""
+    """The outgoing AMQP connections of a node, and their metrics."""
 
     def __init__(self, context: OutgoingContext) -> None:
         self._context = context
@@ -72,6 +72,6 @@ def _namespace(registry: ConnectionRegistry[Any], call: IServiceCall) -> Any:
 
 
 def make_outgoing(context: OutgoingContext) -> IOutgoingKind:
-    """See ConnectorKind.outgoing."""
+    """Create the outgoing AMQP connections of a node (ConnectorKind.outgoing)."""
     connections: IOutgoingKind = AmqpOutgoingConnections(context)
     return connections

@@ -30,7 +30,7 @@ TIMEOUT = 30.0  # seconds for a reply, including connecting
 
 
 class ReplySender:
-    """The replies of one channel. Its connection is opened by the first one."""
+    """Sends the replies of one channel. Its connection is opened when the first reply is sent."""
 
     def __init__(self, parts: ChannelParts, definition: AmqpDefinition) -> None:
         context, self._events = parts.context, parts.events

@@ -1,4 +1,4 @@
-"""The IBM MQ channels of a node: the messages of queues go to services."""
+"""The IBM MQ channels of a node, which deliver the messages of queues to services."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ FIRST_ATTEMPT = 2.0  # seconds that the start of a channel waits for its consume
 
 
 class ReceivingChannel:
-    """One configured channel: InboundChannel and ConsumerOwner."""
+    """Implements InboundChannel and ConsumerOwner for one configured channel."""
 
     def __init__(self, value: MqChannel, definition: MqDefinition, parts: ChannelParts,
                  resources: ConsumerResources) -> None:
@@ -352,7 +352,7 @@ class _Slot:
 
 @define(eq=False)
 class ConsumerResources:
-    """What the channels of a process share."""
+    """The resources that the channels of a process share."""
 
     connect: Connect
     counters: MqCounters = field(factory=MqCounters)
@@ -381,7 +381,7 @@ class MqChannels(Channels):
 
 
 def make_channel(context: ChannelContext) -> IChannel:
-    """See ConnectorKind.channel."""
+    """Create the IBM MQ channels of a node (ConnectorKind.channel)."""
     channel: IChannel = MqChannels(context)
     return channel
 

@@ -1,4 +1,5 @@
-"""Maps errors of outgoing connections to the exceptions that services get, with a message that names the connection.
+"""Converts errors of outgoing IBM MQ connections to the exceptions that services receive, with a message that names the
+connection.
 
 The message may be passed on to the service's caller, so it contains no hosts and no secrets.
 """
@@ -16,7 +17,7 @@ from .wire.jms import InvalidMessage
 
 
 class UnansweredCommit(Exception):  # noqa: N818 - it becomes ServiceUnavailable
-    """The connection was lost while a message was committed. `reason`: the reason code."""
+    """The connection was lost while a message was committed. `reason` is the reason code."""
 
     def __init__(self, error: MqiError) -> None:
         super().__init__(str(error))
@@ -24,7 +25,8 @@ class UnansweredCommit(Exception):  # noqa: N818 - it becomes ServiceUnavailable
 
 
 def map_error(error: BaseException, title: str, cid: str, queue: str = '') -> BaseException:
-    """Return the exception for an error; others are returned unchanged."""
+    """Convert an error of an outgoing connection to an exception for the service; other errors are returned
+    unchanged."""
     target = f' (queue {queue})' if queue else ''
     if isinstance(error, CallTimedOut):
         return Timeout(cid, f'{title} gave no answer within {round(error.seconds, 3):g} s{target}')

@@ -26,7 +26,7 @@ KIND, OBJECT_TYPE = 'ibm_mq', 'outgoing_ibm_mq'
 
 
 class MqNamespace:
-    """`self.out.ibm_mq` of one call."""
+    """The object `self.out.ibm_mq` of one service invocation."""
 
     __slots__ = ('_call', '_registry')
 
@@ -47,7 +47,7 @@ class MqNamespace:
 
 
 class MqFacade:
-    """`self.out.ibm_mq[name]` of one call."""
+    """An outgoing IBM MQ connection, `self.out.ibm_mq[name]`, for one service invocation."""
 
     def __init__(self, connection: MqConnection, call: IServiceCall) -> None:
         self._connection, self._call = connection, call
@@ -110,7 +110,7 @@ def _to_body(message: Any, cid: str) -> str | bytes:
 
 
 class MqOutgoingConnections(OutgoingConnections):
-    """The outgoing connections of a node, and their metrics."""
+    """The outgoing IBM MQ connections of a node, and their metrics."""
 
     def __init__(self, context: OutgoingContext) -> None:
         self._context = context
@@ -130,6 +130,6 @@ class MqOutgoingConnections(OutgoingConnections):
 
 
 def make_outgoing(context: OutgoingContext) -> IOutgoingKind:
-    """See ConnectorKind.outgoing."""
+    """Create the outgoing IBM MQ connections of a node (ConnectorKind.outgoing)."""
     connections: IOutgoingKind = MqOutgoingConnections(context)
     return connections

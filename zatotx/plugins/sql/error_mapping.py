@@ -1,4 +1,6 @@
-"""Converts what threads raise to errors of the data model, which name the connection and show no password."""
+"""Converts exceptions of database threads to errors of the data model. They name the connection, and contain no
+password.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from zatotx.wire.url_masking import MASK, mask_urls
 
 @frozen(kw_only=True)
 class ErrorMapping:
-    """The errors of one connection. `password`: never shown."""
+    """Converts the errors of one connection. `password` is removed from their messages."""
 
     title: str
     driver: DatabaseDriver

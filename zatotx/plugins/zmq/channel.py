@@ -1,4 +1,6 @@
-"""One ZeroMQ channel: the messages of its socket go to a service, and the response of REP and ROUTER back."""
+"""A ZeroMQ channel: delivers the messages of its socket to a service, and sends the responses of REP and ROUTER sockets
+back.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,7 @@ DISCONNECT_PAUSE = 0.01  # seconds between two looks whether ZeroMQ has disconne
 
 @define(eq=False)
 class ChannelEnvironment:
-    """What the channels of a node share: the ZeroMQ context and the sockets."""
+    """The resources that the channels of a node share: the ZeroMQ context and the sockets."""
 
     context: ChannelContext
     grace: float
@@ -99,7 +101,7 @@ class InFlightMessage:
 
 
 class SocketChannel:
-    """One configured channel: InboundChannel."""
+    """Implements InboundChannel for one configured ZeroMQ channel."""
 
     _log = Logger()
 

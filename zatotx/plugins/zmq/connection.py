@@ -1,4 +1,4 @@
-"""One outgoing ZeroMQ connection: sends of services, with time limits, a meter and a log of failures."""
+"""One outgoing ZeroMQ connection: sends the messages of services, with time limits, a meter and a log of failures."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _NOT_TAKEN = 'took no message'
 
 @define(eq=False)
 class SenderEnvironment:
-    """What the connections of a node share: the ZeroMQ context, and the sockets by the name of their connection."""
+    """The resources that the connections of a node share: the ZeroMQ context, and the sockets by connection name."""
 
     context: OutgoingContext
     factory: SocketFactory = field(init=False)
@@ -55,7 +55,7 @@ class SenderEnvironment:
 
 
 class SocketConnection:
-    """OutgoingConnection of the connector layer. It opens its socket with `begin`."""
+    """Implements OutgoingConnection for ZeroMQ. `begin` opens the socket."""
 
     def __init__(self, value: ZmqOutgoing, title: str, environment: SenderEnvironment, meter: Any) -> None:
         self._value, self._title, self._meter = value, title, meter

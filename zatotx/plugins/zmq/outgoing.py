@@ -24,7 +24,7 @@ OBJECT_TYPE = 'outgoing_zmq'
 
 
 class ZmqNamespace:
-    """`self.out.zmq` of one call."""
+    """The object `self.out.zmq` of one service invocation."""
 
     __slots__ = ('_call', '_registry')
 
@@ -45,7 +45,7 @@ class ZmqNamespace:
 
 
 class ZmqFacade:
-    """`self.out.zmq[name]` of one call."""
+    """An outgoing ZeroMQ connection, `self.out.zmq[name]`, for one service invocation."""
 
     __slots__ = ('_call', '_connection')
 
@@ -70,7 +70,7 @@ class ZmqFacade:
 
 
 class ZmqOutgoingConnections(OutgoingConnections):
-    """IOutgoingKind of the kind. Its connections open their sockets when their configuration comes into force."""
+    """Implements IOutgoingKind for ZeroMQ. Connections open their sockets when their configuration becomes active."""
 
     def __init__(self, context: OutgoingContext) -> None:
         self._context = context
@@ -130,6 +130,6 @@ def prepare_stored(value: Any, call: StoredCall, message_id: str) -> StoredCall:
 
 
 def make_outgoing(context: OutgoingContext) -> IOutgoingKind:
-    """See ConnectorKind.outgoing."""
+    """Create the outgoing ZeroMQ connections of a node (ConnectorKind.outgoing)."""
     connections: IOutgoingKind = ZmqOutgoingConnections(context)
     return connections

@@ -1,4 +1,4 @@
-"""The socket of an outgoing connection, with a bounded queue in front of it."""
+"""The socket of an outgoing connection, with a bounded send queue."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from zatotx.plugins.zmq.transport import LAST_LINGER, MonitoredSocket, SocketErr
 
 
 class QueuedSender:
-    """A socket and its queue. Messages are given to ZeroMQ only while a peer is connected: ZeroMQ would lose those that
-    it has when the peer turns out to be one that it does not talk to. Raises SocketError."""
+    """A socket and its send queue. Messages are passed to ZeroMQ only while a peer is connected, because ZeroMQ loses
+    queued messages if the peer turns out to be incompatible. Raises SocketError."""
 
     _log = Logger()
 

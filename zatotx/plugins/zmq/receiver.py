@@ -1,4 +1,4 @@
-"""The socket of a channel, which passes from one version of the channel to the next."""
+"""The socket of a channel, which is passed on from one version of the channel to the next."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from zatotx.plugins.zmq.transport import MonitoredSocket, SocketFactory, SocketS
 
 
 class Consumer(Protocol):
-    """What gets the messages of a receiver."""
+    """The interface of the consumer of a receiver's messages."""
 
     def received(self, frames: list[bytes]) -> None:
         """Take a message."""

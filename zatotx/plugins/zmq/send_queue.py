@@ -1,4 +1,4 @@
-"""A bounded queue of messages to send, with a Deferred for each message that waits for room."""
+"""A bounded queue of messages to send, with a Deferred for each message that waits for space in the queue."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, succeed
 
 @define(eq=False)
 class QueuedMessage:
-    """A message on its way to the socket."""
+    """A message that waits in the send queue."""
 
     frames: Sequence[bytes]
     room: Deferred[None] | None = None  # fires when the message is in the queue; None = it is, or was
@@ -20,8 +20,8 @@ class QueuedMessage:
 
 @define
 class SendQueue:
-    """At most `limit` messages, in the order in which they were added, and others that wait for room. With a limit of
-    0 each message waits until the socket takes it.
+    """A queue of at most `limit` messages in order, and further messages that wait for space. With a limit of
+    0, each message waits until the socket takes it.
 
     `try_send` gives a message to the socket; it returns False where the socket takes none now.
     """

@@ -1,4 +1,4 @@
-"""ZeroMQ sockets in the reactor. The only module that imports txZMQ and pyzmq.
+"""ZeroMQ sockets that are integrated with the reactor. This is the only module that imports txZMQ and pyzmq.
 
 txZMQ's connection reads until its socket is empty, which can take seconds, does not notice that a socket takes messages
 again, and uses the global reactor. ReactorSocket replaces these parts: it reads for a few milliseconds and lets the
@@ -46,12 +46,13 @@ def _ignore(frames: list[bytes]) -> None:
 
 
 class SocketError(Exception):
-    """A socket cannot be opened. The message says why, for people."""
+    """A socket cannot be opened. The message gives the reason, for users."""
 
 
 @frozen(kw_only=True)
 class SocketSpec:
-    """How a socket is opened. Two objects of the configuration with equal specs can use the same socket."""
+    """The parameters with which a socket is opened. Two configuration objects with equal parameters can use the same
+    socket."""
 
     socket_type: str
     is_bound: bool  # whether it listens on its addresses
@@ -72,13 +73,13 @@ class SocketSpec:
 
 
 def curve_of(value: CurveKeys) -> dict[str, Any]:
-    """Return the arguments of SocketSpec for the keys of an object."""
+    """Return the CURVE arguments of SocketSpec for the keys of an object."""
     return {'server_key': value.curve_server_key, 'secret_key': value.curve_secret_key,
             'client_keys': tuple(value.curve_client_keys), 'accepts_any_client': value.curve_any_client}  # fmt: skip
 
 
 class SocketFactory(ZmqFactory):  # type: ignore[misc]  # txZMQ has no types
-    """The ZeroMQ context of a kind in one process: its I/O thread, and the ZAP handler that knows the CURVE clients."""
+    """The ZeroMQ context of a process, with its I/O thread and the ZAP handler that authenticates CURVE clients."""
 
     lingerPeriod = 0
     _log = Logger()
@@ -115,8 +116,8 @@ class SocketFactory(ZmqFactory):  # type: ignore[misc]  # txZMQ has no types
 
 
 class ReactorSocket(ZmqConnection):  # type: ignore[misc]  # txZMQ has no types
-    """A ZeroMQ socket. `received` gets each message; `writable`, if given, is called when the socket may take messages
-    again after `try_send` returned False. Raises SocketError."""
+    """A ZeroMQ socket in the reactor. `received` is called with each message; `writable`, if given, is called when the
+    socket can send again after `try_send` returned False. Raises SocketError."""
 
     _log = Logger()
 
@@ -272,8 +273,8 @@ class ReactorSocket(ZmqConnection):  # type: ignore[misc]  # txZMQ has no types
 
 
 class MonitoredSocket(ReactorSocket):
-    """A socket of a channel or connection, opened as its SocketSpec says, whose peers are known. It logs once a change
-    why they cannot connect; `title` is what messages call the object. `changed`, if given, is called when `peers` has
+    """A socket of a channel or connection, opened with its SocketSpec, whose peers are monitored. It logs once a change
+    why they cannot connect; `title` names the object in messages. `changed`, if given, is called when `peers` has
     changed. Raises SocketError."""
 
     def __init__(
@@ -404,7 +405,8 @@ class MonitoredSocket(ReactorSocket):
 
 
 class ZapHandler:
-    """Decides which CURVE clients the sockets of a context accept (ZeroMQ RFC 27). Without it, CURVE accepts any."""
+    """Authenticates the CURVE clients of a context's sockets (ZeroMQ RFC 27). Without it, CURVE accepts every
+    client."""
 
     def __init__(self, factory: SocketFactory) -> None:
         self._allowed: dict[bytes, frozenset[bytes] | None] = {}  # by domain; None = clients with any key
@@ -432,7 +434,7 @@ class ZapHandler:
 
 
 def make_key_pair() -> tuple[str, str]:
-    """Return a new public and secret key of CURVE, in Z85."""
+    """Generate a CURVE key pair in Z85: a public and a secret key."""
     public, secret = zmq.curve_keypair()
     return public.decode('ascii'), secret.decode('ascii')
 

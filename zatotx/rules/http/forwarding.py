@@ -83,8 +83,8 @@ def parse_trusted_proxies(entries: Iterable[str]) -> TrustedProxies:
 def request_origin(
     headers: Mapping[bytes, bytes], peer: str, trusted: TrustedProxies, header_kind: str = ANY
 ) -> RequestOrigin:
-    """Returns the origin of a request that the proxy `peer` forwarded, from the header fields that `header_kind`
-    selects. If the peer is not trusted, the fields are ignored.
+    """Returns the origin of a request that was received from the trusted proxy `peer`, from the header fields that
+    `header_kind` selects.
 
     With ANY and both kinds of fields present, they are used as far as they agree: a proxy usually writes one kind and
     passes the client's value of the other.

@@ -59,7 +59,7 @@ class CheckedVersion:
 
 
 def check_services(loaded: ImportedVersion) -> CheckedVersion:
-    """Check the services of an imported version, and return them. Raises BadRequest with all errors.
+    """Check the services of an imported version, and return them.
 
     Raises BadRequest listing every error with file and line. Blocking: it runs users' code (`get_name`,
     `before_add_to_store`).

@@ -27,7 +27,7 @@ _PLAIN = bytes(code for code in range(0x20, 0x7F) if code not in b'"\\\\')
 
 
 class DateCache:
-    """Caches the texts that change once a second: the last lines of every response head, `date_stamp`, and the
+    """Caches the texts that change once per second: the last lines of every response head, `date_stamp`, and the
     timestamp of the access log, `log_timestamp`."""
 
     __slots__ = ('_wall', 'date_stamp', 'log_timestamp', 'second')
@@ -52,15 +52,14 @@ class DateCache:
 
 
 def escape_text(text: str) -> str:
-    """Escape text so that it cannot end a quoted field or a line: `"`, `\\` and all characters that are not
-    printable."""
+    """Escape text so that it cannot end a quoted field or a line: `"`, `\\` and all non-printable characters."""
     if text.isprintable() and '"' not in text and '\\' not in text:
         return text
     return ''.join(c if c.isprintable() and c not in '"\\' else _escape_character(c) for c in text)
 
 
 def escape_bytes(raw: bytes) -> str:
-    """Escape bytes of an unknown encoding: all that is not printable ASCII becomes `\\xNN`."""
+    """Escape bytes of an unknown encoding: every byte that is not printable ASCII becomes `\\xNN`."""
     text = raw.decode('latin-1')
     if not raw.translate(None, _PLAIN):
         return text
@@ -73,7 +72,7 @@ def _escape_character(character: str) -> str:
 
 
 class QueryKeyNames:
-    """Names of query parameters that carry keys, in lower case: the well-known ones, and those of the current API key
+    """The names of query parameters that carry keys, in lower case: well-known names, and those of the current API key
     definitions."""
 
     __slots__ = ('names',)
@@ -89,7 +88,7 @@ class QueryKeyNames:
 
 
 def describe_request(method: str, target: bytes, names: frozenset[str] = KEY_PARAMETERS) -> str:
-    """Return the method and target of a request as the access log writes them."""
+    """Return the method and target of a request, with secrets masked, for the access log."""
     return f'{method} {escape_bytes(mask_request_target(target, names))}'
 
 
@@ -110,7 +109,7 @@ class AccessLogLine(msgspec.Struct):
 
 
 class AccessLog:
-    """Writes the lines of the access log."""
+    """Formats and writes the lines of the access log."""
 
     __slots__ = ('_date_cache', '_encode', '_keys', '_line', '_sink')
 

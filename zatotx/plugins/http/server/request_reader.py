@@ -1,4 +1,4 @@
-"""The request reader: turns the parser's events of one connection into requests for the dispatcher."""
+"""Reads the requests of one connection: converts the parser's events to messages for the dispatcher."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MIN_RATE = 1024  # bytes per second that a body must arrive at on average, afte
 
 
 class ReaderPhase(Enum):
-    """The part of the client's input that is read next."""
+    """The part of a request that is read next."""
 
     HEAD = auto()  # between requests, or inside a head
     BODY = auto()  # inside the body of the last request

@@ -44,8 +44,8 @@ _MAX_BUILTIN_TIMEOUT = 600.0  # seconds
 
 def answer_preflight(routes: ChannelTable, head: RequestHead) -> tuple[ChannelTarget, ErrorResult] | None:
     """Return the channel and the response to a CORS preflight request (Fetch standard), from the head alone, without
-    credentials and without the service. Returns None if the request is no preflight, or names
-    no channel with CORS rules: then it is processed like any other."""
+    credentials and without invoking the service. Returns None if the request is not a preflight, or matches no channel
+    with CORS rules; it is then processed like any other."""
     headers = head.headers
     origin, method = headers.get(b'origin'), headers.get(b'access-control-request-method')
     if origin is None or method is None:
@@ -72,8 +72,7 @@ def answer_preflight(routes: ChannelTable, head: RequestHead) -> tuple[ChannelTa
 
 
 class RequestRouter:
-    """Routes request heads by the current route table: a request uses the table that is current when its head
-    arrives."""
+    """Routes requests by their heads. A request is routed by the table that is current when its head arrives."""
 
     __slots__ = ('_max_body', 'key_names', 'routes')
 

@@ -1,4 +1,4 @@
-"""SOAP 1.1 and 1.2 as a data format: decodes envelopes, encodes envelopes and faults, in the version of the request."""
+"""The SOAP 1.1 and 1.2 codec: decodes envelopes, and encodes envelopes and faults in the version of the request."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NO_SOAP = SoapChannelSpec()
 
 @implementer(ICodec)
 class SoapCodec:
-    """Decodes and encodes envelopes."""
+    """Implements ICodec for SOAP envelopes."""
 
     check_threshold: int = parser.CHECK_THRESHOLD  # a document's size is checked when it is parsed
     thread_threshold: int = _THREAD_THRESHOLD
@@ -116,5 +116,5 @@ def _header_fields(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
 
 
 def make_codecs(budget: MessageLimits) -> Mapping[str, ICodec]:
-    """Create the codecs for a node; ConnectorKind.codecs names this function."""
+    """Create the SOAP codecs of a node (ConnectorKind.codecs)."""
     return {'soap': SoapCodec(budget.xml)}
