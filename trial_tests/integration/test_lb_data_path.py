@@ -129,11 +129,12 @@ class SocketTests(DataPathTests):
         self.assertEqual((record.received_bytes, record.termination), (len(body), '--'))
 
     async def test_servers_that_die(self) -> None:
-        """While one of two servers refuses connections, every request is answered by the other one."""
-        dead = socket.socket()
-        dead.bind(('127.0.0.1', 0))
-        self.addCleanup(dead.close)
-        port = self.serve([dead.getsockname()[1], self.upstream().port])
+        """While two of three servers refuse connections, every request is answered by the third one."""
+        dead = [socket.socket(), socket.socket()]
+        for each in dead:
+            each.bind(('127.0.0.1', 0))
+            self.addCleanup(each.close)
+        port = self.serve([*(each.getsockname()[1] for each in dead), self.upstream().port])
         statuses = [(await self.ask(port, method='POST', body=b'x')).status for _ in range(6)]
         self.assertEqual(statuses, [200] * 6)
 
