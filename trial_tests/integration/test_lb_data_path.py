@@ -130,11 +130,12 @@ class SocketTests(DataPathTests):
         self.assertEqual((record.received_bytes, record.termination), (len(body), '--'))
 
     async def test_servers_that_die(self) -> None:
-        """While one of two servers refuses connections, every request is answered by the other one."""
-        dead = socket.socket()
-        dead.bind(('127.0.0.1', 0))
-        self.addCleanup(dead.close)
-        port = self.serve([dead.getsockname()[1], self.upstream().port])
+        """While two of three servers refuse connections, every request is answered by the third one."""
+        dead = [socket.socket(), socket.socket()]
+        for each in dead:
+            each.bind(('127.0.0.1', 0))
+            self.addCleanup(each.close)
+        port = self.serve([*(each.getsockname()[1] for each in dead), self.upstream().port])
         statuses = [(await self.ask(port, method='POST', body=b'x')).status for _ in range(6)]
         self.assertEqual(statuses, [200] * 6)
 
@@ -307,6 +308,31 @@ class TlsTests(DataPathTests):
         await self.assertFailure(self.exchange(port, 'other.example'), ssl.SSLCertVerificationError)
         await self.assertFailure(self.exchange(port, 'one.example', alpn='h2'), ssl.SSLError)
         self.assertEqual(server.requests[0].headers[b'x-forwarded-proto'], b'https')
+
+    async def test_large_bodies_over_tls(self) -> None:
+        """Megabytes pass both ways unchanged over TLS, to a client that pauses, in records of any size; small requests
+        on the same connection follow."""
+        self.install('one', 'one.example')
+        port = self.serve([self.upstream().port], self.settings())
+        bodies = [b'small', hashlib.sha512(b'seed').digest() * 50_000, b'x' * 16_380, b'last']
+
+        def exchange(version: ssl.TLSVersion) -> list[bytes]:
+            context = ssl.create_default_context(cafile=str(self.authority.path))
+            context.minimum_version = context.maximum_version = version
+            found = []
+            with socket.create_connection(('127.0.0.1', port), 30) as plain, context.wrap_socket(
+                plain, server_hostname='one.example'
+            ) as tls:  # fmt: skip
+                for body in bodies:
+                    tls.sendall(request_bytes('POST', '/', body=body))
+                    data = b''
+                    while not data.endswith(b'\r\n\r\n' + body):
+                        data += tls.recv(1000 if len(data) < 20_000 else 1_000_000)
+                    found.append(data.partition(b'\r\n\r\n')[2])
+            return found
+
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            self.assertTrue(await deferToThread(exchange, version) == bodies, version)
 
     async def test_renewal(self) -> None:
         """A replaced certificate is used by new connections without a restart. A file that cannot be used changes

@@ -12,7 +12,7 @@ COMMANDS = {0: 'help', 1: 'show info', 2: 'show stat', 3: 'show errors', 4: 'sho
 _STAT_COLUMNS = (
     'pxname', 'svname', 'qcur', 'scur', 'stot', 'econ', 'status', 'weight', 'act', 'bck', 'lastchg', 'addr',
 )  # fmt: skip
-_INFO_NAMES = {'version': 'Version', 'pid': 'Pid', 'uptime': 'Uptime_sec', 'workers': 'Nbproc',
+_INFO_NAMES = {'name': 'Name', 'version': 'Version', 'pid': 'Pid', 'uptime': 'Uptime_sec', 'workers': 'Nbproc',
                'current_sessions': 'CurrConns', 'total_sessions': 'CumConns'}  # fmt: skip
 
 
@@ -35,7 +35,8 @@ def format_command(name: str, control: IBalancerControl) -> str:
 def format_info(info: Mapping[str, str | int | float]) -> str:
     """Format information about the process as `Name: value` lines, with HAProxy's names where it has the same
     information."""
-    lines = [f'{_INFO_NAMES.get(name, name)}: {value}' for name, value in info.items()]
+    lines = [f'{_INFO_NAMES.get(name, name)}: {int(value) if isinstance(value, float) else value}'
+             for name, value in info.items()]  # fmt: skip
     lines.append(f'Uptime: {format_uptime(float(info.get("uptime", 0)))}')
     return '\n'.join(lines) + '\n'
 

@@ -37,59 +37,122 @@ CLOSE_TIMEOUT = 5.0  # seconds that a peer has to accept the rest and to close i
 _QUEUE_SLACK = 1.0  # seconds after which a backend that does not enforce its own queue timeout is given up
 
 
-@implementer(IProtocol, IHalfCloseableProtocol, IHandshakeListener)
-class TcpFrontendConnection:
-    """A client's TCP connection. Reading starts after a server is connected; with TLS, a server is selected after the
-    handshake.
+@implementer(IProtocol, IHalfCloseableProtocol)
+class TcpConnection:
+    """One side of a tunnel: its transport and writer, and what both sides do alike.
 
     `deadline`: when the timeout of what it waits for passes, in seconds of the reactor's clock."""
+
+    __slots__ = ('_is_lost', '_is_paused', '_runtime', '_tunnel', 'deadline', 'transport', 'writer')
+
+    def __init__(self, runtime: TcpRuntime) -> None:
+        self._runtime = runtime
+        self._is_lost = self._is_paused = False
+        self._tunnel: Tunnel | None = None
+        self.deadline = inf
+
+    def makeConnection(self, transport: Any) -> None:
+        """Set up the connection."""
+        runtime = self._runtime
+        self.transport = transport
+        if isinstance(transport.getPeer(), IPv4Address | IPv6Address):
+            transport.setTcpNoDelay(True)
+        self.writer: BufferedWriter = make_writer(transport, self._drained, runtime.seconds, runtime.write_batch)
+
+    def connectionMade(self) -> None:
+        """Do nothing: `makeConnection` does it all."""
+
+    def dataReceived(self, data: bytes) -> None:
+        """Pass bytes on."""
+        if len(data) == READ_SIZE:
+            enlarge_reads(self.transport, RELAY_READ_SIZE)
+        self._received(data)
+
+    def readConnectionLost(self) -> None:
+        """Pass the end of the peer's direction on."""
+        raise NotImplementedError
+
+    def writeConnectionLost(self) -> None:
+        """Do nothing: our own half-close was sent."""
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Note that the connection is closed."""
+        self._is_lost = True
+        self._runtime.sweeper.remove(self)
+
+    def _received(self, data: bytes) -> None:
+        raise NotImplementedError
+
+    def _drained(self) -> None:
+        raise NotImplementedError
+
+    def expire(self, now: float) -> None:
+        """Enforce the timeout; called by the sweeper."""
+        raise NotImplementedError
+
+    def pause(self) -> None:
+        """Stop reading."""
+        if not self._is_paused and not self._is_lost:
+            self._is_paused = True
+            self.transport.pauseProducing()
+
+    def resume(self) -> None:
+        """Continue reading."""
+        if self._is_paused and not self._is_lost:
+            self._is_paused = False
+            self.transport.resumeProducing()
+
+    def abort(self) -> None:
+        """Close the connection at once, without what is not sent yet."""
+        if not self._is_lost:
+            self.transport.abortConnection()
+
+    def close(self) -> None:
+        """Close the connection when everything is written."""
+        if not self._is_lost:
+            self.deadline = self._runtime.seconds() + CLOSE_TIMEOUT
+            self._runtime.sweeper.add(self)
+            self.writer.close()
+
+
+@implementer(IHandshakeListener)
+class TcpFrontendConnection(TcpConnection):
+    """Waits for a server, and then is the client's side of a tunnel. Nothing is read before the server is connected,
+    and over TLS no server is looked for before the handshake is complete."""
 
     _log = Logger()
     __slots__ = (
         '_acquired_at',
         '_connected_at',
         '_handshake_timeout',
-        '_is_lost',
-        '_is_paused',
         '_is_recorded',
         '_peer',
         '_retries',
-        '_runtime',
         '_selection',
         '_server',
         '_started_at',
         '_target',
-        '_tunnel',
-        'deadline',
-        'transport',
-        'writer',
     )
 
     def __init__(self, runtime: TcpRuntime, target: TcpTarget, *, handshake_timeout: float = 0.0) -> None:
         """`handshake_timeout`: seconds for the TLS handshake; 0 = there is none."""
-        self._runtime = runtime
+        super().__init__(runtime)
         self._handshake_timeout = handshake_timeout
         self._target = target
         self._acquired_at = self._connected_at = -1.0
-        self._is_lost = self._is_paused = self._is_recorded = False
+        self._is_recorded = False
         self._server = ''
         self._retries = 0
-        self._tunnel: Tunnel | None = None
-        self.deadline = inf
 
     # Methods that Twisted calls.
 
     def makeConnection(self, transport: Any) -> None:
         """Start looking for a server."""
-        runtime = self._runtime
-        self.transport = transport
-        address = transport.getPeer()
+        super().makeConnection(transport)
+        runtime, address = self._runtime, transport.getPeer()
         is_tcp = isinstance(address, IPv4Address | IPv6Address)
         self._peer = (address.host, address.port) if is_tcp else (UNIX, 0)
-        if is_tcp:
-            transport.setTcpNoDelay(True)
         self._started_at = runtime.seconds()
-        self.writer: BufferedWriter = make_writer(transport, self._drained, runtime.seconds, runtime.write_batch)
         runtime.connections.add(self)
         runtime.sweeper.add(self)
         key = BalancingKey(self._peer[0], {}, {})
@@ -108,13 +171,7 @@ class TcpFrontendConnection:
         self.pause()
         self._selection.acquire(self)
 
-    def connectionMade(self) -> None:
-        """Do nothing: `makeConnection` does it all."""
-
-    def dataReceived(self, data: bytes) -> None:
-        """Pass bytes on."""
-        if len(data) == READ_SIZE:
-            enlarge_reads(self.transport, RELAY_READ_SIZE)
+    def _received(self, data: bytes) -> None:
         if self._tunnel is not None:
             self._tunnel.client_data(data)
 
@@ -123,13 +180,9 @@ class TcpFrontendConnection:
         if self._tunnel is not None:
             self._tunnel.client_half_closed()
 
-    def writeConnectionLost(self) -> None:
-        """Do nothing: our own half-close was sent."""
-
     def connectionLost(self, reason: Failure) -> None:
         """End: the client is gone."""
-        self._is_lost = True
-        self._runtime.sweeper.remove(self)
+        super().connectionLost(reason)
         if self._tunnel is not None:
             self._tunnel.client_lost()
         elif not self._is_recorded:
@@ -230,61 +283,28 @@ class TcpFrontendConnection:
     def close_if_idle(self) -> None:
         """Do nothing: a connection that is passed on is in use until one side ends it."""
 
-    # The side of a tunnel.
-
-    def pause(self) -> None:
-        """Stop reading."""
-        if not self._is_paused and not self._is_lost:
-            self._is_paused = True
-            self.transport.pauseProducing()
-
-    def resume(self) -> None:
-        """Continue reading."""
-        if self._is_paused and not self._is_lost:
-            self._is_paused = False
-            self.transport.resumeProducing()
-
-    def abort(self) -> None:
-        """Close the connection at once, without what is not sent yet."""
-        if not self._is_lost:
-            self.transport.abortConnection()
-
     def end_tunnel(self) -> None:
         """Close the connection after a tunnel, when everything is written."""
         self._tunnel = None
-        if not self._is_lost:
-            self.deadline = self._runtime.seconds() + CLOSE_TIMEOUT
-            self.writer.close()
+        self.close()
 
 
-@implementer(IProtocol, IHalfCloseableProtocol)
-class TcpBackendConnection:
-    """The connection to a server in TCP mode."""
+class TcpBackendConnection(TcpConnection):
+    """The connection to a server in TCP mode: the server's side of a tunnel."""
 
-    __slots__ = ('_early', '_end', '_is_lost', '_is_paused', '_proxy_header', '_runtime', '_tunnel', 'deadline',
-                 'transport', 'writer')  # fmt: skip
+    __slots__ = ('_early', '_end', '_proxy_header')
 
     def __init__(self, runtime: TcpRuntime, proxy_header: bytes) -> None:
-        self._runtime = runtime
+        super().__init__(runtime)
         self._proxy_header = proxy_header
-        self._is_lost = self._is_paused = False
-        self._tunnel: Tunnel | None = None
         self._early: list[bytes] = []  # what the server has sent before `begin`
         self._end: Failure | None = None
-        self.deadline = inf
 
     def makeConnection(self, transport: Any) -> None:
         """Set up the connection, and write the PROXY protocol header, if there is one."""
-        runtime = self._runtime
-        self.transport = transport
-        if isinstance(transport.getPeer(), IPv4Address | IPv6Address):
-            transport.setTcpNoDelay(True)
-        self.writer: BufferedWriter = make_writer(transport, self._drained, runtime.seconds, runtime.write_batch)
+        super().makeConnection(transport)
         if self._proxy_header:
             self.writer.write(self._proxy_header)
-
-    def connectionMade(self) -> None:
-        """Do nothing: `makeConnection` does it all."""
 
     def begin(self, tunnel: Tunnel) -> None:
         """Start passing bytes on."""
@@ -295,10 +315,7 @@ class TcpBackendConnection:
         if self._end is not None:
             tunnel.backend_lost(self._end)
 
-    def dataReceived(self, data: bytes) -> None:
-        """Pass bytes on."""
-        if len(data) == READ_SIZE:
-            enlarge_reads(self.transport, RELAY_READ_SIZE)
+    def _received(self, data: bytes) -> None:
         if self._tunnel is not None:
             self._tunnel.backend_data(data)
         else:
@@ -312,13 +329,9 @@ class TcpBackendConnection:
             self._end = Failure(ConnectionDone())
             self.transport.loseConnection()
 
-    def writeConnectionLost(self) -> None:
-        """Do nothing: our own half-close was sent."""
-
     def connectionLost(self, reason: Failure) -> None:
         """End the tunnel."""
-        self._is_lost = True
-        self._runtime.sweeper.remove(self)
+        super().connectionLost(reason)
         if self._tunnel is not None:
             self._tunnel.backend_lost(reason)
         else:
@@ -327,30 +340,6 @@ class TcpBackendConnection:
     def _drained(self) -> None:
         if self._tunnel is not None:
             self._tunnel.backend_drained()
-
-    def pause(self) -> None:
-        """Stop reading."""
-        if not self._is_paused and not self._is_lost:
-            self._is_paused = True
-            self.transport.pauseProducing()
-
-    def resume(self) -> None:
-        """Continue reading."""
-        if self._is_paused and not self._is_lost:
-            self._is_paused = False
-            self.transport.resumeProducing()
-
-    def abort(self) -> None:
-        """Close the connection at once, without what is not sent yet."""
-        if not self._is_lost:
-            self.transport.abortConnection()
-
-    def close(self) -> None:
-        """Close the connection when everything is written."""
-        if not self._is_lost:
-            self.deadline = self._runtime.seconds() + CLOSE_TIMEOUT
-            self._runtime.sweeper.add(self)
-            self.writer.close()
 
     def expire(self, now: float) -> None:
         """Abort the connection: the server does not accept the rest. Called by the sweeper."""

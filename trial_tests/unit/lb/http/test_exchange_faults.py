@@ -181,6 +181,26 @@ class ServerFaultTests(LoadBalancerTests):
 
 
 class ClientFaultTests(LoadBalancerTests):
+    def test_large_heads(self) -> None:
+        """A head that is too long as a whole, one with too many fields, and one that never ends: 431, without a server
+        and without keeping the bytes. The same of a server is 502."""
+        many = b''.join(b'X-%d: y\r\n' % number for number in range(5000))
+        endless = b'GET / HTTP/1.1\r\nHost: x\r\nX: ' + b'y' * 200_000
+        for request in (b'GET / HTTP/1.1\r\nHost: x\r\n' + many + b'\r\n', endless,
+                        b'GET / HTTP/1.1\r\nHost: x\r\n' + b'X: y\r\n' * 300 + b'\r\n'):  # fmt: skip
+            memory = MemoryFrontend()
+            client = memory.client()
+            for start in range(0, len(request), 8192):
+                client.say(request[start : start + 8192])
+            self.assertTrue(client.taken().startswith(b'HTTP/1.1 431 '), request[:60])
+            (connection,) = memory.frontend._connections
+            self.assertEqual((connection.parser.pending_bytes, memory.servers), (0, []))  # type: ignore[attr-defined]
+        memory = MemoryFrontend()
+        client = memory.client(GET)
+        memory.servers[0].say(b'HTTP/1.1 200 OK\r\n' + many + b'\r\n')
+        self.assertTrue(client.taken().startswith(b'HTTP/1.1 502 '))
+        self.assertTrue(memory.servers[0].closed)
+
     def test_malformed_requests(self) -> None:
         """400, the connection ends, and no server is involved."""
         for request in (b'\x16\x03\x01\0\0\r\n', b'GET / HTTP/1.1\r\n\r\n', b'GET / HTTP/1.1\nHost: x\n\n',
