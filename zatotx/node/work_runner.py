@@ -71,6 +71,7 @@ DEFAULT_CONCURRENCY = 100  # messages of one queue that run at once in a process
 FULL_PAUSE, MAX_FULL_PAUSE = 0.05, 1.0  # seconds between two looks whether the limits admit a message
 NEWER_DELAY = 2.0  # seconds until a message of a newer version of zatotx is offered to all nodes again
 COUNT_EVERY = 5  # heartbeats between two refreshes of the figures that need a query
+TENDED_BY = 50  # nodes by which the shared queue is tended with each heartbeat, on average, however many there are
 _SHARED = ''
 
 
@@ -405,6 +406,7 @@ class WorkRunner:
     _slots: dict[int, int] = field(factory=dict, init=False)  # row id -> slot of the processes of this server
     _tending: Deferred[None] | None = field(default=None, init=False)
     _heartbeats: int = field(default=0, init=False)
+    _tend_every: int = field(default=1, init=False)  # heartbeats
 
     _log = Logger()
 
@@ -443,13 +445,17 @@ class WorkRunner:
             self.context.clock.seconds(), self._referred,
         )  # fmt: skip
         self._slots = {row.id: row.worker for row in rows if row.name == self.node}
+        self._tend_every = max(1, sum(row.up_status == 'running' for row in rows) // TENDED_BY)
         if self._queues and self._tending is None:
             self._tending = Deferred.fromCoroutine(self._tend())
             self._tending.addErrback(self._untended).addBoth(self._tended)
 
     async def _tend(self) -> None:
-        for queue in self._queues:
-            await queue.tend(self._is_dead)
+        shared, own = self._queues
+        # In a large cluster every node sees every dead one, and the lists of consumers are long: the nodes take turns.
+        if self._heartbeats % self._tend_every == 0:
+            await shared.tend(self._is_dead)
+        await own.tend(self._is_dead)
         if self._heartbeats % COUNT_EVERY == 0:
             self.counters.queue = await self._queues[0].consumer.counts()
             self.counters.stored_letters = await self.context.dead_letters.count_dead_letters()
