@@ -5,6 +5,7 @@ from __future__ import annotations
 from zatotx.api import (
     admin_sessions,
     cache,
+    call_samples,
     crud,
     data_dictionary,
     dead_letters,
@@ -30,8 +31,8 @@ from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.service.service_entry import ServiceEntry
 
 _MODULES = (
-    health, admin_sessions, cache, deployment, crud, data_dictionary, dead_letters, history, invoke, kvdb, enmasse,
-    openapi, outgoing_delivery, scheduler, schema, servers, service_description, services, statistics,
+    health, admin_sessions, cache, call_samples, deployment, crud, data_dictionary, dead_letters, history, invoke,
+    kvdb, enmasse, openapi, outgoing_delivery, scheduler, schema, servers, service_description, services, statistics,
     statistics_jobs, statistics_reports, wsdl,
 )  # fmt: skip
 

@@ -234,3 +234,42 @@ class InvokerTests(ServiceScreenTestCase):
         for number in range(MAX_SESSIONS):
             history.add(str(number), **fields)
         self.assertEqual((history.of('first', 's'), len(history.of('0', 's'))), ([], 1))
+
+
+class SampleTests(ServiceScreenTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.api.answers |= {
+            'zato.service.get-request-response': {
+                'service_id': 7, 'sample_cid': 'c1', 'sample_req_ts': '2026-01-01T00:00:00+00:00',
+                'sample_resp_ts': '2026-01-01T00:00:01+00:00', 'sample_req': b64encode(b'{"a":"<b>"}').decode(),
+                'sample_resp': '', 'sample_req_resp_freq': 10},
+            'zato.service.slow-response.get-list': [
+                {'cid': 'c9', 'req_ts': '2026-01-01T00:00:00+00:00', 'resp_ts': '', 'proc_time': 812.5,
+                 'service_name': 'crm.get', 'channel': 'crm.channel'}],
+        }  # fmt: skip
+
+    def test_shown(self) -> None:
+        """The last sample, as text, and the slow responses with links to their texts."""
+        page = self.get('/services/7/samples').body
+        self.assertIn('&#34;a&#34;: &#34;&lt;b&gt;&#34;', page)
+        self.assertIn('<a href="/services/7/slow/c9">c9</a>', page)
+        self.assertIn('value="10"', page)
+        self.api.answers['zato.service.slow-response.get'] = {
+            'cid': 'c9', 'req_ts': '2026-01-01T00:00:00+00:00', 'proc_time': 812.5, 'threshold': 500,
+            'channel': 'crm.channel', 'req': b64encode(b'the request').decode(), 'resp': ''}  # fmt: skip
+        page = self.get('/services/7/slow/c9').body
+        self.assertIn('the request</pre>', page)
+        self.assertIn('<dd>500 ms</dd>', page)
+
+    def test_frequency(self) -> None:
+        """How often calls are recorded is set here; a mistake is shown in place."""
+        service = 'zato.service.configure-request-response'
+        self.api.answers[service] = {'id': 7, 'name': 'crm.get', 'sample_req_resp_freq': 5}
+        self.assertEqual(self.location(self.post('/services/7/samples', {'frequency': '5'})), '/services/7/samples')
+        self.assertEqual(self.api.called(service), [{'name': 'crm.get', 'sample_req_resp_freq': '5'}])
+        self.api.answers[service] = ApiError(400, ['$.sample_req_resp_freq: must be 0 to 1000'])
+        response = self.post('/services/7/samples', {'frequency': '-5'})
+        self.assertEqual(response.code, 400)
+        self.assertIn('must be 0 to 1000', response.body)
+        self.assertIn('value="-5"', response.body)
