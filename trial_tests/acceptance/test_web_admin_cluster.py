@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from typing import Any
 
@@ -127,7 +128,7 @@ class ClusterScreenTests(TestCase):
 
     def broker_call(self, service: str, payloads: list[dict[str, Any]]) -> None:
         for payload in payloads:
-            answer = self.broker.invoke(service, web_admin.json.dumps(payload).encode())
+            answer = self.broker.invoke(service, json.dumps(payload).encode())
             self.assertEqual(answer.status, 200, answer.body)
 
     def choose(self, page: Page, button: str) -> None:
