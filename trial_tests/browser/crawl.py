@@ -43,7 +43,7 @@ class Crawl:
             self._follow(page)
             self.say(f'  {len(self.urls)} links, {len(self.first_of)} sorts of pages')
             for scheme in ('light', 'dark'):
-                page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+                page.emulate_media(color_scheme=scheme)
                 for pattern, path in self.first_of.items():
                     self._examine(page, pattern, path, scheme)
 

@@ -75,7 +75,7 @@ def tabs(admin: AdminBrowser) -> tuple[int, int]:
 
         context.on('request', lambda request: count(1) if request.url.endswith('/live') else None)
         for event in ('requestfinished', 'requestfailed'):
-            context.on(event, lambda request: count(-1) if request.url.endswith('/live') else None)  # type: ignore[call-overload]
+            context.on(event, lambda request: count(-1) if request.url.endswith('/live') else None)
         first = context.pages[0]
         others = [context.new_page() for _ in range(TABS - 1)]
         for page in others:
