@@ -19,6 +19,7 @@ from twisted.web.iweb import IRequest
 from werkzeug.exceptions import HTTPException
 
 from zatotx.admin import request_guard as guard
+from zatotx.admin.balancer_status import BalancerStatus, IBalancerAgent
 from zatotx.admin.break_glass import UNAVAILABLE, BreakGlassAccount, is_local, may_open
 from zatotx.admin.cluster_api import ApiError, Caller, IClusterApi
 from zatotx.admin.event_writer import EventWriter
@@ -26,10 +27,11 @@ from zatotx.admin.form_body import parse_form
 from zatotx.admin.invocation_history import InvocationHistory
 from zatotx.admin.kept_form import KeptForm, keep_form, read_kept_form
 from zatotx.admin.live import LiveFeed
-from zatotx.admin.page_request import FormFile, IBalancerAgent, PageRequest, Texts, User
+from zatotx.admin.page_request import FormFile, PageRequest, Texts, User
 from zatotx.admin.preferences import Preferences, make_preferences
 from zatotx.admin.rendering import CONTENT_TYPES, Renderer, load_static_files
 from zatotx.admin.responses import SECURITY_HEADERS, EventStream, FileDownload, Page, Redirect, Response
+from zatotx.admin.rolling_restart import RollingRestart
 from zatotx.admin.settings import WebSettings
 from zatotx.admin.type_catalog import CatalogCache
 from zatotx.rules.security.roles import ADMIN
@@ -73,6 +75,8 @@ class AdminApplication:
     _catalogs: CatalogCache = field(init=False)
     _live: LiveFeed = field(init=False)
     _invocations: InvocationHistory = field(init=False)
+    _rolling_restart: RollingRestart = field(init=False)
+    _status_of: BalancerStatus | None = field(default=None, init=False)
     _known_users: dict[str, tuple[float, User]] = field(factory=dict, init=False)  # by session token
 
     _log = Logger()
@@ -81,6 +85,7 @@ class AdminApplication:
         self._catalogs = CatalogCache(self.api, self.clock)
         self._live = LiveFeed(api=self.api, clock=self.clock)
         self._invocations = InvocationHistory(self.clock, self.now)
+        self._rolling_restart = RollingRestart(api=self.api, clock=self.clock)
         add = self.klein.route
         add('/static/<digest>/<name>', methods=['GET'])(self._serve_static)
         for method, public in (('GET', self._show_login), ('POST', self._log_in)):
@@ -208,7 +213,8 @@ class AdminApplication:
         token = self._session_token(request)
         if not token:
             return self._redirect_to_login(request)
-        caller = Caller(token, client_address(request))
+        is_passive = request.getHeader('X-Passive') == '1'  # an element that is loaded again and again by itself
+        caller = Caller(token, client_address(request), is_passive)
         form: Texts = {}
         files: Mapping[str, FormFile] = {}
         user: User | None = None
@@ -219,7 +225,7 @@ class AdminApplication:
                 if not guard.is_valid_csrf_token(token, presented):
                     text = 'This form has no valid CSRF token: load the page again.'
                     return self._draw(request, _rejection(403, text), user=None)
-            user = self._local_user(token) if is_local(token) else await self._user(caller)
+            user = self._local_user(caller) if is_local(token) else await self._user(caller)
             if user.is_local and not may_open(request.path.decode('utf-8', 'replace')):
                 return self._leave_local(request, token)
             if route.method == 'POST' and route.changes and self.settings.read_only:
@@ -228,12 +234,18 @@ class AdminApplication:
                 method=route.method, path=request.path.decode(), query=_query(request), form=form, files=files,
                 api=self.api, caller=caller, catalogs=self._catalogs, user=user, balancer=self.balancer,
                 invocations=self._invocations, preferences=self.preferences(request, user), now=self.now(),
+                balancer_status=self._balancer_status(), live=self._live, rolling_restart=self._rolling_restart,
             )  # fmt: skip
             response = await route.handler(page_request, **parameters)
             return await self._respond(request, page_request, response)
         except ApiError as error:
             kept = keep_form(request.path.decode(), form, redisplays=route.redisplays) if form else NO_FORM
             return await self._serve_api_error(request, error, caller, user, kept=kept)
+
+    def _balancer_status(self) -> BalancerStatus | None:
+        if self._status_of is None and self.balancer is not None:
+            self._status_of = BalancerStatus(self.balancer, self.clock)
+        return self._status_of if self.balancer is not None else None
 
     async def _user(self, caller: Caller) -> User:
         """Return the user of a session. Raises ApiError."""
@@ -252,9 +264,11 @@ class AdminApplication:
         self._known_users[caller.token] = now, user
         return user
 
-    def _local_user(self, token: str) -> User:
+    def _local_user(self, caller: Caller) -> User:
         """Return the user of a session of the break-glass account. Raises ApiError."""
-        username = None if self.break_glass is None else self.break_glass.use(token)
+        username = None if self.break_glass is None else self.break_glass.use(
+            caller.token, renews=not caller.is_passive
+        )
         if username is None:
             raise ApiError(401, ['Your session has ended'])
         return User(username, frozenset((ADMIN,)), is_local=True)
@@ -315,7 +329,7 @@ class AdminApplication:
         values = {
             'cluster': self.cluster, 'user': user, 'menu': menu, 'path': request.path.decode('utf-8', 'replace'),
             'is_read_only': self.settings.read_only, 'has_balancer': self.balancer is not None,
-            'flash': self._take_flash(request),
+            **self._take_flash(request),
             'csrf_token': guard.csrf_token(token) if token else '', 'title': '', **page.values,
         }  # fmt: skip
         fragment = request.getHeader('HX-Target') or ''
@@ -325,7 +339,7 @@ class AdminApplication:
         self._set_headers(request)
         target = response.target if guard.is_safe_redirect(response.target) else '/'
         if response.message:
-            self._set_cookie(request, FLASH, quote(response.message[:500], safe=''))
+            self._set_cookie(request, FLASH, f'{quote(response.message[:500], safe="")}|{response.undo}')
         if response.ends_session:
             self._end_session(request)
         if response.preferences is not None:
@@ -369,12 +383,13 @@ class AdminApplication:
         age = None if value and max_age is None else str(max_age if value else 0)
         request.addCookie(name, value, path='/', httpOnly=True, secure=is_secure, sameSite='lax', max_age=age)
 
-    def _take_flash(self, request: IRequest) -> str:
-        """Return the message for the top of this page, and remove it."""
-        message = unquote(self._cookie(request, FLASH))
-        if message:
+    def _take_flash(self, request: IRequest) -> dict[str, str]:
+        """Return the message for the top of this page and the revisions that its button takes back, and remove them."""
+        cookie = self._cookie(request, FLASH)
+        if cookie:
             self._set_cookie(request, FLASH, '')
-        return message
+        message, _, undo = cookie.partition('|')
+        return {'flash': unquote(message), 'undo': undo if undo.replace(',', '').isdecimal() else ''}
 
     def preferences(self, request: IRequest, user: User | None) -> Preferences:
         """Return the choices of a user; those of the last user of this browser if there is none."""

@@ -18,7 +18,9 @@ from zatotx.admin.preferences import Preferences
 
 STATIC_FILES = {
     'admin.css': 'static/admin.css',
+    'cluster.css': 'static/cluster.css',
     'admin.js': 'static/admin.js',
+    'live.js': 'static/live.js',
     'icon.svg': 'static/icon.svg',
     'htmx.min.js': 'vendor/htmx.min.js',
 }

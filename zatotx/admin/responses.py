@@ -35,10 +35,11 @@ class Page:
 
 @frozen
 class Redirect:
-    """The browser is to show another page, with `message` at its top."""
+    """The browser is to show another page, with `message` at its top, and a button that takes the change back."""
 
     target: str
     message: str = ''
+    undo: str = ''  # revisions that the button takes back, separated by commas; '' = there is no button
     ends_session: bool = False
     preferences: Mapping[str, str] | None = None  # what the browser is to remember; None = as before
 

@@ -15,16 +15,19 @@ from zatotx.api import (
     history,
     invoke,
     kvdb,
+    node_control,
     openapi,
     outgoing_delivery,
     scheduler,
     schema,
+    selection,
     servers,
     service_description,
     services,
     statistics,
     statistics_jobs,
     statistics_reports,
+    undo,
     wsdl,
 )
 from zatotx.schema.type_registry import ObjectTypeRegistry
@@ -32,8 +35,8 @@ from zatotx.service.service_entry import ServiceEntry
 
 _MODULES = (
     health, admin_sessions, cache, call_samples, deployment, crud, data_dictionary, dead_letters, history, invoke,
-    kvdb, enmasse, openapi, outgoing_delivery, scheduler, schema, servers, service_description, services, statistics,
-    statistics_jobs, statistics_reports, wsdl,
+    kvdb, enmasse, node_control, openapi, outgoing_delivery, scheduler, schema, selection, servers,
+    service_description, services, statistics, statistics_jobs, statistics_reports, undo, wsdl,
 )  # fmt: skip
 
 

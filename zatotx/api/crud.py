@@ -15,6 +15,7 @@ import msgspec
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 
 from zatotx.api.base import AdminService, bad_request
+from zatotx.api.object_search import find_objects
 from zatotx.api.serialization import (
     SECURITY,
     align_columns,
@@ -241,7 +242,9 @@ def _select_objects(
     """Return the rows that a request selects. Only the objects of the page become rows if their names suffice to find
     them."""
     page, sort = requested_page(request), str(request.get('sort') or 'name')
-    if page is None or len(types) > 1 or request.get('query') or sort not in ('name', '-name'):
+    if page is not None and (query := str(request.get('query') or '')):
+        stored, request = list(find_objects(types, stored, query)), {**request, 'query': ''}
+    if page is None or len(types) > 1 or sort not in ('name', '-name'):
         return select_rows(align_columns([object_to_row(types[one.type], one, references) for one in stored]), request)
     ordered = sorted(stored, key=lambda one: one.name.casefold(), reverse=sort == '-name')
     selected, meta = slice_page(ordered, page)

@@ -65,6 +65,7 @@ class INode(Interface):
     usage = Attribute('zatotx.interfaces.statistics.IUsageStore')
     call_samples = Attribute('zatotx.interfaces.call_samples.ICallSampleStore')
     result_groups = Attribute('zatotx.interfaces.work.IResultGroups')
+    control = Attribute('zatotx.interfaces.node_control.INodeControl')
     dead_letters = Attribute('zatotx.interfaces.dead_letters.IDeadLetterStore')
 
     def readiness_problems() -> list[str]:

@@ -100,6 +100,7 @@ from zatotx.tap.limits import (
     server_start_time,
 )
 from zatotx.tap.monitoring import Monitoring, make_certificate_source
+from zatotx.tap.node_control import ControlledNode, make_node_control
 from zatotx.tap.scheduler import make_scheduler
 from zatotx.tap.statistics import (
     make_call_sample_store,
@@ -237,6 +238,11 @@ class _NodeBuilder:
             recorder=infrastructure.scheduler.recorder,
         )
         config.follow_heartbeats(runner.heartbeat)
+        controlled = ControlledNode(
+            self.home, self.node_type, self.worker_spec, state=state, channels=endpoints.channels,
+            stop_work=runner.drain,
+        )  # fmt: skip
+        node_api.control = make_node_control(controlled, node_api, infrastructure.redis.announcements, reactor)
         parts = NodeComponents(
             reactor=reactor,
             settings=settings,

@@ -206,7 +206,7 @@ class SafetyTests(ApplicationTestCase):
         self.log_in()
         static = re.findall('"(/static/[^"]+)"', self.get('/').body)
         names = {path.rpartition('/')[2] for path in static}
-        self.assertEqual(names, {'icon.svg', 'admin.css', 'htmx.min.js', 'admin.js'})
+        self.assertEqual(names, {'icon.svg', 'admin.css', 'cluster.css', 'htmx.min.js', 'admin.js', 'live.js'})
         for path in ('/', '/login', '/nowhere', '/objects/none', static[0]):
             response = self.get(path)
             (policy,) = response.headers.getRawHeaders('content-security-policy')

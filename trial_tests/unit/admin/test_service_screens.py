@@ -20,7 +20,7 @@ ROW = {
 CODE = {1: 'x = 1\nprint("one")\n', 2: 'x = 1\nprint("two")\n'}
 INPUT = {'type': 'object', 'properties': {'id': {'type': 'integer'}, 'pin': {'type': 'string', 'format': 'password'}},
          'required': ['id']}  # fmt: skip
-UP = {'up_status': 'running', 'up_mod_date': '2999-01-01T00:00:00+00:00'}
+UP = {'is_up': True}
 
 
 def version(number: int, *, is_active: bool) -> dict[str, Any]:
@@ -53,7 +53,7 @@ class ServiceScreenTestCase(ApplicationTestCase):
                 'server_name': 'server1', 'source_hash': 'ab' * 32, 'source_hash_method': 'SHA-256'},
             'zato.hot-deploy.get-versions': [version(1, is_active=False), version(2, is_active=True)],
             'zato.hot-deploy.get-source': source_of,
-            'zato.server.get-list': [{'name': 'server1', **UP}, {'name': 'server2', **UP}],
+            'zato.server.get-status': [{'name': 'server1', **UP}, {'name': 'server2', **UP}],
         }  # fmt: skip
 
 
@@ -166,7 +166,7 @@ class UploadTests(ServiceScreenTestCase):
     def test_servers_that_are_down(self) -> None:
         """A server that is down runs the version when it starts, and one that has not reported is waited for."""
         report = {'refused': {}, 'missing': ['b'], 'number': 1}
-        servers = [{'name': 'a', **UP}, {'name': 'b', **UP}, {'name': 'c', 'up_status': 'stopped', 'up_mod_date': ''}]
+        servers = [{'name': 'a', **UP}, {'name': 'b', **UP}, {'name': 'c', 'is_up': False}]
         found = {one.server: (one.state, one.text) for one in verdicts(report, servers)}
         self.assertEqual(found['a'], ('on', 'Runs it'))
         self.assertEqual(found['b'][0], 'mid')
@@ -213,12 +213,13 @@ class InvokerTests(ServiceScreenTestCase):
     def test_history(self) -> None:
         """The invocations of the session are listed and can be repeated; other sessions do not see them, and they end
         with the session."""
-        self.post('/services/7/invoke', {'payload': '{"note": "first", "password": "x9"}'})
-        page = self.post('/services/7/invoke', {'payload': '{"note": "second"}'}).body
-        self.assertLess(page.index('second'), page.index('first'))
-        self.assertNotIn('x9', page.partition('In this session')[2])
+        self.post('/services/7/invoke', {'payload': '{"note": "earlier", "password": "x9"}'})
+        page = self.post('/services/7/invoke', {'payload': '{"note": "later"}'}).body
+        page = page.partition('In this session')[2]
+        self.assertLess(page.index('later'), page.index('earlier'))
+        self.assertNotIn('x9', page)
         again = self.get('/services/7/invoke?again=1').body
-        self.assertIn('first', again.partition('id="payload"')[2].partition('</textarea>')[0])
+        self.assertIn('earlier', again.partition('id="payload"')[2].partition('</textarea>')[0])
         self.post('/logout')
         self.log_in()
         self.assertIn('not invoked it yet', self.get('/services/7/invoke').body)

@@ -10,7 +10,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.admin.preferences import Preferences, make_preferences
 from zatotx.admin.rendering import moment, shown_value
-from zatotx.admin.screens.home import attention
 from zatotx.admin.settings import DEFAULT_LISTEN, load_settings
 from zatotx.admin.yaml_document import InvalidYaml, load_yaml
 from zatotx.model.errors import StartError
@@ -70,13 +69,6 @@ class RenderingTests(SynchronousTestCase):
         """Values of rows are readable."""
         self.assertEqual([shown_value(value) for value in (True, ['a', 'b'], '', None, 0)],
                          ['Yes', 'a, b', '\N{EN DASH}', '\N{EN DASH}', '0'])
-
-    def test_attention(self) -> None:
-        """Servers that are down come first, then findings, then dead letters."""
-        down = {'name': 's2', 'up_status': 'running', 'up_mod_date': '2020-01-01T00:00:00+00:00'}
-        self.assertEqual([text for text, _ in attention([down], ['A finding.'], 3)],
-                         ['s2 is down.', 'A finding.', '3 messages were given up and wait for a decision.'])
-        self.assertEqual(attention([], [], 0), [])
 
 
 class VendorTests(SynchronousTestCase):

@@ -10,7 +10,7 @@ from zatotx.admin.page_request import PageRequest
 from zatotx.admin.responses import FileDownload, Page, Redirect, Response
 from zatotx.admin.tables import Column, page_of
 
-MAX_ROWS = 1_000  # of the history that a table pages through
+MAX_ROWS = 500  # of the history that a table pages through: a filter by type or name leads to older ones
 COLUMNS = (
     Column('at', 'When'), Column('who', 'Who'), Column('action', 'Action'), Column('type', 'Type'),
     Column('name', 'Name'), Column('revision', 'Revision'),

@@ -71,7 +71,7 @@ async def roll_back(request: PageRequest, service_id: int) -> Response:
     row = await find_service(request, service_id)
     payload = {'name': row['file'], 'number': request.text('number')}
     report = await request.call('zato.service.rollback', payload)
-    servers = await request.call('zato.server.get-list')
+    servers = await request.call('zato.server.get-status')
     refused = [f'{one.server}: {one.text}.' for one in verdicts(report, servers) if one.state != 'on']
     text = f'Version {report["number"]} of {report["file"]} is active. {" ".join(refused)}'
     return Redirect(f'/services/{service_id}/versions', text.strip())

@@ -14,7 +14,6 @@ from zatotx.admin.page_request import PageRequest
 from zatotx.admin.rendering import as_json
 from zatotx.admin.responses import FileDownload, Page, Redirect, Response
 from zatotx.admin.screens.objects import IN_PLACE
-from zatotx.admin.server_state import is_up
 from zatotx.admin.tables import Column, page_of
 
 EMPTY_UPLOAD = 'Choose a Python file, x.py, or a package, x.zip.'
@@ -61,13 +60,13 @@ async def upload(request: PageRequest) -> Response:
             raise
         messages = [*error.messages, *error.field_errors.values()]
         return await _list_page(request, error.status, messages=messages)
-    servers = await request.call('zato.server.get-list')
+    servers = await request.call('zato.server.get-status')
     return await _list_page(request, deployment=report, verdicts=verdicts(report, servers))
 
 
 def verdicts(report: Mapping[str, Any], servers: Sequence[Mapping[str, Any]]) -> list[Verdict]:
-    """Return the verdict of each server on a deployment."""
-    names = {row['name']: is_up(row) for row in servers}
+    """Return the verdict of each node on a deployment. `servers`: rows of zato.server.get-status."""
+    names = {row['name']: row['is_up'] for row in servers}
     found = []
     for name in sorted({*names, *report['refused'], *report['missing']}):
         if name in report['refused']:
