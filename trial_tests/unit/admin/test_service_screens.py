@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trial_tests.unit.admin.test_application import ApplicationTestCase
+from zatotx import __version__
 from zatotx.admin.cluster_api import ApiError
 from zatotx.admin.invocation_history import MAX_INVOCATIONS, MAX_SESSIONS, InvocationHistory
 from zatotx.admin.screens.service_detail import select_operations
@@ -134,6 +135,7 @@ class VersionTests(ServiceScreenTestCase):
         page = self.get('/services/7/rollback?number=1').body
         self.assertIn('replaces version 2', page)
         self.assertIn('Activate version 1', page)
+        self.assertIn(f'<footer>zatotx {__version__}<', page)
         self.assertEqual(self.get('/services/7/rollback?number=9').code, 404)
         self.api.answers['zato.service.rollback'] = {'number': 1, 'file': 'crm.py', 'refused': {'server2': 'boom'},
                                                      'missing': [], 'services': []}  # fmt: skip

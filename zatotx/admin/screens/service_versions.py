@@ -61,7 +61,7 @@ async def show_rollback(request: PageRequest, service_id: int) -> Response:
         raise ApiError(404, [f'No version {number} of {row["file"]} is stored.'])
     active = next((version['number'] for version in versions if version['active']), 0)
     files = await _diff(request, row['file'], active, number) if active else []
-    values = {'title': f'Activate version {number}', 'tab': 'versions', 'service': row, 'version': chosen,
+    values = {'title': f'Activate version {number}', 'tab': 'versions', 'service': row, 'chosen': chosen,
               'active': active, 'files': files}  # fmt: skip
     return Page('service_rollback.html', values)
 
