@@ -227,7 +227,7 @@ class AdminApplication:
                 if not guard.is_valid_csrf_token(token, presented):
                     text = 'This form has no valid CSRF token: load the page again.'
                     return self._draw(request, _rejection(403, text), user=None)
-            user = self._local_user(token) if is_local(token) else await self._user(caller)
+            user = self._local_user(caller) if is_local(token) else await self._user(caller)
             if user.is_local and not may_open(request.path.decode('utf-8', 'replace')):
                 return self._leave_local(request, token)
             if route.method == 'POST' and route.changes and self.settings.read_only:
@@ -266,9 +266,11 @@ class AdminApplication:
         self._known_users[caller.token] = now, user
         return user
 
-    def _local_user(self, token: str) -> User:
+    def _local_user(self, caller: Caller) -> User:
         """Return the user of a session of the break-glass account. Raises ApiError."""
-        username = None if self.break_glass is None else self.break_glass.use(token)
+        username = None if self.break_glass is None else self.break_glass.use(
+            caller.token, renews=not caller.is_passive
+        )
         if username is None:
             raise ApiError(401, ['Your session has ended'])
         return User(username, frozenset((ADMIN,)), is_local=True)

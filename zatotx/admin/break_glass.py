@@ -113,15 +113,16 @@ class BreakGlassAccount:
         self._pending.append(login)
         del self._pending[:-MAX_PENDING]
 
-    def use(self, token: str) -> str | None:
-        """Return the user name of a session, whose idle time begins anew; None if it has ended."""
+    def use(self, token: str, *, renews: bool = True) -> str | None:
+        """Return the user name of a session, None if it has ended; with `renews`, its idle time begins anew."""
         session, now = self._sessions.get(_digest(token)), self.clock.seconds()
         if session is None:
             return None
         if now - session.used_at >= IDLE_TIMEOUT or now - session.opened_at >= MAX_AGE:
             self.log_out(token)
             return None
-        session.used_at = now
+        if renews:
+            session.used_at = now
         return session.username
 
     def log_out(self, token: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from zatotx.api import (
     admin_sessions,
     cache,
+    call_samples,
     crud,
     data_dictionary,
     dead_letters,
@@ -33,9 +34,9 @@ from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.service.service_entry import ServiceEntry
 
 _MODULES = (
-    health, admin_sessions, cache, deployment, crud, data_dictionary, dead_letters, history, invoke, kvdb, enmasse,
-    node_control, openapi, outgoing_delivery, scheduler, schema, selection, servers, service_description, services,
-    statistics, statistics_jobs, statistics_reports, undo, wsdl,
+    health, admin_sessions, cache, call_samples, deployment, crud, data_dictionary, dead_letters, history, invoke,
+    kvdb, enmasse, node_control, openapi, outgoing_delivery, scheduler, schema, selection, servers,
+    service_description, services, statistics, statistics_jobs, statistics_reports, undo, wsdl,
 )  # fmt: skip
 
 

@@ -63,6 +63,7 @@ class INode(Interface):
     admin_sessions = Attribute('zatotx.interfaces.admin_sessions.IAdminSessions')
     scheduler = Attribute('zatotx.interfaces.scheduler.IScheduler')
     usage = Attribute('zatotx.interfaces.statistics.IUsageStore')
+    call_samples = Attribute('zatotx.interfaces.call_samples.ICallSampleStore')
     result_groups = Attribute('zatotx.interfaces.work.IResultGroups')
     control = Attribute('zatotx.interfaces.node_control.INodeControl')
     dead_letters = Attribute('zatotx.interfaces.dead_letters.IDeadLetterStore')

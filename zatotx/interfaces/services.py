@@ -23,6 +23,7 @@ class IServiceEntry(Interface):
         'Limits concurrent calls; one per service name, kept across versions'
     )
     stats: Any = Attribute('zatotx.metrics.counters.CallCounters: counters of this service, kept across versions')
+    sampler: Any = Attribute('zatotx.service.call_sampler.CallSampler, None if calls are not recorded')
 
 
 class IServiceMap(Interface):

@@ -49,6 +49,7 @@ class NodeApi:
     work: Any = None  # IWorkStream
     scheduler: Any = None  # IScheduler
     usage: Any = None  # IUsageStore
+    call_samples: Any = None  # ICallSampleStore
     dead_letters: Any = None  # IDeadLetterStore
     result_groups: Any = None  # IResultGroups
     admin_sessions: Any = None  # IAdminSessions

@@ -94,12 +94,17 @@ class Pipeline:
             raise
         except (Exception, SystemExit) as error:  # a service's sys.exit() ends the request, not the server
             explained = self._explain_and_count(error, entry, outcome, began)
-            return self.error_replies.reply(explained, message, codec)
+            reply = self.error_replies.reply(explained, message, codec)
+            if entry is not None and entry.sampler is not None:
+                entry.sampler.observe(message, reply, perf_counter() - began)
+            return reply
         finally:
             if node_limit is not None:
                 admission.release_request(service_limit, channel_queue)
         entry.stats.in_flight -= 1
-        entry.stats.observe(perf_counter() - began)
+        entry.stats.observe(seconds := perf_counter() - began)
+        if entry.sampler is not None:
+            entry.sampler.observe(message, reply, seconds)
         return reply
 
     def _explain_and_count(

@@ -19,9 +19,11 @@ class ServiceConfig(ConfigObject, frozen=True, kw_only=True):
     is_active: Annotated[bool, field('Whether it may be invoked')] = True
     impl_name: Annotated[str, field('Module and class that implement it')] = ''
     is_internal: Annotated[bool, field('Whether it is a zato.* service')] = False
-    slow_threshold: Annotated[int, field('Milliseconds from which a response counts as slow', ge=0)] = (
-        DEFAULT_SLOW_THRESHOLD
-    )
+    slow_threshold: Annotated[
+        int,
+        field('Milliseconds from which a response counts as slow, and is recorded; the default records none', ge=0),
+    ] = DEFAULT_SLOW_THRESHOLD
+    sample_req_resp_freq: Annotated[int, field('Each n-th call is recorded as a sample; 0 = none', ge=0)] = 0
     max_in_flight: (
         Annotated[
             int,

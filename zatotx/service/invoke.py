@@ -136,7 +136,10 @@ async def _invoke_on_reactor(invocation: Invocation, call: ServiceInvocation, le
         raise
     finally:
         concurrency_limit.leave()
-    record_call(child, perf_counter() - started_at, None)
+    record_call(child, seconds := perf_counter() - started_at, None)
+    if child.entry.sampler is not None:
+        result = None if outcome is None else outcome.value
+        child.entry.sampler.observe_nested(child.message, call.payload, result, seconds)
     return caller_result(outcome, call)
 
 

@@ -27,6 +27,7 @@ class ServiceEntry:
     file: str = ''  # 'crm.py', 'crm' for a package, '' for a service built into zatotx
     version: int = 0
     stats: Any = None
+    sampler: Any = None  # CallSampler; None = calls are not recorded
     concurrency_limit: ConcurrencyLimit = field(factory=ConcurrencyLimit)
 
     def __attrs_post_init__(self) -> None:

@@ -53,6 +53,8 @@ class ServiceStore:
     # service name -> new concurrency limit, with the limit of a service that has none configured
     make_limit: Callable[[str], ConcurrencyLimit] = lambda name: ConcurrencyLimit()
     kind_areas: tuple[str, ...] = ()  # see required_roles
+    # service name, slow threshold in milliseconds, frequency of samples -> what records its calls
+    make_sampler: Callable[[str, int, int], Any] = lambda *_: None
     current: ServiceTable = field(init=False)
     _files: Mapping[str, CheckedVersion] = field(factory=dict, init=False)
     _inactive: frozenset[str] = field(default=frozenset(), init=False)
@@ -60,6 +62,8 @@ class ServiceStore:
     _gates: dict[str, tuple[ConcurrencyLimit, int]] = field(factory=dict, init=False)  # with the default limit
     _limits: Mapping[str, int] = field(factory=dict, init=False)
     _roles: Mapping[str, tuple[str, ...]] = field(factory=dict, init=False)
+    _sampling: Mapping[str, tuple[int, int]] = field(factory=dict, init=False)
+    _samplers: dict[str, Any] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._build()
@@ -101,6 +105,18 @@ class ServiceStore:
             self._roles = roles
             self._build()
 
+    def set_sampling(self, sampling: Mapping[str, tuple[int, int]]) -> None:
+        """Set the slow threshold in milliseconds and the frequency of samples of the services whose calls are recorded.
+        """
+        if sampling != self._sampling:
+            for name in {*sampling, *self._sampling}:
+                if sampling.get(name) != self._sampling.get(name):
+                    self._samplers.pop(name, None)
+                    if name in sampling:
+                        self._samplers[name] = self.make_sampler(name, *sampling[name])
+            self._sampling = sampling
+            self._build()
+
     def concurrency_limits(self) -> list[tuple[str, ConcurrencyLimit]]:
         """Return the names and concurrency limits of all services that were ever deployed."""
         return [(name, concurrency_limit) for name, (concurrency_limit, _) in self._gates.items()]
@@ -131,6 +147,7 @@ class ServiceStore:
             version=version,
             is_active=active,
             roles=roles,
+            sampler=self._samplers.get(entry.name),
         )
 
     def _limit_of(self, name: str) -> ConcurrencyLimit:

@@ -102,7 +102,12 @@ from zatotx.tap.limits import (
 from zatotx.tap.monitoring import Monitoring, make_certificate_source
 from zatotx.tap.node_control import ControlledNode, make_node_control
 from zatotx.tap.scheduler import make_scheduler
-from zatotx.tap.statistics import make_usage_recorder, make_usage_store
+from zatotx.tap.statistics import (
+    make_call_sample_store,
+    make_sampler_factory,
+    make_usage_recorder,
+    make_usage_store,
+)
 from zatotx.tap.work import make_processed_keys, make_result_groups, make_work_runner, make_work_stream
 from zatotx.wire.xml import name_cache
 
@@ -314,6 +319,7 @@ class _NodeBuilder:
             observed.meters.services.get,
             limited.make_service_limit,
             service_areas(self.kinds),
+            make_sampler_factory(client, settings.main.cluster),
         )
         observed.count_calls(services, (client, redis.services.client))
         keeper = VersionManager(
@@ -458,6 +464,7 @@ class _NodeBuilder:
             work=infrastructure.work,
             scheduler=infrastructure.scheduler,
             usage=make_usage_store(infrastructure.redis.client, main.cluster),
+            call_samples=make_call_sample_store(infrastructure.redis.client, main.cluster),
             dead_letters=infrastructure.odb,
             result_groups=make_result_groups(infrastructure.redis.client, main.cluster),
             admin_sessions=make_admin_sessions(endpoints.authentication, config),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from time import time
 
 from zatotx.interfaces.reactor import IReactor
@@ -11,15 +12,30 @@ from zatotx.metrics.meters import MeterRegistry
 from zatotx.metrics.usage_recorder import UsageRecorder
 from zatotx.node.settings import Settings
 from zatotx.processes.workers.control_pipe import WorkerSpec
+from zatotx.redis.call_sample_store import RedisCallSampleStore
 from zatotx.redis.client import RedisClient, ScriptRunner
 from zatotx.redis.keys import RedisKeys
 from zatotx.redis.usage_store import RedisUsageStore
+from zatotx.service.call_sampler import CallSampler
 from zatotx.service.service_store import ServiceStore
 
 
 def make_usage_store(client: RedisClient, cluster: str) -> RedisUsageStore:
     """Return the store of the usage of services of a cluster."""
     return RedisUsageStore(client, ScriptRunner(client), RedisKeys(cluster))
+
+
+def make_call_sample_store(client: RedisClient, cluster: str) -> RedisCallSampleStore:
+    """Return the store of recorded calls of a cluster."""
+    return RedisCallSampleStore(client, RedisKeys(cluster))
+
+
+def make_sampler_factory(client: RedisClient, cluster: str) -> Callable[[str, int, int], CallSampler]:
+    """Return a function that creates what records the calls of a service: see ServiceStore.make_sampler."""
+    store = make_call_sample_store(client, cluster)
+    return lambda service, slow_threshold, every: CallSampler(
+        service=service, slow_threshold=slow_threshold, every=every, store=store, now=time
+    )
 
 
 def make_usage_recorder(

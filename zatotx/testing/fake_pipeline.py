@@ -45,6 +45,7 @@ class FunctionEntry:
         self.roles: frozenset[str] = frozenset()
         self.stats = CountingStats()
         self.concurrency_limit = ConcurrencyLimit()
+        self.sampler: Any = None
 
 
 @implementer(IServiceMap)

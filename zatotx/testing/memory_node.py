@@ -37,6 +37,7 @@ from zatotx.pipeline.security.secret_comparison import SecretComparison
 from zatotx.rules.security.roles import ADMIN
 from zatotx.schema.snapshot import Operation
 from zatotx.schema.type_registry import ObjectTypeRegistry
+from zatotx.service.call_sampler import CallSampler
 from zatotx.service.deployment.deployer import Deployer, VersionManager
 from zatotx.service.invoker import Invoker
 from zatotx.service.outgoing import ConnectionNamespaces
@@ -44,6 +45,7 @@ from zatotx.service.service_entry import ServiceEntry
 from zatotx.service.service_store import ServiceStore
 from zatotx.testing.fake_pipeline import AllowAllPolicy, CountingStats
 from zatotx.testing.kit_redis.service_redis import memory_service_redis
+from zatotx.testing.memory_call_samples import MemoryCallSamples
 from zatotx.testing.memory_redis import MemorySessions
 from zatotx.testing.memory_usage import MemoryUsageStore
 from zatotx.testing.memory_work import MemoryWorkStream
@@ -147,7 +149,13 @@ class MemoryNode:
         self.bus: MemoryBus = parts['bus']
         self.pool = ThreadPool(0, 10, name)
         self.odb: Any = open_store(url, KEY, reactor=reactor, cluster=CLUSTER, types=self.types)
-        self.services = ServiceStore(tuple(parts.get('internal', ())), lambda name: CountingStats())
+        self.call_samples = MemoryCallSamples()
+        self.services = ServiceStore(
+            tuple(parts.get('internal', ())), lambda name: CountingStats(),
+            make_sampler=lambda service, slow_threshold, every: CallSampler(
+                service=service, slow_threshold=slow_threshold, every=every, store=self.call_samples,
+                now=reactor.seconds),
+        )  # fmt: skip
         self.code = VersionManager(
             odb=self.odb,
             store=self.services,

@@ -63,7 +63,9 @@ class AccountTests(SynchronousTestCase):
         self.account.log_out(token)
         self.assertIsNone(self.account.use(token))
         idle = self.log_in()
-        self.clock.advance(IDLE_TIMEOUT)
+        self.clock.advance(IDLE_TIMEOUT - 1)
+        self.assertEqual(self.account.use(idle, renews=False), 'break-glass')
+        self.clock.advance(1)
         self.assertIsNone(self.account.use(idle))
         used = self.log_in()
         for _ in range(int(MAX_AGE // 1000)):

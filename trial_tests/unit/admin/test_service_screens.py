@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trial_tests.unit.admin.test_application import ApplicationTestCase
+from zatotx import __version__
 from zatotx.admin.cluster_api import ApiError
 from zatotx.admin.invocation_history import MAX_INVOCATIONS, MAX_SESSIONS, InvocationHistory
 from zatotx.admin.screens.service_detail import select_operations
@@ -20,6 +21,7 @@ ROW = {
 CODE = {1: 'x = 1\nprint("one")\n', 2: 'x = 1\nprint("two")\n'}
 INPUT = {'type': 'object', 'properties': {'id': {'type': 'integer'}, 'pin': {'type': 'string', 'format': 'password'}},
          'required': ['id']}  # fmt: skip
+UP = {'is_up': True}
 
 
 def version(number: int, *, is_active: bool) -> dict[str, Any]:
@@ -52,7 +54,7 @@ class ServiceScreenTestCase(ApplicationTestCase):
                 'server_name': 'server1', 'source_hash': 'ab' * 32, 'source_hash_method': 'SHA-256'},
             'zato.hot-deploy.get-versions': [version(1, is_active=False), version(2, is_active=True)],
             'zato.hot-deploy.get-source': source_of,
-            'zato.server.get-status': [{'name': 'server1', 'is_up': True}, {'name': 'server2', 'is_up': True}],
+            'zato.server.get-status': [{'name': 'server1', **UP}, {'name': 'server2', **UP}],
         }  # fmt: skip
 
 
@@ -133,6 +135,7 @@ class VersionTests(ServiceScreenTestCase):
         page = self.get('/services/7/rollback?number=1').body
         self.assertIn('replaces version 2', page)
         self.assertIn('Activate version 1', page)
+        self.assertIn(f'<footer>zatotx {__version__}<', page)
         self.assertEqual(self.get('/services/7/rollback?number=9').code, 404)
         self.api.answers['zato.service.rollback'] = {'number': 1, 'file': 'crm.py', 'refused': {'server2': 'boom'},
                                                      'missing': [], 'services': []}  # fmt: skip
@@ -165,7 +168,7 @@ class UploadTests(ServiceScreenTestCase):
     def test_servers_that_are_down(self) -> None:
         """A server that is down runs the version when it starts, and one that has not reported is waited for."""
         report = {'refused': {}, 'missing': ['b'], 'number': 1}
-        servers = [{'name': 'a', 'is_up': True}, {'name': 'b', 'is_up': True}, {'name': 'c', 'is_up': False}]
+        servers = [{'name': 'a', **UP}, {'name': 'b', **UP}, {'name': 'c', 'is_up': False}]
         found = {one.server: (one.state, one.text) for one in verdicts(report, servers)}
         self.assertEqual(found['a'], ('on', 'Runs it'))
         self.assertEqual(found['b'][0], 'mid')
@@ -212,12 +215,13 @@ class InvokerTests(ServiceScreenTestCase):
     def test_history(self) -> None:
         """The invocations of the session are listed and can be repeated; other sessions do not see them, and they end
         with the session."""
-        self.post('/services/7/invoke', {'payload': '{"note": "elder", "password": "x9"}'})
-        page = self.post('/services/7/invoke', {'payload': '{"note": "second"}'}).body
-        self.assertLess(page.index('second'), page.index('elder'))
-        self.assertNotIn('x9', page.partition('In this session')[2])
+        self.post('/services/7/invoke', {'payload': '{"note": "earlier", "password": "x9"}'})
+        page = self.post('/services/7/invoke', {'payload': '{"note": "later"}'}).body
+        page = page.partition('In this session')[2]
+        self.assertLess(page.index('later'), page.index('earlier'))
+        self.assertNotIn('x9', page)
         again = self.get('/services/7/invoke?again=1').body
-        self.assertIn('elder', again.partition('id="payload"')[2].partition('</textarea>')[0])
+        self.assertIn('earlier', again.partition('id="payload"')[2].partition('</textarea>')[0])
         self.post('/logout')
         self.log_in()
         self.assertIn('not invoked it yet', self.get('/services/7/invoke').body)
@@ -233,3 +237,42 @@ class InvokerTests(ServiceScreenTestCase):
         for number in range(MAX_SESSIONS):
             history.add(str(number), **fields)
         self.assertEqual((history.of('first', 's'), len(history.of('0', 's'))), ([], 1))
+
+
+class SampleTests(ServiceScreenTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.api.answers |= {
+            'zato.service.get-request-response': {
+                'service_id': 7, 'sample_cid': 'c1', 'sample_req_ts': '2026-01-01T00:00:00+00:00',
+                'sample_resp_ts': '2026-01-01T00:00:01+00:00', 'sample_req': b64encode(b'{"a":"<b>"}').decode(),
+                'sample_resp': '', 'sample_req_resp_freq': 10},
+            'zato.service.slow-response.get-list': [
+                {'cid': 'c9', 'req_ts': '2026-01-01T00:00:00+00:00', 'resp_ts': '', 'proc_time': 812.5,
+                 'service_name': 'crm.get', 'channel': 'crm.channel'}],
+        }  # fmt: skip
+
+    def test_shown(self) -> None:
+        """The last sample, as text, and the slow responses with links to their texts."""
+        page = self.get('/services/7/samples').body
+        self.assertIn('&#34;a&#34;: &#34;&lt;b&gt;&#34;', page)
+        self.assertIn('<a href="/services/7/slow/c9">c9</a>', page)
+        self.assertIn('value="10"', page)
+        self.api.answers['zato.service.slow-response.get'] = {
+            'cid': 'c9', 'req_ts': '2026-01-01T00:00:00+00:00', 'proc_time': 812.5, 'threshold': 500,
+            'channel': 'crm.channel', 'req': b64encode(b'the request').decode(), 'resp': ''}  # fmt: skip
+        page = self.get('/services/7/slow/c9').body
+        self.assertIn('the request</pre>', page)
+        self.assertIn('<dd>500 ms</dd>', page)
+
+    def test_frequency(self) -> None:
+        """How often calls are recorded is set here; a mistake is shown in place."""
+        service = 'zato.service.configure-request-response'
+        self.api.answers[service] = {'id': 7, 'name': 'crm.get', 'sample_req_resp_freq': 5}
+        self.assertEqual(self.location(self.post('/services/7/samples', {'frequency': '5'})), '/services/7/samples')
+        self.assertEqual(self.api.called(service), [{'name': 'crm.get', 'sample_req_resp_freq': '5'}])
+        self.api.answers[service] = ApiError(400, ['$.sample_req_resp_freq: must be 0 to 1000'])
+        response = self.post('/services/7/samples', {'frequency': '-5'})
+        self.assertEqual(response.code, 400)
+        self.assertIn('must be 0 to 1000', response.body)
+        self.assertIn('value="-5"', response.body)

@@ -149,7 +149,7 @@ class StatisticsScreenTests(ApplicationTestCase):
 
     def test_csv(self) -> None:
         """The same figures as a file."""
-        for path in ('/statistics/trends?format=csv', '/statistics/summary/day?format=csv'):
+        for path in ('/statistics/trends/csv?range=day', '/statistics/summary/day/csv'):
             found = list(csv.DictReader(io.StringIO(self.get(path).body)))
             self.assertEqual([(row['service_name'], row['usage']) for row in found],
                              [('crm.get', '40'), ('crm.slow', '1')])

@@ -18,6 +18,7 @@ from zatotx.admin.screens import (
     search,
     service_detail,
     service_invoker,
+    service_samples,
     service_versions,
     services,
     settings,
@@ -30,7 +31,7 @@ def all_routes() -> tuple[ScreenRoute, ...]:
     """Return the routes of all screens."""
     modules = (
         home, objects, object_actions, scheduler, services, service_detail, service_invoker,
-        service_versions, nodes, load_balancer, history, dead_letters,
+        service_samples, service_versions, nodes, load_balancer, history, dead_letters,
         redis_commands, data_dictionaries, enmasse, search, settings, statistics,
         usage_statistics,
     )  # fmt: skip

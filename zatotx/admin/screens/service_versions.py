@@ -61,7 +61,7 @@ async def show_rollback(request: PageRequest, service_id: int) -> Response:
         raise ApiError(404, [f'No version {number} of {row["file"]} is stored.'])
     active = next((version['number'] for version in versions if version['active']), 0)
     files = await _diff(request, row['file'], active, number) if active else []
-    values = {'title': f'Activate version {number}', 'tab': 'versions', 'service': row, 'version': chosen,
+    values = {'title': f'Activate version {number}', 'tab': 'versions', 'service': row, 'chosen': chosen,
               'active': active, 'files': files}  # fmt: skip
     return Page('service_rollback.html', values)
 
@@ -71,8 +71,8 @@ async def roll_back(request: PageRequest, service_id: int) -> Response:
     row = await find_service(request, service_id)
     payload = {'name': row['file'], 'number': request.text('number')}
     report = await request.call('zato.service.rollback', payload)
-    nodes = await request.call('zato.server.get-status')
-    refused = [f'{one.server}: {one.text}.' for one in verdicts(report, nodes) if one.state != 'on']
+    servers = await request.call('zato.server.get-status')
+    refused = [f'{one.server}: {one.text}.' for one in verdicts(report, servers) if one.state != 'on']
     text = f'Version {report["number"]} of {report["file"]} is active. {" ".join(refused)}'
     return Redirect(f'/services/{service_id}/versions', text.strip())
 

@@ -60,13 +60,13 @@ async def upload(request: PageRequest) -> Response:
             raise
         messages = [*error.messages, *error.field_errors.values()]
         return await _list_page(request, error.status, messages=messages)
-    nodes = await request.call('zato.server.get-status')
-    return await _list_page(request, deployment=report, verdicts=verdicts(report, nodes))
+    servers = await request.call('zato.server.get-status')
+    return await _list_page(request, deployment=report, verdicts=verdicts(report, servers))
 
 
-def verdicts(report: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]]) -> list[Verdict]:
-    """Return the verdict of each server on a deployment."""
-    names = {row['name']: row['is_up'] for row in nodes}
+def verdicts(report: Mapping[str, Any], servers: Sequence[Mapping[str, Any]]) -> list[Verdict]:
+    """Return the verdict of each node on a deployment. `servers`: rows of zato.server.get-status."""
+    names = {row['name']: row['is_up'] for row in servers}
     found = []
     for name in sorted({*names, *report['refused'], *report['missing']}):
         if name in report['refused']:

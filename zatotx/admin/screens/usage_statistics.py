@@ -22,6 +22,7 @@ RANGES = {'hour': ('Last hour', 3600), '3-hours': ('Last 3 hours', 3 * 3600), 'd
           'week': ('Last 7 days', 7 * 86_400), 'month': ('Last 30 days', 30 * 86_400),
           'year': ('Last 12 months', 365 * 86_400)}  # fmt: skip
 SUMMARIES = {DAY: 'Day', WEEK: 'Week', MONTH: 'Month', YEAR: 'Year'}
+TRENDS = 'zato.stats.trends.get-trends'
 _ALL = 10_000  # services at most
 _WRONG_RANGE = 'Start and end must be dates with times, the end later than the start.'
 
@@ -54,14 +55,11 @@ def _range(request: PageRequest) -> tuple[float, float, str]:
 async def show_trends(request: PageRequest) -> Response:
     """Show the statistics of a range, compared to the one before if the URL says so."""
     start, stop, name = _range(request)
-    service = 'zato.stats.trends.get-trends'
-    rows = await _rows(request, service, start=_iso(start), stop=_iso(stop))
-    if request.argument('format') == 'csv':
-        return to_csv(rows, f'statistics-{name or "range"}.csv')
+    rows = await _rows(request, TRENDS, start=_iso(start), stop=_iso(stop))
     is_compared = request.argument('compare') == '1'
     before = []
     if is_compared:
-        before = await _rows(request, service, start=_iso(2 * start - stop), stop=_iso(start))
+        before = await _rows(request, TRENDS, start=_iso(2 * start - stop), stop=_iso(start))
     labels = period_labels(suitable_period(start, stop, request.now), start, stop, request.preferences)
     values = {
         'title': 'Statistics', 'tab': 'trends', 'report': make_report(rows, before, labels), 'request': request,
@@ -73,16 +71,18 @@ async def show_trends(request: PageRequest) -> Response:
     return Page('statistics_trends.html', values)
 
 
+async def download_trends(request: PageRequest) -> Response:
+    """Send the statistics of a range as CSV."""
+    start, stop, name = _range(request)
+    rows = await _rows(request, TRENDS, start=_iso(start), stop=_iso(stop))
+    return to_csv(rows, f'statistics-{name or "range"}.csv')
+
+
 async def show_summary(request: PageRequest, period: str) -> Response:
     """Show the statistics of a day, week, month or year, compared to the one before."""
-    if period not in SUMMARIES:
-        raise ApiError(404, ['There is no such page.'])
-    start = start_of(period, _date(request.argument('start'), request.now))
-    previous = start_of(period, start - 1)
-    end, service = next_start(period, start), f'zato.stats.summary.get-summary-by-{period}'
+    start, service = _period(request, period)
+    previous, end = start_of(period, start - 1), next_start(period, start)
     rows = await _rows(request, service, start=_iso(start))
-    if request.argument('format') == 'csv':
-        return to_csv(rows, f'statistics-{period}-{_iso(start)[:10]}.csv')
     before = await _rows(request, service, start=_iso(previous))
     labels = period_labels(PARTS[period], start, end, request.preferences)
     values = {
@@ -92,6 +92,20 @@ async def show_summary(request: PageRequest, period: str) -> Response:
         'has_internal': request.argument('internal') == '1', 'ids': await _service_ids(request),
     }  # fmt: skip
     return Page('statistics_summary.html', values)
+
+
+async def download_summary(request: PageRequest, period: str) -> Response:
+    """Send the statistics of a calendar period as CSV."""
+    start, service = _period(request, period)
+    return to_csv(await _rows(request, service, start=_iso(start)), f'statistics-{period}-{_iso(start)[:10]}.csv')
+
+
+def _period(request: PageRequest, period: str) -> tuple[int, str]:
+    """Return the start of the calendar period in the URL, and the service that has its figures. Raises ApiError."""
+    if period not in SUMMARIES:
+        raise ApiError(404, ['There is no such page.'])
+    start = start_of(period, _date(request.argument('start'), request.now))
+    return start, f'zato.stats.summary.get-summary-by-{period}'
 
 
 def _date(text: str, default: float) -> float:
@@ -178,7 +192,9 @@ async def delete(request: PageRequest) -> Response:
 
 ROUTES = (
     ScreenRoute('GET', '/statistics/trends', show_trends),
+    ScreenRoute('GET', '/statistics/trends/csv', download_trends),
     ScreenRoute('GET', '/statistics/summary/<period>', show_summary),
+    ScreenRoute('GET', '/statistics/summary/<period>/csv', download_summary),
     ScreenRoute('GET', '/statistics/maintenance', show_maintenance),
     ScreenRoute('POST', '/statistics/maintenance', delete),
     ScreenRoute('GET', '/services/<int:service_id>/statistics', show_service),

@@ -37,6 +37,7 @@ from zatotx.interfaces.config import (
 )
 from zatotx.interfaces.node import DeploymentReport, IDeployer
 from zatotx.model.errors import BadRequest, Conflict, NotFound, ServiceUnavailable, Timeout
+from zatotx.schema.service import DEFAULT_SLOW_THRESHOLD
 from zatotx.schema.snapshot import Actor, Snapshot
 from zatotx.schema.suggestion import did_you_mean
 from zatotx.service.deployment.import_thread import DEADLINE, run_in_import_thread
@@ -108,6 +109,11 @@ class VersionManager:
         self.store.set_inactive(frozenset(row.name for row in rows if not row.value.is_active))
         self.store.set_limits({row.name: row.value.max_in_flight for row in rows if row.value.max_in_flight})
         self.store.set_required_roles({row.name: tuple(row.value.roles) for row in rows if row.value.roles})
+        self.store.set_sampling({
+            row.name: (row.value.slow_threshold, row.value.sample_req_resp_freq)
+            for row in rows
+            if row.value.slow_threshold != DEFAULT_SLOW_THRESHOLD or row.value.sample_req_resp_freq
+        })
         return Deferred.fromCoroutine(self._announce(swap()))
 
     async def retry_failed_versions(self) -> None:
