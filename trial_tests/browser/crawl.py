@@ -44,8 +44,10 @@ class Crawl:
             self.say(f'  {len(self.urls)} links, {len(self.first_of)} sorts of pages')
             for scheme in ('light', 'dark'):
                 page.emulate_media(color_scheme=scheme)
-                for pattern, path in self.first_of.items():
+                for number, (pattern, path) in enumerate(self.first_of.items(), 1):
                     self._examine(page, pattern, path, scheme)
+                    if number % 20 == 0:
+                        self.say(f'  {number} sorts of pages examined, {scheme}')
 
     def _follow(self, page: Page) -> None:
         waiting, seen = deque(['/']), {'/'}
