@@ -17,7 +17,7 @@ MAX_URLS = 600
 # Nothing but the contrast depends on the colors.
 _OPTIONS = {'light': {'resultTypes': ['violations']},
             'dark': {'resultTypes': ['violations'], 'runOnly': ['color-contrast']}}  # fmt: skip
-_FILES = ('/yaml', '/wsdl', '.csv', '/csv', '/openapi', '/download')  # ends of paths that are files and not pages
+_FILES = ('/source', '/yaml', '/wsdl', '.csv', '/csv', '/openapi', '/download')  # ends of paths of files, not pages
 
 
 def pattern_of(url: str) -> str:
