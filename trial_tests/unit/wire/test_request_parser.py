@@ -629,7 +629,7 @@ class ReasonTests(SynchronousTestCase):
         parser.next()
         self.assertEqual((parser.take_whole_body(), parser.is_finished, parser.pending_bytes), (b'x', True, 0))
 
-    def test_repeated_requests(self) -> None:
+    def test_repeated_requests_without_body(self) -> None:
         """`feed_repeated` takes a whole request that has the previous head and no body, and leaves all other input."""
         plain = request()
         parser = RequestParser(ParserLimits())
