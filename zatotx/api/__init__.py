@@ -10,12 +10,12 @@ from zatotx.api import (
     dead_letters,
     deployment,
     enmasse,
+    guaranteed_delivery,
     health,
     history,
     invoke,
     kvdb,
     openapi,
-    outgoing_delivery,
     scheduler,
     schema,
     servers,
@@ -28,7 +28,7 @@ from zatotx.service.service_entry import ServiceEntry
 
 _MODULES = (
     health, admin_sessions, cache, deployment, crud, data_dictionary, dead_letters, history, invoke, kvdb, enmasse,
-    openapi, outgoing_delivery, scheduler, schema, servers, services, statistics, wsdl,
+    openapi, guaranteed_delivery, scheduler, schema, servers, services, statistics, wsdl,
 )  # fmt: skip
 
 

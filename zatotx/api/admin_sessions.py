@@ -7,13 +7,13 @@ from __future__ import annotations
 from typing import Any
 
 from zatotx.api.base import AdminService, bad_request
-from zatotx.api.serialization import UNRESOLVED
+from zatotx.api.object_conversion import UNRESOLVED
 from zatotx.interfaces.admin_sessions import ADMIN_USER, IDLE_TIMEOUT, SESSION_HEADER
 from zatotx.model.errors import Conflict, ServiceError, Unauthorized
 from zatotx.rules.enmasse.references import is_obvious_reference
 from zatotx.schema.snapshot import Actor, Operation
 from zatotx.service.io.elements import Secret, Text
-from zatotx.wire.http.host import is_loopback
+from zatotx.wire.http.host_names import is_loopback
 
 LOGGED_IN, REFUSED, LOGGED_OUT = 'login', 'login-refused', 'logout'  # actions in the history
 

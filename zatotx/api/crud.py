@@ -15,7 +15,7 @@ import msgspec
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 
 from zatotx.api.base import AdminService, bad_request
-from zatotx.api.serialization import (
+from zatotx.api.object_conversion import (
     SECURITY,
     align_columns,
     granted_roles,
@@ -26,7 +26,7 @@ from zatotx.api.serialization import (
     zato_security_type,
 )
 from zatotx.model.errors import BadInput, Conflict, NotFound
-from zatotx.rules.paging import requested_page, select_rows, slice_page
+from zatotx.rules.paging import parse_page_request, select_rows, slice_page
 from zatotx.schema.meta import ObjectType, secret_fields
 from zatotx.schema.references import SnapshotReferences
 from zatotx.schema.snapshot import Operation, StoredObject
@@ -241,7 +241,7 @@ def _select_objects(
 ) -> Any:  # fmt: skip
     """Return the rows that a request selects. Only the objects of the page become rows if their names suffice to find
     them."""
-    page, sort = requested_page(request), str(request.get('sort') or 'name')
+    page, sort = parse_page_request(request), str(request.get('sort') or 'name')
     if page is None or len(types) > 1 or request.get('query') or sort not in ('name', '-name'):
         return select_rows(align_columns([object_to_row(types[one.type], one, references) for one in stored]), request)
     ordered = sorted(stored, key=lambda one: one.name.casefold(), reverse=sort == '-name')

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from zatotx.cli.environment.certificates import AUTHORITY, WEB_ADMIN, link_certificate
 from zatotx.cli.environment.cluster_file import read_shared_settings
 from zatotx.cli.environment.component_types import LOAD_BALANCER, SERVER
 from zatotx.cli.environment.components.registry import operations_of
 from zatotx.cli.environment.components.web_admin import NAME, PORT, NewWebAdmin, write_web_admin
+from zatotx.cli.environment.environment_authority import AUTHORITY, WEB_ADMIN, link_certificate
 from zatotx.cli.environment.layout import Component, components_of, find_environment
 from zatotx.cli.environment.listen_addresses import first_tcp_address
 from zatotx.cli.errors import CommandError

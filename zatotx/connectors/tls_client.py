@@ -28,7 +28,7 @@ from zatotx.rules.http.tls_errors import (
     describe_handshake_error,
     describe_late_handshake_error,
 )
-from zatotx.wire.http.host import is_address
+from zatotx.wire.http.host_names import is_address
 
 _MAX_NAMES_SHOWN = 3  # of a certificate that does not match
 _UNUSED_FACTORY = Factory()  # TLSMemoryBIOFactory requires one; its buildProtocol is not called

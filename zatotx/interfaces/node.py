@@ -59,10 +59,10 @@ class INode(Interface):
     user_metrics = Attribute('zatotx.interfaces.meters.IUserMetrics')
     outgoing = Attribute('zatotx.interfaces.outgoing.IOutgoingConnections')
     service_redis = Attribute('zatotx.interfaces.service_redis.IServiceRedis')
-    work = Attribute('zatotx.interfaces.work.IWorkStream')
+    work = Attribute('zatotx.interfaces.work_stream.IWorkStream')
     admin_sessions = Attribute('zatotx.interfaces.admin_sessions.IAdminSessions')
     scheduler = Attribute('zatotx.interfaces.scheduler.IScheduler')
-    result_groups = Attribute('zatotx.interfaces.work.IResultGroups')
+    result_groups = Attribute('zatotx.interfaces.work_stream.IResultGroups')
     dead_letters = Attribute('zatotx.interfaces.dead_letters.IDeadLetterStore')
 
     def readiness_problems() -> list[str]:

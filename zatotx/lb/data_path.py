@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from zatotx.connectors.http.buffered_writer import WriteBatch
 from zatotx.connectors.tls_client import TlsClientFactory
-from zatotx.interfaces.listener import IListenerOptions
+from zatotx.interfaces.listener_options import IListenerOptions
 from zatotx.interfaces.timeout_sweeper import TimeoutSweeper
 from zatotx.lb.backends.server_tls import make_server_tls
 from zatotx.lb.config.model import Backend, Configuration, Frontend, ServerTls
@@ -29,7 +29,7 @@ from zatotx.lb.server_link import Dial, ServerLink, make_dialer
 from zatotx.lb.tcp.tcp_connection import TcpFrontendConnection
 from zatotx.lb.tcp.tcp_runtime import TcpRuntime, TcpTarget
 from zatotx.lb.tls.listener import TlsListener
-from zatotx.processes.proxy_protocol import ProxyProtocolFactory
+from zatotx.processes.proxy_protocol_endpoint import ProxyProtocolFactory
 from zatotx.rules.http.forwarding import UNIX
 from zatotx.rules.limits.rate_buckets import Rate, RateBuckets
 

@@ -13,7 +13,7 @@ from twisted.internet.protocol import Factory, Protocol
 
 from zatotx.connectors.tls_client import TlsClientFactory
 from zatotx.interfaces.reactor import IReactor
-from zatotx.wire.http.host import is_address
+from zatotx.wire.http.host_names import is_address
 
 # Connects a protocol of the factory to host and port within a time in seconds; cancelling it leaves no socket open.
 Dial = Callable[[str, int, IProtocolFactory, float], Deferred[IProtocol]]

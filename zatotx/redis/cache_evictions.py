@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from zatotx.rules.redis.cache_limits import CacheLimits
+from zatotx.rules.redis.cache_size_limits import CacheSizeLimits
 
 _INTERVAL = 60.0  # seconds between two entries about one cache
 
@@ -17,7 +17,7 @@ class CacheEvictions:
 
     _log = Logger('zatotx.redis')
 
-    def __init__(self, clock: Any, limits: CacheLimits) -> None:
+    def __init__(self, clock: Any, limits: CacheSizeLimits) -> None:
         """`clock`: seconds()."""
         self._clock = clock
         self._limits = limits

@@ -24,7 +24,7 @@ from zatotx.lb.workers.statistics_files import ParentStatistics
 from zatotx.lb.workers.upgrade import VARIABLE, Handover, Upgrade, receive_handover
 from zatotx.processes.directory_lock import DirectoryLock
 from zatotx.processes.endpoint_spec import EndpointSpec
-from zatotx.processes.file_limit import raise_file_limit
+from zatotx.processes.file_descriptor_limit import raise_file_limit
 from zatotx.processes.workers.control_pipe import RETIRE_TIMEOUT
 from zatotx.processes.workers.listening_sockets import BoundSocket, ListeningSockets
 from zatotx.processes.workers.parent import EXIT_TIMEOUT, ParentSettings, WorkerParent

@@ -8,9 +8,9 @@ import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 from zope.interface.verify import verifyObject
 
-from zatotx.interfaces.work import IWorkConsumer, IWorkStream
+from zatotx.interfaces.work_stream import IWorkConsumer, IWorkStream
 from zatotx.model.message import Principal
-from zatotx.model.work import WorkMessage
+from zatotx.model.work_message import WorkMessage
 
 if TYPE_CHECKING:
     from twisted.trial.unittest import TestCase as Case

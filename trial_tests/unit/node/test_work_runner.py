@@ -14,9 +14,9 @@ from zatotx.interfaces.config import NodeRow
 from zatotx.interfaces.pipeline import IDispatcher, IPendingRequest
 from zatotx.model.errors import BadRequest, ServiceUnavailable
 from zatotx.model.message import Message, Reply, ServiceResult
-from zatotx.model.work import ValueReply, WorkMessage
+from zatotx.model.work_message import ValueReply, WorkMessage
 from zatotx.node.work_runner import WorkContext, WorkRunner
-from zatotx.testing.memory_work import MemoryWorkStream
+from zatotx.testing.memory_work_stream import MemoryWorkStream
 from zatotx.testing.work_contract import work
 
 
@@ -66,7 +66,7 @@ class Letters:
         self.stored: list[WorkMessage] = []
         self.is_away = False
 
-    def add_dead_letter(self, message: WorkMessage) -> Deferred[None]:
+    def store_dead_letter(self, message: WorkMessage) -> Deferred[None]:
         if self.is_away:
             return fail(ServiceUnavailable(None, 'The ODB is away'))
         self.stored.append(message)

@@ -23,7 +23,7 @@ from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.security import apikey, basic_auth
 from zatotx.security.apikey import ApiKey
 from zatotx.security.basic_auth import CACHE_SIZE, BasicAuth, BasicAuthAuthenticator
-from zatotx.testing.fake_pipeline import make_message
+from zatotx.testing.pipeline_doubles import make_message
 
 HASH = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash('p:ž')
 GUESSER = '192.0.2.66'

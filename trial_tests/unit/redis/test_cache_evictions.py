@@ -9,7 +9,7 @@ from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.redis.cache_evictions import CacheEvictions
-from zatotx.rules.redis.cache_limits import CacheLimits
+from zatotx.rules.redis.cache_size_limits import CacheSizeLimits
 
 
 class EvictionTests(SynchronousTestCase):
@@ -20,7 +20,7 @@ class EvictionTests(SynchronousTestCase):
         globalLogPublisher.addObserver(observe)
         self.addCleanup(globalLogPublisher.removeObserver, observe)
         clock = Clock()
-        evictions = CacheEvictions(clock, CacheLimits(3, 1000))
+        evictions = CacheEvictions(clock, CacheSizeLimits(3, 1000))
         for _ in range(5):
             evictions.add('a', 2)
         evictions.add('b', 1)

@@ -14,7 +14,7 @@ from zatotx.connectors.tls_client import TlsClientFactory
 from zatotx.interfaces.reactor import IReactor
 from zatotx.lb.config.model import Discovery
 from zatotx.lb.server_link import Dial, ServerLink, open_connection
-from zatotx.wire.http1.chunked import EndOfBody
+from zatotx.wire.http1.chunked_decoder import EndOfBody
 from zatotx.wire.http1.limits import MessageRejected, ParserLimits
 from zatotx.wire.http1.response_parser import ResponseHead, ResponseParser
 

@@ -33,7 +33,7 @@ from zatotx.lb.http.server_pool import ServerPool
 from zatotx.lb.proxy_header import proxy_header
 from zatotx.lb.server_selection import ServerSelection
 from zatotx.lb.tunnel import Tunnel
-from zatotx.wire.http1.chunked import EndOfBody
+from zatotx.wire.http1.chunked_decoder import EndOfBody
 from zatotx.wire.http1.limits import MessageRejected
 from zatotx.wire.http1.response_parser import ResponseHead
 

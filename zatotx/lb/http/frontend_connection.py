@@ -19,7 +19,7 @@ from zatotx.connectors.http.buffered_writer import (
     enlarge_reads,
     make_writer,
 )
-from zatotx.connectors.tls_peer import peer_certificates
+from zatotx.connectors.peer_certificates import peer_certificates
 from zatotx.lb.http import error_responses
 from zatotx.lb.http.exchange import Exchange
 from zatotx.lb.http.exchange_client import ConnectionUser

@@ -18,21 +18,21 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from zatotx.connectors.channels import ChannelParts, make_delivery
-from zatotx.connectors.delivery import MessageDelivery
+from zatotx.connectors.inbound_delivery import MessageDelivery
 from zatotx.interfaces.connector_kind import ChannelContext
-from zatotx.interfaces.delivery import DeadLetter, InboundDelivery
+from zatotx.interfaces.inbound_delivery import DeadLetter, InboundDelivery
 from zatotx.interfaces.meters import MetricRow
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.model.cid import new_cid
 from zatotx.model.message import ChannelSpec, Message, Reply
-from zatotx.model.work import VALUE_FORMAT, ValueMessage
+from zatotx.model.work_message import VALUE_FORMAT, ValueMessage
 from zatotx.plugins.zmq.addresses import parse_addresses
 from zatotx.plugins.zmq.framing import InvalidFrames, make_body, split_envelope, strip_prefix
 from zatotx.plugins.zmq.receiver import Receiver
 from zatotx.plugins.zmq.schema import BIND, LIST, REP, ROUTER, SUB, ZmqChannel
 from zatotx.plugins.zmq.socket_registry import BIND_ATTEMPTS, SocketRegistry, acquire_soon
 from zatotx.plugins.zmq.transport import SocketFactory, SocketSpec, curve_of
-from zatotx.rules.resilience.delivery import DeliveryHistory
+from zatotx.rules.resilience.inbound_retry import DeliveryHistory
 from zatotx.rules.resilience.retry import backoff_delay
 
 KIND = 'zmq'

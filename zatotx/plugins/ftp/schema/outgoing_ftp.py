@@ -9,7 +9,7 @@ import msgspec
 
 from zatotx.connectors.tls_settings import InvalidTlsSettings, TlsSettings, parse_tls_settings
 from zatotx.plugins.ftp.wire import path_error
-from zatotx.schema.circuit_breaker import CircuitBreakerSettings
+from zatotx.schema.circuit_breaker_settings import CircuitBreakerSettings
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 from zatotx.schema.secrets import ConfigObject
 

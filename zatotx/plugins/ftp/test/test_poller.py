@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.reactor import as_reactor
-from trial_tests.unit.connectors.test_delivery import Memory, Service, reply
+from trial_tests.unit.connectors.test_inbound_delivery import Memory, Service, reply
 from zatotx.connectors.channels import ChannelParts
 from zatotx.connectors.listener_registry import ListenerRegistry
 from zatotx.connectors.remote_files import DIRECTORY, FILE, FileInfo
@@ -23,7 +23,7 @@ from zatotx.model.errors import BadRequest, RemoteFileError, RemoteFileNotFound,
 from zatotx.plugins.ftp.poller import GRACE, PollChannel
 from zatotx.plugins.ftp.schema.channel_ftp_poll import FtpPollChannel
 from zatotx.plugins.ftp.stability import StabilityTracker, matches
-from zatotx.schema.delivery import DeliveryRetry
+from zatotx.schema.delivery_fields import DeliveryRetry
 
 NOON = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
 

@@ -26,16 +26,16 @@ from zatotx.plugins.http.schema.cors import cors_rules
 from zatotx.plugins.http.schema.http_channel import HttpChannel
 from zatotx.plugins.http.server.request_context import IResponseFilter, IResponseFilters, RequestContext
 from zatotx.plugins.http.transport.response_stream import close_stream, discard_stream
-from zatotx.rules.http.cors import CorsRules, HeaderFields
-from zatotx.rules.http.negotiation import (
+from zatotx.rules.http.compression_and_etags import (
     MIN_SIZE,
     accepts_gzip,
     compute_etag,
     is_compressible,
     is_etag,
     matches_if_none_match,
-    weaken,
+    weaken_etag,
 )
+from zatotx.rules.http.cors import CorsRules, HeaderFields
 from zatotx.wire.http1.request_parser import RequestHead
 from zatotx.wire.http1.response_writer import write_field_lines
 
@@ -255,7 +255,7 @@ class ResponseFilter:
 
     def _finish(self, request: RequestContext, reply: Reply, job: _BodyFilter) -> None:
         if job.etag:
-            tag = weaken(job.etag) if job.compress else job.etag
+            tag = weaken_etag(job.etag) if job.compress else job.etag
             reply.headers = [*(field for field in reply.headers if field[0].lower() != _ETAG), (b'ETag', tag)]
         if job.is_not_modified:
             reply = Reply(_NOT_MODIFIED, b'', b'', [field for field in reply.headers if not _describes_body(field[0])])

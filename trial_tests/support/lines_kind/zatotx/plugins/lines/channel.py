@@ -14,10 +14,10 @@ from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
 from zatotx.connectors.channels import ChannelParts, Channels, ChannelType, make_delivery
-from zatotx.connectors.delivery import MessageDelivery
+from zatotx.connectors.inbound_delivery import MessageDelivery
 from zatotx.connectors.outgoing_connections import Sources
 from zatotx.interfaces.connector_kind import ChannelContext, IChannel
-from zatotx.interfaces.delivery import InboundDelivery
+from zatotx.interfaces.inbound_delivery import InboundDelivery
 from zatotx.interfaces.meters import MetricRow
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.model.cid import new_cid
