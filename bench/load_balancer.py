@@ -22,8 +22,9 @@ import msgspec
 from bench import load, openloop
 from bench.figures import Row
 from bench.footprint import allow_files
-from bench.machine import LOAD_CORE, SERVER_CORE, free_port, memory, pinned, running, wait_for_port
+from bench.machine import LOAD_CORE, SERVER_CORE, memory, pinned, running, wait_for_port
 from trial_tests.support.certificate import write_certificate
+from trial_tests.support.ports import free_port
 
 FIXED_RATE = 5000  # requests per second
 IDLE = 10_000

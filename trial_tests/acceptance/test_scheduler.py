@@ -21,6 +21,7 @@ from trial_tests.support.redis import spoken
 from trial_tests.support.waiting import allowed, until
 from zatotx import __version__
 from zatotx.cli import completion_values
+from zatotx.schema.scheduler_job import DEFAULT_JOBS
 
 SERVICES = '''
 import json
@@ -178,7 +179,7 @@ class JobTests(SchedulerCase):
         self.assertEqual(listed['once']['next_run'], '')
         self.assertTrue(listed['interval']['next_run'])
         self.assertEqual(listed['cron']['cron_definition'], '0 0 * * *')
-        self.assertIn('zato.outgoing.sql.auto-ping', listed)
+        self.assertLessEqual(DEFAULT_JOBS.keys(), listed.keys())
         self.job('pause', 'interval')
         history = until(lambda: self.job('history', 'once'), 'the history')
         self.assertEqual([(run['result'], run['cid']) for run in history], [('ok', once['cid'])])
@@ -193,6 +194,17 @@ class JobTests(SchedulerCase):
         context.params['path'] = str(self.broker.path)
         found = completion_values.complete_jobs(context, click.Argument(['name']), 'zato.out')
         self.assertEqual([item.value for item in found], ['zato.outgoing.sql.auto-ping'])
+
+    def test_statistics(self) -> None:
+        """The servers record the calls of services, and the default jobs sum them."""
+        self.job('execute', 'zato.stats.process-raw-times')
+        self.job('execute', 'zato.stats.aggregate-by-minute')
+        history = until(lambda: self.job('history', 'zato.stats.aggregate-by-minute'), 'the history')
+        self.assertEqual((history[0]['result'], history[0]['cause']), ('ok', ''))
+        history = until(lambda: self.job('history', 'zato.stats.process-raw-times'), 'the history')
+        self.assertEqual((history[0]['result'], history[0]['cause']), ('ok', ''))
+        redis = self.broker.path / 'redis' / 'redis.sock'
+        until(lambda: spoken(redis, 'KEYS', '*:stats-records:*'), 'records of calls', 60)
 
     def test_api(self) -> None:
         """Zato's services create, edit, execute, list and delete jobs by Zato's names, with values as text; an edit is

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import socket
+import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -56,6 +58,14 @@ class Value(Service):
 
     async def handle(self):
         self.response.payload = str(await self.out.sql['CRM'].fetch_value('select current_database()'))
+
+
+class Kept(Service):
+    name = 'sql.kept'
+
+    async def handle(self):
+        self.response.payload = await self.out.sql['Kept'].execute(
+            'insert or ignore into entry values (:id)', {'id': self.request.payload['id']})
 '''
 KINDS = ('async', 'transaction', 'def', 'session')
 
@@ -132,3 +142,20 @@ class SqlTests(SynchronousTestCase):
         finally:
             self.server.thaw()
         until(lambda: self.broker.ask('GET', '/sql/value').status == 200, 'recovery')
+
+    def test_guaranteed(self) -> None:
+        """With guaranteed delivery, statements are kept while the database is away and the server is killed, and are
+        executed in their order when it is back."""
+        folder = self.broker.path.parent / 'away'
+        self.broker.configure(json.dumps({'sql': [
+            {'name': 'Kept', 'url': f'sqlite:///{folder}/db', 'delivery': 'guaranteed', 'timeout': 2}]}))  # fmt: skip
+        for text in ('first', 'second', 'third'):
+            answer = self.broker.invoke('sql.kept', json.dumps({'id': text}).encode())
+            self.assertRegex(answer.body.decode(), '^[0-9a-f]{24}$')
+        self.broker.kill()
+        self.broker.start()
+        folder.mkdir()
+        with closing(sqlite3.connect(folder / 'db')) as database:
+            database.execute('create table entry (id text primary key)')
+            until(lambda: database.execute('select id from entry order by rowid').fetchall()
+                  == [('first',), ('second',), ('third',)], 'the rows', 90.0)  # fmt: skip

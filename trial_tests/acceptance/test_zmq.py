@@ -56,6 +56,13 @@ class Reply(Service):
         self.response.payload = {'total': sum(self.request.payload['numbers'])}
 
 
+class Store(Service):
+    name = 'zmq.store'
+
+    async def handle(self):
+        self.response.payload = await self.out.zmq['zmq.stored'].send(self.request.payload)
+
+
 class Fails(Service):
     name = 'zmq.fails'
 
@@ -242,6 +249,21 @@ class ZmqTests(SynchronousTestCase):
         connector.start()
         rest = [self.results.recv() for _ in range(40)]
         self.assertEqual(sorted(int(json.loads(each)['text']) for each in first + rest), list(range(50)))
+
+    def test_guaranteed(self) -> None:
+        """With guaranteed delivery a message is kept while the peer is away, also when the server is killed, and is
+        sent when the peer is there."""
+        address = f'tcp://127.0.0.1:{free_port()}'
+        self.configure(outgoing_zmq=[{'name': 'zmq.stored', 'address': address, 'delivery': 'guaranteed',
+                                      'timeout': 1}])  # fmt: skip
+        answer = self.broker.invoke('zmq.store', b'"kept"')
+        self.assertEqual(answer.status, 200, answer.body)
+        self.broker.kill()
+        self.broker.start()
+        peer = self.context.socket(zmq.PULL)
+        peer.linger, peer.rcvtimeo = 0, PATIENCE
+        peer.bind(address)
+        self.assertEqual(peer.recv(), b'kept')
 
     def test_frozen_peer(self) -> None:
         """While a peer is frozen and sends wait, the server answers others; the sends end typed at their timeout."""

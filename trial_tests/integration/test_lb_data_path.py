@@ -20,9 +20,11 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
+from twisted.logger import LogEvent, capturedLogs, formatEvent
 from twisted.trial.unittest import TestCase
 
 from trial_tests.support.authority import Authority
+from trial_tests.support.issuing import HOUR, Issued, Issuer
 from trial_tests.support.lb_memory import RecordedLog, RoundRobinBackend
 from trial_tests.support.postgresql import PASSWORD
 from trial_tests.support.postgresql import shared as shared_postgresql
@@ -342,6 +344,66 @@ class TlsTests(DataPathTests):
         der = ssl.PEM_cert_to_DER_cert(mine[0].read_text())
         self.assertEqual([request.headers[b'client-cert'] for request in server.requests],
                          [b':%b:' % b64encode(der)] * 2)  # fmt: skip
+
+    async def test_refused_clients(self) -> None:
+        """Clients without a certificate, or with a foreign, expired or revoked one, are refused, and so is everybody
+        while the revocation list is out of date. The log has the peer and the reason; one that does not speak TLS at
+        all is logged too, one that sends nothing is not."""
+        self.install('one', 'one.example')
+        server = self.upstream()
+        bank = Issuer('Bank CA')
+        mine, revoked = bank.issue(), bank.issue()
+        (self.directory / 'clients.crt').write_text(bank.own.pem)
+        (self.directory / 'clients.crl').write_text(bank.revoked(revoked))
+        settings = self.settings(client_certificates='required', client_ca='clients.crt', client_crl='clients.crl')
+        port = self.serve([server.port], settings)
+        reasons = {
+            'it has no certificate': None,
+            'is not signed by an authority that is trusted here': Issuer('Other CA').issue(),
+            'has expired': bank.issue(begins=-2 * HOUR, ends=-60),
+            'was revoked': revoked,
+        }
+        with capturedLogs() as events:
+            for reason, certificate in reasons.items():
+                with self.assertRaises((ssl.SSLError, ConnectionError)):
+                    await self.exchange(port, 'one.example', self.written(certificate))
+                await self.logged(events, reason)
+            self.assertEqual((await self.exchange(port, 'one.example', self.written(mine)))[2][:15],
+                             b'HTTP/1.1 200 OK')  # fmt: skip
+            await self.talk(port, b'GET / HTTP/1.1\r\n\r\n')
+            await self.logged(events, 'the TLS handshake failed: ')
+            before = len(self.refusals(events))
+            await self.talk(port, b'')
+            refused = self.frontend._state.tls.contexts  # type: ignore[union-attr]
+            (self.directory / 'clients.crl').write_text(bank.revoked(begins=-HOUR, ends=-60))
+            await self._changed(refused)
+            with self.assertRaises((ssl.SSLError, ConnectionError)):
+                await self.exchange(port, 'one.example', self.written(mine))
+            await self.logged(events, 'the revocation list has expired')
+        self.assertEqual(len(self.refusals(events)), before + 1)
+        self.assertEqual(len(server.requests), 1)
+
+    def written(self, certificate: Issued | None) -> tuple[Path, Path] | None:
+        """The files of a client's certificate."""
+        if certificate is None:
+            return None
+        path = certificate.write(self.directory / 'client.pem')
+        return path, path
+
+    async def talk(self, port: int, data: bytes) -> None:
+        """Send bytes without TLS, and end the connection."""
+        with socket.create_connection(('127.0.0.1', port), 10) as plain:
+            plain.sendall(data)
+            if data:
+                await deferToThread(plain.recv, 1000)
+
+    def refusals(self, events: Sequence[LogEvent]) -> list[str]:
+        return [text for event in events if 'refused a client at 127.0.0.1:' in (text := formatEvent(event))]
+
+    async def logged(self, events: Sequence[LogEvent], reason: str) -> None:
+        """Wait until a client is refused for a reason."""
+        while not any(reason in text for text in self.refusals(events)):
+            await deferLater(reactor, 0.02)
 
     async def test_bad_files(self) -> None:
         """All that is wrong with the files is reported at once, and what was in force stays."""

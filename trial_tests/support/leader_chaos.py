@@ -22,6 +22,7 @@ from attrs import define, field
 from trial_tests.support.broker import Broker, create, remove
 from trial_tests.support.redis import spoken
 from trial_tests.support.waiting import until
+from zatotx.schema.scheduler_job import DEFAULT_JOBS
 
 SERVERS, JOBS = 3, 5
 PATIENCE = 60.0  # seconds within which another server must lead
@@ -107,7 +108,8 @@ class LeaderChaos:
         broker.start()
         self._file = broker.path.parent / 'ticks'
         broker.serve('chaos_services.py', SERVICES.format(file=str(self._file)))
-        broker.invoke('zato.scheduler.job.delete', b'{"name": "zato.outgoing.sql.auto-ping"}')
+        for name in DEFAULT_JOBS:
+            broker.invoke('zato.scheduler.job.delete', json.dumps({'name': name}).encode())
         broker.configure('scheduler: ' + json.dumps([
             {'name': f'tick-{number}', 'service': 'chaos.tick', 'job_type': 'interval_based', 'seconds': 1,
              'start_date': f'2026-01-01T00:00:00.{number}00Z'} for number in range(JOBS)

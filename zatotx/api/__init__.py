@@ -21,6 +21,8 @@ from zatotx.api import (
     servers,
     services,
     statistics,
+    statistics_jobs,
+    statistics_reports,
     wsdl,
 )
 from zatotx.schema.type_registry import ObjectTypeRegistry
@@ -28,7 +30,8 @@ from zatotx.service.service_entry import ServiceEntry
 
 _MODULES = (
     health, admin_sessions, cache, deployment, crud, data_dictionary, dead_letters, history, invoke, kvdb, enmasse,
-    openapi, guaranteed_delivery, scheduler, schema, servers, services, statistics, wsdl,
+    openapi, guaranteed_delivery, scheduler, schema, servers, services, statistics, statistics_jobs,
+    statistics_reports, wsdl,
 )  # fmt: skip
 
 

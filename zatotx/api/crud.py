@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any, ClassVar
 
+import attrs
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 
@@ -32,6 +33,8 @@ from zatotx.schema.references import SnapshotReferences
 from zatotx.schema.snapshot import Operation, StoredObject
 from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.schema.validation import FieldError, parse_int, validate_edit, zato_name
+from zatotx.service.io.declaration_reader import read_io_declaration
+from zatotx.service.metadata import describe_service
 from zatotx.service.service_entry import ServiceEntry
 
 PASSWORD = 'password'
@@ -361,6 +364,8 @@ _ALWAYS = ('get-by-id', 'get-by-name')
 def derive_services(types: ObjectTypeRegistry) -> Iterator[ServiceEntry]:
     """Yield a service entry for each action of each prefix of the object types."""
     prefixes: dict[str, dict[str, None]] = {}
+    # The derived classes have the methods of their base class; the elements of their responses bear their names.
+    metadata = {action: describe_service(cls) for action, cls in _ACTIONS.items()}
     for object_type in types:
         if object_type.zato is not None:
             actions = prefixes.setdefault(object_type.zato.prefix, {})
@@ -372,7 +377,9 @@ def derive_services(types: ObjectTypeRegistry) -> Iterator[ServiceEntry]:
             if action in _ACTIONS:
                 name = f'zato.{prefix}.{action}'
                 members = {'name': name, 'prefix': prefix, '__module__': __name__, '__doc__': _ACTIONS[action].__doc__}
-                yield ServiceEntry.for_class(type(_class_name(name), (_ACTIONS[action],), members), is_internal=True)
+                cls = type(_class_name(name), (_ACTIONS[action],), members)
+                own_metadata = attrs.evolve(metadata[action], io=read_io_declaration(cls))
+                yield ServiceEntry(name=name, cls=cls, metadata=own_metadata, is_internal=True)
 
 
 def password_field(object_type: ObjectType) -> str:

@@ -8,11 +8,11 @@ from typing import Any
 
 from zatotx.api.base import AdminService
 from zatotx.metrics.definitions import DEFINITIONS
+from zatotx.rules.statistics.reports import PERCENTILE, estimate_percentile
 
 _CALLS, _ERRORS = 'zatotx_service_calls', 'zatotx_service_errors'
 _IN_FLIGHT, _DURATION = 'zatotx_service_in_flight', 'zatotx_service_duration_seconds'
 _REQUESTS, _NODE_IN_FLIGHT = 'zatotx_channel_requests', 'zatotx_node_in_flight'
-_PERCENTILE = 0.95
 
 
 class GetCurrent(AdminService):
@@ -45,7 +45,7 @@ def statistics_by_service(sample: Mapping[str, Sequence[Any]]) -> list[dict[str,
             rows.append({
                 'name': name, 'calls': calls[name], 'errors': errors.get(name, 0), 'seconds': seconds,
                 'in_flight': in_flight.get(name, 0),
-                'p95': estimate_percentile(DEFINITIONS[_DURATION].bounds, buckets, _PERCENTILE),
+                'p95': estimate_percentile(DEFINITIONS[_DURATION].bounds, buckets, PERCENTILE),
             })  # fmt: skip
     return rows
 
@@ -56,18 +56,6 @@ def _is_own(channel: str) -> bool:
 
 def _by_service(sample: Mapping[str, Sequence[Any]], name: str) -> dict[str, int]:
     return {labels[0]: value for labels, value in sample.get(name, ())}
-
-
-def estimate_percentile(bounds: Sequence[float], buckets: Sequence[int], share: float) -> float:
-    """Estimate a percentile of a histogram: the upper bound of the bucket that contains it, or the largest finite bound
-    for the last bucket; 0 for an empty histogram. `buckets` are not cumulative, and there is one more bucket than
-    bounds."""
-    wanted, seen = share * sum(buckets), 0
-    for bound, count in zip((*bounds, bounds[-1] if bounds else 0.0), buckets, strict=False):
-        seen += count
-        if count and seen >= wanted:
-            return bound
-    return 0.0
 
 
 SERVICES = (GetCurrent,)

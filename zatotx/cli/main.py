@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'quickstart': ('zatotx.cli.quickstart:quickstart', 'Create a complete environment: create.'),
     'create': ('zatotx.cli.create:create', 'Create a cluster, a component or a user: server, connector …'),
     'start': ('zatotx.cli.process_commands:start', 'Start the stopped components of an environment.'),
+    'run': ('zatotx.cli.run:run_component', 'Create a component from environment variables, and run it.'),
     'stop': ('zatotx.cli.process_commands:stop', 'Stop components after their running requests.'),
     'restart': ('zatotx.cli.process_commands:restart', 'Restart the servers one after another.'),
     'status': ('zatotx.cli.process_commands:status', 'Show which components are running and ready.'),

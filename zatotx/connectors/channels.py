@@ -19,6 +19,7 @@ from zope.interface import implementer
 
 from zatotx.connectors.connection_registry import UnavailableConnection
 from zatotx.connectors.connection_supervisor import ConnectionState, ConnectionSupervisor
+from zatotx.connectors.event_log import EventLog
 from zatotx.connectors.inbound_delivery import MessageDelivery
 from zatotx.connectors.inbound_delivery_policy import make_policy_delivery, to_policy
 from zatotx.connectors.lazy_imports import import_modules, missing_modules
@@ -35,6 +36,7 @@ from zatotx.rules.placement import Placement
 from zatotx.schema.delivery_fields import DeliveryKeys, DeliveryRetry
 from zatotx.schema.placement_fields import PlacementKeys
 from zatotx.schema.snapshot import Snapshot, StoredObject
+from zatotx.system.time_slices import TimeSlices
 
 
 class InboundChannel(Protocol):
@@ -61,6 +63,7 @@ class ChannelParts:
     meter: IChannelMeter
     listeners: ListenerRegistry
     context: ChannelContext
+    events: EventLog  # of all versions of the channel
 
 
 def make_delivery(
@@ -69,10 +72,11 @@ def make_delivery(
     """Return the delivery of a channel's messages. `keys` is the channel's configuration if its Struct derives from
     DeliveryKeys; otherwise its retry settings, or None for a single attempt."""
     if isinstance(keys, DeliveryKeys):
-        return make_policy_delivery(parts.title, parts.context, dispatcher, keys)
+        return make_policy_delivery(parts.events, parts.context, dispatcher, keys)
     context = parts.context
-    return MessageDelivery(title=parts.title, dispatcher=dispatcher, clock=context.reactor, policy=to_policy(keys),
-                           dead_letters=context.dead_letters, processed_keys=context.processed_keys)  # fmt: skip
+    return MessageDelivery(title=parts.title, events=parts.events, dispatcher=dispatcher, clock=context.reactor,
+                           policy=to_policy(keys), dead_letters=context.dead_letters,
+                           processed_keys=context.processed_keys)  # fmt: skip
 
 
 def every_node(stored: StoredObject) -> Sequence[str]:
@@ -139,6 +143,7 @@ class Channels:
         self._meters = {channel_type.kind: context.channel_meters(channel_type.kind) for channel_type in types}
         self._built: _ByName = {}
         self._slots: dict[tuple[str, str], _Slot] = {}
+        self._event_logs: dict[tuple[str, str], EventLog] = {}
         self._dispatcher: IDispatcher | None = None
         self._stopping: list[Deferred[None]] = []
         self._is_draining = False
@@ -153,18 +158,22 @@ class Channels:
 
     def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfig]:
         """See IChannel. Channels are built here; `commit` starts them and stops those that they replace."""
-        if modules := missing_modules(self._types, snapshot):
-            return self._context.run_in_thread(import_modules, modules).addCallback(lambda _: self._prepare(snapshot))
-        return succeed(self._prepare(snapshot))
+        return Deferred.fromCoroutine(self._prepare(snapshot))
 
-    def _prepare(self, snapshot: Snapshot) -> PreparedConfig:
+    async def _prepare(self, snapshot: Snapshot) -> PreparedConfig:
+        if modules := missing_modules(self._types, snapshot):
+            await self._context.run_in_thread(import_modules, modules)
+        slices = TimeSlices(self._context.reactor)
         built: dict[tuple[str, str], _Built] = {}
         names: dict[str, list[str]] = {}
         for channel_type in self._types:
             stored = snapshot.objects_of_types(channel_type.object_type)
             names.setdefault(channel_type.kind, []).extend(each.name for each in stored)
-            built.update({(channel_type.object_type, each.name): self._built_for(channel_type, each, snapshot)
-                          for each in stored if each.value.is_active})  # fmt: skip
+            for each in stored:
+                if slices.is_over():
+                    await slices.next()
+                if each.value.is_active:
+                    built[channel_type.object_type, each.name] = self._built_for(channel_type, each, snapshot)
         return PreparedConfig(partial(self._commit, built, names))
 
     def apply(self, snapshot: Snapshot) -> Deferred[None]:
@@ -185,7 +194,12 @@ class Channels:
         """See IChannel."""
         self.drain()
         stopped = _all(self._stopping)
-        return stopped.addCallback(lambda _: Deferred.fromCoroutine(self.listeners.closed()))
+        return stopped.addCallback(lambda _: Deferred.fromCoroutine(self._end()))
+
+    async def _end(self) -> None:
+        for log in self._event_logs.values():
+            log.flush()
+        await self.listeners.closed()
 
     def findings(self) -> Iterator[str]:
         """What keeps channels from working now, a sentence each."""
@@ -207,13 +221,16 @@ class Channels:
         self, channel_type: ChannelType, stored: StoredObject, references: Sources
     ) -> InboundChannel | UnavailableConnection:
         field_name = self._kind.listeners.get(channel_type.object_type)
+        title = _title(channel_type, stored.name)
         parts = ChannelParts(
-            title=_title(channel_type, stored.name),
+            title=title,
             address=to_endpoint(getattr(stored.value, field_name)) if field_name else '',
             meter=self._meters[channel_type.kind].get(stored.name),
             listeners=self.listeners,
             context=self._context,
-        )
+            events=self._event_logs.setdefault((channel_type.object_type, stored.name),
+                                               EventLog(title, self._context.reactor)),
+        )  # fmt: skip
         try:
             return channel_type.build(stored, references, parts)
         except (ValueError, ServiceError) as error:

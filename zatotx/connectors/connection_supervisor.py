@@ -52,7 +52,8 @@ class ConnectionSupervisor(Generic[T]):
     `close` closes a connection.
 
     `up` is called with each new connection, `down` when it is lost; the kind calls `lost` with the reason. `title`:
-    what messages call it, such as 'Definition rabbit (amqp)'. `random` gives numbers in [0, 1).
+    what messages call it, such as 'Definition rabbit (amqp)'. `random` gives numbers in [0, 1). `failures`: a log that
+    several connections share (FailureLogGroup); None = one of its own.
     """
 
     _log = Logger()
@@ -68,10 +69,11 @@ class ConnectionSupervisor(Generic[T]):
         down: Callable[[], object],
         timeout: float = CONNECT_TIMEOUT,
         random: Callable[[], float] = random.random,
+        failures: FailureLog | None = None,
     ) -> None:
         self.state = ConnectionState.STOPPED
         self.connection: T | None = None  # while the state is UP
-        self.failures = FailureLog(title, clock.seconds)
+        self.failures = FailureLog(title, clock.seconds) if failures is None else failures
         self._title = title
         self._connect = connect
         self._close = close

@@ -11,6 +11,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
+from zatotx.connectors.event_log import EventLog
 from zatotx.connectors.inbound_delivery import MessageDelivery
 from zatotx.interfaces.connector_kind import ChannelContext
 from zatotx.interfaces.dead_letters import IDeadLetterStore
@@ -27,13 +28,13 @@ _ID_DIGITS = 32
 
 
 def make_policy_delivery(
-    title: str, context: ChannelContext, dispatcher: IDispatcher, keys: DeliveryKeys
+    events: EventLog, context: ChannelContext, dispatcher: IDispatcher, keys: DeliveryKeys
 ) -> MessageDelivery:
-    """Return the delivery for a channel whose configuration has the fields of a delivery policy. `title` is the name of
-    the channel in messages."""
+    """Return the delivery for a channel whose configuration has the fields of a delivery policy. `events` is the log of
+    the channel."""
     idempotent = keys.idempotent
     return MessageDelivery(
-        title=title, dispatcher=dispatcher, clock=context.reactor, policy=to_policy(keys.retry),
+        title=events.title, events=events, dispatcher=dispatcher, clock=context.reactor, policy=to_policy(keys.retry),
         dead_letters=context.dead_letters if keys.dead_letter else None,
         processed_keys=None if idempotent is None else context.processed_keys,
         key=MESSAGE if idempotent is None else idempotent.key,

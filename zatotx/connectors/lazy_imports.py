@@ -26,7 +26,7 @@ class TypeWithModules(Protocol):
 
 def missing_modules(types: Iterable[TypeWithModules], snapshot: Snapshot) -> list[str]:
     """Return the modules that the configured objects of the types need and that are not imported yet."""
-    return [module for each in types if snapshot.objects_of_types(each.object_type)
+    return [module for each in types if snapshot.has_type(each.object_type)
             for module in each.modules if module not in sys.modules]  # fmt: skip
 
 

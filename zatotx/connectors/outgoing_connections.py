@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 from attrs import frozen
-from twisted.internet.defer import Deferred, fail, gatherResults, succeed
+from twisted.internet.defer import Deferred, fail, gatherResults
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -31,6 +31,7 @@ from zatotx.interfaces.outgoing import IOutgoingKind, IServiceCall, connection_n
 from zatotx.model.cid import new_cid
 from zatotx.model.errors import ServiceError
 from zatotx.schema.snapshot import Snapshot, StoredObject
+from zatotx.system.time_slices import TimeSlices
 
 CLOSE_TIMEOUT = 2.0  # seconds that connections may take to close when the node stops
 
@@ -78,6 +79,7 @@ class ConnectionType(Generic[C]):
     sends: tuple[str, ...] = ()  # methods that `delivery: guaranteed` stores; () = the type does not have that
     prepare_stored: PrepareStored = keep_call  # of such a call
     make_stored_result: MakeStoredResult = message_id_of  # what such a call returns
+    delivery_namespace: Callable[[ConnectionRegistry[C], IServiceCall], Any] | None = None  # makes such calls
     modules: tuple[str, ...] = ()  # that take long to import: a thread does so before the first connection is built
 
 
@@ -129,14 +131,19 @@ class OutgoingConnections:
 
     def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfig]:
         """See IOutgoingKind. Connections are built here; `commit` puts them in force and retires those they replace."""
-        if modules := missing_modules(self._types, snapshot):
-            return self._offload(import_modules, modules).addCallback(lambda _: self._prepare(snapshot))
-        return succeed(self._prepare(snapshot))
+        return Deferred.fromCoroutine(self._prepare(snapshot))
 
-    def _prepare(self, snapshot: Snapshot) -> PreparedConfig:
+    async def _prepare(self, snapshot: Snapshot) -> PreparedConfig:
+        if modules := missing_modules(self._types, snapshot):
+            await self._offload(import_modules, modules)
         built: dict[tuple[str, str], _Built] = {}
-        tables = [self._table(connection_type, snapshot, built) for connection_type in self._types]
+        slices = TimeSlices(self._reactor)
         discard = partial(self._retire_all_but, built, self._built)
+        try:
+            tables = [await self._table(connection_type, snapshot, built, slices) for connection_type in self._types]
+        except BaseException:  # the node stops meanwhile
+            discard()
+            raise
         return PreparedConfig(partial(self._commit, tables, built), discard)
 
     def apply(self, snapshot: Snapshot) -> Deferred[None]:
@@ -176,8 +183,11 @@ class OutgoingConnections:
 
     def _namespace(self, connection_type: ConnectionType[Any], name: str, call: IServiceCall) -> Any:
         """`self.out.<name>` of one call, for a type whose connections may store what they send."""
-        namespace = connection_type.namespace(self.registries[connection_type.object_type], call)
-        if connection_type.object_type not in self._guaranteed_types or call.service == DELIVER_SERVICE:
+        registry, is_delivering = self.registries[connection_type.object_type], call.service == DELIVER_SERVICE
+        if is_delivering and connection_type.delivery_namespace is not None:
+            return connection_type.delivery_namespace(registry, call)
+        namespace = connection_type.namespace(registry, call)
+        if connection_type.object_type not in self._guaranteed_types or is_delivering:
             return namespace
         return GuaranteedNamespace(
             kind=name,
@@ -195,12 +205,15 @@ class OutgoingConnections:
         stored = None if built is None else built.sources[0]
         return stored.value if stored is not None and is_guaranteed(stored.value) else None
 
-    def _table(
-        self, connection_type: ConnectionType[Any], snapshot: Snapshot, built: dict[tuple[str, str], _Built]
+    async def _table(
+        self, connection_type: ConnectionType[Any], snapshot: Snapshot, built: dict[tuple[str, str], _Built],
+        slices: TimeSlices,
     ) -> _Table:
         usable: dict[str, OutgoingConnection] = {}
         others: dict[str, UnavailableConnection | None] = {}
         for stored in snapshot.objects_of_types(connection_type.object_type):
+            if slices.is_over():
+                await slices.next()
             if not stored.value.is_active:
                 others[stored.name] = None
                 continue

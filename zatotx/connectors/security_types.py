@@ -50,11 +50,11 @@ def make_credentials(stored: StoredObject, context: CredentialsContext) -> Outgo
 def secret_query_parameters(snapshot: Snapshot) -> list[str]:
     """Return the names of the query parameters in which a snapshot's security definitions expect secrets."""
     types = find_security_types()
-    definitions = snapshot.objects_of_types(*types)
-    return [name for stored in definitions for name in types[stored.type].query_parameters(stored.value)]
+    return [name for key, found in types.items() for stored in snapshot.iter_type(key)
+            for name in found.query_parameters(stored.value)]  # fmt: skip
 
 
 def requires_client_certificates(snapshot: Snapshot) -> bool:
     """Return whether an active security definition of a snapshot authenticates callers by client certificates."""
     keys = [key for key, one in find_security_types().items() if one.requests_client_certificate]
-    return any(stored.value.is_active for stored in snapshot.objects_of_types(*keys))
+    return any(stored.value.is_active for key in keys for stored in snapshot.iter_type(key))

@@ -31,6 +31,7 @@ from zatotx.rules.http.tls_errors import (
 from zatotx.wire.http.host_names import is_address
 
 _MAX_NAMES_SHOWN = 3  # of a certificate that does not match
+_PARTIAL_WRITE = 1  # SSL_MODE_ENABLE_PARTIAL_WRITE of OpenSSL, which pyOpenSSL sets: a write takes one record only
 _UNUSED_FACTORY = Factory()  # TLSMemoryBIOFactory requires one; its buildProtocol is not called
 
 
@@ -77,6 +78,7 @@ class TlsClientFactory:
         context.set_min_proto_version(SSL.TLS1_2_VERSION)
         context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
         context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+        context.clear_mode(_PARTIAL_WRITE)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
         if self._alpn:
             context.set_alpn_protos(self._alpn)

@@ -31,6 +31,8 @@ class CacheWrite:
 
     written: Sequence[str]  # the keys
     evicted: int = 0  # entries that had to give way
+    entries: int = 0  # in the cache afterwards
+    size: int = 0  # bytes of its keys and values afterwards
 
 
 class ICacheStore(Interface):

@@ -58,5 +58,9 @@ class IProcessedKeys(Interface):
     def confirm(key: str, ttl: float) -> Deferred[None]:
         """Remember for `ttl` seconds that the message was processed."""
 
+    def note_delivery(key: str, ttl: float) -> Deferred[bool]:
+        """Note for `ttl` seconds that the message of a key is given to its service. Fires with whether that was noted
+        before: the service may have had the message, whatever came of it."""
+
     def release(key: str) -> Deferred[None]:
         """Forget a reserved key: its message was not processed and may come again."""

@@ -103,11 +103,26 @@ class ExchangeRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     request_line: bytes  # as sent; b'' for a TCP connection
 
 
-class IExchangeLog(Interface):
-    """Logs and counts finished exchanges."""
+class ITrafficCounters(Interface):
+    """Counts the exchanges of one frontend with one backend."""
 
-    def log(record: ExchangeRecord) -> None:
-        """Log a finished exchange. It must not block, nor cost much: it is called for each request."""
+    def count(status: int, termination: str, received: int, sent: int, seconds: float) -> bool:
+        """Count a finished exchange; the arguments are those of ExchangeRecord. Return whether it failed, so that it is
+        to be logged in any case. It must not cost much: it is called for each request."""
+
+    def count_retry() -> None:
+        """Count a request that is sent once more."""
+
+
+class IExchangeLog(Interface):
+    """Where finished exchanges are counted and logged."""
+
+    def counters(frontend: str, backend: str) -> ITrafficCounters:
+        """Return the counters of a frontend and a backend; '' = no backend was chosen. The same for the same names."""
+
+    def log(record: ExchangeRecord, *, is_written: bool) -> None:
+        """Log a finished exchange: as a line of the log file, if `is_written`, and if it failed, as a recent error.
+        Must not block."""
 
 
 ServerState = Literal['UP', 'DOWN', 'MAINT', 'DRAIN']
@@ -147,7 +162,8 @@ class IBalancerControl(Interface):
         """Return the current status of all servers of all backends."""
 
     def set_state(backend: str, name: str, state: Literal['ready', 'drain', 'maint']) -> Deferred[None]:
-        """Set the administrative state of a server. Fails with LookupError if there is no such server."""
+        """Set the administrative state of a server, and save it for the next start. Fails with LookupError if there is
+        no such server, and with OSError if the state cannot be saved; then it is not set."""
 
     def info() -> Mapping[str, str | int | float]:
         """Return facts about the process: version, pid, uptime in seconds, workers, current and total sessions."""

@@ -62,6 +62,7 @@ class INode(Interface):
     work = Attribute('zatotx.interfaces.work_stream.IWorkStream')
     admin_sessions = Attribute('zatotx.interfaces.admin_sessions.IAdminSessions')
     scheduler = Attribute('zatotx.interfaces.scheduler.IScheduler')
+    usage = Attribute('zatotx.interfaces.statistics.IUsageStore')
     result_groups = Attribute('zatotx.interfaces.work_stream.IResultGroups')
     dead_letters = Attribute('zatotx.interfaces.dead_letters.IDeadLetterStore')
 

@@ -35,7 +35,7 @@ class IServiceRedis(Interface):
     leases = Attribute('ILeaseStore of self.lock')
     cache_store: ICacheStore = Attribute('ICacheStore of self.cache')
     data_dictionary: IDataDictionaryStore = Attribute('The data dictionary of self.translate')
-    cache_evictions = Attribute('Has add(cache, count), for entries that had to give way')
+    cache_usage = Attribute('Has note_write(cache, CacheWrite), for metrics and the log')
     cache_flights: dict[tuple[str, str], list[Deferred[tuple[bool, Any]]]] = Attribute(
         'The values that this process loads now: (cache, key) -> calls that wait for them'
     )

@@ -57,6 +57,10 @@ class IWorkConsumer(Interface):
         """Replaces a message by its next attempt, which any consumer of the queue receives after `delay` seconds.
         Fails like `take`; may be repeated."""
 
+    def give_back(delivery: WorkDelivery, delay: float) -> Deferred[None]:
+        """Puts back a message of a newer version, unchanged: any consumer of the queue receives it after `delay`
+        seconds. Fails like `take`; may be repeated."""
+
     def recover(is_dead: Callable[[str], bool], count: int) -> Deferred[list[WorkDelivery]]:
         """Takes over up to `count` messages of consumers that are dead, given their names. A broker that notices
         the death of consumers itself fires with []. Fails like `take`."""

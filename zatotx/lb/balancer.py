@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from zatotx.interfaces.reactor import IReactor
 from zatotx.lb.backends.checker import HealthChecker
 from zatotx.lb.backends.registry import BackendRegistry
+from zatotx.lb.backends.saved_states import SavedStates
 from zatotx.lb.config.files import ConfigurationFiles
 from zatotx.lb.config.model import Configuration, LogSettings
 from zatotx.lb.config.parser import parse_configuration
@@ -78,6 +79,7 @@ class LoadBalancer(Service):
     frontends: Frontends
     responder: StatisticsResponder
     checker: HealthChecker | None = None
+    states: SavedStates | None = None
     parts: Sequence[Part] = ()
     on_applied: Callable[[], Deferred[None] | None] = lambda: None
     extend: Callable[[Configuration], Configuration] = lambda configuration: configuration
@@ -194,6 +196,8 @@ class LoadBalancer(Service):
         if self.checker is not None:
             self.checker.configuration_changed()
             self.files.keep(source)
+        if self.states is not None:
+            self.states.forget_changed(extended)
         self.configuration, self.source = configuration, source
         applied = self.on_applied()
         if applied is not None:

@@ -104,12 +104,23 @@ class DataPath:
                 link.make(name, backend, server, host, port), context.reactor, self._write_batch, self._sweeper,
                 label=f'the server {server} of the backend {name}',
             ),
+            find_counters=lambda name: context.exchange_log.counters(context.name, name),
             previous=state.http if state is not None else None,
         )  # fmt: skip
         return PreparedFrontend(self._commit, FrontendState(
-            settings=settings, http=http, tcp=_tcp_target(configuration, settings, link), tls=tls,
+            settings=settings, http=http, tcp=self._tcp_target(configuration, settings, link), tls=tls,
             proxy_factory=self._make_proxy_factory(settings, http),
         ))  # fmt: skip
+
+    def _tcp_target(self, configuration: Configuration, settings: Frontend, link: _LinkMaker) -> TcpTarget | None:
+        name, context = settings.default_backend, self._context
+        backend = configuration.backends.get(name)
+        if settings.mode != 'tcp' or backend is None:
+            return None
+        return TcpTarget(
+            name=name, settings=backend, link=lambda server, host, port: link.make(name, backend, server, host, port),
+            counters=context.exchange_log.counters(context.name, name), is_logged=settings.log,
+        )  # fmt: skip
 
     def _load_client_tls(self, configuration: Configuration, errors: list[str]) -> dict[ServerTls, TlsClientFactory]:
         """Load the files of the TLS settings of all servers."""
@@ -134,8 +145,9 @@ class DataPath:
         old, self._state = self._state, state
         if old is not None:
             for name, target in old.http.targets.items():
-                if state.http.targets.get(name) is not target:
-                    target.close()
+                successor = state.http.targets.get(name)
+                if successor is not target:
+                    target.hand_over(successor)
             if old.tls is not None and old.tls is not state.tls:
                 old.tls.stop()
         if state.tls is not None:
@@ -195,6 +207,11 @@ class DataPath:
             waiting, self._waiting = self._waiting, []
             for waiter in waiting:
                 waiter.callback(None)
+
+    def server_down(self, backend: str, server: str) -> None:
+        """See IFrontend."""
+        for connection in list(self._connections):
+            connection.server_down(backend, server)
 
     # The end.
 
@@ -269,16 +286,6 @@ class _LinkMaker:
             idle_timeout=backend.timeouts.idle, tls=self.tls[tls] if tls is not None else None,
             server_name=tls.server_name if tls is not None else '',
         )  # fmt: skip
-
-
-def _tcp_target(configuration: Configuration, settings: Frontend, link: _LinkMaker) -> TcpTarget | None:
-    name = settings.default_backend
-    backend = configuration.backends.get(name)
-    if settings.mode != 'tcp' or backend is None:
-        return None
-    return TcpTarget(
-        name=name, settings=backend, link=lambda server, host, port: link.make(name, backend, server, host, port)
-    )
 
 
 @implementer(IListenerOptions)

@@ -46,6 +46,10 @@ class IFrontend(Interface):
         sentence for each error and line, for what only the data path can find (a certificate that cannot be
         loaded). Existing connections stay open."""
 
+    def server_down(backend: str, server: str) -> None:  # noqa: N805
+        """Send the requests that wait for a server to others, if they may be sent again: probes find the server
+        down."""
+
     def drain(idle_grace: float = 0.0) -> None:  # noqa: N805
         """End each connection with the response to its current request, or its next one; idle connections after
         `idle_grace` seconds. A client may have sent a request on a connection that is idle here."""

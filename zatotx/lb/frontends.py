@@ -166,6 +166,11 @@ class Frontends:
 
         frontend.wait_idle().addCallback(idle)
 
+    def server_down(self, backend: str, server: str) -> None:
+        """Let no request wait for a server that probes find down, if it may be sent to another one."""
+        for frontend in (*self._retired, *(running.frontend for running in self._running.values())):
+            frontend.server_down(backend, server)
+
     # The end of the process
 
     async def stop_listening(self) -> None:

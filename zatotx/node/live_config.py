@@ -20,7 +20,7 @@ from zatotx.interfaces.config import IConfig, IConfigStore, NodeLoad, NodeRow, O
 from zatotx.interfaces.redis import IPubSub
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.rules.resilience.process_supervision import NODE_TIMEOUT
-from zatotx.schema.snapshot import Actor, Operation, Snapshot
+from zatotx.schema.snapshot import Actor, ChangeSet, Operation, Snapshot, SnapshotUpdate
 
 __all__ = [
     'HEARTBEAT_INTERVAL',
@@ -171,6 +171,8 @@ class LivenessMonitor:
 HEARTBEAT_INTERVAL = 2.0  # seconds
 TOPIC = 'config'
 
+CHANGES_PER_STEP = 5000  # applied to the snapshot before other events are handled: 5 ms
+LARGE_CHANGE = 10_000  # objects
 _ATTEMPTS = 5  # at reading a snapshot that does not change meanwhile
 
 
@@ -212,6 +214,7 @@ class LiveConfig:
     verdicts: Callable[[], Mapping[int, str]]
     node_id: int = 0  # set when the node has registered
     measure_load: Callable[[], NodeLoad] = NodeLoad
+    on_large_change: Callable[[], None] = lambda: None  # called when LARGE_CHANGE objects or more have changed
     snapshot: Snapshot = field(factory=Snapshot)
     newest: int = 0  # the ODB's revision when it was last read
     liveness: LivenessMonitor = field(
@@ -300,11 +303,20 @@ class LiveConfig:
         if changes.revision < current.revision:  # the ODB was restored from a backup: read everything again
             current, changes = Snapshot(), await self.store.changes(0)
         if changes.revision != self.snapshot.revision:
-            snapshot = current.apply_changes(changes)
+            snapshot = await self._next_snapshot(current, changes)
             finishing_steps = commit_all(await prepare_all(self.preparers, snapshot))
             self.snapshot = snapshot
+            if len(changes.changed) >= LARGE_CHANGE:
+                self.on_large_change()
             for finishing in finishing_steps:
                 await finishing
+
+    async def _next_snapshot(self, current: Snapshot, changes: ChangeSet) -> Snapshot:
+        """Build the snapshot after some changes, in steps between which the reactor handles other events."""
+        update = SnapshotUpdate(current, changes)
+        while update.advance(CHANGES_PER_STEP):
+            await deferLater(self.clock, 0)
+        return update.finish()
 
     async def _write_heartbeat(self) -> None:
         """Write the heartbeat and the revision that this node runs; also reads the ODB's revision."""

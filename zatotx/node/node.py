@@ -20,6 +20,7 @@ from zatotx.interfaces.config import IConfigStore, Prepare
 from zatotx.interfaces.connector_kind import IChannel
 from zatotx.interfaces.reactor import IReactor
 from zatotx.interfaces.scheduler import IScheduler
+from zatotx.interfaces.statistics import IUsageRecorder
 from zatotx.metrics.watchdog import Watchdog
 from zatotx.model.errors import Conflict, StartError
 from zatotx.node import gc_tuning
@@ -34,6 +35,7 @@ from zatotx.pipeline.pipeline import Pipeline
 from zatotx.processes.workers.control_pipe import RETIRE_TIMEOUT, SINGLE_PROCESS, WorkerSpec
 from zatotx.processes.workers.slots import SlotLocks
 from zatotx.processes.workers.worker_group import WorkerGroup
+from zatotx.schema.scheduler_job import DEFAULT_JOBS, SCHEDULER_JOB, default_job_operation
 from zatotx.schema.snapshot import Actor, Operation, Snapshot
 from zatotx.service.deployment.deployer import VersionManager
 from zatotx.service.service_store import ServiceStore
@@ -79,6 +81,7 @@ class NodeComponents:
     reload: SighupReloader
     work: WorkRunner
     scheduler: IScheduler
+    usage_recorder: IUsageRecorder
     may_lead_scheduler: bool  # servers only: connectors are sized for messages
     worker_group: WorkerGroup | None = None  # None without workers
 
@@ -100,9 +103,11 @@ def first_tcp_address(kind_settings: Mapping[str, Mapping[str, Any]]) -> tuple[s
 
 
 def missing_service_operations(services: Iterable[Any], snapshot: Snapshot) -> list[Operation]:
-    """Return the operations that create the missing rows of internal services, so that each has an ID for Zato's API.
-    """
-    return [
+    """Return the operations that create the missing rows of internal services, so that each has an ID for Zato's API,
+    and the jobs that belong to them: an older version of zatotx created the cluster without them."""
+    missing = [entry for entry in services
+               if entry.is_internal and snapshot.find('service', entry.name) is None]  # fmt: skip
+    rows = [
         Operation(
             action='create',
             type='service',
@@ -110,9 +115,11 @@ def missing_service_operations(services: Iterable[Any], snapshot: Snapshot) -> l
             fields={'name': entry.name, 'impl_name': f'{entry.cls.__module__}.{entry.cls.__qualname__}',
                     'is_internal': True},
         )
-        for entry in services
-        if entry.is_internal and snapshot.find('service', entry.name) is None
+        for entry in missing
     ]
+    jobs = [entry.name for entry in missing
+            if entry.name in DEFAULT_JOBS and snapshot.find(SCHEDULER_JOB.key, entry.name) is None]  # fmt: skip
+    return [*rows, *map(default_job_operation, jobs)]
 
 
 STARTING, READY, DRAINING, STOPPED = 'starting', 'ready', 'draining', 'stopped'
@@ -216,6 +223,7 @@ class Node(Service):
         parts.work.start(self.node_id)
         if parts.may_lead_scheduler:
             parts.scheduler.start(self.node_id)
+        parts.usage_recorder.start()
         await parts.pickup_task.start()
         _log.info('{name} of cluster {cluster} is ready', **self._names())
 
@@ -259,6 +267,7 @@ class Node(Service):
             _stop_in_parallel(parts.work.stop(), 'The work stream'),
         ])
         await _stop_component(parts.scheduler.stop(), 'The history of jobs')
+        await _stop_component(parts.usage_recorder.stop(), 'The statistics of services')
         for outgoing in parts.outgoing:
             await _stop_component(outgoing.stop(), 'Outgoing connections')
         self._set_phase(STOPPED)

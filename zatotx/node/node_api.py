@@ -48,6 +48,7 @@ class NodeApi:
     service_redis: Any = None  # IServiceRedis
     work: Any = None  # IWorkStream
     scheduler: Any = None  # IScheduler
+    usage: Any = None  # IUsageStore
     dead_letters: Any = None  # IDeadLetterStore
     result_groups: Any = None  # IResultGroups
     admin_sessions: Any = None  # IAdminSessions

@@ -69,6 +69,7 @@ IDLE_WAIT = 20.0  # seconds that an idle consumer waits in one read; new message
 BATCH = 20  # maximum number of messages in one read
 DEFAULT_CONCURRENCY = 100  # messages of one queue that run at once in a process
 FULL_PAUSE, MAX_FULL_PAUSE = 0.05, 1.0  # seconds between two looks whether the limits admit a message
+NEWER_DELAY = 2.0  # seconds until a message of a newer version of zatotx is offered to all nodes again
 COUNT_EVERY = 5  # heartbeats between two refreshes of the figures that need a query
 _SHARED = ''
 
@@ -83,6 +84,7 @@ class WorkCounters:
     dead_letters: int = 0
     expired: int = 0
     recovered: int = 0
+    newer: int = 0
     running: int = 0
     queue: WorkCounts = field(factory=WorkCounts)  # the shared queue
     stored_letters: int = 0
@@ -95,6 +97,7 @@ class WorkCounters:
         yield 'zatotx_work_dead_letters', (), self.dead_letters
         yield 'zatotx_work_expired', (), self.expired
         yield 'zatotx_work_recovered', (), self.recovered
+        yield 'zatotx_work_newer', (), self.newer
         yield 'zatotx_work_running', (), self.running
         yield 'zatotx_work_waiting', (), self.queue.waiting
         yield 'zatotx_work_delayed', (), self.queue.delayed
@@ -207,6 +210,9 @@ class QueueRunner:
 
     async def _run(self, delivery: WorkDelivery) -> None:
         context, message = self.context, delivery.message
+        if delivery.is_newer:
+            await self._give_back(delivery)
+            return
         if delivery.crashes:
             message = record_crashes(message, delivery.crashes, context.now())
             self._record_crash(message)
@@ -256,6 +262,15 @@ class QueueRunner:
             await self._give_up(delivery, message)
         else:
             await self._retry(delivery, message, delay)
+
+    async def _give_back(self, delivery: WorkDelivery) -> None:
+        """Leave a message of a newer version of zatotx alone, during an upgrade: a node of that version runs it."""
+        if not self.context.counters.newer:
+            self._log.warn('The work stream has messages of version {version}, which need a newer zatotx: they are '
+                           'left to the nodes that have it', version=delivery.message.version)  # fmt: skip
+        self.context.counters.newer += 1
+        await self._until_stored(lambda: self.consumer.give_back(delivery, NEWER_DELAY))
+        self._release_in(NEWER_DELAY)
 
     def _status(self, message: WorkMessage, error: BaseException) -> int:
         """The status that decides about retries. A service that is missing or inactive may be back soon."""

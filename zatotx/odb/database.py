@@ -19,7 +19,7 @@ from zatotx.odb.engine import dialect_of, driver_message, make_engine, map_error
 from zatotx.odb.engines.dialect import Dialect
 from zatotx.odb.executor import CancellableCall, DatabaseExecutor
 from zatotx.odb.mutations import apply_operations
-from zatotx.odb.schema_state import require_current_schema
+from zatotx.odb.schema_state import require_usable_schema
 from zatotx.odb.secrets import Secrets
 from zatotx.odb.transaction import Cluster, Transaction, begin_transaction, find_cluster
 from zatotx.schema.snapshot import Actor, Operation
@@ -107,7 +107,7 @@ class Database:
 
     def _cluster(self, connection: Connection) -> Cluster:
         if self._cached_cluster is None:
-            require_current_schema(connection, self.url)
+            require_usable_schema(connection, self.url)
             self._cached_cluster = find_cluster(connection, self.cluster, self.types, self.secrets)
         return self._cached_cluster
 

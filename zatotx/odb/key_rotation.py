@@ -16,11 +16,12 @@ from zatotx.odb.database import Database
 from zatotx.odb.document_conversion import decode_document, encode_document
 from zatotx.odb.executor import CancellableCall
 from zatotx.odb.secrets import Secrets
-from zatotx.odb.tables import cluster, config_object, object_version
+from zatotx.odb.tables import cluster, config_object, dead_letter, object_version
 from zatotx.odb.transaction import Cluster, begin_transaction
 from zatotx.schema.snapshot import Actor
 
 BATCH_SIZE = 500  # rows per transaction
+LETTERS = 50  # dead letters per transaction, whose documents may be large
 SECRET_TABLES = (config_object, object_version)  # the tables that contain secrets
 
 _ACTOR = Actor('zatotx', 'crypto rotate-key')
@@ -33,7 +34,7 @@ def rotate_key(database: Database) -> int:
     Secrets are recognized by their form and by the keys, not by the schema, so that objects of plugins that are not
     installed are included.
     """
-    changed = sum(_rotate_table(database, table) for table in SECRET_TABLES)
+    changed = sum(_rotate_table(database, table) for table in SECRET_TABLES) + _rotate_dead_letters(database)
     database.write(CancellableCall(), _renew_key_check)
     return changed
 
@@ -64,6 +65,31 @@ def _rotate_chunk(
             connection.execute(update(table).where(of_row).values(document=encode_document(re_encrypted)))
             changed += 1
     return changed, tuple(rows[-1][: len(keys)]) if len(rows) == BATCH_SIZE else None
+
+
+def _rotate_dead_letters(database: Database) -> int:
+    changed, last = 0, 0
+    while True:
+        found, last = database.write(CancellableCall(), partial(_rotate_letter_chunk, after=last))
+        changed += found
+        if not last:
+            return changed
+
+
+def _rotate_letter_chunk(connection: Connection, cluster_: Cluster, *, after: int) -> tuple[int, int]:
+    """Re-encrypt the next dead letters, also those that a former version did not encrypt. Returns how many were
+    changed, and the id of the last one, 0 at the end."""
+    begin_transaction(connection, cluster_, _ACTOR, lambda: None)
+    columns = dead_letter.c
+    query = select(columns.id, columns.document).where(columns.cluster_id == cluster_.id, columns.id > after)
+    rows = connection.execute(query.order_by(columns.id).limit(LETTERS)).all()
+    changed = 0
+    for row in rows:
+        re_encrypted = cluster_.secrets.reencrypt_document(row.document)
+        if re_encrypted != row.document:
+            connection.execute(update(dead_letter).where(columns.id == row.id).values(document=re_encrypted))
+            changed += 1
+    return changed, rows[-1].id if len(rows) == LETTERS else 0
 
 
 def _next_rows(table: Table, cluster_id: int, last_key: tuple[Any, ...] | None) -> Select[Any]:

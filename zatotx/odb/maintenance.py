@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from attrs import Factory, frozen
-from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy import Connection, Engine, delete, insert, select, text
 
 from zatotx.model.errors import Conflict, NotFound, ServiceUnavailable
 from zatotx.odb import revisions
@@ -24,9 +24,9 @@ from zatotx.odb.executor import CancellableCall
 from zatotx.odb.mutations import OBJECT_ID_COUNTER, apply_operations
 from zatotx.odb.nodes import NodeAddress, add_node
 from zatotx.odb.revisions import snapshot_at
-from zatotx.odb.schema_state import State, require_current_schema, schema_state_of
+from zatotx.odb.schema_state import VERSION_TABLE, State, require_usable_schema, schema_state_of
 from zatotx.odb.secrets import Secrets
-from zatotx.odb.tables import cluster, counter, hash_name
+from zatotx.odb.tables import COMPATIBLE_SINCE, COMPATIBLE_SINCE_COUNTER, cluster, counter, hash_name
 from zatotx.odb.transaction import begin_transaction, find_cluster
 from zatotx.odb.urls import sqlite_path
 from zatotx.rules.enmasse.restore_plan import describe_step, plan_restore, to_operations
@@ -47,7 +47,7 @@ def upgrade_schema(connection: Connection, dialect: Dialect, url: str, *, is_new
     is_needed = _is_unused(connection, state) if is_new else state == 'older'
     if is_needed:
         _migrate(connection)
-    require_current_schema(connection, url)
+    require_usable_schema(connection, url)
     return is_needed
 
 
@@ -65,6 +65,10 @@ def _migrate(connection: Connection) -> None:
     config.set_main_option('script_location', SCRIPT_LOCATION)
     config.attributes['connection'] = connection
     command.upgrade(config, 'head')
+    version = connection.execute(text(f'SELECT version_num FROM {VERSION_TABLE}')).scalar()  # noqa: S608
+    name = COMPATIBLE_SINCE_COUNTER.format(version)
+    connection.execute(delete(counter).where(counter.c.name == name))
+    connection.execute(insert(counter).values(name=name, value=int(COMPATIBLE_SINCE)))
 
 
 @frozen(kw_only=True)
@@ -118,10 +122,18 @@ def create_tables(url: str) -> bool:
 
 
 def schema_state(url: str) -> State:
-    """Return 'current', 'older' (needs an upgrade), 'newer' (than this zatotx), 'empty' or 'foreign'. Raises
-    ServiceUnavailable if there is no database."""
+    """Return 'current', 'older' (needs an upgrade), 'newer' (than this zatotx), 'compatible' (newer, but usable),
+    'empty' or 'foreign'. Raises ServiceUnavailable if there is no database."""
     with map_errors(url), _engine(url) as engine, engine.connect() as connection:
         return schema_state_of(connection)
+
+
+def needs_stopped_nodes(url: str) -> bool:
+    """Return whether nodes of the ODB's present version cannot use the schema of this version. Raises
+    ServiceUnavailable if there is no database."""
+    with map_errors(url), _engine(url) as engine, engine.connect() as connection:
+        version = connection.execute(text(f'SELECT version_num FROM {VERSION_TABLE}')).scalar()  # noqa: S608
+        return version is None or version < COMPATIBLE_SINCE
 
 
 def upgrade_odb(url: str) -> bool:

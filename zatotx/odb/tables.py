@@ -29,6 +29,10 @@ from sqlalchemy import (
 from zatotx.odb.columns import BLOB, LONG_TEXT, TIMESTAMP
 
 SCHEMA_VERSION = '0004'  # the newest migration, which this code needs; checked by a test
+# The oldest version whose code can use this schema, as long as nodes are upgraded one after another. A migration that
+# older nodes can live with leaves it as it is: new tables, and new columns with a server default.
+COMPATIBLE_SINCE = '0004'
+COMPATIBLE_SINCE_COUNTER = 'schema {} compatible since'  # the row of `counter` with that number, by schema version
 
 metadata = MetaData(
     naming_convention={
@@ -210,7 +214,7 @@ dead_letter = Table(
     Column('message_key', String(64), nullable=False),
     _text('service'),
     Column('service_key', String(64), nullable=False),
-    Column('document', BLOB, nullable=False),  # MessagePack
+    Column('document', BLOB, nullable=False),  # MessagePack, encrypted: see Secrets.encrypt_document
     Column('last_failed', TIMESTAMP, nullable=False),
     UniqueConstraint('cluster_id', 'message_key'),
     Index('ix_dead_letter_cluster_id_last_failed', 'cluster_id', 'last_failed'),

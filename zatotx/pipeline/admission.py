@@ -132,7 +132,8 @@ class Admission:
     def apply(self, snapshot: Snapshot) -> None:
         """Apply the channel limits of a snapshot, to waiting requests as well. Drops the queues of channels that are
         gone or no longer have a limit, once they are empty."""
-        limits = {o.name: limit for o in snapshot if (limit := getattr(o.value, 'max_in_flight', None))}
+        limits = {stored.name: limit for stored in snapshot.objects_with('max_in_flight')
+                  if (limit := stored.value.max_in_flight)}  # fmt: skip
         for key, queue in tuple(self._queues.items()):
             if key[1] in limits:
                 queue.concurrency_limit.limit = limits[key[1]]

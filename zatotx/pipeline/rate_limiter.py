@@ -104,7 +104,8 @@ class RateLimiter:
         names = {item.name for item in stored}
         self._removed = {name: rule for name, rule in self._rules.items() if name not in names}
         self._rules = {item.name: _rule(item) for item in stored if item.value.is_active}
-        limited = {item.name: limits for item in snapshot if (limits := getattr(item.value, 'rate_limits', None))}
+        limited = {item.name: limits for item in snapshot.objects_with('rate_limits')
+                   if (limits := item.value.rate_limits)}  # fmt: skip
         self._names_in_use = frozenset(name for limits in limited.values() for name in limits)
         self._limits_by_names = {}
         for channel in [channel for channel in self.refused if channel[1] not in limited]:

@@ -220,6 +220,7 @@ class ClientObserver(ProtocolWrapper):
             self.factory.log_refusal(self.transport, self.verifier.error if self.verifier else '', reason)
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
+
 class RefusalLog:
     """Logs the clients that a listener rejects: at most MAX_LINES lines in WINDOW seconds, so that nobody can flood the
     log; further ones are only counted. `what` is the name of the listener."""
@@ -256,7 +257,7 @@ class ClientObserverFactory(WrappingFactory[ClientObserver]):
 
     def log_refusal(self, transport: Any, error: str, reason: Failure) -> None:
         """Log a client whose handshake has failed."""
-        self._refusals.add('refused a client at', transport.getPeer(), error or _describe_failure(reason))
+        self._refusals.add('refused a client at', transport.getPeer(), error or describe_failure(reason))
 
 
 class LingeringTransport:
@@ -354,7 +355,8 @@ def _address(address: Any) -> str:
     return f'{host}:{port}' if host is not None else str(address)
 
 
-def _describe_failure(reason: Failure) -> str:
+def describe_failure(reason: Failure) -> str:
+    """Return why a TLS handshake with a client has failed, as a clause."""
     error = reason.value
     entries = error.args[0] if isinstance(error, SSL.Error) and error.args and isinstance(error.args[0], list) else ()
     texts = [str(entry[2]) for entry in entries if len(entry) > 2]

@@ -15,8 +15,8 @@ from zatotx.interfaces.cache import ICacheStore
 from zatotx.interfaces.data_dictionary import IDataDictionaryStore
 from zatotx.interfaces.redis import ILeaseStore
 from zatotx.interfaces.service_redis import IServiceCommands, IServiceRedis
-from zatotx.redis.cache_evictions import CacheEvictions
 from zatotx.redis.cache_store import RedisCacheStore
+from zatotx.redis.cache_usage import CacheUsage
 from zatotx.redis.client import RedisClient, ScriptRunner
 from zatotx.redis.data_dictionary_store import RedisDataDictionaryStore
 from zatotx.redis.fencing import FencedWriter
@@ -42,7 +42,7 @@ class ServiceRedis:
     leases: ILeaseStore
     cache_store: ICacheStore
     data_dictionary: IDataDictionaryStore
-    cache_evictions: CacheEvictions
+    cache_usage: CacheUsage
     cache_flights: dict[tuple[str, str], list[Deferred[tuple[bool, Any]]]] = field(factory=dict)
 
 
@@ -68,5 +68,5 @@ def make_service_redis(
     commands = ServiceCommands(client, fenced, lambda: '' if user.is_enforced else user.problem)
     cache_store = RedisCacheStore(scripts, keys, f'{SERVICE_KEYS}:cache', limits)
     dictionary = RedisDataDictionaryStore(client, scripts, keys, f'{SERVICE_KEYS}:data-dict')
-    evictions = CacheEvictions(reactor, limits)
-    return ServiceRedis(client, user, commands, leases, cache_store, dictionary, evictions)
+    usage = CacheUsage(reactor, limits)
+    return ServiceRedis(client, user, commands, leases, cache_store, dictionary, usage)

@@ -19,7 +19,7 @@ from zope.interface import implementer
 from zatotx.interfaces.reactor import IReactor
 from zatotx.interfaces.redis import ICommands, IScriptRunner, Script, StreamEntry
 from zatotx.interfaces.work_stream import IWorkConsumer, IWorkStream
-from zatotx.model.work_message import WorkCounts, WorkDelivery, WorkMessage, decode_work, encode_work
+from zatotx.model.work_message import WorkCounts, WorkDelivery, WorkMessage, encode_work, make_delivery
 from zatotx.redis.keys import RedisKeys
 from zatotx.redis.reconnecting_connection import ConnectionLog
 from zatotx.redis.streams import CONSUMER_GROUP, RedisStream, StreamConsumer
@@ -173,9 +173,15 @@ class RedisWorkConsumer:
         return finished.addCallback(lambda _: self._consumer.discard([delivery.entry]))
 
     def retry(self, delivery: WorkDelivery, message: WorkMessage, delay: float) -> Deferred[None]:
+        return self._delay(delivery, encode_work(message), delay)
+
+    def give_back(self, delivery: WorkDelivery, delay: float) -> Deferred[None]:
+        return self._delay(delivery, delivery.data, delay)
+
+    def _delay(self, delivery: WorkDelivery, data: bytes, delay: float) -> Deferred[None]:
         retried = self._work.scripts.run(
             _RETRY, [self._stream.key, self._work.delayed_key(self._queue)],
-            [CONSUMER_GROUP, delivery.entry, max(0, round(delay * 1000)), encode_work(message)],
+            [CONSUMER_GROUP, delivery.entry, max(0, round(delay * 1000)), data],
         )  # fmt: skip
         return retried.addCallback(lambda _: self._consumer.discard([delivery.entry]))
 
@@ -215,4 +221,4 @@ def _stream_name(queue: str) -> str:
 def _delivery(entry: StreamEntry, crashes: int) -> WorkDelivery:
     body = entry.fields.get(_FIELD, b'')
     data = body.encode('utf-8') if isinstance(body, str) else body
-    return WorkDelivery(message=decode_work(data, entry.id), entry=entry.id, crashes=crashes)
+    return make_delivery(data, entry.id, crashes)

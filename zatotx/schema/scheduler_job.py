@@ -19,8 +19,20 @@ from zatotx.wire.cron import CronError, expand_nickname, parse_cron
 ONE_TIME, INTERVAL_BASED, CRON_STYLE = 'one_time', 'interval_based', 'cron_style'
 ALLOW, SKIP, QUEUE = 'allow', 'skip', 'queue'  # overlap: what happens to a run while another one has not ended
 RUN_ONCE, SKIP_MISSED, RUN_ALL = 'run_once', 'skip', 'all'  # misfire: what happens to ticks older than the grace
-AUTO_PING = 'zato.outgoing.sql.auto-ping'  # the job that every cluster has initially, and its service
-AUTO_PING_MINUTES = 3  # its interval, as in Zato
+
+# The jobs that every cluster has initially, with their intervals and texts as in Zato. Each is named after its service.
+DEFAULT_JOBS: Mapping[str, Mapping[str, Any]] = {
+    'zato.outgoing.sql.auto-ping': {'minutes': 3},
+    'zato.stats.process-raw-times': {'seconds': 90, 'extra': 'max_batch_size=99999'},
+    'zato.stats.aggregate-by-minute': {'seconds': 60},
+    'zato.stats.aggregate-by-hour': {'minutes': 10},
+    'zato.stats.aggregate-by-day': {'minutes': 60},
+    'zato.stats.aggregate-by-month': {'minutes': 60},
+    'zato.stats.summary.create-summary-by-day': {'minutes': 10},
+    'zato.stats.summary.create-summary-by-week': {'minutes': 10},
+    'zato.stats.summary.create-summary-by-month': {'minutes': 60},
+    'zato.stats.summary.create-summary-by-year': {'minutes': 60},
+}
 MAX_RUN_TIME = 86_400.0  # seconds
 _UNITS = {'weeks': 604_800, 'days': 86_400, 'hours': 3_600, 'minutes': 60, 'seconds': 1}
 _OWN_FIELDS: Mapping[str, tuple[str, ...]] = {
@@ -34,7 +46,9 @@ def timezone_error(name: str) -> str:
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        return f'{name!r} is no known time zone{did_you_mean(name, available_timezones())}'
+        # did_you_mean compares a limited number of names, and the zones are in random order.
+        zones = sorted(available_timezones(), key=lambda zone: (abs(len(zone) - len(name)), zone))
+        return f'{name!r} is no known time zone{did_you_mean(name, zones)}'
     return ''
 
 
@@ -153,16 +167,21 @@ SCHEDULER_JOB = ObjectType(
     normalize=_normalize,
     validate=_find_errors,
     validate_change=past_start_error,
-    builtin_names=frozenset((AUTO_PING,)),
+    builtin_names=frozenset(DEFAULT_JOBS),
 )
 
 
 def default_job_operations() -> list[Operation]:
-    """Returns the operations that create the jobs that every cluster initially has, as in Zato, and the rows of their
-    services."""
-    service = {'name': AUTO_PING, 'impl_name': '', 'is_internal': True}
-    job = SchedulerJob(name=AUTO_PING, service=AUTO_PING, job_type=INTERVAL_BASED, minutes=AUTO_PING_MINUTES)
-    return [
-        Operation(action='create', type='service', name=AUTO_PING, fields=service),
-        Operation(action='create', type=SCHEDULER_JOB.key, name=AUTO_PING, fields=msgspec.structs.asdict(job)),
-    ]
+    """Returns the operations that create the jobs that every cluster initially has, and the rows of their services."""
+    services = [
+        Operation(action='create', type='service', name=name,
+                  fields={'name': name, 'impl_name': '', 'is_internal': True})
+        for name in DEFAULT_JOBS
+    ]  # fmt: skip
+    return [*services, *map(default_job_operation, DEFAULT_JOBS)]
+
+
+def default_job_operation(name: str) -> Operation:
+    """Returns the operation that creates one of the jobs that every cluster initially has."""
+    job = SchedulerJob(name=name, service=name, job_type=INTERVAL_BASED, **DEFAULT_JOBS[name])
+    return Operation(action='create', type=SCHEDULER_JOB.key, name=name, fields=msgspec.structs.asdict(job))

@@ -160,8 +160,8 @@ class SharedCache:
     ) -> list[str]:
         data = encode_value(value)
         result = await self._store.set(self.name, keys, data, _check_expiry(expiry), only_existing=only_existing)
-        if result.evicted:
-            self._access.redis.cache_evictions.add(self.name, result.evicted)
+        if keys:
+            self._access.redis.cache_usage.note_write(self.name, result)
         return list(result.written)
 
     async def _items(self, details: bool) -> list[tuple[str, Any]]:

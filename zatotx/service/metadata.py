@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any
 
 from attrs import frozen
@@ -137,6 +137,11 @@ def _handler(cls: type, name: str, errors: list[str]) -> Handler | None:
 
 def _accepts_only_self(function: Callable[..., Any]) -> bool:
     """Return whether a method can be called without arguments."""
+    if type(function) is FunctionType and not function.__dict__:  # a plain function: its signature is its code's
+        code = function.__code__
+        required = code.co_argcount - len(function.__defaults__ or ())
+        takes_self = code.co_argcount > 0 or bool(code.co_flags & inspect.CO_VARARGS)
+        return takes_self and required <= 1 and code.co_kwonlyargcount == len(function.__kwdefaults__ or ())
     try:
         inspect.signature(function).bind(None)
     except TypeError:

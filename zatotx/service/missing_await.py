@@ -22,7 +22,7 @@ from zatotx.service.service import Service
 _SEARCHED = 1000  # values of a response that are searched
 _SHOWN = 3  # locations to report
 _HASH = 64  # hex digits of a SHA-256; the directory of a deployed version is named by its hash
-_INVOKE = ('invoke', 'invoke_by_impl_name')
+_INVOKE = ('invoke', 'invoke_by_id', 'invoke_by_impl_name')
 # Attributes of a service that lead to connections.
 _CONNECTIONS = frozenset({'cache', 'kvdb', 'out', 'outgoing', 'rest'})
 

@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from zatotx.interfaces.meters import NullUserMetrics, UserMetrics
+from zatotx.model.errors import NotFound
 from zatotx.model.job_run import ScheduledJob, job_of
 from zatotx.model.message import ANONYMOUS, Message, Principal
 from zatotx.model.work_message import INVOKE_ASYNC
-from zatotx.schema.service_config import DEFAULT_SLOW_THRESHOLD
+from zatotx.schema.service_config import DEFAULT_SLOW_THRESHOLD, SERVICE
 from zatotx.service.cache import Caches
 from zatotx.service.compat.bunch import Bunch
 from zatotx.service.hooks import Hooks, JobHooks
@@ -240,6 +241,13 @@ class Service(Hooks, JobHooks):
         """Invoke a service by module and class: `crm.GetBalance`."""
         names = (entry.name for entry in self._zatotx.services if implementation_name(entry.cls) == impl)
         return self.invoke(next(names, impl), *args, **options)
+
+    def invoke_by_id(self, service_id: int | str, *args: Any, **options: Any) -> Any:
+        """Invoke a service by its id in the ODB, which `zato.service.get-list` shows. Raises NotFound."""
+        stored = self._zatotx.invoker.node.config.snapshot.get(int(service_id))
+        if stored is None or stored.type != SERVICE.key:
+            raise NotFound(self.cid, f'No service has the id {service_id}')
+        return self.invoke(stored.name, *args, **options)
 
     def log_input(self, user_msg: str = '', level: int = logging.INFO, suppress_keys: Iterable[str] = ()) -> None:
         """Log the input of the service. Secrets are masked, by their type or name."""

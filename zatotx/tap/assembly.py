@@ -32,7 +32,7 @@ from zatotx.metrics.exposition import MetricsExposition
 from zatotx.metrics.meters import MeterRegistry
 from zatotx.model.errors import StartError
 from zatotx.node import health_findings
-from zatotx.node.gc_tuning import MemoryTrimmer, share_malloc_arena
+from zatotx.node.gc_tuning import MemoryTrimmer, freeze_objects, share_malloc_arena
 from zatotx.node.live_config import LiveConfig
 from zatotx.node.load_meter import LoadMeter
 from zatotx.node.log_files import LiveLogLevels, LogFiles
@@ -101,6 +101,7 @@ from zatotx.tap.limits import (
 )
 from zatotx.tap.monitoring import Monitoring, make_certificate_source
 from zatotx.tap.scheduler import make_scheduler
+from zatotx.tap.statistics import make_usage_recorder, make_usage_store
 from zatotx.tap.work import make_processed_keys, make_result_groups, make_work_runner, make_work_stream
 from zatotx.wire.xml import libxml2_name_cache
 
@@ -201,6 +202,7 @@ class _NodeBuilder:
             lambda: infrastructure.version_keeper.verdicts,
         )
         config.measure_load = LoadMeter(lambda: limited.admission.node.active)
+        config.on_large_change = freeze_objects
         deployer = Deployer(
             odb=infrastructure.odb,
             config=config,
@@ -254,6 +256,10 @@ class _NodeBuilder:
             reload=SighupReloader(self._current_settings, infrastructure.logs, endpoints.listeners),
             work=runner,
             scheduler=infrastructure.scheduler,
+            usage_recorder=make_usage_recorder(
+                settings, reactor, node_api.usage, services=infrastructure.services,
+                meters=infrastructure.monitoring.meters, worker_spec=self.worker_spec,
+            ),
             may_lead_scheduler=self.node_type == SERVER,
             worker_group=make_worker_group(self.home / 'work', self.worker_spec, node_api, reactor),
         )
@@ -401,6 +407,7 @@ class _NodeBuilder:
             *limited.metric_sources(infrastructure.services),
             infrastructure.work_counters.rows,
             infrastructure.scheduler.metrics,
+            infrastructure.redis.services.cache_usage.rows,
             make_certificate_source(endpoints.listeners),
         ]
         finders = [
@@ -438,6 +445,7 @@ class _NodeBuilder:
             service_redis=infrastructure.redis.services,
             work=infrastructure.work,
             scheduler=infrastructure.scheduler,
+            usage=make_usage_store(infrastructure.redis.client, main.cluster),
             dead_letters=infrastructure.odb,
             result_groups=make_result_groups(infrastructure.redis.client, main.cluster),
             admin_sessions=make_admin_sessions(endpoints.authentication, config),

@@ -61,6 +61,7 @@ def make_authentication_policy(dependencies: AuthenticationDependencies) -> Auth
     return AuthenticationPolicy(
         {key: partial(_make_authenticator, one.authenticator, dependencies) for key, one in types.items()},
         {key: one.challenge for key, one in types.items()},
+        dependencies.reactor,
     )
 
 

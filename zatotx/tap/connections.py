@@ -11,9 +11,9 @@ from typing import Any
 from attrs import frozen
 from msgspec.structs import replace
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 
-from zatotx.connectors.kind_registry import FoundKind
+from zatotx.connectors.kind_registry import FoundKind, object_types
 from zatotx.interfaces.config import IConfigStore
 from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.interfaces.outgoing import IFetcher
@@ -109,8 +109,16 @@ def make_outgoings(made: Sequence[Any], kinds: Sequence[FoundKind]) -> Connectio
     raises an error that says what to install."""
     namespaces = {name: namespace for kind in made for name, namespace in kind.namespaces.items()}
     pings = {object_type: kind.ping for kind in made for object_type in kind.pingable_types}
+    for found in kinds:
+        if not found.enabled:
+            pings.update({type_.key: partial(_fail_ping, found) for type_ in object_types([found])})
     disabled = {found.kind.name.replace('-', '_'): found.missing_reason for found in kinds if not found.enabled}
     return ConnectionNamespaces(namespaces, pings, disabled)
+
+
+def _fail_ping(found: FoundKind, object_type: str, name: str) -> Deferred[str]:
+    """Answer the ping of a connection whose kind is disabled."""
+    return fail(ServiceUnavailable(None, f'{name} cannot be used: {found.missing_reason}'))
 
 
 def find_fetcher(made: Sequence[Any]) -> Any:

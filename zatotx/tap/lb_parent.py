@@ -127,7 +127,7 @@ class _ParentBuilder:
         balancer = base.balancer = LoadBalancer(
             reactor=reactor, files=files, load=files.load, read_source=files.read, logs=ParentLogs(base.logs),
             lock=NoLock(), registry=base.registry, frontends=frontends, responder=base.responder, checker=checker,
-            extend=base.add_discovered,
+            states=base.use_saved_states(), extend=base.add_discovered,
         )  # fmt: skip
         self._poller = base.make_poller(balancer)
         balancer.parts = (shared, recorder, self._poller)

@@ -41,6 +41,7 @@ from zatotx.service.service_entry import ServiceEntry
 from zatotx.service.service_store import ServiceStore
 from zatotx.testing.kit_redis.service_redis import memory_service_redis
 from zatotx.testing.memory_redis_components import MemorySessions
+from zatotx.testing.memory_usage import MemoryUsageStore
 from zatotx.testing.memory_work_stream import MemoryWorkStream
 from zatotx.testing.pipeline_doubles import AllowAllAuthentication, CountingStats
 
@@ -148,6 +149,7 @@ class MemoryNode:
         self.work = MemoryWorkStream(reactor)
         self.dead_letters = self.odb
         self.scheduler = MemoryScheduler(self.odb)
+        self.usage = MemoryUsageStore()
         self.result_groups: Any = None
         self.verifier = PasswordVerifier(self.run_in_thread, SecretComparison(reactor))
         self.admin_sessions = AdminSessions(

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from zope.interface import implementer
 
 from zatotx.interfaces.work_stream import IWorkConsumer, IWorkStream
-from zatotx.model.work_message import WorkCounts, WorkDelivery, WorkMessage, decode_work, encode_work
+from zatotx.model.work_message import WorkCounts, WorkDelivery, WorkMessage, encode_work, make_delivery
 
 
 @define
@@ -145,6 +145,9 @@ class MemoryWorkConsumer:
         self._queue.delayed.append((self.work.clock.seconds() + delay, body))
         self._queue.delayed.sort()
 
+    def give_back(self, delivery: WorkDelivery, delay: float) -> Deferred[None]:
+        return maybeDeferred(self._retry, delivery, delivery.data, delay)
+
     def recover(self, is_dead: Callable[[str], bool], count: int) -> Deferred[list[WorkDelivery]]:
         return maybeDeferred(self._recover, is_dead, count)
 
@@ -177,7 +180,7 @@ class MemoryWorkConsumer:
 
     def _delivered(self, key: str, entry: _Entry) -> WorkDelivery:
         entry.consumer, entry.deliveries = self.name, entry.deliveries + 1
-        return WorkDelivery(message=decode_work(entry.body, key), entry=key, crashes=entry.deliveries - 1)
+        return make_delivery(entry.body, key, entry.deliveries - 1)
 
     def _check(self) -> None:
         if self.problem is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -14,8 +15,8 @@ from zatotx.interfaces.config import NodeRow
 from zatotx.interfaces.pipeline import IDispatcher, IPendingRequest
 from zatotx.model.errors import BadRequest, ServiceUnavailable
 from zatotx.model.message import Message, Reply, ServiceResult
-from zatotx.model.work_message import ValueReply, WorkMessage
-from zatotx.node.work_runner import WorkContext, WorkRunner
+from zatotx.model.work_message import WORK_VERSION, ValueReply, WorkMessage
+from zatotx.node.work_runner import NEWER_DELAY, WorkContext, WorkRunner
 from zatotx.testing.memory_work_stream import MemoryWorkStream
 from zatotx.testing.work_contract import work
 
@@ -179,6 +180,21 @@ class RunTests(RunnerCase):
         self.add(work(1, expires_at=9.0), work(2, expires_at=11.0))
         self.assertEqual([m.cid for m in self.dispatcher.messages], ['cid-2'])
         self.assertEqual((self.left(), self.runner.counters.expired), (0, 1))
+
+    def test_newer_version(self) -> None:
+        """A message that a newer version of zatotx wrote is neither run nor lost, whatever its form: it stays in the
+        work stream for the nodes of that version."""
+        newer = msgspec.msgpack.encode({'version': WORK_VERSION + 1, 'id': ['another', 'form'], 'added': True})
+        self.work.append('', newer)
+        self.add(work(2))
+        for _ in range(20):
+            self.clock.advance(NEWER_DELAY / 2)
+        self.assertEqual([message.cid for message in self.dispatcher.messages], ['cid-2'])
+        self.assertEqual(self.letters.stored, [])
+        self.assertGreater(self.runner.counters.newer, 3)
+        self.runner.drain()
+        queue = self.work.queue('')
+        self.assertEqual([body for _, body in queue.delayed] + [one.body for one in queue.entries.values()], [newer])
 
     def test_full_server(self) -> None:
         """While the concurrency limits admit nothing, messages wait; that is no attempt."""

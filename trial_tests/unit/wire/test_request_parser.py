@@ -587,3 +587,24 @@ class ReasonTests(SynchronousTestCase):
         parser.feed(request(b'Connection: close', b'Content-Length: 1', body=b'xy'))
         parser.next()
         self.assertEqual((parser.take_whole_body(), parser.is_finished, parser.pending_bytes), (b'x', True, 0))
+
+    def test_repeated_requests(self) -> None:
+        """`take_repeated` takes a whole request that has the previous head and no body, and leaves all other input."""
+        plain = request()
+        parser = RequestParser(ParserLimits())
+        self.assertIsNone(parser.take_repeated(plain))
+        parser.feed(plain)
+        head = parser.next()
+        self.assertIsNone(parser.take_repeated(plain), 'inside a message')
+        self.assertIs(parser.next(), END)
+        for other in (plain[:-1], plain + b'G', request(b'A: b')):
+            self.assertIsNone(parser.take_repeated(other))
+        self.assertIs(parser.take_repeated(plain), head)
+        self.assertTrue(parser.is_between_messages)
+        parser.feed(b'G')
+        self.assertIsNone(parser.take_repeated(plain), 'after the beginning of another request')
+        parser = RequestParser(ParserLimits())
+        parser.feed(request(b'Content-Length: 2', body=b'ab'))
+        parser.next()
+        self.assertEqual(parser.take_whole_body(), b'ab')
+        self.assertIsNone(parser.take_repeated(request(b'Content-Length: 2', body=b'')), 'a body follows')

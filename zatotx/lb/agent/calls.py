@@ -220,6 +220,9 @@ class AgentCalls:
             await self._control.set_state(server.backend, server.name, arguments.state)
         except LookupError:
             raise AgentCallError(f'The backend {server.backend} has no server {server.name}', (), 404) from None
+        except OSError as error:
+            raise AgentCallError(f'The state is unchanged, because it cannot be saved: {error.strerror}', (), 500
+                                 ) from None
         self._log.info('{subject} set the server {server} of {backend} to {state}', subject=subject,
                        server=server.name, backend=server.backend, state=arguments.state)
         return True

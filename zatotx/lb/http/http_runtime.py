@@ -34,6 +34,11 @@ class HttpRuntime:
     on_lost: Callable[[], None]
     _request_buckets: RateBuckets = field(factory=RateBuckets)
 
+    @property
+    def limits_requests(self) -> bool:
+        """Whether the rate of requests from an address is limited."""
+        return self.state.settings.request_rate is not None
+
     def admits_request(self, address: str, now: float) -> bool:
         """Return whether the rate of requests from an address allows one more, and count it."""
         limit = self.state.settings.request_rate

@@ -53,6 +53,7 @@ class TcpFrontendConnection:
         '_is_paused',
         '_is_recorded',
         '_peer',
+        '_retries',
         '_runtime',
         '_selection',
         '_server',
@@ -72,6 +73,7 @@ class TcpFrontendConnection:
         self._acquired_at = self._connected_at = -1.0
         self._is_lost = self._is_paused = self._is_recorded = False
         self._server = ''
+        self._retries = 0
         self._tunnel: Tunnel | None = None
         self.deadline = inf
 
@@ -176,7 +178,9 @@ class TcpFrontendConnection:
         """Try another server: not a byte of the client was read yet."""
         selection = self._selection
         selection.release(Outcome.NOT_CONNECTED)
-        if selection.retries < self._target.settings.retries.attempts:
+        if self._retries < self._target.settings.retries.attempts:
+            self._retries += 1
+            self._target.counters.count_retry()
             selection.acquire_another(self)
         else:
             self.slot_unavailable(termination)
@@ -190,17 +194,18 @@ class TcpFrontendConnection:
 
     def _record(self, termination: str, received: int, sent: int) -> None:
         self._is_recorded = True
-        now = self._runtime.seconds()
+        now, target = self._runtime.seconds(), self._target
         acquired, connected, started = self._acquired_at, self._connected_at, self._started_at
+        if not target.counters.count(0, termination, received, sent, now - started) and not target.is_logged:
+            return
         address, port = self._peer
-        retries = self._selection.retries
         self._runtime.exchange_log.log(ExchangeRecord(
-            frontend=self._runtime.name, backend=self._target.name, server=self._server, client_address=address,
+            frontend=self._runtime.name, backend=target.name, server=self._server, client_address=address,
             client_port=port, started_at=started, head_time=-1, queue_time=acquired - started if acquired >= 0 else -1,
             connect_time=connected - acquired if connected >= 0 else -1, response_time=-1, total_time=now - started,
-            status=0, received_bytes=received, sent_bytes=sent, retries=retries, termination=termination,
+            status=0, received_bytes=received, sent_bytes=sent, retries=self._retries, termination=termination,
             request_line=b'',
-        ))  # fmt: skip
+        ), is_written=target.is_logged)  # fmt: skip
 
     def expire(self, now: float) -> None:
         """Enforce the timeout; called by the sweeper."""
@@ -214,6 +219,13 @@ class TcpFrontendConnection:
             self._try_next('sC')
         else:
             self.slot_unavailable(QUEUE_TIMEOUT)
+
+    def server_down(self, backend: str, server: str) -> None:
+        """Try another server, unless this one has accepted the connection."""
+        if self._tunnel is None and not self._is_recorded and self._selection.slot is not None and (
+            (backend, server) == (self._target.name, self._server)
+        ):  # fmt: skip
+            self._try_next()
 
     def close_if_idle(self) -> None:
         """Do nothing: a connection that is passed on is in use until one side ends it."""

@@ -8,7 +8,7 @@ from attrs import define, field, frozen
 from twisted.internet.interfaces import IReactorTime
 
 from zatotx.connectors.http.buffered_writer import WriteBatch
-from zatotx.interfaces.load_balancer import IBackend, IExchangeLog
+from zatotx.interfaces.load_balancer import IBackend, IExchangeLog, ITrafficCounters
 from zatotx.interfaces.timeout_sweeper import TimeoutSweeper
 from zatotx.lb.config.model import Backend
 from zatotx.lb.connection_handle import ClientConnectionHandle
@@ -22,6 +22,8 @@ class TcpTarget:
     name: str
     settings: Backend
     link: Callable[[str, str, int], ServerLink]  # of a server's name, host and port
+    counters: ITrafficCounters
+    is_logged: bool
 
 
 @define(eq=False, kw_only=True)

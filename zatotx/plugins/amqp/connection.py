@@ -296,7 +296,9 @@ class AmqpConnection:
             channel = await pending.wait(Deferred.fromCoroutine(publisher.channel(message)))
         if message.wants_reply:
             await pending.wait(Deferred.fromCoroutine(channel.receive_replies()))
-        turn = await pending.wait(Deferred.fromCoroutine(publisher.turn(message))) if message.is_isolated else None
+        release: Callable[[], None] | None = None
+        if message.is_isolated:
+            release = await pending.wait(Deferred.fromCoroutine(publisher.acquire_isolation(message)))
         try:
             while publisher.connection.is_blocked:
                 await pending.wait(self._unblocked.add())
@@ -310,8 +312,8 @@ class AmqpConnection:
                 pending.is_sent = False
                 raise
         finally:
-            if turn is not None:
-                turn()
+            if release is not None:
+                release()
 
     def _has_room(self, pending: PendingSend) -> bool:
         value, size = self.value, len(pending.message.body)

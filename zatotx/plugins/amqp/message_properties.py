@@ -35,7 +35,7 @@ _MAX_TEXT = 255  # bytes of a short string
 _MAX_DEPTH = 20  # of nested headers
 
 
-class Received(Protocol):
+class ReceivedProperties(Protocol):
     """The interface of the properties of a received message, as pika provides them."""
 
     headers: Mapping[str, Any] | None
@@ -183,7 +183,7 @@ def value_to_bytes(value: Any) -> bytes:
     return msgspec.json.encode(value, enc_hook=str).strip(b'"')
 
 
-def header_text(properties: Received, name: str) -> str:
+def header_text(properties: ReceivedProperties, name: str) -> str:
     """Return a header of a received message as text, or '' if it is missing. `name` is the name as sent, or in lower
     case."""
     headers = properties.headers
@@ -195,7 +195,7 @@ def header_text(properties: Received, name: str) -> str:
     return '' if value is None else value_to_bytes(value).decode('utf-8', 'replace')
 
 
-def delivery_count(properties: Received) -> int:
+def delivery_count(properties: ReceivedProperties) -> int:
     """Return how many times a quorum queue has already delivered the message, or 0 for other queues."""
     count = (properties.headers or {}).get(DELIVERY_COUNT, 0)
     return count if isinstance(count, int) else 0

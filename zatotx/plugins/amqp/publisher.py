@@ -226,9 +226,9 @@ class Publisher:
                 self._opening[key] = opening
         return await opening.wait()
 
-    async def turn(self, message: OutgoingMessage) -> Callable[[], None]:
-        """Wait until no other isolated message to the exchange is in flight. The caller calls the function when its own
-        is settled."""
+    async def acquire_isolation(self, message: OutgoingMessage) -> Callable[[], None]:
+        """Wait until no other isolated message to the exchange is in flight. Returns the function that releases the
+        exchange, to be called when this message is settled."""
         while (before := self._isolated.get(message.exchange)) is not None and not before.is_known:
             await before.wait()
         settled: Deferred[None] = Deferred()

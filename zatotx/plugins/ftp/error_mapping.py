@@ -26,6 +26,7 @@ from zatotx.plugins.ftp.client.progress import NoProgress
 from zatotx.plugins.ftp.wire import InvalidReply
 
 # Errors after which the server is not well, or cannot be used as it is configured: they count for the circuit breaker.
+PERMANENT = 500  # the first reply code of permanent rejections
 PEER_FAILURES = (CallTimedOut, LoginRejected, Unreachable, TlsHandshakeFailed, InvalidReply)
 
 
@@ -51,6 +52,13 @@ def map_error(error: BaseException, title: str, cid: str, path: str = '') -> Bas
     if isinstance(error, InvalidReply):
         return BadGateway(cid, f'{title} gave no usable answer: {error}')
     return error
+
+
+def is_final(error: RemoteFileError) -> bool:
+    """Return whether the server rejects an operation for good (5yz of RFC 959), so that it is useless to repeat it. A
+    disk that is full may have space later."""
+    cause = error.__cause__
+    return isinstance(cause, CommandRejected) and not cause.is_storage_full and cause.reply.code >= PERMANENT
 
 
 def not_found_error(path: str, title: str, cid: str) -> RemoteFileNotFound:

@@ -2,7 +2,8 @@
 
 A file is fetched when its size and time are stable, and delivered at least once: it stays in its directory until the
 service has succeeded. If the process dies between that and the move, the file is fetched again, and recognized as
-processed by its name, size and time (`idempotent`).
+processed by its name, size and time (`idempotent`). If it dies earlier, the service gets the file again, with the same
+delivery id and `redelivered`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
@@ -40,6 +41,7 @@ from zatotx.plugins.ftp.stability import StabilityTracker, matches
 from zatotx.schema.snapshot import StoredObject
 
 GRACE = 10.0  # seconds that the service of a file gets when the poller stops
+NOTED = 30 * 86_400.0  # seconds for which it is known that a file was given to its service
 _ID_DIGITS = 32
 
 
@@ -52,6 +54,7 @@ class FetchedFile:
     size: int
     sha256: str
     id: str
+    redelivered: bool = False  # whether the service may have had it before
 
 
 class PollChannel:
@@ -172,6 +175,7 @@ class PollChannel:
         try:
             fetched = await self._fetch(info)
             if fetched is not None:
+                fetched = evolve(fetched, redelivered=await self._note_delivery(fetched))
                 self._is_committed = True
                 target = await self._deliver(fetched)
                 if target is not None:
@@ -204,6 +208,11 @@ class PollChannel:
             return None
         return FetchedFile(info, path, size, digest.hexdigest(), self._id(info))
 
+    async def _note_delivery(self, fetched: FetchedFile) -> bool:
+        """Note that the service gets a file, before it does; return whether a process has noted that before."""
+        keys = self._parts.context.processed_keys
+        return keys is not None and await keys.note_delivery(f'{POLL_KIND}:{self._value.name}:{fetched.id}', NOTED)
+
     async def _deliver(self, fetched: FetchedFile) -> str | None:
         """Deliver a file; return the directory that it goes to, '' to be deleted, None to stay."""
         value, parts = self._value, self._parts
@@ -232,6 +241,7 @@ class PollChannel:
             'name': info.name, 'path': str(fetched.path), 'size': fetched.size, 'sha256': fetched.sha256,
             'modified': None if info.modified is None else info.modified.isoformat(),
             'connection': self._value.connection, 'directory': self._value.directory, 'delivery_id': fetched.id,
+            'redelivered': fetched.redelivered,
         })  # fmt: skip
         deadline = self._reactor.seconds() + self._value.timeout
         return Message(new_cid(), self._spec, self._spec.service, {}, body, deadline)

@@ -10,7 +10,7 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall
-from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from zatotx.connectors.channels import (
     ChannelParts,
@@ -21,6 +21,7 @@ from zatotx.connectors.channels import (
     make_delivery,
 )
 from zatotx.connectors.connection_supervisor import ConnectionState, ConnectionSupervisor
+from zatotx.connectors.failure_log import FailureLog, FailureLogGroup
 from zatotx.connectors.inbound_delivery import MessageDelivery
 from zatotx.connectors.outgoing_connections import Sources
 from zatotx.interfaces.connector_kind import ChannelContext, IChannel
@@ -28,7 +29,7 @@ from zatotx.interfaces.inbound_delivery import DeadLetter, IDeadLetterSink, Inbo
 from zatotx.interfaces.meters import MetricRow
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.model.cid import new_cid
-from zatotx.model.errors import NoSuchService
+from zatotx.model.errors import NoSuchService, ServiceError
 from zatotx.model.message import ChannelSpec, Message, Reply
 from zatotx.rules.resilience.inbound_retry import DeliveryHistory, is_permanent
 from zatotx.schema.snapshot import Snapshot, StoredObject
@@ -54,8 +55,6 @@ FIRST_ATTEMPT = 2.0  # seconds that the start of a channel waits for its consume
 class ReceivingChannel:
     """Implements InboundChannel and ConsumerOwner for one configured channel."""
 
-    _log = Logger()
-
     def __init__(self, value: MqChannel, definition: MqDefinition, parts: ChannelParts,
                  resources: ConsumerResources) -> None:
         self.value, self._parts, self._resources = value, parts, resources
@@ -79,8 +78,11 @@ class ReceivingChannel:
         self._delivery = make_delivery(self._parts, dispatcher, self.value)
         if self.value.on_error == BACK_OUT:
             self._delivery.dead_letters = None  # `give_up` stores them where there is no back-out queue
+            self._delivery.failed_event = 'the service of a message failed'
         self._resources.channels[self.value.name] = self
-        self._slots = [_Slot(self, self._parts.title, self._reactor) for _ in range(self.value.consumers)]
+        failures = FailureLogGroup(self._parts.title, self._reactor.seconds)
+        self._slots = [_Slot(self, self._parts.title, self._reactor, failures.make_log())
+                       for _ in range(self.value.consumers)]  # fmt: skip
         self._check_timer = self._reactor.callLater(CHECK_INTERVAL, self._check_calls)
         attempts = [slot.start() for slot in self._slots]
         attempted: Deferred[Any] = gatherResults(attempts, consumeErrors=True)  # those that the timeout cancels
@@ -158,14 +160,13 @@ class ReceivingChannel:
     def moved(self, consumer: ConsumerThread, queue: str, cause: str) -> None:
         """See ConsumerOwner."""
         self._resources.counters.rejected += 1
-        self._log.error('{title}: a message was moved to the back-out queue {queue}: {cause}', title=self._parts.title,
-                        queue=queue, cause=cause)  # fmt: skip
+        self._parts.events.add(f'a message was moved to the back-out queue {queue}', cause)
 
     def give_up(self, consumer: ConsumerThread, message: GotMessage, cause: str) -> None:
         """See ConsumerOwner."""
         self._resources.counters.rejected += 1
         letters = self._parts.context.dead_letters if self.value.dead_letter else None
-        self._log.error('{title}: a message was given up: {cause}', title=self._parts.title, cause=cause)
+        self._parts.events.add('a message was given up', cause)
         if letters is None:
             consumer.settle(Settlement(decision=Decision.COMMIT))
             return
@@ -178,8 +179,8 @@ class ReceivingChannel:
     def reply_failed(self, consumer: ConsumerThread, reply: ReplyMessage, cause: str) -> None:
         """See ConsumerOwner."""
         self._resources.counters.failed_replies += 1
-        self._log.error('{title}: the reply to {id} could not be put on {queue}: it {cause}', title=self._parts.title,
-                        id=id_text(reply.descriptor.correlation_id), queue=reply.queue, cause=cause)  # fmt: skip
+        self._parts.events.add(f'a reply could not be put on {reply.queue}',
+                               f'the reply to {id_text(reply.descriptor.correlation_id)} {cause}')  # fmt: skip
 
     # Deliveries
 
@@ -220,9 +221,9 @@ class ReceivingChannel:
         decision = Decision.COMMIT
         try:
             await letters.store(letter)
-        except Exception:
-            self._log.failure('{title}: a dead letter cannot be stored, so the message stays on its queue',
-                              title=self._parts.title)  # fmt: skip
+        except Exception as error:
+            self._parts.events.add('a dead letter cannot be stored, so the message stays on its queue', str(error),
+                                   failure=None if isinstance(error, ServiceError) else Failure())  # fmt: skip
             decision = Decision.BACK_OUT
         consumer.settle(Settlement(decision=decision))
 
@@ -252,14 +253,14 @@ class ReceivingChannel:
 class _Slot:
     """One of the consumers of a channel, through all its connections."""
 
-    def __init__(self, channel: ReceivingChannel, title: str, reactor: Any) -> None:
+    def __init__(self, channel: ReceivingChannel, title: str, reactor: Any, failures: FailureLog) -> None:
         self._channel, self._reactor = channel, reactor
         self.consumer: ConsumerThread | None = None
         self._connecting: Deferred[None] | None = None
         self._stopping: Deferred[None] | None = None
         self._attempted: Deferred[None] | None = None
         self._supervisor: ConnectionSupervisor[ConsumerThread] = ConnectionSupervisor(
-            title, self._connect, self._close, clock=reactor, up=_ignore, down=_ignore
+            title, self._connect, self._close, clock=reactor, up=_ignore, down=_ignore, failures=failures
         )
 
     @property

@@ -110,7 +110,7 @@ class ConsumerSettings:
     use_jms: bool
 
 
-class Abandoned(Exception):  # noqa: N818 - never reported: it unwinds the thread
+class ThreadAbandoned(Exception):  # noqa: N818 - never reported: it unwinds the thread
     """The consumer was abandoned because one of its calls did not return."""
 
 
@@ -167,7 +167,7 @@ class ConsumerThread:
                 if message is not None:
                     self._process(handle, queue, message)
                 self._update_depth(queue)
-        except (Abandoned, DriverUnavailable, MqiError) as raised:
+        except (ThreadAbandoned, DriverUnavailable, MqiError) as raised:
             error = raised
         except Exception as raised:
             self._log.failure('{name} has failed', name=self.settings.name)
@@ -254,7 +254,7 @@ class ConsumerThread:
         return self._settlements.get()
 
     def _call(self, function: Callable[..., T], *args: Any) -> T:
-        """Make an MQI call. Raises MqiError, and Abandoned if nobody waits for it any more."""
+        """Make an MQI call. Raises MqiError, and ThreadAbandoned if nobody waits for it any more."""
         self._require_wanted()
         result = self._timed(function, *args)
         self._require_wanted()
@@ -269,7 +269,7 @@ class ConsumerThread:
 
     def _require_wanted(self) -> None:
         if self.is_abandoned:
-            raise Abandoned
+            raise ThreadAbandoned
 
     def _notify(self, function: Callable[..., None], *args: Any) -> None:
         self.reactor.callFromThread(function, *args)

@@ -12,11 +12,8 @@ from zatotx.model.errors import BadGateway, BadRequest, ServiceUnavailable, Time
 
 from .driver_loading import DriverUnavailable
 from .mqi import MqiError
-from .reason_codes import UNKNOWN_OBJECT
+from .reason_codes import SendError, explain
 from .wire.jms import InvalidMessage
-
-_TOO_LARGE = (2030, 2031, 2218)
-_UNKNOWN_QUEUE = (UNKNOWN_OBJECT, 2082, 2087)
 
 
 class UnansweredCommit(Exception):  # noqa: N818 - it becomes ServiceUnavailable
@@ -45,9 +42,10 @@ def map_error(error: BaseException, title: str, cid: str, queue: str = '') -> Ba
         text = f'{title} did not confirm a message, which may have been sent{target}: it {error}'
         return ServiceUnavailable(cid, text)
     if isinstance(error, MqiError):
-        if error.reason in _TOO_LARGE:
+        send_error = explain(error.reason).send_error
+        if send_error is SendError.TOO_LARGE:
             return BadRequest(cid, f'{title} {error}{target}')
-        if error.reason in _UNKNOWN_QUEUE:
+        if send_error is SendError.UNKNOWN_QUEUE:
             return BadGateway(cid, f'{title} {error}{target}')
         return ServiceUnavailable(cid, f'{title} cannot be used: it {error}{target}')
     return error

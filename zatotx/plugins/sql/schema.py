@@ -16,8 +16,8 @@ from zatotx.plugins.sql.database_url import (
     split_password,
 )
 from zatotx.plugins.sql.engine_options import parse_engine_options
+from zatotx.schema.delivery_fields import OutgoingDelivery
 from zatotx.schema.meta import ObjectType, ZatoApi, field
-from zatotx.schema.secrets import ConfigObject
 
 PARTS = ('engine', 'host', 'port', 'db_name', 'username')
 
@@ -45,7 +45,7 @@ class SqlCircuitBreaker(msgspec.Struct, frozen=True, kw_only=True):
     ] = 10.0
 
 
-class SqlOutgoing(ConfigObject, frozen=True, kw_only=True):
+class SqlOutgoing(OutgoingDelivery, frozen=True, kw_only=True):
     """An SQL connection, which services use as `self.out.sql[name]`. Its address is either `url`, or Zato's fields
     engine, host, port, db_name and username."""
 

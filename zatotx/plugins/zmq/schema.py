@@ -9,10 +9,9 @@ from msgspec import Meta
 
 from zatotx.plugins.zmq.addresses import address_error, curve_key_error, is_wildcard_host, parse_addresses
 from zatotx.rules.resilience.idempotency import MESSAGE
-from zatotx.schema.delivery_fields import DeliveryRetry
+from zatotx.schema.delivery_fields import GUARANTEED, DeliveryRetry, OutgoingDelivery
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 from zatotx.schema.placement_fields import COMPETING, SINGLE, PlacementKeys
-from zatotx.schema.secrets import ConfigObject
 
 PULL, SUB, ROUTER, REP = 'PULL', 'SUB', 'ROUTER', 'REP'
 PUSH, PUB, REQ, DEALER = 'PUSH', 'PUB', 'REQ', 'DEALER'
@@ -115,7 +114,7 @@ class ZmqChannel(PlacementKeys, frozen=True, kw_only=True):
     curve_any_client: _AnyClient = False
 
 
-class ZmqOutgoing(ConfigObject, frozen=True, kw_only=True):
+class ZmqOutgoing(OutgoingDelivery, frozen=True, kw_only=True):
     """An outgoing ZeroMQ connection: a socket with which services send messages, as `self.out.zmq[name]`."""
 
     name: Annotated[str, field('Name of the connection', min_length=1, max_length=200)]
@@ -196,7 +195,10 @@ def _channel_errors(value: ZmqChannel) -> list[tuple[str, str]]:
 
 
 def _outgoing_errors(value: ZmqOutgoing) -> list[tuple[str, str]]:
-    return [*_connect_errors(value), *curve_errors(value)]
+    errors = [*_connect_errors(value), *curve_errors(value)]
+    if value.delivery == GUARANTEED and value.socket_type == PUB:
+        errors.append(('delivery', 'must be direct for PUB, which drops messages that no subscriber takes'))
+    return errors
 
 
 def _normalize(fields: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -63,7 +63,7 @@ class SocketRegistry(Generic[S]):
         del self._users[index]
 
 
-async def acquire_soon(registry: SocketRegistry[S], spec: SocketSpec, clock: IReactorTime, attempts: int) -> S:
+async def acquire_with_retry(registry: SocketRegistry[S], spec: SocketSpec, clock: IReactorTime, attempts: int) -> S:
     """Return the socket of an object (see SocketRegistry.acquire), and retry if its address is still in use, because an
     address that this process has just released becomes free a moment later. Raises SocketError."""
     while True:

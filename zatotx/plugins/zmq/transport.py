@@ -26,9 +26,10 @@ from zatotx.plugins.zmq.schema import CurveKeys
 READ_BUDGET = 0.005  # seconds that a socket is read before other work of the reactor has its turn
 MAX_FRAMES = 1000  # of one message
 ERROR_PAUSE = 1.0  # seconds after an error of a socket that nobody expects
-RECONNECT, MAX_RECONNECT = 0.1, 2.0  # seconds between attempts to connect: the first pause, and the longest
+RECONNECT, MAX_RECONNECT = 0.1, 1.0  # seconds between attempts to connect: the first pause, and the longest
 HANDSHAKE_TIMEOUT = 10.0  # seconds
 LAST_LINGER = 1.0  # seconds for which ZeroMQ still sends what it has taken when a socket is closed
+END_TIMEOUT = LAST_LINGER + 4.0  # seconds that the end of a context may take
 ZAP_ADDRESS = 'inproc://zeromq.zap.01'  # ZeroMQ RFC 27
 _KEEPALIVE = (60, 10, 3)  # seconds of silence, seconds between probes, probes
 
@@ -80,6 +81,7 @@ class SocketFactory(ZmqFactory):  # type: ignore[misc]  # txZMQ has no types
     """The ZeroMQ context of a process, with its I/O thread and the ZAP handler that authenticates CURVE clients."""
 
     lingerPeriod = 0
+    _log = Logger()
 
     def __init__(self, reactor: Any, run_in_thread: Callable[..., Deferred[Any]]) -> None:
         super().__init__()
@@ -87,7 +89,7 @@ class SocketFactory(ZmqFactory):  # type: ignore[misc]  # txZMQ has no types
         self.numbers = count()
         self._run_in_thread = run_in_thread
         self._zap: ZapHandler | None = None
-        self._is_ended = False
+        self.is_ended = False
 
     @property
     def zap(self) -> ZapHandler:
@@ -97,14 +99,19 @@ class SocketFactory(ZmqFactory):  # type: ignore[misc]  # txZMQ has no types
         return self._zap
 
     def end(self) -> Deferred[None]:
-        """Close all sockets. Fires when ZeroMQ has sent what sockets that linger had left, or gave it up."""
+        """Close all sockets. Fires when ZeroMQ has sent what sockets that linger had left, or gave it up, at the latest
+        after END_TIMEOUT."""
         for connection in tuple(self.connections):
             connection.shutdown()
-        if self._is_ended:
+        if self.is_ended:
             return succeed(None)
-        self._is_ended = True
+        self.is_ended = True
         ended: Deferred[None] = self._run_in_thread(self.context.term)
-        return ended
+        return ended.addTimeout(END_TIMEOUT, self.reactor, self._end_overdue)
+
+    def _end_overdue(self, result: Any, seconds: float) -> None:
+        self._log.error('ZeroMQ has not closed its sockets within {seconds} s: the process ends without waiting for it',
+                        seconds=seconds)  # fmt: skip
 
 
 class ReactorSocket(ZmqConnection):  # type: ignore[misc]  # txZMQ has no types
@@ -126,6 +133,8 @@ class ReactorSocket(ZmqConnection):  # type: ignore[misc]  # txZMQ has no types
         self._is_blocked = False  # the socket did not take a message
         self._turn: IDelayedCall | None = None
         self._max_message_size = max_message_size
+        if factory.is_ended:  # a socket that nobody closes would keep the context from ending
+            raise SocketError('it is being closed')
         try:
             super().__init__(factory)
         except zmq.ZMQError as error:

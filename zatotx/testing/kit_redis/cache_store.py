@@ -117,7 +117,7 @@ class MemoryCacheStore:
         while len(entries) > self.limits.max_entries or _size(entries) > self.limits.max_bytes:
             del entries[next(iter(entries))]
             evicted += 1
-        return CacheWrite(written=written, evicted=evicted)
+        return CacheWrite(written=written, evicted=evicted, entries=len(entries), size=_size(entries))
 
 
 def _size(entries: dict[str, StoredEntry]) -> int:

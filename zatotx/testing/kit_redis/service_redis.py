@@ -14,7 +14,7 @@ from zatotx.interfaces.data_dictionary import IDataDictionaryStore
 from zatotx.interfaces.redis import IFencedWriter, ILeaseStore
 from zatotx.interfaces.service_redis import IServiceCommands, IServiceRedis
 from zatotx.model.errors import Conflict
-from zatotx.redis.cache_evictions import CacheEvictions
+from zatotx.redis.cache_usage import CacheUsage
 from zatotx.redis.service_commands import ServiceCommands
 from zatotx.rules.redis.cache_size_limits import DEFAULT_LIMITS, CacheSizeLimits
 from zatotx.testing.kit_redis.cache_store import MemoryCacheStore
@@ -53,7 +53,7 @@ class MemoryServiceRedis:
     leases: ILeaseStore
     cache_store: ICacheStore
     data_dictionary: IDataDictionaryStore
-    cache_evictions: CacheEvictions
+    cache_usage: CacheUsage
     cache_flights: dict[tuple[str, str], list[Deferred[tuple[bool, Any]]]] = field(factory=dict)
 
 
@@ -64,5 +64,5 @@ def memory_service_redis(
     memory = MemoryRedis(clock, now)
     commands = ServiceCommands(memory, MemoryFencedWriter(memory), lambda: _NO_SCRIPTS)
     cache_store = MemoryCacheStore(memory, now or clock.seconds, limits)
-    dictionary, evictions = MemoryDataDictionaryStore(memory), CacheEvictions(clock, limits)
-    return MemoryServiceRedis(memory, commands, memory_leases(clock), cache_store, dictionary, evictions)
+    dictionary, usage = MemoryDataDictionaryStore(memory), CacheUsage(clock, limits)
+    return MemoryServiceRedis(memory, commands, memory_leases(clock), cache_store, dictionary, usage)

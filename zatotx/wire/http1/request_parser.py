@@ -63,6 +63,14 @@ class RequestParser(MessageParser):
             self._finish_parsing()
             raise
 
+    def take_repeated(self, data: bytes) -> RequestHead | None:
+        """Takes input that is exactly the previous head once more, if no body follows it, and returns the head: what
+        `feed`, `next` and `take_whole_body` do, in one step. Otherwise returns None, and the input is not taken."""
+        head = self._head
+        if head is None or head.length != 0 or data != self._head_bytes or self._position != len(self._buffer):
+            return None
+        return head if self._state == HEAD and self._line is None else None
+
     def clear_cache(self) -> None:
         """Discards all cached data of previous messages."""
         self._head, self._head_bytes = None, b''

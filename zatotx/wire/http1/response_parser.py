@@ -116,6 +116,18 @@ class ResponseParser(MessageParser):
             self._method = method
             self._head = None  # the cached head of a HEAD response looks the same but has no body
 
+    def take_repeated(self, data: bytes) -> tuple[ResponseHead, bytes] | None:
+        """Takes input that is a whole response with exactly the previous head, and returns head and body: what `feed`,
+        `next` and `take_whole_body` do, in one step. Otherwise returns None, and the input is not taken."""
+        head, size = self._head, len(self._head_bytes)
+        if head is None or head.length is None or len(data) != size + head.length or not self._expected:
+            return None
+        if self._state != HEAD or self._position != len(self._buffer) or not data.startswith(self._head_bytes):
+            return None
+        self._expected = False
+        self._interim = 0
+        return head, data[size:]
+
     def next(self) -> ResponseHead | bytes | EndOfBody | None:
         """Returns the next event, or None if more input is needed. Pieces of a body are never empty. The head of an
         interim response (status below 200) is followed by another head.

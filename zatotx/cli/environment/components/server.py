@@ -156,23 +156,32 @@ def private_key_files(part: Component) -> Iterator[Path]:
 
 def write_server(environment: Path, plan: EnvironmentPlan, number: int) -> None:
     """Create a server: its directories, its settings, and the secret key that it shares with the other nodes."""
-    directory = make_private_dir(environment / f'server{number}')
-    for name in SERVER_DIRS:
-        make_private_dir(directory / name)
-    write_private_file(directory / 'config' / 'secret.key', plan.key + '\n')
+    directory = environment / f'server{number}'
     # The load balancer connects from this address: what it says about clients counts, e.g. for limits of their rates.
     proxies = '["127.0.0.1"]' if plan.load_balancer else '[]'
-    text = SERVER_TOML.format(
-        name=toml_string(directory.name),
-        cluster=toml_string(plan.cluster),
-        workers=plan.workers,
-        kinds=kind_sections(plan, number, proxies),
-        odb=toml_string(plan.stored_url(plan.odb_url) or f'sqlite:///../{ODB_FILE}'),
-        redis=toml_string(plan.stored_url(plan.redis_url) or 'unix://../redis/redis.sock'),
-    )
-    write_private_file(directory / 'config' / 'server.toml', text)
+    write_server_directory(
+        directory, cluster=plan.cluster, workers=plan.workers, sections=kind_sections(plan, number, proxies),
+        urls=(plan.stored_url(plan.odb_url) or f'sqlite:///../{ODB_FILE}',
+              plan.stored_url(plan.redis_url) or 'unix://../redis/redis.sock'), key=plan.key,
+    )  # fmt: skip
     if plan.tls:
         link_certificate(directory / 'tls', 'zato-server', server_certificate_name(plan.cluster, directory.name))
+
+
+def write_server_directory(
+    directory: Path, *, cluster: str, workers: int, sections: str, urls: tuple[str, str], key: str
+) -> None:
+    """Create a server that is named after its directory. `sections`: of the kinds; `urls`: of the database and of Redis
+    as the settings have them."""
+    make_private_dir(directory)
+    for name in SERVER_DIRS:
+        make_private_dir(directory / name)
+    write_private_file(directory / 'config' / 'secret.key', key + '\n')
+    text = SERVER_TOML.format(
+        name=toml_string(directory.name), cluster=toml_string(cluster), workers=workers, kinds=sections,
+        odb=toml_string(urls[0]), redis=toml_string(urls[1]),
+    )  # fmt: skip
+    write_private_file(directory / 'config' / 'server.toml', text)
     write_info(directory, SERVER)
 
 

@@ -14,6 +14,7 @@ MEBIBYTE = 1024 * 1024
 QUORUM, CLASSIC = 'quorum', 'classic'
 REQUEUE, REJECT, DEAD_LETTER = 'requeue', 'reject', 'dead_letter'
 DEFAULT_PREFETCH = 50
+_ZATO_NAMES = {'prefetch_count': 'prefetch', 'pool_size': 'consumers'}
 
 
 class AmqpBinding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -128,8 +129,16 @@ def arguments_of(queue: AmqpQueue) -> Mapping[str, Any]:
     return {**own, **queue.arguments}
 
 
+def _normalize(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Accept the names of Zato 3: prefetch_count, pool_size and ack_mode."""
+    changed = {_ZATO_NAMES.get(name, name): value for name, value in fields.items() if name != 'ack_mode'}
+    if fields.get('ack_mode') == REJECT:
+        changed.setdefault('on_error', REJECT)
+    return changed
+
+
 CHANNEL_AMQP = ObjectType(
     key='channel_amqp', struct=AmqpChannel, section='channel_amqp', title='AMQP channel',
     zato=ZatoApi(prefix='channel.amqp', zato_names={'definition': 'def_id'}),
-    validate=flag_errors,
+    validate=flag_errors, normalize=_normalize,
 )  # fmt: skip

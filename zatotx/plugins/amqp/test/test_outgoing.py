@@ -25,7 +25,7 @@ from zatotx.model.errors import (
     NotSent,
     ReplyTimeout,
 )
-from zatotx.plugins.amqp.schema.outgoing_amqp import AmqpOutgoing, AmqpRetry
+from zatotx.plugins.amqp.schema.outgoing_amqp import MEBIBYTE, AmqpOutgoing, AmqpRetry
 
 
 @contextmanager
@@ -135,6 +135,15 @@ class SendTests(WithOutgoing):
         await self.raises(BadRequest, out.send(object()))
         await self.raises(BadRequest, out.send('x', routing_key='k' * 256))
         await self.raises(ContentTooLarge, out.send('x' * 2000))
+
+    async def test_too_large_for_the_broker(self) -> None:
+        """A message above the broker's own limit is an error that says so, and concerns no other message."""
+        queue = await self.blocking(self.broker.queue)
+        out = await self.connect(routing_key=queue, max_size=64 * MEBIBYTE)
+        right = [Deferred.fromCoroutine(out.send('x')) for _ in range(5)]
+        error = await self.raises(ContentTooLarge, out.send(bytes(17 * MEBIBYTE)))
+        self.assertIn('the message is too large for the broker', error.msg)
+        await gatherResults([*right, Deferred.fromCoroutine(out.send('y'))])
 
     async def test_foreign_user_id(self) -> None:
         """A user id that is not of the account is refused by the broker, for that message alone."""

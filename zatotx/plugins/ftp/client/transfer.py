@@ -7,9 +7,10 @@ from contextlib import suppress
 from typing import Any, Protocol, Self
 
 from attrs import define
+from twisted.internet.task import deferLater
 
 from zatotx.plugins.ftp.client.control import SERVICE_CLOSING, ControlConnection
-from zatotx.plugins.ftp.client.data import WRITE_SIZE, DataConnection
+from zatotx.plugins.ftp.client.data import DataConnection
 from zatotx.plugins.ftp.client.data_channel import DataChannel
 from zatotx.plugins.ftp.client.errors import CommandRejected, ConnectionClosed, TransferFailed
 from zatotx.plugins.ftp.client.progress import NoProgress, ProgressLimit, acknowledged_bytes
@@ -170,13 +171,15 @@ class Upload(FtpTransfer):
 
     async def write(self, data: bytes) -> None:
         """Write data; wait while the server is slower. Raises CommandRejected (452, 552: its storage is full)."""
-        connection = self.data
-        for start in range(0, len(data), WRITE_SIZE):
+        connection, rest = self.data, memoryview(data)
+        while rest:
             if connection.is_closed:
                 await self._explain_loss()
-            connection.write(data[start : start + WRITE_SIZE])  # no copy where it is all of it
+            rest = rest[connection.write(rest) :]
             if not connection.is_writable:
                 await self.session.limit.wait(connection.wait_writable(), self._acknowledged)
+            elif rest:  # a fast server: others get their turn
+                await deferLater(self.session.limit.clock, 0)
 
     async def finish(self) -> None:
         """End the file. Fires when the server has it whole."""

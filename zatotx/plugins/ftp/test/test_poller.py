@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.reactor import as_reactor
 from trial_tests.unit.connectors.test_inbound_delivery import Memory, Service, reply
 from zatotx.connectors.channels import ChannelParts
+from zatotx.connectors.event_log import EventLog
 from zatotx.connectors.listener_registry import ListenerRegistry
 from zatotx.connectors.remote_files import DIRECTORY, FILE, FileInfo
 from zatotx.interfaces.connector_kind import ChannelContext
@@ -150,7 +151,8 @@ class PollerTests(SynchronousTestCase):
             dead_letters=self.memory, processed_keys=self.memory,
         )  # fmt: skip
         parts = ChannelParts(title='Channel orders (ftp-poll)', address='', meter=NullMeter(), context=context,
-                             listeners=ListenerRegistry(context.listen))  # fmt: skip
+                             listeners=ListenerRegistry(context.listen),
+                             events=EventLog('Channel orders (ftp-poll)', context.reactor))  # fmt: skip
         poller = PollChannel(value, parts, self.files, self.retire, self.in_progress)
         self.successResultOf(Deferred.fromCoroutine(poller.start(self.service, self.fail)))
         return poller
@@ -253,6 +255,33 @@ class PollerTests(SynchronousTestCase):
         self.files.contents = {'in/a': b'22'}
         self.clock.advance(10)
         self.assertEqual(len(self.messages()), 2)
+
+    def test_redelivered(self) -> None:
+        """A file whose service did not end, because the process died or stopped, comes again with the id of its
+        delivery and `redelivered`; one that changed meanwhile is another file."""
+        self.files.contents = {'in/a': b'1'}
+        first = self.start(stable_for=0)
+        stopping = first.stop()
+        self.clock.advance(GRACE)
+        self.successResultOf(stopping)
+        self.service.outcomes = [reply(), reply()]
+        self.start(stable_for=0)
+        self.files.contents['in/a'] = b'22'
+        self.clock.advance(10)
+        self.assertEqual([message['redelivered'] for message in self.messages()], [False, True, False])
+        ids = [message['delivery_id'] for message in self.messages()]
+        self.assertEqual((ids[0] == ids[1], ids[1] == ids[2]), (True, False))
+
+    def test_redis_is_away(self) -> None:
+        """A file of which it cannot be noted that its service gets it stays, and is delivered when that is possible."""
+        self.files.contents = {'in/a': b'1'}
+        self.memory.is_away = True
+        poller = self.start(stable_for=0)
+        self.assertEqual((self.messages(), set(self.files.contents)), ([], {'in/a'}))
+        self.assertIn('cannot fetch files', ' '.join(poller.findings()))
+        self.memory.is_away = False
+        self.clock.advance(10)
+        self.assertEqual([message['redelivered'] for message in self.messages()], [False])
 
     def test_unreadable_file(self) -> None:
         """A file that cannot be read keeps none of the others; it is a finding."""

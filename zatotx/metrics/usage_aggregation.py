@@ -1,0 +1,73 @@
+"""Sums the usage of services over longer and longer periods, as the jobs zato.stats.* do.
+
+Every sum is computed anew from shorter periods and replaces the stored one, so that a job may run twice or be cut off.
+Only the totals grow; the minute until which they are complete is replaced together with them.
+"""
+
+from __future__ import annotations
+
+from zatotx.interfaces.statistics import IUsageStore
+from zatotx.model.service_usage import ServiceUsage, merge_usage
+from zatotx.rules.statistics.periods import MINUTE, PARTS, RETENTION, next_start, start_of, starts_between
+
+SETTLED = 120  # seconds after which all processes have recorded the calls of a minute
+RECOMPUTED = 600  # seconds during which records may still arrive, because Redis was unavailable
+RECORDS_READ = 1500  # seconds of records that are read if minutes are missing; they are kept a little longer
+_MAX_MINUTES = 60  # minutes that are processed together
+
+
+async def aggregate_minutes(store: IUsageStore, now: float) -> int:
+    """Sum the records of all processes by minute: of the last minutes, and of earlier ones that are missing. Returns
+    the number of minutes with calls."""
+    end = start_of(MINUTE, now - SETTLED) + 60
+    minutes = list(starts_between(MINUTE, end - RECORDS_READ, end))
+    stored = await store.stored(MINUTE, minutes)
+    needed = [minute for minute, known in zip(minutes, stored, strict=True)
+              if not known or minute >= end - RECOMPUTED]  # fmt: skip
+    usages = {minute: usage for minute, usage in zip(needed, await store.recorded(needed), strict=True) if usage}
+    await store.store(MINUTE, usages)
+    return len(usages)
+
+
+async def aggregate(store: IUsageStore, period: str, now: float) -> int:
+    """Sum the usage of the current and the previous period from that of its parts, and of earlier ones that are missing
+    although their parts are still kept. Returns the number of periods with calls."""
+    current = start_of(period, now)
+    starts = list(starts_between(period, now - RETENTION[PARTS[period]], now))[1:] or [current]  # the first is partial
+    stored = await store.stored(period, starts)
+    needed = [start for start, known in zip(starts, stored, strict=True)
+              if not known or start >= start_of(period, current - 1)]  # fmt: skip
+    sums = {start: await sum_of_parts(store, period, start) for start in needed}
+    sums = {start: usage for start, usage in sums.items() if usage}
+    await store.store(period, sums)
+    return len(sums)
+
+
+async def summarize(store: IUsageStore, period: str, now: float) -> int:
+    """Sum the usage of the current and the previous period from that of its parts. Returns the number of periods with
+    calls."""
+    current = start_of(period, now)
+    sums = {start: await sum_of_parts(store, period, start) for start in (start_of(period, current - 1), current)}
+    sums = {start: usage for start, usage in sums.items() if usage}
+    await store.store(period, sums)
+    return len(sums)
+
+
+async def sum_of_parts(store: IUsageStore, period: str, start: int) -> dict[str, ServiceUsage]:
+    """Return the usage of a period as the sum of its parts."""
+    parts = list(starts_between(PARTS[period], start, next_start(period, start)))
+    return merge_usage(await store.usage(PARTS[period], parts))
+
+
+async def add_to_totals(store: IUsageStore, now: float, max_minutes: int) -> int:
+    """Add the minutes that are complete, and not yet contained, to the totals. Returns the number of minutes added; 0
+    too if another node adds them at the same time."""
+    end = start_of(MINUTE, now - RECOMPUTED)
+    until, totals = await store.totals()
+    begin = max(until, end - RETENTION[MINUTE])
+    minutes = list(starts_between(MINUTE, begin, end))[:max_minutes]
+    for at in range(0, len(minutes), _MAX_MINUTES):
+        totals = merge_usage((totals, *await store.usage(MINUTE, minutes[at : at + _MAX_MINUTES])))
+    if not minutes or not await store.replace_totals(until, minutes[-1] + 60, totals):
+        return 0
+    return len(minutes)

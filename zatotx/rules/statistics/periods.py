@@ -1,0 +1,62 @@
+"""The calendar periods of statistics, in UTC: minutes, hours, days, weeks from Monday, months and years. A period is
+named by its start, as unix time in whole seconds."""
+
+from __future__ import annotations
+
+from calendar import timegm
+from collections.abc import Iterator
+from time import gmtime
+
+MINUTE, HOUR, DAY, WEEK, MONTH, YEAR = 'minute', 'hour', 'day', 'week', 'month', 'year'
+
+# The shorter periods of which a period is the sum. Weeks and years are only summaries.
+PARTS = {HOUR: MINUTE, DAY: HOUR, WEEK: DAY, MONTH: DAY, YEAR: MONTH}
+
+# Seconds for which the figures of periods are kept.
+RETENTION = {MINUTE: 25 * 3600, HOUR: 35 * 86_400, DAY: 400 * 86_400, WEEK: 400 * 86_400, MONTH: 10 * 366 * 86_400,
+             YEAR: 10 * 366 * 86_400}  # fmt: skip
+
+# The longest range, in seconds, that is shown in periods of this length.
+_LONGEST_RANGES = ((MINUTE, 3 * 3600), (HOUR, 3 * 86_400), (DAY, 93 * 86_400))
+
+_SECONDS = {MINUTE: 60, HOUR: 3600, DAY: 86_400}
+_WEEK = 7 * 86_400
+_MONDAY = 4 * 86_400  # the first Monday of 1970
+
+
+def start_of(period: str, moment: float) -> int:
+    """Return the start of the period that contains a moment."""
+    if period in _SECONDS:
+        return int(moment // _SECONDS[period]) * _SECONDS[period]
+    if period == WEEK:
+        return int((moment - _MONDAY) // _WEEK) * _WEEK + _MONDAY
+    year, month, *_ = gmtime(moment)
+    return timegm((year, month if period == MONTH else 1, 1, 0, 0, 0))
+
+
+def next_start(period: str, start: int) -> int:
+    """Return the start of the period after the one that begins at `start`."""
+    if period in _SECONDS:
+        return start + _SECONDS[period]
+    if period == WEEK:
+        return start + _WEEK
+    year, month, *_ = gmtime(start)
+    if period == YEAR:
+        return timegm((year + 1, 1, 1, 0, 0, 0))
+    return timegm((year + month // 12, month % 12 + 1, 1, 0, 0, 0))
+
+
+def starts_between(period: str, begin: float, end: float) -> Iterator[int]:
+    """Yield the starts of the periods that overlap the time from `begin` until before `end`."""
+    start = start_of(period, begin)
+    while start < end:
+        yield start
+        start = next_start(period, start)
+
+
+def suitable_period(begin: float, end: float, now: float) -> str:
+    """Return in periods of which length a range of time is shown: short enough for a trend, and still kept."""
+    for period, longest in _LONGEST_RANGES:
+        if end - begin <= longest and begin >= now - RETENTION[period]:
+            return period
+    return MONTH
