@@ -86,7 +86,7 @@ class ServerLogTests(SynchronousTestCase):
         self.assertTrue(heads[0].endswith(f'It broke\\n{forged}'))
         self.assertIn('    ValueError: first', lines)
         self.assertIn(f'    {forged}\\x1b[0m', lines)
-        self.assertTrue(any('test_server_log.py' in line for line in lines))
+        self.assertTrue(any('test_process_log.py' in line for line in lines))
 
     def test_level(self) -> None:
         """Entries below the level are not written; every level of a setting is known."""

@@ -16,7 +16,7 @@ from zatotx.interfaces.security_type import OutgoingCredentials
 from zatotx.model.errors import BadGateway
 from zatotx.model.soap import PeerFault
 from zatotx.plugins.http.rest.connection import ConnectionParts, OutgoingConnection
-from zatotx.plugins.http.rest.factory import BuildContext, HttpConnectionTraits, make_request_template
+from zatotx.plugins.http.rest.factory import BuildContext, HttpConnectionVariant, make_request_template
 from zatotx.plugins.http.schema.outgoing_soap import SoapOutgoing
 from zatotx.plugins.http.soap.outgoing.envelopes import SoapCallSpec, SoapRequest, SoapRequestTemplate
 from zatotx.plugins.http.soap.outgoing.response_parsing import SoapResponse, is_server_failure, read_response
@@ -123,4 +123,4 @@ def _connection(parts: ConnectionParts, reactor: IReactor, value: SoapOutgoing) 
     return SoapConnection(parts, reactor, config=value)
 
 
-SOAP = HttpConnectionTraits(make_template=_form, make_connection=_connection, is_failure=is_server_failure)
+SOAP = HttpConnectionVariant(make_template=_form, make_connection=_connection, is_failure=is_server_failure)
