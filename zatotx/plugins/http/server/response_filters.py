@@ -1,7 +1,7 @@
 """Response filters of a channel: rate limit fields, CORS fields, entity tags and gzip.
 
-A channel that needs none of them has no ResponseFilters. A channel that does creates a ResponseFilter for each head:
-what follows from the head alone is computed once (see `request_router`).
+A channel that needs none of them has no ResponseFilters. A channel that does creates BoundResponseFilters for each
+head: what follows from the head alone is computed once (see `request_router`).
 
 gzip compresses whole bodies at once, and streams piece by piece, so that each piece is sent without delay.
 """
@@ -158,11 +158,11 @@ class ResponseFilters:
         """The rules for preflight requests."""
         return self._cors
 
-    def filter_for(self, head: RequestHead) -> ResponseFilter:
+    def filter_for(self, head: RequestHead) -> BoundResponseFilters:
         """Return the filter for responses to requests with this head."""
         headers, cors = head.headers, self._cors
         is_read = head.method in ('GET', 'HEAD')
-        return ResponseFilter(
+        return BoundResponseFilters(
             self._context,
             header_lines=write_field_lines(self._header_fields(headers.get(b'origin'))) + self._added_lines(headers),
             has_cors=cors is not None,
@@ -193,7 +193,7 @@ class ResponseFilters:
 
 
 @implementer(IResponseFilter)
-class ResponseFilter:
+class BoundResponseFilters:
     """Implements IResponseFilter: applies a channel's filters to the responses to the requests that have the same
     head."""
 
