@@ -26,7 +26,7 @@ FLOOR := $(if $(filter command line,$(origin TESTS)),0,90)
 PEERS := chromium curl fish gcc haproxy lftp mandoc mariadb-server nginx openssl postgresql promtool python3-dev \
 	rabbitmq-server systemd tinyproxy valkey-server vsftpd zsh
 
-.PHONY: help run stop test unit coverage lint docs docs-check news bench instructions clean fuzz chaos mutants constraints dist changelog
+.PHONY: help run stop test unit browser coverage lint docs docs-check news bench instructions clean fuzz chaos mutants constraints dist changelog
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -49,6 +49,10 @@ test: $(VENV)/.tested peers  ## all tests with real peers and the coverage of za
 
 unit: $(VENV)/.tested  ## the unit tests alone, without coverage, in a minute (UNITS=trial_tests.unit.rules for some)
 	@$(BIN)/python -m trial_tests.support.side_by_side $(JOBS) $(UNITS)
+
+browser: $(VENV)/.tested  ## the web admin in Chromium: axe, all links, 10,000 objects, live figures, pictures (ONLY=crawl)
+	@sh .ci/need chromium postgresql rabbitmq-server
+	@$(BIN)/python -m trial_tests.browser.run $(if $(ONLY),--only $(ONLY))
 
 lint: $(VENV)/.tested docs-check news constraints-check shell-check  ## ruff, mypy, import-linter, shellcheck, news fragments, generated pages
 	$(BIN)/ruff check .

@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from bench import (
+    admin,
     amqp,
     blocking,
     channels,
@@ -49,7 +50,7 @@ from trial_tests.support import mqi_loopback
 RESULTS = Path(__file__).with_name('results')
 SUBJECTS = ('idle', 'echo', 'connections', 'overload', 'start', 'channels', 'pipelines', 'workers',
             'outgoing', 'blocking', 'scheduler', 'sql', 'ftp', 'amqp', 'mq', 'zmq', 'lb', 'formats', 'limits',
-            'hostile', 'instructions')
+            'hostile', 'admin', 'instructions')
 
 
 def say(text: str) -> None:
@@ -95,6 +96,9 @@ def measure(options: argparse.Namespace) -> Iterator[Row]:
     if 'channels' in options.only:
         say('channels: 10,000 relative to 10')
         yield from _rows('channels', lambda: channels.measure(rounds=options.rounds, seconds=options.seconds, say=say))
+    if 'admin' in options.only:
+        say('admin: pages, memory and live figures of the web admin')
+        yield from _rows('admin', lambda: admin.measure(say))
     if 'pipelines' in options.only:
         say('pipelines: Redis batches relative to txredisapi')
         seconds = min(2.0, options.seconds)

@@ -33,6 +33,12 @@ class CreateTests(SynchronousTestCase):
             self.assertEqual(said.code, 0, said)
         said = self.create('server', self.path)  # after the port of server1
         self.assertIn(f'server2   http://127.0.0.1:{17011 + offset}', said.out)
+        path = self.broker.path / 'web-admin' / 'config' / 'break-glass.toml'
+        first = path.read_text()
+        self.broker.must('update', 'password', self.path, 'break-glass', '--password', 'a-Long-password-2')
+        self.assertEqual(self.broker.credentials()['break_glass'],
+                         {'username': 'break-glass', 'password': 'a-Long-password-2'})
+        self.assertNotIn(path.read_text(), (first, 'a-Long-password-2'))
         self.broker.must('start', self.path)
         self.assertEqual(self.broker.run('doctor', self.path).code, 0)
         user = ('user', self.path, 'ann', '--role', 'operator', '--password', 'a-Long-password-1')

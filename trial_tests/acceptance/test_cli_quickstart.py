@@ -92,8 +92,8 @@ class QuickstartTests(SynchronousTestCase):
                                          'load-balancer': 31723, 'lb-agent': 40651, 'web-admin': 28683})  # fmt: skip
         self.assertEqual([made[name]['username'] for name in ('web_admin', 'api', 'pubapi')],
                          ['admin', 'admin.invoke', 'pubapi'])
-        passwords = {made[name]['password'] for name in ('web_admin', 'api', 'pubapi')}
-        self.assertEqual(len(passwords), 3)
+        passwords = {made[name]['password'] for name in ('web_admin', 'api', 'pubapi', 'break_glass')}
+        self.assertEqual(len(passwords), 4)
         for password in passwords:
             self.assertTrue(re.fullmatch('[A-Za-z0-9]{32}', password), password)
             self.assertNotIn(password, first.out + first.err)

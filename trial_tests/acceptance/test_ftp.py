@@ -81,10 +81,15 @@ def connection(port: int, **fields: object) -> dict[str, object]:
     return {'name': 'Files', 'host': '127.0.0.1', 'port': port, 'user': USER, 'password': PASSWORD, **fields}
 
 
+def start(broker: Broker) -> None:
+    """Start the servers that do not run; all of them end where `arm` says."""
+    broker.must('start', str(broker.path), env=kill_environment(broker))
+
+
 def build() -> Broker:
     """Two servers with the services of these tests."""
     broker = create(servers=2)
-    broker.must('start', str(broker.path), env=kill_environment(broker))
+    start(broker)
     broker.serve('ftp_services.py', SERVICES)
     channels = [{'name': f'ftp.{kind}', 'url_path': f'/ftp/{kind}', 'service': f'ftp.{kind}', 'security': None}
                 for kind in ('async', 'def')]  # fmt: skip
@@ -186,7 +191,7 @@ class FtpTests(SynchronousTestCase):
             until((server.root / 'kept' / 'last').exists, 'the operations', 90.0)
             self.assertEqual(sorted(path.name for path in (server.root / 'kept').iterdir()), ['a', 'last'])
         finally:
-            self.broker.must('start', str(self.broker.path))
+            start(self.broker)
 
     def test_poller_is_killed(self) -> None:
         """The node that polls is killed at each step of a file's delivery: another node takes over, no file is lost,
@@ -204,7 +209,7 @@ class FtpTests(SynchronousTestCase):
                 arm(self.broker, step)
                 server.write(f'killed/{step}', step.encode())
                 wait_for_kill(self.broker, step)
-                self.broker.must('start', str(self.broker.path), env=kill_environment(self.broker))
+                start(self.broker)
                 until((self.root / 'killed' / 'processed' / step).exists, f'the file of {step}', 60.0)
         finally:
             self.broker.configure(json.dumps({'channel_ftp_poll': [{**poller, 'is_active': False}]}))

@@ -17,6 +17,7 @@ from zatotx.pipeline.security.admin_sessions import AdminSessions
 from zatotx.pipeline.security.authenticator import AuthenticationDependencies, UnavailableFetcher
 from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.plugins.http.server.route_table import BUILTIN_ENDPOINTS
+from zatotx.rules.display_preferences import DEFAULTS
 from zatotx.security.admin_user import make_authenticator
 from zatotx.testing.memory_redis_components import MemoryNonces, MemorySessions
 
@@ -74,7 +75,7 @@ class AdminSessionTests(InternalTestCase):
         token = await self.token()
         reply = await self.send(INVOKE, 'zato.admin.get-session', {}, token=token)
         self.assertEqual(msgspec.json.decode(reply.body)['zato_admin_get_session_response'],
-                         {'name': 'Alice', 'username': 'alice', 'roles': ['viewer']})
+                         {'name': 'Alice', 'username': 'alice', 'roles': ['viewer'], 'settings': DEFAULTS})
         self.assertEqual([await self.status(service, {}, token) for service in (
             'zato.http-soap.get-list', 'zato.admin.user.delete', 'zato.service.invoke', 'crm.get-balance')],
             [200, 403, 403, 404])
@@ -115,6 +116,35 @@ class AdminSessionTests(InternalTestCase):
         self.assertEqual((await self.log_in('new')).status, 200)
         rows = await self.call('zato.history.get-list', {'type': 'admin_user', 'limit': 2})
         self.assertEqual((rows[1]['action'], rows[1]['who']), ('edit', 'alice'))
+
+    async def test_own_settings(self) -> None:
+        """Users choose how dates and colors are shown; every mistake is named. The sessions go on."""
+        token, service = await self.token(), 'zato.admin.change-own-settings'
+        chosen = {'time_zone': 'Europe/Warsaw', 'theme': 'dark'}
+        self.assertEqual(await self.status(service, chosen, token), 200)
+        reply = await self.send(INVOKE, 'zato.admin.get-session', {}, token=token)
+        session = msgspec.json.decode(reply.body)['zato_admin_get_session_response']
+        self.assertEqual(session['settings'], {**DEFAULTS, **chosen})
+        reply = await self.send(INVOKE, service, {'theme': 'pink', 'time_zone': '<b>'}, token=token)
+        details = msgspec.json.decode(reply.body)['zato_env']['details']
+        self.assertEqual(reply.status, 400)
+        self.assertIn('$.theme', details)
+        self.assertIn('$.time_zone', details)
+        self.assertIn('settings', await self.refusal(service, chosen, 409))
+
+    async def test_local_logins(self) -> None:
+        """Logins that a web admin accepted or refused when no server answered are written with the time they were made;
+        only administrators may do that."""
+        service = 'zato.admin.record-local-logins'
+        logins = [{'username': 'break-glass', 'address': '192.0.2.4', 'at': 1_790_000_000.0},
+                  {'username': 'break-glass', 'address': '192.0.2.5', 'at': 1_790_000_001.0, 'is_refused': True}]
+        self.assertEqual(await self.status(service, {'logins': logins}, await self.token()), 403)
+        self.assertEqual(await self.call(service, {'logins': logins}), {'recorded': 2})
+        rows = await self.call('zato.history.get-list', {'type': 'admin_user', 'limit': 2})
+        self.assertEqual([(row['action'], row['who'], row['address'], row['at'][:19]) for row in rows], [
+            ('local-login-refused', 'break-glass', '192.0.2.5', '2026-09-21T14:13:21'),
+            ('local-login', 'break-glass', '192.0.2.4', '2026-09-21T14:13:20')])
+        self.assertIn('$.logins', await self.refusal(service, {'logins': [{'username': 1}]}, 400))
 
     async def test_idle(self) -> None:
         """A session ends after half an hour without a request."""

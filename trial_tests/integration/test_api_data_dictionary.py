@@ -64,8 +64,11 @@ class DataDictionaryServiceTests(InternalTestCase):
         await self.created()
         data = (await self.call('zato.kvdb.data-dict.impexp.export'))['data']
         await self.call(DICTIONARY + 'create', {'system': 'X', 'key': 'y', 'value': 'z'})
-        self.assertEqual(await self.call('zato.kvdb.data-dict.impexp.import', {'data': data}),
-                         {'entries': 2, 'translations': 1})  # fmt: skip
+        counts = {'entries': 2, 'translations': 1, 'new_entries': 0, 'gone_entries': 1, 'new_translations': 0,
+                  'gone_translations': 0}  # fmt: skip
+        for options in ({'dry_run': True}, {}):
+            self.assertEqual(len(await self.call(DICTIONARY + 'get-system-list')), 3)
+            self.assertEqual(await self.call('zato.kvdb.data-dict.impexp.import', {'data': data, **options}), counts)
         self.assertEqual(await self.call(DICTIONARY + 'get-system-list'), [{'name': 'CRM'}, {'name': 'ERP'}])
         refused = await self.refusal('zato.kvdb.data-dict.impexp.import', {'data': '!'}, 400)
         self.assertIn('not base64', refused)

@@ -13,6 +13,17 @@ from trial_tests.support.internals import CHANNEL, CRM, ENTRIES, InternalTestCas
 from zatotx.schema.snapshot import Actor, Operation
 from zatotx.service.deployment.source_package import create_zip
 
+PLAIN = b'''
+from zatotx import Service
+
+class Plain(Service):
+    """ Says nothing. """
+    name = 'plain.one'
+
+    def handle(self):
+        pass
+'''
+
 
 class ServiceTests(InternalTestCase):
     async def crm(self) -> dict[str, Any]:
@@ -54,7 +65,23 @@ class ServiceTests(InternalTestCase):
             'max_in_flight': '', 'roles': [], 'revision': self.one.config.snapshot.revision,
         }  # fmt: skip
         self.assertEqual({**row, 'id': None}, {**expected, 'id': None})
+        self.assertEqual(row, await self.call('zato.service.get-by-id', {'id': row['id']}))
         self.assertIn("'nix'", await self.refusal('zato.service.get-by-name', {'name': 'nix'}, 404))
+
+    async def test_input_output(self) -> None:
+        """The declared input and output are described as JSON Schemas, with an example; a service that declares none
+        has none."""
+        await self.with_crm()
+        found = await self.call('zato.service.get-input-output', {'name': 'crm.get-balance'})
+        schema = found['components']['crm.get-balance.input']
+        self.assertEqual(found['input'], {'$ref': '#/components/schemas/crm.get-balance.input'})
+        self.assertEqual((schema['required'], list(schema['properties'])), (['account_id'], ['account_id']))
+        self.assertEqual(list(found['example']), ['account_id'])
+        self.assertIn('crm.get-balance.output', found['components'])
+        await self.one.deployer.deploy('plain.py', PLAIN, Actor('tester'))
+        found = await self.call('zato.service.get-input-output', {'name': 'plain.one'})
+        self.assertEqual((found['description'], found['input'], found['output']), ('Says nothing.', None, None))
+        self.assertIn("'nix'", await self.refusal('zato.service.get-input-output', {'name': 'nix'}, 404))
 
     async def test_edit(self) -> None:
         """Deactivating a service takes effect at once; built-in ones cannot be deactivated; omitted fields are not
@@ -190,6 +217,22 @@ class CodeTests(InternalTestCase):
         self.assertIn('$.number', await self.refusal('zato.service.rollback', {'name': 'crm.py', 'number': 'x'}, 400))
         self.assertIn('these are', await self.refusal('zato.service.rollback', {'name': 'crm.py', 'number': 9}, 404))
         self.assertIn('99', await self.refusal('zato.hot-deploy.create', {'package_id': 99}, 404))
+
+
+    async def test_source_of_a_version(self) -> None:
+        """Every stored version gives the files it consists of."""
+        await self.upload(CRM)
+        await self.upload(CRM + b'# new')
+        for number, content in ((1, CRM), ('2', CRM + b'# new')):
+            found = await self.call('zato.hot-deploy.get-source', {'name': 'crm.py', 'number': number})
+            (one,) = found['files']
+            self.assertEqual((one['path'], b64decode(one['content'])), ('crm.py', content))
+        await self.upload(create_zip({'pack/__init__.py': b'', 'pack/api.py': PLAIN}), 'pack.zip')
+        found = await self.call('zato.hot-deploy.get-source', {'name': 'pack', 'number': 1})
+        self.assertEqual([one['path'] for one in found['files']], ['pack/__init__.py', 'pack/api.py'])
+        service = 'zato.hot-deploy.get-source'
+        self.assertIn('No version 9', await self.refusal(service, {'name': 'pack', 'number': 9}, 404))
+        self.assertIn('$.number', await self.refusal(service, {'name': 'x', 'number': 'y'}, 400))
 
 
 class InvokeTests(InternalTestCase):

@@ -295,6 +295,16 @@ class FaultTests(RedisCase):
         with self.assertRaises(RedisNotReady):
             await made.commands.execute_transaction([('SET', 'b', 'y')])
 
+    async def test_wrong_type(self) -> None:
+        """A command for another type of value is a RedisError with its code, and its key keeps its value."""
+        made = await self.connected(5.0)
+        await made.commands.execute('SET', 'text', 'x')
+        for command in (('LPUSH', 'text', 'y'), ('HGETALL', 'text'), ('INCRBY', 'text', 1)):
+            with self.assertRaises(RedisError) as caught:
+                await made.commands.execute(*command)
+            self.assertIn(caught.exception.code, ('WRONGTYPE', ''))
+        self.assertEqual(await made.commands.execute('GET', 'text'), 'x')
+
     async def test_a_slow_script_delays_no_lease(self) -> None:
         """Leases have a connection of their own: the reply of a service's command is not ahead of theirs."""
         made = await self.connected(5.0)

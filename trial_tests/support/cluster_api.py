@@ -13,6 +13,7 @@ from zatotx.admin.cluster_api import ApiError, Caller, IClusterApi
 from zatotx.api.schema import describe_type
 from zatotx.connectors.security_types import all_object_types
 from zatotx.plugins.http.schema import OBJECT_TYPES
+from zatotx.rules.display_preferences import DEFAULTS
 from zatotx.rules.paging import select_rows
 from zatotx.schema.type_registry import ObjectTypeRegistry
 
@@ -35,6 +36,7 @@ class MemoryClusterApi:
         self.answers: dict[str, Any] = {}
         self.objects: dict[str, list[dict[str, Any]]] = {}  # by Zato prefix
         self.roles = ['admin']
+        self.settings = dict(DEFAULTS)
         self.sessions: set[str] = set()
         self._last_id = 0
 
@@ -44,7 +46,8 @@ class MemoryClusterApi:
         self._last_id += 1
         token = f'1.token-{self._last_id}'
         self.sessions.add(token)
-        return succeed({'token': token, 'name': username, 'username': username, 'roles': self.roles})
+        return succeed({'token': token, 'name': username, 'username': username, 'roles': self.roles,
+                        'settings': self.settings})  # fmt: skip
 
     def call(self, service: str, payload: Mapping[str, Any], caller: Caller) -> Deferred[Any]:
         self.calls.append((service, payload, caller))
@@ -68,7 +71,10 @@ class MemoryClusterApi:
 
     def _answer(self, service: str, payload: Mapping[str, Any], caller: Caller) -> Any:
         if service == 'zato.admin.get-session':
-            return {'name': USERNAME, 'username': USERNAME, 'roles': self.roles}
+            return {'name': USERNAME, 'username': USERNAME, 'roles': self.roles, 'settings': self.settings}
+        if service == 'zato.admin.change-own-settings':
+            self.settings.update(payload)
+            return self.settings
         if service == 'zato.admin.logout':
             self.sessions.discard(caller.token)
             return {}

@@ -7,6 +7,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial, update_wrapper
+from time import time
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
@@ -19,22 +20,27 @@ from twisted.web.iweb import IRequest
 from werkzeug.exceptions import HTTPException
 
 from zatotx.admin import request_guard as guard
+from zatotx.admin.balancer_status import BalancerStatus, IBalancerAgent
+from zatotx.admin.break_glass import UNAVAILABLE, BreakGlassAccount, is_local, may_open
 from zatotx.admin.cluster_api import ApiError, Caller, IClusterApi
 from zatotx.admin.event_writer import EventWriter
 from zatotx.admin.form_body import parse_form
+from zatotx.admin.invocation_history import InvocationHistory
 from zatotx.admin.kept_form import KeptForm, keep_form, read_kept_form
 from zatotx.admin.live import LiveFeed
-from zatotx.admin.page_request import FormFile, IBalancerAgent, PageRequest, Texts, User
-from zatotx.admin.rendering import CONTENT_TYPES, Preferences, Renderer, load_static_files, time_zones
+from zatotx.admin.page_request import FormFile, PageRequest, Texts, User
+from zatotx.admin.preferences import Preferences, make_preferences
+from zatotx.admin.rendering import CONTENT_TYPES, Renderer, load_static_files
 from zatotx.admin.responses import SECURITY_HEADERS, EventStream, FileDownload, Page, Redirect, Response
+from zatotx.admin.rolling_restart import RollingRestart
 from zatotx.admin.settings import WebSettings
 from zatotx.admin.type_catalog import CatalogCache
+from zatotx.rules.security.roles import ADMIN
 from zatotx.wire.malformed import Malformed
 
 Handler = Callable[..., Awaitable[Response]]  # called with a PageRequest and the parameters of the path
 SESSION, LOGIN_FORM, PREFERENCES, FLASH = 'session', 'login', 'preferences', 'message'  # cookies
 NO_FORM = KeptForm()
-THEMES, COLORS = ('auto', 'light', 'dark'), ('blue', 'green', 'orange', 'red', 'purple', 'gray')
 KNOWN_USER_AGE = 30.0  # seconds for which the roles of a session are not asked for again
 MAX_KNOWN_USERS = 1_000
 ONE_YEAR = 31_536_000  # seconds
@@ -60,14 +66,19 @@ class AdminApplication:
     api: IClusterApi
     cluster: str
     settings: WebSettings
-    clock: IReactorTime
+    clock: IReactorTime  # monotonic
+    now: Callable[[], float] = time  # Unix time
     routes: Sequence[ScreenRoute]
     balancer: IBalancerAgent | None = None
+    break_glass: BreakGlassAccount | None = None
     klein: Klein = field(factory=Klein, init=False)
     _static: Mapping[str, bytes] = field(factory=load_static_files, init=False)
     _renderer: Renderer = field(factory=Renderer, init=False)
     _catalogs: CatalogCache = field(init=False)
     _live: LiveFeed = field(init=False)
+    _invocations: InvocationHistory = field(init=False)
+    _rolling_restart: RollingRestart = field(init=False)
+    _status_of: BalancerStatus | None = field(default=None, init=False)
     _known_users: dict[str, tuple[float, User]] = field(factory=dict, init=False)  # by session token
 
     _log = Logger()
@@ -75,6 +86,8 @@ class AdminApplication:
     def __attrs_post_init__(self) -> None:
         self._catalogs = CatalogCache(self.api, self.clock)
         self._live = LiveFeed(api=self.api, clock=self.clock)
+        self._invocations = InvocationHistory(self.clock, self.now)
+        self._rolling_restart = RollingRestart(api=self.api, clock=self.clock)
         add = self.klein.route
         add('/static/<digest>/<name>', methods=['GET'])(self._serve_static)
         for method, public in (('GET', self._show_login), ('POST', self._log_in)):
@@ -149,17 +162,46 @@ class AdminApplication:
         username, password = ((form.get(name) or [''])[0] for name in ('username', 'password'))
         kept = read_kept_form(form)
         try:
-            session = await shield(self.api.log_in(username, password, Caller(address=client_address(request))))
+            session = await shield(Deferred.fromCoroutine(
+                self._open_session(username, password, Caller(address=client_address(request)))))  # fmt: skip
         except ApiError as error:
             status = error.status if error.status in (401, 429) else 503 if error.status in (0, 503, 504) else 400
             headers = {'Retry-After': error.retry_after} if error.retry_after else {}
             return self._login_page(request, username, login_error(error), status, headers=headers, kept=kept)
         self._set_cookie(request, SESSION, session['token'])
         self._set_cookie(request, LOGIN_FORM, '')
+        if session.get('settings'):
+            self._set_cookie(request, PREFERENCES, urlencode(session['settings']), max_age=ONE_YEAR)
         if kept.target:
             values = {'kept': kept, 'csrf_token': guard.csrf_token(session['token'])}
             return self._draw(request, Page('continue.html', values), user=None)
         return self._redirect(request, Redirect((form.get('target') or ['/'])[0]))
+
+    async def _open_session(self, username: str, password: str, caller: Caller) -> Mapping[str, Any]:
+        """Return a session of the cluster, or a local one if no server answers. Raises ApiError."""
+        try:
+            session = await self.api.log_in(username, password, caller)
+        except ApiError as error:
+            if error.status not in UNAVAILABLE or self.break_glass is None:
+                raise
+            token = await self.break_glass.log_in(username, password, caller.address)
+            if token is None:
+                raise
+            return {'token': token}
+        await self._report_local_logins(session, caller)
+        return session
+
+    async def _report_local_logins(self, session: Mapping[str, Any], caller: Caller) -> None:
+        """Write the logins of the break-glass account to the history, by the session of an administrator."""
+        if self.break_glass is None or ADMIN not in session['roles']:
+            return
+        if logins := self.break_glass.take_pending():
+            try:
+                reporter = Caller(session['token'], caller.address)
+                await self.api.call('zato.admin.record-local-logins', {'logins': logins}, reporter)
+            except ApiError as error:
+                self.break_glass.put_back(logins)
+                self._log.warn('Logins of the break-glass account are not in the history yet: {error}', error=error)
 
     # -- requests of users
 
@@ -173,7 +215,8 @@ class AdminApplication:
         token = self._session_token(request)
         if not token:
             return self._redirect_to_login(request)
-        caller = Caller(token, client_address(request))
+        is_passive = request.getHeader('X-Passive') == '1'  # an element that is loaded again and again by itself
+        caller = Caller(token, client_address(request), is_passive)
         form: Texts = {}
         files: Mapping[str, FormFile] = {}
         user: User | None = None
@@ -184,18 +227,27 @@ class AdminApplication:
                 if not guard.is_valid_csrf_token(token, presented):
                     text = 'This form has no valid CSRF token: load the page again.'
                     return self._draw(request, _rejection(403, text), user=None)
-            user = await self._user(caller)
+            user = self._local_user(token) if is_local(token) else await self._user(caller)
+            if user.is_local and not may_open(request.path.decode('utf-8', 'replace')):
+                return self._leave_local(request, token)
             if route.method == 'POST' and route.changes and self.settings.read_only:
                 return self._draw(request, _rejection(403, READ_ONLY), user=user)
             page_request = PageRequest(
                 method=route.method, path=request.path.decode(), query=_query(request), form=form, files=files,
                 api=self.api, caller=caller, catalogs=self._catalogs, user=user, balancer=self.balancer,
+                invocations=self._invocations, preferences=self.preferences(request, user), now=self.now(),
+                balancer_status=self._balancer_status(), live=self._live, rolling_restart=self._rolling_restart,
             )  # fmt: skip
             response = await route.handler(page_request, **parameters)
             return await self._respond(request, page_request, response)
         except ApiError as error:
-            kept = keep_form(request.path.decode(), form) if route.redisplays else NO_FORM
+            kept = keep_form(request.path.decode(), form, redisplays=route.redisplays) if form else NO_FORM
             return await self._serve_api_error(request, error, caller, user, kept=kept)
+
+    def _balancer_status(self) -> BalancerStatus | None:
+        if self._status_of is None and self.balancer is not None:
+            self._status_of = BalancerStatus(self.balancer, self.clock)
+        return self._status_of if self.balancer is not None else None
 
     async def _user(self, caller: Caller) -> User:
         """Return the user of a session. Raises ApiError."""
@@ -208,18 +260,31 @@ class AdminApplication:
             if known is None or error.status in (401, 403):
                 raise
             return known[1]  # the cluster does not answer, which the page itself will say
-        user = User(found['username'], frozenset(found['roles']))
+        user = User(found['username'], frozenset(found['roles']), found.get('settings', {}))
         while len(self._known_users) >= MAX_KNOWN_USERS:
             del self._known_users[next(iter(self._known_users))]
         self._known_users[caller.token] = now, user
         return user
 
+    def _local_user(self, token: str) -> User:
+        """Return the user of a session of the break-glass account. Raises ApiError."""
+        username = None if self.break_glass is None else self.break_glass.use(token)
+        if username is None:
+            raise ApiError(401, ['Your session has ended'])
+        return User(username, frozenset((ADMIN,)), is_local=True)
+
+    def _leave_local(self, request: IRequest, token: str) -> bytes:
+        """Lead a local session to the load balancer, or end it."""
+        if self.break_glass is not None and request.path == b'/logout' and request.method == b'POST':
+            self.break_glass.log_out(token)
+            return self._redirect(request, Redirect('/login', ends_session=True))
+        return self._redirect(request, Redirect('/load-balancer'))
+
     async def _serve_api_error(
         self, request: IRequest, error: ApiError, caller: Caller, user: User | None, *, kept: KeptForm
     ) -> bytes:
         if error.status == 401:
-            self._known_users.pop(caller.token, None)
-            self._set_cookie(request, SESSION, '')
+            self._end_session(request)
             return self._redirect_to_login(request, kept)
         titles = {0: 'The cluster does not answer', 403: 'Not allowed', 404: 'Not found', 409: 'Conflict'}
         messages = [*error.messages, *(f'{name}: {text}' for name, text in error.field_errors.items())]
@@ -231,7 +296,7 @@ class AdminApplication:
             request.setHeader('HX-Redirect', '/login')  # htmx would put the login form into the part of the page
             return self._draw(request, _rejection(401, 'Your session has ended: log in again.'), user=None)
         if request.method == b'POST':
-            what = 'your form is kept' if kept.target else 'then repeat the last step'
+            what = 'what you typed is kept' if kept.target else 'then repeat the last step'
             return self._login_page(request, error=f'Your session has ended: log in, {what}.', status=401, kept=kept)
         target = request.uri.decode('ascii', 'replace')
         return self._redirect(request, Redirect('/login' if target == '/' else f'/login?{urlencode({"next": target})}'))
@@ -250,8 +315,9 @@ class AdminApplication:
             name = quote(response.filename, safe='')
             request.setHeader('Content-Disposition', f"attachment; filename*=UTF-8''{name}")
             return response.content
-        catalog = await page_request.catalog()
-        return self._draw(request, response, user=page_request.user, menu=catalog.menu())
+        user = page_request.user
+        menu = () if user.is_local else (await page_request.catalog()).menu()
+        return self._draw(request, response, user=user, menu=menu)
 
     def _draw(self, request: IRequest, page: Page, *, user: User | None, menu: Any = ()) -> bytes:
         self._set_headers(request)
@@ -263,20 +329,21 @@ class AdminApplication:
         values = {
             'cluster': self.cluster, 'user': user, 'menu': menu, 'path': request.path.decode('utf-8', 'replace'),
             'is_read_only': self.settings.read_only, 'has_balancer': self.balancer is not None,
-            'flash': self._take_flash(request),
+            **self._take_flash(request),
             'csrf_token': guard.csrf_token(token) if token else '', 'title': '', **page.values,
         }  # fmt: skip
         fragment = request.getHeader('HX-Target') or ''
-        return self._renderer.page(page.template, values, self.preferences(request), fragment=fragment)
+        return self._renderer.page(page.template, values, self.preferences(request, user), fragment=fragment)
 
     def _redirect(self, request: IRequest, response: Redirect) -> bytes:
         self._set_headers(request)
         target = response.target if guard.is_safe_redirect(response.target) else '/'
         if response.message:
-            self._set_cookie(request, FLASH, quote(response.message[:500], safe=''))
+            self._set_cookie(request, FLASH, f'{quote(response.message[:500], safe="")}|{response.undo}')
         if response.ends_session:
-            self._set_cookie(request, SESSION, '')
+            self._end_session(request)
         if response.preferences is not None:
+            self._known_users.pop(self._session_token(request), None)
             self._set_cookie(request, PREFERENCES, urlencode(response.preferences), max_age=ONE_YEAR)
         request.setResponseCode(303)
         request.setHeader('Location', target)
@@ -297,6 +364,13 @@ class AdminApplication:
     def _session_token(self, request: IRequest) -> str:
         return self._cookie(request, SESSION)
 
+    def _end_session(self, request: IRequest) -> None:
+        """Forget the session of a request here and in the browser."""
+        token = self._session_token(request)
+        self._known_users.pop(token, None)
+        self._invocations.forget(token)
+        self._set_cookie(request, SESSION, '')
+
     def _cookie(self, request: IRequest, purpose: str) -> str:
         name = guard.cookie_name(purpose, self.cluster, is_secure=self._is_secure(request))
         value = request.getCookie(name.encode())
@@ -309,22 +383,20 @@ class AdminApplication:
         age = None if value and max_age is None else str(max_age if value else 0)
         request.addCookie(name, value, path='/', httpOnly=True, secure=is_secure, sameSite='lax', max_age=age)
 
-    def _take_flash(self, request: IRequest) -> str:
-        """Return the message for the top of this page, and remove it."""
-        message = unquote(self._cookie(request, FLASH))
-        if message:
+    def _take_flash(self, request: IRequest) -> dict[str, str]:
+        """Return the message for the top of this page and the revisions that its button takes back, and remove them."""
+        cookie = self._cookie(request, FLASH)
+        if cookie:
             self._set_cookie(request, FLASH, '')
-        return message
+        message, _, undo = cookie.partition('|')
+        return {'flash': unquote(message), 'undo': undo if undo.replace(',', '').isdecimal() else ''}
 
-    def preferences(self, request: IRequest) -> Preferences:
-        """Return what the browser has chosen; invalid values are the defaults."""
-        chosen = {name: values[0] for name, values in parse_qs(self._cookie(request, PREFERENCES)).items()}
-        zone, theme, color = (chosen.get(name, '') for name in ('zone', 'theme', 'color'))
-        return Preferences(
-            zone if zone in time_zones() else 'UTC',
-            theme if theme in THEMES else THEMES[0],
-            color if color in COLORS else COLORS[0],
-        )
+    def preferences(self, request: IRequest, user: User | None) -> Preferences:
+        """Return the choices of a user; those of the last user of this browser if there is none."""
+        if user is not None and user.settings:
+            return make_preferences(user.settings)
+        cookie = parse_qs(self._cookie(request, PREFERENCES))
+        return make_preferences({name: values[0] for name, values in cookie.items()})
 
     def _target(self, request: IRequest) -> str:
         target = (_query(request).get('next') or ['/'])[0]

@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from zatotx.admin.cluster_api import Caller
-from zatotx.admin.live import LiveEvent, LiveFeed, encode_event
+from zatotx.admin.live import LiveFeed
 
 
 @implementer(IPushProducer)
@@ -37,10 +37,10 @@ class EventWriter:
             request.unregisterProducer()
         return b''
 
-    def _write(self, event: LiveEvent | None) -> None:
+    def _write(self, event: bytes, is_last: bool) -> None:
         if not self._is_paused:
-            self._request.write(encode_event(event))
-        if event is None and not self._ended.called:
+            self._request.write(event)
+        if is_last and not self._ended.called:
             self._ended.callback(None)
 
     def pauseProducing(self) -> None:

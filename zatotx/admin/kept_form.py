@@ -9,7 +9,7 @@ from attrs import field, frozen
 from zatotx.admin.request_guard import CSRF_FIELD, is_safe_redirect
 from zatotx.wire.url_masking import is_secret_name
 
-REPEAT, PREFIX = 'repeat', 'kept.'  # fields of the login form: where the form belongs, and what it holds
+REPEAT, SHOWN, PREFIX = 'repeat', 'repeat_shown', 'kept.'  # of the login form: path, whether it redisplays, fields
 REDISPLAY = 'redisplay'  # a field of a form that is to be shown again as it was filled in, and not to be executed
 
 
@@ -19,16 +19,17 @@ class KeptForm:
 
     target: str = ''
     fields: Sequence[tuple[str, str]] = field(factory=tuple, repr=False)
+    redisplays: bool = False
 
 
-def keep_form(target: str, form: Mapping[str, Sequence[str]]) -> KeptForm:
+def keep_form(target: str, form: Mapping[str, Sequence[str]], *, redisplays: bool) -> KeptForm:
     """Preserve the form that was sent to a path, without secrets, which the user must type again."""
     return KeptForm(target, [
         (name, value)
         for name, values in form.items()
         for value in values
         if name not in (CSRF_FIELD, REDISPLAY) and not is_secret_name(name)
-    ])  # fmt: skip
+    ], redisplays)  # fmt: skip
 
 
 def read_kept_form(login_form: Mapping[str, Sequence[str]]) -> KeptForm:
@@ -40,4 +41,4 @@ def read_kept_form(login_form: Mapping[str, Sequence[str]]) -> KeptForm:
         if name.startswith(PREFIX)
         for value in values
     ]
-    return KeptForm(target, fields) if is_safe_redirect(target) else KeptForm()
+    return KeptForm(target, fields, bool(login_form.get(SHOWN))) if is_safe_redirect(target) else KeptForm()

@@ -4,7 +4,8 @@ events.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,34 +15,38 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from zatotx.admin.cluster_api import ApiError, Caller, IClusterApi
-from zatotx.admin.server_state import is_up
 
 INTERVAL = 2.0  # seconds between polls
+HISTORY = 60  # events whose figures a new browser gets
+MAX_AGE = 120.0  # seconds for which the figures of earlier polls are kept without polls
+STATUS_SERVICE = 'zato.server.get-status'
 
 
-class Figures(msgspec.Struct, frozen=True, kw_only=True):
+class NodeFigures(msgspec.Struct, frozen=True, kw_only=True):
     """The sums of the counters of all servers at one time."""
 
-    at: float  # seconds on a monotonic clock
-    requests: float
-    calls: float  # of services of users, as all below
-    errors: float
-    seconds: float
-    in_flight: float
+    state: str  # see zato.server.get-status
+    is_leader: bool = False
+    requests: float = 0.0
+    errors: float = 0.0
+    mean: float = 0.0  # milliseconds per call
+    in_flight: int = 0
+    stalls: int = 0  # since the node started
 
 
 class LiveEvent(msgspec.Struct, frozen=True, kw_only=True):
     """The statistics that a browser displays. Rates are per second since the last poll."""
 
-    servers: Mapping[str, bool]  # name -> whether it is up
+    nodes: Mapping[str, NodeFigures]  # by name
     requests: float
     errors: float
     mean: float  # milliseconds per call
-    in_flight: float
+    in_flight: int
     revision: int
 
 
-Subscriber = Callable[[LiveEvent | None], None]  # called with each event; with None when its session has ended
+Point = tuple[float, float, float]  # requests, errors, mean of one event
+Subscriber = Callable[[bytes, bool], None]  # called with each encoded event, and whether it is the last one
 
 
 @define(kw_only=True)
@@ -51,15 +56,23 @@ class LiveFeed:
 
     api: IClusterApi
     clock: IReactorTime
+    latest: LiveEvent | None = field(default=None, init=False)  # of the last poll, if there are polls now
     _subscribers: dict[Subscriber, Caller] = field(factory=dict, init=False)
     _loop: LoopingCall | None = field(default=None, init=False)
-    _last: Figures | None = field(default=None, init=False)
+    _last: Mapping[str, Any] | None = field(default=None, init=False)  # name -> row of the last poll
+    _last_at: float = field(default=0.0, init=False)
+    _history: deque[Point] = field(factory=lambda: deque(maxlen=HISTORY), init=False)
 
     _log = Logger()
 
     def subscribe(self, subscriber: Subscriber, caller: Caller) -> None:
-        """Send events to a subscriber."""
+        """Send events to a subscriber, those of the last minutes first."""
         self._subscribers[subscriber] = Caller(caller.token, caller.address, is_passive=True)
+        if self.clock.seconds() - self._last_at > MAX_AGE:
+            self._history.clear()
+        subscriber(encode('history', list(self._history)), False)
+        if self.latest is not None:
+            subscriber(encode('figures', self.latest), False)
         if self._loop is None:
             self._loop = LoopingCall(self.poll)
             self._loop.clock = self.clock
@@ -69,71 +82,91 @@ class LiveFeed:
         """Send no more events to a subscriber. The last one ends the polls."""
         self._subscribers.pop(subscriber, None)
         if not self._subscribers and self._loop is not None:
-            loop, self._loop, self._last = self._loop, None, None
+            loop, self._loop = self._loop, None
+            self._forget()
             if loop.running:
                 loop.stop()
 
-    async def _fetch(self, caller: Caller) -> LiveEvent | None:
-        """Return the event of this moment; None the first time, since rates need two moments. Raises ApiError."""
-        servers = await self.api.call('zato.server.get-list', {}, caller)
-        answers = await self.api.call_each('zato.stats.get-current', {}, caller)
-        figures = sum_figures(answers, self.clock.seconds())
-        last, self._last = self._last, figures
-        revision = max((int(answer['revision']) for answer in answers), default=0)
-        return make_event(last, figures, {row['name']: is_up(row) for row in servers}, revision)
+    def _forget(self) -> None:
+        """Begin anew: the next rates do not include the time until then."""
+        self._last, self.latest = None, None
 
     async def poll(self) -> None:
         """Poll the cluster once and send the event to all subscribers. Never fails."""
         for subscriber, caller in tuple(self._subscribers.items())[:1]:
             self._subscribers[subscriber] = self._subscribers.pop(subscriber)  # the next poll is another one's
             try:
-                event = await self._fetch(caller)
+                rows = await self.api.call(STATUS_SERVICE, {}, caller)
             except ApiError as error:
                 if error.status in (401, 403):
                     self.unsubscribe(subscriber)
-                    subscriber(None)
+                    subscriber(encode('end', {}), True)
                 else:
-                    self._last = None  # rates begin anew when the cluster answers again
+                    self._forget()
                 return
             except Exception:
                 self._log.failure('The live figures cannot be fetched')
                 return
-            for each in tuple(self._subscribers) if event is not None else ():
-                each(event)
+            if self._subscribers:
+                self._send(rows)
+
+    def _send(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        now, by_name = self.clock.seconds(), {row['name']: row for row in rows}
+        last, elapsed = self._last, now - self._last_at
+        self._last, self._last_at = by_name, now
+        if last is None or elapsed <= 0:
+            return
+        event = self.latest = make_event(last, by_name, elapsed)
+        self._history.append((event.requests, event.errors, event.mean))
+        encoded = encode('figures', event)
+        for subscriber in tuple(self._subscribers):
+            subscriber(encoded, False)
 
 
-def sum_figures(answers: Sequence[Mapping[str, Any]], at: float) -> Figures:
-    """Sum up the responses of zato.stats.get-current of all servers, without built-in services."""
-    services = [row for answer in answers for row in answer['services'] if not row['name'].startswith('zato.')]
-    return Figures(
-        at=at,
-        requests=sum(answer['requests'] for answer in answers),
-        calls=sum(row['calls'] for row in services),
-        errors=sum(row['errors'] for row in services),
-        seconds=sum(row['seconds'] for row in services),
-        in_flight=sum(answer['in_flight'] for answer in answers),
-    )
-
-
-def make_event(last: Figures | None, now: Figures, servers: Mapping[str, bool], revision: int) -> LiveEvent | None:
-    """Calculate the rates between two polls. Returns None if there was no earlier poll. A counter that has decreased,
-    because a server has restarted or does not respond, counts as unchanged."""
-    if last is None or now.at <= last.at:
-        return None
-    elapsed = now.at - last.at
-    calls, seconds = max(0.0, now.calls - last.calls), max(0.0, now.seconds - last.seconds)
+def make_event(last: Mapping[str, Any], now: Mapping[str, Any], elapsed: float) -> LiveEvent:
+    """Return the rates between two polls, `elapsed` seconds apart: rows of zato.server.get-status by name. The counters
+    of a node that has restarted, or did not answer, count from now on."""
+    changes = {name: _changes(last.get(name), row) for name, row in now.items()}
+    nodes = {
+        name: NodeFigures(
+            state=row['state'], is_leader=row['is_leader'], in_flight=int(_figure(row, 'in_flight')),
+            stalls=int(_figure(row, 'stalls')), **_rates([changes[name]], elapsed),
+        )
+        for name, row in now.items()
+    }  # fmt: skip
+    revision = max((int(_figure(row, 'revision')) for row in now.values()), default=0)
     return LiveEvent(
-        servers=servers,
-        requests=round(max(0.0, now.requests - last.requests) / elapsed, 1),
-        errors=round(max(0.0, now.errors - last.errors) / elapsed, 1),
-        mean=round(1000 * seconds / calls, 2) if calls else 0.0,
-        in_flight=now.in_flight,
-        revision=revision,
-    )
+        nodes=nodes, in_flight=sum(node.in_flight for node in nodes.values()), revision=revision,
+        **_rates(changes.values(), elapsed),
+    )  # fmt: skip
 
 
-def encode_event(event: LiveEvent | None) -> bytes:
-    """Encode the statistics, or the end of the session, as a server-sent event."""
-    if event is None:
-        return b'event: end\ndata: {}\n\n'
-    return b'event: figures\ndata: ' + msgspec.json.encode(event) + b'\n\n'
+_COUNTERS = ('requests', 'calls', 'errors', 'seconds')
+
+
+def _changes(last: Mapping[str, Any] | None, row: Mapping[str, Any]) -> dict[str, float]:
+    old, new = (last or {}).get('status'), row['status']
+    if old is None or new is None or old['started'] != new['started']:
+        return dict.fromkeys(_COUNTERS, 0.0)
+    return {name: max(0.0, new[name] - old[name]) for name in _COUNTERS}
+
+
+def _rates(changes: Iterable[Mapping[str, float]], elapsed: float) -> dict[str, float]:
+    sums = dict.fromkeys(_COUNTERS, 0.0)
+    for one in changes:
+        for name in _COUNTERS:
+            sums[name] += one[name]
+    return {
+        'requests': round(sums['requests'] / elapsed, 1),
+        'errors': round(sums['errors'] / elapsed, 1),
+        'mean': round(1000 * sums['seconds'] / sums['calls'], 2) if sums['calls'] else 0.0,
+    }
+
+
+def _figure(row: Mapping[str, Any], name: str) -> float:
+    return float(row['status'][name]) if row['status'] else 0.0
+
+
+def encode(event: str, data: Any) -> bytes:
+    """Return a server-sent event."""
+    return b'event: ' + event.encode() + b'\ndata: ' + msgspec.json.encode(data) + b'\n\n'

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlencode
 
 from attrs import field, frozen
 
+from zatotx.admin.balancer_status import BalancerStatus, IBalancerAgent
 from zatotx.admin.cluster_api import Caller, IClusterApi
+from zatotx.admin.invocation_history import InvocationHistory
+from zatotx.admin.live import LiveFeed
+from zatotx.admin.preferences import Preferences
+from zatotx.admin.rolling_restart import RollingRestart
 from zatotx.admin.type_catalog import Catalog, CatalogCache
 from zatotx.rules.security.roles import ADMIN, OPERATOR
 
@@ -29,6 +34,8 @@ class User:
 
     username: str
     roles: frozenset[str]
+    settings: Mapping[str, str] = field(factory=dict)  # of dates and colors; {} = those in the cookie
+    is_local: bool = False  # the break-glass account, which no server knows
 
     @property
     def may_change(self) -> bool:
@@ -39,13 +46,6 @@ class User:
     def may_operate(self) -> bool:
         """Whether the API runs things for the user: invoke, ping, replay."""
         return not self.roles.isdisjoint((ADMIN, OPERATOR))
-
-
-class IBalancerAgent(Protocol):
-    """The interface of the client of the load balancer's agent (see zatotx.processes.lb_agent_client)."""
-
-    async def call(self, name: str, /, **arguments: Any) -> Any:
-        """Return the result of a call. Raises AgentCallError, AgentUnreachableError."""
 
 
 @frozen(kw_only=True)
@@ -60,7 +60,13 @@ class PageRequest:
     caller: Caller
     catalogs: CatalogCache
     user: User
+    invocations: InvocationHistory
+    preferences: Preferences
+    now: float  # Unix time
+    live: LiveFeed
+    rolling_restart: RollingRestart
     balancer: IBalancerAgent | None = None  # None = there is none
+    balancer_status: BalancerStatus | None = None  # likewise
     files: Mapping[str, FormFile] = field(factory=dict)
 
     async def call(self, service: str, payload: Mapping[str, Any] | None = None) -> Any:

@@ -5,40 +5,26 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 from importlib.resources import files
 from typing import Any
-from zoneinfo import ZoneInfo, available_timezones
 
-from attrs import frozen
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from zatotx import __version__
+from zatotx.admin.preferences import Preferences
 
 STATIC_FILES = {
     'admin.css': 'static/admin.css',
+    'cluster.css': 'static/cluster.css',
     'admin.js': 'static/admin.js',
+    'live.js': 'static/live.js',
     'icon.svg': 'static/icon.svg',
     'htmx.min.js': 'vendor/htmx.min.js',
 }
 CONTENT_TYPES = {'css': 'text/css; charset=utf-8', 'js': 'text/javascript; charset=utf-8', 'svg': 'image/svg+xml'}
-
-
-@frozen
-class Preferences:
-    """The display preferences of one browser, stored in a cookie."""
-
-    time_zone: str = 'UTC'
-    theme: str = 'auto'  # auto, light, dark
-    color: str = 'blue'  # of the cluster
-
-
-@cache
-def time_zones() -> frozenset[str]:
-    """Return the names of all time zones. The first call reads many directories."""
-    return frozenset(available_timezones())
 
 
 @cache
@@ -74,7 +60,7 @@ class Renderer:
     def page(self, template: str, values: Mapping[str, Any], preferences: Preferences, *, fragment: str = '') -> bytes:
         """Return the HTML of a page; with `fragment`, only that block of the template."""
         loaded = self._environment.get_template(template)
-        context = {**values, 'preferences': preferences, 'moment': _moment_filter(preferences)}
+        context = {**values, 'preferences': preferences, 'moment': partial(moment, preferences=preferences)}
         context['ui'] = self._environment.get_template('macros.html').make_module(context)
         if fragment and fragment in loaded.blocks:
             block = loaded.blocks[fragment](loaded.new_context(context))
@@ -82,21 +68,16 @@ class Renderer:
         return loaded.render(context).encode('utf-8', 'replace')
 
 
-def _moment_filter(preferences: Preferences) -> Any:
-    zone = ZoneInfo(preferences.time_zone)
-    return lambda text: moment(text, zone)
-
-
-def moment(text: Any, zone: ZoneInfo) -> Markup | str:
-    """Format an ISO 8601 or Unix time in a time zone, as a <time> element."""
+def moment(text: Any, preferences: Preferences) -> Markup | str:
+    """Return a time of ISO 8601, or Unix time, as a user wants it, as a <time> element."""
     if text in ('', None, 0):
         return ''
     try:
         when = datetime.fromtimestamp(text, UTC) if isinstance(text, int | float) else datetime.fromisoformat(str(text))
     except (ValueError, OverflowError):
         return str(text)
-    local = (when if when.tzinfo else when.replace(tzinfo=UTC)).astimezone(zone)
-    return Markup('<time datetime="{}">{}</time>').format(when.isoformat(), local.strftime('%Y-%m-%d %H:%M:%S'))
+    shown = preferences.show(when if when.tzinfo else when.replace(tzinfo=UTC))
+    return Markup('<time datetime="{}">{}</time>').format(when.isoformat(), shown)
 
 
 def shown_value(value: Any) -> str:

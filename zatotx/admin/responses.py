@@ -40,6 +40,7 @@ class Redirect:
 
     target: str
     message: str = ''
+    undo: str = ''  # revisions that the button takes back, separated by commas; '' = there is no button
     ends_session: bool = False
     preferences: Mapping[str, str] | None = None  # what the browser is to remember; None = as before
 

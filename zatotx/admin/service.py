@@ -17,6 +17,8 @@ from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionP
 from twisted.web.server import Request, Site
 
 from zatotx.admin.application import AdminApplication
+from zatotx.admin.break_glass import BreakGlassAccount
+from zatotx.admin.break_glass_file import FILE
 from zatotx.admin.cluster_api import HttpClusterApi
 from zatotx.admin.screens import all_routes
 from zatotx.admin.settings import AdminSettings, ClusterSettings, LoadBalancerSettings, load_settings
@@ -24,6 +26,7 @@ from zatotx.interfaces.reactor import IReactor
 from zatotx.model.errors import StartError
 from zatotx.processes.lb_agent_client import AgentClientFiles, LoadBalancerAgentClient
 from zatotx.processes.listeners import Listeners
+from zatotx.system.thread_pool import DaemonThreadPool, make_offload, stop_pools
 
 MAX_BODY = 64 * 1024 * 1024  # bytes: uploads of packages
 CONNECT_TIMEOUT = 3.0  # seconds
@@ -75,19 +78,22 @@ class WebAdminService(Service):
     reactor: IReactor
     api: HttpClusterApi
     pool: HTTPConnectionPool
+    threads: DaemonThreadPool
     balancer: LoadBalancerAgentClient | None = None
+    break_glass: BreakGlassAccount | None = None
     _port: IListeningPort | None = field(default=None, init=False)
 
     _log = Logger()
 
     def startService(self) -> Deferred[None]:  # ComponentService waits for it
         super().startService()  # type: ignore[no-untyped-call]
+        self.threads.start()
         return Deferred.fromCoroutine(self._start())
 
     async def _start(self) -> None:
         application = AdminApplication(
             api=self.api, cluster=self.settings.cluster.name, settings=self.settings.web, clock=self.reactor,
-            routes=all_routes(), balancer=self.balancer,
+            routes=all_routes(), balancer=self.balancer, break_glass=self.break_glass,
         )  # fmt: skip
         site = AdminSite(application.klein.resource(), self.reactor)
         listen = self.settings.web.listen
@@ -101,6 +107,7 @@ class WebAdminService(Service):
         if self._port is not None:
             await maybeDeferred(self._port.stopListening)
         await self.pool.closeCachedConnections()
+        await stop_pools(self.reactor, [self.threads])
 
     def stopService(self) -> Deferred[None]:
         super().stopService()  # type: ignore[no-untyped-call]
@@ -116,7 +123,11 @@ def make_admin_service(directory: str, reactor: IReactor) -> WebAdminService:
     api = HttpClusterApi(client=HTTPClient(agent), clock=reactor, servers=settings.cluster.servers,
                          timeout=settings.cluster.timeout)  # fmt: skip
     balancer = _balancer_client(settings.load_balancer, Path(directory), reactor)
-    return WebAdminService(settings=settings, reactor=reactor, api=api, pool=pool, balancer=balancer)
+    threads = DaemonThreadPool('login', 2)
+    account = BreakGlassAccount(path=Path(directory) / 'config' / FILE, clock=reactor,
+                                offload=make_offload(reactor, threads))  # fmt: skip
+    return WebAdminService(settings=settings, reactor=reactor, api=api, pool=pool, balancer=balancer,
+                           break_glass=account, threads=threads)  # fmt: skip
 
 
 def _balancer_client(

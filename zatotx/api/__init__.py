@@ -15,14 +15,18 @@ from zatotx.api import (
     history,
     invoke,
     kvdb,
+    node_control,
     openapi,
     scheduler,
     schema,
+    selection,
     servers,
+    service_description,
     services,
     statistics,
     statistics_jobs,
     statistics_reports,
+    undo,
     wsdl,
 )
 from zatotx.schema.type_registry import ObjectTypeRegistry
@@ -30,8 +34,8 @@ from zatotx.service.service_entry import ServiceEntry
 
 _MODULES = (
     health, admin_sessions, cache, deployment, crud, data_dictionary, dead_letters, history, invoke, kvdb, enmasse,
-    openapi, guaranteed_delivery, scheduler, schema, servers, services, statistics, statistics_jobs,
-    statistics_reports, wsdl,
+    node_control, openapi, guaranteed_delivery, scheduler, schema, selection, servers, service_description, services,
+    statistics, statistics_jobs, statistics_reports, undo, wsdl,
 )  # fmt: skip
 
 

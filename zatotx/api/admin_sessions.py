@@ -4,18 +4,25 @@ admin's users.
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
 
 from zatotx.api.base import AdminService, bad_request
-from zatotx.api.object_conversion import UNRESOLVED
+from zatotx.api.object_conversion import UNRESOLVED, parse_changes
 from zatotx.interfaces.admin_sessions import ADMIN_USER, IDLE_TIMEOUT, SESSION_HEADER
-from zatotx.model.errors import Conflict, ServiceError, Unauthorized
+from zatotx.model.errors import BadInput, Conflict, ServiceError, Unauthorized
+from zatotx.rules.display_preferences import DEFAULTS
 from zatotx.rules.enmasse.references import is_obvious_reference
-from zatotx.schema.snapshot import Actor, Operation
-from zatotx.service.io.elements import Secret, Text
+from zatotx.schema.references import SnapshotReferences
+from zatotx.schema.snapshot import Actor, Operation, StoredObject
+from zatotx.service.io.elements import AsIs, Secret, Text
 from zatotx.wire.http.host_names import is_loopback
 
 LOGGED_IN, REFUSED, LOGGED_OUT = 'login', 'login-refused', 'logout'  # actions in the history
+LOCAL_LOGIN, LOCAL_REFUSED = 'local-login', 'local-login-refused'  # those of break-glass accounts
 
 
 class SessionService(AdminService):
@@ -59,7 +66,37 @@ class LogIn(SessionService):
         await self.record(LOGGED_IN, username, address)
         user = session.user
         self.response.payload = {'token': session.token, 'idle_timeout': int(IDLE_TIMEOUT), **_describe(
-            user.name, user.value.username, user.value.roles)}  # fmt: skip
+            user.name, user.value.username, user.value.roles), 'settings': settings_of(user)}  # fmt: skip
+
+
+class RecordLocalLogins(SessionService):
+    """Write logins of the break-glass account of a web admin to the history: `username`, `address`, `at` (Unix time),
+    and `is_refused` of each. They were made when no server answered."""
+
+    name = 'zato.admin.record-local-logins'
+
+    class SimpleIO:
+        input_required = (AsIs('logins'),)
+
+    async def handle(self) -> None:
+        try:
+            logins = msgspec.convert(self.request.input.logins, list[LocalLoginRow])
+        except msgspec.ValidationError as error:
+            raise bad_request('logins', str(error)) from None
+        for one in logins:
+            action = LOCAL_REFUSED if one.is_refused else LOCAL_LOGIN
+            actor = Actor(one.username, 'web-admin', self.cid, one.address, one.at)
+            await self.server.odb.record_event(action, ADMIN_USER, one.username, actor)
+        self.response.payload = {'recorded': len(logins)}
+
+
+class LocalLoginRow(msgspec.Struct, frozen=True):
+    """One login in a request of zato.admin.record-local-logins."""
+
+    username: Annotated[str, Meta(max_length=200)]
+    address: Annotated[str, Meta(max_length=100)]
+    at: float
+    is_refused: bool = False
 
 
 class LogOut(SessionService):
@@ -81,11 +118,44 @@ class GetSession(AdminService):
 
     async def handle(self) -> None:
         principal = self.principal
-        self.response.payload = _describe(principal.name, principal.username, principal.roles)
+        user = self.server.config.snapshot.find(ADMIN_USER, principal.name) if principal.kind == ADMIN_USER else None
+        described = _describe(principal.name, principal.username, principal.roles)
+        self.response.payload = described if user is None else {**described, 'settings': settings_of(user)}
 
 
 def _describe(name: str, username: str, roles: Any) -> dict[str, Any]:
     return {'name': name, 'username': username, 'roles': sorted(roles)}
+
+
+def settings_of(user: StoredObject) -> dict[str, str]:
+    """Return how a user wants dates and colors to be shown."""
+    return {name: str(getattr(user.value, name)) for name in DEFAULTS}
+
+
+class ChangeOwnSettings(AdminService):
+    """Change how dates and colors are shown to the caller: `time_zone`, `date_format`, `time_format`, `theme` and
+    `color`; absent ones stay as they are."""
+
+    name = 'zato.admin.change-own-settings'
+
+    class SimpleIO:
+        input_optional = tuple(map(Text, DEFAULTS))
+        default_value = None
+
+    async def handle(self) -> None:
+        if self.principal.kind != ADMIN_USER:
+            raise Conflict(self.cid, 'Only users of the web admin have settings')
+        snapshot, types = self.server.config.snapshot, self.server.types
+        user = snapshot.find(ADMIN_USER, self.principal.name)
+        given = {name: self.request.input[name] for name in DEFAULTS if self.request.input[name] is not None}
+        references = SnapshotReferences(snapshot, types)
+        changes, errors = parse_changes(types[ADMIN_USER], user.value, given, references, datetime.now(UTC))
+        if errors:
+            raise BadInput(errors)
+        if changes:
+            step = Operation(action='edit', type=ADMIN_USER, name=user.name, id=user.id, fields=changes)
+            await self.server.config.change([step], self.actor)
+        self.response.payload = settings_of(self.server.config.snapshot.find(ADMIN_USER, user.name))
 
 
 class ChangeOwnPassword(SessionService):
@@ -116,4 +186,4 @@ class ChangeOwnPassword(SessionService):
         self.response.payload = {}
 
 
-SERVICES = (LogIn, LogOut, GetSession, ChangeOwnPassword)
+SERVICES = (LogIn, RecordLocalLogins, LogOut, GetSession, ChangeOwnSettings, ChangeOwnPassword)

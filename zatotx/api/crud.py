@@ -26,6 +26,7 @@ from zatotx.api.object_conversion import (
     unresolved_secrets,
     zato_security_type,
 )
+from zatotx.api.object_search import find_objects
 from zatotx.model.errors import BadInput, Conflict, NotFound
 from zatotx.rules.paging import parse_page_request, select_rows, slice_page
 from zatotx.schema.meta import ObjectType, secret_fields
@@ -245,7 +246,9 @@ def _select_objects(
     """Return the rows that a request selects. Only the objects of the page become rows if their names suffice to find
     them."""
     page, sort = parse_page_request(request), str(request.get('sort') or 'name')
-    if page is None or len(types) > 1 or request.get('query') or sort not in ('name', '-name'):
+    if page is not None and (query := str(request.get('query') or '')):
+        stored, request = list(find_objects(types, stored, query)), {**request, 'query': ''}
+    if page is None or len(types) > 1 or sort not in ('name', '-name'):
         return select_rows(align_columns([object_to_row(types[one.type], one, references) for one in stored]), request)
     ordered = sorted(stored, key=lambda one: one.name.casefold(), reverse=sort == '-name')
     selected, meta = slice_page(ordered, page)

@@ -9,7 +9,7 @@ from typing import Any
 from zatotx.api.base import AdminService
 from zatotx.interfaces.data_dictionary import IDataDictionaryStore
 from zatotx.rules.redis.data_dictionary import DataDictionary, Entry, export_text, import_text, translation_row
-from zatotx.service.io.elements import Int, Text
+from zatotx.service.io.elements import Bool, Int, Text
 from zatotx.service.translation import TranslationResult
 
 _SOURCE = (Text('system1'), Text('key1'), Text('value1'))
@@ -233,13 +233,19 @@ class Import(DictionaryService):
 
     class SimpleIO:
         input_required = (Text('data'),)
+        input_optional = (Bool('dry_run'),)
 
     async def handle(self) -> None:
         (text,) = self.texts('data')
         dictionary = await self.server.run_in_thread(partial(import_text, text))
-        await self.store.replace(dictionary)
-        self.logger.info('%s replaced the data dictionary', self.actor.username)
-        self.response.payload = {'entries': len(dictionary.items), 'translations': len(dictionary.links)}
+        present = await self.store.load()
+        if not self.request.input.dry_run:
+            await self.store.replace(dictionary)
+            self.logger.info('%s replaced the data dictionary', self.actor.username)
+        self.response.payload = {
+            'entries': len(dictionary.items), 'translations': len(dictionary.links),
+            **await self.server.run_in_thread(_compare, present, dictionary),
+        }  # fmt: skip
 
 
 class Export(DictionaryService):
@@ -250,6 +256,17 @@ class Export(DictionaryService):
     async def handle(self) -> None:
         dictionary = await self.store.load()
         self.response.payload = {'data': await self.server.run_in_thread(export_text, dictionary)}
+
+
+def _compare(old: DataDictionary, new: DataDictionary) -> dict[str, int]:
+    """Return how many entries and translations are new, and how many are gone."""
+    entries = [set(one.items.values()) for one in (old, new)]
+    translations = [{(link.source, link.target) for link in one.translations()} for one in (old, new)]
+    return {
+        'new_entries': len(entries[1] - entries[0]), 'gone_entries': len(entries[0] - entries[1]),
+        'new_translations': len(translations[1] - translations[0]),
+        'gone_translations': len(translations[0] - translations[1]),
+    }  # fmt: skip
 
 
 def _names(names: Any) -> list[dict[str, str]]:

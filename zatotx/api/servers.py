@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from re import compile
 from time import time
 from typing import Any
 
 from zatotx.api.base import AdminService, bad_request
 from zatotx.interfaces.config import NodeRow
-from zatotx.model.errors import Conflict, NotFound
+from zatotx.model.errors import NotFound
 from zatotx.service.io.elements import Text
 
+NAME = compile(r'[\w.-]{1,100}')
 HEARTBEAT_TIMEOUT = 6.0  # seconds without a heartbeat after which a process counts as down
 
 
@@ -92,12 +94,13 @@ class Edit(ServerAdminService):
         input_required = ('id', 'name')
 
     async def handle(self) -> None:
-        node, name = await self.find_server(), str(self.request.input.name)
+        node, name = await self.find_server(), str(self.request.input.name).strip()
+        if not NAME.fullmatch(name):
+            raise bad_request('name', 'must have 1 to 100 letters, digits, dots, dashes and underscores')
         if name != node.name:
-            raise Conflict(
-                self.cid, f'{node.name} is named by its config/server.toml: set [main] name there and restart it'
-            )
-        self.response.payload = _row(node)
+            await self.server.control.rename(node.name, name)
+            await self.server.odb.record_event('rename', 'server', f'{node.name} to {name}', self.actor)
+        self.response.payload = {**_row(node), 'name': name}
 
 
 class Delete(ServerAdminService):

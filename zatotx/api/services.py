@@ -95,6 +95,18 @@ class GetByName(ServiceAdminService):
         self.response.payload = self.to_row(self.by_name(self.request.input.name))
 
 
+class GetById(ServiceAdminService):
+    """Return the service with that id."""
+
+    name = 'zato.service.get-by-id'
+
+    class SimpleIO:
+        input_required = ('id',)
+
+    async def handle(self) -> None:
+        self.response.payload = self.to_row(self.by_id(self.request.input.id))
+
+
 class Edit(ServiceAdminService):
     """Edit a service: whether it is active, the threshold of slow calls, the limit of concurrent calls ('' = the limit
     in server.toml), and the roles that its callers need."""
@@ -173,7 +185,7 @@ class GetChannelList(ServiceAdminService):
         references = SnapshotReferences(snapshot, types)
         self.response.payload = align_columns(
             [
-                object_to_row(object_type, stored, references)
+                {**object_to_row(object_type, stored, references), 'object_type': object_type.key}
                 for object_type in types
                 for field in _service_fields(object_type, channel_type)
                 for stored in snapshot.objects_of_types(object_type.key)
@@ -194,4 +206,4 @@ def _service_fields(object_type: ObjectType, channel_type: str) -> list[str]:
     return [info.name for info in reference_fields(object_type) if info.ref == KEY]
 
 
-SERVICES = (GetList, GetByName, Edit, Delete, GetChannelList)
+SERVICES = (GetList, GetByName, GetById, Edit, Delete, GetChannelList)

@@ -7,13 +7,21 @@ import click
 from zatotx.cli.environment.cluster_file import read_shared_settings
 from zatotx.cli.environment.component_types import LOAD_BALANCER, SERVER
 from zatotx.cli.environment.components.registry import operations_of
-from zatotx.cli.environment.components.web_admin import NAME, PORT, NewWebAdmin, write_web_admin
+from zatotx.cli.environment.components.web_admin import (
+    BREAK_GLASS,
+    BREAK_GLASS_USER,
+    NAME,
+    PORT,
+    NewWebAdmin,
+    write_web_admin,
+)
 from zatotx.cli.environment.environment_authority import AUTHORITY, WEB_ADMIN, link_certificate
-from zatotx.cli.environment.layout import Component, components_of, find_environment
+from zatotx.cli.environment.initial_files import add_credentials
+from zatotx.cli.environment.layout import CREDENTIALS, Component, Credentials, components_of, find_environment
 from zatotx.cli.environment.listen_addresses import first_tcp_address
 from zatotx.cli.errors import CommandError
 from zatotx.cli.output import path_argument
-from zatotx.cli.quickstart import MAX_PORT
+from zatotx.cli.quickstart import MAX_PORT, new_password
 
 
 @click.command(
@@ -34,13 +42,16 @@ def create_web_admin(path: str, port: int) -> None:
     if not servers:
         raise CommandError(f'{environment} has no server for the web admin to call: create one with '
                            f"'zatotx create server {environment}'.")  # fmt: skip
+    account = Credentials(BREAK_GLASS_USER, new_password())
     write_web_admin(environment / NAME, NewWebAdmin(
         port=port, cluster=read_shared_settings(environment).cluster, servers=[each.url for each in servers],
-        agent=_agent_url(parts), tls=any(each.scheme == 'https' for each in servers),
+        agent=_agent_url(parts), tls=any(each.scheme == 'https' for each in servers), break_glass=account,
     ))  # fmt: skip
+    add_credentials(environment / CREDENTIALS, BREAK_GLASS, account)
     if (environment / AUTHORITY).is_dir():
         link_certificate(environment / NAME / 'tls', 'web-admin', WEB_ADMIN)
     click.echo(f'Web admin http://127.0.0.1:{port}')
+    click.echo(f'Passwords {environment / CREDENTIALS}')
     click.echo(f'Start it  zatotx start {environment / NAME}')
 
 

@@ -46,7 +46,7 @@ def run_in_foreground(parts: Sequence[Component]) -> None:
     stop_requested = StopSignalHandler()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop_requested)
-    errors = start_components(parts)
+    errors = start_components(parts, is_restartable=False)
     if not errors:
         click.echo(f'Running: {", ".join(part.name for part in parts)}. Press Ctrl-C to stop.')
         errors = wait_until_stopped(parts, stop_requested.event)

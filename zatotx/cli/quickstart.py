@@ -12,6 +12,7 @@ import click
 
 from zatotx.cli.environment.atomic_files import atomic_directory, make_private_dir
 from zatotx.cli.environment.components.registry import all_operations
+from zatotx.cli.environment.components.web_admin import BREAK_GLASS, BREAK_GLASS_USER
 from zatotx.cli.environment.creation_plan import CreationStep, EnvironmentPlan
 from zatotx.cli.environment.environment_authority import write_authority
 from zatotx.cli.environment.initial_files import write_credentials
@@ -63,7 +64,10 @@ def create_environment(
     The environment is created completely, or not at all.
     """
     target = Path(path).absolute()
-    plan = plan_environment(servers, port_offset, urls)._replace(
+    plan = plan_environment(servers, port_offset, urls)
+    if web_admin:
+        plan.users[BREAK_GLASS] = Credentials(BREAK_GLASS_USER, new_password())
+    plan = plan._replace(
         workers=workers, connectors=connectors, load_balancer=load_balancer, web_admin=web_admin, tls=tls,
         agent_tls=not no_tls_agent
     )

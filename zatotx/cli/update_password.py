@@ -10,7 +10,15 @@ from zatotx.cli.completion_values import complete_users
 from zatotx.cli.environment.atomic_files import toml_string, write_private_file
 from zatotx.cli.environment.cluster_client import ClusterClient, PasswordRejectedError
 from zatotx.cli.environment.component_types import SERVER
-from zatotx.cli.environment.layout import CREDENTIALS, Environment, components_of, find_environment, read_toml
+from zatotx.cli.environment.components.web_admin import find_break_glass, write_break_glass
+from zatotx.cli.environment.layout import (
+    CREDENTIALS,
+    Credentials,
+    Environment,
+    components_of,
+    find_environment,
+    read_toml,
+)
 from zatotx.cli.environment.processes import running_process
 from zatotx.cli.errors import CommandError
 from zatotx.cli.output import path_argument, progress
@@ -38,8 +46,8 @@ def update() -> None:
 def password(path: str, user: str, given: str | None) -> None:
     """Change the password of USER, whether or not the environment is running.
 
-    USER is the name of a Basic auth definition or of a web admin user. If credentials.toml contains the user, it is
-    changed too.
+    USER is the name of a Basic auth definition or of a web admin user, or break-glass. If credentials.toml contains the
+    user, it is changed too.
     """
     environment = find_environment(path)
     new_password = read_secret(given, 'password', 'New password', confirm=True)
@@ -49,6 +57,12 @@ def password(path: str, user: str, given: str | None) -> None:
         raise CommandError(
             'The new password is a reference such as ${NAME}, which would not be resolved: specify the password itself.'
         )
+    local = find_break_glass(environment.environment)
+    if local is not None and local[1] == user:
+        write_break_glass(local[0], Credentials(user, new_password))
+        file_note = change_in_file(environment.environment / CREDENTIALS, user, new_password)
+        click.echo(f'The password of {user} was changed in {local[0]}{file_note}.')
+        return
     with progress(f'Changing the password of {user}'):
         delay_note = change_password(environment, user, new_password)
         file_note = change_in_file(environment.environment / CREDENTIALS, user, new_password)

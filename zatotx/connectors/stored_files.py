@@ -7,6 +7,7 @@ finds that it was done before.
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -45,12 +46,13 @@ def prepare_stored(call: StoredCall, order_key: str, path_error: Callable[[str],
         if problem := path_error(path):
             raise ValueError(f'the path {path!r} {problem}')
     if call.method in _WRITES:
-        arguments['data'] = _content(arguments.get('data', b''), arguments.pop('encoding', 'utf-8'))
+        arguments.update(_content(arguments.pop('data', b''), arguments.pop('encoding', 'utf-8')))
     return StoredCall(method=call.method, args=[], kwargs=arguments, order_key=order_key)
 
 
-def _content(data: Any, encoding: str) -> str | bytes:
-    """Return the content of a file: text where it is UTF-8, which people can read and edit in a dead letter."""
+def _content(data: Any, encoding: str) -> dict[str, str]:
+    """Return the content of a file as the argument `text`, or as `base64` where it is not UTF-8. Both survive the edit
+    of a dead letter, which is JSON."""
     if isinstance(data, str):
         content = data.encode(encoding)
     elif isinstance(data, bytes | bytearray | memoryview):
@@ -60,9 +62,14 @@ def _content(data: Any, encoding: str) -> str | bytes:
     if len(content) > MAX_STORED:
         raise ValueError(f'{len(content)} bytes: no more than {MAX_STORED} are stored at once')
     try:
-        return content.decode('utf-8')
+        return {'text': content.decode('utf-8')}
     except UnicodeDecodeError:
-        return content
+        return {'base64': b64encode(content).decode('ascii')}
+
+
+def _decoded(text: str, base64: str) -> bytes:
+    """Return the content of a file. Raises ValueError for text that is not base64."""
+    return b64decode(base64, validate=True) if base64 else text.encode('utf-8')
 
 
 class StoredOperations:
@@ -76,13 +83,13 @@ class StoredOperations:
                  ) -> None:  # fmt: skip
         self._files, self._call, self._is_final = files, call, is_final
 
-    async def setcontents(self, path: str, data: str | bytes, atomic: bool | None = None) -> None:
+    async def setcontents(self, path: str, text: str = '', base64: str = '', atomic: bool | None = None) -> None:
         """Write a file."""
-        await self._run(self._files.setcontents(path, data, atomic=atomic))
+        await self._run(self._files.setcontents(path, _decoded(text, base64), atomic=atomic))
 
-    async def appendcontents(self, path: str, data: str | bytes) -> None:
+    async def appendcontents(self, path: str, text: str = '', base64: str = '') -> None:
         """Write to the end of a file."""
-        await self._run(self._files.appendcontents(path, data))
+        await self._run(self._files.appendcontents(path, _decoded(text, base64)))
 
     async def remove(self, path: str) -> None:
         """Remove a file, unless it is gone."""

@@ -164,6 +164,9 @@ class IConfigStore(Interface):
     def mark_node_stopped(node_id: int) -> Deferred[None]:
         """Records a clean shutdown."""
 
+    def rename_node(name: str, new_name: str) -> Deferred[None]:
+        """Gives a server with all its workers another name. Raises Conflict if there is one of that name, NotFound."""
+
     def remove_node(node_id: int) -> Deferred[None]:
         """Removes a server. Raises Conflict if it is running, NotFound for an unknown id."""
 

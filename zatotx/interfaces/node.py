@@ -64,6 +64,7 @@ class INode(Interface):
     scheduler = Attribute('zatotx.interfaces.scheduler.IScheduler')
     usage = Attribute('zatotx.interfaces.statistics.IUsageStore')
     result_groups = Attribute('zatotx.interfaces.work_stream.IResultGroups')
+    control = Attribute('zatotx.interfaces.node_control.INodeControl')
     dead_letters = Attribute('zatotx.interfaces.dead_letters.IDeadLetterStore')
 
     def readiness_problems() -> list[str]:

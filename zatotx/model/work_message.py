@@ -131,15 +131,13 @@ def to_timestamp(seconds: float) -> str:
 class ValueMessage(Message):
     """A message whose payload is a Python value; `value` replaces the body."""
 
-    __slots__ = ('value',)
-    value: Any
+    value: Any = None
 
 
 class ValueReply(Reply):
     """The reply to a ValueMessage: the service's result, before it is encoded."""
 
-    __slots__ = ('result',)
-    result: ServiceResult | None
+    result: ServiceResult | None = None
 
 
 __all__ = [

@@ -129,6 +129,7 @@ _NOT_READY_REASONS = {
     DRAINING: 'The server is draining: it finishes running requests and accepts no new ones',
     STOPPED: 'The server has stopped',
 }
+DRAINED_REASON = 'An administrator has drained the server: resume or restart it'
 
 
 @define
@@ -136,10 +137,11 @@ class NodeState:
     """The lifecycle phase of a node, and the reason why it is not ready in this phase ('' = it is ready)."""
 
     phase: str = STOPPED
+    is_drained: bool = False  # by an administrator, until the next start
 
     @property
     def not_ready_reason(self) -> str:
-        return _NOT_READY_REASONS[self.phase]
+        return _NOT_READY_REASONS[self.phase] or (DRAINED_REASON if self.is_drained else '')
 
 
 _log = Logger()

@@ -52,6 +52,7 @@ class NodeApi:
     dead_letters: Any = None  # IDeadLetterStore
     result_groups: Any = None  # IResultGroups
     admin_sessions: Any = None  # IAdminSessions
+    control: Any = None  # INodeControl
     worker_group: WorkerGroup | None = None  # None without workers
     started: float = field(factory=time)
 

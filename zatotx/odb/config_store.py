@@ -128,6 +128,9 @@ class ConfigStore:
     def mark_node_stopped(self, node_id: int) -> Deferred[None]:
         return self._odb.write(lambda connection, cluster: nodes.mark_stopped(connection, node_id))
 
+    def rename_node(self, name: str, new_name: str) -> Deferred[None]:
+        return self._odb.write(lambda connection, cluster: nodes.rename_nodes(connection, cluster, name, new_name))
+
     def remove_node(self, node_id: int) -> Deferred[None]:
         return self._odb.write(lambda connection, cluster: nodes.remove_nodes(connection, cluster, node_id))
 

@@ -42,12 +42,12 @@ class HistoryFilter:
     limit: int = 100
 
 
-def record_history(t: Transaction, entries: Iterable[HistoryEntry]) -> None:
-    """Write entries to the history."""
+def record_history(t: Transaction, entries: Iterable[HistoryEntry], at: float = 0.0) -> None:
+    """Write entries to the history. `at`: Unix time of what they are about; 0 = now."""
     common = {
         'cluster_id': t.cluster.id,
         'revision': t.revision,
-        'at': t.cluster.now(),
+        'at': at or t.cluster.now(),
         'who': t.actor.username,
         'source': t.actor.source,
         'cid': t.actor.cid,
@@ -71,8 +71,8 @@ def record_history(t: Transaction, entries: Iterable[HistoryEntry]) -> None:
 
 
 def record_event(t: Transaction, entry: HistoryEntry) -> None:
-    """Write a history entry for an event that does not create a new revision."""
-    record_history(evolve(t, revision=t.revision - 1), [entry])
+    """Write a history entry for an event that creates no new revision, at the time of the actor if it is known."""
+    record_history(evolve(t, revision=t.revision - 1), [entry], t.actor.at)
 
 
 def newest_entries(connection: Connection, cluster: Cluster, filter_: HistoryFilter) -> list[HistoryRow]:

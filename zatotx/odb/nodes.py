@@ -81,6 +81,21 @@ def mark_stopped(connection: Connection, node_id: int) -> None:
     connection.execute(update(server).where(server.c.id == node_id).values(up_status=CLEAN_DOWN, pid=0))
 
 
+def rename_nodes(connection: Connection, cluster: Cluster, name: str, new_name: str) -> None:
+    """Give a server with all its workers another name. Raises Conflict if there is one of that name, NotFound."""
+    s = server.c
+    has_new_name = s.cluster_id == cluster.id, s.name_key == hash_name(new_name)
+    if connection.execute(select(s.id).where(*has_new_name)).first() is not None:
+        raise Conflict(None, f'there is a server named {new_name!r} already')
+    renamed = connection.execute(
+        update(server)
+        .where(s.cluster_id == cluster.id, s.name_key == hash_name(name))
+        .values(name=new_name, name_key=hash_name(new_name))
+    )
+    if renamed.rowcount == 0:
+        raise NotFound(None, f'the ODB has no server named {name!r}')
+
+
 def remove_nodes(connection: Connection, cluster: Cluster, node_id: int) -> None:
     """Remove a server and all its workers. Raises Conflict if it is running, NotFound for an unknown ID."""
     node = connection.execute(

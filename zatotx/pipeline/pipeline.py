@@ -60,9 +60,11 @@ class Pipeline:
                 node_limit = admission.node
             if message.principal is None or self.unavailable_reason:
                 checked = (
-                    await self._authenticate_and_count(message) if channel.rate_limits else self.authenticate(message)
-                )
-                if isinstance(checked, Principal):  # the usual case needs no coroutine
+                    await self._authenticate_and_count(message) if channel.rate_limits
+                    else self.authenticate(message) if self.unavailable_reason
+                    else self.authentication.check(message)
+                )  # fmt: skip
+                if type(checked) is Principal:  # the usual case needs no coroutine
                     message.principal = checked
                 else:
                     message.principal = await self._authenticate_slowly(checked, message)
@@ -88,7 +90,7 @@ class Pipeline:
             outcome = await self.invoker.invoke(entry, services, message, payload)
             reply: Reply = codec.encode(outcome, message)
         except CancelledError as error:
-            _count_failed(entry, began, Timeout(message.cid) if hasattr(message, 'has_expired') else error)
+            _count_failed(entry, began, Timeout(message.cid) if message.has_expired else error)
             raise
         except (Exception, SystemExit) as error:  # a service's sys.exit() ends the request, not the server
             explained = self._explain_and_count(error, entry, outcome, began)
@@ -153,7 +155,7 @@ class Pipeline:
         """Decode a body that is in a file, content-encoded or large. If that takes time, reading and decoding run
         together in a thread, so that at most one body per thread is in memory."""
         body, principal = message.body, message.principal
-        if principal is not None and principal.kind != ANONYMOUS.kind and hasattr(message, 'memory_charge'):
+        if principal is not None and principal.kind != ANONYMOUS.kind and message.memory_charge is not None:
             message.memory_charge.mark_authenticated()
         if isinstance(body, bytes):
             is_small = len(body) <= codec.thread_threshold
@@ -247,7 +249,7 @@ def decode_body(message: Message, codec: ICodec) -> object:
 
 def _read_into_memory(message: Message, body: Body) -> int:
     """Read a body into memory; returns its size in bytes."""
-    charge = getattr(message, 'memory_charge', None)
+    charge = message.memory_charge
     if charge is None:
         data = body.read()
     else:
@@ -260,7 +262,7 @@ def _read_into_memory(message: Message, body: Body) -> int:
 
 
 def _charge(message: Message, size: int) -> None:
-    if size and hasattr(message, 'memory_charge') and not message.memory_charge.reserve(size):
+    if size and message.memory_charge is not None and not message.memory_charge.reserve(size):
         raise ServiceUnavailable(message.cid, OUT_OF_BUDGET)
 
 

@@ -13,6 +13,7 @@ from zatotx.model.errors import Unauthorized
 from zatotx.model.message import Message, Principal
 from zatotx.pipeline.security.admin_sessions import CHALLENGE
 from zatotx.pipeline.security.authenticator import AuthenticationDependencies, make_principal
+from zatotx.rules.display_preferences import CHOICES, DEFAULTS
 from zatotx.rules.security.roles import ADMIN_USER_ROLES
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 from zatotx.schema.security.definition import Role, SecurityDefinition, control_character_error, roles_error
@@ -35,6 +36,22 @@ class AdminUser(SecurityDefinition, frozen=True, kw_only=True):
         str,
         field('Password of the login; without one all logins are rejected', secret='hashed'),
     ] = ''
+    time_zone: Annotated[
+        str,
+        field('Time zone of the dates that the user sees, such as Europe/Warsaw', pattern=r'^[A-Za-z0-9_+/-]{1,64}$'),
+    ] = DEFAULTS['time_zone']
+    date_format: Annotated[
+        str, field('Form of the dates that the user sees', choices=CHOICES['date_format'])
+    ] = DEFAULTS['date_format']
+    time_format: Annotated[
+        str, field('Form of the times that the user sees', choices=CHOICES['time_format'])
+    ] = DEFAULTS['time_format']
+    theme: Annotated[
+        str, field('Colors of the pages; auto: as the system of the browser', choices=CHOICES['theme'])
+    ] = DEFAULTS['theme']
+    color: Annotated[
+        str, field('Color by which the user tells this cluster from others', choices=CHOICES['color'])
+    ] = DEFAULTS['color']
 
 
 ADMIN_USER_TYPE = ObjectType(

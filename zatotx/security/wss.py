@@ -184,12 +184,12 @@ class WssAuthenticator:
 def security_header_of(message: Message) -> SecurityHeader | None:
     """Return the Security header of a message that is addressed to this node, or None if the message has none or is not
     SOAP. Raises Malformed."""
-    soap_message = getattr(message, 'soap', None)
+    soap_message = message.soap
     if soap_message is not None:
         return (
             read_security_header(soap_message.headers, VERSIONS[soap_message.version]) if soap_message.headers else None
         )
-    root = getattr(message, 'parsed', None)  # an envelope on a plain XML channel
+    root = message.parsed  # an envelope on a plain XML channel
     version = envelope.soap_version(root) if hasattr(root, 'tag') else None
     return None if version is None else read_security_header(envelope.read_envelope(root).headers, version)
 

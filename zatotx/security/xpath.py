@@ -101,7 +101,7 @@ class XPathAuthenticator:
 
     def extract_key(self, message: Message) -> str | None:
         """Return ANY_OF_THEM if the body is XML."""
-        return ANY_DEFINITION if is_element(getattr(message, 'parsed', None)) else None
+        return ANY_DEFINITION if is_element(message.parsed) else None
 
     def check(self, message: Message) -> Principal | Awaitable[Principal]:
         """Return the principal, at once unless the document is large or the caller is throttled. Raises

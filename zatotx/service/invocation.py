@@ -7,6 +7,7 @@ from http import HTTPStatus
 from threading import Lock
 from typing import Any, Protocol
 
+import msgspec
 from twisted.internet.defer import Deferred
 
 from zatotx.interfaces.services import IServiceMap
@@ -21,7 +22,7 @@ from zatotx.service.io.validation_error import ValidationError
 from zatotx.service.metadata import Handler
 from zatotx.service.missing_await import find_missing_await
 from zatotx.service.request import Request
-from zatotx.service.response import Payload, Response, payload_content
+from zatotx.service.response import Payload, Response, make_response, payload_content
 from zatotx.service.server_sent_events import encode_event_stream
 from zatotx.service.service_entry import ServiceEntry
 from zatotx.service.soap import check_mandatory_headers
@@ -49,31 +50,23 @@ class ServiceRunner(Protocol):
         """Run a prepared `def` service in a service thread. See Invoker."""
 
 
-class Invocation:
+class Invocation(msgspec.Struct, eq=False):
     """One invocation of one service, and its position in a chain of invocations."""
 
-    __slots__ = (
-        'depth', 'entry', 'environ', 'handler', 'invoker', 'message', 'parent', 'payload', 'raw_request', 'returned_at',
-        'services', 'started_at', 'thread_call', 'waiting_thread',
-    )  # fmt: skip
-
-    def __init__(
-        self, invoker: ServiceRunner, entry: Any, services: IServiceMap, message: Message, payload: Any
-    ) -> None:
-        self.invoker = invoker
-        self.entry: ServiceEntry = entry
-        self.services = services  # the same immutable table for the whole chain
-        self.message = message
-        self.payload = payload
-        self.raw_request: Any = None  # request.raw_request, if it is not the message's body
-        self.parent: Invocation | None = None
-        self.depth = 0
-        self.thread_call: ThreadCall | None = None  # the call in the service thread that runs it
-        self.waiting_thread: ThreadLender | None = None  # a waiting thread of a caller in the chain
-        self.handler: Handler = None  # type: ignore[assignment]  # set by prepare_instance
-        self.environ: dict[str, Any] | None = None
-        self.started_at = invoker.now()
-        self.returned_at = 0.0
+    invoker: ServiceRunner
+    entry: ServiceEntry
+    services: IServiceMap  # the same immutable table for the whole chain
+    message: Message
+    payload: Any
+    started_at: float  # seconds since 1970
+    raw_request: Any = None  # request.raw_request, if it is not the message's body
+    parent: Invocation | None = None
+    depth: int = 0
+    thread_call: ThreadCall | None = None  # the call in the service thread that runs it
+    waiting_thread: ThreadLender | None = None  # a waiting thread of a caller in the chain
+    handler: Handler = None  # type: ignore[assignment]  # set by prepare_instance
+    environ: dict[str, Any] | None = None
+    returned_at: float = 0.0
 
     @property
     def job_type(self) -> str | None:
@@ -113,7 +106,7 @@ def prepare_instance(invocation: Invocation, *, with_input: bool = True) -> Any:
     service._zatotx = invocation
     declaration = entry.metadata.io
     service.request = Request(invocation.message, invocation.payload, invocation.raw_request, invocation)
-    service.response = Response(declaration.output)
+    service.response = make_response(declaration.output)
     if with_input and declaration.input is not None:
         read_input(service, invocation)
     return service
@@ -190,14 +183,15 @@ def build_outcome(service: Any, invocation: Invocation) -> ServiceResult:
         except ValidationError as error:
             forgotten = find_missing_await(entry.cls, response._payload)
             raise forgotten or BadOutput(entry.name, error.errors, invocation.message.cid) from None
-        outcome = ServiceResult(value, element=declaration.output.element, internal=entry.is_internal)
+        outcome = ServiceResult(value, declaration.output.element, entry.is_internal)
+    elif entry.is_internal:
+        outcome = ServiceResult(value, declaration.element, True)
     else:
-        outcome = ServiceResult(
-            value, element=declaration.element if entry.is_internal else '', internal=entry.is_internal
-        )
+        outcome = ServiceResult(value)
     if invocation.message.channel.data_format in XML:
         _write_xml(outcome, invocation, value)
-    if response.__dict__.keys() <= _PAYLOAD_ONLY:  # the usual case: the service set nothing but a payload
+    fields = response.__dict__
+    if len(fields) == 1 and '_payload' in fields:  # the usual case: the service set nothing but a payload
         return outcome
     outcome.status = _status_code(response)
     return _with_response_fields(outcome, response)
@@ -209,9 +203,6 @@ def _write_xml(outcome: ServiceResult, invocation: Invocation, value: Any) -> No
         xml_codec.serialize_response(outcome, invocation.entry.metadata.io, invocation.message, invocation.entry.name)
     except InternalServerError as error:
         raise (find_missing_await(invocation.entry.cls, value) or error) from None
-
-
-_PAYLOAD_ONLY = frozenset(('_output', '_payload'))
 
 
 def _with_response_fields(outcome: ServiceResult, response: Response) -> ServiceResult:

@@ -75,7 +75,10 @@ def child_invocation(invocation: Invocation, call: ServiceInvocation) -> Invocat
         chain = _chain(invocation, name)
         raise InternalServerError(cid, f'Services invoke each other more than {MAX_DEPTH} deep: {chain}')
     message = _create_message(invocation, call, name)
-    child = Invocation(invocation.invoker, entry, invocation.services, message, call.payload)
+    invoker = invocation.invoker
+    child = Invocation(
+        invoker, entry, invocation.services, message, call.payload, invoker.now()  # type: ignore[arg-type]  # the entries of a service table are ServiceEntry
+    )
     decode = _DECODERS.get(call.options.get('data_format'))
     if decode is not None and isinstance(call.payload, (str, bytes)) and call.payload:
         child.payload = decode(call.payload)

@@ -55,7 +55,9 @@ class Invoker:
         Raises what the handler raised, BadInput for invalid input, BadOutput for output that does not match its
         declaration, Inactive, MethodNotAllowed.
         """
-        return self.perform(Invocation(self, entry, services, message, payload))
+        return self.perform(
+            Invocation(self, entry, services, message, payload, self.now())  # type: ignore[arg-type]  # the entries of a service table are ServiceEntry
+        )
 
     def explain_error(self, error: BaseException, entry: IServiceEntry, result: ServiceResult | None) -> BaseException:
         """Replace an error that a missing `await` caused by one that says where. See IInvoker."""

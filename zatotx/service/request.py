@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
+import msgspec
+
 from zatotx.model.errors import BadInput
 from zatotx.model.message import HTTPView, Message
 from zatotx.service.compat.bunch import Bunch, bunchify
@@ -77,14 +79,13 @@ class HTTPRequest:
         return self.POST
 
 
-class Request:
+class Request(msgspec.Struct, dict=True, eq=False):
     """The request that a service processes. `payload` is the decoded body, and `input` the declared input."""
 
-    def __init__(self, message: Message, payload: Any, raw: Any = None, run: Any = None) -> None:
-        self._message = message
-        self._raw = raw
-        self._run = run
-        self.payload = payload
+    _message: Message
+    payload: Any
+    _raw: Any = None
+    _run: Any = None
 
     @lazy_attribute
     def raw_request(self) -> Any:

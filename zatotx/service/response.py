@@ -111,9 +111,7 @@ class Response:
     heartbeat: float = 0.0  # seconds; above 0 the chunks are server-sent events
     _payload: Any = ''
     _headers: dict[str, str] | None = None
-
-    def __init__(self, output: Any = None) -> None:
-        self._output = output
+    _output: Any = None  # the declaration of the output, set by `make_response`
 
     soap: lazy_attribute[SoapResponse] = lazy_attribute(
         lambda self: SoapResponse(), 'The SOAP envelope of the response: headers.'
@@ -172,3 +170,11 @@ class Response:
         self.heartbeat = heartbeat
         for name, value in (('Cache-Control', 'no-cache'), ('X-Accel-Buffering', 'no')):  # the latter is read by nginx
             self.headers.setdefault(name, value)
+
+
+def make_response(output: Any) -> Response:
+    """Return the response of a service that declares this output; None = none."""
+    response = Response()
+    if output is not None:
+        response._output = output
+    return response

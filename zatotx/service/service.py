@@ -24,7 +24,7 @@ from zatotx.service.naming import implementation_name, service_name
 from zatotx.service.outgoing import Outgoing
 from zatotx.service.redis_access import RedisAccess
 from zatotx.service.request import Request
-from zatotx.service.response import Response
+from zatotx.service.response import Response, make_response
 from zatotx.service.service_attributes import Channel, Deadline, ServiceLogger, TimeUtil, wsgi_environ
 from zatotx.service.translation import translate
 
@@ -86,7 +86,7 @@ class Service(Hooks, JobHooks):
     )
     request: lazy_attribute[Request] = lazy_attribute(_request, 'The request.')
     response: lazy_attribute[Response] = lazy_attribute(
-        lambda self: Response(self._zatotx.entry.metadata.io.output), 'The response.'
+        lambda self: make_response(self._zatotx.entry.metadata.io.output), 'The response.'
     )
     channel: lazy_attribute[Channel] = lazy_attribute(
         lambda self: Channel.from_spec(self._zatotx.message.channel),

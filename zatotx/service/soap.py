@@ -21,7 +21,7 @@ class SoapRequest:
     __slots__ = ('_message',)
 
     def __init__(self, message: Message) -> None:
-        self._message: SoapMessage = getattr(message, 'soap', _NONE)
+        self._message: SoapMessage = message.soap or _NONE
 
     @property
     def version(self) -> str:
@@ -78,7 +78,7 @@ def check_mandatory_headers(message: Message, understood_headers: tuple[str, ...
 
     Headers are processed by the service, and wsse:Security by the authenticator if it authenticated the caller.
     """
-    envelope: SoapMessage | None = getattr(message, 'soap', None)
+    envelope = message.soap
     if envelope is None or not envelope.must_understand:
         return
     understood = {*understood_headers}

@@ -131,7 +131,7 @@ class UploadedFiles(Mapping[str, UploadedFile]):
 def uploaded_files_of(invocation: Any) -> UploadedFiles:
     """Return the uploaded files of an invocation."""
     message = invocation.message
-    parts = getattr(message, 'parsed', ())
+    parts = message.parsed
     return (
         UploadedFiles(UploadedFile(part, message.body, invocation) for part in parts)
         if isinstance(parts, tuple)

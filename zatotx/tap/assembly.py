@@ -100,6 +100,7 @@ from zatotx.tap.limits import (
     server_start_time,
 )
 from zatotx.tap.monitoring import Monitoring, make_certificate_source
+from zatotx.tap.node_control import ControlledNode, make_node_control
 from zatotx.tap.scheduler import make_scheduler
 from zatotx.tap.statistics import make_usage_recorder, make_usage_store
 from zatotx.tap.work import make_processed_keys, make_result_groups, make_work_runner, make_work_stream
@@ -189,20 +190,7 @@ class _NodeBuilder:
         infrastructure, settings, reactor = self._infrastructure(), self.settings, self.reactor
         limited = infrastructure.limits
         endpoints = self._endpoints(infrastructure)
-        config = LiveConfig(
-            infrastructure.odb,
-            infrastructure.redis.announcements,
-            reactor,
-            [
-                infrastructure.version_keeper.prepare_snapshot,
-                prepare_without_build(limited.admission.apply),
-                infrastructure.scheduler.prepare,
-                *endpoints.preparers,
-            ],
-            lambda: infrastructure.version_keeper.verdicts,
-        )
-        config.measure_load = LoadMeter(lambda: limited.admission.node.active)
-        config.on_large_change = freeze_objects
+        config = self._config(infrastructure, endpoints)
         deployer = Deployer(
             odb=infrastructure.odb,
             config=config,
@@ -233,6 +221,11 @@ class _NodeBuilder:
             recorder=infrastructure.scheduler.recorder,
         )
         config.follow_heartbeats(runner.heartbeat)
+        controlled = ControlledNode(
+            self.home, self.node_type, self.worker_spec, state=state, channels=endpoints.channels,
+            stop_work=runner.drain,
+        )  # fmt: skip
+        node_api.control = make_node_control(controlled, node_api, infrastructure.redis.announcements, reactor)
         parts = NodeComponents(
             reactor=reactor,
             settings=settings,
@@ -264,6 +257,25 @@ class _NodeBuilder:
             worker_group=make_worker_group(self.home / 'work', self.worker_spec, node_api, reactor),
         )
         return Node(parts, config, state, self.worker_spec)
+
+    def _config(self, infrastructure: _Infrastructure, endpoints: _Endpoints) -> LiveConfig:
+        """The configuration in use, which it prepares everywhere before a change takes effect."""
+        admission = infrastructure.limits.admission
+        config = LiveConfig(
+            infrastructure.odb,
+            infrastructure.redis.announcements,
+            self.reactor,
+            [
+                infrastructure.version_keeper.prepare_snapshot,
+                prepare_without_build(admission.apply),
+                infrastructure.scheduler.prepare,
+                *endpoints.preparers,
+            ],
+            lambda: infrastructure.version_keeper.verdicts,
+        )
+        config.measure_load = LoadMeter(lambda: admission.node.active)
+        config.on_large_change = freeze_objects
+        return config
 
     def _pickup_task(self, infrastructure: _Infrastructure, deployer: Deployer) -> Any:
         """The task that deploys files of the pickup directory. Connectors have none: any server's is enough."""

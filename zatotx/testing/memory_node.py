@@ -18,11 +18,14 @@ from zope.interface import implementer
 
 from zatotx.interfaces.meters import NullUserMetrics
 from zatotx.interfaces.node import ILogLevels, INode
+from zatotx.interfaces.node_control import NodeStatus
 from zatotx.interfaces.redis import IPubSub
 from zatotx.interfaces.scheduler import LeaderRecord
 from zatotx.model.cid import new_cid
+from zatotx.model.errors import Conflict
 from zatotx.model.message import ChannelSpec, Message, Principal, Reply
 from zatotx.node.live_config import LiveConfig
+from zatotx.node.node_control import NodeControl
 from zatotx.odb.config_store import open_store
 from zatotx.odb.maintenance import NewCluster, create_odb
 from zatotx.pipeline.codecs import CodecRegistry
@@ -111,6 +114,27 @@ class MemoryScheduler:
         return found
 
 
+class RecordingRestarter:
+    """A restarter that restarts nothing; `restarts` counts how often it would have. With `error` it refuses."""
+
+    def __init__(self) -> None:
+        self.error, self.restarts, self.names = '', 0, list[str]()
+
+    async def check(self) -> None:
+        """Raise Conflict if there is an error."""
+        if self.error:
+            raise Conflict(None, self.error)
+
+    async def begin(self) -> None:
+        """Count a restart."""
+        self.restarts += 1
+
+    async def set_name(self, name: str) -> Callable[[], Any]:
+        """Record a name."""
+        self.names.append(name)
+        return lambda: succeed(self.names.pop())
+
+
 @implementer(INode)
 class MemoryNode:
     """A node in memory. Use `await start()`, then `call`, and `await stop()` at the end."""
@@ -160,6 +184,24 @@ class MemoryNode:
         )
         self.config: Any = None
         self.deployer: Any = None
+        self.restarter = RecordingRestarter()
+        self.is_drained = False
+        self.control = NodeControl(
+            name=name, bus=self.bus, clock=reactor, odb=self.odb, restarter=self.restarter, own_status=self._status,
+            drain=self._drain, resume=self._resume, pid=1,
+        )  # fmt: skip
+        self.control.start()
+
+    async def _status(self) -> NodeStatus:
+        return NodeStatus(name=self.name, role='server', phase='ready', started=1.0, version='1', pid=1,
+                          is_drained=self.is_drained, findings=tuple(self.found))  # fmt: skip
+
+    def _drain(self) -> None:
+        self.is_drained = True
+
+    def _resume(self) -> bool:
+        self.is_drained = False
+        return True
 
     async def start(self) -> None:
         """Join the cluster and load the active configuration and code."""

@@ -115,7 +115,9 @@ class KitInvoker(Invoker):
     def invoke(
         self, entry: IServiceEntry, services: IServiceMap, message: Message, payload: Any
     ) -> Coroutine[Any, Any, ServiceResult]:
-        invocation = Invocation(self, entry, services, message, payload)
+        invocation = Invocation(
+            self, entry, services, message, payload, self.now()  # type: ignore[arg-type]  # the entries of a service table are ServiceEntry
+        )
         request = self.requests.pop(id(message))
         if request.invoke_payload is not NO_PAYLOAD:  # as zatotx.service.invoke.child_invocation does
             invocation.payload = invocation.raw_request = request.invoke_payload

@@ -6,19 +6,24 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from treq.testing import StubTreq
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from trial_tests.support.cluster_api import PASSWORD, USERNAME, MemoryClusterApi
+from trial_tests.support.cluster_api import PASSWORD, TYPES, USERNAME, MemoryClusterApi
 from zatotx.admin.application import KNOWN_USER_AGE, AdminApplication, shield
 from zatotx.admin.cluster_api import ApiError
 from zatotx.admin.screens import all_routes
 from zatotx.admin.settings import WebSettings
+from zatotx.admin.tables import columns_of
+from zatotx.admin.type_catalog import TypeDescription
+from zatotx.api.schema import describe_type
+from zatotx.schema.meta import fields_of
 
 BASE = 'http://127.0.0.1:8183'
-_TOKEN = re.compile('name="csrf_token" value="([0-9a-f]+)"')
+TOKEN = re.compile('name="csrf_token" value="([0-9a-f]+)"')
 
 
 class ApplicationTestCase(SynchronousTestCase):
@@ -29,7 +34,7 @@ class ApplicationTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.api, self.clock = MemoryClusterApi(), Clock()
         self.application = AdminApplication(api=self.api, cluster='test', settings=self.settings, clock=self.clock,
-                                            routes=all_routes())  # fmt: skip
+                                            now=self.clock.seconds, routes=all_routes())  # fmt: skip
         self.browser: Any = StubTreq(self.application.klein.resource())
         self.cookies: dict[str, str] = {}
 
@@ -52,13 +57,21 @@ class ApplicationTestCase(SynchronousTestCase):
         """Send a form with the CSRF token of the session."""
         return self.send('POST', path, data={'csrf_token': self.token, **(form or {})}, **options)
 
+    def post_file(self, path: str, field: str, filename: str, content: bytes, **fields: str) -> Any:
+        """Send a form with a file and the CSRF token of the session."""
+        parts = [f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+                 for name, value in {'csrf_token': self.token, **fields}.items()]
+        head = f'--x\r\nContent-Disposition: form-data; name="{field}"; filename="{filename}"\r\n\r\n'
+        body = b''.join([*parts, head.encode(), content, b'\r\n--x--\r\n'])
+        return self.send('POST', path, data=body, headers={'Content-Type': 'multipart/form-data; boundary=x'})
+
     def log_in(self, password: str = PASSWORD, target: str = '/') -> Any:
-        found = _TOKEN.search(self.get(f'/login?next={target}').body)
+        found = TOKEN.search(self.get(f'/login?next={target}').body)
         assert found is not None
         form = {'csrf_token': found[1], 'username': USERNAME, 'password': password, 'target': target}
         response = self.send('POST', '/login', data=form)
         if response.code == 303:
-            page = _TOKEN.search(self.get('/settings').body)
+            page = TOKEN.search(self.get('/settings').body)
             assert page is not None
             self.token = page[1]
         return response
@@ -122,6 +135,27 @@ class SessionTests(ApplicationTestCase):
         self.post('/logout')
         self.assertEqual(self.api.sessions, set())
 
+    def test_a_form_after_the_end(self) -> None:
+        """What was typed into a form whose session had ended goes through the login, without its secrets: the form is
+        shown again, or its step is done after a confirmation."""
+        for path, is_shown in (('/objects/basic_auth/create', True), ('/key-value/entries/create', False)):
+            self.log_in()
+            self.api.sessions.clear()
+            form = {'name': 'typed <b>', 'password': 'sesame'}
+            response = self.post(path, form)
+            self.assertEqual(response.code, 401)
+            self.assertIn('what you typed is kept', response.body)
+            self.assertNotIn('sesame', response.body)
+            fields = dict(re.findall('<input type="hidden" name="([^"]+)" value="([^"]*)">', response.body))
+            self.assertEqual(fields['kept.name'], 'typed &lt;b&gt;')
+            fields['kept.name'] = 'typed <b>'
+            page = self.send('POST', '/login', data={**fields, 'username': USERNAME, 'password': PASSWORD}).body
+            self.assertIn(f'action="{path}"', page)
+            self.assertIn('name="name" value="typed &lt;b&gt;"', page)
+            self.assertEqual('data-continue' in page, is_shown)
+            self.assertEqual('Do it now' in page, not is_shown)
+            self.cookies.clear()
+
     def test_roles_are_asked_for_again(self) -> None:
         """What a page offers follows the roles of its user, within half a minute."""
         self.log_in()
@@ -172,13 +206,14 @@ class SafetyTests(ApplicationTestCase):
         self.log_in()
         static = re.findall('"(/static/[^"]+)"', self.get('/').body)
         names = {path.rpartition('/')[2] for path in static}
-        self.assertEqual(names, {'icon.svg', 'admin.css', 'htmx.min.js', 'admin.js'})
+        self.assertEqual(names, {'icon.svg', 'admin.css', 'cluster.css', 'htmx.min.js', 'admin.js', 'live.js'})
         for path in ('/', '/login', '/nowhere', '/objects/none', static[0]):
             response = self.get(path)
             (policy,) = response.headers.getRawHeaders('content-security-policy')
             self.assertIn("frame-ancestors 'none'", policy)
             self.assertNotIn('unsafe', policy)
             self.assertEqual(response.headers.getRawHeaders('x-content-type-options'), ['nosniff'])
+            self.assertEqual(response.headers.getRawHeaders('x-frame-options'), ['DENY'])
             expected = 'no-store' if path != static[0] else 'public, max-age=31536000, immutable'
             self.assertEqual(response.headers.getRawHeaders('cache-control'), [expected])
 
@@ -214,6 +249,23 @@ class SafetyTests(ApplicationTestCase):
         outer.cancel()
         self.failureResultOf(outer)
         inner.callback('done')
+
+    def test_secrets_stay_in_the_cluster(self) -> None:
+        """No list and no form of any type shows a secret, even if a server would send it."""
+        self.log_in()
+        checked = 0
+        for one in TYPES:
+            secrets = [info.name for info in fields_of(one) if info.secret]
+            if secrets and one.zato is not None:
+                columns = columns_of(msgspec.convert(describe_type(one, TYPES), TypeDescription))
+                row = {**{column.name: 'x' for column in columns}, 'id': 5, 'name': 'x', 'is_active': True,
+                       'revision': 1, **dict.fromkeys(secrets, 'S3CRET')}  # fmt: skip
+                self.api.objects[one.zato.prefix] = [row]
+                for path in (f'/objects/{one.key}', f'/objects/{one.key}/5', f'/objects/{one.key}/create?from=5'):
+                    page = self.get(path)
+                    self.assertEqual((page.code, 'S3CRET' in page.body), (200, False), path)
+                    checked += 1
+        self.assertGreater(checked, 15)
 
 
 class ReadOnlyTests(ApplicationTestCase):
@@ -283,6 +335,25 @@ class ObjectTests(ApplicationTestCase):
         self.assertEqual((response.code, row['username']), (409, 'crm'))
         self.assertIn('changed by somebody else', response.body)
         self.assertIn('value="mine"', response.body)
+        self.assertIn('class="old">crm</td><td data-label="Typed" class="new">mine</td>', response.body)
+        self.assertIn('name="revision" value="9"', response.body)
+
+    def test_taken_name(self) -> None:
+        """Another conflict than that of two changes shows no versions."""
+        self.api.answers['zato.security.basic-auth.edit'] = ApiError(409, ["'other' is taken"])
+        self.post('/objects/basic_auth/create', {'name': 'crm', 'username': 'crm'})
+        (row,) = self.api.objects['security.basic-auth']
+        response = self.post(f'/objects/basic_auth/{row["id"]}', {'name': 'other', 'revision': str(row['revision'])})
+        self.assertIn('is taken', response.body)
+        self.assertNotIn('Both versions', response.body)
+
+    def test_deleted_meanwhile(self) -> None:
+        """What was typed into the form of an object that is gone can be saved as a new one."""
+        response = self.post('/objects/basic_auth/77', {'name': 'crm', 'username': 'typed', 'revision': '1'})
+        self.assertEqual(response.code, 409)
+        self.assertIn('has deleted it meanwhile', response.body)
+        self.assertIn('action="/objects/basic_auth/create"', response.body)
+        self.assertIn('value="typed"', response.body)
 
     def test_several_at_once(self) -> None:
         """Selected rows are switched off, and deleted after a confirmation; one that fails does not stop the others."""

@@ -12,15 +12,20 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.cluster_api import MemoryClusterApi
 from zatotx.admin.cluster_api import ApiError, Caller
 from zatotx.admin.event_writer import EventWriter
-from zatotx.admin.live import INTERVAL, LiveEvent, LiveFeed
+from zatotx.admin.live import INTERVAL, MAX_AGE, STATUS_SERVICE, LiveFeed
 from zatotx.admin.screens.statistics import merge_rows, safe_cell, top
 
 
-def answer(calls: int, errors: int = 0, seconds: float = 0.0) -> dict[str, Any]:
-    """An answer of zato.stats.get-current."""
-    row = {'calls': calls, 'errors': errors, 'seconds': seconds, 'in_flight': 0, 'p95': 0.025}
-    services = [{'name': 'crm.get', **row}, {'name': 'zato.ping', **row}]
-    return {'server': 's1', 'revision': 7, 'requests': calls, 'in_flight': 2, 'services': services}
+def row(calls: int, errors: int = 0, seconds: float = 0.0, *, started: float = 1.0, name: str = 's1') -> dict[str, Any]:
+    """A row of zato.server.get-status."""
+    status = {'started': started, 'requests': calls, 'calls': calls, 'errors': errors, 'seconds': seconds,
+              'in_flight': 2, 'stalls': 1, 'revision': 7}  # fmt: skip
+    return {'name': name, 'state': 'running', 'is_leader': name == 's1', 'status': status}
+
+
+def silent(name: str) -> dict[str, Any]:
+    """A row of a node that does not answer."""
+    return {'name': name, 'state': 'down', 'is_leader': False, 'status': None}
 
 
 class RecordingRequest:
@@ -49,84 +54,108 @@ class LiveFeedTests(SynchronousTestCase):
         self.api, self.clock = MemoryClusterApi(), Clock()
         self.feed = LiveFeed(api=self.api, clock=self.clock)
         self.api.sessions = {'1.a', '1.b'}
-        self.api.answers['zato.server.get-list'] = [{'name': 's1', 'up_status': 'clean-down', 'up_mod_date': ''}]
-        self.set(answer(0))
-        self.events: list[tuple[str, LiveEvent | None]] = []
+        self.set(row(0))
+        self.events: list[tuple[str, str, Any]] = []  # token, kind, data
 
-    def set(self, value: Any) -> None:
-        self.api.answers['zato.stats.get-current'] = value if isinstance(value, Exception) else [value]
+    def set(self, *rows: Any) -> None:
+        self.api.answers[STATUS_SERVICE] = rows[0] if isinstance(rows[0], Exception) else list(rows)
 
     def subscribe(self, token: str) -> Any:
-        def subscriber(event: LiveEvent | None) -> None:
-            self.events.append((token, event))
+        def subscriber(event: bytes, is_last: bool) -> None:
+            kind, data = event.decode().strip().split('\n')
+            found = kind.removeprefix('event: '), msgspec.json.decode(data.removeprefix('data: '))
+            self.events.append((token, *found))
+            self.assertEqual(is_last, found[0] == 'end')
         self.feed.subscribe(subscriber, Caller(token))
         return subscriber
 
-    def answer_as_it_is(self) -> None:
-        """The double wraps each answer in a list; here it is one already."""
-        self.api.call_each = self.api.call  # type: ignore[method-assign]
+    def figures(self, token: str = '1.a') -> list[Any]:
+        return [data for to, kind, data in self.events if (to, kind) == (token, 'figures')]
 
     def test_rates(self) -> None:
-        """Rates are those between two polls, of users' services; the first poll gives none."""
-        self.answer_as_it_is()
+        """Rates are those between two polls, of each node and of all; the first poll gives none."""
+        self.set(row(0), row(0, name='s2'), silent('s3'))
         self.subscribe('1.a')
-        self.assertEqual(self.events, [])
-        self.set(answer(20, 4, 0.5))
+        self.assertEqual(self.figures(), [])
+        self.set(row(20, 4, 0.5), row(10, 0, 0.1, name='s2'), silent('s3'))
         self.clock.advance(INTERVAL)
-        self.assertEqual(self.events[-1][1], LiveEvent(servers={'s1': False}, requests=10.0, errors=2.0, mean=25.0,
-                                                      in_flight=2, revision=7))  # fmt: skip
-        self.set(answer(1))  # the server has restarted
-        self.clock.advance(INTERVAL)
-        event = self.events[-1][1]
-        self.assertEqual((event.requests, event.mean) if event else None, (0.0, 0.0))
+        (event,) = self.figures()
+        nodes = event.pop('nodes')
+        self.assertEqual(event, {'requests': 15.0, 'errors': 2.0, 'mean': 20.0, 'in_flight': 4, 'revision': 7})
+        self.assertEqual(nodes['s1'], {'state': 'running', 'is_leader': True, 'requests': 10.0, 'errors': 2.0,
+                                       'mean': 25.0, 'in_flight': 2, 'stalls': 1})  # fmt: skip
+        self.assertEqual((nodes['s2']['mean'], nodes['s3']['state'], nodes['s3']['requests']), (10.0, 'down', 0.0))
+        self.assertEqual(self.feed.latest and self.feed.latest.requests, 15.0)
+
+    def test_a_restart(self) -> None:
+        """The counters of a node that has restarted, or did not answer, count from then on."""
+        self.set(row(1000))
+        self.subscribe('1.a')
+        for rows, rate in ((row(1, started=2.0), 0.0), (row(5, started=2.0), 2.0), (silent('s1'), 0.0),
+                           (row(9, started=2.0), 0.0)):  # fmt: skip
+            self.set(rows)
+            self.clock.advance(INTERVAL)
+            self.assertEqual(self.figures()[-1]['requests'], rate, rows)
 
     def test_one_poll_for_all(self) -> None:
         """Any number of browsers cost one poll, with the session of each in turn, none of which it keeps alive; without
         browsers there are no polls."""
-        self.answer_as_it_is()
         first, second = self.subscribe('1.a'), self.subscribe('1.b')
         for _ in range(4):
             self.clock.advance(INTERVAL)
-        polls = [caller for service, _, caller in self.api.calls if service == 'zato.stats.get-current']
+        polls = [caller for service, _, caller in self.api.calls if service == STATUS_SERVICE]
         self.assertEqual([caller.token for caller in polls], ['1.a', '1.a', '1.b', '1.a', '1.b'])
         self.assertTrue(all(caller.is_passive for caller in polls))
-        self.assertEqual({token for token, _ in self.events[-2:]}, {'1.a', '1.b'})
+        self.assertEqual({token for token, _, _ in self.events[-2:]}, {'1.a', '1.b'})
         self.feed.unsubscribe(first)
         self.feed.unsubscribe(second)
         before = len(self.api.calls)
         self.clock.advance(10 * INTERVAL)
         self.assertEqual(len(self.api.calls), before)
+        self.assertIs(self.feed.latest, None)
+
+    def test_history(self) -> None:
+        """A new browser gets the figures of the last polls at once, unless they are old."""
+        first = self.subscribe('1.a')
+        for calls in (4, 8):
+            self.set(row(calls))
+            self.clock.advance(INTERVAL)
+        second = self.subscribe('1.b')
+        self.assertEqual(self.events[-2:], [
+            ('1.b', 'history', [[2.0, 0.0, 0.0]] * 2), ('1.b', 'figures', self.figures()[-1])])  # fmt: skip
+        self.feed.unsubscribe(first)
+        self.feed.unsubscribe(second)
+        self.clock.advance(MAX_AGE + 1)
+        self.subscribe('1.a')
+        self.assertEqual(self.events[-1], ('1.a', 'history', []))
 
     def test_a_session_that_ends(self) -> None:
         """Its browser is told and gets no more; the others go on."""
-        self.answer_as_it_is()
         self.subscribe('1.a')
         self.subscribe('1.b')
         self.api.sessions.discard('1.b')
         for _ in range(3):
             self.clock.advance(INTERVAL)
-        self.assertIn(('1.b', None), self.events)
+        self.assertIn(('1.b', 'end', {}), self.events)
         self.events.clear()
         self.clock.advance(INTERVAL)
-        self.assertEqual([token for token, _ in self.events], ['1.a'])
+        self.assertEqual([token for token, _, _ in self.events], ['1.a'])
 
     def test_the_cluster_is_away(self) -> None:
         """No events while it is away, and rates that do not include that time afterwards."""
-        self.answer_as_it_is()
         self.subscribe('1.a')
         self.set(ApiError(0, ['No server']))
         self.clock.advance(INTERVAL)
-        self.set(answer(1000))
+        self.set(row(1000))
         self.clock.advance(INTERVAL)
-        self.assertEqual(self.events, [])
-        self.set(answer(1002))
+        self.assertEqual(self.figures(), [])
+        self.set(row(1002))
         self.clock.advance(INTERVAL)
-        self.assertEqual([event.requests for _, event in self.events if event], [1.0])
+        self.assertEqual([event['requests'] for event in self.figures()], [1.0])
 
     def test_a_stream(self) -> None:
         """A browser gets server-sent events; those that it does not read in time are dropped, and the stream ends with
         the session or the connection."""
-        self.answer_as_it_is()
         request = RecordingRequest()
         sending = Deferred.fromCoroutine(EventWriter(request).send(self.feed, Caller('1.a')))
         self.assertEqual(request.headers['Content-Type'], 'text/event-stream')
@@ -149,7 +178,6 @@ class LiveFeedTests(SynchronousTestCase):
 
     def test_a_browser_that_leaves(self) -> None:
         """Klein cancels the handler: the subscription ends."""
-        self.answer_as_it_is()
         sending = Deferred.fromCoroutine(EventWriter(RecordingRequest()).send(self.feed, Caller('1.a')))
         sending.cancel()
         self.successResultOf(sending)
@@ -159,7 +187,10 @@ class LiveFeedTests(SynchronousTestCase):
 class StatisticsTests(SynchronousTestCase):
     def test_merged(self) -> None:
         """The figures of all servers are added; zatotx's own services count on demand."""
-        answers = [answer(10, 1, 1.0), answer(30, 0, 1.0)]
+        answers = []
+        for calls, errors in ((10, 1), (30, 0)):
+            figures = {'calls': calls, 'errors': errors, 'seconds': 1.0, 'in_flight': 0, 'p95': 0.025}
+            answers.append({'services': [{'name': 'crm.get', **figures}, {'name': 'zato.ping', **figures}]})
         (row,) = merge_rows(answers, with_internal=False)
         self.assertEqual({name: row[name] for name in ('name', 'calls', 'errors', 'mean', 'p95', 'share')},
                          {'name': 'crm.get', 'calls': 40, 'errors': 1, 'mean': 50.0, 'p95': 25.0, 'share': 100.0})

@@ -5,12 +5,11 @@ from __future__ import annotations
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from zatotx.admin.preferences import Preferences, make_preferences
 from zatotx.admin.rendering import moment, shown_value
-from zatotx.admin.screens.home import attention
 from zatotx.admin.settings import DEFAULT_LISTEN, load_settings
 from zatotx.admin.yaml_document import InvalidYaml, load_yaml
 from zatotx.model.errors import StartError
@@ -50,22 +49,26 @@ class YamlTests(SynchronousTestCase):
 class RenderingTests(SynchronousTestCase):
     def test_times(self) -> None:
         """Times are shown in the user's zone, with the exact time for programs; what is no time is shown as it is."""
-        self.assertEqual(moment('2026-01-01T12:00:00+00:00', ZoneInfo('Europe/Warsaw')),
+        self.assertEqual(moment('2026-01-01T12:00:00+00:00', Preferences('Europe/Warsaw')),
                          '<time datetime="2026-01-01T12:00:00+00:00">2026-01-01 13:00:00</time>')
-        self.assertEqual(moment('', ZoneInfo('UTC')), '')
-        self.assertEqual(moment('<b>', ZoneInfo('UTC')), '<b>')
+        self.assertEqual(moment('', Preferences()), '')
+        self.assertEqual(moment('<b>', Preferences()), '<b>')
+
+    def test_preferences(self) -> None:
+        """Dates and times have the form that the user chose, around midnight in the user's zone, too; what is invalid
+        is the default."""
+        chosen = make_preferences({'time_zone': 'Asia/Tokyo', 'date_format': 'dd.mm.yyyy', 'time_format': '12 hours',
+                                   'theme': 'pink', 'color': 'red'})  # fmt: skip
+        self.assertIn('>01.01.2027 01:30:00 AM<', str(moment('2026-12-31T16:30:00', chosen)))
+        self.assertEqual((chosen.theme, chosen.color), ('auto', 'red'))
+        self.assertEqual(make_preferences({'time_zone': '../../etc/passwd', 'date_format': '%n'}), Preferences())
+        self.assertEqual(chosen.from_input(chosen.to_input(1_800_000_000)), 1_800_000_000)
+        self.assertIsNone(chosen.from_input('yesterday'))
 
     def test_values(self) -> None:
         """Values of rows are readable."""
         self.assertEqual([shown_value(value) for value in (True, ['a', 'b'], '', None, 0)],
                          ['Yes', 'a, b', '\N{EN DASH}', '\N{EN DASH}', '0'])
-
-    def test_attention(self) -> None:
-        """Servers that are down come first, then findings, then dead letters."""
-        down = {'name': 's2', 'up_status': 'running', 'up_mod_date': '2020-01-01T00:00:00+00:00'}
-        self.assertEqual([text for text, _ in attention([down], ['A finding.'], 3)],
-                         ['s2 is down.', 'A finding.', '3 messages were given up and wait for a decision.'])
-        self.assertEqual(attention([], [], 0), [])
 
 
 class VendorTests(SynchronousTestCase):

@@ -335,27 +335,27 @@ class PropertyTests(SynchronousTestCase):
 
 class RepeatedResponseTests(SynchronousTestCase):
     def test_repeated_responses(self) -> None:
-        """`take_repeated` takes a whole response with the previous head, and leaves all other input."""
+        """`feed_repeated` takes a whole response with the previous head, and leaves all other input."""
         head = b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n'
         parser = ResponseParser(RESPONSE_LIMITS)
         parser.expect_response('GET')
-        self.assertIsNone(parser.take_repeated(head + b'ab'))
+        self.assertIsNone(parser.feed_repeated(head + b'ab'))
         parser.feed(head + b'ab')
         first = parser.next()
         self.assertEqual(parser.take_whole_body(), b'ab')
-        self.assertIsNone(parser.take_repeated(head + b'cd'), 'no response is expected')
+        self.assertIsNone(parser.feed_repeated(head + b'cd'), 'no response is expected')
         parser.expect_response('GET')
         for other in (head + b'c', head + b'cde', head.replace(b'OK', b'KO') + b'cd'):
-            self.assertIsNone(parser.take_repeated(other))
-        self.assertEqual(parser.take_repeated(head + b'cd'), (first, b'cd'))
+            self.assertIsNone(parser.feed_repeated(other))
+        self.assertEqual(parser.feed_repeated(head + b'cd'), (first, b'cd'))
         self.assertTrue(parser.is_between_messages)
         parser.expect_response('GET')
         parser.feed(head[:5])
-        self.assertIsNone(parser.take_repeated(head + b'cd'), 'after the beginning of a response')
+        self.assertIsNone(parser.feed_repeated(head + b'cd'), 'after the beginning of a response')
         parser = ResponseParser(RESPONSE_LIMITS)
         parser.expect_response('GET')
         parser.feed(head + b'ab')
         parser.next()
         parser.take_whole_body()
         parser.expect_response('HEAD')
-        self.assertIsNone(parser.take_repeated(head), 'the response to another method')
+        self.assertIsNone(parser.feed_repeated(head), 'the response to another method')

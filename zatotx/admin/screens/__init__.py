@@ -10,22 +10,28 @@ from zatotx.admin.screens import (
     history,
     home,
     load_balancer,
+    nodes,
     object_actions,
     objects,
     redis_commands,
     scheduler,
     search,
-    servers,
+    service_detail,
+    service_invoker,
+    service_versions,
     services,
     settings,
     statistics,
+    usage_statistics,
 )
 
 
 def all_routes() -> tuple[ScreenRoute, ...]:
     """Return the routes of all screens."""
     modules = (
-        home, objects, object_actions, scheduler, services, servers, load_balancer, history, dead_letters,
+        home, objects, object_actions, scheduler, services, service_detail, service_invoker,
+        service_versions, nodes, load_balancer, history, dead_letters,
         redis_commands, data_dictionaries, enmasse, search, settings, statistics,
+        usage_statistics,
     )  # fmt: skip
     return tuple(route for module in modules for route in module.ROUTES)

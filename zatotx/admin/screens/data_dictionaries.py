@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from zatotx.admin.application import ScreenRoute
@@ -15,6 +16,7 @@ ENTRY, TRANSLATION = ('system', 'key', 'value'), ('system1', 'key1', 'value1', '
 SERVICES = {'entries': 'zato.kvdb.data-dict.dictionary', 'translations': 'zato.kvdb.data-dict.translation'}
 FIELDS = {'entries': ENTRY, 'translations': TRANSLATION}
 TITLES = {'entries': 'Data dictionaries', 'translations': 'Translations'}
+MAX_AFFECTED = 50  # translations that the confirmation of a deletion lists
 LABELS = {
     'system': 'System', 'key': 'Key', 'value': 'Value', 'system1': 'System 1', 'key1': 'Key 1', 'value1': 'Value 1',
     'system2': 'System 2', 'key2': 'Key 2', 'value2': 'Value 2',
@@ -90,10 +92,17 @@ async def _save(request: PageRequest, what: str, action: str, payload: dict[str,
 async def show_delete(request: PageRequest, what: str, row_id: int) -> Response:
     """Show the confirmation for deleting an entry or translation."""
     row = await _row(request, _check(what), row_id)
-    more = ' Its translations are deleted, too.' if what == 'entries' else ''
-    values = {'title': 'Delete', 'text': f'This cannot be undone.{more}', 'back': f'/key-value/{what}',
-              'name': ' / '.join(row[name] for name in FIELDS[what]), 'label': 'Delete'}  # fmt: skip
-    return Page('confirm.html', values)
+    affected = await _translations_of(request, row) if what == 'entries' else []
+    values = {'title': 'Delete', 'back': f'/key-value/{what}', 'translations': affected[:MAX_AFFECTED],
+              'count': len(affected), 'name': ' / '.join(row[name] for name in FIELDS[what])}  # fmt: skip
+    return Page('dictionary_delete.html', values)
+
+
+async def _translations_of(request: PageRequest, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the translations from and to an entry."""
+    wanted = tuple(entry[name] for name in ENTRY)
+    return [row for row in await request.call(f'{SERVICES["translations"]}.get-list')
+            if wanted in ((row['system1'], row['key1'], row['value1']), (row['system2'], row['key2'], row['value2']))]
 
 
 async def delete(request: PageRequest, what: str, row_id: int) -> Response:
@@ -123,9 +132,13 @@ async def export(request: PageRequest) -> Response:
 async def replace(request: PageRequest) -> Response:
     """Replace the whole data dictionary with an exported file."""
     file = request.files.get('file')
-    if file is None:
+    data = request.text('data') if file is None else file.content.decode('ascii', 'replace')
+    if not data.strip():
         raise ApiError(400, ['Choose a file that was exported here.'])
-    done = await request.call('zato.kvdb.data-dict.impexp.import', {'data': file.content.decode('ascii', 'replace')})
+    is_confirmed = request.text('confirmed') == 'yes'
+    done = await request.call('zato.kvdb.data-dict.impexp.import', {'data': data, 'dry_run': not is_confirmed})
+    if not is_confirmed:
+        return Page('dictionary_import.html', {'title': 'Import', 'data': data, 'plan': done})
     text = f'Imported: {done["entries"]} entries, {done["translations"]} translations.'
     return Redirect('/key-value/entries', text)
 

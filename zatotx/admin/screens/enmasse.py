@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any
 
 from zatotx.admin.application import ScreenRoute
@@ -11,6 +13,8 @@ from zatotx.admin.responses import FileDownload, Page, Redirect, Response
 from zatotx.admin.screens.objects import IN_PLACE
 from zatotx.admin.yaml_document import InvalidYaml, load_yaml
 
+CHANGED = 'The cluster has changed since this was shown: look at what would change now, and apply it then.'
+
 
 async def show(request: PageRequest) -> Response:
     """Show the forms for export and import."""
@@ -18,8 +22,14 @@ async def show(request: PageRequest) -> Response:
 
 
 def _page(text: str, *, plan: Any = None, messages: list[str] | None = None, status: int = 200) -> Page:
-    values = {'title': 'Import and export', 'text': text, 'plan': plan, 'messages': messages or []}
+    values = {'title': 'Import and export', 'text': text, 'plan': plan, 'messages': messages or [],
+              'digest': '' if plan is None else digest_of(plan)}  # fmt: skip
     return Page('enmasse.html', values, status)
+
+
+def digest_of(plan: Mapping[str, Any]) -> str:
+    """Return a digest of what an import would change, by which the same plan is recognized."""
+    return sha256('\n'.join(plan['diff']).encode()).hexdigest()
 
 
 async def export(request: PageRequest) -> Response:
@@ -35,7 +45,11 @@ async def load(request: PageRequest) -> Response:
     is_applied = bool(request.text('apply'))
     try:
         document = load_yaml(text)
-        done = await request.call('zato.enmasse.import', {'document': document, 'dry_run': not is_applied})
+        done = await request.call('zato.enmasse.import', {'document': document, 'dry_run': True})
+        if is_applied and request.text('digest') != digest_of(done):
+            return _page(text, plan=done, messages=[CHANGED], status=409)
+        if is_applied:
+            done = await request.call('zato.enmasse.import', {'document': document, 'dry_run': False})
     except InvalidYaml as error:
         return _page(text, messages=[str(error)], status=400)
     except ApiError as error:

@@ -10,7 +10,7 @@ from zatotx.admin.page_request import PageRequest
 from zatotx.admin.responses import FileDownload, Page, Redirect, Response
 from zatotx.admin.tables import Column, page_of
 
-MAX_ROWS = 1_000  # of the history that a table pages through
+MAX_ROWS = 500  # of the history that a table pages through: a filter by type or name leads to older ones
 COLUMNS = (
     Column('at', 'When'), Column('who', 'Who'), Column('action', 'Action'), Column('type', 'Type'),
     Column('name', 'Name'), Column('revision', 'Revision'),
@@ -23,9 +23,13 @@ async def show_history(request: PageRequest) -> Response:
     rows = await request.call('zato.history.get-list', {'limit': MAX_ROWS, **filters})
     shows_starts = request.argument('starts') == '1'
     shown = [row for row in rows if shows_starts or row['source'] != 'start']
-    types = [(one.key, one.heading) for one in await request.catalog()]
+    catalog = await request.catalog()
+    types = [(one.key, one.heading) for one in catalog]
+    titles = {one.key: one.title for one in catalog}
+    shown = [{**row, 'type': titles.get(row['type'], row['type'].capitalize())} for row in shown]
     values = {'title': 'History', 'table': page_of(shown, request), 'columns': COLUMNS, 'request': request,
-              'shows_starts': shows_starts, 'types': types, 'type': request.argument('type')}  # fmt: skip
+              'shows_starts': shows_starts, 'types': types, 'type': request.argument('type'),
+              'name': request.argument('name')}  # fmt: skip
     return Page('history.html', values)
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from attrs import frozen
+
 from zatotx.admin.application import ScreenRoute
+from zatotx.admin.balancer_status import BalancerUnavailableError
 from zatotx.admin.cluster_api import ApiError
+from zatotx.admin.concurrency import run_together
 from zatotx.admin.page_request import PageRequest
 from zatotx.admin.responses import EventStream, Page, Redirect, Response
-from zatotx.admin.server_state import is_up
+from zatotx.admin.screens.nodes import node_views
 
 RECENT = 8  # changes
+BAD, WARNING = 'bad', 'warn'  # severities
 _FIRST_STEPS = (
     ('Services', '/services', 'Upload a service: a Python file with a class.'),
     ('REST channels', '/objects/channel_rest', 'Create a channel: the URL under which it is called.'),
@@ -19,21 +24,32 @@ _FIRST_STEPS = (
 )
 
 
+@frozen
+class Notice:
+    """Something that needs attention."""
+
+    severity: str  # BAD or WARNING
+    text: str
+    url: str  # of the screen where it can be looked at or mended
+
+
 async def show_home(request: PageRequest) -> Response:
     """Show the home page."""
-    servers = await request.call('zato.server.get-list')
-    findings = await request.call('zato.health.findings')
-    info = await request.call('zato.info.get-info')
-    catalog = await request.catalog()
-    counted = await request.call('zato.schema.get-counts')
-    counts = [(one.heading, one.key, counted.get(one.key, 0)) for one in catalog]
+    rows, info, catalog, counted, history, balancer, dead_letters = await run_together(
+        request.call('zato.server.get-status'), request.call('zato.info.get-info'), request.catalog(),
+        request.call('zato.schema.get-counts'), _recent_changes(request), _balancer_notices(request),
+        _dead_letters(request),
+    )  # fmt: skip
+    nodes = node_views(request, rows)
+    counts = [(one.heading, one.list_url, counted.get(one.key, 0)) for one in catalog]
     services = counted.get('service', 0)
     titles = {one.key: one.title for one in catalog}
-    changes = [{**row, 'type': titles.get(row['type'], row['type'])} for row in await _recent_changes(request)]
+    changes = [{**row, 'type': titles.get(row['type'], row['type'])} for row in history]
+    notices = [*node_notices(nodes), *balancer, *dead_letter_notices(dead_letters)]
     values = {
-        'title': 'Home', 'servers': [{**row, 'is_up': is_up(row)} for row in servers],
-        'attention': attention(servers, findings['findings'], await _dead_letters(request)),
-        'info': info, 'counts': counts, 'service_count': services, 'changes': changes,
+        'title': 'Home', 'nodes': nodes, 'notices': sorted(notices, key=lambda notice: notice.severity != BAD),
+        'live': request.live.latest, 'info': info, 'counts': [each for each in counts if each[2]],
+        'unused': [each for each in counts if not each[2]], 'service_count': services, 'changes': changes,
         'first_steps': () if services else _FIRST_STEPS,
     }  # fmt: skip
     return Page('home.html', values)
@@ -65,11 +81,49 @@ def is_news(row: Mapping[str, Any]) -> bool:
     return not row['action'].startswith('log') and (row['type'], row['action']) != ('service', 'create')
 
 
-def attention(servers: list[dict[str, Any]], findings: list[str], dead_letters: int) -> list[tuple[str, str]]:
-    """Return the problems that need attention, as sentences with links."""
-    down = [(f'{row["name"]} is down.', '/servers') for row in servers if not is_up(row)]
-    waiting = [(f'{dead_letters} messages were given up and wait for a decision.', '/dead-letters')]
-    return [*down, *((finding, '/servers') for finding in findings), *(waiting if dead_letters else [])]
+def node_notices(nodes: Sequence[Mapping[str, Any]]) -> list[Notice]:
+    """Return what needs attention of the nodes: those that do not run, and what the others say."""
+    found = []
+    for node in nodes:
+        url = f'/servers/{node["id"]}'
+        if not node['is_up']:
+            found.append(Notice(BAD, f'{node["name"]} is down', url))
+        elif node['state'] == 'not answering':
+            found.append(Notice(BAD, f'{node["name"]} does not answer', url))
+        elif node['state'] == 'drained':
+            found.append(Notice(WARNING, f'{node["name"]} is drained', url))
+        findings = node['status']['findings'] if node['status'] else ()
+        found += [Notice(WARNING, f'{node["name"]}: {finding}', url) for finding in findings]
+    if nodes and not any(node['is_leader'] for node in nodes):
+        found.append(Notice(WARNING, 'No server leads the scheduler: jobs do not run', '/scheduler'))
+    return found
+
+
+def dead_letter_notices(count: int) -> list[Notice]:
+    """Return a notice if messages were given up."""
+    if not count:
+        return []
+    text = f'{count} messages were' if count > 1 else 'One message was'
+    return [Notice(WARNING, f'{text} given up, to be replayed or purged', '/dead-letters')]
+
+
+async def _balancer_notices(request: PageRequest) -> list[Notice]:
+    if request.balancer_status is None:
+        return []
+    try:
+        return balancer_notices(await request.balancer_status.servers())
+    except BalancerUnavailableError as error:
+        return [Notice(WARNING, str(error), '/load-balancer')]
+
+
+def balancer_notices(servers: Any) -> list[Notice]:
+    """Return a notice for each server that gets no requests from the load balancer."""
+    words = {'DOWN': 'is down', 'MAINT': 'is in maintenance', 'DRAIN': 'is drained'}
+    return [
+        Notice(BAD if row['state'] == 'DOWN' else WARNING,
+               f'{row["name"]} {words[row["state"]]} for the load balancer', '/load-balancer')
+        for row in servers if row['state'] in words
+    ]  # fmt: skip
 
 
 async def send_live_figures(request: PageRequest) -> Response:

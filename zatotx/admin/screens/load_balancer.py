@@ -6,13 +6,14 @@ The agent knows this admin by its certificate only, so the roles of users are en
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
 from twisted.logger import Logger
 
 from zatotx.admin.application import ScreenRoute
+from zatotx.admin.balancer_form import BalancerForm, apply_form, build_form
 from zatotx.admin.cluster_api import ApiError
 from zatotx.admin.page_request import PageRequest
 from zatotx.admin.responses import Page, Redirect, Response
@@ -54,7 +55,41 @@ async def show(request: PageRequest) -> Response:
     found: Mapping[str, Mapping[str, Any]] = await call_agent(request, 'get_server_data_dict')
     uptime = await call_agent(request, 'get_uptime_info')
     servers = sorted(found.values(), key=lambda row: (row['backend'], row['name']))
-    return Page('load_balancer.html', {'title': 'Load balancer', 'servers': servers, 'uptime': uptime})
+    sessions = sum(row['current_sessions'] for row in servers)
+    values = {'title': 'Load balancer', 'servers': servers, 'uptime': uptime, 'sessions': sessions}
+    return Page('load_balancer.html', values)
+
+
+async def show_edit(request: PageRequest) -> Response:
+    """Show the form of the configuration."""
+    source = await call_agent(request, 'get_config_source_code')
+    config = await call_agent(request, 'get_config')
+    return _edit_page(build_form(config), sha256(source.encode()).hexdigest())
+
+
+def _edit_page(form: BalancerForm, revision: str, *, messages: Sequence[str] = (), is_valid: bool = False,
+               status: int = 200) -> Page:  # fmt: skip
+    values = {'title': 'Edit load balancer', 'form': form, 'revision': revision, 'is_valid': is_valid,
+              'messages': [*messages, *form.messages], 'has_errors': status != 200}  # fmt: skip
+    return Page('load_balancer_edit.html', values, status)
+
+
+async def save_edit(request: PageRequest) -> Response:
+    """Validate what the form says, or with `save` put it into force, unless somebody else has changed it meanwhile."""
+    revision, is_saved = request.text('revision'), bool(request.text('save'))
+    config = await call_agent(request, 'get_config')
+    arguments = {'config': apply_form(config, request.form), 'revision': revision, 'save': is_saved}
+    try:
+        await change_by_agent(request, 'validate_save', may=request.user.may_change, **arguments)
+    except ApiError as error:
+        if error.status not in (400, 409):
+            raise
+        first, *errors = error.messages
+        form = build_form(config, request.form, errors)
+        return _edit_page(form, revision, messages=() if errors else [first], status=error.status)
+    if is_saved:
+        return Redirect('/load-balancer', 'The configuration is in force.')
+    return _edit_page(build_form(config, request.form), revision, is_valid=True)
 
 
 async def set_state(request: PageRequest) -> Response:
@@ -143,6 +178,8 @@ async def remove_server(request: PageRequest) -> Response:
 ROUTES = (
     ScreenRoute('GET', '/load-balancer', show),
     ScreenRoute('POST', '/load-balancer/state', set_state),
+    ScreenRoute('GET', '/load-balancer/edit', show_edit),
+    ScreenRoute('POST', '/load-balancer/edit', save_edit),
     ScreenRoute('GET', '/load-balancer/source', show_source),
     ScreenRoute('POST', '/load-balancer/source', save_source),
     ScreenRoute('GET', '/load-balancer/command', show_command),

@@ -4,13 +4,13 @@ actions on several objects at once.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from zatotx.admin.application import ScreenRoute
 from zatotx.admin.cluster_api import ApiError
 from zatotx.admin.page_request import PageRequest
-from zatotx.admin.responses import Page, Redirect, Response
+from zatotx.admin.responses import FileDownload, Page, Redirect, Response
 from zatotx.admin.screens.objects import IN_PLACE, find_row, find_type, list_url
 from zatotx.admin.type_catalog import TypeDescription
 
@@ -41,7 +41,28 @@ async def delete(request: PageRequest, key: str, object_id: str) -> Response:
         if error.status not in IN_PLACE:
             raise
         return await _delete_page(request, one, row, [str(error)], error.status)
-    return Redirect(list_url(one), f'{one.title} {row["name"]} is deleted.')
+    revisions = await _deletions(request, one, [row['name']])
+    return Redirect(list_url(one), f'{one.title} {row["name"]} is deleted.', undo=revisions)
+
+
+async def _deletions(request: PageRequest, one: TypeDescription, names: Sequence[str]) -> str:
+    """Return the revisions in which objects were deleted just now, separated by commas; '' if they are unknown."""
+    try:
+        rows = await request.call('zato.history.get-list', {'type': one.key, 'limit': len(names) + 50})
+    except ApiError:
+        return ''
+    found: dict[str, int] = {}
+    for row in rows:  # the newest first
+        if row['action'] == 'delete' and row['name'] in names:
+            found.setdefault(row['name'], row['revision'])
+    return ','.join(map(str, found.values()))
+
+
+async def undo(request: PageRequest) -> Response:
+    """Take back what was deleted just now."""
+    done = await request.call('zato.history.undo', {'revisions': request.text('revisions')})
+    back = request.text('back')
+    return Redirect(back if back.startswith('/objects/') else '/history', f'Restored: {done["changed"]} objects.')
 
 
 async def show_password(request: PageRequest, key: str, object_id: str) -> Response:
@@ -101,10 +122,12 @@ async def change_many(request: PageRequest, key: str) -> Response:
     ids, action = list(request.form.get('id', ())), request.text('action')
     if not ids:
         return Redirect(_back(request, one), 'Select rows first.')
+    if action == 'export':
+        done = await request.call('zato.schema.get-yaml', {'type': one.key, 'ids': ','.join(ids)})
+        return FileDownload(done['yaml'].encode(), f'{one.key}-{done["revision"]}.yaml', 'application/yaml')
+    rows = await _existing_rows(request, one, ids) if action == 'delete' else []
     if action == 'delete' and request.text('confirmed') != 'yes':
-        rows = [await find_row(request, one, object_id) for object_id in ids]
-        values = {'title': f'Delete {one.heading}', 'type': one, 'rows': rows, 'list_url': list_url(one)}
-        return Page('objects_delete.html', values)
+        return await _delete_many_page(request, one, rows)
     change = _change_for(request, one, action)
     errors = []
     for object_id in ids:
@@ -115,7 +138,31 @@ async def change_many(request: PageRequest, key: str) -> Response:
                 raise
             errors.append(str(error))
     done = f'{len(ids) - len(errors)} of {len(ids)} done.'
-    return Redirect(_back(request, one), ' '.join([done, *errors]))
+    undo = await _deletions(request, one, [row['name'] for row in rows]) if rows and len(errors) < len(ids) else ''
+    return Redirect(_back(request, one), ' '.join([done, *errors]), undo=undo)
+
+
+async def _existing_rows(request: PageRequest, one: TypeDescription, ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the rows of those objects that somebody else has not deleted meanwhile."""
+    rows = []
+    for object_id in ids:
+        try:
+            rows.append(await find_row(request, one, object_id))
+        except ApiError as error:
+            if error.status != 404:
+                raise
+    return rows
+
+
+async def _delete_many_page(request: PageRequest, one: TypeDescription, rows: Sequence[Mapping[str, Any]]) -> Page:
+    """Ask for a confirmation, naming what depends on each object."""
+    usages = {
+        row['id']: await request.call('zato.schema.get-usage', {'type': one.key, 'name': row['name']}) for row in rows
+    }
+    values = {'title': f'Delete {one.heading}', 'type': one, 'rows': rows, 'usages': usages,
+              'deletable': [row for row in rows if not usages[row['id']]], 'list_url': list_url(one),
+              'back': request.text('back')}  # fmt: skip
+    return Page('objects_delete.html', values)
 
 
 def _change_for(request: PageRequest, one: TypeDescription, action: str) -> Callable[[str], Awaitable[Any]]:
@@ -143,4 +190,5 @@ ROUTES = (
     ScreenRoute('POST', '/objects/<key>/<object_id>/ping', ping, changes=False),
     ScreenRoute('POST', '/objects/<key>/<object_id>/active', switch),
     ScreenRoute('POST', '/objects/<key>/many', change_many),
+    ScreenRoute('POST', '/undo', undo),
 )

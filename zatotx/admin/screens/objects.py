@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zatotx.admin.application import ScreenRoute
 from zatotx.admin.cluster_api import ApiError
+from zatotx.admin.form_conflict import Difference, find_differences
 from zatotx.admin.forms import MAX_SELECT, Choices, FormData, build_form, known_errors, to_request
 from zatotx.admin.kept_form import REDISPLAY
 from zatotx.admin.page_request import PageRequest
@@ -82,13 +83,31 @@ async def edit(request: PageRequest, key: str, object_id: str) -> Response:
     try:
         changed = await request.call(one.service('edit'), payload)
     except ApiError as error:
-        return await form_page(request, one, row=row, typed=request.form, error=error)
+        return await _rejected_edit(request, one, row, error)
     return Redirect(list_url(one), f'{one.title} {changed["name"]} is saved.')
+
+
+async def _rejected_edit(
+    request: PageRequest, one: TypeDescription, row: Mapping[str, Any], error: ApiError
+) -> Page:  # fmt: skip
+    """Return the form with what was typed. If somebody else has changed the object meanwhile, both values are shown,
+    and the form has the new revision: to save it then is a decision. If it was deleted, it can be created again."""
+    if error.status == 404:
+        gone = ApiError(409, ['Somebody has deleted it meanwhile. What you typed is below: it can be created again.'])
+        return await form_page(request, one, is_new=True, typed=request.form, error=gone)
+    if error.status != 409:
+        return await form_page(request, one, row=row, typed=request.form, error=error)
+    current = await find_row(request, one, str(row['id']))
+    if str(current.get('revision')) == str(row['revision']):  # it is another conflict, such as a name that is taken
+        return await form_page(request, one, row=row, typed=request.form, error=error)
+    differences = find_differences(one, request.form, current)
+    new = {**row, 'revision': current['revision']}
+    return await form_page(request, one, row=new, typed=request.form, error=error, differences=differences)
 
 
 async def form_page(
     request: PageRequest, one: TypeDescription, *, row: Mapping[str, Any] | None = None, is_new: bool = False,
-    typed: FormData | None = None, error: ApiError | None = None,
+    typed: FormData | None = None, error: ApiError | None = None, differences: Sequence[Difference] | None = None,
 ) -> Page:  # fmt: skip
     """Return the page with the edit form and its validation errors. Raises the error if the user's input did not cause
     it."""
@@ -108,8 +127,7 @@ async def form_page(
     values = {
         'title': f'{"Create" if is_new else "Edit"} {one.title_in_text}', 'type': one, 'form': form,
         'row': row or {}, 'is_new': is_new, 'messages': messages, 'has_errors': error is not None,
-        'is_conflict': error is not None and error.status == 409, 'list_url': list_url(one),
-        'lists': {},
+        'differences': differences, 'list_url': list_url(one),
     }  # fmt: skip
     return Page('object_form.html', values, 200 if error is None else error.status or 503)
 

@@ -29,10 +29,10 @@ async def show(request: PageRequest) -> Response:
     if query:
         rows = await request.call('zato.service.get-list', {'name_filter': query})
         hits += [Hit('Service', row['name'], f'/services/{row["id"]}') for row in rows[:MAX_PER_TYPE]]
+        found = await request.call('zato.schema.get-matches', {'query': query, 'limit': MAX_PER_TYPE})
         for one in await request.catalog():
-            payload = {**one.fixed_fields, 'query': query, 'paginate': True, 'page_size': MAX_PER_TYPE}
-            page = await request.call(one.service('get-list'), payload)
-            hits += [Hit(one.title, row['name'], f'/objects/{quote(one.key)}/{row["id"]}') for row in page['data']]
+            rows = [row for row in found if row['type'] == one.key]
+            hits += [Hit(one.title, row['name'], f'/objects/{quote(one.key)}/{row["id"]}') for row in rows]
     return Page('search.html', {'title': 'Search', 'query': query, 'hits': hits})
 
 

@@ -4,17 +4,34 @@ and for the user's own password.
 
 from __future__ import annotations
 
-from zatotx.admin.application import COLORS, THEMES, ScreenRoute
+from collections.abc import Mapping
+
+import attrs
+
+from zatotx.admin.application import ScreenRoute
 from zatotx.admin.cluster_api import ApiError
 from zatotx.admin.page_request import PageRequest
-from zatotx.admin.rendering import time_zones
+from zatotx.admin.preferences import time_zones
 from zatotx.admin.responses import Page, Redirect, Response
+from zatotx.admin.screens.objects import IN_PLACE
+from zatotx.rules.display_preferences import CHOICES, DEFAULTS
+
+LABELS = {'date_format': 'Date format', 'time_format': 'Time format', 'theme': 'Colors',
+          'color': 'Color of this cluster'}  # fmt: skip
+WORDS = {'auto': 'As the system'}
 
 
 async def show(request: PageRequest) -> Response:
-    """Show the form for the preferences."""
-    values = {'title': 'Settings', 'zones': sorted(time_zones()), 'themes': THEMES, 'colors': COLORS}
-    return Page('settings.html', values)
+    """Show the form."""
+    return _page(request, attrs.asdict(request.preferences))
+
+
+def _page(request: PageRequest, chosen: Mapping[str, str], error: ApiError | None = None) -> Page:
+    errors = {} if error is None else error.field_errors
+    values = {'title': 'Settings', 'zones': sorted(time_zones()), 'chosen': chosen, 'labels': LABELS,
+              'choices': CHOICES, 'words': WORDS, 'errors': errors, 'now': request.now,
+              'messages': [] if error is None else error.messages}  # fmt: skip
+    return Page('settings.html', values, 200 if error is None else error.status)
 
 
 async def show_password(request: PageRequest) -> Response:
@@ -41,8 +58,17 @@ async def change_password(request: PageRequest) -> Response:
 
 
 async def save(request: PageRequest) -> Response:
-    """Save the preferences in a cookie."""
-    chosen = {name: request.text(name) for name in ('zone', 'theme', 'color')}
+    """Keep the choices with the user in the cluster."""
+    chosen = {name: request.text(name) for name in DEFAULTS}
+    if chosen['time_zone'] not in time_zones():
+        error = ApiError(400, ['$.time_zone: is not the name of a time zone, such as Europe/Warsaw'])
+        return _page(request, chosen, error)
+    try:
+        await request.call('zato.admin.change-own-settings', chosen)
+    except ApiError as error:
+        if error.status not in IN_PLACE:
+            raise
+        return _page(request, chosen, error)
     return Redirect('/settings', 'Saved.', preferences=chosen)
 
 

@@ -26,7 +26,7 @@ async def show(request: PageRequest) -> Response:
     shows_internal = request.argument('internal') == '1'
     rows = merge_rows(answers, with_internal=shows_internal)
     values = {
-        'title': 'Statistics', 'table': page_of(rows, request), 'columns': COLUMNS, 'request': request,
+        'title': 'Statistics', 'tab': 'now', 'table': page_of(rows, request), 'columns': COLUMNS, 'request': request,
         'servers': sorted(answer['server'] for answer in answers), 'shows_internal': shows_internal,
         'slowest': top(rows, 'mean'), 'most_used': top(rows, 'calls'), 'most_errors': top(rows, 'errors'),
     }  # fmt: skip

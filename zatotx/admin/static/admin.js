@@ -41,40 +41,6 @@
     });
   }
 
-  // Live figures: one stream per browser, whichever tab holds the lock; the others listen to the channel.
-  const area = document.querySelector('[data-live-area]');
-  if (area && window.EventSource && window.BroadcastChannel && navigator.locks) {
-    const channel = new BroadcastChannel('zatotx-live');
-    const history = {};
-    const show = (figures) => {
-      area.hidden = false;
-      for (const cell of area.querySelectorAll('[data-live]')) { cell.textContent = figures[cell.dataset.live]; }
-      for (const line of area.querySelectorAll('[data-live-chart]')) {
-        const values = (history[line.dataset.liveChart] ||= []);
-        values.push(figures[line.dataset.liveChart]);
-        if (values.length > 60) { values.shift(); }
-        const top = Math.max(...values, 1);
-        line.setAttribute('points', values.map((value, index) => `${60 - values.length + index + 1},${19 - 18 * value / top}`).join(' '));
-      }
-      for (const row of document.querySelectorAll('[data-server]')) {
-        const badge = row.querySelector('.state');
-        const isUp = figures.servers[row.dataset.server];
-        badge.className = `state ${isUp ? 'on' : 'off'}`;
-        badge.textContent = isUp ? 'Up' : 'Down';
-      }
-    };
-    channel.onmessage = (event) => show(event.data);
-    navigator.locks.request('zatotx-live', () => new Promise((resolve) => {
-      const stream = new EventSource('/live');
-      stream.addEventListener('figures', (event) => {
-        const figures = JSON.parse(event.data);
-        show(figures);
-        channel.postMessage(figures);
-      });
-      stream.addEventListener('end', () => { stream.close(); resolve(); });
-    }));
-  }
-
   // After a login in the middle of a form, the form is shown again at once.
   document.querySelector('form[data-continue]')?.requestSubmit();
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from zatotx import __version__
 from zatotx.cli.environment.atomic_files import toml_string, write_private_file
 from zatotx.cli.environment.creation_plan import EnvironmentPlan
-from zatotx.cli.environment.layout import CREDENTIALS, INFO_FILE
+from zatotx.cli.environment.layout import CREDENTIALS, INFO_FILE, Credentials
 
 CREDENTIALS_TOML = """\
 # Passwords in clear, for users and for the zatotx command: only the owner may read this file (0600).
@@ -29,6 +29,21 @@ def write_credentials(environment: Path, plan: EnvironmentPlan, ports: Mapping[s
     lines.append('[ports]')
     lines.extend(f'{name} = {port}' for name, port in ports.items())
     write_private_file(environment / CREDENTIALS, '\n'.join(lines) + '\n')
+
+
+def add_credentials(path: Path, section: str, user: Credentials) -> None:
+    """Add a user to a credentials.toml, in place of the one in that section; all else stays as it is."""
+    text = path.read_text('utf-8') if path.exists() else CREDENTIALS_TOML
+    kept, is_kept = [], True
+    for line in text.splitlines():
+        if line.startswith('['):
+            is_kept = line.strip() != f'[{section}]'
+        if is_kept:
+            kept.append(line)
+    while kept and not kept[-1].strip():
+        kept.pop()
+    added = f'\n[{section}]\nusername = {toml_string(user.username)}\npassword = {toml_string(user.password)}\n'
+    write_private_file(path, '\n'.join(kept) + '\n' + added)
 
 
 def write_info(directory: Path, component: str) -> None:

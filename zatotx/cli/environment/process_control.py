@@ -26,6 +26,7 @@ from zatotx.cli.environment.processes import (
 )
 from zatotx.cli.environment.readiness_probe import probe_component
 from zatotx.processes.secret_key import KEY_VARIABLE
+from zatotx.processes.start_mark import STARTED_BY_COMMAND
 
 START_TIMEOUT = 60.0  # seconds until each component must be ready, also on a busy machine
 PORT_RELEASE_TIMEOUT = 30.0  # seconds until the kernel, or its workers, close the sockets of a killed process
@@ -51,7 +52,7 @@ def twistd_command(part: Component) -> list[str]:
     return [sys.executable, *twistd, '--nodaemon', '--pidfile=', part.plugin, '--dir', str(part.path)]
 
 
-def start_process(part: Component) -> LaunchedProcess:
+def start_process(part: Component, *, is_restartable: bool = True) -> LaunchedProcess:
     """Start the component in a new session, so that it continues after this process and its terminal end."""
     log = rotate_stderr_log(part.stderr_log)
     key = os.environ.get(KEY_VARIABLE, '') if part.type.is_node else ''
@@ -60,7 +61,7 @@ def start_process(part: Component) -> LaunchedProcess:
         process = subprocess.Popen(
             [*twistd_command(part), *(['--secret-key', '-'] if key else [])],
             cwd=part.path,
-            env={name: value for name, value in os.environ.items() if name != KEY_VARIABLE},
+            env=process_environment(is_restartable=is_restartable),
             stdin=subprocess.PIPE if key else subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,  # it logs to its own files
             stderr=stderr,
@@ -70,6 +71,13 @@ def start_process(part: Component) -> LaunchedProcess:
     if key:
         pass_secret_key(process, key)
     return LaunchedProcess(part, process, stderr_size)
+
+
+def process_environment(*, is_restartable: bool) -> dict[str, str]:
+    """Return the environment of a component: without the secret key, and with the mark of a process that may be
+    replaced if it may."""
+    inherited = {name: value for name, value in os.environ.items() if name not in (KEY_VARIABLE, STARTED_BY_COMMAND)}
+    return {**inherited, STARTED_BY_COMMAND: '1'} if is_restartable else inherited
 
 
 def pass_secret_key(process: subprocess.Popen[bytes], key: str) -> None:
@@ -116,8 +124,11 @@ def wait_until_free(host: str, port: int, part: Component) -> bool:
     return True
 
 
-def start_components(parts: Sequence[Component], timeout: float = START_TIMEOUT) -> list[str]:
-    """Start all stopped components in parallel. Returns the errors, one sentence per component."""
+def start_components(
+    parts: Sequence[Component], timeout: float = START_TIMEOUT, *, is_restartable: bool = True
+) -> list[str]:
+    """Start all stopped components in parallel. Returns the errors, one sentence per component. `is_restartable`:
+    whether they may be replaced while this process runs."""
     errors, launched = [], []
     for part in parts:
         if probe_component(part).pid is not None:
@@ -126,7 +137,7 @@ def start_components(parts: Sequence[Component], timeout: float = START_TIMEOUT)
         if error:
             errors.append(f'{part.name} cannot start: {error}')
         else:
-            launched.append(start_process(part))
+            launched.append(start_process(part, is_restartable=is_restartable))
     end = time.monotonic() + timeout
     launched_by_component = {launched_process.part: launched_process for launched_process in launched}
     failed = {error.split(' ', 1)[0] for error in errors}

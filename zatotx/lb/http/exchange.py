@@ -321,7 +321,7 @@ class Exchange(msgspec.Struct, eq=False):
         assert connection is not None
         parser = connection.parser
         now = client.runtime.seconds()
-        if self.head is None and (repeated := parser.take_repeated(data)) is not None:
+        if self.head is None and (repeated := parser.feed_repeated(data)) is not None:
             self._pass_whole(*repeated, connection, now)
             return
         parser.feed(data)

@@ -124,7 +124,7 @@ class FrontendConnection:
             enlarge_reads(self.transport, RELAY_READ_SIZE)
         if self.exchange is not None:
             self.exchange.client_data(data)
-        elif self._phase is IDLE and (head := self.parser.take_repeated(data)) is not None:
+        elif self._phase is IDLE and (head := self.parser.feed_repeated(data)) is not None:
             self._begin(head, is_complete=True)
             if self.exchange is None:
                 self._next()

@@ -118,12 +118,11 @@ class JsonCodec(BaseCodec):
         """Return the value of the body, or None if the message has none. Raises BadRequest for malformed JSON and for
         values nested too deeply. An empty body is malformed unless the method has no body or the URL carries the
         input."""
-        body = message.body
+        body: bytes = message.body  # type: ignore[assignment]  # the pipeline has read spooled bodies into memory
         if not body:
             if has_own_body(message):
                 raise BadRequest(message.cid, 'Malformed JSON: the body is empty')
             return None
-        assert isinstance(body, bytes)  # the pipeline has read spooled bodies into memory
         try:
             value = json_codec.decode(body)
         except json_codec.Malformed as error:

@@ -127,7 +127,8 @@ class AuthenticationPolicy:
         name = channel.security
         if name is None:
             return ANONYMOUS
-        authenticator = self._authenticator_of(name, message)
+        known = self._authenticators.get(name)
+        authenticator = self._authenticator_of(name, message) if known is None else known[1]
         return NEEDS_BODY if authenticator.needs_body else authenticator.check(message)
 
     def check_body(self, message: Message) -> Principal | Awaitable[Principal | NeedsBody] | NeedsBody:

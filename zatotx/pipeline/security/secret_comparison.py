@@ -101,7 +101,7 @@ class SecretAttempts:
 
     def delay(self, message: Message) -> float:
         """Return the seconds that this attempt must wait before it is compared; 0 after it has waited."""
-        if not self.throttled_networks or hasattr(message, 'was_throttled'):
+        if not self.throttled_networks or message.was_throttled:
             return 0.0
         comparison, network, now = self._comparison, caller_network(message), self._comparison.clock.seconds()
         delay = comparison.throttle.delay(network, now)
@@ -144,7 +144,7 @@ class SecretAttempts:
 
     def record_failure(self, message: Message, error: Unauthorized) -> Unauthorized:
         """Record a failed attempt, unless it was counted before it waited. Returns the error to raise."""
-        if not hasattr(message, 'was_throttled'):
+        if not message.was_throttled:
             self.count_failure(caller_network(message))
         return error
 

@@ -23,16 +23,16 @@ from zatotx.connectors.channels import (
     configured_placement,
     make_delivery,
 )
+from zatotx.connectors.definitions import refers_to_definition, require_active
 from zatotx.connectors.outgoing_connections import Sources
 from zatotx.connectors.tls_settings import parse_tls_settings
 from zatotx.interfaces.connector_kind import ChannelContext, IChannel
 from zatotx.interfaces.meters import MetricRow
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.model.cid import new_cid
-from zatotx.plugins.amqp.definition import definition_of, usable_definition
 from zatotx.plugins.amqp.metrics import ChannelMetrics, QueueCounters
 from zatotx.plugins.amqp.schema.channel_amqp import DEAD_LETTER, REJECT, REQUEUE, AmqpChannel
-from zatotx.plugins.amqp.schema.definition_amqp import AmqpDefinition, tls_settings
+from zatotx.plugins.amqp.schema.definition_amqp import DEFINITION_AMQP, AmqpDefinition, tls_settings
 from zatotx.schema.delivery_fields import DeliveryRetry
 from zatotx.schema.snapshot import StoredObject
 
@@ -123,8 +123,9 @@ class AmqpChannels(Channels):
         self.counters = ChannelMetrics()
         self._grace = float(context.settings.get('grace', GRACE))
         super().__init__(context, [
-            ChannelType(object_type='channel_amqp', kind=KIND, build=self._build_channel, references=definition_of,
-                        nodes=configured_nodes, placement=configured_placement),
+            ChannelType(object_type='channel_amqp', kind=KIND, build=self._build_channel,
+                        references=refers_to_definition(DEFINITION_AMQP.key), nodes=configured_nodes,
+                        placement=configured_placement),
         ])  # fmt: skip
 
     def metrics(self) -> Iterator[MetricRow]:
@@ -132,7 +133,7 @@ class AmqpChannels(Channels):
         return self.counters.rows()
 
     def _build_channel(self, stored: StoredObject, sources: Sources, parts: ChannelParts) -> QueueChannel:
-        definition = usable_definition(sources[0])
+        definition: AmqpDefinition = require_active(sources[0])
         parse_tls_settings(tls_settings(definition))
         return QueueChannel(stored.value, definition, parts, self.counters.get(stored.name), self._grace)
 

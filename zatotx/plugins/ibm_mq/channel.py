@@ -21,6 +21,7 @@ from zatotx.connectors.channels import (
     make_delivery,
 )
 from zatotx.connectors.connection_supervisor import ConnectionState, ConnectionSupervisor
+from zatotx.connectors.definitions import refers_to_definition, require_active
 from zatotx.connectors.failure_log import FailureLog, FailureLogGroup
 from zatotx.connectors.inbound_delivery import MessageDelivery
 from zatotx.connectors.outgoing_connections import Sources
@@ -32,14 +33,14 @@ from zatotx.model.cid import new_cid
 from zatotx.model.errors import NoSuchService, ServiceError
 from zatotx.model.message import ChannelSpec, Message, Reply
 from zatotx.rules.resilience.inbound_retry import DeliveryHistory, is_permanent
-from zatotx.schema.snapshot import Snapshot, StoredObject
+from zatotx.schema.snapshot import StoredObject
 
 from .abandoned_threads import AbandonedThreads
 from .consumer_thread import COMMITTED, ConsumerSettings, ConsumerThread, Decision, ReplyMessage, Settlement
 from .driver_loading import DriverUnavailable, connect
 from .metrics import MqCounters
 from .mqi import Connect, GotMessage, MqiError
-from .schema import BACK_OUT, MqChannel, MqDefinition, connect_options
+from .schema import BACK_OUT, DEFINITION, MqChannel, MqDefinition, connect_options
 from .wire.ccsid import UTF_8
 from .wire.descriptor import REQUEST, STRING_FORMAT, reply_descriptor
 from .wire.jms import DecodedMessage, JmsHeaders, id_text
@@ -365,8 +366,9 @@ class MqChannels(Channels):
     def __init__(self, context: ChannelContext, connect: Connect = connect) -> None:
         self.resources = ConsumerResources(connect)
         super().__init__(context, [
-            ChannelType(object_type='channel_ibm_mq', kind=KIND, build=self._build_channel, references=definition_of,
-                        nodes=configured_nodes, placement=configured_placement),
+            ChannelType(object_type='channel_ibm_mq', kind=KIND, build=self._build_channel,
+                        references=refers_to_definition(DEFINITION.key), nodes=configured_nodes,
+                        placement=configured_placement),
         ])  # fmt: skip
 
     def metrics(self) -> Iterator[MetricRow]:
@@ -375,20 +377,7 @@ class MqChannels(Channels):
         return self.resources.counters.rows(len(self.resources.stuck), figures)
 
     def _build_channel(self, stored: StoredObject, sources: Sources, parts: ChannelParts) -> ReceivingChannel:
-        return ReceivingChannel(stored.value, usable(sources[0]), parts, self.resources)
-
-
-def definition_of(stored: StoredObject, snapshot: Snapshot) -> Sources:
-    """Return the definition to which a channel or connection refers."""
-    return (snapshot.find('definition_ibm_mq', stored.value.definition),)
-
-
-def usable(definition: StoredObject | None) -> MqDefinition:
-    """Return the definition if it is active. Raises ValueError otherwise."""
-    if definition is None or not definition.value.is_active:
-        raise ValueError('its definition is inactive')
-    value: MqDefinition = definition.value
-    return value
+        return ReceivingChannel(stored.value, require_active(sources[0]), parts, self.resources)
 
 
 def make_channel(context: ChannelContext) -> IChannel:

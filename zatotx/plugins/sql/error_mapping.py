@@ -27,8 +27,8 @@ class ErrorMapping:
     password: str
 
     def map(self, error: BaseException, cid: str) -> BaseException:
-        """Return the error to raise: Timeout, ServiceUnavailable, TransactionAborted; errors of the statement are
-        SQLAlchemy's own, with the name of the connection added.
+        """Return the error to raise: Timeout, ServiceUnavailable, TransactionAborted, ValueError for a number that the
+        database does not have; errors of the statement are SQLAlchemy's own, with the name of the connection added.
 
         The text of the first three reaches the callers of services, so that it shows nothing of the database: see
         `explain`.
@@ -53,6 +53,8 @@ class ErrorMapping:
             )  # fmt: skip
         if isinstance(error, ConnectFailed):
             return self._unreachable(cid)
+        if isinstance(error, OverflowError):  # of SQLite's driver
+            return ValueError(f'{self.title}: a number is too large for {self.driver.title}')
         if isinstance(error, DBAPIError):
             return self._of_database(error, cid)
         if isinstance(error, StatementError):

@@ -100,13 +100,15 @@ class SocketConnection:
         return await self._observed(partial(self._request, self._frames(message, call)), call, timeout)
 
     async def ping(self, call: IServiceCall) -> str:
-        """Wait until a peer is connected, as the socket monitor tells; a socket that listens needs none. Sends
-        nothing."""
+        """Wait until a peer is connected, as the socket monitor tells; a socket that listens needs none. Ends early if
+        an attempt to connect to the only address fails meanwhile. Sends nothing."""
         limit = self._seconds_left(call, None)
-        end = self._reactor.seconds() + limit
+        began = self._reactor.seconds()
         sender = await self._limited(self._supervisor.when_up(), call, limit, _NO_PEER)
         while not sender.has_peer and not self._spec.is_bound:
-            if self._reactor.seconds() >= end:
+            peers = sender.socket.peers
+            has_failed = bool(peers.failure) and peers.failed_at > began and len(self._spec.addresses) == 1
+            if has_failed or self._reactor.seconds() >= began + limit:
                 self._raise_overdue(call, limit, _NO_PEER)
             await deferLater(self._reactor, POLL)
         verb = 'Listens on' if self._spec.is_bound else 'Connected to'

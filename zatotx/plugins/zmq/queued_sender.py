@@ -9,8 +9,6 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from zatotx.connectors.failure_log import FailureLog
-from zatotx.plugins.zmq.peer_log import log_peers
 from zatotx.plugins.zmq.schema import DEALER, REQ
 from zatotx.plugins.zmq.send_queue import QueuedMessage, SendQueue
 from zatotx.plugins.zmq.transport import LAST_LINGER, MonitoredSocket, SocketError, SocketFactory, SocketSpec
@@ -31,11 +29,10 @@ class QueuedSender:
         self._reactor: Any = factory.reactor
         self._closing: IDelayedCall | None = None
         self._closed: Deferred[None] | None = None
-        self._peer_log = FailureLog(title, self._reactor.seconds)
         self.queue = SendQueue(queue_size, self._try_send)
         self.socket = MonitoredSocket(
-            factory, spec, self._received if spec.socket_type in (REQ, DEALER) else None,
-            changed=self._peers_changed, writable=self._flush,
+            factory, title, spec, self._received if spec.socket_type in (REQ, DEALER) else None, changed=self._flush,
+            writable=self._flush,
         )  # fmt: skip
 
     @property
@@ -90,10 +87,6 @@ class QueuedSender:
 
     def _try_send(self, frames: Sequence[bytes]) -> bool:
         return self.has_peer and self.socket.try_send(frames)
-
-    def _peers_changed(self) -> None:
-        log_peers(self._peer_log, self.socket.peers)
-        self._flush()
 
     def _flush(self) -> None:
         self.queue.flush()

@@ -19,6 +19,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from txzmq import ZmqConnection, ZmqFactory
 
+from zatotx.connectors.failure_log import FailureLog
 from zatotx.plugins.zmq.addresses import decode_key
 from zatotx.plugins.zmq.peer_state import MonitorEvent, PeerState
 from zatotx.plugins.zmq.schema import CurveKeys
@@ -272,12 +273,13 @@ class ReactorSocket(ZmqConnection):  # type: ignore[misc]  # txZMQ has no types
 
 
 class MonitoredSocket(ReactorSocket):
-    """A socket of a channel or connection, opened with its SocketSpec, whose peers are monitored. `changed` is called
-    when `peers` has changed. Raises SocketError."""
+    """A socket of a channel or connection, opened with its SocketSpec, whose peers are monitored. It logs once a change
+    why they cannot connect; `title` names the object in messages. `changed`, if given, is called when `peers` has
+    changed. Raises SocketError."""
 
     def __init__(
-        self, factory: SocketFactory, spec: SocketSpec, received: Receive | None, *, changed: Callable[[], None],
-        writable: Callable[[], None] | None = None,
+        self, factory: SocketFactory, title: str, spec: SocketSpec, received: Receive | None, *,
+        changed: Callable[[], None] | None = None, writable: Callable[[], None] | None = None,
     ) -> None:
         self.spec = spec
         self.is_bound_now = spec.is_bound
@@ -285,6 +287,7 @@ class MonitoredSocket(ReactorSocket):
         self._monitor: ReactorSocket | None = None
         self._reconnecting: IDelayedCall | None = None
         self._changed = changed
+        self._peer_log = FailureLog(title, factory.reactor.seconds)
         self.peers = PeerState(factory.reactor.seconds, self._peers_changed)
         super().__init__(
             factory, _IMPLEMENTATIONS.get(spec.socket_type) or getattr(zmq, spec.socket_type), received,
@@ -381,7 +384,13 @@ class MonitoredSocket(ReactorSocket):
     def _peers_changed(self) -> None:
         if self.peers.ended and not self.spec.is_bound and self._reconnecting is None:
             self._reconnecting = self.factory.reactor.callLater(MAX_RECONNECT, self._reconnect)
-        self._changed()
+        failure, log = self.peers.failure, self._peer_log
+        if failure and failure != log.cause:
+            log.failed(failure)
+        elif log.cause and not failure:
+            log.recovered()
+        if self._changed is not None:
+            self._changed()
 
     def _reconnect(self) -> None:
         """Connect again to the addresses that ZeroMQ has given up, as it does for peers of another type."""

@@ -45,7 +45,7 @@ _MONITOR = frozenset({
 # Services that only read, or concern the caller only, whatever their names are; those whose last word begins with `get`
 # are found by that.
 _READING = frozenset({
-    'zato.admin.change-own-password', 'zato.admin.logout', 'zato.health.findings',
+    'zato.admin.change-own-password', 'zato.admin.change-own-settings', 'zato.admin.logout', 'zato.health.findings',
     'zato.kvdb.data-dict.translation.translate', 'zato.service.has-wsdl',
 })  # fmt: skip
 # Services that run something, and leave the configuration as it is. Beside them every `ping`.

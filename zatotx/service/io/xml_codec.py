@@ -63,7 +63,7 @@ def read_element_values(payload: Any, io: ServiceIO = NO_SERVICE_IO, message: Me
     shape: XmlShape | None = io.shape_cache.get(key)
     if shape is None:
         shape = io.shape_cache[key] = xml_input_shape(io, namespace)
-    if message is None or not hasattr(message, 'parsed') or not io.use_text:  # other code uses the same elements
+    if message is None or message.parsed is None or not io.use_text:  # other code uses the same elements
         return shape.read(_request_element(payload, io) if io.request_elem else payload)
     with PlainElement(payload):
         return shape.read(_request_element(payload, io) if io.request_elem else payload)

@@ -116,7 +116,7 @@ class ResponseParser(MessageParser):
             self._method = method
             self._head = None  # the cached head of a HEAD response looks the same but has no body
 
-    def take_repeated(self, data: bytes) -> tuple[ResponseHead, bytes] | None:
+    def feed_repeated(self, data: bytes) -> tuple[ResponseHead, bytes] | None:
         """Takes input that is a whole response with exactly the previous head, and returns head and body: what `feed`,
         `next` and `take_whole_body` do, in one step. Otherwise returns None, and the input is not taken."""
         head, size = self._head, len(self._head_bytes)

@@ -59,7 +59,8 @@ def write_response_head(status: int, content_type: bytes, length: int | None, ci
     HeadEndings, after the `field_lines` of other fields. Raises ValueError for an invalid value or status.
     """
     start = _start_lines(status, content_type)
-    if not cid.isalnum() and not is_value(cid.encode('ascii')):
+    raw_cid = cid.encode('ascii')
+    if not raw_cid.isalnum() and not is_value(raw_cid):  # of bytes: that of a str takes 900 instructions
         raise ValueError(f'The cid {cid!r} has control characters')
     if length is None or status in _BODILESS:
         fields = f'X-Zato-CID: {cid}\r\n'

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from zatotx.admin.break_glass_file import FILE
 from zatotx.cli.environment.atomic_files import make_private_dir, toml_string, write_private_file
 from zatotx.cli.environment.component_types import WEB_ADMIN
 from zatotx.cli.environment.components.component_operations import ComponentOperations
@@ -17,7 +18,7 @@ from zatotx.cli.environment.environment_authority import WEB_ADMIN as CERTIFICAT
 from zatotx.cli.environment.environment_authority import link_certificate
 from zatotx.cli.environment.http_request import BlockingRequest, CutOffError, UnreachableError, send_request
 from zatotx.cli.environment.initial_files import write_info
-from zatotx.cli.environment.layout import Component, get_setting, read_toml
+from zatotx.cli.environment.layout import Component, Credentials, components_of, get_setting, read_toml
 from zatotx.cli.environment.listen_addresses import ListenAddress, parse_listen_address
 from zatotx.cli.environment.processes import Process, holds_port
 from zatotx.cli.errors import CommandError
@@ -41,6 +42,16 @@ servers = [{servers}]   # tried in order; or the load balancer
 
 [load_balancer]
 agent = {agent}    # "" = there is none
+"""
+
+
+BREAK_GLASS = 'break_glass'  # section of credentials.toml
+BREAK_GLASS_USER = 'break-glass'
+BREAK_GLASS_TOML = """\
+# The account that opens the screens of the load balancer when no server answers. Its password is in credentials.toml;
+# change it with 'zatotx update password'. Without this file there is no such account.
+username = {username}
+password_hash = {password_hash}
 """
 
 
@@ -106,6 +117,7 @@ class NewWebAdmin:
     servers: Sequence[str]  # URLs
     agent: str  # URL; '' = there is none
     tls: bool  # whether the servers have certificates of the environment's authority
+    break_glass: Credentials | None = None  # of the local account for when no server answers; None = without one
 
 
 def write_web_admin(directory: Path, new: NewWebAdmin) -> None:
@@ -123,7 +135,27 @@ def write_web_admin(directory: Path, new: NewWebAdmin) -> None:
         agent=toml_string(new.agent),
     )
     write_private_file(directory / 'config' / 'admin.toml', text)
+    if new.break_glass is not None:
+        write_break_glass(directory, new.break_glass)
     write_info(directory, WEB_ADMIN)
+
+
+def write_break_glass(directory: Path, account: Credentials) -> None:
+    """Write the credentials of the break-glass account, with the hash of the password."""
+    from zatotx.odb.secrets import hash_secret
+
+    text = BREAK_GLASS_TOML.format(
+        username=toml_string(account.username), password_hash=toml_string(hash_secret(account.password))
+    )
+    write_private_file(directory / 'config' / FILE, text)
+
+
+def find_break_glass(environment: Path) -> tuple[Path, str] | None:
+    """Return the directory of the web admin and the name of its break-glass account; None if there is none."""
+    for part in components_of(environment):
+        if part.kind == WEB_ADMIN and (part.path / 'config' / FILE).exists():
+            return part.path, str(read_toml(part.path / 'config' / FILE).get('username', ''))
+    return None
 
 
 def _write_planned(environment: Path, plan: EnvironmentPlan) -> None:
@@ -132,5 +164,6 @@ def _write_planned(environment: Path, plan: EnvironmentPlan) -> None:
     write_web_admin(directory, NewWebAdmin(
         port=PORT + plan.port_offset, cluster=plan.cluster, agent=_agent_url(plan), tls=plan.tls,
         servers=[f'{scheme}://127.0.0.1:{port}' for port in plan.server_ports],
+        break_glass=plan.users[BREAK_GLASS],
     ))  # fmt: skip
     link_certificate(directory / 'tls', 'web-admin', CERTIFICATE)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from zatotx.connectors.remote_files import DIRECTORY, FILE, FileInfo
 from zatotx.interfaces.connector_kind import ChannelContext
 from zatotx.interfaces.meters import NullMeter
 from zatotx.model.errors import BadRequest, RemoteFileError, RemoteFileNotFound, ServiceUnavailable
+from zatotx.plugins.ftp import poller as poller_module
 from zatotx.plugins.ftp.poller import GRACE, PollChannel
 from zatotx.plugins.ftp.schema.channel_ftp_poll import FtpPollChannel
 from zatotx.plugins.ftp.stability import StabilityTracker, matches
@@ -31,6 +34,10 @@ NOON = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
 
 def info(name: str, size: int | None = 1, minute: int = 0) -> FileInfo:
     return FileInfo(name=name, type=FILE, size=size, modified=NOON.replace(minute=minute))
+
+
+def _raise(error: Exception, *args: object) -> None:
+    raise error
 
 
 class StabilityTests(SynchronousTestCase):
@@ -291,6 +298,15 @@ class PollerTests(SynchronousTestCase):
         poller = self.start(stable_for=0)
         self.assertEqual([message['name'] for message in self.messages()], ['c'])
         self.assertEqual(list(poller.findings()), ['Channel orders (ftp-poll) cannot fetch files: in/a: 550 no'])
+
+    def test_disk_is_full(self) -> None:
+        """A file of which this machine cannot keep a copy stays where it is, and nothing is delivered: a finding."""
+        self.files.contents = {'in/a': b'content'}
+        self.patch(poller_module, '_append', partial(_raise, OSError(errno.ENOSPC, 'No space left on device')))
+        poller = self.start(stable_for=0)
+        self.assertEqual((self.messages(), set(self.files.contents)), ([], {'in/a'}))
+        self.assertIn('No space left on device', ' '.join(poller.findings()))
+        self.assertEqual(list(Path(self.work_dir).glob('ftp-poll/*/*')), [])
 
     def test_server_is_away(self) -> None:
         """A server that is away is a finding, until it is back."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from math import floor, inf
 from time import gmtime, time
 
 import msgspec
@@ -30,18 +31,17 @@ class DateCache:
     """Caches the texts that change once per second: the last lines of every response head, `date_stamp`, and the
     timestamp of the access log, `log_timestamp`."""
 
-    __slots__ = ('_wall', 'date_stamp', 'log_timestamp', 'second')
+    __slots__ = ('_wall', 'date_stamp', 'log_timestamp', 'valid_until')
 
     def __init__(self, wall_clock: Callable[[], float] = time) -> None:
         self._wall = wall_clock
-        self.second: int | None = None  # the second that the texts are valid for
+        self.valid_until = -inf  # in seconds of the clock that `refresh` gets the time of
         self.refresh(0.0)
 
     def refresh(self, now: float) -> None:
         """Update the texts to `now`, seconds of any clock that runs as fast as the wall clock."""
-        second = int(now)
-        if second != self.second:
-            self.second = second
+        if now >= self.valid_until:
+            self.valid_until = floor(now) + 1.0
             wall = self._wall()
             self.date_stamp = HeadEndings(wall)
             t = gmtime(wall)
@@ -127,12 +127,8 @@ class AccessLog:
         body. `peer_address` is the connection's peer address, for a request whose client is not known."""
         resolved = request_context.resolved
         if resolved is not None:
-            label, request, agent, peer_address = (
-                resolved.channel_label,
-                resolved.request_line,
-                resolved.user_agent,
-                resolved.peer_address,
-            )
+            label, request = resolved.channel_label, resolved.request_line
+            agent, peer_address = resolved.user_agent, resolved.peer_address
         else:  # rejected before its head was complete, or abandoned by the client before it was routed
             label, agent = '-', '-'
             names = self._keys.names
@@ -144,7 +140,7 @@ class AccessLog:
             ))  # fmt: skip
             return
         date_cache = self._date_cache
-        if int(now) != date_cache.second:
+        if now >= date_cache.valid_until:
             date_cache.refresh(now)
         self._line(
             f'{peer_address} {request_context.cid}/{now - request_context.started_at:.4f} "{label}" '

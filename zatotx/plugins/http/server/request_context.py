@@ -84,40 +84,23 @@ class ResolvedRequest(msgspec.Struct, frozen=True):
     response_filter: IResponseFilter | None = None  # the filter for the channel's responses
 
 
-class RequestContext:
+class RequestContext(msgspec.Struct, eq=False):
     """The context of one request. Responses are written in the order of requests. The dispatcher calls
     `receive_reply`."""
 
-    __slots__ = (
-        '_on_reply',
-        'cid',
-        'head',
-        'header_lines',
-        'keep_alive',
-        'message',
-        'pending',
-        'reply',
-        'request_line',
-        'resolved',
-        'resources',
-        'send_continue',
-        'started_at',
-    )
-
-    def __init__(self, head: RequestHead | None, started_at: float, on_reply: Callable[[RequestContext], None]) -> None:
-        self.head = head  # None if the message was rejected before its head was complete
-        self.started_at = started_at
-        self._on_reply = on_reply
-        self.keep_alive = head is not None and head.keep_alive
-        self.cid = ''
-        self.resolved: ResolvedRequest | None = None  # how the head was routed
-        self.request_line = b''  # as sent, if there is no head
-        self.message: Message | None = None
-        self.pending: IPendingRequest | None = None
-        self.resources: RequestResources | None = None
-        self.send_continue = False  # whether to send 100 (Continue) as soon as this request is the connection's first
-        self.header_lines = b''  # header lines that its channel adds to the response
-        self.reply: Reply | None = None
+    head: RequestHead | None  # None if the message was rejected before its head was complete
+    started_at: float
+    on_reply: Callable[[RequestContext], None]
+    keep_alive: bool = False
+    cid: str = ''
+    resolved: ResolvedRequest | None = None  # how the head was routed
+    request_line: bytes = b''  # as sent, if there is no head
+    message: Message | None = None
+    pending: IPendingRequest | None = None
+    resources: RequestResources | None = None
+    send_continue: bool = False  # whether to send 100 (Continue) as soon as this request is the connection's first
+    header_lines: bytes = b''  # header lines that its channel adds to the response
+    reply: Reply | None = None
 
     @property
     def channel(self) -> str:
@@ -139,14 +122,14 @@ class RequestContext:
         resolved = self.resolved
         if resolved is None or resolved.response_filter is None:  # the usual case
             self.reply = reply
-            self._on_reply(self)
+            self.on_reply(self)
         else:
             resolved.response_filter.apply(self, reply)
 
     def set_reply(self, reply: Reply) -> None:
         """Receive the final response, as it is sent."""
         self.reply = reply
-        self._on_reply(self)
+        self.on_reply(self)
 
     def cancel(self) -> None:
         """Cancel the request: the client has disconnected."""

@@ -131,26 +131,34 @@ class RequestRouter:
     def start_request(self, request: RequestContext, resolved: ResolvedRequest) -> Reply | None:
         """Assign the request its cid and its message. Returns the response if the dispatcher is not needed, else
         None."""
+        error = resolved.error
+        if error is None:
+            self.make_message(request, resolved, b'')
+            return None
         cid = request.cid = resolved.caller_cid or new_cid()
         request.resolved = resolved
         resolved.meter.requests += 1
-        error = resolved.error
-        if error is not None:
-            if error.status == NO_CONTENT:
-                return Reply(NO_CONTENT, b'', b'', error.headers)
-            return error_response(error.status, cid, error.details, error.headers, resolved.error_format)
+        if error.status == NO_CONTENT:
+            return Reply(NO_CONTENT, b'', b'', error.headers)
+        return error_response(error.status, cid, error.details, error.headers, resolved.error_format)
+
+    def make_message(self, request: RequestContext, resolved: ResolvedRequest, body: bytes) -> Message:
+        """Assign a request without errors its cid and its message, which is returned."""
+        cid = request.cid = resolved.caller_cid or new_cid()
+        request.resolved = resolved
+        resolved.meter.requests += 1
         parent = resolved.traceparent
-        request.message = Message(
+        message = request.message = Message(
             cid,
             resolved.spec,
             resolved.service,
             resolved.head.headers,
-            b'',
+            body,
             request.started_at + resolved.timeout,
             resolved.http_view,
             continue_trace(parent) if parent is not None else '',
         )
-        return None
+        return message
 
     def _resolve_error(
         self,

@@ -289,6 +289,16 @@ class StatementContract(WithDatabase):
 class SQLiteTests(StatementContract, WithSQLite):
     """On SQLite."""
 
+    async def test_hostile_values(self) -> None:
+        """64 KB of text and NUL come back whole; a number beyond 64 bits is a ValueError that names the connection."""
+        await self.configure(url=self.url())
+        crm = self.crm()
+        for value in ('ž' * 32_768, 'a\0b', "'; drop table x; --"):
+            self.assertEqual(await crm.fetch_value('select :value', {'value': value}), value)
+        error = await self.failure(crm.fetch_value('select :value', {'value': 2**70}), ValueError)
+        self.assertIn('CRM (sql): a number is too large for SQLite', str(error))
+        self.assertEqual(await crm.fetch_value('select 1'), 1)
+
 
 class PostgreSQLTests(StatementContract, WithPostgreSQL):
     """On PostgreSQL."""

@@ -213,6 +213,13 @@ class PushTests(WithOutgoing):
         self.assertEqual(list(self.outgoing.findings()),
                          [f'{TITLE} is not connected: it cannot listen on {address}: the address is in use'])
 
+    async def test_ping_of_an_address_without_peer(self) -> None:
+        """A ping ends when it is known that nobody is at the address, and not only at the timeout."""
+        address = f'tcp://127.0.0.1:{free_port()}'
+        await self.configure(address, timeout=3600)
+        error = await self.assertFailure(self.outgoing.ping('outgoing_zmq', 'Out'), ServiceUnavailable)
+        self.assertEqual(error.msg, f'{TITLE} cannot be used: nobody is at the address {address}')
+
     async def test_lost_messages_are_told(self) -> None:
         """A queue that no peer takes until the node has stopped is lost; the log says how many messages that are."""
         await self.configure(f'tcp://127.0.0.1:{free_port()}')
@@ -380,6 +387,7 @@ class GuaranteedTests(WithOutgoing):
         lose it with the process. Without a peer the call fails, and nothing of it is sent later."""
         address = f'tcp://127.0.0.1:{free_port()}'
         await self.configure(address, delivery=GUARANTEED, timeout=0.2)
+        await self.until(lambda: list(self.outgoing.findings()))  # which say that nobody is there
         deliver = self.outgoing.namespaces['zmq'](Asking(service=DELIVER_SERVICE))['Out']
         error = await self.assertFailure(Deferred.fromCoroutine(deliver.send([b'early'])), ServiceUnavailable)
         self.assertEqual(error.msg, f'{TITLE} cannot be used: nobody is at the address {address}')

@@ -337,7 +337,9 @@ class NameTests(ChannelEnvironment):
             client.cwd('../../..')
             self.assertEqual(client.pwd(), '/')
             for name in ('link', 'link/secret', '/./link/secret', 'x/../link/secret', 'file', '.zatotx/lock',
-                         './/.zatotx/lock', 'd/../processed/x', '\\..\\..\\x\0', '%2e%2e/secret'):  # fmt: skip
+                         './/.zatotx/lock', 'd/../processed/x', '\\..\\..\\x\0', '%2e%2e/secret', '..%2fsecret',
+                         '....//secret', '..;/secret', '~root', '~/secret', '\u2024\u2024/secret', 'C:\\secret',
+                         '/../../../etc/passwd', '//etc/passwd'):  # fmt: skip
                 for command in ('CWD', 'SIZE', 'RETR', 'DELE', 'RNFR', 'MLST', 'RMD'):
                     self.assertRegex(error_of(partial(client.voidcmd, f'{command} {name}')), '^5', (command, name))
             for name in ('link/new', 'file', 'processed/x', '.zatotx/received/x', '/', '..', 'processed'):

@@ -1,0 +1,63 @@
+"""zato.history.undo: takes back single changes, and leaves all later ones as they are."""
+
+from __future__ import annotations
+
+from zatotx.api.base import AdminService, bad_request
+from zatotx.api.history import APPLY_TIMEOUT, MAX_ROWS
+from zatotx.model.errors import Conflict, NotFound, ServiceUnavailable
+from zatotx.rules.enmasse.restore_plan import RestoreStep, describe_step, plan_restore, to_operations
+from zatotx.service.io.elements import Text
+
+MAX_REVISIONS = 200
+
+
+class Undo(AdminService):
+    """Restore the objects that the changes of `revisions` (comma-separated) changed or deleted to what they were before
+    them, in one change. If one of them was changed again since, the response is 409, and nothing has changed."""
+
+    name = 'zato.history.undo'
+
+    class SimpleIO:
+        input_required = (Text('revisions'),)
+
+    async def handle(self) -> None:
+        config, types = self.server.config, self.server.types
+        steps: list[RestoreStep] = []
+        changed_since: list[str] = []
+        for revision in self._revisions():
+            rows = await self.server.odb.history(MAX_ROWS, revision=revision)
+            touched = {(row.type, row.name) for row in rows}
+            if not touched:
+                raise NotFound(self.cid, f'The history has no revision {revision}')
+            before = await self.server.odb.snapshot_at(revision - 1)
+            after = await self.server.odb.snapshot_at(revision)
+            later = [step for step in plan_restore(config.snapshot, after, types) if _names(step) & touched]
+            changed_since += [name for step in later for _, name in sorted(_names(step))]
+            steps += [step for step in plan_restore(config.snapshot, before, types) if _names(step) & touched]
+        if changed_since:
+            names = ', '.join(sorted(set(changed_since)))
+            raise Conflict(self.cid, f'{names}: changed again since. Restore it from the history instead')
+        revision = config.snapshot.revision
+        if steps:
+            revision = await config.change(to_operations(steps), self.actor)
+            lagging_nodes = await config.wait_until_applied(revision, APPLY_TIMEOUT)
+            if lagging_nodes:
+                nodes = ', '.join(lagging_nodes)
+                raise ServiceUnavailable(self.cid, f'The change is taken back, but not in force yet on {nodes}')
+        self.response.payload = {
+            'diff': [line for step in steps for line in describe_step(step, types)], 'changed': len(steps),
+            'revision': revision,
+        }  # fmt: skip
+
+    def _revisions(self) -> list[int]:
+        parts = [part.strip() for part in str(self.request.input.revisions).split(',') if part.strip()]
+        if not parts or len(parts) > MAX_REVISIONS or not all(part.isdecimal() for part in parts):
+            raise bad_request('revisions', f'must be 1 to {MAX_REVISIONS} numbers, separated by commas')
+        return sorted({int(part) for part in parts}, reverse=True)
+
+
+def _names(step: RestoreStep) -> set[tuple[str, str]]:
+    return {(stored.type, stored.name) for stored in (step.current, step.earlier) if stored is not None}
+
+
+SERVICES = (Undo,)
