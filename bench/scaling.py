@@ -23,7 +23,7 @@ from bench.load import Request as LoadRequest
 from bench.load import run as run_load
 from trial_tests.support import postgresql
 from trial_tests.support.redis import spoken
-from zatotx.cli.environment.databases import all_object_types
+from zatotx.cli.environment.odb_and_redis_access import all_object_types
 from zatotx.odb.maintenance import NewCluster, create_odb, open_database
 from zatotx.odb.nodes import NodeAddress, list_nodes
 

@@ -17,10 +17,10 @@ import click
 from msgspec import NODEFAULT
 from msgspec.structs import FieldInfo, fields
 
-from zatotx.cli.checks.finding import ENVIRONMENT, EVERY_COMPONENT, NODE
+from zatotx.cli.checks.check_model import ENVIRONMENT, EVERY_COMPONENT, NODE
 from zatotx.cli.doctor import CHECKS
 from zatotx.cli.environment.component_types import LOAD_BALANCER, REDIS, SERVER, WEB_ADMIN
-from zatotx.cli.environment.databases import all_object_types
+from zatotx.cli.environment.odb_and_redis_access import all_object_types
 from zatotx.cli.main import cli
 from zatotx.connectors.kind_registry import find_kinds, metric_definitions
 from zatotx.lb.config.model import Configuration, Section

@@ -21,13 +21,13 @@ from zatotx.redis.keys import RedisKeys
 from zatotx.redis.tick_store import RedisTickStore
 from zatotx.redis.url import RedisAddress
 from zatotx.redis.work_stream import RedisWorkStream
-from zatotx.rules.scheduling.timetable import to_datetime
+from zatotx.rules.scheduling.tick_schedule import to_datetime
 from zatotx.scheduler.job_table import JobTable
 from zatotx.scheduler.metrics import SchedulerCounters
 from zatotx.scheduler.tick_loop import TickLoop
 from zatotx.schema.scheduler_job import INTERVAL_BASED, ONE_TIME, SCHEDULER_JOB, SchedulerJob
 from zatotx.schema.snapshot import Snapshot, StoredObject
-from zatotx.testing.memory_scheduler import MemoryRunRecorder
+from zatotx.testing.memory_scheduler_stores import MemoryRunRecorder
 
 INTERVAL = 1000  # seconds of each job: with 100,000 jobs, 100 are due in a second
 PROBE = 0.005  # seconds between two looks at the clock, which show how long the reactor was held

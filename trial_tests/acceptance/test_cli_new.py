@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.command import sentences, zatotx
 from trial_tests.support.served import one_server
-from zatotx.cli.new import parse_name
+from zatotx.cli.new_service import parse_name
 
 WAYS = [(io, way) for io in ('short', 'simple', 'typed') for way in ('async', 'sync')]
 

@@ -19,9 +19,9 @@ from trial_tests.support.broker import free_offset, quickstart
 from trial_tests.support.certificate import write_certificate
 from trial_tests.support.command import Said, sentences, zatotx
 from trial_tests.support.valkey import Valkey
-from zatotx.cli.checks import cluster, machine, stores, versions
-from zatotx.cli.checks.finding import BROKEN, WARNING, Check, CheckContext, Finding
-from zatotx.cli.checks.stores import is_clock_unsynchronized
+from zatotx.cli.checks import cluster, machine, odb_and_redis, versions
+from zatotx.cli.checks.check_model import BROKEN, WARNING, Check, CheckContext, Finding
+from zatotx.cli.checks.odb_and_redis import is_clock_unsynchronized
 from zatotx.cli.doctor import CHECKS, run_checks
 from zatotx.cli.environment.component_types import SERVER
 from zatotx.cli.environment.layout import Component, find_environment
@@ -311,11 +311,11 @@ class OdbTests(DoctorTestCase):
 
     def test_a_clock_that_nothing_keeps(self) -> None:
         """It matters once the cluster has a server elsewhere."""
-        self.patch(stores, 'is_clock_unsynchronized', lambda: True)
+        self.patch(odb_and_redis, 'is_clock_unsynchronized', lambda: True)
         self.well()
         self.sql("UPDATE server SET name = 'far', name_key = ? WHERE name = 'server2'", b'far')
         self.finds(WARNING, 'clocks', "this machine's clock is not synchronized")
-        self.patch(stores, 'is_clock_unsynchronized', lambda: False)
+        self.patch(odb_and_redis, 'is_clock_unsynchronized', lambda: False)
         self.well()
         self.assertIn(is_clock_unsynchronized(), (True, False))  # the kernel's own word, whatever it is here
 
@@ -447,8 +447,8 @@ class VersionTests(SynchronousTestCase):
         """A kind that misses its library says what to install, if there are objects of it."""
         kind = ConnectorKind(name='mq', title='MQ', runs_in='server', schema='zatotx.plugins.sql.schema:OBJECT_TYPES')
         kinds = [FoundKind(kind=kind, missing_reason='MQ needs mqi: pip install zatotx[ibm-mq]')]
-        self.assertEqual(list(stores.missing_libraries(kinds, {'service'})), [])
-        (text,) = stores.missing_libraries(kinds, {'sql', 'service'})
+        self.assertEqual(list(odb_and_redis.missing_libraries(kinds, {'service'})), [])
+        (text,) = odb_and_redis.missing_libraries(kinds, {'sql', 'service'})
         self.assertIn('mq', text)
         self.assertIn('pip install zatotx[ibm-mq]', text)
 
@@ -467,7 +467,7 @@ class RunningTests(DoctorTestCase):
         with socket.create_server(('127.0.0.1', 0)) as silent:
             address = silent.getsockname()
 
-            def look(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+            def look(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
                 with socket.create_connection(address, 60) as connection:
                     connection.recv(1)
                 yield from ()
@@ -479,7 +479,7 @@ class RunningTests(DoctorTestCase):
     def test_a_check_that_fails(self) -> None:
         """Whatever it raises is a finding in a sentence, not a traceback."""
 
-        def look(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+        def look(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
             yield WARNING, 'the first'
             raise KeyError('lost')
 
@@ -495,9 +495,9 @@ class RunningTests(DoctorTestCase):
             asked.append(part)
             raise OSError('away')
 
-        scene = CheckContext(find_environment(str(self.path)))
+        context = CheckContext(find_environment(str(self.path)))
         for _ in range(3):
-            self.assertRaises(OSError, scene.cached, ask, scene.environment.servers[0])
+            self.assertRaises(OSError, context.cached, ask, context.environment.servers[0])
         self.assertEqual(len(asked), 1)
 
     def test_every_check_says_what_it_is(self) -> None:

@@ -12,9 +12,9 @@ from trial_tests.support.broker import free_offset, quickstart
 from trial_tests.support.command import zatotx
 from zatotx.ca.authority import CertificateAuthority
 from zatotx.cli.checks import authority, tls_files
-from zatotx.cli.checks.finding import BROKEN, WARNING, CheckContext
+from zatotx.cli.checks.check_model import BROKEN, WARNING, CheckContext
 from zatotx.cli.doctor import run_checks
-from zatotx.cli.environment.certificates import link_certificate
+from zatotx.cli.environment.environment_authority import link_certificate
 from zatotx.cli.environment.layout import find_environment
 
 DAY = 86400

@@ -13,10 +13,10 @@ from zatotx.ca.authority import CertificateAuthority
 from zatotx.ca.certificate_builder import PROFILES
 from zatotx.ca.subject import Subject
 from zatotx.cli.checks import object_certificates
-from zatotx.cli.checks.finding import BROKEN, WARNING, CheckContext
+from zatotx.cli.checks.check_model import BROKEN, WARNING, CheckContext
 from zatotx.cli.doctor import run_checks
-from zatotx.cli.environment.databases import command_actor, open_odb
 from zatotx.cli.environment.layout import find_environment
+from zatotx.cli.environment.odb_and_redis_access import command_actor, open_odb
 from zatotx.odb.maintenance import write_operations
 from zatotx.schema.snapshot import Operation
 

@@ -27,7 +27,7 @@ from zatotx.redis.leases import LeaseStore
 from zatotx.redis.pubsub import RedisPubSub
 from zatotx.redis.streams import RedisStream, StreamConsumer
 from zatotx.redis.url import RedisAddress
-from zatotx.testing.memory_redis import EpochSequence
+from zatotx.testing.memory_redis_components import EpochSequence
 
 
 class KillTests(TestCase):

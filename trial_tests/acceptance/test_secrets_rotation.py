@@ -29,14 +29,14 @@ from zatotx.cli import crypto
 from zatotx.cli.environment.layout import find_environment
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.odb import key_rotation
+from zatotx.odb.config_store import open_store
 from zatotx.odb.database import Database
-from zatotx.odb.documents import protect_secrets
+from zatotx.odb.document_conversion import protect_secrets
 from zatotx.odb.executor import CancellableCall
 from zatotx.odb.maintenance import open_database, read_snapshot, write_operations
 from zatotx.odb.mutations import apply_operations
 from zatotx.odb.nodes import NodeAddress, register_node
 from zatotx.odb.secrets import Secrets, hash_secret, new_key
-from zatotx.odb.store import open_store
 from zatotx.odb.transaction import begin_transaction
 from zatotx.schema.secrets import get_encrypted, get_hash
 from zatotx.schema.type_registry import ObjectTypeRegistry

@@ -19,7 +19,7 @@ from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.plugins.http.server.route_table import BUILTIN_ENDPOINTS
 from zatotx.rules.display_preferences import DEFAULTS
 from zatotx.security.admin_user import make_authenticator
-from zatotx.testing.memory_redis import MemoryNonces, MemorySessions
+from zatotx.testing.memory_redis_components import MemoryNonces, MemorySessions
 
 LOGIN, INVOKE = BUILTIN_ENDPOINTS['/zato/admin/login'], BUILTIN_ENDPOINTS['/zato/admin/invoke/{service}']
 PASSWORD = 'correct horse'

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from trial_tests.support.internals import InternalTestCase
-from zatotx.interfaces.work import IWorkConsumer
-from zatotx.model.work import WorkMessage
+from zatotx.interfaces.work_stream import IWorkConsumer
+from zatotx.model.work_message import WorkMessage
 
 
 class DeadLetterServiceTests(InternalTestCase):
@@ -15,7 +15,7 @@ class DeadLetterServiceTests(InternalTestCase):
         made = {'payload': {'n': number}, 'attempts': 5, 'cause': 'boom', 'first_failed': 1.0,
                 'last_failed': 10.0 + number, 'expires_at': 5.0, **fields}  # fmt: skip
         message = WorkMessage(id=f'm{number}', cid='c', service=service, **made)
-        await self.one.odb.add_dead_letter(message)
+        await self.one.odb.store_dead_letter(message)
         return message.id
 
     def taken(self) -> list[WorkMessage]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from trial_tests.support.internals import CHANNEL, TYPES, USER, InternalTestCase
 from zatotx.metrics.definitions import DEFINITIONS
-from zatotx.schema.labels import area_of, field_label, heading_of
+from zatotx.schema.display_labels import area_of, field_label, heading_of
 from zatotx.schema.meta import fields_of
 
 

@@ -14,8 +14,8 @@ from trial_tests.support.command import Said, sentences, zatotx
 from trial_tests.support.ports import free_port
 from trial_tests.support.reactor import reactor
 from zatotx.cli import lb_agent
-from zatotx.cli.environment.certificates import link_certificate, write_authority
-from zatotx.cli.environment.plan import EnvironmentPlan
+from zatotx.cli.environment.creation_plan import EnvironmentPlan
+from zatotx.cli.environment.environment_authority import link_certificate, write_authority
 from zatotx.lb.agent.service import AgentService
 from zatotx.lb.config import model
 

@@ -59,7 +59,7 @@ HEAVY = (
     'zatotx.plugins.ftp.channel', 'zatotx.plugins.ftp.connection', 'zatotx.plugins.ftp.poller',
     'zatotx.plugins.http.client', 'zatotx.plugins.http.rest', 'zatotx.plugins.http.soap.outgoing',
     'zatotx.rules.enmasse.import_plan', 'zatotx.rules.http.proxy_selection', 'zatotx.testing',
-    'zatotx.wire.xml.xpath', 'zatotx.wire.xml.xsd', 'zeep', 'zmq',
+    'zatotx.wire.xml.xpath', 'zatotx.wire.xml.xsd_writer', 'zeep', 'zmq',
 )  # fmt: skip
 # What building the first object of a type imports on the reactor, after a thread has imported the modules of the type.
 FIRST_OBJECT = """

@@ -51,7 +51,7 @@ from zatotx.lb.tls.listener import WATCH_INTERVAL
 from zatotx.plugins.http.channel import HTTPChannel
 from zatotx.plugins.http.test.server_doubles import Lines, ScriptedExchange, channel
 from zatotx.plugins.http.test.upstream_servers import Answering, Peer, Request, Upstream, ends, says, silent
-from zatotx.processes.proxy_protocol import ProxyProtocolFactory
+from zatotx.processes.proxy_protocol_endpoint import ProxyProtocolFactory
 from zatotx.schema.snapshot import Snapshot
 
 _LISTEN = ('127.0.0.1:0',)

@@ -12,13 +12,13 @@ from trial_tests.support.odb import CLUSTER, KEY, OdbCase, on_every_database, pe
 from trial_tests.support.reactor import reactor
 from zatotx.interfaces.dead_letters import DeadLetterFilter, IDeadLetterStore
 from zatotx.model.errors import NotFound, ServiceUnavailable
-from zatotx.model.work import WorkMessage, encode_work
+from zatotx.model.work_message import WorkMessage, encode_work
 from zatotx.odb import key_rotation
+from zatotx.odb.config_store import open_store
 from zatotx.odb.database import Database
 from zatotx.odb.executor import CancellableCall
 from zatotx.odb.maintenance import open_database
 from zatotx.odb.secrets import Secrets, new_key
-from zatotx.odb.store import open_store
 from zatotx.odb.tables import dead_letter
 
 ALL = DeadLetterFilter()
@@ -40,7 +40,7 @@ class DeadLetterTests(OdbCase):
         store: Any = self.store
         letters = [letter(1, payload=b'\xff' * 70_000, cause='ż' * 70_000), letter(2, service='CRM.pay '), letter(3)]
         for one in letters:
-            await store.add_dead_letter(one)
+            await store.store_dead_letter(one)
         self.assertEqual(await store.dead_letters(ALL), letters[::-1])
         self.assertEqual(await store.dead_letters(DeadLetterFilter(limit=1)), letters[2:])
         self.assertEqual(await store.dead_letters(DeadLetterFilter(service='crm.pay')), [letters[2], letters[0]])
@@ -50,7 +50,7 @@ class DeadLetterTests(OdbCase):
     async def test_one_for_each_message(self) -> None:
         """A message that is given up again replaces its dead letter, also by several nodes at once."""
         stores: list[Any] = [self.store, self.open()]
-        await gatherResults([store.add_dead_letter(letter(1, attempts=n, last_failed=float(n)))
+        await gatherResults([store.store_dead_letter(letter(1, attempts=n, last_failed=float(n)))
                              for n in range(1, 5) for store in stores])  # fmt: skip
         (found,) = await stores[0].dead_letters(ALL)
         self.assertEqual(found.id, 'm1')
@@ -61,10 +61,10 @@ class DeadLetterTests(OdbCase):
         store: Any = self.store
         first, second = letter(1), letter(2)
         for one in (first, second):
-            await store.add_dead_letter(one)
+            await store.store_dead_letter(one)
         edited = msgspec.structs.replace(first, payload='new')
         await store.edit_dead_letter(edited)
-        await store.add_dead_letter(msgspec.structs.replace(second, last_failed=200.0))
+        await store.store_dead_letter(msgspec.structs.replace(second, last_failed=200.0))
         self.assertEqual(await store.remove_dead_letters([edited, second, letter(7)]), 1)
         (left,) = await store.dead_letters(ALL)
         self.assertEqual((left.id, left.last_failed), ('m2', 200.0))
@@ -76,8 +76,9 @@ class DeadLetterTests(OdbCase):
         """Nothing of a message is readable in the database, but its id and service. Rows of a former version, which are
         not encrypted, are read too, and encrypted when the key is rotated."""
         store: Any = self.store
-        await store.add_dead_letter(letter(1, payload={'card': 'planted-number'}, headers={b'token': b'planted-token'}))
-        await store.add_dead_letter(letter(2, payload='planted-old'))
+        await store.store_dead_letter(
+            letter(1, payload={'card': 'planted-number'}, headers={b'token': b'planted-token'}))
+        await store.store_dead_letter(letter(2, payload='planted-old'))
         database = self.database()
         database.write(CancellableCall(), lambda connection, _: connection.execute(
             update(dead_letter).where(dead_letter.c.message_id == 'm2').values(

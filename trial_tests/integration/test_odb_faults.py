@@ -23,10 +23,10 @@ from trial_tests.support.odb_process import MANY
 from trial_tests.support.waiting import allowed
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.odb import executor
+from zatotx.odb.config_store import open_store
 from zatotx.odb.executor import CallAbandoned, CancellableCall, DatabaseExecutor
 from zatotx.odb.maintenance import NewCluster, create_odb, read_snapshot, schema_state, write_operations
 from zatotx.odb.mutations import apply_operations
-from zatotx.odb.store import open_store
 from zatotx.odb.transaction import Cluster, begin_transaction
 
 reactor: Any = global_reactor  # its interfaces are more than its type says

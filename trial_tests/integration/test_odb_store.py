@@ -28,10 +28,10 @@ from trial_tests.support.reactor import reactor
 from zatotx.interfaces.config import IConfigStore
 from zatotx.model.errors import BadInput, Conflict, NotFound, ServiceUnavailable
 from zatotx.odb import executor
+from zatotx.odb.config_store import open_store
 from zatotx.odb.engine import make_engine
 from zatotx.odb.executor import CancellableCall
 from zatotx.odb.secrets import Secrets, hash_secret, is_hash, new_key
-from zatotx.odb.store import open_store
 from zatotx.rules.security.password_hash import verify_password
 from zatotx.schema.meta import ObjectType, field
 from zatotx.schema.secrets import ConfigObject, combine, get_encrypted, get_hash

@@ -10,13 +10,13 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.calling import CID, Asking, WithConnections, crm, stored
-from zatotx.api.outgoing_delivery import is_rejected
+from zatotx.api.guaranteed_delivery import is_rejected
 from zatotx.model.errors import BadRequest, BadStatus, ServiceUnavailable
 from zatotx.model.soap import PeerFault
-from zatotx.model.work import decode_work
+from zatotx.model.work_message import decode_work
 from zatotx.plugins.http.guaranteed_calls import StoredResponse
 from zatotx.plugins.http.schema import SoapOutgoing
-from zatotx.testing.memory_work import MemoryWorkStream
+from zatotx.testing.memory_work_stream import MemoryWorkStream
 
 GUARANTEED = 'guaranteed'
 NO_PEER = 1  # a port that no call reaches

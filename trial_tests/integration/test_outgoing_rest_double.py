@@ -17,9 +17,9 @@ from zatotx.plugins.http.rest.facade import CallOptions, RestConnection, RestCon
 from zatotx.plugins.http.rest.response import RestResponse, StreamedRestResponse
 from zatotx.plugins.http.test.upstream_servers import says, silent
 from zatotx.plugins.http.testing import SIGNATURES
-from zatotx.schema.circuit_breaker import CircuitBreakerSettings
+from zatotx.schema.circuit_breaker_settings import CircuitBreakerSettings
 from zatotx.testing import connection_results
-from zatotx.testing.script import ConnectionScript, Scripts
+from zatotx.testing.scripted_calls import ConnectionScript, Scripts
 from zatotx.testing.scripted_connections import OutgoingScripts, ScriptedOutgoing
 
 JSON = b'Content-Type: application/json'

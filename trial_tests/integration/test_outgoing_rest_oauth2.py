@@ -30,7 +30,7 @@ from zatotx.redis.leases import LeaseStore
 from zatotx.schema.snapshot import Snapshot
 from zatotx.schema.validation import validate
 from zatotx.security.oauth2_client import OAUTH2_CLIENT, OAuth2Client
-from zatotx.testing.memory_redis import EpochSequence
+from zatotx.testing.memory_redis_components import EpochSequence
 
 TITLE = 'Outgoing connection CRM (rest) cannot be used: security definition CRM.token (oauth2_client)'
 KEY = 'oauth2'

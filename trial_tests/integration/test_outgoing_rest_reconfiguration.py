@@ -10,7 +10,7 @@ from zope.interface.verify import verifyObject
 
 from trial_tests.support.calling import CID, Asking, WithConnections, crm, started, stored
 from zatotx import Inactive, NotFound, ServiceUnavailable, Timeout
-from zatotx.connectors.ping import PingCall
+from zatotx.connectors.ping_call import PingCall
 from zatotx.interfaces.outgoing import IFetcher, IOutgoingKind, IServiceCall
 from zatotx.plugins.http.test.upstream_servers import says, silent
 from zatotx.schema.snapshot import Snapshot

@@ -22,7 +22,7 @@ from zatotx.plugins.http.schema.http_outgoing import RetrySettings
 from zatotx.plugins.http.test.upstream_servers import Peer, Request, Upstream, ends, reactor, says, silent
 from zatotx.rules.resilience.circuit_breaker import OPEN
 from zatotx.rules.resilience.circuit_breaker import CircuitBreaker as Breaker
-from zatotx.schema.circuit_breaker import CircuitBreakerSettings
+from zatotx.schema.circuit_breaker_settings import CircuitBreakerSettings
 from zatotx.schema.snapshot import Snapshot
 
 TITLE = 'Outgoing connection CRM (rest)'

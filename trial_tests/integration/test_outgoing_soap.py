@@ -16,7 +16,7 @@ from zatotx import BadGateway, BadStatus, Inactive, NotFound, PeerFault, Service
 from zatotx.plugins.http.schema.http_outgoing import RetrySettings
 from zatotx.plugins.http.soap.faults import fault_body
 from zatotx.plugins.http.test.upstream_servers import Request, raw, says, silent
-from zatotx.schema.circuit_breaker import CircuitBreakerSettings
+from zatotx.schema.circuit_breaker_settings import CircuitBreakerSettings
 from zatotx.security.apikey import ApiKey
 from zatotx.wire.soap import ws_security
 from zatotx.wire.soap.envelope import SOAP_11, SOAP_12, VERSIONS

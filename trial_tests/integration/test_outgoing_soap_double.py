@@ -20,7 +20,7 @@ from zatotx.plugins.http.soap.outgoing.response_parsing import SoapResponse
 from zatotx.plugins.http.test.upstream_servers import Answering, says
 from zatotx.plugins.http.testing import SIGNATURES
 from zatotx.testing import scripted_soap
-from zatotx.testing.script import ConnectionScript, Scripts
+from zatotx.testing.scripted_calls import ConnectionScript, Scripts
 from zatotx.testing.scripted_connections import OutgoingScripts, ScriptedOutgoing
 from zatotx.wire.soap.envelope import SOAP_11
 

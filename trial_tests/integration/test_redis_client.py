@@ -17,8 +17,8 @@ from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.redis import reconnecting_connection
 from zatotx.redis.client import RedisClient
 from zatotx.redis.connector import connect
-from zatotx.redis.protocol import make_protocol
 from zatotx.redis.reconnecting_connection import ConnectionState
+from zatotx.redis.txredisapi_adapter import make_protocol
 from zatotx.redis.url import parse_address
 
 

@@ -17,15 +17,15 @@ from trial_tests.support.reactor import reactor
 from trial_tests.support.redis import KEYS, RedisCase
 from zatotx.interfaces.redis import LeaseHeld
 from zatotx.model.errors import Conflict, ServiceError, ServiceUnavailable, Timeout
+from zatotx.odb.config_store import open_store
 from zatotx.odb.maintenance import NewCluster, create_odb
-from zatotx.odb.store import open_store
 from zatotx.redis.client import ScriptRunner
 from zatotx.redis.fencing import FencedWriter
 from zatotx.redis.lease_store import EpochNeeded, EpochSeed, LeaseGranted, LeaseTaken, RedisLeaseBackend
 from zatotx.redis.leases import LeaseStore, monotonic_clock
 from zatotx.redis.url import RedisAddress
 from zatotx.rules.resilience.lease import token_base
-from zatotx.testing.memory_redis import EpochSequence, MemoryLeaseStore, memory_leases
+from zatotx.testing.memory_redis_components import EpochSequence, MemoryLeaseStore, memory_leases
 from zatotx.testing.redis_contracts import LeaseContract
 
 

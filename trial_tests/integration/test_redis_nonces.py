@@ -15,7 +15,7 @@ from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.redis import nonce_store as room
 from zatotx.redis.keys import RedisKeys
 from zatotx.redis.nonce_store import RedisNonceStore
-from zatotx.testing.memory_redis import MemoryNonces
+from zatotx.testing.memory_redis_components import MemoryNonces
 from zatotx.testing.redis_contracts import NonceContract
 
 reactor: Any = _reactor

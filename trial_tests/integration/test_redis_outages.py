@@ -23,20 +23,20 @@ from trial_tests.support.redis import KEYS, RedisCase
 from trial_tests.support.valkey import Valkey
 from zatotx.interfaces.redis import RedisError, RedisNotReady
 from zatotx.model.errors import ServiceUnavailable, Timeout
-from zatotx.redis import protocol as pending_commands
+from zatotx.redis import txredisapi_adapter as pending_commands
 from zatotx.redis.client import RedisClient, ScriptRunner
-from zatotx.redis.errors import describe_error, make_reply_error, make_timeout_error
+from zatotx.redis.error_conversion import describe_error, make_reply_error, make_timeout_error
 from zatotx.redis.fencing import FencedWriter
 from zatotx.redis.keys import RedisKeys
 from zatotx.redis.lease_store import RedisLeaseBackend
 from zatotx.redis.leases import LeaseStore
-from zatotx.redis.protocol import PendingCommands
 from zatotx.redis.pubsub import RedisPubSub
 from zatotx.redis.reconnecting_connection import ConnectionLog
 from zatotx.redis.server_info import configuration_warnings, parse_info, unsupported_reason
 from zatotx.redis.streams import RedisStream, StreamConsumer
+from zatotx.redis.txredisapi_adapter import PendingCommands
 from zatotx.redis.url import RedisAddress
-from zatotx.testing.memory_redis import EpochSequence
+from zatotx.testing.memory_redis_components import EpochSequence
 
 
 class ProxyCase(RedisCase):

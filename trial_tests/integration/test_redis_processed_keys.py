@@ -9,7 +9,7 @@ from twisted.internet.defer import CancelledError
 from zope.interface.verify import verifyObject
 
 from trial_tests.support.redis import KEYS, RedisCase
-from zatotx.interfaces.delivery import IProcessedKeys
+from zatotx.interfaces.inbound_delivery import IProcessedKeys
 from zatotx.redis import processed_keys
 from zatotx.redis.processed_keys import RedisProcessedKeys
 

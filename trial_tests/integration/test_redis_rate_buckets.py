@@ -20,7 +20,7 @@ from zatotx.redis.client import ScriptRunner
 from zatotx.redis.keys import RedisKeys
 from zatotx.redis.rate_buckets import REPLY_TIMEOUT, RedisRateBuckets
 from zatotx.rules.limits.rate_buckets import SECOND, Rate, RateBuckets, count_admitted
-from zatotx.testing.memory_redis import MemoryRates
+from zatotx.testing.memory_redis_components import MemoryRates
 from zatotx.testing.redis_contracts import RateContract
 
 reactor: Any = _reactor

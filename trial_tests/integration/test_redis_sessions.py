@@ -11,7 +11,7 @@ from trial_tests.support.redis import KEYS, RedisCase
 from zatotx.interfaces.admin_sessions import MAX_AGE
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.redis.session_store import RedisSessionStore
-from zatotx.testing.memory_redis import MemorySessions
+from zatotx.testing.memory_redis_components import MemorySessions
 from zatotx.testing.redis_contracts import SessionContract
 
 

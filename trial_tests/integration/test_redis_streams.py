@@ -15,7 +15,7 @@ from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.redis.client import RedisClient, ScriptRunner
 from zatotx.redis.streams import CONSUMER_GROUP, RedisStream, StreamConsumer
 from zatotx.redis.url import RedisAddress
-from zatotx.testing.memory_redis import MemoryConsumer, MemoryStream
+from zatotx.testing.memory_redis_components import MemoryConsumer, MemoryStream
 from zatotx.testing.redis_contracts import StreamContract
 
 

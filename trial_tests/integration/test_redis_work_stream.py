@@ -7,10 +7,10 @@ from twisted.trial.unittest import TestCase
 
 from trial_tests.support.reactor import reactor
 from trial_tests.support.redis import KEYS, RedisCase
-from zatotx.interfaces.work import IWorkStream
+from zatotx.interfaces.work_stream import IWorkStream
 from zatotx.redis.client import ScriptRunner
 from zatotx.redis.work_stream import RedisWorkConsumer, RedisWorkStream
-from zatotx.testing.memory_work import MemoryWorkConsumer, MemoryWorkStream
+from zatotx.testing.memory_work_stream import MemoryWorkConsumer, MemoryWorkStream
 from zatotx.testing.work_contract import WorkStreamContract, work
 
 

@@ -10,15 +10,15 @@ from twisted.trial.unittest import TestCase
 from trial_tests.support.odb import ME, OdbCase, edit, on_every_database, per_engine, user
 from trial_tests.support.redis import KEYS, RedisCase
 from zatotx.interfaces.scheduler import ILeaderStore, ITickStore
-from zatotx.model.job import FAILED, JobRun
-from zatotx.model.work import decode_work
+from zatotx.model.job_run import FAILED, JobRun
+from zatotx.model.work_message import decode_work
 from zatotx.redis.client import ScriptRunner
 from zatotx.redis.run_history import RedisRunHistory
 from zatotx.redis.tick_store import RedisTickStore
 from zatotx.redis.work_stream import RedisWorkStream
 from zatotx.schema.snapshot import Actor, Snapshot
-from zatotx.testing.memory_scheduler import MemoryLeaderStore, MemoryTickStore
-from zatotx.testing.scheduler_contract import LeaderStoreContract, TickStoreContract
+from zatotx.testing.memory_scheduler_stores import MemoryLeaderStore, MemoryTickStore
+from zatotx.testing.scheduler_store_contract import LeaderStoreContract, TickStoreContract
 
 
 class RedisTickStoreTests(RedisCase, TickStoreContract):

@@ -24,7 +24,7 @@ from zatotx.security.apikey import APIKEY, ApiKey, ApiKeyAuthenticator
 from zatotx.security.basic_auth import BasicAuth
 from zatotx.security.tech_account import TechAccount, TechAccountAuthenticator
 from zatotx.testing.fake_authenticator import authenticate
-from zatotx.testing.fake_pipeline import make_message
+from zatotx.testing.pipeline_doubles import make_message
 from zatotx.wire.http.urlencoded import Malformed, query_parameter
 
 GUESSER = '192.0.2.66'

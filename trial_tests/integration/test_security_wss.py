@@ -24,8 +24,8 @@ from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.schema.validation import validate
 from zatotx.security.wss import WSS, Wss, WssAuthenticator, WssDependencies, wss_requirements
 from zatotx.testing.fake_authenticator import authenticate
-from zatotx.testing.fake_pipeline import make_message
-from zatotx.testing.memory_redis import MemoryNonces
+from zatotx.testing.memory_redis_components import MemoryNonces
+from zatotx.testing.pipeline_doubles import make_message
 from zatotx.wire.soap import envelope as soap
 from zatotx.wire.soap.envelope import SOAP_11, SOAP_12, VERSIONS, SoapVersion
 from zatotx.wire.soap.ws_security import (

@@ -18,7 +18,7 @@ from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.schema.validation import validate
 from zatotx.security.xpath import XPATH, XPath, XPathAuthenticator
 from zatotx.testing.fake_authenticator import authenticate
-from zatotx.testing.fake_pipeline import make_message
+from zatotx.testing.pipeline_doubles import make_message
 from zatotx.wire.xml import parser
 from zatotx.wire.xml.xpath import Malformed, TextPath
 

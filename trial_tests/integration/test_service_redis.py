@@ -27,11 +27,11 @@ from zatotx.redis.leases import LeaseStore
 from zatotx.redis.reconnecting_connection import ConnectionLog
 from zatotx.redis.service_redis import ServiceRedis, make_service_redis
 from zatotx.redis.url import RedisAddress
-from zatotx.rules.redis.cache_limits import CacheLimits
+from zatotx.rules.redis.cache_size_limits import CacheSizeLimits
 from zatotx.rules.redis.command_table import SCRIPTS, known_commands
 from zatotx.testing.cache_contract import CacheStoreContract
 from zatotx.testing.data_dictionary_contract import DataDictionaryContract
-from zatotx.testing.memory_redis import EpochSequence
+from zatotx.testing.memory_redis_components import EpochSequence
 from zatotx.testing.service_redis_contract import ServiceRedisContract
 
 CLUSTER_KEYS = (KEYS.key('lease', 'scheduler'), KEYS.key('stream', 'work'), 'zatotx:other:lease:a')
@@ -151,7 +151,7 @@ class StoreTests(RedisCase, CacheStoreContract, DataDictionaryContract):
         self.made = started_service_redis(self, self.server.address)
         await self.got(self.made.client.wait_connected())
 
-    def store(self, limits: CacheLimits) -> RedisCacheStore:
+    def store(self, limits: CacheSizeLimits) -> RedisCacheStore:
         return RedisCacheStore(ScriptRunner(self.made.client), KEYS, 'services:cache', limits)
 
     async def test_shared(self) -> None:

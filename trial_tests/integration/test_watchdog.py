@@ -24,7 +24,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zatotx.metrics.gil_monitor import GilMonitor, is_waiting_for_gil
 from zatotx.metrics.stack_location import StackLocation, locate_frame, make_deployed_name
 from zatotx.metrics.watchdog import GcPauseMonitor, ReportedStall, StallReporter, Watchdog, stack_shares, stall_message
-from zatotx.node.findings import find_reactor_stalls
+from zatotx.node.health_findings import find_reactor_stalls
 
 SERVICES = """\
 import time

@@ -31,7 +31,7 @@ from zatotx.processes.workers.shared_counters import SharedCounters, create_coun
 from zatotx.processes.workers.singleton_task import RETRY_INTERVAL, SingletonTask
 from zatotx.processes.workers.worker_group import WorkerGroup, WorkerIpc, socket_name
 from zatotx.rules.limits.concurrency_limit import ConcurrencyLimit
-from zatotx.rules.resilience.supervision import INTERVAL
+from zatotx.rules.resilience.process_supervision import INTERVAL
 from zatotx.testing.memory_node import MemoryBus
 
 HOLDS = """

@@ -22,7 +22,7 @@ from zatotx.security.jwt import Jwt
 from zatotx.security.jwt.authenticator import JwtAuthenticator, SingleKey
 from zatotx.security.mtls import Mtls
 from zatotx.security.mtls.authenticator import MtlsAuthenticator
-from zatotx.testing.fake_pipeline import make_message
+from zatotx.testing.pipeline_doubles import make_message
 from zatotx.wire.certificates import from_certificate_name, is_same_name, parse_name
 from zatotx.wire.jose import key_from_secret, parse_key_set
 from zatotx.wire.malformed import Malformed

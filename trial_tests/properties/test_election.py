@@ -19,13 +19,13 @@ from trial_tests.support.reactor import as_reactor
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.redis.leases import LeaseStore
 from zatotx.rules.election import RIVAL_SILENCE
-from zatotx.rules.scheduling.timetable import MICROSECONDS
+from zatotx.rules.scheduling.tick_schedule import MICROSECONDS
 from zatotx.scheduler.scheduler import Scheduler
 from zatotx.schema.scheduler_job import INTERVAL_BASED, SCHEDULER_JOB, SchedulerJob
 from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.testing.memory_node import MemoryBus
-from zatotx.testing.memory_redis import EpochSequence, MemoryLeaseStore
-from zatotx.testing.memory_scheduler import MemoryLeaderStore, MemoryTickStore
+from zatotx.testing.memory_redis_components import EpochSequence, MemoryLeaseStore
+from zatotx.testing.memory_scheduler_stores import MemoryLeaderStore, MemoryTickStore
 
 START = 1_800_000_000.0  # unix time at which a model begins
 STEP = 0.05

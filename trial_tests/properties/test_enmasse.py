@@ -19,7 +19,7 @@ from zatotx.plugins.http.schema import OBJECT_TYPES as HTTP
 from zatotx.rules.enmasse.import_plan import export_document, plan_import, substitute_references
 from zatotx.rules.enmasse.references import ReferenceResolver, escape_references, has_reference
 from zatotx.schema.meta import field_names
-from zatotx.schema.service import ServiceConfig
+from zatotx.schema.service_config import ServiceConfig
 from zatotx.schema.snapshot import ChangeSet, Snapshot, StoredObject
 from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.security.basic_auth import BasicAuth

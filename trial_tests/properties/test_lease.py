@@ -28,7 +28,7 @@ from zatotx.rules.resilience.lease import (
     token_base,
     ttl_error,
 )
-from zatotx.testing.memory_redis import EpochSequence, MemoryLeaseStore
+from zatotx.testing.memory_redis_components import EpochSequence, MemoryLeaseStore
 
 TTL = 3.0
 _PATIENCE = 1.0  # seconds until a question counts as lost

@@ -15,11 +15,11 @@ from zatotx.model.soap import SoapChannelSpec, SoapFault
 from zatotx.plugins.http.soap.codec import SoapCodec
 from zatotx.plugins.http.soap.outgoing.envelopes import wrap_in_envelope
 from zatotx.security.wss import new_username_token
-from zatotx.testing.fake_pipeline import make_message
+from zatotx.testing.pipeline_doubles import make_message
 from zatotx.wire.soap import ws_security
-from zatotx.wire.soap.action import soap_action
 from zatotx.wire.soap.envelope import NS_11, NS_12, VERSIONS, read_envelope, write_envelope
 from zatotx.wire.soap.faults import read_fault
+from zatotx.wire.soap.soap_action import soap_action
 from zatotx.wire.xml import parser
 
 CHANNEL = ChannelSpec(name='a', kind='http-soap', service='a', data_format='soap', soap=SoapChannelSpec())

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
-from zatotx.rules.scheduling.timetable import MICROSECONDS, CronStyle, Interval, to_datetime, to_tick
+from zatotx.rules.scheduling.tick_schedule import MICROSECONDS, CronStyle, Interval, to_datetime, to_tick
 from zatotx.wire.cron import CronExpression, parse_cron
 
 ZONES = ('UTC', 'Europe/Berlin', 'America/New_York', 'Australia/Lord_Howe', 'America/Santiago', 'Africa/Casablanca',

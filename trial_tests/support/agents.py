@@ -20,7 +20,7 @@ from zatotx.plugins.http.client.errors import NoSuchHost
 from zatotx.plugins.http.client.http_client import ClientEnvironment, ClientSettings, HttpClient, make_client
 from zatotx.plugins.http.client.pool import PoolLimits
 from zatotx.rules.http.proxy_selection import DIRECT, ProxySelector
-from zatotx.wire.http.host import is_address
+from zatotx.wire.http.host_names import is_address
 from zatotx.wire.http1.request_writer import RESERVED_FIELDS
 
 ONE_CALL_EACH = PoolLimits(idle_timeout=0)  # as Twisted's agent without a pool

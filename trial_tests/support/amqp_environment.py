@@ -15,7 +15,7 @@ from trial_tests.support import rabbitmq
 from trial_tests.support.calling import Asking
 from trial_tests.support.rabbitmq import PASSWORD, USER, RabbitMQ
 from zatotx.interfaces.connector_kind import ChannelContext, OutgoingContext
-from zatotx.interfaces.delivery import DeadLetter, IDeadLetterSink
+from zatotx.interfaces.inbound_delivery import DeadLetter, IDeadLetterSink
 from zatotx.metrics.meters import MeterRegistry
 from zatotx.model.errors import InternalServerError, ServiceError
 from zatotx.model.message import Message, Reply

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThread
 from zope.interface import implementer
 
-from zatotx.connectors.lazy_modules import import_modules
+from zatotx.connectors.lazy_imports import import_modules
 from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.interfaces.outgoing import IServiceCall
 from zatotx.metrics.meters import MeterRegistry

@@ -13,7 +13,7 @@ from trial_tests.support.certificate import write_certificate
 from trial_tests.support.rawhttp import Connection, NoAnswer, request_bytes
 from trial_tests.support.waiting import allowed, until
 from zatotx.processes.workers.status_file import StatusFile, read_status_file
-from zatotx.rules.resilience.supervision import DEATH_WINDOW, MAX_DEATHS
+from zatotx.rules.resilience.process_supervision import DEATH_WINDOW, MAX_DEATHS
 
 PATIENCE = 60.0  # seconds for what takes one or two on an idle machine
 

@@ -25,10 +25,10 @@ from zatotx.interfaces.outgoing import IOutgoingKind
 from zatotx.metrics.meters import MeterRegistry
 from zatotx.model.errors import BadRequest, Inactive, NotFound, ServiceUnavailable, Timeout
 from zatotx.model.message import Message, Reply
-from zatotx.model.work import WorkMessage, decode_work, encode_work
+from zatotx.model.work_message import WorkMessage, decode_work, encode_work
 from zatotx.plugins.http.test.server_doubles import Lines, ScriptedExchange
 from zatotx.schema.snapshot import Snapshot, StoredObject
-from zatotx.testing.memory_work import MemoryWorkStream
+from zatotx.testing.memory_work_stream import MemoryWorkStream
 
 SHORT = 0.3  # seconds of timeouts
 PATIENCE = 20.0

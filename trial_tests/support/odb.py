@@ -16,12 +16,12 @@ from trial_tests.support.reactor import reactor
 from zatotx.connectors.security_types import all_object_types
 from zatotx.interfaces.config import IConfigStore
 from zatotx.odb import migrations
+from zatotx.odb.config_store import open_store
 from zatotx.odb.database import Database
 from zatotx.odb.engine import make_engine
 from zatotx.odb.maintenance import NewCluster, create_odb, open_database
 from zatotx.odb.nodes import NodeAddress
 from zatotx.odb.secrets import new_key
-from zatotx.odb.store import open_store
 from zatotx.odb.tables import SCHEMA_VERSION, metadata
 from zatotx.odb.urls import sqlite_path
 from zatotx.plugins.http.schema import OBJECT_TYPES

@@ -24,7 +24,7 @@ from zatotx.schema.snapshot import StoredObject
 from zatotx.service.invoker import Invoker
 from zatotx.service.service_entry import ServiceEntry
 from zatotx.service.service_store import ServiceStore
-from zatotx.testing.fake_pipeline import CountingStats
+from zatotx.testing.pipeline_doubles import CountingStats
 from zatotx.wire.soap.envelope import SOAP_11, VERSIONS, Envelope, SoapVersion, read_envelope
 from zatotx.wire.soap.faults import FaultElement, read_fault
 from zatotx.wire.xml import parser

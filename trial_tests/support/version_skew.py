@@ -93,7 +93,7 @@ def make_newer(folder: Path) -> Path:
     migration = source / 'zatotx' / 'odb' / 'migrations' / 'versions' / f'v{version}_newer.py'
     migration.write_text(MIGRATION.format(new=version, old=SCHEMA_VERSION))
     replace(source / 'zatotx/odb/tables.py', f"SCHEMA_VERSION = '{SCHEMA_VERSION}'", f"SCHEMA_VERSION = '{version}'")
-    replace(source / 'zatotx/model/work.py', 'WORK_VERSION = 1', 'WORK_VERSION = 2')
+    replace(source / 'zatotx/model/work_message.py', 'WORK_VERSION = 1', 'WORK_VERSION = 2')
     replace(source / 'zatotx/redis/pubsub.py', 'MESSAGE_VERSION = 1', 'MESSAGE_VERSION = 2')
     build(source, folder / 'newer')
     return folder / 'newer'

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 
 from zatotx.processes.lb_agent_client import AgentUnreachableError
-from zatotx.wire.lb_agent import AgentCallError
+from zatotx.wire.lb_agent_messages import AgentCallError
 
 MAX_AGE = 1.0  # seconds for which an answer is kept
 TIMEOUT = 2.0  # seconds

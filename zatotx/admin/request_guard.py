@@ -8,7 +8,7 @@ from hashlib import sha256
 from re import sub
 from urllib.parse import urlsplit
 
-from zatotx.wire.http.host import is_address, is_loopback
+from zatotx.wire.http.host_names import is_address, is_loopback
 
 CSRF_FIELD, CSRF_HEADER = 'csrf_token', 'X-CSRF-Token'
 _MAX_SLUG = 40

@@ -11,13 +11,13 @@ from zatotx.api import (
     dead_letters,
     deployment,
     enmasse,
+    guaranteed_delivery,
     health,
     history,
     invoke,
     kvdb,
     node_control,
     openapi,
-    outgoing_delivery,
     scheduler,
     schema,
     selection,
@@ -35,7 +35,7 @@ from zatotx.service.service_entry import ServiceEntry
 
 _MODULES = (
     health, admin_sessions, cache, call_samples, deployment, crud, data_dictionary, dead_letters, history, invoke,
-    kvdb, enmasse, node_control, openapi, outgoing_delivery, scheduler, schema, selection, servers,
+    kvdb, enmasse, node_control, openapi, guaranteed_delivery, scheduler, schema, selection, servers,
     service_description, services, statistics, statistics_jobs, statistics_reports, undo, wsdl,
 )  # fmt: skip
 

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from zatotx.api.base import AdminService, bad_request
-from zatotx.api.serialization import UNRESOLVED, parse_changes
+from zatotx.api.object_conversion import UNRESOLVED, parse_changes
 from zatotx.interfaces.admin_sessions import ADMIN_USER, IDLE_TIMEOUT, SESSION_HEADER
 from zatotx.model.errors import BadInput, Conflict, ServiceError, Unauthorized
 from zatotx.rules.display_preferences import DEFAULTS
@@ -19,7 +19,7 @@ from zatotx.rules.enmasse.references import is_obvious_reference
 from zatotx.schema.references import SnapshotReferences
 from zatotx.schema.snapshot import Actor, Operation, StoredObject
 from zatotx.service.io.elements import AsIs, Secret, Text
-from zatotx.wire.http.host import is_loopback
+from zatotx.wire.http.host_names import is_loopback
 
 LOGGED_IN, REFUSED, LOGGED_OUT = 'login', 'login-refused', 'logout'  # actions in the history
 LOCAL_LOGIN, LOCAL_REFUSED = 'local-login', 'local-login-refused'  # those of break-glass accounts

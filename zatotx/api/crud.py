@@ -16,8 +16,7 @@ import msgspec
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 
 from zatotx.api.base import AdminService, bad_request
-from zatotx.api.object_search import find_objects
-from zatotx.api.serialization import (
+from zatotx.api.object_conversion import (
     SECURITY,
     align_columns,
     granted_roles,
@@ -27,8 +26,9 @@ from zatotx.api.serialization import (
     unresolved_secrets,
     zato_security_type,
 )
+from zatotx.api.object_search import find_objects
 from zatotx.model.errors import BadInput, Conflict, NotFound
-from zatotx.rules.paging import requested_page, select_rows, slice_page
+from zatotx.rules.paging import parse_page_request, select_rows, slice_page
 from zatotx.schema.meta import ObjectType, secret_fields
 from zatotx.schema.references import SnapshotReferences
 from zatotx.schema.snapshot import Operation, StoredObject
@@ -245,7 +245,7 @@ def _select_objects(
 ) -> Any:  # fmt: skip
     """Return the rows that a request selects. Only the objects of the page become rows if their names suffice to find
     them."""
-    page, sort = requested_page(request), str(request.get('sort') or 'name')
+    page, sort = parse_page_request(request), str(request.get('sort') or 'name')
     if page is not None and (query := str(request.get('query') or '')):
         stored, request = list(find_objects(types, stored, query)), {**request, 'query': ''}
     if page is None or len(types) > 1 or sort not in ('name', '-name'):

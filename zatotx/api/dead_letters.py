@@ -14,7 +14,7 @@ import msgspec
 from zatotx.api.base import AdminService, bad_request
 from zatotx.interfaces.dead_letters import DeadLetterFilter
 from zatotx.model.errors import NotFound
-from zatotx.model.work import VALUE_FORMAT, WorkMessage
+from zatotx.model.work_message import VALUE_FORMAT, WorkMessage
 from zatotx.service.io.elements import AsIs, Bool, Int, Text
 
 MAX_ROWS = 10_000  # maximum number of dead letters in a response, or in one replay or purge

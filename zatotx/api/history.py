@@ -12,7 +12,7 @@ from zatotx.api.base import AdminService, bad_request
 from zatotx.interfaces.config import HistoryRow
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.rules.enmasse.export import export_document
-from zatotx.rules.enmasse.plan_restore import describe_step, plan_restore, to_operations
+from zatotx.rules.enmasse.restore_plan import describe_step, plan_restore, to_operations
 from zatotx.schema.snapshot import Snapshot
 from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.service.io.elements import Bool, Int, Text

@@ -13,7 +13,7 @@ from zatotx.api.base import AdminService
 from zatotx.connectors.security_types import find_security_types
 from zatotx.model.errors import NotFound
 from zatotx.rules.openapi.document import DocumentInfo, build_document
-from zatotx.rules.openapi.model import ChannelModel, SecuritySource
+from zatotx.rules.openapi.model import ChannelModel, ChannelSecurityDefinition
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.references import SnapshotReferences
 from zatotx.schema.snapshot import Snapshot, StoredObject
@@ -84,22 +84,24 @@ def _is_rest(object_type: ObjectType) -> bool:
     return object_type.zato is not None and _REST.items() <= object_type.zato.fixed_fields.items()
 
 
-def _security_schemes(channel: Any, snapshot: Snapshot, references: SnapshotReferences) -> Iterator[SecuritySource]:
+def _security_schemes(
+    channel: Any, snapshot: Snapshot, references: SnapshotReferences
+) -> Iterator[ChannelSecurityDefinition]:
     """Yield the security definitions that grant access to a channel."""
     groups = [snapshot.get(references.id_of(_GROUPS, name) or 0) for name in channel.groups]
     members = [member for group in groups if group is not None for member in group.value.members]
     for name in dict.fromkeys(([channel.security] if channel.security else []) + members):
         stored = snapshot.get(references.id_of(_SECURITY, name) or 0)
         if stored is not None:
-            yield security_source(stored)
+            yield security_definition_model(stored)
 
 
-def security_source(stored: StoredObject) -> SecuritySource:
+def security_definition_model(stored: StoredObject) -> ChannelSecurityDefinition:
     """Return the OpenAPI description of a security definition."""
     security_type = find_security_types().get(stored.type)
     if security_type is None or security_type.openapi_scheme is None:
-        return SecuritySource(stored.name, stored.type)
-    return SecuritySource(stored.name, stored.type, security_type.openapi_scheme(stored.value))
+        return ChannelSecurityDefinition(stored.name, stored.type)
+    return ChannelSecurityDefinition(stored.name, stored.type, security_type.openapi_scheme(stored.value))
 
 
 def _build_json(

@@ -11,7 +11,7 @@ import msgspec
 
 from zatotx.api.base import AdminService, bad_request
 from zatotx.api.crud import password_field
-from zatotx.schema.labels import area_of, field_label, heading_of
+from zatotx.schema.display_labels import area_of, field_label, heading_of
 from zatotx.schema.meta import FieldInfo, ObjectType, fields_of, fields_of_struct
 from zatotx.schema.type_docs import describe_default
 from zatotx.schema.type_registry import ObjectTypeRegistry

@@ -9,7 +9,7 @@ from zatotx.api.base import AdminService, bad_request
 from zatotx.api.history import snapshot_to_yaml
 from zatotx.api.object_search import find_objects
 from zatotx.model.errors import NotFound
-from zatotx.schema.service import SERVICE
+from zatotx.schema.service_config import SERVICE
 from zatotx.schema.snapshot import Snapshot
 from zatotx.service.io.elements import Int, Text
 

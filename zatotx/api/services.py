@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from zatotx.api.base import AdminService
-from zatotx.api.serialization import align_columns, object_to_row, parse_changes
+from zatotx.api.object_conversion import align_columns, object_to_row, parse_changes
 from zatotx.model.errors import BadInput, Conflict, NotFound
 from zatotx.schema.meta import ObjectType, reference_fields
 from zatotx.schema.references import SnapshotReferences

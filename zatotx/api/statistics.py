@@ -29,11 +29,11 @@ class GetCurrent(AdminService):
             'revision': self.server.config.snapshot.revision,
             'requests': sum(value for labels, value in sample.get(_REQUESTS, ()) if not _is_own(labels[1])),
             'in_flight': sum(value for _, value in sample.get(_NODE_IN_FLIGHT, ())),
-            'services': service_figures(sample),
+            'services': statistics_by_service(sample),
         }
 
 
-def service_figures(sample: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+def statistics_by_service(sample: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     """Return the call statistics of each service that was invoked, by service name. `sample` is a metrics snapshot
     (zatotx.metrics.snapshot)."""
     calls, errors, in_flight = (_by_service(sample, name) for name in (_CALLS, _ERRORS, _IN_FLIGHT))

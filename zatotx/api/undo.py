@@ -5,7 +5,7 @@ from __future__ import annotations
 from zatotx.api.base import AdminService, bad_request
 from zatotx.api.history import APPLY_TIMEOUT, MAX_ROWS
 from zatotx.model.errors import Conflict, NotFound, ServiceUnavailable
-from zatotx.rules.enmasse.plan_restore import RestoreStep, describe_step, plan_restore, to_operations
+from zatotx.rules.enmasse.restore_plan import RestoreStep, describe_step, plan_restore, to_operations
 from zatotx.service.io.elements import Text
 
 MAX_REVISIONS = 200

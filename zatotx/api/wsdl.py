@@ -64,9 +64,9 @@ class GetChannelWsdl(AdminService):
         other.
         """
         from zatotx.service.io.wsdl_builder import WsdlBuilder, WsdlChannel  # few servers have SOAP channels
-        from zatotx.wire.soap.action import to_urn
-        from zatotx.wire.soap.wsdl import WsdlDescription, write_wsdl
-        from zatotx.wire.xml.xsd import to_type_name
+        from zatotx.wire.soap.soap_action import to_urn
+        from zatotx.wire.soap.wsdl_writer import WsdlDescription, write_wsdl
+        from zatotx.wire.xml.xsd_writer import to_type_name
 
         offer = WsdlBuilder()
         services = self.server.services.current

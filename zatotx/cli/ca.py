@@ -207,7 +207,7 @@ def _issue(
 
 def _use(authority: CertificateAuthority, issued: IssuedCertificate) -> dict[str, Any]:
     """Make running servers use a new certificate; returns the facts about it."""
-    from zatotx.cli.environment.certificates import reload_servers
+    from zatotx.cli.environment.environment_authority import reload_servers
 
     return {**_issued_row(issued), 'reloaded': reload_servers(authority.store.directory, issued.certificate)}
 

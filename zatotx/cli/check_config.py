@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import click
 
-from zatotx.cli.checks import files, load_balancer, machine, stores, tls_files, versions
-from zatotx.cli.checks.finding import BROKEN, CheckContext, CheckFunction, as_component
+from zatotx.cli.checks import files, load_balancer, machine, odb_and_redis, tls_files, versions
+from zatotx.cli.checks.check_model import BROKEN, CheckContext, CheckFunction, as_component
 from zatotx.cli.environment.component_types import CONNECTOR, LOAD_BALANCER, REDIS, SERVER, WEB_ADMIN
 from zatotx.cli.environment.layout import CREDENTIALS, Component, Environment, find_environment
 from zatotx.cli.errors import CommandError, combine_errors, format_os_error
@@ -25,8 +25,8 @@ SERVER_CHECKS: dict[str, tuple[CheckFunction, ...]] = {
     'secret key': (files.check_secret_key,),
     'directories': (files.check_directories,),
     'ports': (machine.check_ports, machine.check_duplicate_ports),
-    'database': (stores.check_odb,),
-    'redis': (stores.check_redis,),
+    'database': (odb_and_redis.check_odb,),
+    'redis': (odb_and_redis.check_redis,),
 }
 CONNECTOR_CHECKS = {name.replace('server.toml', 'connector.toml'): checks for name, checks in SERVER_CHECKS.items()}
 REDIS_CHECKS: dict[str, tuple[CheckFunction, ...]] = {

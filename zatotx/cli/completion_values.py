@@ -86,7 +86,7 @@ def list_services(cluster: ClusterClient) -> list[dict[str, Any]]:
 
 def object_type_keys(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Complete the keys of configuration object types, including those of all installed kinds."""
-    from zatotx.cli.environment.databases import all_object_types
+    from zatotx.cli.environment.odb_and_redis_access import all_object_types
 
     keys = sorted(one.key for one in all_object_types())
     return [CompletionItem(key) for key in keys if key.startswith(incomplete)]

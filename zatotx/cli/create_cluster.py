@@ -10,13 +10,13 @@ from pathlib import Path
 import click
 
 from zatotx.cli.environment.atomic_files import atomic_directory
-from zatotx.cli.environment.certificates import write_authority
-from zatotx.cli.environment.cluster_file import write_cluster_file
+from zatotx.cli.environment.cluster_file import write_cluster_files
 from zatotx.cli.environment.component_types import REDIS
 from zatotx.cli.environment.components.registry import operations_of_type
+from zatotx.cli.environment.creation_plan import CreationStep, EnvironmentPlan
+from zatotx.cli.environment.environment_authority import write_authority
+from zatotx.cli.environment.initial_files import write_credentials
 from zatotx.cli.environment.layout import CREDENTIALS
-from zatotx.cli.environment.plan import CreationStep, EnvironmentPlan
-from zatotx.cli.environment.templates import write_credentials
 from zatotx.cli.output import progress
 from zatotx.cli.quickstart import create_environment_odb, plan_environment, resolve_odb_url, run_steps
 
@@ -30,7 +30,7 @@ from zatotx.cli.quickstart import create_environment_odb, plan_environment, reso
 def create_odb(odb_url: str) -> None:
     """Create the tables of an ODB, to which `zatotx create cluster` adds clusters. An ODB of this version is not
     changed."""
-    from zatotx.cli.environment.databases import convert_errors
+    from zatotx.cli.environment.odb_and_redis_access import convert_errors
     from zatotx.odb.maintenance import create_tables
     from zatotx.wire.url_masking import mask_url
 
@@ -71,7 +71,7 @@ def _steps(plan: EnvironmentPlan, directory: Path) -> list[CreationStep]:
     return [
         CreationStep('Certificate authority', partial(write_authority, directory, plan)),
         *operations_of_type(REDIS).creation_steps(directory, plan),
-        CreationStep('Settings of the cluster', partial(write_cluster_file, directory, plan)),
+        CreationStep('Settings of the cluster', partial(write_cluster_files, directory, plan)),
         CreationStep('Credentials', partial(write_credentials, directory, plan, {})),
         CreationStep(
             'Database, with the first users',

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import click
 
-from zatotx.cli.environment.certificates import issue_server_certificate
 from zatotx.cli.environment.cluster_file import next_name, read_shared_settings
 from zatotx.cli.environment.component_types import LOAD_BALANCER, SERVER
 from zatotx.cli.environment.components.registry import operations_of
 from zatotx.cli.environment.components.server import write_server
+from zatotx.cli.environment.creation_plan import SERVER_PORT, EnvironmentPlan
+from zatotx.cli.environment.environment_authority import issue_server_certificate
 from zatotx.cli.environment.layout import Component, components_of, find_environment
 from zatotx.cli.environment.listen_addresses import first_tcp_address
-from zatotx.cli.environment.plan import SERVER_PORT, EnvironmentPlan
 from zatotx.cli.environment.processes import is_free
 from zatotx.cli.errors import CommandError
 from zatotx.cli.output import path_argument

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from zatotx.cli.environment.certificates import AUTHORITY, WEB_ADMIN, link_certificate
 from zatotx.cli.environment.cluster_file import read_shared_settings
 from zatotx.cli.environment.component_types import LOAD_BALANCER, SERVER
 from zatotx.cli.environment.components.registry import operations_of
@@ -16,9 +15,10 @@ from zatotx.cli.environment.components.web_admin import (
     NewWebAdmin,
     write_web_admin,
 )
+from zatotx.cli.environment.environment_authority import AUTHORITY, WEB_ADMIN, link_certificate
+from zatotx.cli.environment.initial_files import add_credentials
 from zatotx.cli.environment.layout import CREDENTIALS, Component, Credentials, components_of, find_environment
 from zatotx.cli.environment.listen_addresses import first_tcp_address
-from zatotx.cli.environment.templates import add_credentials
 from zatotx.cli.errors import CommandError
 from zatotx.cli.output import path_argument
 from zatotx.cli.quickstart import MAX_PORT, new_password

@@ -159,7 +159,7 @@ def check_no_other_environment(environment: Environment, servers: Sequence[Compo
     """Raise CommandError if running servers of other environments use the database, because they would not receive the
     new key.
     """
-    from zatotx.cli.environment.databases import open_odb
+    from zatotx.cli.environment.odb_and_redis_access import open_odb
     from zatotx.odb.nodes import HEARTBEAT_TIMEOUT, RUNNING, list_nodes
 
     local_names, since = {part.name for part in servers}, time.time() - HEARTBEAT_TIMEOUT
@@ -202,7 +202,7 @@ def reencryption_steps(servers: Sequence[Component], environment: Environment) -
 
 
 def reencrypt_database(environment: Environment) -> None:
-    from zatotx.cli.environment.databases import open_odb
+    from zatotx.cli.environment.odb_and_redis_access import open_odb
     from zatotx.odb.key_rotation import rotate_key as rotate
 
     with open_odb(environment) as opened:

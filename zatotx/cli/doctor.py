@@ -17,11 +17,11 @@ from zatotx.cli.checks import (
     load_balancer,
     machine,
     object_certificates,
-    stores,
+    odb_and_redis,
     tls_files,
     versions,
 )
-from zatotx.cli.checks.finding import (
+from zatotx.cli.checks.check_model import (
     BROKEN,
     ENVIRONMENT,
     EVERY_COMPONENT,
@@ -39,7 +39,7 @@ from zatotx.cli.output import format_option, path_argument, print_json, progress
 
 # Checks that send requests run in threads of their own, with a common timeout.
 CHECKS: tuple[Check, ...] = (
-    *files.CHECKS, *authority.CHECKS, *machine.CHECKS, *versions.CHECKS, *stores.CHECKS, *cluster.CHECKS,
+    *files.CHECKS, *authority.CHECKS, *machine.CHECKS, *versions.CHECKS, *odb_and_redis.CHECKS, *cluster.CHECKS,
     *load_balancer.CHECKS, *tls_files.CHECKS, *object_certificates.CHECKS,
 )  # fmt: skip
 TOTAL_TIMEOUT = 10.0  # timeout in seconds for all requests together; each has its own timeout of PATIENCE
@@ -48,15 +48,17 @@ MAX_THREADS = 16
 Job = tuple[Check, Component]
 
 
-def run_checks(scene: CheckContext, checks: Iterable[Check] = CHECKS, timeout: float = TOTAL_TIMEOUT) -> list[Finding]:
+def run_checks(
+    context: CheckContext, checks: Iterable[Check] = CHECKS, timeout: float = TOTAL_TIMEOUT
+) -> list[Finding]:
     """Run all checks and return their findings without duplicates. Checks that send no requests run first, because
     requests may change what they would find."""
-    jobs = [job for check in checks for job in _jobs(check, scene)]
+    jobs = [job for check in checks for job in _jobs(check, context)]
     found: dict[int, list[Finding]] = {}
     for number, (check, part) in enumerate(jobs):
         if not check.sends_requests:
-            found[number] = run_check(check, part, scene)
-    found.update(_run_in_threads({n: job for n, job in enumerate(jobs) if job[0].sends_requests}, scene, timeout))
+            found[number] = run_check(check, part, context)
+    found.update(_run_in_threads({n: job for n, job in enumerate(jobs) if job[0].sends_requests}, context, timeout))
     unique: dict[tuple[str, str], Finding] = {}
     for number in sorted(found):
         for finding in found[number]:
@@ -64,22 +66,22 @@ def run_checks(scene: CheckContext, checks: Iterable[Check] = CHECKS, timeout: f
     return sorted(unique.values(), key=lambda one: one.severity)
 
 
-def _jobs(check: Check, scene: CheckContext) -> Iterator[Job]:
+def _jobs(check: Check, context: CheckContext) -> Iterator[Job]:
     if check.target == ENVIRONMENT:
-        if scene.environment.is_complete:
-            yield check, as_component(scene.environment)
+        if context.environment.is_complete:
+            yield check, as_component(context.environment)
         return
-    for part in scene.environment.components:
+    for part in context.environment.components:
         if check.target in (EVERY_COMPONENT, part.kind) or (check.target == NODE and part.type.is_node):
             yield check, part
 
 
-def run_check(check: Check, part: Component, scene: CheckContext) -> list[Finding]:
+def run_check(check: Check, part: Component, context: CheckContext) -> list[Finding]:
     """Run one check and return its findings. An exception in the check becomes a finding, too."""
     where = 'environment' if part.kind == ENVIRONMENT else part.name
     found: list[tuple[str, str]] = []
     try:
-        found.extend(check.run(scene, part))
+        found.extend(check.run(context, part))
     except CommandError as error:
         found.append((BROKEN, error.format_message()))
     except OSError as error:
@@ -89,14 +91,14 @@ def run_check(check: Check, part: Component, scene: CheckContext) -> list[Findin
     return [Finding(severity, where, check.subject, text.rstrip('.')) for severity, text in found]
 
 
-def _run_in_threads(jobs: dict[int, Job], scene: CheckContext, timeout: float) -> dict[int, list[Finding]]:
+def _run_in_threads(jobs: dict[int, Job], context: CheckContext, timeout: float) -> dict[int, list[Finding]]:
     """Run checks that send requests in parallel. Threads that hang are abandoned: they end with the process."""
     found: dict[int, list[Finding]] = {}
     semaphore = threading.Semaphore(MAX_THREADS)
 
     def work(number: int, job: Job) -> None:
         with semaphore:
-            found[number] = run_check(*job, scene)
+            found[number] = run_check(*job, context)
 
     threads: dict[int, Any] = {
         number: threading.Thread(target=work, args=(number, job), daemon=True) for number, job in jobs.items()

@@ -16,8 +16,8 @@ import click
 
 from zatotx.cli.completion_values import object_type_keys
 from zatotx.cli.environment.atomic_files import write_private_file
-from zatotx.cli.environment.databases import command_actor, open_odb
 from zatotx.cli.environment.layout import find_environment
+from zatotx.cli.environment.odb_and_redis_access import command_actor, open_odb
 from zatotx.cli.errors import CommandError
 from zatotx.cli.output import format_option, path_argument, print_json, print_note, print_table, progress
 

@@ -13,14 +13,14 @@ import click
 from zatotx import __version__
 from zatotx.cli.environment.cluster_client import ClusterClient
 from zatotx.cli.environment.component_types import SERVER
-from zatotx.cli.environment.databases import redis_address
 from zatotx.cli.environment.layout import Component, Environment, cluster_name, find_environment, read_info
+from zatotx.cli.environment.odb_and_redis_access import redis_address
 from zatotx.cli.environment.odb_info import odb_info
 from zatotx.cli.environment.readiness_probe import probe_component
 from zatotx.cli.environment.secret_keys import any_server
 from zatotx.cli.errors import CommandError
 from zatotx.cli.output import format_option, path_argument, print_json, print_table
-from zatotx.cli.process import describe_status
+from zatotx.cli.process_commands import describe_status
 
 
 @click.command(epilog='\b\nExamples:\n  zatotx info ~/env/qs-1\n  zatotx info ~/env/qs-1 --format json')

@@ -187,7 +187,7 @@ AGENT_COMMANDS = (servers, drain, maint, ready, config, validate, apply, show)
 
 def _call(path: str, options: dict[str, str], name: str, /, **arguments: Any) -> Any:
     """Return the result of a call. Raises CommandError."""
-    from zatotx.wire.lb_agent import AgentCallError, decode_response, encode_call
+    from zatotx.wire.lb_agent_messages import AgentCallError, decode_response, encode_call
     from zatotx.wire.malformed import Malformed
 
     address = find_agent(path, options)
@@ -212,7 +212,7 @@ def servers_up(path: str) -> set[str]:
 
 def send(address: AgentAddress, name: str, body: bytes) -> tuple[int, bytes]:
     """Send a call to the agent; returns the status and the body of the response. Raises CommandError."""
-    from zatotx.wire.lb_agent import CONTENT_TYPE, PATH
+    from zatotx.wire.lb_agent_messages import CONTENT_TYPE, PATH
 
     end = time.monotonic() + TIMEOUT
     connection = connect(address)

@@ -111,7 +111,7 @@ def _check_service(name: str, content: bytes, outgoing: frozenset[str]) -> list[
 
 def _check_configuration(name: str, content: bytes, _outgoing: frozenset[str]) -> list[FileProblem] | None:
     """Return the problems of an enmasse file; None if it is none."""
-    from zatotx.cli.environment.databases import all_object_types
+    from zatotx.cli.environment.odb_and_redis_access import all_object_types
     from zatotx.rules.enmasse.import_plan import plan_import
     from zatotx.schema.snapshot import Snapshot
 
@@ -129,7 +129,7 @@ def _check_configuration(name: str, content: bytes, _outgoing: frozenset[str]) -
 
 def _services_of(document: Mapping[str, Any]) -> Iterator[StoredObject]:
     """Yield the services that the objects of a document name: they are deployed from their own files."""
-    from zatotx.schema.service import ServiceConfig
+    from zatotx.schema.service_config import ServiceConfig
     from zatotx.schema.snapshot import StoredObject
 
     items = (item for section in document.values() if isinstance(section, list) for item in section)
@@ -153,7 +153,7 @@ def _parse(name: str, content: bytes) -> dict[str, Any]:
 def _outgoing_names() -> frozenset[str]:
     """Return the names of `self.out.<name>` of all kinds, the disabled ones too."""
     from zatotx.connectors.kind_registry import find_kinds
-    from zatotx.testing.script import KIND_ALIASES
+    from zatotx.testing.scripted_calls import KIND_ALIASES
 
     kinds = [found for found in find_kinds() if found.kind.doubles]
     names = {name for found in kinds for name in found.load(found.kind.doubles)}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from zatotx.cli.environment.databases import convert_errors, odb_url, open_odb
 from zatotx.cli.environment.layout import components_of, find_environment
+from zatotx.cli.environment.odb_and_redis_access import convert_errors, odb_url, open_odb
 from zatotx.cli.environment.processes import running_process
 from zatotx.cli.environment.secret_keys import any_server
 from zatotx.cli.errors import CommandError

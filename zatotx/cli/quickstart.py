@@ -11,13 +11,13 @@ from pathlib import Path
 import click
 
 from zatotx.cli.environment.atomic_files import atomic_directory, make_private_dir
-from zatotx.cli.environment.certificates import write_authority
 from zatotx.cli.environment.components.registry import all_operations
 from zatotx.cli.environment.components.web_admin import BREAK_GLASS, BREAK_GLASS_USER
+from zatotx.cli.environment.creation_plan import CreationStep, EnvironmentPlan
+from zatotx.cli.environment.environment_authority import write_authority
+from zatotx.cli.environment.initial_files import write_credentials
 from zatotx.cli.environment.layout import CREDENTIALS, Credentials
-from zatotx.cli.environment.plan import CreationStep, EnvironmentPlan
 from zatotx.cli.environment.processes import is_free
-from zatotx.cli.environment.templates import write_credentials
 from zatotx.cli.output import print_note, progress
 
 MAX_WORKERS = 64
@@ -166,7 +166,7 @@ def creation_steps(plan: EnvironmentPlan, directory: Path) -> list[CreationStep]
 def create_environment_odb(directory: Path, plan: EnvironmentPlan, *, is_exclusive: bool = True) -> None:
     """Create the schema, the cluster, its servers, and the users that all commands need. `is_exclusive` says that the
     database must not contain another cluster."""
-    from zatotx.cli.environment.databases import all_object_types, convert_errors
+    from zatotx.cli.environment.odb_and_redis_access import all_object_types, convert_errors
     from zatotx.odb.maintenance import NewCluster, create_odb
     from zatotx.odb.nodes import NodeAddress
     from zatotx.schema.scheduler_job import default_job_operations

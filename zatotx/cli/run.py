@@ -52,7 +52,7 @@ def run_component(component: str, directory: str, prepare: bool) -> None:
         wait_for(lambda: ensure_cluster(plan), WAIT)
     for name in [name for name in os.environ if name.startswith(PREFIX)]:
         del os.environ[name]  # programs that services start would inherit the secrets
-    from zatotx.cli.process import run_foreground
+    from zatotx.cli.process_commands import run_foreground
 
     run_foreground(Environment(target.parent, (read_component(target),), is_complete=False))
 

@@ -19,10 +19,10 @@ from zope.interface import implementer
 
 from zatotx.connectors.connection_registry import UnavailableConnection
 from zatotx.connectors.connection_supervisor import ConnectionState, ConnectionSupervisor
-from zatotx.connectors.delivery import MessageDelivery
 from zatotx.connectors.event_log import EventLog
-from zatotx.connectors.inbound_policy import make_policy_delivery, to_policy
-from zatotx.connectors.lazy_modules import import_modules, missing_modules
+from zatotx.connectors.inbound_delivery import MessageDelivery
+from zatotx.connectors.inbound_delivery_policy import make_policy_delivery, to_policy
+from zatotx.connectors.lazy_imports import import_modules, missing_modules
 from zatotx.connectors.listener_registry import ListenerRegistry
 from zatotx.connectors.outgoing_connections import Sources, has_same_values, no_references
 from zatotx.interfaces.config import PreparedConfig, commit_when_prepared
@@ -33,8 +33,8 @@ from zatotx.interfaces.reactor import IReactor
 from zatotx.model.errors import ServiceError
 from zatotx.rules.listen_address import to_endpoint
 from zatotx.rules.placement import Placement
-from zatotx.schema.delivery import DeliveryKeys, DeliveryRetry
-from zatotx.schema.placement import PlacementKeys
+from zatotx.schema.delivery_fields import DeliveryKeys, DeliveryRetry
+from zatotx.schema.placement_fields import PlacementKeys
 from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.system.time_slices import TimeSlices
 

@@ -1,7 +1,7 @@
 """Implements `delivery: guaranteed`: calls of an outgoing connection are stored in the work stream and sent from there
 (store and forward).
 
-A kind derives the Struct of its connections from OutgoingDelivery (zatotx.schema.delivery), and names in
+A kind derives the Struct of its connections from OutgoingDelivery (zatotx.schema.delivery_fields), and names in
 `ConnectionType.sends` the methods that send something. Where the configuration says `guaranteed`, such a method writes
 the call to the work stream and returns; a server makes it later, as often as needed. `ConnectionType.prepare_stored`
 may change what is stored, `make_stored_result` what the service gets, and `delivery_namespace` has the methods that
@@ -18,11 +18,11 @@ from typing import Any
 from attrs import frozen
 
 from zatotx.interfaces.outgoing import IServiceCall
-from zatotx.interfaces.work import IWorkStream
+from zatotx.interfaces.work_stream import IWorkStream
 from zatotx.model.cid import new_cid
 from zatotx.model.errors import BadRequest, ServiceUnavailable
-from zatotx.model.work import WorkMessage
-from zatotx.schema.delivery import GUARANTEED
+from zatotx.model.work_message import WorkMessage
+from zatotx.schema.delivery_fields import GUARANTEED
 
 DELIVER_SERVICE = 'zato.outgoing.deliver'  # makes the calls; its own calls of connections are not written again
 ATTEMPTS, MAX_DELAY = 100, 300.0  # a peer may be away for about eight hours

@@ -23,8 +23,8 @@ from zatotx.connectors.guaranteed_delivery import (
     keep_call,
     message_id_of,
 )
-from zatotx.connectors.lazy_modules import import_modules, missing_modules
-from zatotx.connectors.ping import PingCall
+from zatotx.connectors.lazy_imports import import_modules, missing_modules
+from zatotx.connectors.ping_call import PingCall
 from zatotx.interfaces.config import PreparedConfig, commit_when_prepared
 from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.interfaces.outgoing import IOutgoingKind, IServiceCall, connection_not_found

@@ -28,7 +28,7 @@ from zatotx.rules.http.tls_errors import (
     describe_handshake_error,
     describe_late_handshake_error,
 )
-from zatotx.wire.http.host import is_address
+from zatotx.wire.http.host_names import is_address
 
 _MAX_NAMES_SHOWN = 3  # of a certificate that does not match
 _PARTIAL_WRITE = 1  # SSL_MODE_ENABLE_PARTIAL_WRITE of OpenSSL, which pyOpenSSL sets: a write takes one record only

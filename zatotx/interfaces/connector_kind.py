@@ -16,7 +16,7 @@ from twisted.plugin import IPlugin
 from zope.interface import Attribute, Interface, implementer
 
 from zatotx.interfaces.config import PreparedConfig
-from zatotx.interfaces.delivery import IDeadLetterSink, IProcessedKeys
+from zatotx.interfaces.inbound_delivery import IDeadLetterSink, IProcessedKeys
 from zatotx.interfaces.meters import IMeters, null_meters
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.interfaces.reactor import IReactor
@@ -85,7 +85,7 @@ def listen_on_own_socket(reactor: IReactor, description: str, factory: Any) -> D
 
 @implementer(IPlacedTask)
 @frozen
-class UnplacedTask:
+class ImmediateTask:
     """Runs the task in this process at once, without coordination with other processes."""
 
     begin: Callable[[], Any]
@@ -109,11 +109,11 @@ class PlaceTask(Protocol):
     ) -> IPlacedTask: ...
 
 
-def place_everywhere(
+def place_in_this_process(
     name: str, placement: Placement, nodes: Collection[str], begin: Callable[[], Any], end: Callable[[], Any]
 ) -> IPlacedTask:
     """Implement PlaceTask for a process without peers: the task always runs in this process."""
-    task: IPlacedTask = UnplacedTask(begin, end)
+    task: IPlacedTask = ImmediateTask(begin, end)
     return task
 
 
@@ -137,7 +137,7 @@ class ChannelContext:
     listen: Callable[[str, Any], Deferred[IListeningPort]] = field(
         default=Factory(lambda context: partial(listen_on_own_socket, context.reactor), takes_self=True)
     )
-    place_task: PlaceTask = place_everywhere
+    place_task: PlaceTask = place_in_this_process
     declaration: ConnectorKind | None = None  # of the kind
     dead_letters: IDeadLetterSink | None = None  # None = messages that are given up are logged and dropped
     processed_keys: IProcessedKeys | None = None  # None = duplicates are not recognized

@@ -10,7 +10,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
-from zatotx.model.work import WorkMessage
+from zatotx.model.work_message import WorkMessage
 
 
 class DeadLetterFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,7 +26,7 @@ class IDeadLetterStore(Interface):
     WorkMessage that processes the message again. Every method fails with ServiceUnavailable or Timeout if the database
     is unavailable."""
 
-    def add_dead_letter(message: WorkMessage) -> Deferred[None]:
+    def store_dead_letter(message: WorkMessage) -> Deferred[None]:
         """Stores a dead letter, or replaces the one with the same message id. Fires when it is committed."""
 
     def dead_letters(which: DeadLetterFilter) -> Deferred[list[WorkMessage]]:

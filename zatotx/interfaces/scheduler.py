@@ -8,8 +8,8 @@ import msgspec
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
-from zatotx.model.job import JobRun
-from zatotx.model.work import WorkMessage
+from zatotx.model.job_run import JobRun
+from zatotx.model.work_message import WorkMessage
 
 
 class LeaderRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,21 +15,21 @@ from zope.interface import implementer
 
 from zatotx.connectors.http.buffered_writer import WriteBatch
 from zatotx.connectors.tls_client import TlsClientFactory
-from zatotx.interfaces.listener import IListenerOptions
+from zatotx.interfaces.listener_options import IListenerOptions
 from zatotx.interfaces.timeout_sweeper import TimeoutSweeper
 from zatotx.lb.backends.server_tls import make_server_tls
 from zatotx.lb.config.model import Backend, Configuration, Frontend, ServerTls
 from zatotx.lb.connection_handle import ClientConnectionHandle
-from zatotx.lb.frontend import FrontendContext, IFrontend, IPreparedFrontend
+from zatotx.lb.frontend import FrontendContext, IFrontend, IFrontendUpdate
 from zatotx.lb.http.frontend_connection import FrontendConnection
-from zatotx.lb.http.http_runtime import HttpRuntime, is_admitted
+from zatotx.lb.http.http_runtime import HttpFrontendContext, is_admitted
 from zatotx.lb.http.http_state import HttpState, is_allowed, make_http_state
-from zatotx.lb.http.server_pool import ServerPool
-from zatotx.lb.server_link import Dial, ServerLink, make_dialer
+from zatotx.lb.http.server_pool import ServerConnectionPool
+from zatotx.lb.server_link import Dial, ServerConnectionSettings, make_dialer
 from zatotx.lb.tcp.tcp_connection import TcpFrontendConnection
-from zatotx.lb.tcp.tcp_runtime import TcpRuntime, TcpTarget
+from zatotx.lb.tcp.tcp_runtime import TcpFrontendContext, TcpTarget
 from zatotx.lb.tls.listener import TlsListener
-from zatotx.processes.proxy_protocol import ProxyProtocolFactory
+from zatotx.processes.proxy_protocol_endpoint import ProxyProtocolFactory
 from zatotx.rules.http.forwarding import UNIX
 from zatotx.rules.limits.rate_buckets import Rate, RateBuckets
 
@@ -56,7 +56,7 @@ class DataPath:
         self._context = context
         self._dial = dial or make_dialer(context.reactor)
         self._state: FrontendState | None = None
-        self._http: HttpRuntime | None = None
+        self._http: HttpFrontendContext | None = None
         self._is_draining = False
         self._idle_close: Any = None  # IDelayedCall that closes idle connections while draining
         self._write_batch = WriteBatch(context.reactor)
@@ -64,7 +64,7 @@ class DataPath:
         self._connections: set[ClientConnectionHandle] = set()
         self._connection_buckets = RateBuckets()
         self._waiting: list[Deferred[None]] = []
-        self._tcp = TcpRuntime(
+        self._tcp = TcpFrontendContext(
             name=context.name, clock=context.reactor, seconds=context.reactor.seconds, write_batch=self._write_batch,
             sweeper=self._sweeper, find_backend=context.find_backend, exchange_log=context.exchange_log,
             connections=self._connections, on_lost=self._connection_lost,
@@ -100,7 +100,7 @@ class DataPath:
         link = _LinkMaker(self._dial, client_tls)
         http = make_http_state(
             context.name, configuration, find_backend=context.find_backend, is_alive=lambda: not self._is_draining,
-            make_pool=lambda name, backend, server, host, port: ServerPool(
+            make_pool=lambda name, backend, server, host, port: ServerConnectionPool(
                 link.make(name, backend, server, host, port), context.reactor, self._write_batch, self._sweeper,
                 label=f'the server {server} of the backend {name}',
             ),
@@ -156,7 +156,7 @@ class DataPath:
             self._http.state = state.http
             return
         context = self._context
-        self._http = HttpRuntime(
+        self._http = HttpFrontendContext(
             name=context.name, clock=context.reactor, seconds=context.reactor.seconds, write_batch=self._write_batch,
             sweeper=self._sweeper, find_backend=context.find_backend, exchange_log=context.exchange_log,
             local_responder=context.local_responder, state=state.http, connections=self._connections,
@@ -252,16 +252,16 @@ class DataPath:
         self._sweeper.stop()
 
 
-@implementer(IPreparedFrontend)
+@implementer(IFrontendUpdate)
 @frozen
 class PreparedFrontend:
-    """Implements IPreparedFrontend: a new configuration of a frontend that has been prepared and not yet applied."""
+    """Implements IFrontendUpdate: a new configuration of a frontend that has been prepared and not yet applied."""
 
     _put_into_force: Callable[[FrontendState], None]
     _state: FrontendState
 
     def commit(self) -> None:
-        """See IPreparedFrontend."""
+        """See IFrontendUpdate."""
         self._put_into_force(self._state)
 
 
@@ -277,11 +277,11 @@ class _LinkMaker:
     dial: Dial
     tls: dict[ServerTls, TlsClientFactory]
 
-    def make(self, name: str, backend: Backend, server: str, host: str, port: int) -> ServerLink:
+    def make(self, name: str, backend: Backend, server: str, host: str, port: int) -> ServerConnectionSettings:
         """Return the link to a server of a backend."""
         settings = backend.servers.get(server)
         tls = settings.tls if settings is not None else None
-        return ServerLink(
+        return ServerConnectionSettings(
             dial=self.dial, host=host, port=port, connect_timeout=backend.timeouts.connect,
             idle_timeout=backend.timeouts.idle, tls=self.tls[tls] if tls is not None else None,
             server_name=tls.server_name if tls is not None else '',

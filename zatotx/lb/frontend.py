@@ -26,7 +26,7 @@ class FrontendContext:
     local_responder: ILocalResponder
 
 
-class IPreparedFrontend(Interface):
+class IFrontendUpdate(Interface):
     """A new configuration of a frontend, prepared while the current one is still active."""
 
     def commit() -> None:
@@ -41,7 +41,7 @@ class IFrontend(Interface):
     total_connections: int = Attribute('The number of all connections of clients since the start')
     rejected_connections: int = Attribute('Connections closed at once: by an access list, a rate, or their limit')
 
-    def prepare(configuration: Configuration) -> IPreparedFrontend:  # noqa: N805
+    def prepare(configuration: Configuration) -> IFrontendUpdate:  # noqa: N805
         """Build the state for the frontend's part of a configuration, which is valid by itself. Raises ValueError, one
         sentence for each error and line, for what only the data path can find (a certificate that cannot be
         loaded). Existing connections stay open."""

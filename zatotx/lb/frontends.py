@@ -13,7 +13,7 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
 from zatotx.lb.config.model import Configuration, Mode
-from zatotx.lb.frontend import IFrontend, IPreparedFrontend
+from zatotx.lb.frontend import IFrontend, IFrontendUpdate
 from zatotx.rules.listen_address import to_endpoint
 
 MAX_IDLE_GRACE = 5.0  # seconds that clients get to send another request on a connection, and to receive its end with it
@@ -59,7 +59,7 @@ class PreparedFrontends:
     running: dict[str, _Running] = field(factory=dict)
     targets: dict[str, IFrontend] = field(factory=dict)  # endpoint description -> frontend
     opened: dict[str, _Listener] = field(factory=dict)
-    prepared: list[IPreparedFrontend] = field(factory=list)
+    prepared: list[IFrontendUpdate] = field(factory=list)
 
 
 @define(eq=False, kw_only=True)

@@ -9,9 +9,9 @@ from twisted.internet.interfaces import IReactorTime
 from zatotx.interfaces.connector_kind import ILineSink
 from zatotx.lb.config.model import LogSettings
 from zatotx.logs.levels import LevelFilter
-from zatotx.logs.line_writer import LineWriter, SharedLineWriter
+from zatotx.logs.line_writer import ReactorLineWriter, SharedLineWriter
 from zatotx.logs.log_file import LogFile
-from zatotx.logs.server_log import ServerLog
+from zatotx.logs.process_log import ProcessLog
 from zatotx.model.errors import StartError
 
 LOG_FILE, HTTP_LOG_FILE = 'load-balancer.log', 'http.log'
@@ -25,10 +25,10 @@ class LoadBalancerLogs:
         try:
             directory.mkdir(mode=0o700, exist_ok=True)
             self._writer = SharedLineWriter(reactor, LogFile(directory / LOG_FILE, mode=0o600))
-            self._lines = LineWriter(reactor, LogFile(directory / HTTP_LOG_FILE, mode=0o600))
+            self._lines = ReactorLineWriter(reactor, LogFile(directory / HTTP_LOG_FILE, mode=0o600))
         except OSError as error:
             raise StartError(f'{error.filename or directory} cannot be written: {error.strerror}') from None
-        self._log = ServerLog(self._writer)
+        self._log = ProcessLog(self._writer)
 
     @property
     def exchange_lines(self) -> ILineSink:

@@ -13,14 +13,14 @@ from twisted.internet.protocol import Factory, Protocol
 
 from zatotx.connectors.tls_client import TlsClientFactory
 from zatotx.interfaces.reactor import IReactor
-from zatotx.wire.http.host import is_address
+from zatotx.wire.http.host_names import is_address
 
 # Connects a protocol of the factory to host and port within a time in seconds; cancelling it leaves no socket open.
 Dial = Callable[[str, int, IProtocolFactory, float], Deferred[IProtocol]]
 
 
 @frozen(kw_only=True)
-class ServerLink:
+class ServerConnectionSettings:
     """The address, timeouts and TLS settings with which connections to a server are opened."""
 
     dial: Dial
@@ -50,7 +50,9 @@ def make_dialer(reactor: IReactor) -> Dial:
     return dial
 
 
-async def open_connection(link: ServerLink, protocol: Any, clock: IReactorTime, proxy_header: bytes) -> None:
+async def open_connection(
+    link: ServerConnectionSettings, protocol: Any, clock: IReactorTime, proxy_header: bytes
+) -> None:
     """Connect a protocol to a server. If the connection uses TLS, this function writes the PROXY protocol header;
     otherwise the protocol writes it with its own writer. Raises errors of Twisted, and TlsHandshakeFailed.
 

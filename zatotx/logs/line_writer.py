@@ -26,7 +26,7 @@ def escape_line(text: str) -> str:
 
 
 @implementer(ILineSink)
-class LineWriter:
+class ReactorLineWriter:
     """A buffered line writer for the reactor's thread only, such as that of the access log. Writing a line only appends
     it to a list."""
 

@@ -19,7 +19,7 @@ from zope.interface import implementer
 from zatotx.interfaces.config import IConfig, IConfigStore, NodeLoad, NodeRow, OutdatedSnapshot, Prepare, PreparedConfig
 from zatotx.interfaces.redis import IPubSub
 from zatotx.model.errors import ServiceUnavailable, Timeout
-from zatotx.rules.resilience.supervision import NODE_TIMEOUT
+from zatotx.rules.resilience.process_supervision import NODE_TIMEOUT
 from zatotx.schema.snapshot import Actor, ChangeSet, Operation, Snapshot, SnapshotUpdate
 
 __all__ = [

@@ -17,9 +17,9 @@ from zatotx.interfaces.connector_kind import ILineSink
 from zatotx.interfaces.node import ILogLevels
 from zatotx.logs.formats import FORMATS, JSON, missing_lines_as_json
 from zatotx.logs.levels import SEPARATE_CATEGORIES, SERVER, LevelFilter
-from zatotx.logs.line_writer import LineWriter, SharedLineWriter
+from zatotx.logs.line_writer import ReactorLineWriter, SharedLineWriter
 from zatotx.logs.log_file import LogFile, missing_lines_message
-from zatotx.logs.server_log import ContextGetter, ServerLog, no_context
+from zatotx.logs.process_log import ContextGetter, ProcessLog, no_context
 from zatotx.model.errors import StartError
 from zatotx.node.settings import Log
 
@@ -31,19 +31,19 @@ class LogFiles:
     def __init__(
         self, directory: Path, reactor: IReactorTime, settings: Log, *, find_context: ContextGetter = no_context
     ) -> None:
-        """`find_context` returns the context of a log event, see ServerLog. Raises StartError if the directory is not
+        """`find_context` returns the context of a log event, see ProcessLog. Raises StartError if the directory is not
         writable or a setting is invalid."""
         levels, self._form = _parse_settings(settings)
         self._directory = directory
         self._reactor = reactor
         self._settings = settings
-        self._lines: dict[str, LineWriter] = {}
+        self._lines: dict[str, ReactorLineWriter] = {}
         self.shared = SharedLineWriter(reactor, self._file(SERVER.file))
         self._category_writers = {
             category.name: SharedLineWriter(reactor, self._file(category.file))
             for category in SEPARATE_CATEGORIES
         }
-        self._server_log = ServerLog(
+        self._server_log = ProcessLog(
             self.shared, levels=levels, category_writers=self._category_writers, get_context=find_context
         )
         self._server_log.set_format(self._form)
@@ -63,7 +63,7 @@ class LogFiles:
     def line_sink(self, name: str) -> ILineSink:
         """Return the sink that writes lines to the file of that name; there is one per name."""
         if name not in self._lines:
-            writer = self._lines[name] = LineWriter(self._reactor, self._file(name))
+            writer = self._lines[name] = ReactorLineWriter(self._reactor, self._file(name))
             self._set_format(writer)
         found: ILineSink = self._lines[name]
         return found
@@ -96,10 +96,10 @@ class LogFiles:
         self._server_log.levels.set_level(name, level)
         self._server_log.apply_levels()
 
-    def _writers(self) -> list[SharedLineWriter | LineWriter]:
+    def _writers(self) -> list[SharedLineWriter | ReactorLineWriter]:
         return [self.shared, *self._category_writers.values(), *self._lines.values()]
 
-    def _set_format(self, writer: LineWriter) -> None:
+    def _set_format(self, writer: ReactorLineWriter) -> None:
         writer.json = self._form == JSON
         writer.set_missing_notice(missing_lines_as_json if writer.json else missing_lines_message)
 

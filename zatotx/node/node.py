@@ -27,8 +27,8 @@ from zatotx.node import gc_tuning
 from zatotx.node.gc_tuning import MemoryTrimmer
 from zatotx.node.live_config import LiveConfig, commit_all, prepare_all
 from zatotx.node.log_files import LogFiles
-from zatotx.node.reload import SighupReloader
 from zatotx.node.settings import Settings
+from zatotx.node.sighup_reload import SighupReloader
 from zatotx.node.work_runner import WorkRunner
 from zatotx.pipeline.dispatcher import Dispatcher
 from zatotx.pipeline.pipeline import Pipeline

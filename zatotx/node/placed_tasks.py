@@ -18,7 +18,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from zatotx.interfaces.connector_kind import IPlacedTask, UnplacedTask
+from zatotx.interfaces.connector_kind import ImmediateTask, IPlacedTask
 from zatotx.interfaces.redis import ILease, ILeaseStore, LeaseHeld
 from zatotx.processes.directory_lock import DirectoryLock
 from zatotx.processes.workers.singleton_task import SingletonTask
@@ -29,7 +29,7 @@ RETRY = 1.0  # seconds until a node that did not get the lease asks again
 
 
 @implementer(IPlacedTask)
-class IdleTask:
+class RemoteTask:
     """A placed task that this process never runs, because its placement selects other nodes."""
 
     def start(self) -> Deferred[None]:
@@ -122,13 +122,13 @@ class TaskPlacer:
         decision = decide_placement(placement, self.node, nodes)
         task: Any
         if not decision.is_candidate:
-            task = IdleTask()
+            task = RemoteTask()
         elif decision.lock is LockScope.CLUSTER:
             task = LeasedTask(name=f'channel {name}', leases=self.leases, begin=begin, end=end, clock=self.clock)
         elif decision.lock is LockScope.NODE and self.has_workers:
             lock = DirectoryLock(self.work / f'channel-{sha256(name.encode()).hexdigest()[:16]}.lock')
             task = SingletonTask(name=f'channel {name}', lock=lock, begin=begin, end=end, clock=self.clock)
         else:
-            task = UnplacedTask(begin, end)
+            task = ImmediateTask(begin, end)
         placed: IPlacedTask = task
         return placed

@@ -21,10 +21,10 @@ from zatotx.rules.enmasse.references import ReferenceResolver, has_reference
 from zatotx.rules.limits.concurrency_limit import DEFAULT_NODE_LIMIT, DEFAULT_SERVICE_LIMIT
 from zatotx.rules.limits.memory_budget import DEFAULT_LIMIT, MIN_LIMIT
 from zatotx.rules.placement import CONNECTOR, SERVER
-from zatotx.rules.redis.cache_limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_ENTRIES
-from zatotx.rules.resilience.supervision import START_TIMEOUT, TIMEOUT
+from zatotx.rules.redis.cache_size_limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_ENTRIES
+from zatotx.rules.resilience.process_supervision import START_TIMEOUT, TIMEOUT
 from zatotx.schema.secrets import mask_setting
-from zatotx.schema.service import MAX_IN_FLIGHT
+from zatotx.schema.service_config import MAX_IN_FLIGHT
 from zatotx.wire.xml.limits import MAX_DEPTH, MAX_TEXT_SIZE
 
 SETTINGS_FILES = {SERVER: 'server.toml', CONNECTOR: 'connector.toml'}  # in config/, by type of node

@@ -36,13 +36,13 @@ from zatotx.interfaces.dead_letters import IDeadLetterStore
 from zatotx.interfaces.meters import MetricRow
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.interfaces.scheduler import IRunRecorder
-from zatotx.interfaces.work import IWorkConsumer
+from zatotx.interfaces.work_stream import IWorkConsumer
 from zatotx.model.cid import new_cid
 from zatotx.model.errors import Inactive, Timeout
-from zatotx.model.job import CRASHED as JOB_CRASHED
-from zatotx.model.job import FAILED, OK, SCHEDULER, TIMED_OUT, JobRun, job_of, to_unix_time
+from zatotx.model.job_run import CRASHED as JOB_CRASHED
+from zatotx.model.job_run import FAILED, OK, SCHEDULER, TIMED_OUT, JobRun, job_of, to_unix_time
 from zatotx.model.message import ANONYMOUS, ChannelSpec, Message, Reply
-from zatotx.model.work import (
+from zatotx.model.work_message import (
     INVOKE_ASYNC_CALLBACK,
     VALUE_FORMAT,
     ValueMessage,
@@ -52,9 +52,9 @@ from zatotx.model.work import (
     decode_work,
     to_timestamp,
 )
-from zatotx.rules.resilience.node_silence import NodeObservation, NodeSilences
+from zatotx.rules.resilience.dead_node_detection import NodeLiveness, NodeObservation
 from zatotx.rules.resilience.retry import backoff_delay
-from zatotx.rules.resilience.work import (
+from zatotx.rules.resilience.work_retry import (
     CRASHED,
     delay_after_crash,
     is_exhausted,
@@ -298,7 +298,7 @@ class QueueRunner:
             await self._until_stored(lambda: self.consumer.finish(delivery))
 
     async def _store_dead_letter(self, message: WorkMessage) -> None:
-        await self._until_stored(lambda: self.context.dead_letters.add_dead_letter(message))
+        await self._until_stored(lambda: self.context.dead_letters.store_dead_letter(message))
         self.context.counters.dead_letters += 1
         self.context.counters.stored_letters += 1
         self._log.error('{cid}: a message for service {service!r} is a dead letter after {attempts} attempts: {cause} '
@@ -399,7 +399,7 @@ class WorkRunner:
     grace: float = 10.0  # seconds that running messages get when the node stops
     is_slot_free: Callable[[int], bool] = lambda slot: False  # whether no process of this server holds a slot
     _queues: list[QueueRunner] = field(factory=list, init=False)
-    _silences: NodeSilences = field(factory=NodeSilences, init=False)
+    _silences: NodeLiveness = field(factory=NodeLiveness, init=False)
     _referred: set[int] = field(factory=set, init=False)  # nodes that own consumers
     _name: str = field(default='', init=False)
     _node_id: int = field(default=0, init=False)
@@ -438,7 +438,7 @@ class WorkRunner:
     def heartbeat(self, rows: Sequence[NodeRow] | None) -> None:
         """Called after each heartbeat of this node with the rows of all nodes, with None after one that failed."""
         if rows is None:
-            self._silences = NodeSilences()
+            self._silences = NodeLiveness()
             return
         self._silences = self._silences.after(
             {row.id: NodeObservation(row.seen_at, row.up_status == 'running') for row in rows},

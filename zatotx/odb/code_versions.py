@@ -16,12 +16,12 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from zatotx.interfaces.config import FileVersion
 from zatotx.model.errors import Conflict, NotFound
-from zatotx.odb.documents import Document, decode_document
+from zatotx.odb.document_conversion import Document, decode_document
 from zatotx.odb.history import HistoryEntry, record_history
 from zatotx.odb.mutations import apply_operations
 from zatotx.odb.tables import config_object, file_version, hash_name, version_verdict
 from zatotx.odb.transaction import Cluster, Transaction, increment_revision, split_into_chunks
-from zatotx.schema.service import SERVICE
+from zatotx.schema.service_config import SERVICE
 from zatotx.schema.snapshot import Operation
 from zatotx.schema.type_registry import namespace_of
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from twisted.internet.defer import Deferred
 
 from zatotx.model.errors import ServiceUnavailable
-from zatotx.odb.documents import has_secrets, protect_secrets
+from zatotx.odb.document_conversion import has_secrets, protect_secrets
 from zatotx.odb.engine import dialect_of, driver_message, make_engine, map_error
 from zatotx.odb.engines.dialect import Dialect
 from zatotx.odb.executor import CancellableCall, DatabaseExecutor

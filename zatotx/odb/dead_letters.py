@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, 
 
 from zatotx.interfaces.dead_letters import DeadLetterFilter
 from zatotx.model.errors import NotFound
-from zatotx.model.work import WorkMessage, decode_work, encode_work
+from zatotx.model.work_message import WorkMessage, decode_work, encode_work
 from zatotx.odb.tables import cluster as cluster_table
 from zatotx.odb.tables import dead_letter, hash_name
 from zatotx.odb.transaction import Cluster, split_into_chunks
@@ -18,7 +18,7 @@ from zatotx.odb.transaction import Cluster, split_into_chunks
 _d = dead_letter.c
 
 
-def add_dead_letter(connection: Connection, cluster: Cluster, message: WorkMessage) -> None:
+def store_dead_letter(connection: Connection, cluster: Cluster, message: WorkMessage) -> None:
     """Store a dead letter, or replace the one with the same message id."""
     # Serializes writers, as a message that another process gave up at the same time has no row to lock yet.
     connection.execute(select(cluster_table.c.id).where(cluster_table.c.id == cluster.id).with_for_update())

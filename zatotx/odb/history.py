@@ -10,7 +10,7 @@ from attrs import evolve, frozen
 from sqlalchemy import Connection, insert, or_, select
 
 from zatotx.interfaces.config import HistoryRow
-from zatotx.odb.documents import decode_document, encode_document
+from zatotx.odb.document_conversion import decode_document, encode_document
 from zatotx.odb.tables import history, object_version
 from zatotx.odb.transaction import CHUNK_SIZE, Cluster, Transaction, split_into_chunks
 

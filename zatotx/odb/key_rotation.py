@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, Table, and_, or_, select, update
 
 from zatotx.odb.database import Database
-from zatotx.odb.documents import decode_document, encode_document
+from zatotx.odb.document_conversion import decode_document, encode_document
 from zatotx.odb.executor import CancellableCall
 from zatotx.odb.secrets import Secrets
 from zatotx.odb.tables import cluster, config_object, dead_letter, object_version

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, delete, insert, select, text
 from zatotx.model.errors import Conflict, NotFound, ServiceUnavailable
 from zatotx.odb import revisions
 from zatotx.odb.database import Database, map_errors
-from zatotx.odb.documents import protect_secrets
+from zatotx.odb.document_conversion import protect_secrets
 from zatotx.odb.engine import dialect_of, make_engine
 from zatotx.odb.engines.dialect import Dialect
 from zatotx.odb.engines.sqlite import create_database_file
@@ -29,7 +29,7 @@ from zatotx.odb.secrets import Secrets
 from zatotx.odb.tables import COMPATIBLE_SINCE, COMPATIBLE_SINCE_COUNTER, cluster, counter, hash_name
 from zatotx.odb.transaction import begin_transaction, find_cluster
 from zatotx.odb.urls import sqlite_path
-from zatotx.rules.enmasse.plan_restore import describe_step, plan_restore, to_operations
+from zatotx.rules.enmasse.restore_plan import describe_step, plan_restore, to_operations
 from zatotx.schema.meta import secret_fields
 from zatotx.schema.snapshot import Actor, Operation, Snapshot
 from zatotx.schema.type_registry import ObjectTypeRegistry

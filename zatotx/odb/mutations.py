@@ -15,8 +15,8 @@ import msgspec
 from sqlalchemy import bindparam, delete, insert, select, update
 
 from zatotx.model.errors import BadInput, Conflict, NotFound
-from zatotx.odb.constraints import ObjectChange, check_constraints, resolve_references
-from zatotx.odb.documents import (
+from zatotx.odb.constraint_checks import ObjectChange, check_constraints, resolve_references
+from zatotx.odb.document_conversion import (
     Document,
     decode_document,
     encode_document,

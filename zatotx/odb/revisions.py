@@ -12,8 +12,15 @@ from typing import Any
 from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
 
 from zatotx.model.errors import NotFound
-from zatotx.odb.constraints import ObjectChange
-from zatotx.odb.documents import Document, decode_document, encode_document, from_document, names_by_id, referenced_ids
+from zatotx.odb.constraint_checks import ObjectChange
+from zatotx.odb.document_conversion import (
+    Document,
+    decode_document,
+    encode_document,
+    from_document,
+    names_by_id,
+    referenced_ids,
+)
 from zatotx.odb.tables import cluster as cluster_table
 from zatotx.odb.tables import config_object, history, object_version, tombstone
 from zatotx.odb.transaction import Cluster, Transaction, revision_of, split_into_chunks

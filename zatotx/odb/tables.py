@@ -204,7 +204,7 @@ version_verdict = Table(
     Column('at', TIMESTAMP, nullable=False),
 )
 
-# Messages that were given up, as zatotx.model.work.WorkMessage.
+# Messages that were given up, as zatotx.model.work_message.WorkMessage.
 dead_letter = Table(
     'dead_letter',
     metadata,

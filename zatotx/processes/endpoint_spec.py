@@ -75,7 +75,7 @@ def parse_endpoint(description: str, factory: Any) -> EndpointSpec | None:
 
 def strip_proxy_prefix(description: str) -> str:
     """Return the description of the endpoint inside a `haproxy:` endpoint; other descriptions are returned unchanged.
-    `processes.proxy_protocol` reads the PROXY protocol."""
+    `processes.proxy_protocol_endpoint` reads the PROXY protocol."""
     return description.removeprefix(PROXY_PREFIX)
 
 

@@ -18,7 +18,7 @@ from zope.interface import implementer
 from zatotx.interfaces.reactor import IReactor
 from zatotx.rules.http.tls_errors import describe_handshake_error
 from zatotx.wire.certificates import parse_certificates
-from zatotx.wire.lb_agent import CONTENT_TYPE, PATH, decode_response, encode_call
+from zatotx.wire.lb_agent_messages import CONTENT_TYPE, PATH, decode_response, encode_call
 from zatotx.wire.malformed import Malformed
 
 TIMEOUT = 20.0  # seconds of one call; the agent itself gives up after fifteen

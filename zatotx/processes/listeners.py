@@ -19,14 +19,14 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
-from zatotx.interfaces.listener import IListenerOptions
+from zatotx.interfaces.listener_options import IListenerOptions
 from zatotx.interfaces.reactor import IReactor
 from zatotx.processes.endpoint_spec import EndpointSpec, parse_endpoint, strip_proxy_prefix
-from zatotx.processes.proxy_protocol import ProxyProtocolFactory
+from zatotx.processes.proxy_protocol_endpoint import ProxyProtocolFactory
 from zatotx.processes.workers.listening_sockets import BoundSocket
 from zatotx.processes.workers.shared_counters import SharedCounterRow
 from zatotx.processes.workers.shared_listeners import adopt_tcp, adopt_unix
-from zatotx.processes.workers.socket_handover import SocketBorrower
+from zatotx.processes.workers.socket_handover import WorkerSocketClient
 
 
 def _no_shared_counter(name: str) -> None:
@@ -42,7 +42,7 @@ class Listeners:
     reactor: IReactor
     inherited_descriptors: Mapping[str, int] = field(factory=dict)
     find_shared_counter: Callable[[str], SharedCounterRow | None] = _no_shared_counter
-    borrower: SocketBorrower | None = None  # of a worker
+    borrower: WorkerSocketClient | None = None  # of a worker
     certificates: list[Any] = field(factory=list, init=False)  # node.tls.Certificate
     _requests_client_certificate: bool = field(default=False, init=False)
 

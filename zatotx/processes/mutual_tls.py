@@ -157,7 +157,7 @@ def _describe(certificate: x509.Certificate) -> str:
 
 
 @implementer(IOpenSSLServerConnectionCreator)
-class MutualTlsContext:
+class MutualTlsServerContext:
     """The server-side TLS context of a listener with mutual TLS, for TLSMemoryBIOFactory."""
 
     def __init__(self, files: MutualTlsFiles, check_subject: SubjectCheck, log: Logger) -> None:
@@ -328,7 +328,7 @@ class MutualTlsFactory(TLSMemoryBIOFactory):
     protocol = LingeringTlsTransport
 
     def __init__(
-        self, context: MutualTlsContext, factory: Any, *, what: str, clock: IReactorTime, log: Logger
+        self, context: MutualTlsServerContext, factory: Any, *, what: str, clock: IReactorTime, log: Logger
     ) -> None:
         self._refusals = RefusalLog(what, log, clock)
         super().__init__(context, False, ClientObserverFactory(factory, self._refusals), clock)

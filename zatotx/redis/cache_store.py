@@ -12,7 +12,7 @@ from zope.interface import implementer
 from zatotx.interfaces.cache import CacheWrite, ICacheStore, StoredEntry
 from zatotx.interfaces.redis import IScriptRunner, Script
 from zatotx.redis.keys import RedisKeys
-from zatotx.rules.redis.cache_limits import CacheLimits, size_error
+from zatotx.rules.redis.cache_size_limits import CacheSizeLimits, size_error
 
 _BATCH = 500  # keys per call of a script, so that none blocks Redis for long
 
@@ -174,7 +174,7 @@ return count
 class RedisCacheStore:
     """Implements ICacheStore on Redis. All servers of a cluster share the caches."""
 
-    def __init__(self, scripts: IScriptRunner, keys: RedisKeys, kind: str, limits: CacheLimits) -> None:
+    def __init__(self, scripts: IScriptRunner, keys: RedisKeys, kind: str, limits: CacheSizeLimits) -> None:
         """`kind`: the part of the keys' names before the name of the cache."""
         self._scripts = scripts
         self._keys = keys

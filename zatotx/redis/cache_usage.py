@@ -10,7 +10,7 @@ from twisted.logger import Logger
 
 from zatotx.interfaces.cache import CacheWrite
 from zatotx.interfaces.meters import MetricRow
-from zatotx.rules.redis.cache_limits import CacheLimits
+from zatotx.rules.redis.cache_size_limits import CacheSizeLimits
 
 _INTERVAL = 60.0  # seconds between two entries of the log about one cache
 MAX_CACHES = 100  # names of caches in metrics; the evictions of further ones are counted together
@@ -23,7 +23,7 @@ class CacheUsage:
 
     _log = Logger('zatotx.redis')
 
-    def __init__(self, clock: Any, limits: CacheLimits) -> None:
+    def __init__(self, clock: Any, limits: CacheSizeLimits) -> None:
         """`clock`: seconds()."""
         self._clock = clock
         self._limits = limits

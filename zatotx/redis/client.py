@@ -12,12 +12,12 @@ from zope.interface import implementer
 from zatotx.interfaces.meters import NullMeter, count_call
 from zatotx.interfaces.reactor import IReactor
 from zatotx.interfaces.redis import ICommands, IPipelinedCommands, IScriptRunner, ITransactions, RedisError, Script
-from zatotx.redis.errors import UnusableServerError, make_reply_error
+from zatotx.redis.error_conversion import UnusableServerError, make_reply_error
 from zatotx.redis.reconnecting_connection import (
     ConnectionLog,
-    ConnectionService,
     PrepareConnection,
     ReconnectingConnection,
+    ReconnectingServiceBase,
 )
 from zatotx.redis.server_info import ServerInfo, configuration_warnings, parse_info, unsupported_reason
 from zatotx.redis.url import RedisAddress
@@ -35,7 +35,7 @@ _INFO_INTERVAL = 10.0  # seconds between two INFO commands
 
 
 @implementer(ICommands, IPipelinedCommands, ITransactions)
-class RedisClient(ConnectionService):
+class RedisClient(ReconnectingServiceBase):
     """Implements ICommands: executes all commands of a node over one connection.
 
     While Redis is unavailable, commands fail at once and are never queued. A command without a reply within `timeout`

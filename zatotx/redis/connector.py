@@ -16,8 +16,8 @@ from twisted.internet.protocol import Factory
 from zatotx.interfaces.reactor import IReactor
 from zatotx.interfaces.redis import RedisError
 from zatotx.model.errors import ServiceUnavailable
-from zatotx.redis.errors import UnusableServerError, disconnect_cause
-from zatotx.redis.protocol import make_protocol
+from zatotx.redis.error_conversion import UnusableServerError, disconnect_cause
+from zatotx.redis.txredisapi_adapter import make_protocol
 from zatotx.redis.url import RedisAddress, TlsOptions
 
 

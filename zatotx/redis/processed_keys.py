@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 from zope.interface import implementer
 
-from zatotx.interfaces.delivery import IProcessedKeys
+from zatotx.interfaces.inbound_delivery import IProcessedKeys
 from zatotx.interfaces.redis import IScriptRunner, Script
 from zatotx.redis.keys import RedisKeys
 

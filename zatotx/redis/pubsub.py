@@ -12,9 +12,9 @@ from zope.interface import implementer
 
 from zatotx.interfaces.reactor import IReactor
 from zatotx.interfaces.redis import ICommands, IPubSub
-from zatotx.redis.errors import describe_error
+from zatotx.redis.error_conversion import describe_error
 from zatotx.redis.keys import RedisKeys
-from zatotx.redis.reconnecting_connection import ConnectionLog, ConnectionService, ReconnectingConnection
+from zatotx.redis.reconnecting_connection import ConnectionLog, ReconnectingConnection, ReconnectingServiceBase
 from zatotx.redis.url import RedisAddress
 
 MAX_MESSAGE_LENGTH = 65_536  # characters; nodes announce nothing longer
@@ -32,7 +32,7 @@ def version_of(message: str) -> int:
 
 
 @implementer(IPubSub)
-class RedisPubSub(ConnectionService):
+class RedisPubSub(ReconnectingServiceBase):
     """Implements IPubSub: receives on a dedicated connection, and publishes over the client's connection.
 
     Subscriptions are renewed after every reconnect; messages published in between are lost. A PING every `timeout`

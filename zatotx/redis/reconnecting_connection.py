@@ -15,11 +15,11 @@ from twisted.logger import Logger
 from zatotx.interfaces.reactor import IReactor
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.redis.connector import connect, perform_handshake
-from zatotx.redis.errors import describe_error, disconnect_cause
-from zatotx.redis.protocol import MessageListener, make_protocol
+from zatotx.redis.deferred_waiters import WaiterSet
+from zatotx.redis.error_conversion import describe_error, disconnect_cause
 from zatotx.redis.sentinel import MasterFinder, watch_failover
+from zatotx.redis.txredisapi_adapter import MessageListener, make_protocol
 from zatotx.redis.url import RedisAddress
-from zatotx.redis.waiters import WaiterSet
 from zatotx.rules.resilience.retry import backoff_delay
 
 
@@ -240,7 +240,7 @@ class ReconnectingConnection:
             )
 
 
-class ConnectionService(Service):
+class ReconnectingServiceBase(Service):
     """Base class of Twisted services that use a reconnecting connection."""
 
     def __init__(self, connection: ReconnectingConnection) -> None:

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from zatotx.interfaces.redis import ICommands, IScriptRunner, Script
-from zatotx.interfaces.work import IResultGroups
+from zatotx.interfaces.work_stream import IResultGroups
 from zatotx.redis.keys import RedisKeys
 
 TTL = 30 * 86_400  # seconds after which a group is removed that was never completed

@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from zatotx.interfaces.redis import ICommands, IScriptRunner, Script
 from zatotx.interfaces.scheduler import IRunHistory
-from zatotx.model.job import JobRun
+from zatotx.model.job_run import JobRun
 from zatotx.redis.keys import RedisKeys
 
 MAX_PER_JOB, MAX_RUNS = 100, 100_000

@@ -25,7 +25,7 @@ from zatotx.redis.reconnecting_connection import ConnectionLog
 from zatotx.redis.restricted_user import RestrictedUser
 from zatotx.redis.service_commands import ServiceCommands
 from zatotx.redis.url import RedisAddress
-from zatotx.rules.redis.cache_limits import DEFAULT_LIMITS, CacheLimits
+from zatotx.rules.redis.cache_size_limits import DEFAULT_LIMITS, CacheSizeLimits
 
 SERVICE_KEYS = 'services'  # keys of the cluster that services use through their own methods are below it
 
@@ -55,7 +55,7 @@ def make_service_redis(
     node: str,
     timeout: float,
     connection_log: ConnectionLog,
-    limits: CacheLimits = DEFAULT_LIMITS,
+    limits: CacheSizeLimits = DEFAULT_LIMITS,
 ) -> ServiceRedis:
     """Create the IServiceRedis of a node; it is not started. `leases` is the lease store of the cluster."""
     name = keys.connection_name(node) + ':services'

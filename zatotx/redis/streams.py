@@ -21,7 +21,7 @@ from zatotx.interfaces.redis import (
     StreamEntry,
 )
 from zatotx.redis.keys import RedisKeys
-from zatotx.redis.reconnecting_connection import ConnectionLog, ConnectionService, ReconnectingConnection
+from zatotx.redis.reconnecting_connection import ConnectionLog, ReconnectingConnection, ReconnectingServiceBase
 from zatotx.redis.url import RedisAddress
 
 CONSUMER_GROUP = 'all'
@@ -178,7 +178,7 @@ _CHECK_THRESHOLD = 1000  # unacknowledged entries above which the consumer check
 
 
 @implementer(IConsumer)
-class StreamConsumer(ConnectionService):
+class StreamConsumer(ReconnectingServiceBase):
     """Implements IConsumer. Redis remembers which entries it delivered, so a lost reply loses nothing: after each
     reconnect, and after each call that failed or was cancelled, the consumer first claims those of its entries that no
     caller received."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zatotx.model.errors import ServiceUnavailable
-from zatotx.redis.errors import make_reply_error
+from zatotx.redis.error_conversion import make_reply_error
 from zatotx.redis.server_info import ServerInfo, parse_info, unsupported_reason
 from zatotx.redis.url import RedisAddress, TlsOptions, format_host_port
 

@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from zatotx.interfaces.redis import ICommands, IScriptRunner, Script
 from zatotx.interfaces.scheduler import DUPLICATE, OVERLAPPING, WRITTEN, ITickStore, OutdatedEpoch, TickWrite
-from zatotx.model.work import encode_work
+from zatotx.model.work_message import encode_work
 from zatotx.redis.keys import RedisKeys
 from zatotx.redis.work_stream import RedisWorkStream
 

@@ -18,8 +18,8 @@ from zope.interface import implementer
 
 from zatotx.interfaces.reactor import IReactor
 from zatotx.interfaces.redis import ICommands, IScriptRunner, Script, StreamEntry
-from zatotx.interfaces.work import IWorkConsumer, IWorkStream
-from zatotx.model.work import WorkCounts, WorkDelivery, WorkMessage, encode_work, make_delivery
+from zatotx.interfaces.work_stream import IWorkConsumer, IWorkStream
+from zatotx.model.work_message import WorkCounts, WorkDelivery, WorkMessage, encode_work, make_delivery
 from zatotx.redis.keys import RedisKeys
 from zatotx.redis.reconnecting_connection import ConnectionLog
 from zatotx.redis.streams import CONSUMER_GROUP, RedisStream, StreamConsumer

@@ -15,14 +15,14 @@ _Row = Mapping[str, Any]
 _T = TypeVar('_T')
 
 
-class PageRequested(NamedTuple):
+class RequestedPage(NamedTuple):
     """The page that a get-list request asks for: number and size."""
 
     size: int  # rows
     number: int  # from 1
 
 
-def requested_page(request: Mapping[str, Any]) -> PageRequested | None:
+def parse_page_request(request: Mapping[str, Any]) -> RequestedPage | None:
     """Return the page that a get-list request asks for, or None if it asks for all rows. Raises BadInput."""
     if parse_bool(str(request.get('paginate', ''))) is not True:
         return None
@@ -31,10 +31,10 @@ def requested_page(request: Mapping[str, Any]) -> PageRequested | None:
     number = _number(request, 'cur_page', 1, 1_000_000, errors)
     if errors:
         raise BadInput(errors)
-    return PageRequested(size, number)
+    return RequestedPage(size, number)
 
 
-def slice_page(items: Sequence[_T], page: PageRequested) -> tuple[Sequence[_T], dict[str, Any]]:
+def slice_page(items: Sequence[_T], page: RequestedPage) -> tuple[Sequence[_T], dict[str, Any]]:
     """Return the items of a page and its position. If there are fewer pages, return the last one."""
     pages = max(1, -(-len(items) // page.size))
     number = min(page.number, pages)
@@ -48,7 +48,7 @@ def slice_page(items: Sequence[_T], page: PageRequested) -> tuple[Sequence[_T], 
 def select_rows(rows: Sequence[_Row], request: Mapping[str, Any]) -> Any:
     """Return the rows that match `query`, sorted by the column `sort` (`-column` = descending). With `paginate`, return
     one page of them as `data`, and its position as `_meta`. Raises BadInput."""
-    page = requested_page(request)
+    page = parse_page_request(request)
     found = sort_rows(filter_rows(rows, str(request.get('query') or '')), str(request.get('sort') or ''))
     if page is None:
         return found

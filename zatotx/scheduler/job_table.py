@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 from zatotx.interfaces.config import PreparedConfig
 from zatotx.rules.scheduling.misfire import MisfirePolicy, misfire_policy
-from zatotx.rules.scheduling.timetable import MICROSECONDS, TickSchedule, make_schedule
+from zatotx.rules.scheduling.tick_schedule import MICROSECONDS, TickSchedule, make_schedule
 from zatotx.schema.scheduler_job import SCHEDULER_JOB, SchedulerJob
 from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.system.time_slices import TimeSlices

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from zatotx.interfaces.scheduler import IRunHistory, IRunRecorder
-from zatotx.model.job import OK, SKIPPED, JobRun
+from zatotx.model.job_run import OK, SKIPPED, JobRun
 from zatotx.scheduler.metrics import SchedulerCounters
 
 FLUSH_DELAY = 0.05  # seconds for which runs are collected

@@ -14,7 +14,7 @@ from zatotx.interfaces.config import PreparedConfig
 from zatotx.interfaces.meters import MetricRow
 from zatotx.interfaces.redis import ILeaseStore, IPubSub
 from zatotx.interfaces.scheduler import ILeaderStore, IRunHistory, IScheduler, ITickStore, LeaderRecord
-from zatotx.rules.scheduling.timetable import MICROSECONDS
+from zatotx.rules.scheduling.tick_schedule import MICROSECONDS
 from zatotx.scheduler.job_table import JobTable
 from zatotx.scheduler.leadership import Leadership
 from zatotx.scheduler.metrics import SchedulerCounters

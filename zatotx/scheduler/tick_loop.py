@@ -18,10 +18,10 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
 from zatotx.interfaces.scheduler import OVERLAPPING, IRunRecorder, ITickStore, OutdatedEpoch, TickWrite
-from zatotx.model.job import SKIPPED, JobRun
-from zatotx.rules.scheduling.misfire import jitter_of, lower_bound, missed_ticks, next_in_grace
+from zatotx.model.job_run import SKIPPED, JobRun
+from zatotx.rules.scheduling.misfire import lower_bound, missed_ticks, next_in_grace, tick_jitter
 from zatotx.rules.scheduling.run_message import make_run_message
-from zatotx.rules.scheduling.timetable import MICROSECONDS
+from zatotx.rules.scheduling.tick_schedule import MICROSECONDS
 from zatotx.scheduler.job_table import SLICE, JobTable, LoadedJob
 from zatotx.scheduler.metrics import SchedulerCounters
 from zatotx.schema.scheduler_job import SKIP
@@ -243,7 +243,7 @@ class TickLoop:
 
     def _push(self, job: LoadedJob, state: _JobState, tick: int | None) -> None:
         if tick is not None:
-            due = tick + jitter_of(job.id, tick, job.value.jitter)
+            due = tick + tick_jitter(job.id, tick, job.value.jitter)
             heappush(self._heap, (due, job.id, tick, state.generation))
 
     async def _load(self) -> None:

@@ -36,7 +36,7 @@ class ObjectType(msgspec.Struct, frozen=True, kw_only=True):
     section: str  # enmasse key: 'security', 'channel_rest'
     tag: str = ''  # value of `type:` in an enmasse section shared by several types
     title: str = ''  # display name: 'REST channel'
-    heading: str = ''  # display name of all its objects together; '' = derived from the title, see zatotx.schema.labels
+    heading: str = ''  # display name of a list of its objects; '' = derived from the title, see schema.display_labels
     zato: ZatoApi | None = None
     # Applied to the fields of a new object, or the changed ones of an edit, before they are validated.
     normalize: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None

@@ -11,7 +11,7 @@ from zatotx.schema.suggestion import did_you_mean
 from zatotx.schema.type_registry import ObjectTypeRegistry
 
 
-class References(Protocol):
+class ReferenceTargets(Protocol):
     """The objects of one namespace that fields can refer to. `namespace` has the form of a field's `ref`."""
 
     def name_of(self, namespace: str, object_id: int) -> str | None:
@@ -73,7 +73,7 @@ class SnapshotReferences:
 
 
 def find_dangling_references(
-    references: References, refs: Iterable[FieldInfo], document: Mapping[str, object]
+    references: ReferenceTargets, refs: Iterable[FieldInfo], document: Mapping[str, object]
 ) -> list[tuple[str, str]]:
     """Returns an error for every reference in the document to a missing object or to one of the wrong type. Ignores
     values that are not text; validation reports them."""

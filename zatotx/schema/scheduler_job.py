@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import msgspec
 
-from zatotx.schema.delivery import DeliveryRetry
+from zatotx.schema.delivery_fields import DeliveryRetry
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 from zatotx.schema.secrets import ConfigObject
 from zatotx.schema.snapshot import Operation

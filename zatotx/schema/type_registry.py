@@ -8,7 +8,7 @@ from zatotx.schema.meta import FieldInfo, ObjectType, field_names, fields_of, fi
 from zatotx.schema.rate_limit import RATE_LIMIT
 from zatotx.schema.scheduler_job import SCHEDULER_JOB
 from zatotx.schema.security.group import SECURITY_GROUP
-from zatotx.schema.service import SERVICE
+from zatotx.schema.service_config import SERVICE
 
 
 def namespace_of(object_type: ObjectType) -> str:

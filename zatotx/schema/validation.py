@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from zatotx.schema.meta import FieldInfo, ObjectType, fields_of, fields_of_struct
-from zatotx.schema.references import References
+from zatotx.schema.references import ReferenceTargets
 
 FieldError = tuple[str, str]  # (path of the field, error)
 
@@ -144,7 +144,7 @@ _YES = frozenset({'true', 'yes', 't', 'y', '1', 'on'})
 _NO = frozenset({'false', 'no', 'f', 'n', '0', 'off'})
 
 
-def parse_request(object_type: ObjectType, request: Mapping[str, Any], references: References) -> dict[str, Any]:
+def parse_request(object_type: ObjectType, request: Mapping[str, Any], references: ReferenceTargets) -> dict[str, Any]:
     """Returns the fields of the object type that a request contains. Ignores unknown fields. Empty text counts as a
     missing field if it is not a valid value."""
     document: dict[str, Any] = {}
@@ -188,7 +188,7 @@ def _to_items(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
 
 
-def _resolve_reference(info: FieldInfo, request_name: str, value: Any, references: References) -> Any:
+def _resolve_reference(info: FieldInfo, request_name: str, value: Any, references: ReferenceTargets) -> Any:
     """Returns the name for a name or an id. Text that could be both is an id if the field name ends in `id`
     (`security_id`)."""
     if value is None or (isinstance(value, str) and value.strip().lower() in NULL_REFERENCES):

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 
 from zatotx.model.cid import new_cid
 from zatotx.model.errors import BadRequest, NotFound, ServiceUnavailable
-from zatotx.model.work import INVOKE_ASYNC, WorkMessage
+from zatotx.model.work_message import INVOKE_ASYNC, WorkMessage
 from zatotx.schema.suggestion import did_you_mean
 from zatotx.service.invocation import Invocation
 from zatotx.wire.xml.parser import is_element, to_bytes
@@ -57,10 +57,10 @@ def invoke_async(invocation: Invocation, call: AsyncInvocation) -> Any:
     Raises NotFound for an unknown service or server, BadRequest for a payload that cannot be stored, and
     ServiceUnavailable or Timeout if the broker of the work stream is unavailable.
     """
-    return run_anywhere(invocation, lambda: add_invocation(invocation, call))
+    return run_from_any_thread(invocation, lambda: add_invocation(invocation, call))
 
 
-def run_anywhere(invocation: Invocation, make: Callable[[], Any]) -> Any:
+def run_from_any_thread(invocation: Invocation, make: Callable[[], Any]) -> Any:
     """Run a coroutine on the reactor from any thread. On the reactor's thread, return a Deferred; in other threads,
     block and return the result."""
     invoker = invocation.invoker
@@ -72,7 +72,7 @@ def run_anywhere(invocation: Invocation, make: Callable[[], Any]) -> Any:
 async def add_invocation(invocation: Invocation, call: AsyncInvocation) -> str:
     """Write the message of an asynchronous invocation to the work stream, and return its correlation ID."""
     name, _, pattern = target_name(call.target).partition('@')
-    message = make_work(
+    message = make_work_message(
         invocation, name, call.payload, cid=call.cid or invocation.message.cid, channel=call.channel or INVOKE_ASYNC,
         callbacks=callbacks_of(invocation, name, call.callback), order_key=call.order_key,
     )  # fmt: skip
@@ -84,11 +84,11 @@ async def add_invocation(invocation: Invocation, call: AsyncInvocation) -> str:
         changes['expires_at'] = message.created_at + call.expiration
     if pattern:
         changes['target'] = await find_server(invocation, pattern)
-    await add_work(invocation, [msgspec.structs.replace(message, **changes)])
+    await write_to_work_stream(invocation, [msgspec.structs.replace(message, **changes)])
     return message.cid
 
 
-def make_work(invocation: Invocation, name: str, payload: Any, *, cid: str, **fields: Any) -> WorkMessage:
+def make_work_message(invocation: Invocation, name: str, payload: Any, *, cid: str, **fields: Any) -> WorkMessage:
     """Return the message of an asynchronous invocation of a service, with the identity of the current caller. Raises
     NotFound."""
     require_service(invocation, name)
@@ -97,7 +97,7 @@ def make_work(invocation: Invocation, name: str, payload: Any, *, cid: str, **fi
                        trace=message.trace, created_at=invocation.invoker.now(), **fields)  # fmt: skip
 
 
-async def add_work(invocation: Invocation, messages: list[WorkMessage]) -> None:
+async def write_to_work_stream(invocation: Invocation, messages: list[WorkMessage]) -> None:
     """Write messages to the work stream."""
     work = getattr(invocation.invoker.node, 'work', None)
     if work is None:

@@ -12,7 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from zatotx.interfaces.cache import ICacheStore, StoredEntry
 from zatotx.interfaces.redis import LeaseHeld
 from zatotx.model.errors import ServiceUnavailable, Timeout
-from zatotx.rules.redis.cache_limits import DEFAULT_CACHE
+from zatotx.rules.redis.cache_size_limits import DEFAULT_CACHE
 from zatotx.rules.redis.key_selection import SELECTIONS, select_keys
 from zatotx.service.cache_values import decode_value, encode_value
 from zatotx.service.redis_access import RedisAccess

@@ -12,12 +12,12 @@ from twisted.internet.defer import Deferred
 
 from zatotx.interfaces.services import IServiceMap
 from zatotx.model.errors import BadInput, Inactive, InternalServerError, MethodNotAllowed
-from zatotx.model.job import JOB_TYPE_HEADER, SCHEDULER
+from zatotx.model.job_run import JOB_TYPE_HEADER, SCHEDULER
 from zatotx.model.message import Message, ServiceResult
 from zatotx.service.compat.bunch import Bunch
 from zatotx.service.io import xml_codec
 from zatotx.service.io.input_sources import XML, collect_input_sources
-from zatotx.service.io.service_io import BadOutput
+from zatotx.service.io.io_declaration import BadOutput
 from zatotx.service.io.validation_error import ValidationError
 from zatotx.service.metadata import Handler
 from zatotx.service.missing_await import find_missing_await

@@ -140,7 +140,7 @@ async def _invoke_on_reactor(invocation: Invocation, call: ServiceInvocation, le
     if child.entry.sampler is not None:
         result = None if outcome is None else outcome.value
         child.entry.sampler.observe_nested(child.message, call.payload, result, seconds)
-    return caller_result(outcome, call)
+    return unwrap_response(outcome, call)
 
 
 def record_call(child: Invocation, seconds: float, error: Exception | None) -> None:
@@ -181,7 +181,7 @@ def _invoke_from_thread(invocation: Invocation, call: ServiceInvocation) -> Any:
         metadata = child.entry.metadata
         handler = metadata.only_handler or select_handler(child)
         if not handler.on_reactor:
-            return caller_result(_run_in_this_thread(invocation.invoker, child, invocation.thread_call), call)
+            return unwrap_response(_run_in_this_thread(invocation.invoker, child, invocation.thread_call), call)
     return invocation.invoker.threads.run_on_reactor(
         lambda lender: _invoke_on_reactor(invocation, call, lender), invocation.thread_call, invocation.message.deadline
     )
@@ -208,7 +208,7 @@ def _run_in_this_thread(invoker: ServiceRunner, child: Invocation, thread_call: 
     return outcome
 
 
-def caller_result(outcome: ServiceResult | None, call: ServiceInvocation) -> Any:
+def unwrap_response(outcome: ServiceResult | None, call: ServiceInvocation) -> Any:
     """Return the result of self.invoke: the response value without its response element."""
     if outcome is None:
         return None

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from zatotx.interfaces.redis import RedisError
 from zatotx.interfaces.service_redis import IServiceCommands
-from zatotx.rules.redis.methods import METHODS, Convert, Method, Words
+from zatotx.rules.redis.redis_py_methods import METHODS, Convert, Method, Words
 from zatotx.schema.suggestion import did_you_mean
 from zatotx.service.redis_access import RedisAccess
 

@@ -12,7 +12,7 @@ from attrs import frozen
 from zatotx.service import soap
 from zatotx.service.hooks import overridden_hooks
 from zatotx.service.io.declaration_reader import read_io_declaration
-from zatotx.service.io.service_io import ServiceIO
+from zatotx.service.io.io_declaration import ServiceIO
 from zatotx.service.service import Service
 
 

@@ -17,8 +17,14 @@ from twisted.internet.task import deferLater
 
 from zatotx.model.cid import new_cid
 from zatotx.model.errors import BadRequest, ServiceUnavailable
-from zatotx.model.work import WorkMessage, encode_work, to_timestamp
-from zatotx.service.async_invoke import add_work, callbacks_of, make_work, run_anywhere, target_name
+from zatotx.model.work_message import WorkMessage, encode_work, to_timestamp
+from zatotx.service.async_invoke import (
+    callbacks_of,
+    make_work_message,
+    run_from_any_thread,
+    target_name,
+    write_to_work_stream,
+)
 from zatotx.service.invocation import Invocation
 from zatotx.service.invoke import ServiceInvocation, invoke_service
 
@@ -50,11 +56,11 @@ class Parallel:
     ) -> Any:
         """Invoke all targets in this process, at most `concurrency` at once, and return {name: TargetResult} when all
         have ended. To be awaited in `async def` services."""
-        return run_anywhere(self._invocation, lambda: self._gather(targets, timeout, concurrency))
+        return run_from_any_thread(self._invocation, lambda: self._gather(targets, timeout, concurrency))
 
     def invoke(self, targets: Targets, callback: Any = None, cid: str | None = None) -> Any:
         """Invoke all targets through the work stream, and `callback` with a report of each result. Returns the cid."""
-        return run_anywhere(self._invocation, lambda: _add_targets(self._invocation, targets, callback, cid, ''))
+        return run_from_any_thread(self._invocation, lambda: _add_targets(self._invocation, targets, callback, cid, ''))
 
     async def _gather(self, targets: Targets, timeout: float | None, concurrency: int) -> dict[str, TargetResult]:
         semaphore = DeferredSemaphore(concurrency)
@@ -89,7 +95,7 @@ class Fanout:
     def invoke(self, targets: Targets, on_final: Any, on_target: Any = None, cid: str | None = None) -> Any:
         """Invoke all targets through the work stream, `on_target` with a report of each result, and `on_final` with all
         of them. Returns the cid."""
-        return run_anywhere(self._invocation, lambda: self._open(targets, on_final, on_target, cid))
+        return run_from_any_thread(self._invocation, lambda: self._open(targets, on_final, on_target, cid))
 
     __call__ = invoke
 
@@ -105,7 +111,7 @@ class Fanout:
         payload = {'source': name, 'req_ts_utc': to_timestamp(invocation.invoker.now()), 'on_final': list(finals),
                    'on_target': list(callbacks_of(invocation, name, on_target)) if on_target else []}  # fmt: skip
         group = new_cid()
-        final = [make_work(invocation, one, payload, cid=new_cid(), in_reply_to=cid) for one in finals]
+        final = [make_work_message(invocation, one, payload, cid=new_cid(), in_reply_to=cid) for one in finals]
         parts = [target_name(target) for target in targets]
         await groups.open(group, parts, msgspec.msgpack.encode([encode_work(one) for one in final]))
         return await _add_targets(invocation, targets, on_target, cid, group)
@@ -127,7 +133,7 @@ class InvokeRetry:
         failure the work stream makes the others, `callback` gets a report, and the cid is returned."""
         pause = read_pause(seconds, minutes)
         check_repeats(repeats)
-        return run_anywhere(self._invocation, lambda: self._invoke(
+        return run_from_any_thread(self._invocation, lambda: self._invoke(
             ServiceInvocation(target=target, payload=payload, options=options), repeats, pause,
             fallback=(callback, context) if async_fallback else None))  # fmt: skip
 
@@ -141,8 +147,8 @@ class InvokeRetry:
         result, or of the last failure. Returns the cid."""
         pause = read_pause(seconds, minutes)
         check_repeats(repeats)
-        return run_anywhere(self._invocation, lambda: self._add(target, payload, repeats, pause, (callback, context),
-                                                                cid))  # fmt: skip
+        callbacks = (callback, context)
+        return run_from_any_thread(self._invocation, lambda: self._add(target, payload, repeats, pause, callbacks, cid))
 
     async def _invoke(
         self, call: ServiceInvocation, repeats: int, pause: float, *, fallback: tuple[Any, Any] | None
@@ -168,7 +174,7 @@ class InvokeRetry:
         name = target_name(target)
         cid = cid or invocation.message.cid
         callbacks = callbacks_of(invocation, invocation.entry.name, callback) if callback else ()
-        await add_work(invocation, [make_work(
+        await write_to_work_stream(invocation, [make_work_message(
             invocation, name, payload, cid=cid, callbacks=callbacks, source=invocation.entry.name, context=context,
             max_attempts=repeats, backoff=pause, max_delay=pause, retries_all=True,
         )])  # fmt: skip
@@ -205,9 +211,9 @@ async def _add_targets(invocation: Invocation, targets: Targets, callback: Any, 
     messages: list[WorkMessage] = []
     for target, payload in targets.items():
         name = target_name(target)
-        messages.append(make_work(invocation, name, payload, cid=cid, callbacks=callbacks, source=source, group=group,
-                                  part=name))  # fmt: skip
-    await add_work(invocation, messages)
+        messages.append(make_work_message(invocation, name, payload, cid=cid, callbacks=callbacks, source=source,
+                                          group=group, part=name))  # fmt: skip
+    await write_to_work_stream(invocation, messages)
     return cid
 
 

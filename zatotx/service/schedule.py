@@ -13,7 +13,7 @@ from zatotx.model.errors import BadInput, ServiceUnavailable
 from zatotx.schema.scheduler_job import ONE_TIME, SCHEDULER_JOB
 from zatotx.schema.snapshot import Actor, Operation
 from zatotx.schema.validation import validate, validate_change
-from zatotx.service.async_invoke import require_service, run_anywhere, target_name
+from zatotx.service.async_invoke import require_service, run_from_any_thread, target_name
 from zatotx.service.invocation import Invocation
 
 _SOURCE = 'self.schedule'
@@ -40,7 +40,7 @@ class Schedule:
         """
         if not target or len(target) > 2:
             raise TypeError('onetime() needs the service to run')
-        return run_anywhere(
+        return run_from_any_thread(
             self._invocation,
             lambda: self._create(target[-1], name, prefix, self._start(start_date, after_seconds, after_minutes), data),
         )

@@ -9,13 +9,12 @@ from typing import Any, ClassVar
 
 from zatotx.interfaces.meters import NullUserMetrics, UserMetrics
 from zatotx.model.errors import NotFound
-from zatotx.model.job import ScheduledJob, job_of
+from zatotx.model.job_run import ScheduledJob, job_of
 from zatotx.model.message import ANONYMOUS, Message, Principal
-from zatotx.model.work import INVOKE_ASYNC
-from zatotx.schema.service import DEFAULT_SLOW_THRESHOLD, SERVICE
+from zatotx.model.work_message import INVOKE_ASYNC
+from zatotx.schema.service_config import DEFAULT_SLOW_THRESHOLD, SERVICE
 from zatotx.service.cache import Caches
 from zatotx.service.compat.bunch import Bunch
-from zatotx.service.context import Channel, Deadline, ServiceLogger, TimeUtil, wsgi_environ
 from zatotx.service.hooks import Hooks, JobHooks
 from zatotx.service.io.log_format import format_for_log
 from zatotx.service.kvdb import RedisMethods
@@ -26,6 +25,7 @@ from zatotx.service.outgoing import Outgoing
 from zatotx.service.redis_access import RedisAccess
 from zatotx.service.request import Request
 from zatotx.service.response import Response, make_response
+from zatotx.service.service_attributes import Channel, Deadline, ServiceLogger, TimeUtil, wsgi_environ
 from zatotx.service.translation import translate
 
 

@@ -27,7 +27,7 @@ def _build(directory: str, reactor: IReactor) -> IService:
     from twisted.internet.protocol import Factory
 
     from zatotx.admin.service import make_admin_service
-    from zatotx.logs.server_log import LoggedService
+    from zatotx.logs.process_log import LoggedService
 
     disable_core_dumps()
     Factory.noisy = False  # each connection to a server would have two lines in the log

@@ -11,7 +11,7 @@ from typing import Any
 from attrs import define, frozen
 
 from zatotx.api import builtin_service_entries
-from zatotx.connectors.inbound_policy import StoredDeadLetters
+from zatotx.connectors.inbound_delivery_policy import StoredDeadLetters
 from zatotx.connectors.kind_registry import (
     FoundKind,
     check_selected_kinds,
@@ -25,37 +25,37 @@ from zatotx.connectors.kind_registry import (
 from zatotx.connectors.security_types import all_object_types
 from zatotx.interfaces.config import IConfigStore, Prepare, prepare_without_build
 from zatotx.interfaces.connector_kind import CONNECTOR, SERVER, ChannelContext, IChannel
-from zatotx.interfaces.delivery import IDeadLetterSink, IProcessedKeys
+from zatotx.interfaces.inbound_delivery import IDeadLetterSink, IProcessedKeys
 from zatotx.interfaces.reactor import IReactor
 from zatotx.metrics.definitions import register
 from zatotx.metrics.exposition import MetricsExposition
 from zatotx.metrics.meters import MeterRegistry
 from zatotx.model.errors import StartError
-from zatotx.node import findings
+from zatotx.node import health_findings
 from zatotx.node.gc_tuning import MemoryTrimmer, freeze_objects, share_malloc_arena
 from zatotx.node.live_config import LiveConfig
 from zatotx.node.load_meter import LoadMeter
 from zatotx.node.log_files import LiveLogLevels, LogFiles
 from zatotx.node.node import Node, NodeComponents, NodeState
 from zatotx.node.node_api import NodeApi
-from zatotx.node.placed_tasks import IdleTask, TaskPlacer
-from zatotx.node.reload import SighupReloader
+from zatotx.node.placed_tasks import RemoteTask, TaskPlacer
 from zatotx.node.settings import SETTINGS_FILES, Settings, load_settings
+from zatotx.node.sighup_reload import SighupReloader
 from zatotx.node.work_runner import WorkCounters
+from zatotx.odb.config_store import ConfigStore, open_store, set_call_meter
 from zatotx.odb.secrets import Secrets
-from zatotx.odb.store import ConfigStore, open_store, set_call_meter
 from zatotx.odb.urls import make_absolute
 from zatotx.pipeline.dispatcher import Dispatcher
 from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline
 from zatotx.pipeline.security.authenticator import AuthenticationDependencies
 from zatotx.pipeline.security.policy import AuthenticationPolicy
-from zatotx.processes.file_limit import raise_file_limit
+from zatotx.processes.file_descriptor_limit import raise_file_limit
 from zatotx.processes.listeners import Listeners
 from zatotx.processes.secret_key import KEY_VARIABLE, read_key
 from zatotx.processes.workers.control_pipe import WorkerSpec
 from zatotx.processes.workers.slots import SlotLocks, acquire_slot
-from zatotx.processes.workers.socket_handover import SocketBorrower
+from zatotx.processes.workers.socket_handover import WorkerSocketClient
 from zatotx.redis.client import RedisClient
 from zatotx.redis.keys import RedisKeys
 from zatotx.redis.nonce_store import RedisNonceStore
@@ -63,11 +63,11 @@ from zatotx.redis.session_store import RedisSessionStore
 from zatotx.redis.work_stream import RedisWorkStream
 from zatotx.scheduler.scheduler import Scheduler
 from zatotx.schema.type_registry import ObjectTypeRegistry
-from zatotx.service.context import load_user_config
 from zatotx.service.current_call import find_current_call
 from zatotx.service.deployment.deployer import Deployer, VersionManager
 from zatotx.service.deployment.pickup import PickupWatcher
 from zatotx.service.invoker import Invoker
+from zatotx.service.service_attributes import load_user_config
 from zatotx.service.service_store import ServiceStore
 from zatotx.system.thread_pool import make_offload, shorten_switch_interval
 from zatotx.tap.authentication import (
@@ -109,7 +109,7 @@ from zatotx.tap.statistics import (
     make_usage_store,
 )
 from zatotx.tap.work import make_processed_keys, make_result_groups, make_work_runner, make_work_stream
-from zatotx.wire.xml import name_cache
+from zatotx.wire.xml import libxml2_name_cache
 
 
 def make_server(directory: str, reactor: IReactor, worker_spec: WorkerSpec | None = None) -> Node:
@@ -134,7 +134,7 @@ def _make_node(directory: str, reactor: IReactor, node_type: str, worker_spec: W
     )
     check_selected_kinds(kinds, settings.main.connector_kinds)
     raise_file_limit()
-    name_cache.report_unsupported_to(log_xml_name_leak)
+    libxml2_name_cache.report_unsupported_to(log_xml_name_leak)
     if not settings.main.core_dumps:
         disable_core_dumps()
     worker_spec, lock = acquire_slot(home / 'work', worker_spec)
@@ -285,7 +285,7 @@ class _NodeBuilder:
     def _pickup_task(self, infrastructure: _Infrastructure, deployer: Deployer) -> Any:
         """The task that deploys files of the pickup directory. Connectors have none: any server's is enough."""
         if self.node_type != SERVER:
-            return IdleTask()
+            return RemoteTask()
         work = self.home / 'work'
         pickup = PickupWatcher(
             reactor=self.reactor,
@@ -365,7 +365,7 @@ class _NodeBuilder:
         )
         guard = make_authentication_policy(authentication)
         worker_spec = self.worker_spec
-        borrower = SocketBorrower(reactor, worker_spec.handover) if worker_spec.handover >= 0 else None
+        borrower = WorkerSocketClient(reactor, worker_spec.handover) if worker_spec.handover >= 0 else None
         listeners = Listeners(reactor, worker_spec.inherited_sockets, infrastructure.find_shared_counter, borrower)
         channels = self._channels(
             infrastructure.logs,
@@ -429,10 +429,10 @@ class _NodeBuilder:
             make_certificate_source(endpoints.listeners),
         ]
         finders = [
-            partial(findings.find_odb_outage, config),
-            partial(findings.find_redis_outage, infrastructure.redis.client),
-            partial(findings.find_weakened_rate_limits, limited.rate_limiter, infrastructure.redis.client),
-            partial(findings.find_refused_code, infrastructure.version_keeper),
+            partial(health_findings.find_odb_outage, config),
+            partial(health_findings.find_redis_outage, infrastructure.redis.client),
+            partial(health_findings.find_weakened_rate_limits, limited.rate_limiter, infrastructure.redis.client),
+            partial(health_findings.find_refused_code, infrastructure.version_keeper),
             limited.stuck_threads.findings,
             infrastructure.scheduler.findings,
             observed.findings,

@@ -18,7 +18,7 @@ from zatotx.interfaces.config import IConfigStore
 from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.interfaces.outgoing import IFetcher
 from zatotx.interfaces.reactor import IReactor
-from zatotx.interfaces.work import IWorkStream
+from zatotx.interfaces.work_stream import IWorkStream
 from zatotx.metrics.meters import MeterRegistry
 from zatotx.model.errors import ServiceUnavailable, StartError
 from zatotx.node.settings import Settings
@@ -31,7 +31,7 @@ from zatotx.redis.pubsub import RedisPubSub
 from zatotx.redis.reconnecting_connection import ConnectionLog
 from zatotx.redis.service_redis import ServiceRedis, make_service_redis
 from zatotx.redis.url import TlsOptions, parse_address
-from zatotx.rules.redis.cache_limits import CacheLimits
+from zatotx.rules.redis.cache_size_limits import CacheSizeLimits
 from zatotx.schema.secrets import ENCRYPTED
 from zatotx.service.outgoing import ConnectionNamespaces
 
@@ -69,7 +69,7 @@ def make_redis_connections(settings: Settings, home: Path, reactor: IReactor, od
         node=main.name,
         timeout=kvdb.timeout,
         connection_log=shared['connection_log'],
-        limits=CacheLimits(settings.cache.max_entries, settings.cache.max_bytes),
+        limits=CacheSizeLimits(settings.cache.max_entries, settings.cache.max_bytes),
     )
     return RedisConnections(client, RedisPubSub(reactor, address, client, cluster=main.cluster, **shared), services)
 

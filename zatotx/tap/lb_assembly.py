@@ -30,7 +30,7 @@ from zatotx.lb.statistics.counters import ExchangeCounters
 from zatotx.lb.statistics.responder import StatisticsResponder, prepare_metrics
 from zatotx.lb.statistics.source import ReadSnapshot, RecordedStatistics
 from zatotx.processes.directory_lock import DirectoryLock
-from zatotx.processes.file_limit import raise_file_limit
+from zatotx.processes.file_descriptor_limit import raise_file_limit
 from zatotx.processes.listeners import Listeners
 from zatotx.tap.component_service import disable_core_dumps
 

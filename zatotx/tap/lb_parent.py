@@ -17,14 +17,14 @@ from zatotx.lb.config.model import Stats
 from zatotx.lb.frontends import Frontends
 from zatotx.lb.statistics.responder import StatisticsResponder
 from zatotx.lb.statistics.source import RecordedStatistics
-from zatotx.lb.workers.parent import LoadBalancerParent, NoLock, ParentLogs
+from zatotx.lb.workers.parent import LoadBalancerParent, NoLock, ParentLogFiles
 from zatotx.lb.workers.shared_state import ParentServers
 from zatotx.lb.workers.socket_holder import HeldSocketLender, SocketHolder
 from zatotx.lb.workers.statistics_files import ParentStatistics
 from zatotx.lb.workers.upgrade import VARIABLE, Handover, Upgrade, receive_handover
 from zatotx.processes.directory_lock import DirectoryLock
 from zatotx.processes.endpoint_spec import EndpointSpec
-from zatotx.processes.file_limit import raise_file_limit
+from zatotx.processes.file_descriptor_limit import raise_file_limit
 from zatotx.processes.workers.control_pipe import RETIRE_TIMEOUT
 from zatotx.processes.workers.listening_sockets import BoundSocket, ListeningSockets
 from zatotx.processes.workers.parent import EXIT_TIMEOUT, ParentSettings, WorkerParent
@@ -125,7 +125,7 @@ class _ParentBuilder:
         frontends = Frontends(make=base.frontend_maker(), listen=SocketHolder(self._lender, self._work).listen)
         files = ConfigurationFiles(self._directory)
         balancer = base.balancer = LoadBalancer(
-            reactor=reactor, files=files, load=files.load, read_source=files.read, logs=ParentLogs(base.logs),
+            reactor=reactor, files=files, load=files.load, read_source=files.read, logs=ParentLogFiles(base.logs),
             lock=NoLock(), registry=base.registry, frontends=frontends, responder=base.responder, checker=checker,
             states=base.use_saved_states(), extend=base.add_discovered,
         )  # fmt: skip

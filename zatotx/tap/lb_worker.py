@@ -11,12 +11,12 @@ from zatotx.lb.balancer import LoadBalancer
 from zatotx.lb.workers.shared_state import WorkerServers
 from zatotx.lb.workers.statistics_files import WorkerStatistics
 from zatotx.model.errors import StartError
-from zatotx.processes.file_limit import raise_file_limit
+from zatotx.processes.file_descriptor_limit import raise_file_limit
 from zatotx.processes.listeners import Listeners
 from zatotx.processes.workers.control_pipe import APPLIED, START_FAILED, ControlPipe, WorkerSpec, read_worker_spec
 from zatotx.processes.workers.shared_counters import SharedCounterRow, SharedCounters
 from zatotx.processes.workers.slots import acquire_slot
-from zatotx.processes.workers.socket_handover import SocketBorrower
+from zatotx.processes.workers.socket_handover import WorkerSocketClient
 from zatotx.tap.component_service import (
     DirectoryOptions,
     disable_core_dumps,
@@ -64,7 +64,7 @@ def make_balancer(directory: Path, reactor: IReactor, spec: WorkerSpec) -> LoadB
     base.registry.shares_load = True
     base.registry.on_server_added, base.registry.on_server_removed = shared.add, shared.remove
     statistics = WorkerStatistics(clock=reactor, work=work, slot=spec.slot, read_own=base.counters.snapshot)
-    listeners = Listeners(reactor, find_shared_counter=find_row, borrower=SocketBorrower(reactor, spec.handover))
+    listeners = Listeners(reactor, find_shared_counter=find_row, borrower=WorkerSocketClient(reactor, spec.handover))
     frontends = base.make_frontends(listeners, statistics.read_sums)
     balancer = base.balancer = LoadBalancer(
         reactor=reactor, files=base.files, load=base.files.load_kept, read_source=base.files.read_kept,

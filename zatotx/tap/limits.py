@@ -17,7 +17,7 @@ from zatotx.interfaces.reactor import IReactor
 from zatotx.metrics.definitions import OVERFLOW_LABEL
 from zatotx.metrics.meters import MAX_NAMES
 from zatotx.metrics.snapshot import MetricRow, MetricSource
-from zatotx.node import findings
+from zatotx.node import health_findings
 from zatotx.node.gc_tuning import make_garbage_collector
 from zatotx.node.node_api import NodeApi
 from zatotx.node.settings import Limits, Settings
@@ -39,7 +39,7 @@ from zatotx.rules.limits.rate_buckets import RateBuckets
 from zatotx.service.service_store import ServiceStore
 from zatotx.service.stuck_threads import StuckThreads
 from zatotx.system.thread_pool import DaemonThreadPool
-from zatotx.wire.xml import name_cache
+from zatotx.wire.xml import libxml2_name_cache
 from zatotx.wire.xml.limits import XmlLimits as XmlBudget
 
 _log = Logger()
@@ -47,12 +47,12 @@ _log = Logger()
 
 def find_xml_name_leak() -> list[str]:
     """Return the findings about the memory that names in XML documents take, or none if lxml is not loaded."""
-    return list(findings.find_xml_name_leak(name_cache.was_supported()))
+    return list(health_findings.find_xml_name_leak(libxml2_name_cache.was_supported()))
 
 
 def log_xml_name_leak() -> None:
     """Log the findings about names in XML documents as errors."""
-    for sentence in findings.find_xml_name_leak(False):
+    for sentence in health_findings.find_xml_name_leak(False):
         _log.error('{sentence}', sentence=sentence)
 
 

@@ -18,7 +18,7 @@ from zatotx.metrics.snapshot import MetricRow, MetricSource
 from zatotx.metrics.stack_location import make_deployed_name
 from zatotx.metrics.user_metrics import UserMetrics
 from zatotx.metrics.watchdog import Watchdog
-from zatotx.node.findings import find_reactor_stalls
+from zatotx.node.health_findings import find_reactor_stalls
 from zatotx.node.live_config import LiveConfig
 from zatotx.redis.client import RedisClient
 from zatotx.service.service_store import ServiceStore

@@ -10,8 +10,8 @@ from zatotx.connectors.kind_registry import FoundKind, find_kinds
 from zatotx.interfaces.connector_kind import SERVER
 from zatotx.interfaces.reactor import IReactor
 from zatotx.node.log_files import LogFiles
-from zatotx.node.reload import SighupReloader
 from zatotx.node.settings import Settings, load_settings
+from zatotx.node.sighup_reload import SighupReloader
 from zatotx.processes.directory_lock import DirectoryLock
 from zatotx.processes.workers.listening_sockets import ListeningSockets
 from zatotx.processes.workers.metrics_store import reset_metrics

@@ -24,7 +24,7 @@ def makeService(options: Options) -> IService:
 
 
 def _build(directory: str, reactor: IReactor) -> IService:
-    from zatotx.logs.server_log import LoggedService
+    from zatotx.logs.process_log import LoggedService
     from zatotx.redis.embedded_server import make_redis_service
 
     return LoggedService(make_redis_service(directory, reactor), Path(directory) / 'logs' / 'redis.log', reactor)

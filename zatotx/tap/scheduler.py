@@ -7,7 +7,7 @@ from time import time
 
 from zatotx.interfaces.reactor import IReactor
 from zatotx.node.settings import Settings
-from zatotx.odb.store import ConfigStore
+from zatotx.odb.config_store import ConfigStore
 from zatotx.redis.client import ScriptRunner
 from zatotx.redis.keys import RedisKeys
 from zatotx.redis.leases import monotonic_clock

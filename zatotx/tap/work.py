@@ -9,7 +9,7 @@ from zatotx.interfaces.dead_letters import IDeadLetterStore
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.interfaces.reactor import IReactor
 from zatotx.interfaces.scheduler import IRunRecorder
-from zatotx.interfaces.work import IWorkConsumer
+from zatotx.interfaces.work_stream import IWorkConsumer
 from zatotx.node.settings import Settings
 from zatotx.node.work_runner import WorkContext, WorkCounters, WorkRunner
 from zatotx.pipeline.pipeline import Pipeline

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zatotx.testing.call_result import Answer, ChannelAnswer, Pending
     from zatotx.testing.connection_results import Response, Row
-    from zatotx.testing.script import Call, Unscripted
+    from zatotx.testing.scripted_calls import Call, Unscripted
     from zatotx.testing.service_file import ServiceFile, load
     from zatotx.testing.service_kit import ServiceKit
     from zatotx.testing.service_test_case import ServiceTestCase, ServiceTesting
@@ -25,7 +25,7 @@ _PUBLIC_NAMES = {
     'zatotx.testing.connection_results': ('Response', 'Row'),
     'zatotx.testing.service_kit': ('ServiceKit',),
     'zatotx.testing.service_file': ('ServiceFile', 'load'),
-    'zatotx.testing.script': ('Call', 'Unscripted'),
+    'zatotx.testing.scripted_calls': ('Call', 'Unscripted'),
 }  # fmt: skip
 _MODULE_OF_NAME = {name: module for module, names in _PUBLIC_NAMES.items() for name in names}
 

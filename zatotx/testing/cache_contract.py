@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from zope.interface.verify import verifyObject
 
 from zatotx.interfaces.cache import ICacheStore
-from zatotx.rules.redis.cache_limits import CacheLimits
+from zatotx.rules.redis.cache_size_limits import CacheSizeLimits
 
 if TYPE_CHECKING:
     from twisted.trial.unittest import TestCase as Case
@@ -18,7 +18,7 @@ else:
 class CacheStoreContract(Case):
     """Contract tests of ICacheStore."""
 
-    def store(self, limits: CacheLimits) -> ICacheStore:
+    def store(self, limits: CacheSizeLimits) -> ICacheStore:
         """Return a store; all stores of a test have the same entries."""
         raise NotImplementedError
 
@@ -28,7 +28,7 @@ class CacheStoreContract(Case):
 
     def small(self) -> ICacheStore:
         """Return a store with room for three entries."""
-        return self.store(CacheLimits(3, 1000))
+        return self.store(CacheSizeLimits(3, 1000))
 
     async def test_entry(self) -> None:
         """An entry has its data and the times and number of its uses."""
@@ -54,7 +54,7 @@ class CacheStoreContract(Case):
 
     async def test_keys(self) -> None:
         """Entries are listed, deleted and cleared; caches do not share entries."""
-        store = self.store(CacheLimits(10_000, 10_000_000))
+        store = self.store(CacheSizeLimits(10_000, 10_000_000))
         keys = [f'key {at} é' for at in range(1200)]
         await store.set('c', keys, b'x', 0)
         await store.set('d', ['a'], b'x', 0)
@@ -99,7 +99,7 @@ class CacheStoreContract(Case):
 
     async def test_bytes_are_bounded(self) -> None:
         """Beyond the number of bytes, the least recently used give way; an entry that is too large is refused."""
-        store = self.store(CacheLimits(100, 1000))
+        store = self.store(CacheSizeLimits(100, 1000))
         for key in 'abc':
             await store.set('c', [key], b'x' * 300, 0)
             await self.later(0.001)

@@ -26,8 +26,8 @@ from zatotx.model.errors import Conflict
 from zatotx.model.message import ChannelSpec, Message, Principal, Reply
 from zatotx.node.live_config import LiveConfig
 from zatotx.node.node_control import NodeControl
+from zatotx.odb.config_store import open_store
 from zatotx.odb.maintenance import NewCluster, create_odb
-from zatotx.odb.store import open_store
 from zatotx.pipeline.codecs import CodecRegistry
 from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline
@@ -43,12 +43,12 @@ from zatotx.service.invoker import Invoker
 from zatotx.service.outgoing import ConnectionNamespaces
 from zatotx.service.service_entry import ServiceEntry
 from zatotx.service.service_store import ServiceStore
-from zatotx.testing.fake_pipeline import AllowAllPolicy, CountingStats
 from zatotx.testing.kit_redis.service_redis import memory_service_redis
 from zatotx.testing.memory_call_samples import MemoryCallSamples
-from zatotx.testing.memory_redis import MemorySessions
+from zatotx.testing.memory_redis_components import MemorySessions
 from zatotx.testing.memory_usage import MemoryUsageStore
-from zatotx.testing.memory_work import MemoryWorkStream
+from zatotx.testing.memory_work_stream import MemoryWorkStream
+from zatotx.testing.pipeline_doubles import AllowAllAuthentication, CountingStats
 
 CLUSTER = 'test'
 KEY = 'bm90LWEtc2VjcmV0LWp1c3QtYS10ZXN0LWtleS0xMjM='  # a Fernet key
@@ -164,7 +164,7 @@ class MemoryNode:
             offload=self.run_in_thread,
         )
         self.pipeline = Pipeline(
-            authentication=AllowAllPolicy(),
+            authentication=AllowAllAuthentication(),
             store=self.services,
             invoker=Invoker(reactor, self.pool, node=self),
             codecs=CodecRegistry(),

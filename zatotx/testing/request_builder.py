@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 
 from attrs import frozen
 
-from zatotx.model.job import job_headers
+from zatotx.model.job_run import job_headers
 from zatotx.model.message import ANONYMOUS, ChannelSpec, HTTPView, Message, Principal
 from zatotx.wire import json_codec
 from zatotx.wire.xml.parser import is_element, to_bytes

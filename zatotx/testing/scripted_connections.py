@@ -14,7 +14,7 @@ from zatotx.interfaces.outgoing import IOutgoingConnections, IServiceCall
 from zatotx.testing import scripted_soap
 from zatotx.testing.api_signatures import signature_of, signatures
 from zatotx.testing.connection_results import Response, complete_response
-from zatotx.testing.script import Call, ConnectionScript, Matcher, Scripts, canonical_kind
+from zatotx.testing.scripted_calls import Call, ConnectionScript, Matcher, Scripts, canonical_kind
 from zatotx.testing.scripted_files import open_scripted
 
 # Positional arguments after the cid in Zato's calls of an HTTP connection, and after the connection's name in sends.

@@ -26,13 +26,13 @@ from zatotx.service.service import Service
 from zatotx.service.service_entry import ServiceEntry
 from zatotx.testing.call_result import Answer, ChannelAnswer, Pending, make_answer, make_channel_answer
 from zatotx.testing.clock import KitClock, ReactorTimers
-from zatotx.testing.fake_pipeline import AllowAllPolicy, CountingStats
-from zatotx.testing.kit_invoker import KitCodecs, KitErrorReplies, KitInvoker, KitNode
 from zatotx.testing.kit_redis.client import MemoryRedis
 from zatotx.testing.kit_redis.service_redis import memory_service_redis
 from zatotx.testing.log_recorder import LogRecorder
+from zatotx.testing.pipeline_doubles import AllowAllAuthentication, CountingStats
+from zatotx.testing.recording_invoker import KitCodecs, KitErrorReplies, KitInvoker, KitNode
 from zatotx.testing.request_builder import NO_PAYLOAD, Request, build_message
-from zatotx.testing.script import (
+from zatotx.testing.scripted_calls import (
     INACTIVE,
     MISSING,
     SERVICE,
@@ -170,7 +170,7 @@ class ServiceKit(ObservedEffects):
         self._invoker = KitInvoker(self.clock, node, self._recorder, user_config=config)
         self._invoker.now = lambda: offset + self.clock.seconds()
         pipeline = Pipeline(
-            authentication=AllowAllPolicy(),
+            authentication=AllowAllAuthentication(),
             store=self._targets,
             invoker=self._invoker,
             codecs=KitCodecs(),

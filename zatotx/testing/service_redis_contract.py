@@ -13,7 +13,7 @@ from zatotx.interfaces.service_redis import CommandRefusedError, IServiceCommand
 from zatotx.model.errors import Conflict
 from zatotx.redis.keys import RedisKeys
 from zatotx.rules.redis.command_table import CLUSTER_PREFIX
-from zatotx.rules.redis.methods import METHODS
+from zatotx.rules.redis.redis_py_methods import METHODS
 
 if TYPE_CHECKING:
     from twisted.trial.unittest import TestCase as Case

@@ -12,7 +12,7 @@ from unittest import TestCase
 from zatotx.testing.call_result import Answer, ChannelAnswer, Pending
 from zatotx.testing.kit_redis.client import MemoryRedis
 from zatotx.testing.request_builder import NO_PAYLOAD, Request
-from zatotx.testing.script import Call, ServiceScript
+from zatotx.testing.scripted_calls import Call, ServiceScript
 from zatotx.testing.scripted_connections import OutgoingScripts
 from zatotx.testing.service_kit import STARTS_AT, ServiceKit, ServiceSource, Target
 

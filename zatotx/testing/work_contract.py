@@ -8,9 +8,9 @@ import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 from zope.interface.verify import verifyObject
 
-from zatotx.interfaces.work import IWorkConsumer, IWorkStream
+from zatotx.interfaces.work_stream import IWorkConsumer, IWorkStream
 from zatotx.model.message import Principal
-from zatotx.model.work import WORK_VERSION, WorkMessage, decode_work
+from zatotx.model.work_message import WORK_VERSION, WorkMessage, decode_work
 
 if TYPE_CHECKING:
     from twisted.trial.unittest import TestCase as Case

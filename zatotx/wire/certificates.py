@@ -20,7 +20,7 @@ from cryptography.x509 import (
 )
 from cryptography.x509 import UniformResourceIdentifier as Uri
 
-from zatotx.wire.http.host import is_address
+from zatotx.wire.http.host_names import is_address
 from zatotx.wire.malformed import Malformed
 
 _CRL = re.compile(r'-----BEGIN X509 CRL-----.*?-----END X509 CRL-----', re.DOTALL)

@@ -23,7 +23,7 @@ STEPS = {
         ('PollChannel', '_deliver', 'poller-fetched', False),  # the file is fetched, and not delivered
         ('PollChannel', '_settle', 'poller-settling', False),  # its service has ended, and that is noted
     ],
-    'zatotx.connectors.delivery': [
+    'zatotx.connectors.inbound_delivery': [
         ('MessageDelivery', '_confirm', 'ended', False),  # the service has ended, and nothing is noted
     ],
     f'{FTP}server.upload_store': [

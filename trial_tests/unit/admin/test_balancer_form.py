@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.unit.admin.test_application import ApplicationTestCase
 from trial_tests.unit.admin.test_load_balancer import SOURCE, MemoryAgent
 from zatotx.admin.balancer_form import apply_form, build_form
-from zatotx.wire.lb_agent import AgentCallError
+from zatotx.wire.lb_agent_messages import AgentCallError
 
 CONFIG: dict[str, Any] = {
     'main': {'cluster': 'c'}, 'timeouts': {'connect': 15},

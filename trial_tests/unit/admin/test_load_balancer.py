@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.unit.admin.test_application import ApplicationTestCase
 from zatotx.admin.toml_secrets import UnknownSecret, mask_source, unmask_source
 from zatotx.processes.lb_agent_client import AgentUnreachableError
-from zatotx.wire.lb_agent import AgentCallError
+from zatotx.wire.lb_agent_messages import AgentCallError
 
 SOURCE = '[main]\nname = "lb"\n\n[stats]\nuser = "u"\npassword = "s3cret"  # of the page\n'
 SERVER = {'backend': 'b', 'name': 'server1', 'address': '127.0.0.1:1', 'state': 'UP', 'reason': '', 'weight': 1,

@@ -12,6 +12,8 @@ from zatotx.cli.environment.atomic_files import is_private, make_private_dir, to
 from zatotx.cli.environment.component_types import REDIS, SERVER
 from zatotx.cli.environment.components.redis import write_redis
 from zatotx.cli.environment.components.server import write_server
+from zatotx.cli.environment.creation_plan import EnvironmentPlan
+from zatotx.cli.environment.initial_files import write_credentials
 from zatotx.cli.environment.layout import (
     Credentials,
     cluster_name,
@@ -29,11 +31,9 @@ from zatotx.cli.environment.listen_addresses import (
     split_description,
     tcp_addresses,
 )
-from zatotx.cli.environment.plan import EnvironmentPlan
-from zatotx.cli.environment.templates import write_credentials
 from zatotx.cli.errors import CommandError
 from zatotx.cli.quickstart import planned_ports
-from zatotx.cli.update import change_in_file
+from zatotx.cli.update_password import change_in_file
 from zatotx.odb.secrets import Secrets, new_key
 
 USERS = {'api': Credentials('admin.invoke', 'p"a\\s'), 'pubapi': Credentials('pubapi', 'pub')}

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.command import sentences, zatotx
 from zatotx import __version__
-from zatotx.cli import process
+from zatotx.cli import process_commands
 from zatotx.cli.main import COMMANDS, cli
 
 
@@ -134,7 +134,7 @@ class FailureTests(SynchronousTestCase):
              'Error: Permission denied: /x: run the command as the owner of the file\n'),
             (KeyboardInterrupt(), '\nError: Interrupted.\n'),
         ):
-            self.patch(process, 'find_environment', raising(error))
+            self.patch(process_commands, 'find_environment', raising(error))
             said = zatotx('status', '/x')
             self.assertEqual((said.code, said.out, said.err), (1, '', expected))
 

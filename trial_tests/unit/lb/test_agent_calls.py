@@ -14,7 +14,7 @@ from trial_tests.support.balancer_control import CONFIG, FakeBalancerControl
 from zatotx.lb.agent.calls import AgentCalls, source_revision
 from zatotx.lb.agent.command_output import format_uptime
 from zatotx.testing.log_recorder import LogRecorder
-from zatotx.wire.lb_agent import AgentCallError
+from zatotx.wire.lb_agent_messages import AgentCallError
 
 ADMIN = 'CN=web-admin,O=Bank'
 

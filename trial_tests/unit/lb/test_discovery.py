@@ -15,7 +15,7 @@ from zatotx.lb.backends.registry import BackendRegistry
 from zatotx.lb.config.model import Backend, Configuration, Discovery, MainSettings, Server, ServerTls
 from zatotx.lb.discovery.member_list import Member, add_members, parse_member_list
 from zatotx.lb.discovery.poller import DiscoveryPoller, read_members
-from zatotx.lb.discovery.request import KnownServer, RequestFailed
+from zatotx.lb.discovery.request import QueriedServer, RequestFailed
 
 DISCOVERY = Discovery(username='lb', password='secret', interval=5)
 SEED = {'seed': Server(host='10.0.0.1', port=17010)}
@@ -70,7 +70,7 @@ class PollerTests(SynchronousTestCase):
         )  # fmt: skip
         self.poller.start()
 
-    def request(self, server: KnownServer, settings: Discovery) -> Deferred[bytes]:
+    def request(self, server: QueriedServer, settings: Discovery) -> Deferred[bytes]:
         self.assertEqual(settings, DISCOVERY)
         self.asked.append(server.name)
         if server.name in self.responses:

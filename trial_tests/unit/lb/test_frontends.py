@@ -11,11 +11,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from zatotx.lb.config.model import Configuration, Frontend, MainSettings
-from zatotx.lb.frontend import IFrontend, IPreparedFrontend
+from zatotx.lb.frontend import IFrontend, IFrontendUpdate
 from zatotx.lb.frontends import Frontends, PreparedFrontends
 
 
-@implementer(IPreparedFrontend)
+@implementer(IFrontendUpdate)
 @define
 class PreparedDouble:
     """The new state of a frontend double."""

@@ -17,7 +17,7 @@ from zatotx.lb.workers.shared_state import POLL_INTERVAL, ParentServers, SharedS
 from zatotx.lb.workers.statistics_files import ParentStatistics, WorkerStatistics
 from zatotx.processes.workers.shared_counters import create_counters_file
 from zatotx.rules.balancing.health import ServerHealth
-from zatotx.rules.balancing.state_code import SharedServerState, decode_state, encode_state
+from zatotx.rules.balancing.server_state_encoding import SharedServerState, decode_state, encode_state
 
 KEY = BalancingKey('', {}, {})
 BACKEND = Backend(servers={'s1': Server(host='127.0.0.1', port=1, max_connections=2)})

@@ -19,7 +19,7 @@ from zatotx.logs.formats import JSON, TEXT
 from zatotx.logs.levels import ADMIN, ALL_CATEGORIES, KVDB, LEVELS, SERVER, LevelFilter, category_of
 from zatotx.logs.line_writer import SharedLineWriter
 from zatotx.logs.log_file import LogFile
-from zatotx.logs.server_log import ContextGetter, ServerLog, no_context
+from zatotx.logs.process_log import ContextGetter, ProcessLog, no_context
 
 
 class LevelsTests(SynchronousTestCase):
@@ -97,8 +97,8 @@ class Chatty(SynchronousTestCase):
         self.addCleanup(writer.close)
         return writer
 
-    def install(self, form: str = TEXT, whose: ContextGetter = no_context, **levels: Any) -> ServerLog:
-        log = ServerLog(
+    def install(self, form: str = TEXT, whose: ContextGetter = no_context, **levels: Any) -> ProcessLog:
+        log = ProcessLog(
             self.writers['server'],
             levels=LevelFilter(**levels),
             category_writers={'kvdb': self.writers['kvdb']},

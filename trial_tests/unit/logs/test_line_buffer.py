@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
 from zatotx.interfaces.connector_kind import ILineSink
-from zatotx.logs.line_writer import LineWriter, SharedLineWriter, escape_line
+from zatotx.logs.line_writer import ReactorLineWriter, SharedLineWriter, escape_line
 from zatotx.logs.log_file import LogFile
 
 
@@ -21,7 +21,7 @@ class LineWriterTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.path = Path(self.mktemp())
-        self.writer = LineWriter(self.clock, LogFile(self.path))
+        self.writer = ReactorLineWriter(self.clock, LogFile(self.path))
         self.addCleanup(self.writer.close)
 
     def test_once_a_turn(self) -> None:
@@ -72,7 +72,7 @@ class LineWriterTests(SynchronousTestCase):
 
     def test_lost(self) -> None:
         """Lines that could not be written are counted."""
-        writer = LineWriter(self.clock, LogFile(Path('/dev/full')))
+        writer = ReactorLineWriter(self.clock, LogFile(Path('/dev/full')))
         writer.write_line('gone')
         self.clock.advance(0)
         self.assertEqual(writer.lost, 1)

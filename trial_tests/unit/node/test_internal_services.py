@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.node.node import missing_service_operations
 from zatotx.schema.scheduler_job import DEFAULT_JOBS
-from zatotx.schema.service import ServiceConfig
+from zatotx.schema.service_config import ServiceConfig
 from zatotx.schema.snapshot import Snapshot, StoredObject
 
 

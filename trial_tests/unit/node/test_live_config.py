@@ -20,7 +20,7 @@ from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.schema.snapshot import Actor, ChangeSet, Operation, Snapshot, StoredObject
 from zatotx.security.basic_auth import BasicAuth
 from zatotx.testing.fake_authenticator import FieldAuthenticator
-from zatotx.testing.fake_pipeline import make_message
+from zatotx.testing.pipeline_doubles import make_message
 
 
 def user(number: int, revision: int) -> StoredObject:

@@ -12,7 +12,7 @@ from zatotx.interfaces.connector_kind import IPlacedTask
 from zatotx.node.placed_tasks import LEASE_TTL, RETRY, TaskPlacer
 from zatotx.processes.workers.singleton_task import RETRY_INTERVAL
 from zatotx.rules.placement import Placement
-from zatotx.testing.memory_redis import MemoryLeaseStore, memory_leases
+from zatotx.testing.memory_redis_components import MemoryLeaseStore, memory_leases
 
 
 class PlacedTasksTests(SynchronousTestCase):

@@ -15,9 +15,9 @@ from zatotx.interfaces.config import NodeRow
 from zatotx.interfaces.pipeline import IDispatcher, IPendingRequest
 from zatotx.model.errors import BadRequest, ServiceUnavailable
 from zatotx.model.message import Message, Reply, ServiceResult
-from zatotx.model.work import WORK_VERSION, ValueReply, WorkMessage
+from zatotx.model.work_message import WORK_VERSION, ValueReply, WorkMessage
 from zatotx.node.work_runner import NEWER_DELAY, TENDED_BY, WorkContext, WorkRunner
-from zatotx.testing.memory_work import MemoryWorkConsumer, MemoryWorkStream
+from zatotx.testing.memory_work_stream import MemoryWorkConsumer, MemoryWorkStream
 from zatotx.testing.work_contract import work
 
 
@@ -67,7 +67,7 @@ class Letters:
         self.stored: list[WorkMessage] = []
         self.is_away = False
 
-    def add_dead_letter(self, message: WorkMessage) -> Deferred[None]:
+    def store_dead_letter(self, message: WorkMessage) -> Deferred[None]:
         if self.is_away:
             return fail(ServiceUnavailable(None, 'The ODB is away'))
         self.stored.append(message)

@@ -23,9 +23,9 @@ from zatotx.pipeline.pipeline import Pipeline
 from zatotx.plugins.http.schema import RestChannel
 from zatotx.rules.limits.concurrency_limit import ConcurrencyLimit
 from zatotx.schema.snapshot import Snapshot, StoredObject
-from zatotx.testing.fake_pipeline import (
+from zatotx.testing.pipeline_doubles import (
     OPEN_CHANNEL,
-    AllowAllPolicy,
+    AllowAllAuthentication,
     FunctionEntry,
     FunctionInvoker,
     FunctionServiceStore,
@@ -60,7 +60,7 @@ class AdmissionCase(SynchronousTestCase):
         self.replies: list[Reply] = []
         self.entry = FunctionEntry('test.service', self.hold)
         self.admission = Admission(self.clock, node=ConcurrencyLimit(100))
-        self.make(AllowAllPolicy())
+        self.make(AllowAllAuthentication())
 
     def make(self, guard: Any) -> None:
         self.pipeline = Pipeline(
@@ -353,7 +353,7 @@ class ChannelLimitTests(AdmissionCase):
         self.admission = Admission(
             self.clock, make_limit=lambda name, limit: ConcurrencyLimit(limit, count_others=lambda: elsewhere[0])
         )
-        self.make(AllowAllPolicy())
+        self.make(AllowAllAuthentication())
         self.send('a', self.queueing)
         self.assertEqual(self.served, [])
         elsewhere[0] = 0
@@ -379,7 +379,7 @@ class ChannelLimitTests(AdmissionCase):
     def test_without_a_clock_nobody_waits(self) -> None:
         """Without a clock, as in some tests, requests are rejected instead of queued."""
         self.admission = Admission()
-        self.make(AllowAllPolicy())
+        self.make(AllowAllAuthentication())
         self.send('a', self.queueing)
         self.send('b', self.queueing)
         self.refused()

@@ -19,9 +19,9 @@ from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline
 from zatotx.rules.limits.concurrency_limit import MessageLimits
 from zatotx.rules.limits.memory_budget import AUTHENTICATED, UNAUTHENTICATED, MemoryBudget, MemoryReservation
-from zatotx.testing.fake_pipeline import (
+from zatotx.testing.pipeline_doubles import (
     OPEN_CHANNEL,
-    AllowAllPolicy,
+    AllowAllAuthentication,
     FunctionEntry,
     FunctionInvoker,
     FunctionServiceStore,
@@ -101,7 +101,7 @@ class CodecTests(SynchronousTestCase):
             return maybeDeferred(function, *args)
 
         pipeline = Pipeline(
-            authentication=AllowAllPolicy(),
+            authentication=AllowAllAuthentication(),
             store=FunctionServiceStore(FunctionEntry('test.service', echo)),
             invoker=FunctionInvoker(),
             codecs=self.codecs,
@@ -208,7 +208,7 @@ class MemoryTests(SynchronousTestCase):
             return ServiceResult('done')
 
         pipeline = Pipeline(
-            authentication=guard or AllowAllPolicy(),
+            authentication=guard or AllowAllAuthentication(),
             store=FunctionServiceStore(FunctionEntry('test.service', note)),
             invoker=FunctionInvoker(),
             codecs=CodecRegistry(),
@@ -261,7 +261,7 @@ class MemoryTests(SynchronousTestCase):
         ):
             crowd = MemoryReservation(self.memory, sort)
             self.assertTrue(crowd.reserve(others))
-            for guard, status in zip((AllowAllPolicy(), Knows()), statuses, strict=True):
+            for guard, status in zip((AllowAllAuthentication(), Knows()), statuses, strict=True):
                 charge = self.serve(document, 'xml', guard)
                 self.work()
                 reply = self.replies.pop()
@@ -288,7 +288,7 @@ class MemoryTests(SynchronousTestCase):
         self.assertEqual((self.replies[0].status, self.memory.used, self.held), (503, 0, []))
 
 
-class Knows(AllowAllPolicy):
+class Knows(AllowAllAuthentication):
     """Authenticates every caller."""
 
     def check(self, message: Message) -> Principal:

@@ -28,8 +28,8 @@ from zatotx.pipeline.codecs import CodecRegistry
 from zatotx.pipeline.dispatcher import SWEEP_INTERVAL, Dispatcher
 from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline
-from zatotx.testing.fake_pipeline import (
-    AllowAllPolicy,
+from zatotx.testing.pipeline_doubles import (
+    AllowAllAuthentication,
     FunctionEntry,
     FunctionInvoker,
     FunctionServiceStore,
@@ -53,7 +53,7 @@ class ExchangeCase(SynchronousTestCase):
 
     def exchange(self, *entries: FunctionEntry, guard: Any = None) -> Dispatcher:
         self.pipeline = Pipeline(
-            authentication=guard or AllowAllPolicy(),
+            authentication=guard or AllowAllAuthentication(),
             store=FunctionServiceStore(*entries),
             invoker=FunctionInvoker(),
             codecs=CodecRegistry(),
@@ -423,7 +423,7 @@ class AdmissionTests(ExchangeCase):
         """An admitted head is not authenticated again with its body."""
         checks: list[int] = []
 
-        class CountingGuard(AllowAllPolicy):
+        class CountingGuard(AllowAllAuthentication):
             def check(self, inbound: Message) -> Any:
                 checks.append(1)
                 return super().check(inbound)
@@ -436,7 +436,7 @@ class AdmissionTests(ExchangeCase):
 
     def test_refused_head_has_its_reply(self) -> None:
         """A rejected head gets the same reply as the whole request."""
-        class ClosedGuard(AllowAllPolicy):
+        class ClosedGuard(AllowAllAuthentication):
             def check(self, inbound: Message) -> Any:
                 raise Unauthorized(inbound.cid)
         admitted: list[Reply | None] = []

@@ -15,9 +15,9 @@ from zatotx.pipeline.codecs import CodecRegistry
 from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline, require_role
 from zatotx.rules.limits.memory_budget import UNAUTHENTICATED, MemoryBudget, MemoryReservation
-from zatotx.testing.fake_pipeline import (
+from zatotx.testing.pipeline_doubles import (
     OPEN_CHANNEL,
-    AllowAllPolicy,
+    AllowAllAuthentication,
     FunctionEntry,
     FunctionInvoker,
     FunctionServiceStore,
@@ -67,7 +67,7 @@ class Slow:
 class DecisionCase(SynchronousTestCase):
     def pipeline(self, *entries: FunctionEntry, guard: Any = None) -> Pipeline:
         return Pipeline(
-            authentication=guard or AllowAllPolicy(),
+            authentication=guard or AllowAllAuthentication(),
             store=FunctionServiceStore(*entries),
             codecs=CodecRegistry(),
             invoker=FunctionInvoker(),
@@ -99,7 +99,7 @@ class RoleTests(DecisionCase):
 
     def test_by_the_head(self) -> None:
         """A caller without the role is rejected before the service runs, and served with it."""
-        for guard, status in ((AllowAllPolicy(), 403), (Policy(CLERK), 200)):
+        for guard, status in ((AllowAllAuthentication(), 403), (Policy(CLERK), 200)):
             pipeline = self.pipeline(entry('test.service', 'clerk'), guard=guard)
             self.assertEqual(self.status(pipeline, make_message()), status)
 
@@ -212,7 +212,7 @@ class BodyTests(DecisionCase):
     def test_what_a_body_holds(self) -> None:
         """A body in a file is charged by its largest size, and what it did not need is given back; known callers may
         use memory that others may not."""
-        for guard, known in ((AllowAllPolicy(), False), (Policy(CLERK), True)):
+        for guard, known in ((AllowAllAuthentication(), False), (Policy(CLERK), True)):
             budget = MemoryBudget(1_000)
             message = make_message(channel=msgspec.structs.replace(CHANNEL, data_format=''))
             body = MemorySpooledBody(b'x' * 100)

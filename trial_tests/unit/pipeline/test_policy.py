@@ -28,7 +28,7 @@ from zatotx.security.apikey import ApiKey
 from zatotx.security.basic_auth import CACHE_SIZE, BasicAuth, BasicAuthAuthenticator
 from zatotx.system.time_slices import SLICE
 from zatotx.testing.fake_authenticator import FieldAuthenticator
-from zatotx.testing.fake_pipeline import make_message
+from zatotx.testing.pipeline_doubles import make_message
 
 HASH = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash('p:ž')
 GUESSER = '192.0.2.66'

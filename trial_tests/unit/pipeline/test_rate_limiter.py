@@ -18,7 +18,7 @@ from trial_tests.support.odb import TYPES
 from zatotx.interfaces.pipeline import NEEDS_BODY, IAuthenticationPolicy
 from zatotx.model.errors import Forbidden, Unauthorized
 from zatotx.model.message import ANONYMOUS, Message, Principal, Reply, ServiceResult
-from zatotx.node.findings import find_weakened_rate_limits
+from zatotx.node.health_findings import find_weakened_rate_limits
 from zatotx.pipeline.codecs import CodecRegistry
 from zatotx.pipeline.dispatcher import Dispatcher
 from zatotx.pipeline.error_replies import ErrorReplies
@@ -28,18 +28,18 @@ from zatotx.plugins.http.schema import CHANNEL_REST, RestChannel
 from zatotx.rules.enmasse.import_plan import plan_import
 from zatotx.rules.limits.rate_buckets import SECOND, Rate, RateLimitHeaders
 from zatotx.schema.rate_limit import RATE_LIMIT, RateLimit, parse_rate
-from zatotx.schema.service import ServiceConfig
+from zatotx.schema.service_config import ServiceConfig
 from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.schema.validation import validate
 from zatotx.security.basic_auth import BasicAuth
-from zatotx.testing.fake_pipeline import (
+from zatotx.testing.memory_redis_components import MemoryRates
+from zatotx.testing.pipeline_doubles import (
     OPEN_CHANNEL,
     FunctionEntry,
     FunctionInvoker,
     FunctionServiceStore,
     make_message,
 )
-from zatotx.testing.memory_redis import MemoryRates
 
 
 def errors(**fields: Any) -> dict[str, str]:

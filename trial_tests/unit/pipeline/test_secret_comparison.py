@@ -12,7 +12,7 @@ from zatotx.model.errors import ServiceUnavailable, TooManyRequests, Unauthorize
 from zatotx.model.message import Message, Principal
 from zatotx.pipeline.security import secret_comparison
 from zatotx.pipeline.security.secret_comparison import SecretComparison, caller_address, caller_network, equal_secrets
-from zatotx.testing.fake_pipeline import make_message
+from zatotx.testing.pipeline_doubles import make_message
 
 JOE = Principal('joe', kind='basic_auth')
 

@@ -12,7 +12,7 @@ from twisted.trial.unittest import TestCase
 
 from zatotx.processes.listeners import Listeners
 from zatotx.processes.workers import socket_handover
-from zatotx.processes.workers.socket_handover import SocketBorrower, SocketLender
+from zatotx.processes.workers.socket_handover import SocketLender, WorkerSocketClient
 
 ADDRESS = 'tcp:0:interface=127.0.0.1'
 
@@ -23,7 +23,7 @@ class HandoverTests(TestCase):
 
         self.reactor: Any = reactor
         self.lender = SocketLender(reactor)
-        self.borrowers: list[SocketBorrower] = []
+        self.borrowers: list[WorkerSocketClient] = []
         self.patch(socket_handover, 'LINGER', 0.2)
         self.addCleanup(self.ended)
 
@@ -38,12 +38,12 @@ class HandoverTests(TestCase):
         self.reactor.callLater(seconds, waiting.callback, None)
         return waiting
 
-    def worker(self) -> SocketBorrower:
-        borrower = SocketBorrower(self.reactor, self.lender.connect_worker().detach())
+    def worker(self) -> WorkerSocketClient:
+        borrower = WorkerSocketClient(self.reactor, self.lender.connect_worker().detach())
         self.borrowers.append(borrower)
         return borrower
 
-    def end(self, borrower: SocketBorrower) -> None:
+    def end(self, borrower: WorkerSocketClient) -> None:
         """As the kernel does when a worker dies."""
         connection: Any = borrower._connection
         if connection is not None:

@@ -30,7 +30,7 @@ from zatotx.processes.workers.socket_handover import SocketLender
 from zatotx.processes.workers.status_file import FILE_NAME, read_status_file
 from zatotx.processes.workers.supervisor import WorkerSupervisor
 from zatotx.processes.workers.worker_process import GONE, HUNG, LEAVING, READY, STARTING, WorkerProcess, WorkerSpawner
-from zatotx.rules.resilience.supervision import START_TIMEOUT, TIMEOUT
+from zatotx.rules.resilience.process_supervision import START_TIMEOUT, TIMEOUT
 from zatotx.testing.log_recorder import LogRecorder
 
 GRACE = 10.0

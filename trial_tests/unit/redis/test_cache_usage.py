@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.interfaces.cache import CacheWrite
 from zatotx.redis.cache_usage import MAX_CACHES, CacheUsage
-from zatotx.rules.redis.cache_limits import CacheLimits
+from zatotx.rules.redis.cache_size_limits import CacheSizeLimits
 
 
 def write(evicted: int, entries: int = 3, size: int = 30) -> CacheWrite:
@@ -25,7 +25,7 @@ class UsageTests(SynchronousTestCase):
         globalLogPublisher.addObserver(observe)
         self.addCleanup(globalLogPublisher.removeObserver, observe)
         self.clock = Clock()
-        self.usage = CacheUsage(self.clock, CacheLimits(3, 1000))
+        self.usage = CacheUsage(self.clock, CacheSizeLimits(3, 1000))
 
     def test_evictions_are_logged(self) -> None:
         """The first eviction of a cache is logged at once, further ones once a minute with their number."""

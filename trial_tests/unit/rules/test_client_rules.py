@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.rules.http import host_addresses, tls_errors
-from zatotx.rules.http.host_addresses import AddressScope, DnsCache, LookupResult, address_scope, interleave_families
+from zatotx.rules.http import dns_cache, tls_errors
+from zatotx.rules.http.dns_cache import AddressScope, DnsCache, LookupResult, address_scope, interleave_families
 from zatotx.rules.http.tls_errors import (
     describe_certificate_error,
     describe_handshake_error,
     describe_late_handshake_error,
 )
-from zatotx.wire.soap.action import message_namespace, operation_name, response_name, to_urn
+from zatotx.wire.soap.soap_action import message_namespace, operation_name, response_name, to_urn
 
 
 class ScopeTests(SynchronousTestCase):
@@ -52,8 +52,8 @@ class DnsTests(SynchronousTestCase):
 
     def test_bounded(self) -> None:
         """The names that were used least recently are dropped."""
-        self.assertEqual(host_addresses._MAX_NAMES, 1_000)
-        self.patch(host_addresses, '_MAX_NAMES', 3)
+        self.assertEqual(dns_cache._MAX_NAMES, 1_000)
+        self.patch(dns_cache, '_MAX_NAMES', 3)
         cache = DnsCache()
         for name in 'abc':
             cache.put(name, LookupResult(('1',)), 0.0)

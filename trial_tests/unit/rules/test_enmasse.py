@@ -20,11 +20,11 @@ from zatotx.rules.enmasse.import_plan import (
     plan_import,
     substitute_references,
 )
-from zatotx.schema.circuit_breaker import CircuitBreakerSettings
+from zatotx.schema.circuit_breaker_settings import CircuitBreakerSettings
 from zatotx.schema.meta import ObjectType, field
 from zatotx.schema.secrets import ConfigObject
 from zatotx.schema.security.definition import FOR_CHANNELS
-from zatotx.schema.service import ServiceConfig
+from zatotx.schema.service_config import ServiceConfig
 from zatotx.schema.snapshot import Operation, Snapshot, StoredObject
 from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.security.basic_auth import BASIC_AUTH, BasicAuth

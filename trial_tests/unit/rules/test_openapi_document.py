@@ -22,7 +22,7 @@ from zatotx.rules.openapi.model import (
     ServiceInput,
     ServiceModel,
 )
-from zatotx.rules.openapi.request import describe_request
+from zatotx.rules.openapi.operation_request import describe_request
 
 EXPECTED = Path(__file__).with_name('openapi_document.json')
 TEXT, NUMBER, FLAG, OBJECT = {'type': 'string'}, {'type': 'integer'}, {'type': 'boolean'}, {'type': 'object'}

@@ -22,7 +22,7 @@ from zatotx.rules.openapi.model import (
     ServiceInput,
     ServiceModel,
 )
-from zatotx.rules.openapi.request import describe_request, to_text
+from zatotx.rules.openapi.operation_request import describe_request, to_text
 from zatotx.rules.openapi.schema_registry import ERROR, SchemaRegistry, UniqueNames, safe_component_name
 from zatotx.service.io.model_schema import model_schema
 

@@ -22,7 +22,7 @@ from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.security.apikey import ApiKey, security_type
 from zatotx.security.basic_auth import BasicAuth, BasicAuthAuthenticator
 from zatotx.testing.fake_authenticator import FieldAuthenticator, authenticate
-from zatotx.testing.fake_pipeline import make_message
+from zatotx.testing.pipeline_doubles import make_message
 
 HASHER = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
 

@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 from zatotx.interfaces.scheduler import IRunHistory
 from zatotx.model.errors import ServiceUnavailable
-from zatotx.model.job import FAILED, OK, SKIPPED, JobRun
+from zatotx.model.job_run import FAILED, OK, SKIPPED, JobRun
 from zatotx.scheduler.metrics import SchedulerCounters
 from zatotx.scheduler.run_recorder import FLUSH_DELAY, MAX_LISTED, MAX_WAITING, RETRY_PAUSE, RunRecorder
 

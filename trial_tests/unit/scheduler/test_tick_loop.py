@@ -9,15 +9,15 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.model.errors import ServiceUnavailable
-from zatotx.model.job import SKIPPED, job_of
-from zatotx.rules.scheduling.timetable import MICROSECONDS, to_datetime
+from zatotx.model.job_run import SKIPPED, job_of
+from zatotx.rules.scheduling.tick_schedule import MICROSECONDS, to_datetime
 from zatotx.scheduler.job_table import JobTable
 from zatotx.scheduler.metrics import SchedulerCounters
 from zatotx.scheduler.tick_loop import BATCH, TickLoop
-from zatotx.schema.delivery import DeliveryRetry
+from zatotx.schema.delivery_fields import DeliveryRetry
 from zatotx.schema.scheduler_job import INTERVAL_BASED, ONE_TIME, QUEUE, SCHEDULER_JOB, SKIP, SchedulerJob
 from zatotx.schema.snapshot import Snapshot, StoredObject
-from zatotx.testing.memory_scheduler import MemoryRunRecorder, MemoryTickStore
+from zatotx.testing.memory_scheduler_stores import MemoryRunRecorder, MemoryTickStore
 
 START = 1_800_000_000
 

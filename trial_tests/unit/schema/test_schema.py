@@ -14,7 +14,7 @@ from zatotx.schema import type_docs
 from zatotx.schema.meta import NO_DEFAULT, ObjectType, ZatoApi, field, fields_of, reference_fields
 from zatotx.schema.references import SnapshotReferences, find_dangling_references
 from zatotx.schema.secrets import ConfigObject
-from zatotx.schema.service import SERVICE, ServiceConfig
+from zatotx.schema.service_config import SERVICE, ServiceConfig
 from zatotx.schema.snapshot import Operation, Snapshot, StoredObject
 from zatotx.schema.type_registry import ObjectTypeRegistry, namespace_of
 from zatotx.schema.validation import parse_request, validate, validate_edit

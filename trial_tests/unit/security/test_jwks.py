@@ -25,8 +25,8 @@ from zatotx.security.jwt import Jwt
 from zatotx.security.jwt.authenticator import JwtAuthenticator, make_jwt_authenticator
 from zatotx.security.jwt.jwks import FETCH_TIMEOUT, MAX_DOCUMENT_SIZE, MAX_WAIT, MAX_WAITING
 from zatotx.testing.fake_fetcher import FakeFetcher
-from zatotx.testing.fake_pipeline import make_message
 from zatotx.testing.log_recorder import LogRecorder
+from zatotx.testing.pipeline_doubles import make_message
 from zatotx.wire.jose import key_from_jwk, parse_key_set
 from zatotx.wire.malformed import Malformed
 

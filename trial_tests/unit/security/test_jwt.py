@@ -33,8 +33,8 @@ from zatotx.security.jwt.authenticator import (
     make_jwt_authenticator,
 )
 from zatotx.testing.fake_fetcher import FakeFetcher
-from zatotx.testing.fake_pipeline import make_message
 from zatotx.testing.log_recorder import LogRecorder
+from zatotx.testing.pipeline_doubles import make_message
 from zatotx.wire.jose import VerificationKey, key_from_pem, key_from_secret
 from zatotx.wire.malformed import Malformed
 

@@ -25,8 +25,8 @@ from zatotx.security.basic_auth import BasicAuth
 from zatotx.security.mtls import CHALLENGE, MTLS, Mtls
 from zatotx.security.mtls.authenticator import MtlsAuthenticator
 from zatotx.testing.fake_authenticator import FieldAuthenticator
-from zatotx.testing.fake_pipeline import make_message
 from zatotx.testing.log_recorder import LogRecorder
+from zatotx.testing.pipeline_doubles import make_message
 from zatotx.wire.certificates import from_certificate_name, is_same_name, parse_alternative_name, parse_name
 from zatotx.wire.malformed import Malformed
 

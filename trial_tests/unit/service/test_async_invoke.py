@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx import Service
 from zatotx.model.errors import BadRequest, NotFound
-from zatotx.model.work import WorkMessage
+from zatotx.model.work_message import WorkMessage
 from zatotx.testing.service_kit import ServiceKit
 
 asked: dict[str, Any] = {}  # what the callers do, and what came of it

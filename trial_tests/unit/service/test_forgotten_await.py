@@ -17,7 +17,7 @@ from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline
 from zatotx.service.missing_await import MissingAwait, display_path
 from zatotx.service.outgoing import ConnectionNamespaces
-from zatotx.testing.fake_pipeline import AllowAllPolicy, CountingStats
+from zatotx.testing.pipeline_doubles import AllowAllAuthentication, CountingStats
 
 
 def line_of(mark: str) -> int:
@@ -125,8 +125,8 @@ class ForgottenAwaitTests(SynchronousTestCase):
         for entry in calls.entries:
             object.__setattr__(entry, 'stats', CountingStats())
         store: Any = type('Store', (), {'current': calls.services})
-        pipeline = Pipeline(authentication=AllowAllPolicy(), store=store, invoker=calls.invoker, codecs=CodecRegistry(),
-                            error_replies=ErrorReplies(), offload=maybeDeferred)  # fmt: skip
+        pipeline = Pipeline(authentication=AllowAllAuthentication(), store=store, invoker=calls.invoker,
+                            codecs=CodecRegistry(), error_replies=ErrorReplies(), offload=maybeDeferred)  # fmt: skip
         inbound = calls.http(body=b'<a/>' if channel else b'{}', **channel)
         reply: Reply = self.successResultOf(Deferred.fromCoroutine(pipeline.serve(inbound)))
         logged = self.flushLoggedErrors()

@@ -13,7 +13,7 @@ from trial_tests.support.invoking import CID, Calls, outcome_of
 from zatotx import Inactive, Int, InternalServerError, NotFound, Service, Timeout
 from zatotx.metrics.counters import CallCounters
 from zatotx.model.errors import BadInput
-from zatotx.schema.service import ServiceConfig
+from zatotx.schema.service_config import ServiceConfig
 from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.service.compat.bunch import Bunch
 from zatotx.service.service_entry import ServiceEntry

@@ -14,7 +14,7 @@ from zatotx import AsIs, Bunch, Date, DictList, Float, Int, List, Service, Text
 from zatotx.model.errors import BadInput
 from zatotx.model.message import ServiceResult
 from zatotx.service.io.declaration_reader import read_io_declaration
-from zatotx.service.io.service_io import BadOutput
+from zatotx.service.io.io_declaration import BadOutput
 
 Row = namedtuple('Row', 'a b')
 

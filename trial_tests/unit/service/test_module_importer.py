@@ -16,9 +16,9 @@ from trial_tests.support.reactor import as_reactor
 from trial_tests.support.thread_clock import ThreadClock
 from trial_tests.support.waiting import until
 from zatotx.model.errors import BadRequest
-from zatotx.service.deployment.import_thread import cpu_ticks, run_in_import_thread
 from zatotx.service.deployment.module_importer import PREFIX, ImportedVersion, import_source, importable_modules
 from zatotx.service.deployment.source_package import SourcePackage, create_zip, parse_upload
+from zatotx.service.deployment.user_code_threads import cpu_ticks, run_in_import_thread
 from zatotx.service.naming import implementation_name, original_module_name
 
 

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.invoking import Calls, call, outcome_of
 from zatotx import Bunch, Model, Service
 from zatotx.model.errors import BadInput
-from zatotx.service.io.service_io import BadOutput
+from zatotx.service.io.io_declaration import BadOutput
 
 
 class Item(msgspec.Struct):

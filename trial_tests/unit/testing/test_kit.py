@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zatotx import BadRequest, Forbidden, Inactive, Int, NotFound, Service, Timeout
 from zatotx.model.errors import BadInput
 from zatotx.model.message import Principal
-from zatotx.service.io.service_io import BadOutput
+from zatotx.service.io.io_declaration import BadOutput
 from zatotx.testing import ServiceKit, ServiceTesting, Unscripted, load
 
 

@@ -8,7 +8,7 @@ from twisted.trial.unittest import TestCase
 from zatotx.interfaces.cache import StoredEntry
 from zatotx.interfaces.redis import RedisError
 from zatotx.model.errors import ServiceUnavailable
-from zatotx.rules.redis.cache_limits import CacheLimits
+from zatotx.rules.redis.cache_size_limits import CacheSizeLimits
 from zatotx.testing.cache_contract import CacheStoreContract
 from zatotx.testing.data_dictionary_contract import DataDictionaryContract
 from zatotx.testing.kit_redis.cache_store import MemoryCacheStore
@@ -33,7 +33,7 @@ class MemoryCacheStoreTests(CacheStoreContract, TestCase):
         self.memory = MemoryRedis(self.clock)
         self.caches: dict[str, dict[str, StoredEntry]] = {}
 
-    def store(self, limits: CacheLimits) -> MemoryCacheStore:
+    def store(self, limits: CacheSizeLimits) -> MemoryCacheStore:
         return MemoryCacheStore(self.memory, self.clock.seconds, limits, self.caches)
 
     async def later(self, seconds: float) -> None:

@@ -12,8 +12,8 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from zatotx.interfaces.listener import IListenerOptions
-from zatotx.processes.proxy_protocol import HEADER_TIMEOUT, ProxyProtocolFactory
+from zatotx.interfaces.listener_options import IListenerOptions
+from zatotx.processes.proxy_protocol_endpoint import HEADER_TIMEOUT, ProxyProtocolFactory
 from zatotx.wire.http.proxy_protocol import ProxyHeader, parse_proxy_header, write_proxy_header
 from zatotx.wire.malformed import Malformed
 

@@ -8,7 +8,12 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.parsed import Message, Outcome, one_by_one, outcome
-from zatotx.wire.http1.fields import TOKEN_CHARACTERS, check_transfer_encoding, is_authority, parse_content_length
+from zatotx.wire.http1.header_fields import (
+    TOKEN_CHARACTERS,
+    check_transfer_encoding,
+    is_authority,
+    parse_content_length,
+)
 from zatotx.wire.http1.request_head import METHODS, _body_length
 from zatotx.wire.http1.request_parser import END, EndOfBody, MessageRejected, ParserLimits, RequestHead, RequestParser
 

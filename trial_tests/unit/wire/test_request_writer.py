@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.wire.http1.fields import TOKEN_CHARACTERS
+from zatotx.wire.http1.header_fields import TOKEN_CHARACTERS
 from zatotx.wire.http1.request_parser import ParserLimits, RequestHead, RequestParser
 from zatotx.wire.http1.request_writer import (
     CHUNKED,

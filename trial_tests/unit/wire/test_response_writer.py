@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.wire.http1.chunked import ChunkedDecoder, EndOfBody
+from zatotx.wire.http1.chunked_decoder import ChunkedDecoder, EndOfBody
 from zatotx.wire.http1.request_parser import ParserLimits
 from zatotx.wire.http1.response_writer import (
     CHUNKED,

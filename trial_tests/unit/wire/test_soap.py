@@ -8,13 +8,6 @@ from lxml import etree, objectify
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.soap.action import (
-    accepts_soap_content_type,
-    is_unambiguously_soap,
-    requested_version,
-    soap_action,
-    unquote_action,
-)
 from zatotx.wire.soap.envelope import (
     NS_11,
     NS_12,
@@ -28,6 +21,13 @@ from zatotx.wire.soap.envelope import (
     read_envelope,
     write_envelope,
 )  # fmt: skip
+from zatotx.wire.soap.soap_action import (
+    accepts_soap_content_type,
+    is_unambiguously_soap,
+    requested_version,
+    soap_action,
+    unquote_action,
+)
 from zatotx.wire.xml import parser
 
 VERSIONS = (SOAP_11, SOAP_12)

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
 from zatotx.wire.http.authentication import parse_basic, parse_bearer
-from zatotx.wire.http.host import ascii_host, is_address, is_loopback
+from zatotx.wire.http.host_names import ascii_host, is_address, is_loopback
 from zatotx.wire.http.traceparent import TraceContext, continue_trace, parse_traceparent
 from zatotx.wire.http.urlencoded import (
     MAX_PAIRS,

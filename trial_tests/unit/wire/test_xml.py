@@ -13,7 +13,7 @@ from threading import Thread
 from lxml import etree, objectify
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.wire.xml import name_cache
+from zatotx.wire.xml import libxml2_name_cache
 from zatotx.wire.xml.limits import MAX_NAME_SIZE, NAME_TOO_LONG, WINDOW, check_limits
 from zatotx.wire.xml.parser import (
     XSI,
@@ -383,27 +383,28 @@ class NameTests(SynchronousTestCase):
         silently."""
         found: list[bool] = []
         for _ in range(2):
-            other = Thread(target=lambda: found.append(name_cache.is_supported()))
+            other = Thread(target=lambda: found.append(libxml2_name_cache.is_supported()))
             other.start()
             other.join()
-        self.assertEqual((name_cache.is_supported(), name_cache.release_names(), found), (True, False, [True, True]))
+        self.assertEqual((libxml2_name_cache.is_supported(), libxml2_name_cache.release_names(), found),
+                         (True, False, [True, True]))
 
     def test_another_lxml_is_reported(self) -> None:
         """If names cannot be released, loading lxml reports it, and findings say so from then on."""
         reports: list[str] = []
-        self.patch(name_cache, '_check', name_cache._Check())
-        name_cache.report_unsupported_to(partial(reports.append, 'leak'))
-        name_cache.check()
-        self.assertEqual((name_cache.was_supported(), reports), (True, []))
-        self.patch(name_cache, 'is_supported', lambda: False)
-        name_cache.check()
-        self.assertEqual((name_cache.was_supported(), reports), (False, ['leak']))
+        self.patch(libxml2_name_cache, '_check', libxml2_name_cache._Check())
+        libxml2_name_cache.report_unsupported_to(partial(reports.append, 'leak'))
+        libxml2_name_cache.check()
+        self.assertEqual((libxml2_name_cache.was_supported(), reports), (True, []))
+        self.patch(libxml2_name_cache, 'is_supported', lambda: False)
+        libxml2_name_cache.check()
+        self.assertEqual((libxml2_name_cache.was_supported(), reports), (False, ['leak']))
 
     def test_documents_outlive_the_names(self) -> None:
         """A tree remains usable after a release, and can be combined with a later one."""
         old = parse(b'<old xmlns:x="urn:x"><x:a b="1">text</x:a></old>')
         kept = copy.deepcopy(old)
-        name_cache.record_parsed(name_cache.RELEASE_AFTER + 1)
+        libxml2_name_cache.record_parsed(libxml2_name_cache.RELEASE_AFTER + 1)
         new = parse(b'<new><c/></new>')
         new.append(old.getchildren()[0])
         self.assertEqual(to_bytes(new), b'<new><c/><x:a xmlns:x="urn:x" b="1">text</x:a></new>')

@@ -19,7 +19,7 @@ from zatotx.admin.page_request import PageRequest
 from zatotx.admin.responses import Page, Redirect, Response
 from zatotx.admin.toml_secrets import UnknownSecret, mask_source, unmask_source
 from zatotx.processes.lb_agent_client import AgentUnreachableError
-from zatotx.wire.lb_agent import AgentCallError
+from zatotx.wire.lb_agent_messages import AgentCallError
 
 COMMANDS = ('show info', 'show stat', 'show errors', 'show sess', 'help')
 STATES = {'ready': 'takes requests', 'drain': 'takes no new requests', 'maint': 'is in maintenance'}

@@ -9,10 +9,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zatotx.cli.checks.check_model import BROKEN, ENVIRONMENT, WARNING, Check, CheckContext
 from zatotx.cli.checks.files import DAY, SOON, VERY_SOON
-from zatotx.cli.checks.finding import BROKEN, ENVIRONMENT, WARNING, Check, CheckContext
 from zatotx.cli.environment.atomic_files import is_private
-from zatotx.cli.environment.certificates import AUTHORITY
+from zatotx.cli.environment.environment_authority import AUTHORITY
 from zatotx.cli.environment.layout import Component
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 LIST_SOON = 7  # days: a list of thirty days is signed again after fifteen
 
 
-def _open(scene: CheckContext, part: Component) -> CertificateAuthority | None:
+def _open(context: CheckContext, part: Component) -> CertificateAuthority | None:
     """Return the authority in PATH/ca; None if there is none."""
     from zatotx.ca.authority import CertificateAuthority
     from zatotx.ca.store import AuthorityStore
@@ -29,14 +29,14 @@ def _open(scene: CheckContext, part: Component) -> CertificateAuthority | None:
     directory = part.path / AUTHORITY
     if not AuthorityStore(directory).is_authority:
         return None
-    return CertificateAuthority(directory, now=scene.utc_now)
+    return CertificateAuthority(directory, now=context.utc_now)
 
 
-def check_authority(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_authority(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check the certificate and the index of the authority, and the newest certificate of each name."""
     from zatotx.ca.errors import AuthorityError
 
-    authority = _open(scene, part)
+    authority = _open(context, part)
     if authority is None:
         return
     try:
@@ -45,7 +45,7 @@ def check_authority(scene: CheckContext, part: Component) -> Iterator[tuple[str,
         yield BROKEN, str(error)
         return
     renew = f'zatotx ca renew {part.path}'
-    now = scene.now()
+    now = context.now()
     yield from _end_of_validity(authority.store.certificate, own.not_valid_after_utc, now, f"{renew} ca'")
     for each in entries:
         if each.is_current and each.entry.revoked_at is None:
@@ -61,15 +61,15 @@ def _end_of_validity(path: Path, end: datetime, now: float, renew: str) -> Itera
         yield severity, f"the certificate {path} expires in {days_left:.0f} days, on {end:%Y-%m-%d}: '{renew}"
 
 
-def check_revocation_list(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_revocation_list(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that the revocation list is valid and contains all revocations."""
     from zatotx.ca.errors import AuthorityError
 
-    authority = _open(scene, part)
+    authority = _open(context, part)
     if authority is None:
         return
     path, command = authority.store.revocation_list, f"'zatotx ca crl {part.path}'"
-    yield from list_validity(path, scene.now(), command)
+    yield from list_validity(path, context.now(), command)
     try:
         missing = authority.unlisted_revocations()
     except AuthorityError:
@@ -102,7 +102,7 @@ def list_validity(path: Path, now: float, remedy: str) -> Iterator[tuple[str, st
         )
 
 
-def check_authority_permissions(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_authority_permissions(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that the private keys in PATH/ca are not accessible to others."""
     directory = part.path / AUTHORITY
     for path in (directory, directory / 'ca-material' / 'ca-key.pem', *sorted((directory / 'out-priv').glob('*.pem'))):

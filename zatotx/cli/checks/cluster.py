@@ -9,33 +9,33 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from zatotx import __version__
-from zatotx.cli.checks.finding import BROKEN, NODE, REQUEST_TIMEOUT, WARNING, Check, CheckContext
-from zatotx.cli.checks.stores import inspect_odb
+from zatotx.cli.checks.check_model import BROKEN, NODE, REQUEST_TIMEOUT, WARNING, Check, CheckContext
+from zatotx.cli.checks.odb_and_redis import inspect_odb
 from zatotx.cli.environment.cluster_client import error_reason, response_element
 from zatotx.cli.environment.http_request import BlockingRequest, CutOffError, UnreachableError, basic_auth, send_request
 from zatotx.cli.environment.layout import Component, read_credentials
 from zatotx.cli.environment.listen_addresses import first_tcp_address
 from zatotx.cli.environment.processes import holds_port, read_worker_status, running_process
 from zatotx.cli.errors import CommandError
-from zatotx.rules.resilience.supervision import NODE_TIMEOUT
+from zatotx.rules.resilience.process_supervision import NODE_TIMEOUT
 
 if TYPE_CHECKING:
     from zatotx.odb.health import OdbHealth
 
 
-def check_nodes(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_nodes(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that every node that was not stopped sends heartbeats and has applied the cluster's current revision."""
-    found: OdbHealth = scene.cached(inspect_odb, part)
-    local = {node.name for node in scene.environment.nodes}
+    found: OdbHealth = context.cached(inspect_odb, part)
+    local = {node.name for node in context.environment.nodes}
     for row in found.nodes:
         is_own = row.name == part.name
-        if row.up_status != 'running' or not (is_own or (row.name not in local and _first(scene, part))):
+        if row.up_status != 'running' or not (is_own or (row.name not in local and _first(context, part))):
             continue
         if is_own and row.worker >= expected_process_count(
             part
         ):  # the row of a server that died, which the pid file shows
             continue
-        yield from check_node(row, found.revision, scene.now())
+        yield from check_node(row, found.revision, context.now())
 
 
 def check_node(row: Any, revision: int, now: float) -> Iterator[tuple[str, str]]:
@@ -60,12 +60,12 @@ def expected_process_count(part: Component) -> int:
     return 1 if status is None else status.wanted
 
 
-def _first(scene: CheckContext, part: Component) -> bool:
+def _first(context: CheckContext, part: Component) -> bool:
     """Whether the server is the one that reports on nodes elsewhere, for all servers that share an ODB."""
-    return scene.environment.nodes[0] == part
+    return context.environment.nodes[0] == part
 
 
-def check_server_findings(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_server_findings(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Report the problems that a running server has detected, and whether its version differs from the installed
     one."""
     process = running_process(part)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zatotx.cli.checks.finding import BROKEN, ENVIRONMENT, EVERY_COMPONENT, NODE, WARNING, Check, CheckContext
+from zatotx.cli.checks.check_model import BROKEN, ENVIRONMENT, EVERY_COMPONENT, NODE, WARNING, Check, CheckContext
 from zatotx.cli.environment.atomic_files import is_private
 from zatotx.cli.environment.component_types import REDIS, TYPES
 from zatotx.cli.environment.components.registry import operations_of
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 
-def check_credentials(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_credentials(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that credentials.toml contains the users that commands log in as."""
     path = part.path / CREDENTIALS
     if not path.is_file():
@@ -43,7 +43,7 @@ def check_credentials(scene: CheckContext, part: Component) -> Iterator[tuple[st
             yield BROKEN, f"{error.format_message().rstrip('.')}: restore it, or set a password with 'zatotx update'"
 
 
-def check_info_file(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_info_file(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that the .zato-info file in a directory names the component."""
     path = part.path / INFO_FILE
     try:
@@ -53,7 +53,7 @@ def check_info_file(scene: CheckContext, part: Component) -> Iterator[tuple[str,
         yield BROKEN, error.format_message().rstrip('.')
 
 
-def check_settings_file(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_settings_file(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that server.toml exists and is valid TOML."""
     path = part.settings_path
     if not path.is_file():
@@ -62,13 +62,13 @@ def check_settings_file(scene: CheckContext, part: Component) -> Iterator[tuple[
     read_settings(part)
 
 
-def check_secret_key(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_secret_key(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that the secret key exists, is valid, and is not accessible to others."""
     read_secret_key(part)
     yield from ()
 
 
-def check_directories(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_directories(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that the directories to which a component writes exist and are writable."""
     for directory in operations_of(part).writable_directories(part):
         if not directory.is_dir():
@@ -77,7 +77,7 @@ def check_directories(scene: CheckContext, part: Component) -> Iterator[tuple[st
             yield BROKEN, f'{directory} is not writable: change its owner to the user who starts {part.name}'
 
 
-def check_permissions(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_permissions(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that files and directories with secrets are not accessible to group and others."""
     for path in secret_files(part):
         if path.exists() and not is_private(path):
@@ -99,25 +99,25 @@ SOON, VERY_SOON = 30, 7  # days
 DAY = 86400
 
 
-def check_endpoint_certificates(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_endpoint_certificates(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check the certificate of each `ssl:` endpoint of a server."""
     for description in listen_descriptions(part):
         kind, *fields = split_description(description.removeprefix('haproxy:'))
         named = dict(field.split('=', 1) for field in fields if '=' in field)
         if kind == 'ssl':
             key = named.get('privateKey', 'server.pem')
-            yield from check_certificate(part.path / named.get('certKey', key), part.path / key, scene.now())
+            yield from check_certificate(part.path / named.get('certKey', key), part.path / key, context.now())
 
 
-def check_redis_certificates(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_redis_certificates(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check the client certificate and the CA file in [kvdb]."""
     loaded = read_settings(part)
     files = {name: get_setting(loaded, 'kvdb', name, '') for name in ('ca', 'cert', 'key')}
     if files['ca']:
-        yield from check_validity(part.path / files['ca'], scene.now())
+        yield from check_validity(part.path / files['ca'], context.now())
     if files['cert']:
         yield from check_certificate(
-            part.path / files['cert'], part.path / (files['key'] or files['cert']), scene.now()
+            part.path / files['cert'], part.path / (files['key'] or files['cert']), context.now()
         )
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from zatotx.cli.checks.finding import BROKEN, WARNING, Check, CheckContext
+from zatotx.cli.checks.check_model import BROKEN, WARNING, Check, CheckContext
 from zatotx.cli.checks.machine import check_duplicate_ports, check_ports, check_ready
 from zatotx.cli.environment.component_types import LOAD_BALANCER
 from zatotx.cli.environment.layout import Component
 
 
-def check_configuration(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_configuration(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check lb.toml in the same way as the load balancer itself."""
     from zatotx.lb.config.parser import parse_configuration
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from zatotx.cli.checks.finding import BROKEN, EVERY_COMPONENT, NODE, REQUEST_TIMEOUT, WARNING, Check, CheckContext
+from zatotx.cli.checks.check_model import BROKEN, EVERY_COMPONENT, NODE, REQUEST_TIMEOUT, WARNING, Check, CheckContext
 from zatotx.cli.environment.component_types import REDIS
 from zatotx.cli.environment.components.registry import operations_of
 from zatotx.cli.environment.layout import Component, get_setting, read_settings
@@ -21,7 +21,7 @@ FEW = 0.05  # share of all bytes or inodes
 FEW_FILES, TOO_FEW_FILES = 4096, 256  # file descriptors per process
 
 
-def check_disk_space(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_disk_space(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check the free disk space in the directories to which a component writes, once for each file system."""
     seen: set[int] = set()
     for directory in (*operations_of(part).writable_directories(part), part.path.parent / 'odb'):
@@ -43,7 +43,7 @@ def check_file_system(directory: Path, found: Any) -> Iterator[tuple[str, str]]:
         yield severity, f'{directory} has only {found.f_favail} free inodes: remove old files'
 
 
-def check_descriptor_limit(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_descriptor_limit(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that a server can open enough files and connections."""
     limit, process_name = effective_limit(part, 'Max open files', resource.RLIMIT_NOFILE)
     fix = "raise it ('ulimit -n 65536' before the start, LimitNOFILE=65536 with systemd) and restart the server"
@@ -53,7 +53,7 @@ def check_descriptor_limit(scene: CheckContext, part: Component) -> Iterator[tup
         yield WARNING, f'{process_name} may open {limit} files and connections at once, fewer than {FEW_FILES}: {fix}'
 
 
-def check_core_dumps(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_core_dumps(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that a crashing server does not write a core dump, which would contain keys and passwords."""
     process = running_process(part)
     if process is None or get_setting(read_settings(part), 'main', 'core_dumps', False):
@@ -86,7 +86,7 @@ def read_limit(path: Path, name: str, read: Callable[[Path], str]) -> int | None
     return 2**63 if value == 'unlimited' else int(value)
 
 
-def check_running(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_running(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that a component is running, or was stopped together with the other components."""
     if running_process(part) is not None:
         return
@@ -94,18 +94,18 @@ def check_running(scene: CheckContext, part: Component) -> Iterator[tuple[str, s
         pid = part.pid_file.read_text(errors='replace').strip()[:20]
         yield BROKEN, (f'it ended without being stopped: {part.pid_file} names process {pid or "none"}, which is not '
                        f"its own; see {part.path}/logs, then 'zatotx start {part.path}'")  # fmt: skip
-    elif any(running_process(other) is not None for other in scene.environment.components):
+    elif any(running_process(other) is not None for other in context.environment.components):
         yield WARNING, f"it is stopped while other components are running: 'zatotx start {part.path}'"
 
 
-def check_ready(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_ready(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that a running component is ready."""
     state = probe_component(part, REQUEST_TIMEOUT)
     if state.pid is not None and state.reason:
         yield BROKEN, f'it is running but not ready: {state.reason}; see {part.path}/logs'
 
 
-def check_ports(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_ports(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that a server's ports are free, or are in use by the server itself."""
     file, process = part.settings_path, running_process(part)
     for address in operations_of(part).listen_addresses(part):
@@ -121,10 +121,10 @@ def check_ports(scene: CheckContext, part: Component) -> Iterator[tuple[str, str
             yield BROKEN, f'port {address.port} is in use by {user}: stop it, or change {listen} in {file}'
 
 
-def check_duplicate_ports(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_duplicate_ports(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that no two servers of an environment use the same port."""
     own_ports = {address.port: address.section for address in operations_of(part).listen_addresses(part)}
-    for other in scene.environment.components:
+    for other in context.environment.components:
         if other.path < part.path:
             ports = {address.port for address in operations_of(other).listen_addresses(other)}
             for port in sorted(own_ports.keys() & ports):
@@ -132,7 +132,7 @@ def check_duplicate_ports(scene: CheckContext, part: Component) -> Iterator[tupl
                                f'{part.settings_path}')  # fmt: skip
 
 
-def check_redis_program(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_redis_program(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that a Redis server program is installed for the embedded Redis."""
     from zatotx.model.errors import StartError
     from zatotx.redis.server_process import find_server_binary

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from zatotx.cli.checks.authority import LIST_SOON
+from zatotx.cli.checks.check_model import BROKEN, NODE, WARNING, Check, CheckContext
 from zatotx.cli.checks.files import DAY, SOON, VERY_SOON, check_validity
-from zatotx.cli.checks.finding import BROKEN, NODE, WARNING, Check, CheckContext
-from zatotx.cli.environment.databases import all_object_types, convert_errors, odb_url
 from zatotx.cli.environment.layout import Component, components_of, get_setting, read_settings
+from zatotx.cli.environment.odb_and_redis_access import all_object_types, convert_errors, odb_url
 from zatotx.cli.environment.secret_keys import read_secret_key
 from zatotx.cli.errors import CommandError
 
@@ -37,19 +37,19 @@ def read_objects(part: Component) -> list[StoredObject]:
             database.close()
 
 
-def check_objects(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_objects(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check the certificates and revocation lists in configuration objects, once for the environment."""
     if part != next(each for each in components_of(part.path.parent) if each.type.is_node):
         return
     try:
-        objects: list[StoredObject] = scene.cached(read_objects, part)
+        objects: list[StoredObject] = context.cached(read_objects, part)
     except CommandError:
         return  # check_odb reports it
     types = {each.key: each.title for each in all_object_types()}
     for stored in objects:
         title = types.get(stored.type) or stored.type
         if getattr(stored.value, 'is_active', True):
-            yield from _check_values(f'{title} {stored.name!r}', stored.value, scene.now(), part.path)
+            yield from _check_values(f'{title} {stored.name!r}', stored.value, context.now(), part.path)
 
 
 def _check_values(where: str, value: Any, now: float, directory: Path) -> Iterator[tuple[str, str]]:

@@ -6,22 +6,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from zatotx.cli.checks.authority import list_validity
+from zatotx.cli.checks.check_model import BROKEN, EVERY_COMPONENT, Check, CheckContext
 from zatotx.cli.checks.files import check_validity
-from zatotx.cli.checks.finding import BROKEN, EVERY_COMPONENT, Check, CheckContext
-from zatotx.cli.environment.certificates import AUTHORITY
 from zatotx.cli.environment.component_types import LOAD_BALANCER
+from zatotx.cli.environment.environment_authority import AUTHORITY
 from zatotx.cli.environment.layout import Component, read_toml
 
 SUFFIXES = ('.pem', '.crt', '.cer')
 MAX_SIZE = 1024 * 1024  # bytes of a file that is read
 
 
-def check_component_certificates(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_component_certificates(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check all certificates in the directories tls, tls-agent and so on. Certificates that the environment's own
     authority issued are checked by `check_authority`."""
     for path in sorted(part.path.glob('tls*/*')):
         if path.suffix in SUFFIXES and not _is_in_authority(path, part) and _has_certificate(path):
-            yield from check_validity(path, scene.now())
+            yield from check_validity(path, context.now())
 
 
 def _is_in_authority(path: Path, part: Component) -> bool:
@@ -35,7 +35,7 @@ def _has_certificate(path: Path) -> bool:
         return False
 
 
-def check_agent_files(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_agent_files(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that a load balancer's agent can use its TLS files, and that its revocation list is valid."""
     from zatotx.lb.agent.service import tls_files
     from zatotx.lb.agent.subject_fields import make_subject_check
@@ -58,7 +58,7 @@ def check_agent_files(scene: CheckContext, part: Component) -> Iterator[tuple[st
         yield BROKEN, f'the agent refuses to start: {error}'
         return
     if files.revocation_list is not None and not _is_in_authority(files.revocation_list, part):
-        yield from list_validity(files.revocation_list, scene.now(), 'replace it by a new one of the authority')
+        yield from list_validity(files.revocation_list, context.now(), 'replace it by a new one of the authority')
 
 
 CHECKS = (

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
 
 from zatotx import __version__
-from zatotx.cli.checks.finding import BROKEN, ENVIRONMENT, EVERY_COMPONENT, NODE, WARNING, Check, CheckContext
+from zatotx.cli.checks.check_model import BROKEN, ENVIRONMENT, EVERY_COMPONENT, NODE, WARNING, Check, CheckContext
 from zatotx.cli.environment.component_types import WEB_ADMIN
 from zatotx.cli.environment.layout import Component, read_info
 
@@ -18,7 +18,7 @@ OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 13)  # the tested versions
 _REQUIREMENT = re.compile(r'(?P<name>[A-Za-z0-9._-]+)\s*(\[[^\]]*\])?\s*(?P<bounds>[^;]*)(;(?P<marker>.*))?')
 
 
-def check_installed_python(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_installed_python(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that zatotx has been tested on the installed version of Python."""
     yield from check_python_version(tuple(int(piece) for piece in platform.python_version_tuple()[:2]))
 
@@ -33,7 +33,7 @@ def check_python_version(version: tuple[int, ...]) -> Iterator[tuple[str, str]]:
         yield WARNING, f'zatotx is not tested on Python {version_text}: install {supported}'
 
 
-def check_libraries(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_libraries(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that the libraries that zatotx requires are installed, and new enough."""
     yield from find_outdated(metadata.requires('zatotx') or (), find_installed_version)
 
@@ -68,7 +68,7 @@ def version_numbers(version: str) -> tuple[int, ...]:
     return tuple(int(piece) for piece in found[0].split('.')) if found else ()
 
 
-def check_creating_version(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_creating_version(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that a component was not created by a newer version of zatotx."""
     version = str(read_info(part.path).get('version', ''))
     if version_numbers(version) > version_numbers(__version__):
@@ -76,7 +76,7 @@ def check_creating_version(scene: CheckContext, part: Component) -> Iterator[tup
                         f'upgrade zatotx to {version} or newer')  # fmt: skip
 
 
-def check_settings(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_settings(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that server.toml contains only known settings with valid values."""
     from zatotx.connectors.kind_registry import check_selected_kinds, find_kinds, settings_errors
     from zatotx.model.errors import StartError
@@ -93,7 +93,7 @@ def check_settings(scene: CheckContext, part: Component) -> Iterator[tuple[str, 
         yield BROKEN, f'{part.settings_path}: {problem}'
 
 
-def check_admin_settings(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_admin_settings(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that admin.toml exists and contains only known settings with valid values."""
     from zatotx.admin.settings import load_settings
     from zatotx.model.errors import StartError

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 from zatotx.cli.environment.atomic_files import make_private_dir, toml_string, write_private_file
 from zatotx.cli.environment.components.redis import URL as REDIS_URL
+from zatotx.cli.environment.creation_plan import ODB_FILE, EnvironmentPlan
 from zatotx.cli.environment.layout import Component, components_of
-from zatotx.cli.environment.plan import ODB_FILE, EnvironmentPlan
 from zatotx.cli.environment.secret_keys import read_secret_key
 from zatotx.cli.errors import CommandError
 
@@ -54,7 +54,7 @@ def stored_urls(plan: EnvironmentPlan) -> tuple[str, str]:
     )
 
 
-def write_cluster_file(environment: Path, plan: EnvironmentPlan) -> None:
+def write_cluster_files(environment: Path, plan: EnvironmentPlan) -> None:
     """Write the cluster file and the secret key, from which nodes are created later."""
     make_private_dir(environment / 'config')
     write_private_file(environment / KEY_FILE, plan.key + '\n')

@@ -19,9 +19,9 @@ from zatotx.cli.environment.components.load_balancer import write_load_balancer
 from zatotx.cli.environment.components.server import settings_templates, write_server_directory
 from zatotx.cli.environment.components.web_admin import PORT as WEB_ADMIN_PORT
 from zatotx.cli.environment.components.web_admin import NewWebAdmin, write_web_admin
+from zatotx.cli.environment.creation_plan import SERVER_PORT, EnvironmentPlan
+from zatotx.cli.environment.initial_files import write_credentials
 from zatotx.cli.environment.layout import INFO_FILE, Component, Credentials, read_component, read_toml
-from zatotx.cli.environment.plan import SERVER_PORT, EnvironmentPlan
-from zatotx.cli.environment.templates import write_credentials
 from zatotx.cli.environment.variables import Variables
 from zatotx.cli.errors import CommandError
 
@@ -245,7 +245,7 @@ def ensure_cluster(plan: ContainerPlan) -> None:
 
 
 def _read_cluster(plan: ContainerPlan, access: ClusterAccess) -> None:
-    from zatotx.cli.environment.databases import all_object_types, convert_errors
+    from zatotx.cli.environment.odb_and_redis_access import all_object_types, convert_errors
     from zatotx.odb.maintenance import open_database, read_snapshot
 
     with convert_errors():

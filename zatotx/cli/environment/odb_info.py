@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from zatotx.cli.environment.databases import all_object_types, convert_errors, odb_url
 from zatotx.cli.environment.layout import Environment, cluster_name
+from zatotx.cli.environment.odb_and_redis_access import all_object_types, convert_errors, odb_url
 from zatotx.cli.environment.secret_keys import any_server, read_secret_key
 from zatotx.cli.errors import CommandError
-from zatotx.rules.resilience.supervision import NODE_TIMEOUT
+from zatotx.rules.resilience.process_supervision import NODE_TIMEOUT
 from zatotx.wire.url_masking import mask_url
 
 RUNNING = 'running'  # status in a node's row until it is stopped

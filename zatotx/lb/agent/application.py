@@ -15,7 +15,7 @@ from twisted.web.server import Site
 
 from zatotx.lb.agent.calls import AgentCalls
 from zatotx.processes.mutual_tls import ClientObserver
-from zatotx.wire.lb_agent import (
+from zatotx.wire.lb_agent_messages import (
     CONTENT_TYPE,
     MAX_MESSAGE,
     PATH,

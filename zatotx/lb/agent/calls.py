@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from zatotx.interfaces.load_balancer import IBalancerControl, ServerStatus
 from zatotx.lb.agent.command_output import COMMANDS, format_command, format_uptime
 from zatotx.lb.agent.config_edits import EditError, add_server, remove_server, rename_server, replace_config
-from zatotx.wire.lb_agent import AgentCallError
+from zatotx.wire.lb_agent_messages import AgentCallError
 
 PING_RESULT = 'ZATO_OK'
 

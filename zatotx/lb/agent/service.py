@@ -18,7 +18,7 @@ from zatotx.lb.agent.application import AgentApplication
 from zatotx.lb.agent.calls import AgentCalls
 from zatotx.lb.agent.subject_fields import make_subject_check
 from zatotx.model.errors import StartError
-from zatotx.processes.mutual_tls import MutualTlsContext, MutualTlsFactory, MutualTlsFiles
+from zatotx.processes.mutual_tls import MutualTlsFactory, MutualTlsFiles, MutualTlsServerContext
 
 LOOPBACK = ('127.0.0.1', '::1', 'localhost')
 BACKLOG = 50
@@ -58,7 +58,7 @@ class AgentService(Service):
         calls = AgentCalls(control, work_config(settings, directory))
         self._factory: Any = AgentApplication(calls, reactor).make_site(reactor)
         if self._uses_tls:
-            context = MutualTlsContext(
+            context = MutualTlsServerContext(
                 tls_files(settings, directory), make_subject_check(settings.verify_fields), self._log
             )
             self._factory = MutualTlsFactory(

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from zatotx.connectors.tls_client import TlsClientFactory
 from zatotx.interfaces.reactor import IReactor
 from zatotx.lb.config.model import HealthCheck
-from zatotx.lb.server_link import Dial, ServerLink, open_connection
+from zatotx.lb.server_link import Dial, ServerConnectionSettings, open_connection
 from zatotx.wire.http1.limits import MessageRejected, ParserLimits
 from zatotx.wire.http1.response_parser import ResponseHead, ResponseParser
 
@@ -99,7 +99,7 @@ def run_probe(reactor: IReactor, dial: Dial, target: ProbeTarget) -> Deferred[st
 
 async def _run(reactor: IReactor, dial: Dial, target: ProbeTarget) -> None:
     connection = _Connection()
-    link = ServerLink(dial=dial, host=target.host, port=target.port, connect_timeout=target.check.timeout,
+    link = ServerConnectionSettings(dial=dial, host=target.host, port=target.port, connect_timeout=target.check.timeout,
                       idle_timeout=0.0, tls=target.tls, server_name=target.tls_name)
     header = _PROXY_HEADERS[target.proxy_protocol]
     await open_connection(link, connection, reactor, header)

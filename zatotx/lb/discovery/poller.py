@@ -19,12 +19,12 @@ from zatotx.lb.backends.server import BackendServer
 from zatotx.lb.backends.server_tls import make_server_tls
 from zatotx.lb.config.model import Discovery, ServerTls
 from zatotx.lb.discovery.member_list import Member, parse_member_list
-from zatotx.lb.discovery.request import KnownServer
+from zatotx.lb.discovery.request import QueriedServer
 from zatotx.system.atomic_file import write_file
 
 CACHE_FILE = 'work/discovered.json'
 
-RequestList = Callable[[KnownServer, Discovery], Deferred[bytes]]
+RequestList = Callable[[QueriedServer, Discovery], Deferred[bytes]]
 Members = Mapping[str, list[Member]]  # by backend
 
 _decoder = msgspec.json.Decoder(dict[str, list[Member]])
@@ -128,13 +128,13 @@ class DiscoveryPoller:
         servers = list(self.registry.find(backend).servers.values())
         yield from sorted(servers, key=lambda server: not server.is_usable)
 
-    def _target(self, server: BackendServer) -> KnownServer:
+    def _target(self, server: BackendServer) -> QueriedServer:
         config = server.config
         if config.tls is None:
-            return KnownServer(name=server.name, host=config.host, port=config.port)
+            return QueriedServer(name=server.name, host=config.host, port=config.port)
         if config.tls not in self._tls:
             self._tls[config.tls] = make_server_tls(config.tls, self.directory)
-        return KnownServer(name=server.name, host=config.host, port=config.port, tls=self._tls[config.tls],
+        return QueriedServer(name=server.name, host=config.host, port=config.port, tls=self._tls[config.tls],
                            tls_name=config.tls.server_name or config.host)
 
     def _store(self, backend: str, members: list[Member]) -> None:

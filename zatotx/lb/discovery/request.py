@@ -13,8 +13,8 @@ from twisted.python.failure import Failure
 from zatotx.connectors.tls_client import TlsClientFactory
 from zatotx.interfaces.reactor import IReactor
 from zatotx.lb.config.model import Discovery
-from zatotx.lb.server_link import Dial, ServerLink, open_connection
-from zatotx.wire.http1.chunked import EndOfBody
+from zatotx.lb.server_link import Dial, ServerConnectionSettings, open_connection
+from zatotx.wire.http1.chunked_decoder import EndOfBody
 from zatotx.wire.http1.limits import MessageRejected, ParserLimits
 from zatotx.wire.http1.response_parser import ResponseHead, ResponseParser
 
@@ -27,7 +27,7 @@ class RequestFailed(Exception):  # noqa: N818 - a result, whose text is a senten
 
 
 @frozen(kw_only=True)
-class KnownServer:
+class QueriedServer:
     """A server that is queried for the list of servers."""
 
     name: str
@@ -71,7 +71,7 @@ class _Connection(Protocol):
             self.body.errback(RequestFailed('it closed the connection before its response was complete'))
 
 
-def request_list(reactor: IReactor, dial: Dial, server: KnownServer, settings: Discovery) -> Deferred[bytes]:
+def request_list(reactor: IReactor, dial: Dial, server: QueriedServer, settings: Discovery) -> Deferred[bytes]:
     """Request the list of servers. The Deferred fires with the body of the response, or fails with RequestFailed, or
     errors of Twisted and TLS, within TIMEOUT seconds."""
 
@@ -82,10 +82,12 @@ def request_list(reactor: IReactor, dial: Dial, server: KnownServer, settings: D
     return running.addTimeout(TIMEOUT, reactor, timed_out)  # type: ignore[arg-type]
 
 
-async def _request(reactor: IReactor, dial: Dial, server: KnownServer, settings: Discovery) -> bytes:
+async def _request(reactor: IReactor, dial: Dial, server: QueriedServer, settings: Discovery) -> bytes:
     connection = _Connection()
-    link = ServerLink(dial=dial, host=server.host, port=server.port, connect_timeout=TIMEOUT, idle_timeout=0.0,
-                      tls=server.tls, server_name=server.tls_name)
+    link = ServerConnectionSettings(
+        dial=dial, host=server.host, port=server.port, connect_timeout=TIMEOUT, idle_timeout=0.0, tls=server.tls,
+        server_name=server.tls_name,
+    )
     await open_connection(link, connection, reactor, b'')
     transport: Any = connection.transport
     try:
@@ -95,7 +97,7 @@ async def _request(reactor: IReactor, dial: Dial, server: KnownServer, settings:
         transport.abortConnection()
 
 
-def _make_request(server: KnownServer, settings: Discovery) -> bytes:
+def _make_request(server: QueriedServer, settings: Discovery) -> bytes:
     host = f'[{server.host}]' if ':' in server.host else server.host
     token = b64encode(f'{settings.username}:{settings.password}'.encode()).decode('ascii')
     return (f'GET {settings.path} HTTP/1.1\r\nHost: {host}:{server.port}\r\nUser-Agent: zatotx-load-balancer\r\n'

@@ -25,7 +25,7 @@ from zatotx.lb.config.model import (
 from zatotx.lb.tls.certificate_files import chain_files, key_file
 from zatotx.rules.balancing.sticky_cookie import make_cookie_name
 from zatotx.rules.listen_address import to_endpoint
-from zatotx.wire.http.host import is_address
+from zatotx.wire.http.host_names import is_address
 
 _TYPES = 'type.googleapis.com/envoy.extensions'
 _HTTP_MANAGER = f'{_TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager'

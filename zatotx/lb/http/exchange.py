@@ -19,7 +19,7 @@ from zatotx.lb.http.backend_connection import BackendConnection
 from zatotx.lb.http.error_responses import error_response, write_local
 from zatotx.lb.http.exchange_client import ExchangeClient
 from zatotx.lb.http.exchange_record import log_exchange
-from zatotx.lb.http.half_close_probe import HalfCloseProbe
+from zatotx.lb.http.half_close_probe import HalfClosedClientProbe
 from zatotx.lb.http.http_state import BackendTarget, PreparedRequest
 from zatotx.lb.http.request_rewriting import WEBSOCKET
 from zatotx.lb.http.response_rewriting import (
@@ -32,11 +32,11 @@ from zatotx.lb.http.response_rewriting import (
     write_response,
     write_switch,
 )
-from zatotx.lb.http.server_pool import ServerPool
+from zatotx.lb.http.server_pool import ServerConnectionPool
 from zatotx.lb.proxy_header import proxy_header
 from zatotx.lb.server_selection import ServerSelection
 from zatotx.lb.tunnel import Tunnel
-from zatotx.wire.http1.chunked import EndOfBody
+from zatotx.wire.http1.chunked_decoder import EndOfBody
 from zatotx.wire.http1.limits import MessageRejected
 from zatotx.wire.http1.request_parser import RequestParser
 from zatotx.wire.http1.response_parser import ResponseHead
@@ -69,7 +69,7 @@ class Exchange(msgspec.Struct, eq=False):
     sent_bytes: int = 0
     retries: int = 0  # how often the request was sent again
     _selection: ServerSelection = cast(ServerSelection, None)  # set by `start`, if a server is needed
-    _pool: ServerPool | None = None
+    _pool: ServerConnectionPool | None = None
     _connection: BackendConnection | None = None
     _data: bytes = b''  # what was written first to the current server
     # The parts of the body that were sent; None = they are too large to keep.
@@ -128,7 +128,7 @@ class Exchange(msgspec.Struct, eq=False):
         client.pause_if_full()
         self._selection.wait_for(pool.connect(header), self._connected, self._not_connected)
 
-    def _skip_stale(self, found: BackendConnection, pool: ServerPool, now: float) -> BackendConnection | None:
+    def _skip_stale(self, found: BackendConnection, pool: ServerConnectionPool, now: float) -> BackendConnection | None:
         """Return an idle connection for a request that cannot be sent twice: its socket is asked first whether the
         server has just closed it, as servers do that stop."""
         connection: BackendConnection | None = found
@@ -261,7 +261,7 @@ class Exchange(msgspec.Struct, eq=False):
         if self._connection is not None and not self.request_sent:
             self._pump_request(client.runtime.seconds())
         if not self._is_ended and self.prepared.head.version == _HTTP_1_1 and client.writer.can_half_close:
-            HalfCloseProbe(
+            HalfClosedClientProbe(
                 client.transport, client.writer, client.runtime.sweeper, is_waiting=self._is_waiting,
                 on_disconnect=client.abort,
             ).start(client.runtime.seconds())  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from zatotx.connectors.http.buffered_writer import BufferedWriter
-from zatotx.lb.http.http_runtime import HttpRuntime
+from zatotx.lb.http.http_runtime import HttpFrontendContext
 from zatotx.lb.http.request_rewriting import Peer
 from zatotx.wire.http1.request_parser import RequestParser
 
@@ -32,7 +32,7 @@ class ConnectionUser(Protocol):
 class ExchangeClient(Protocol):
     """The interface of the client connection of an exchange."""
 
-    runtime: HttpRuntime
+    runtime: HttpFrontendContext
     parser: RequestParser
     writer: BufferedWriter
     peer: Peer

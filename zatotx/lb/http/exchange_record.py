@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from zatotx.interfaces.load_balancer import ExchangeRecord
-from zatotx.lb.http.http_runtime import HttpRuntime
+from zatotx.lb.http.http_runtime import HttpFrontendContext
 from zatotx.lb.http.http_state import PreparedRequest
 from zatotx.lb.http.request_rewriting import Peer
 
@@ -13,7 +13,7 @@ from zatotx.lb.http.request_rewriting import Peer
 class LoggedClient(Protocol):
     """The attributes of a client connection that are logged."""
 
-    runtime: HttpRuntime
+    runtime: HttpFrontendContext
     peer: Peer
     peer_port: int
     head_began: float

@@ -19,12 +19,12 @@ from zatotx.connectors.http.buffered_writer import (
     enlarge_reads,
     make_writer,
 )
-from zatotx.connectors.tls_peer import peer_certificates
+from zatotx.connectors.peer_certificates import peer_certificates
 from zatotx.lb.http import error_responses
 from zatotx.lb.http.exchange import Exchange
 from zatotx.lb.http.exchange_client import ConnectionUser
 from zatotx.lb.http.exchange_record import log_rejected
-from zatotx.lb.http.http_runtime import HttpRuntime
+from zatotx.lb.http.http_runtime import HttpFrontendContext
 from zatotx.lb.http.http_state import BackendTarget, PreparedRequest
 from zatotx.lb.http.request_rewriting import Peer
 from zatotx.rules.http.forwarding import UNIX
@@ -76,7 +76,7 @@ class FrontendConnection:
         'writer',
     )
 
-    def __init__(self, runtime: HttpRuntime) -> None:
+    def __init__(self, runtime: HttpFrontendContext) -> None:
         self.runtime = runtime
         self.exchange: ConnectionUser | None = None
         self.has_half_closed = False

@@ -20,7 +20,7 @@ PROBE_DELAY = 0.2  # seconds from the half-close to the interim response
 CHECK_INTERVAL = 0.5  # seconds between two checks for a reset
 
 
-class HalfCloseProbe:
+class HalfClosedClientProbe:
     """Probes the half-closed client of one exchange; the sweeper calls it periodically. `is_waiting` returns whether
     the response has not begun yet; `on_disconnect` is called if the client has disconnected."""
 

@@ -16,7 +16,7 @@ from zatotx.rules.limits.rate_buckets import SECOND, Rate, RateBuckets
 
 
 @define(eq=False, kw_only=True)
-class HttpRuntime:
+class HttpFrontendContext:
     """The clock, counters, sweeper and current state of an HTTP frontend, which its connections share. `state` is
     replaced when the configuration changes."""
 

@@ -32,7 +32,7 @@ from zatotx.lb.http.request_rewriting import (
 )
 from zatotx.lb.http.response_rewriting import ResponseRules
 from zatotx.lb.http.routing import CompiledRoute, choose_backend
-from zatotx.lb.http.server_pool import ServerPool
+from zatotx.lb.http.server_pool import ServerConnectionPool
 from zatotx.rules.balancing.sticky_cookie import make_cookie_name
 from zatotx.rules.http.forwarding import TrustedProxies, parse_trusted_proxies, request_origin
 from zatotx.rules.resilience.retry_budget import RetryBudget
@@ -52,11 +52,11 @@ class BackendTarget:
     response_rules: ResponseRules
     budget: RetryBudget
     counters: ITrafficCounters
-    make_pool: Callable[[str, str, int], ServerPool]  # of a server's name, host and port
+    make_pool: Callable[[str, str, int], ServerConnectionPool]  # of a server's name, host and port
     cookie: bytes = b''  # Set-Cookie line with a place for the value; b'' = no sticky cookie
-    pools: dict[tuple[str, str, int], ServerPool]
+    pools: dict[tuple[str, str, int], ServerConnectionPool]
 
-    def add_pool(self, slot: IServerSlot) -> ServerPool:
+    def add_pool(self, slot: IServerSlot) -> ServerConnectionPool:
         """Create the pool of a server."""
         pool = self.pools[slot.name, slot.host, slot.port] = self.make_pool(slot.name, slot.host, slot.port)
         return pool
@@ -175,7 +175,8 @@ class HttpState:
 
 def make_http_state(
     name: str, configuration: Configuration, *, find_backend: Callable[[str], IBackend], is_alive: Callable[[], bool],
-    make_pool: Callable[[str, Backend, str, str, int], ServerPool], find_counters: Callable[[str], ITrafficCounters],
+    make_pool: Callable[[str, Backend, str, str, int], ServerConnectionPool],
+    find_counters: Callable[[str], ITrafficCounters],
     previous: HttpState | None,
 ) -> HttpState:
     """Create the state of a frontend from its configuration. Unchanged targets of `previous` are reused with their
@@ -204,7 +205,7 @@ def make_http_state(
 
 def _make_target(
     name: str, configuration: Configuration, settings: Frontend, *,
-    make_pool: Callable[[str, Backend, str, str, int], ServerPool], counters: ITrafficCounters,
+    make_pool: Callable[[str, Backend, str, str, int], ServerConnectionPool], counters: ITrafficCounters,
 ) -> BackendTarget:
     backend = configuration.backends[name]
     requests = (settings.request_headers, backend.request_headers)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import frozen
 
-from zatotx.wire.http1.chunked import EndOfBody
+from zatotx.wire.http1.chunked_decoder import EndOfBody
 from zatotx.wire.http1.response_parser import ResponseHead
 
 _REMOVED = frozenset((

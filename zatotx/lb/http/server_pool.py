@@ -14,16 +14,17 @@ from zatotx.connectors.http.buffered_writer import WriteBatch
 from zatotx.connectors.http.idle_connections import IdleConnections
 from zatotx.interfaces.timeout_sweeper import TimeoutSweeper
 from zatotx.lb.http.backend_connection import BackendConnection
-from zatotx.lb.server_link import ServerLink, open_connection
+from zatotx.lb.server_link import ServerConnectionSettings, open_connection
 
 
-class ServerPool:
+class ServerConnectionPool:
     """The connections to one server. `connect` opens a connection; `take` and `add` reuse idle ones."""
 
     _log = Logger()
 
     def __init__(
-        self, link: ServerLink, clock: IReactorTime, batch: WriteBatch, sweeper: TimeoutSweeper, *, label: str
+        self, link: ServerConnectionSettings, clock: IReactorTime, batch: WriteBatch, sweeper: TimeoutSweeper, *,
+        label: str
     ) -> None:
         """`label` names the server in the log."""
         self.link = link

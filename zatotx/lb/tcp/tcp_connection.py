@@ -29,7 +29,7 @@ from zatotx.interfaces.load_balancer import (
 from zatotx.lb.proxy_header import proxy_header
 from zatotx.lb.server_link import open_connection
 from zatotx.lb.server_selection import NO_SERVER, QUEUE_TIMEOUT, ServerSelection
-from zatotx.lb.tcp.tcp_runtime import TcpRuntime, TcpTarget
+from zatotx.lb.tcp.tcp_runtime import TcpFrontendContext, TcpTarget
 from zatotx.lb.tunnel import Tunnel
 from zatotx.rules.http.forwarding import UNIX
 
@@ -45,7 +45,7 @@ class TcpConnection:
 
     __slots__ = ('_is_lost', '_is_paused', '_runtime', '_tunnel', 'deadline', 'transport', 'writer')
 
-    def __init__(self, runtime: TcpRuntime) -> None:
+    def __init__(self, runtime: TcpFrontendContext) -> None:
         self._runtime = runtime
         self._is_lost = self._is_paused = False
         self._tunnel: Tunnel | None = None
@@ -134,7 +134,7 @@ class TcpFrontendConnection(TcpConnection):
         '_target',
     )
 
-    def __init__(self, runtime: TcpRuntime, target: TcpTarget, *, handshake_timeout: float = 0.0) -> None:
+    def __init__(self, runtime: TcpFrontendContext, target: TcpTarget, *, handshake_timeout: float = 0.0) -> None:
         """`handshake_timeout`: seconds for the TLS handshake; 0 = there is none."""
         super().__init__(runtime)
         self._handshake_timeout = handshake_timeout
@@ -294,7 +294,7 @@ class TcpBackendConnection(TcpConnection):
 
     __slots__ = ('_early', '_end', '_proxy_header')
 
-    def __init__(self, runtime: TcpRuntime, proxy_header: bytes) -> None:
+    def __init__(self, runtime: TcpFrontendContext, proxy_header: bytes) -> None:
         super().__init__(runtime)
         self._proxy_header = proxy_header
         self._early: list[bytes] = []  # what the server has sent before `begin`

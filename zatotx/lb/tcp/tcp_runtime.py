@@ -12,7 +12,7 @@ from zatotx.interfaces.load_balancer import IBackend, IExchangeLog, ITrafficCoun
 from zatotx.interfaces.timeout_sweeper import TimeoutSweeper
 from zatotx.lb.config.model import Backend
 from zatotx.lb.connection_handle import ClientConnectionHandle
-from zatotx.lb.server_link import ServerLink
+from zatotx.lb.server_link import ServerConnectionSettings
 
 
 @frozen(eq=False, kw_only=True)
@@ -21,13 +21,13 @@ class TcpTarget:
 
     name: str
     settings: Backend
-    link: Callable[[str, str, int], ServerLink]  # of a server's name, host and port
+    link: Callable[[str, str, int], ServerConnectionSettings]  # of a server's name, host and port
     counters: ITrafficCounters
     is_logged: bool
 
 
 @define(eq=False, kw_only=True)
-class TcpRuntime:
+class TcpFrontendContext:
     """The clock, counters, sweeper and backends of a TCP frontend, which its connections share."""
 
     name: str

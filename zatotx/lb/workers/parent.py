@@ -21,7 +21,7 @@ _POLL_INTERVAL = 0.01
 
 
 @define(eq=False)
-class ParentLogs:
+class ParentLogFiles:
     """The log files as used by the parent's LoadBalancer. WorkerParent opens and closes them."""
 
     _files: LoadBalancerLogs

@@ -13,7 +13,7 @@ from twisted.internet.task import LoopingCall
 
 from zatotx.lb.backends.server import BackendServer
 from zatotx.processes.workers.shared_counters import SharedCounterRow
-from zatotx.rules.balancing.state_code import SharedServerState, decode_state, encode_state
+from zatotx.rules.balancing.server_state_encoding import SharedServerState, decode_state, encode_state
 
 POLL_INTERVAL = 0.05  # seconds between looks at what other processes have written
 

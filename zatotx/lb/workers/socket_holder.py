@@ -15,7 +15,7 @@ from twisted.internet.task import deferLater
 from zope.interface import implementer
 
 from zatotx.processes.workers.listening_sockets import BoundSocket, bind
-from zatotx.processes.workers.slots import any_slot_taken
+from zatotx.processes.workers.slots import has_running_predecessor
 from zatotx.processes.workers.socket_handover import SocketLender
 
 _RELEASE_TIMEOUT = 15.0  # seconds that the workers of a killed parent may take to close their sockets
@@ -101,6 +101,6 @@ class SocketHolder:
                 port: IListeningPort = HeldPort(self.lender, description)
                 return port
             except OSError:
-                if clock.seconds() >= deadline or self.lender.has_workers or not any_slot_taken(self.work):
+                if clock.seconds() >= deadline or self.lender.has_workers or not has_running_predecessor(self.work):
                     raise
             await deferLater(clock, _RETRY_INTERVAL)

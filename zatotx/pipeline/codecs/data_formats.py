@@ -10,7 +10,7 @@ from zope.interface import implementer
 from zatotx.interfaces.pipeline import ICodec
 from zatotx.model.errors import BadRequest, ServiceError
 from zatotx.model.message import Message, Reply, ServiceResult
-from zatotx.model.work import ValueMessage, ValueReply
+from zatotx.model.work_message import ValueMessage, ValueReply
 from zatotx.rules.limits.concurrency_limit import DEFAULT_BUDGET, MessageLimits
 from zatotx.wire import json_codec
 from zatotx.wire.json_codec import estimate_memory, exceeds_depth, has_more_keys
@@ -204,7 +204,7 @@ class XmlCodec(BaseCodec):
 
 
 @implementer(ICodec)
-class ValueCodec(BaseCodec):
+class PassthroughCodec(BaseCodec):
     """A codec that passes Python values through unchanged, for messages that carry a value, such as asynchronous
     invocations. The payload and `request.raw_request` are the message's value, as in `self.invoke`."""
 

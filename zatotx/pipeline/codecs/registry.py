@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from zatotx.interfaces.pipeline import ICodec
 from zatotx.model.message import Message
-from zatotx.model.work import VALUE_FORMAT
-from zatotx.pipeline.codecs.data_formats import JsonCodec, RawCodec, ValueCodec, XmlCodec
+from zatotx.model.work_message import VALUE_FORMAT
+from zatotx.pipeline.codecs.data_formats import JsonCodec, PassthroughCodec, RawCodec, XmlCodec
 from zatotx.pipeline.codecs.forms import FileCodec, FormCodec, MultipartCodec, NamedFormCodec
 from zatotx.rules.limits.concurrency_limit import DEFAULT_BUDGET, MessageLimits
 from zatotx.wire.http.multipart import CONTENT_TYPE
@@ -28,7 +28,7 @@ class CodecRegistry:
         self._multipart: ICodec = MultipartCodec(budget)
         self._may_receive_forms: tuple[ICodec, ...] = (self._json, self._raw, self._form)
         self._by_format = {'file': FileCodec(budget), 'json': self._json, '': self._raw, 'form': self._form,
-                           'post': self._form, 'xml': XmlCodec(budget), VALUE_FORMAT: ValueCodec(),
+                           'post': self._form, 'xml': XmlCodec(budget), VALUE_FORMAT: PassthroughCodec(),
                            **(additional or {})}  # fmt: skip
 
     def select(self, message: Message) -> ICodec:

@@ -33,7 +33,7 @@ from zatotx.model.cid import new_cid
 from zatotx.plugins.amqp.metrics import ChannelMetrics, QueueCounters
 from zatotx.plugins.amqp.schema.channel_amqp import DEAD_LETTER, REJECT, REQUEUE, AmqpChannel
 from zatotx.plugins.amqp.schema.definition_amqp import DEFINITION_AMQP, AmqpDefinition, tls_settings
-from zatotx.schema.delivery import DeliveryRetry
+from zatotx.schema.delivery_fields import DeliveryRetry
 from zatotx.schema.snapshot import StoredObject
 
 KIND = 'amqp'

@@ -12,8 +12,8 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from zatotx.connectors.channels import ChannelParts
-from zatotx.connectors.delivery import MessageDelivery
-from zatotx.interfaces.delivery import InboundDelivery
+from zatotx.connectors.inbound_delivery import MessageDelivery
+from zatotx.interfaces.inbound_delivery import InboundDelivery
 from zatotx.model.cid import new_cid, validated_cid
 from zatotx.model.message import ChannelSpec, Message, Reply
 from zatotx.plugins.amqp.body_codec import InvalidBody, decode_body

@@ -13,7 +13,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError
 
 from zatotx.connectors.channels import ChannelParts
-from zatotx.connectors.ping import PingCall
+from zatotx.connectors.ping_call import PingCall
 from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.interfaces.meters import NullMeter
 from zatotx.model.cid import new_cid

@@ -16,8 +16,8 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from zatotx.connectors.channels import ChannelParts, make_delivery
-from zatotx.connectors.delivery import MessageDelivery
-from zatotx.interfaces.delivery import DeadLetter, IDeadLetterSink, InboundDelivery
+from zatotx.connectors.inbound_delivery import MessageDelivery
+from zatotx.interfaces.inbound_delivery import DeadLetter, IDeadLetterSink, InboundDelivery
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.model.cid import new_cid
 from zatotx.model.message import ChannelSpec, HTTPView, Message, Reply

@@ -15,7 +15,7 @@ from zatotx.plugins.ftp.client.session import FtpSession
 from zatotx.plugins.ftp.client.transfer import Download, FtpTransfer, Upload
 
 
-class TransferOwner(Protocol):
+class TransferConnection(Protocol):
     """The interface of the connection on which a transfer runs."""
 
     pool: SessionPool
@@ -37,7 +37,7 @@ class TransferredFile:
     """Base class of file objects: when the transfer ends, it ends the meter's call and the timer of the service's
     timeout, and releases the session."""
 
-    def __init__(self, owner: TransferOwner, session: FtpSession, transfer: FtpTransfer, record: Deferred[None],
+    def __init__(self, owner: TransferConnection, session: FtpSession, transfer: FtpTransfer, record: Deferred[None],
                  *, call: IServiceCall) -> None:  # fmt: skip
         self._owner = owner
         self._session = session
@@ -97,7 +97,7 @@ class TransferredFile:
 class FtpReader(TransferredFile):
     """Implements FileReader for a download. `limit` is the maximum number of bytes to read."""
 
-    def __init__(self, owner: TransferOwner, session: FtpSession, download: Download, record: Deferred[None], *,
+    def __init__(self, owner: TransferConnection, session: FtpSession, download: Download, record: Deferred[None], *,
                  call: IServiceCall, limit: float) -> None:  # fmt: skip
         super().__init__(owner, session, download, record, call=call)
         self._download = download
@@ -134,7 +134,7 @@ class FtpWriter(TransferredFile):
     """Implements FileWriter for an upload. `target` is the name under which the file is written; if it differs from the
     final name, it is temporary."""
 
-    def __init__(self, owner: TransferOwner, session: FtpSession, upload: Upload, record: Deferred[None], *,
+    def __init__(self, owner: TransferConnection, session: FtpSession, upload: Upload, record: Deferred[None], *,
                  call: IServiceCall, target: str, checks_size: bool) -> None:  # fmt: skip
         super().__init__(owner, session, upload, record, call=call)
         self._upload = upload

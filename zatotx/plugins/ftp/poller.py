@@ -23,13 +23,13 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from zatotx.connectors.channels import ChannelParts, make_delivery
-from zatotx.connectors.delivery import MessageDelivery
 from zatotx.connectors.failure_log import FailureLog
+from zatotx.connectors.inbound_delivery import MessageDelivery
 from zatotx.connectors.outgoing_connections import Sources
-from zatotx.connectors.ping import PingCall
+from zatotx.connectors.ping_call import PingCall
 from zatotx.connectors.remote_files import FileInfo, RemoteFiles
 from zatotx.interfaces.connector_kind import OutgoingContext
-from zatotx.interfaces.delivery import InboundDelivery
+from zatotx.interfaces.inbound_delivery import InboundDelivery
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.model.cid import new_cid
 from zatotx.model.errors import RemoteFileError, RemoteFileNotFound, ServiceError

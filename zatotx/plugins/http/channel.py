@@ -17,7 +17,7 @@ from zope.interface import implementer
 from zatotx.connectors.security_types import secret_query_parameters
 from zatotx.interfaces.config import PreparedConfig, commit_when_prepared
 from zatotx.interfaces.connector_kind import ChannelContext, IChannel
-from zatotx.interfaces.listener import IListenerOptions
+from zatotx.interfaces.listener_options import IListenerOptions
 from zatotx.interfaces.meters import MetricRow
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.model.errors import StartError

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from zope.interface import implementer
 
 from zatotx.connectors.guaranteed_delivery import StoredCall
-from zatotx.connectors.lazy_modules import LazyNamespace, import_modules
+from zatotx.connectors.lazy_imports import LazyNamespace, import_modules
 from zatotx.connectors.outgoing_connections import ConnectionType, OutgoingConnections, Sources
 from zatotx.connectors.security_types import find_security_types
 from zatotx.interfaces.config import PreparedConfig, commit_when_prepared

@@ -22,17 +22,17 @@ from zatotx.connectors.channels import (
 )
 from zatotx.connectors.connection_supervisor import ConnectionState, ConnectionSupervisor
 from zatotx.connectors.definitions import refers_to_definition, require_active
-from zatotx.connectors.delivery import MessageDelivery
 from zatotx.connectors.failure_log import FailureLog, FailureLogGroup
+from zatotx.connectors.inbound_delivery import MessageDelivery
 from zatotx.connectors.outgoing_connections import Sources
 from zatotx.interfaces.connector_kind import ChannelContext, IChannel
-from zatotx.interfaces.delivery import DeadLetter, IDeadLetterSink, InboundDelivery
+from zatotx.interfaces.inbound_delivery import DeadLetter, IDeadLetterSink, InboundDelivery
 from zatotx.interfaces.meters import MetricRow
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.model.cid import new_cid
 from zatotx.model.errors import NoSuchService, ServiceError
 from zatotx.model.message import ChannelSpec, Message, Reply
-from zatotx.rules.resilience.delivery import DeliveryHistory, is_permanent
+from zatotx.rules.resilience.inbound_retry import DeliveryHistory, is_permanent
 from zatotx.schema.snapshot import StoredObject
 
 from .abandoned_threads import AbandonedThreads

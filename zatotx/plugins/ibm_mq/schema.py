@@ -7,10 +7,10 @@ from typing import Annotated
 
 from zatotx.plugins.ibm_mq.mqi import ConnectOptions
 from zatotx.plugins.ibm_mq.wire.ccsid import UTF_8, is_known
-from zatotx.schema.circuit_breaker import CircuitBreakerSettings
-from zatotx.schema.delivery import OutgoingDelivery
+from zatotx.schema.circuit_breaker_settings import CircuitBreakerSettings
+from zatotx.schema.delivery_fields import OutgoingDelivery
 from zatotx.schema.meta import ObjectType, ZatoApi, field
-from zatotx.schema.placement import PlacementKeys
+from zatotx.schema.placement_fields import PlacementKeys
 from zatotx.schema.secrets import ConfigObject
 
 BACK_OUT, DEAD_LETTER = 'backout', 'dead_letter'

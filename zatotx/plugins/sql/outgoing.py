@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from zatotx.connectors.guaranteed_delivery import StoredCall
-from zatotx.connectors.lazy_modules import LazyNamespace
+from zatotx.connectors.lazy_imports import LazyNamespace
 from zatotx.connectors.outgoing_connections import ConnectionType, OutgoingConnections, Sources
 from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.interfaces.outgoing import IOutgoingKind

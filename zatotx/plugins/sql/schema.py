@@ -16,7 +16,7 @@ from zatotx.plugins.sql.database_url import (
     split_password,
 )
 from zatotx.plugins.sql.engine_options import parse_engine_options
-from zatotx.schema.delivery import OutgoingDelivery
+from zatotx.schema.delivery_fields import OutgoingDelivery
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 
 PARTS = ('engine', 'host', 'port', 'db_name', 'username')

@@ -29,12 +29,12 @@ def address_error(text: str) -> str:
     return '; '.join(errors)
 
 
-def is_wildcard(address: str) -> bool:
+def is_wildcard_host(address: str) -> bool:
     """Return whether an address is a wildcard address (all interfaces), to which clients cannot connect."""
     return address.startswith(('tcp://*:', 'tcp://0.0.0.0:', 'tcp://[::]:'))
 
 
-def key_error(text: str) -> str:
+def curve_key_error(text: str) -> str:
     """Return an error message if a Z85-encoded CURVE key is invalid, otherwise ''. The message never contains the
     key."""
     if len(text) != _KEY_SIZE:

@@ -18,21 +18,21 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from zatotx.connectors.channels import ChannelParts, make_delivery
-from zatotx.connectors.delivery import MessageDelivery
+from zatotx.connectors.inbound_delivery import MessageDelivery
 from zatotx.interfaces.connector_kind import ChannelContext
-from zatotx.interfaces.delivery import DeadLetter, InboundDelivery
+from zatotx.interfaces.inbound_delivery import DeadLetter, InboundDelivery
 from zatotx.interfaces.meters import MetricRow
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.model.cid import new_cid
 from zatotx.model.message import ChannelSpec, Message, Reply
-from zatotx.model.work import VALUE_FORMAT, ValueMessage
+from zatotx.model.work_message import VALUE_FORMAT, ValueMessage
 from zatotx.plugins.zmq.addresses import parse_addresses
 from zatotx.plugins.zmq.message_frames import InvalidFrames, make_body, split_envelope, strip_prefix
 from zatotx.plugins.zmq.receiver import Receiver
 from zatotx.plugins.zmq.schema import BIND, LIST, REP, ROUTER, SUB, ZmqChannel
-from zatotx.plugins.zmq.socket_registry import BIND_ATTEMPTS, SocketRegistry, acquire_with_retry
+from zatotx.plugins.zmq.socket_registry import BIND_ATTEMPTS, ReusableSockets, acquire_with_retry
 from zatotx.plugins.zmq.transport import SocketFactory, SocketSpec, curve_of
-from zatotx.rules.resilience.delivery import DeliveryHistory
+from zatotx.rules.resilience.inbound_retry import DeliveryHistory
 from zatotx.rules.resilience.retry import backoff_delay
 
 KIND = 'zmq'
@@ -51,17 +51,17 @@ class ChannelEnvironment:
     context: ChannelContext
     grace: float
     factory: SocketFactory = field(init=False)
-    registries: dict[str, SocketRegistry[Receiver]] = field(factory=dict, init=False)  # by name of the channel
+    registries: dict[str, ReusableSockets[Receiver]] = field(factory=dict, init=False)  # by name of the channel
     channels: set[SocketChannel] = field(factory=set, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.factory = SocketFactory(self.context.reactor, self.context.run_in_thread)
 
-    def registry(self, name: str, title: str) -> SocketRegistry[Receiver]:
+    def registry(self, name: str, title: str) -> ReusableSockets[Receiver]:
         """The sockets of a channel."""
         registry = self.registries.get(name)
         if registry is None:
-            registry = self.registries[name] = SocketRegistry(partial(Receiver, self.factory, title))
+            registry = self.registries[name] = ReusableSockets(partial(Receiver, self.factory, title))
         return registry
 
     def end(self) -> Deferred[None]:

@@ -24,7 +24,7 @@ from zatotx.plugins.zmq.addresses import parse_addresses
 from zatotx.plugins.zmq.message_frames import DELIMITER, from_frames, to_frames
 from zatotx.plugins.zmq.queued_sender import QueuedSender
 from zatotx.plugins.zmq.schema import BIND, DEALER, PUB, REQ, ZmqOutgoing
-from zatotx.plugins.zmq.socket_registry import BIND_ATTEMPTS, SocketRegistry, acquire_with_retry
+from zatotx.plugins.zmq.socket_registry import BIND_ATTEMPTS, ReusableSockets, acquire_with_retry
 from zatotx.plugins.zmq.transport import SocketError, SocketFactory, SocketSpec, curve_of
 
 RECEIVE_HWM = 1000  # replies of one peer that are not read yet
@@ -41,7 +41,7 @@ class SenderEnvironment:
 
     context: OutgoingContext
     factory: SocketFactory = field(init=False)
-    registries: dict[str, SocketRegistry[QueuedSender]] = field(factory=dict, init=False)
+    registries: dict[str, ReusableSockets[QueuedSender]] = field(factory=dict, init=False)
     finishing: dict[QueuedSender, str] = field(factory=dict, init=False)  # sockets that still send -> their connection
 
     def __attrs_post_init__(self) -> None:
@@ -250,12 +250,12 @@ class SocketConnection:
     # The socket
 
     @property
-    def _registry(self) -> SocketRegistry[QueuedSender]:
+    def _registry(self) -> ReusableSockets[QueuedSender]:
         value, environment = self._value, self._environment
         registry = environment.registries.get(value.name)
         if registry is None:
             open_sender = partial(QueuedSender, environment.factory, self._title, self._queue_size)
-            registry = environment.registries[value.name] = SocketRegistry(open_sender)
+            registry = environment.registries[value.name] = ReusableSockets(open_sender)
         return registry
 
     async def _open(self) -> QueuedSender:

@@ -7,11 +7,11 @@ from typing import Annotated, Any, Protocol
 
 from msgspec import Meta
 
-from zatotx.plugins.zmq.addresses import address_error, is_wildcard, key_error, parse_addresses
+from zatotx.plugins.zmq.addresses import address_error, curve_key_error, is_wildcard_host, parse_addresses
 from zatotx.rules.resilience.idempotency import MESSAGE
-from zatotx.schema.delivery import GUARANTEED, DeliveryRetry, OutgoingDelivery
+from zatotx.schema.delivery_fields import GUARANTEED, DeliveryRetry, OutgoingDelivery
 from zatotx.schema.meta import ObjectType, ZatoApi, field
-from zatotx.schema.placement import COMPETING, SINGLE, PlacementKeys
+from zatotx.schema.placement_fields import COMPETING, SINGLE, PlacementKeys
 
 PULL, SUB, ROUTER, REP = 'PULL', 'SUB', 'ROUTER', 'REP'
 PUSH, PUB, REQ, DEALER = 'PUSH', 'PUB', 'REQ', 'DEALER'
@@ -28,11 +28,11 @@ def _aliases(*names: str) -> Mapping[str, str]:
 # The keys of CURVE, which encrypts and authenticates (ZeroMQ RFC 26). Without any, connections are not encrypted.
 _SecretKey = Annotated[
     str, field("Own secret key of CURVE: 'zatotx crypto zmq-key' makes one", secret='encrypted',
-               check=lambda text: key_error(text) if text else '')
+               check=lambda text: curve_key_error(text) if text else '')
 ]  # fmt: skip
 _ServerKey = Annotated[
     str, field('Public key of the CURVE server that the peer is', max_length=40,
-               check=lambda text: key_error(text) if text else '')
+               check=lambda text: curve_key_error(text) if text else '')
 ]  # fmt: skip
 _ClientKeys = Annotated[
     list[_Key], field('Public keys of the clients that this CURVE server accepts', max_length=10_000)
@@ -160,7 +160,7 @@ class ZmqOutgoing(OutgoingDelivery, frozen=True, kw_only=True):
 def curve_errors(value: CurveKeys) -> list[tuple[str, str]]:
     """Return the validation errors that involve several CURVE key fields."""
     errors = [(f'curve_client_keys[{index}]', error) for index, key in enumerate(value.curve_client_keys)
-              if (error := key_error(key))]  # fmt: skip
+              if (error := curve_key_error(key))]  # fmt: skip
     is_server = bool(value.curve_client_keys) or value.curve_any_client
     if is_server and value.curve_server_key:
         errors.append(('curve_server_key', 'must be empty where this side is the CURVE server, which curve_client_keys '
@@ -179,7 +179,7 @@ def _connect_errors(value: Any) -> list[tuple[str, str]]:
     if value.socket_method == BIND:
         return []
     return [('address', f'{address} is for socket_method: bind: to connect, name a host')
-            for address in parse_addresses(value.address) if is_wildcard(address)]  # fmt: skip
+            for address in parse_addresses(value.address) if is_wildcard_host(address)]  # fmt: skip
 
 
 def _channel_errors(value: ZmqChannel) -> list[tuple[str, str]]:

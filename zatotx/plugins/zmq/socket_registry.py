@@ -29,7 +29,7 @@ S = TypeVar('S', bound=SharedSocket)
 
 
 @define
-class SocketRegistry(Generic[S]):
+class ReusableSockets(Generic[S]):
     """The sockets of one configuration object: one, or two while an edit replaces it. `open_socket` opens a socket."""
 
     open_socket: Callable[[SocketSpec], S]
@@ -63,9 +63,9 @@ class SocketRegistry(Generic[S]):
         del self._users[index]
 
 
-async def acquire_with_retry(registry: SocketRegistry[S], spec: SocketSpec, clock: IReactorTime, attempts: int) -> S:
-    """Return the socket of an object (see SocketRegistry.acquire), and retry if its address is still in use, because an
-    address that this process has just released becomes free a moment later. Raises SocketError."""
+async def acquire_with_retry(registry: ReusableSockets[S], spec: SocketSpec, clock: IReactorTime, attempts: int) -> S:
+    """Return the socket of an object (see ReusableSockets.acquire), and retry if its address is still in use, because
+    an address that this process has just released becomes free a moment later. Raises SocketError."""
     while True:
         try:
             return registry.acquire(spec)

@@ -21,7 +21,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from zatotx.interfaces.reactor import IReactor
-from zatotx.rules.resilience.supervision import INTERVAL
+from zatotx.rules.resilience.process_supervision import INTERVAL
 
 COMMAND_DESCRIPTOR, NOTICE_DESCRIPTOR = 3, 4  # inherited descriptors of the pipes; those of the sockets follow
 RELOAD, RETIRE = 'reload', 'retire'

@@ -22,12 +22,12 @@ from zatotx.model.errors import StartError
 from zatotx.processes.directory_lock import DirectoryLock
 from zatotx.processes.workers.control_pipe import RETIRE_TIMEOUT
 from zatotx.processes.workers.listening_sockets import ListeningSockets
-from zatotx.processes.workers.slots import any_slot_taken
+from zatotx.processes.workers.slots import has_running_predecessor
 from zatotx.processes.workers.socket_handover import SocketLender
 from zatotx.processes.workers.status_file import FILE_NAME, StatusFile, WorkerStatus, write_status_file
 from zatotx.processes.workers.supervisor import WorkerSupervisor
 from zatotx.processes.workers.worker_process import WorkerEndedError, WorkerProcess
-from zatotx.rules.resilience.supervision import START_TIMEOUT, TIMEOUT
+from zatotx.rules.resilience.process_supervision import START_TIMEOUT, TIMEOUT
 
 EXIT_TIMEOUT = 8.0  # seconds that a worker may take to exit after its grace period
 _SOCKET_RELEASE_TIMEOUT = 15.0  # seconds that the workers of a killed parent may take to close their sockets
@@ -100,7 +100,7 @@ class WorkerParent(Service):
                 self.sockets.open(plan.listen, plan.sections)
                 return
             except StartError:
-                if not any_slot_taken(self.work) or self.reactor.seconds() >= deadline:
+                if not has_running_predecessor(self.work) or self.reactor.seconds() >= deadline:
                     raise
             await deferLater(self.reactor, _RETRY_INTERVAL)
 

@@ -47,7 +47,7 @@ def find_free_slot(work: Path, excluded: Collection[int] = ()) -> int:
     raise StartError(f'All {MAX_SLOTS} slots of {work.parent} are taken by processes that do not end: end them first')
 
 
-def any_slot_taken(work: Path) -> bool:
+def has_running_predecessor(work: Path) -> bool:
     """Return whether worker processes of an earlier parent process are still running."""
     return any(is_locked(path) for path in work.glob('worker-*.lock'))
 

@@ -125,7 +125,7 @@ class _LenderConnection(_JsonLines):
 
 
 @define(eq=False)
-class SocketBorrower:
+class WorkerSocketClient:
     """The worker's side of the socket handover: requests listening sockets from the parent process. `descriptor` is the
     worker's end of the socket pair."""
 

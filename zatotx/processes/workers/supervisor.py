@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from zatotx.interfaces.reactor import IReactor
 from zatotx.model.errors import StartError
 from zatotx.processes.workers.worker_process import READY, STARTING, WorkerProcess
-from zatotx.rules.resilience.supervision import (
+from zatotx.rules.resilience.process_supervision import (
     DEATH_WINDOW,
     INTERVAL,
     MAX_DEATHS,

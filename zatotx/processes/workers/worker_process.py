@@ -19,7 +19,7 @@ from zatotx.interfaces.reactor import IReactor
 from zatotx.processes.secret_key import KEY_VARIABLE
 from zatotx.processes.workers import control_pipe
 from zatotx.processes.workers.control_pipe import COMMAND_DESCRIPTOR, NOTICE_DESCRIPTOR, WorkerSpec
-from zatotx.rules.resilience.supervision import SilenceDetector
+from zatotx.rules.resilience.process_supervision import HangDetector
 
 STARTING, READY, LEAVING, HUNG, GONE = 'starting', 'ready', 'leaving', 'hung', 'gone'
 _PIPE_DRAIN_TIMEOUT = 0.5  # seconds after its end in which its pipes may still contain data
@@ -35,7 +35,7 @@ class WorkerProcess(ProcessProtocol):
         self.slot = slot
         self.phase = STARTING
         self.stop_requested = False
-        self.silence = SilenceDetector()  # measures the time since its last heartbeat
+        self.silence = HangDetector()  # measures the time since its last heartbeat
         self.pid = 0
         self.start_error = ''  # the error with which it failed to start
         self.applied = ''  # the digest of the configuration that it has put into force, where it reports that
@@ -108,7 +108,7 @@ class WorkerProcess(ProcessProtocol):
         self._finish(reason)
 
     def _handle_notice(self, notice: str, reason: str) -> None:
-        self.silence = SilenceDetector()
+        self.silence = HangDetector()
         if notice == control_pipe.READY and self.phase == STARTING:
             self.phase = READY
             self.ready.callback(None)

@@ -42,7 +42,7 @@ _KINDS = {
 
 MAX_SUGGESTIONS = 20  # maximum number of errors per document that suggest a similar name
 
-__all__ = ['DocumentError', 'ImportEntry', 'ImportPlan', 'export_document', 'plan_import', 'substitute_references']
+__all__ = ['DocumentError', 'ImportPlan', 'ValidatedObject', 'export_document', 'plan_import', 'substitute_references']
 
 
 class ImportPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +55,7 @@ class ImportPlan(msgspec.Struct, frozen=True, kw_only=True):
     anonymous_channels: tuple[str, ...] = ()  # channels of the document without authentication: "channel_rest 'a'"
 
 
-class ImportEntry(msgspec.Struct, frozen=True, kw_only=True):
+class ValidatedObject(msgspec.Struct, frozen=True, kw_only=True):
     """A validated object of an import document."""
 
     object_type: ObjectType
@@ -110,7 +110,7 @@ class _DocumentReader:
     _seen: set[tuple[str, str]] = Factory(set)
     _suggestions: int = 0  # number of names compared with all others, which takes milliseconds each
 
-    def read(self, document: object) -> Iterator[ImportEntry]:
+    def read(self, document: object) -> Iterator[ValidatedObject]:
         if not isinstance(document, dict):
             self._add_error('', '', '', f'the document must be a mapping of sections, not {_describe_type(document)}')
             return
@@ -126,7 +126,7 @@ class _DocumentReader:
                     if entry is not None:
                         yield entry
 
-    def _entry(self, section: str, label: str, item: object) -> ImportEntry | None:
+    def _entry(self, section: str, label: str, item: object) -> ValidatedObject | None:
         if not isinstance(item, dict):
             self._add_error(section, label, '', f'must be a mapping of fields, not {_describe_type(item)}')
             return None
@@ -146,7 +146,7 @@ class _DocumentReader:
         errors = [*errors, *self._dangling_references(object_type, fields), *self._unresolved_references(item)]
         for field, text in errors:
             self._add_error(section, label, field, text)
-        return None if errors else ImportEntry(object_type=object_type, value=value, existing=existing)
+        return None if errors else ValidatedObject(object_type=object_type, value=value, existing=existing)
 
     def _check_duplicate(self, section: str, label: str, name: object) -> None:
         if isinstance(name, str):
@@ -235,7 +235,7 @@ def _declared_types(document: object, types: ObjectTypeRegistry) -> Iterator[tup
                     yield (str(section), item['name']), _type_of(types, section, item)[0] if is_known_section else None
 
 
-def _uniqueness_errors(entries: list[ImportEntry], snapshot: Snapshot) -> Iterator[DocumentError]:
+def _uniqueness_errors(entries: list[ValidatedObject], snapshot: Snapshot) -> Iterator[DocumentError]:
     """Reports texts that two objects of one type must not share. Considers the state after the import, so that objects
     may swap them."""
     replaced = {entry.existing.id for entry in entries if entry.existing is not None}
@@ -254,7 +254,7 @@ def _uniqueness_errors(entries: list[ImportEntry], snapshot: Snapshot) -> Iterat
             yield DocumentError(entry.object_type.section, entry.label, label, f'{text!r} is taken by {holder!r}')
 
 
-def _compare(entries: Iterable[ImportEntry], *, verify: Callable[[str, str], bool]) -> ImportPlan:
+def _compare(entries: Iterable[ValidatedObject], *, verify: Callable[[str, str], bool]) -> ImportPlan:
     operations: list[Operation] = []
     lines: list[str] = []
     unchanged = 0
@@ -269,7 +269,7 @@ def _compare(entries: Iterable[ImportEntry], *, verify: Callable[[str, str], boo
     return ImportPlan(operations=tuple(operations), diff_lines=tuple(lines), unchanged=unchanged)
 
 
-def _merge_secrets(entry: ImportEntry, verify: Callable[[str, str], bool]) -> Any:
+def _merge_secrets(entry: ValidatedObject, verify: Callable[[str, str], bool]) -> Any:
     """Returns the object as in the document; keeps the stored form of an unchanged secret, unless only its hash is
     stored."""
     if entry.existing is None:
@@ -290,7 +290,7 @@ def _is_unchanged_secret(kind: str, stored: str, secret: str, verify: Callable[[
     return is_verifiable and bool(stored) and (secret == get_hash(stored) or verify(get_hash(stored), secret))
 
 
-def _to_operation(entry: ImportEntry, new: Any) -> Operation:
+def _to_operation(entry: ValidatedObject, new: Any) -> Operation:
     key, existing = entry.object_type.key, entry.existing
     if existing is None:
         return Operation(action='create', type=key, name=new.name, fields=msgspec.structs.asdict(new))

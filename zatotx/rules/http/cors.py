@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from zatotx.wire.http.host import Malformed, ascii_host
-from zatotx.wire.http1.fields import is_token
+from zatotx.wire.http.host_names import Malformed, ascii_host
+from zatotx.wire.http1.header_fields import is_token
 
 ANY = '*'
 _DEFAULT_PORTS = {'http': '80', 'https': '443'}

@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from attrs import field, frozen
 
-from zatotx.wire.http.host import Malformed, ascii_host, is_address, is_loopback
+from zatotx.wire.http.host_names import Malformed, ascii_host, is_address, is_loopback
 
 # Parses NO_PROXY: the hosts that are reached without a proxy. Pure.
 #

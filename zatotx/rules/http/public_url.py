@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from zatotx.wire.http1.fields import is_authority
+from zatotx.wire.http1.header_fields import is_authority
 
 # characters other than letters and digits that a path may contain (RFC 3986 §3.3)
 _PATH_CHARACTERS = frozenset("/-._~!$&'()*+,;=:@%")

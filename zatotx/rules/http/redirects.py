@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
 from attrs import frozen
 
-from zatotx.wire.http.host import Malformed, ascii_host
+from zatotx.wire.http.host_names import Malformed, ascii_host
 
 REDIRECT_STATUSES = frozenset((301, 302, 303, 307, 308))
 _DEFAULT_PORTS = {'http': 80, 'https': 443}

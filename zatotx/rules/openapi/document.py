@@ -13,8 +13,8 @@ from urllib.parse import quote
 import msgspec
 
 from zatotx.rules.openapi.json_example import NoExample, Schema, make_example
-from zatotx.rules.openapi.model import ChannelModel, SchemaWithComponents, SecuritySource
-from zatotx.rules.openapi.request import (
+from zatotx.rules.openapi.model import ChannelModel, ChannelSecurityDefinition, SchemaWithComponents
+from zatotx.rules.openapi.operation_request import (
     BINARY,
     BYTES,
     JSON,
@@ -226,11 +226,11 @@ class _DocumentBuilder:
             content[body.content_type] = media if body.example is NO_EXAMPLE else {**media, 'example': body.example}
         return {'required': all(body.required for body in request.bodies), 'content': content}
 
-    def _security(self, accepted: Iterable[SecuritySource]) -> list[dict[str, list[str]]]:
+    def _security(self, accepted: Iterable[ChannelSecurityDefinition]) -> list[dict[str, list[str]]]:
         """Returns the accepted alternatives that have a security scheme."""
         return [{self._scheme(definition): []} for definition in accepted if definition.scheme is not None]
 
-    def _scheme(self, definition: SecuritySource) -> str:
+    def _scheme(self, definition: ChannelSecurityDefinition) -> str:
         name = self._scheme_names.get(definition.name)
         if name is None:
             name = self._scheme_names[definition.name] = self._free_schemes.new(safe_component_name(definition.name))

@@ -67,7 +67,7 @@ class ServiceModel(msgspec.Struct, frozen=True, kw_only=True):
     error_statuses: tuple[int, ...] = ()  # status codes of the errors that it raises
 
 
-class SecuritySource(msgspec.Struct, frozen=True):
+class ChannelSecurityDefinition(msgspec.Struct, frozen=True):
     """A security definition that a channel accepts."""
 
     name: str
@@ -85,7 +85,7 @@ class ChannelModel(msgspec.Struct, frozen=True, kw_only=True):
     match_slash: bool = False
     data_format: str = ''  # 'json', 'xml', 'form', 'file', '' = raw
     merges_url_params: bool = True  # path and query parameters are part of the input
-    security: tuple[SecuritySource, ...] = ()  # alternatives; () = no authentication
+    security: tuple[ChannelSecurityDefinition, ...] = ()  # alternatives; () = no authentication
     has_roles: bool = False  # authenticated callers need a role
     is_limited: bool = False  # has a rate limit
     etag: bool = False

@@ -10,7 +10,7 @@ import msgspec
 MESSAGE, BODY, HEADER, JSON = 'message', 'body', 'header:', 'json:'
 
 
-def key_error(expression: str) -> str:
+def idempotency_key_error(expression: str) -> str:
     """Returns an error message, as a clause, if a key expression is invalid, otherwise ''."""
     if expression in (MESSAGE, BODY):
         return ''

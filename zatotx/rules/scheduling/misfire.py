@@ -11,7 +11,7 @@ from hashlib import blake2b
 
 from attrs import frozen
 
-from zatotx.rules.scheduling.timetable import MICROSECONDS, TickSchedule
+from zatotx.rules.scheduling.tick_schedule import MICROSECONDS, TickSchedule
 from zatotx.schema.scheduler_job import RUN_ALL, RUN_ONCE, SchedulerJob
 
 MAX_MISSED = 1000  # ticks older than the grace period that `misfire: all` makes up
@@ -66,7 +66,7 @@ def lower_bound(last_tick: int | None, changed_at: int, recovery_point: int, pol
     return max(changed_at, recovery_point - policy.grace if recovery_point else 0)
 
 
-def jitter_of(job_id: int, tick: int, jitter: float) -> int:
+def tick_jitter(job_id: int, tick: int, jitter: float) -> int:
     """Returns the delay of a tick in microseconds, which is the same for every leader. `jitter` is the maximum delay in
     seconds."""
     if not jitter:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from zatotx.model.job import SCHEDULER, job_headers, tick_cid
-from zatotx.model.work import WorkMessage
+from zatotx.model.job_run import SCHEDULER, job_headers, tick_cid
+from zatotx.model.work_message import WorkMessage
 from zatotx.schema.scheduler_job import ALLOW, SchedulerJob
 
 MAX_CRASHES = 4  # further attempts after the process that ran the job died: that is no failure of the job

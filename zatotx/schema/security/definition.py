@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from zatotx.schema.meta import field
 from zatotx.schema.secrets import ConfigObject
-from zatotx.wire.http.host import is_loopback
+from zatotx.wire.http.host_names import is_loopback
 
 # The purposes of security definitions, to which references are limited: channels authenticate callers by them, outgoing
 # REST and SOAP connections send them, and protocols with a login of their own (FTP) check its user name and password.

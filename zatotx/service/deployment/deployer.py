@@ -37,13 +37,13 @@ from zatotx.interfaces.config import (
 )
 from zatotx.interfaces.node import DeploymentReport, IDeployer
 from zatotx.model.errors import BadRequest, Conflict, NotFound, ServiceUnavailable, Timeout
-from zatotx.schema.service import DEFAULT_SLOW_THRESHOLD
+from zatotx.schema.service_config import DEFAULT_SLOW_THRESHOLD
 from zatotx.schema.snapshot import Actor, Snapshot
 from zatotx.schema.suggestion import did_you_mean
-from zatotx.service.deployment.import_thread import DEADLINE, run_in_import_thread
 from zatotx.service.deployment.module_importer import import_source
 from zatotx.service.deployment.service_checks import CheckedVersion, call_after_add_hooks, check_services
 from zatotx.service.deployment.source_package import SourcePackage, parse_stored, parse_upload
+from zatotx.service.deployment.user_code_threads import DEADLINE, run_in_import_thread
 from zatotx.service.service_store import ServiceStore, resolve_conflicts
 from zatotx.system.thread_pool import IThreadReactor
 

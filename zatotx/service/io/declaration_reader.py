@@ -6,8 +6,7 @@ from typing import Any
 
 from zatotx.service.io import typed_models
 from zatotx.service.io.elements import Element
-from zatotx.service.io.records import Field
-from zatotx.service.io.service_io import (
+from zatotx.service.io.io_declaration import (
     ElementsInput,
     ElementsOutput,
     Input,
@@ -17,6 +16,7 @@ from zatotx.service.io.service_io import (
     TypedOutput,
     declared_elements,
 )
+from zatotx.service.io.records import Field
 
 
 def read_io_declaration(cls: type) -> ServiceIO:

@@ -26,9 +26,9 @@ from zatotx.rules.openapi.schema_registry import ERROR_RESPONSES
 from zatotx.service.io import elements as e
 from zatotx.service.io.elements import FALSE, TRUE, DateTimeElement, Element, as_mapping, format_datetime
 from zatotx.service.io.input_sources import InputSources
+from zatotx.service.io.io_declaration import ElementsInput, ElementsOutput, Input, Output, TypedInput
 from zatotx.service.io.model_schema import model_schema
 from zatotx.service.io.records import Field, ListOfDicts, PlainElement, Record
-from zatotx.service.io.service_io import ElementsInput, ElementsOutput, Input, Output, TypedInput
 from zatotx.service.service import Service
 from zatotx.service.service_entry import ServiceEntry
 from zatotx.service.source_analysis import analyze_source

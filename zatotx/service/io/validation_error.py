@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 
-class NotGiven:
+class NotGivenType:
     """The type of NOT_GIVEN, which marks an absent value."""
 
     __slots__ = ()
@@ -18,7 +18,7 @@ class NotGiven:
         return False
 
 
-NOT_GIVEN: Final = NotGiven()  # marks an absent value, as None is a value
+NOT_GIVEN: Final = NotGivenType()  # marks an absent value, as None is a value
 
 
 class ValidationError(Exception):

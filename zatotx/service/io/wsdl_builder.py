@@ -12,15 +12,15 @@ from zatotx.model.errors import Conflict
 from zatotx.service.io import elements as e
 from zatotx.service.io.elements import DateTimeElement
 from zatotx.service.io.elements import Element as Declared
+from zatotx.service.io.io_declaration import ElementsOutput, Input, Output, ServiceIO, TypedInput
 from zatotx.service.io.records import Dict, Field, ListOfDicts, Record
-from zatotx.service.io.service_io import ElementsOutput, Input, Output, ServiceIO, TypedInput
 from zatotx.service.io.xml_codec import ITEM_LIST
 from zatotx.service.io.xml_shape_builder import DICT
 from zatotx.service.service_entry import ServiceEntry
-from zatotx.wire.soap.action import message_namespace, operation_name, response_name, unquote_action
-from zatotx.wire.soap.wsdl import DOCUMENT, RPC, WsdlOperation
+from zatotx.wire.soap.soap_action import message_namespace, operation_name, response_name, unquote_action
+from zatotx.wire.soap.wsdl_writer import DOCUMENT, RPC, WsdlOperation
 from zatotx.wire.xml.writer import ITEM, KEY, VALUE, is_name
-from zatotx.wire.xml.xsd import (
+from zatotx.wire.xml.xsd_writer import (
     STRING,
     AnyType,
     Enumeration,
@@ -32,7 +32,7 @@ from zatotx.wire.xml.xsd import (
     XsdType,
     to_type_name,
 )
-from zatotx.wire.xml.xsd import XsdSequence as Elements
+from zatotx.wire.xml.xsd_writer import XsdSequence as Elements
 
 # Maps declared input and output to XML Schema types for WSDL, matching the forms of `xml_plan`.
 #

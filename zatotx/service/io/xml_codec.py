@@ -14,12 +14,12 @@ from attrs import evolve
 from zatotx.model.errors import BadInput, InternalServerError
 from zatotx.model.message import Message, ServiceResult
 from zatotx.service.io.input_sources import XML
-from zatotx.service.io.service_io import NO_SERVICE_IO, ElementsOutput, ServiceIO, TypedOutput
+from zatotx.service.io.io_declaration import NO_SERVICE_IO, ElementsOutput, ServiceIO, TypedOutput
 from zatotx.service.io.xml_shape_builder import xml_input_shape, xml_output_shape
 from zatotx.service.io.xml_shapes import ANY_SHAPE, ListShape, XmlShape
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.soap.action import message_namespace, operation_name, response_name
 from zatotx.wire.soap.envelope import to_body_content
+from zatotx.wire.soap.soap_action import message_namespace, operation_name, response_name
 from zatotx.wire.xml.parser import Element, PlainElement, ensure_own_tree, is_element, to_bytes
 from zatotx.wire.xml.writer import (
     ITEM,

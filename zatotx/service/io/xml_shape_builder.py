@@ -12,8 +12,8 @@ from attrs import evolve
 
 from zatotx.service.io import elements as e
 from zatotx.service.io.elements import Element
+from zatotx.service.io.io_declaration import ElementsOutput, Output, ServiceIO, TypedInput
 from zatotx.service.io.records import Dict, ListOfDicts, PlainElement, Record
-from zatotx.service.io.service_io import ElementsOutput, Output, ServiceIO, TypedInput
 from zatotx.service.io.xml_shapes import (
     ANY_SHAPE,
     TEXT_SHAPE,

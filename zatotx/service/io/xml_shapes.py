@@ -252,7 +252,7 @@ class UnionShape(XmlShape):
         children = element.getchildren()
         if not children:
             return self.scalar.read(element)
-        tag = model_tag(children, self.tag_field) if self.tag_field else ''
+        tag = read_model_tag(children, self.tag_field) if self.tag_field else ''
         return (self.objects.get(tag) or self.lists or ANY_SHAPE).read(element)
 
     def read_repeated(self, elements: Sequence[Element]) -> Any:
@@ -339,7 +339,7 @@ def undeclared_shape(name: str) -> XmlShape:
     return ANY_SHAPE
 
 
-def model_tag(children: Iterable[Element], tag_field: str) -> str:
+def read_model_tag(children: Iterable[Element], tag_field: str) -> str:
     """Read the tag (discriminator) of a model from an element's children: the text of the child `tag_field`, or '' if
     it is missing."""
     return next((text_of(child) for child in children if local_name(child) == tag_field), '')

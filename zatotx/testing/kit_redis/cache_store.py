@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
 from zatotx.interfaces.cache import CacheWrite, ICacheStore, StoredEntry
-from zatotx.rules.redis.cache_limits import DEFAULT_LIMITS, CacheLimits, size_error
+from zatotx.rules.redis.cache_size_limits import DEFAULT_LIMITS, CacheSizeLimits, size_error
 from zatotx.testing.kit_redis.client import MemoryRedis
 
 
@@ -21,7 +21,7 @@ class MemoryCacheStore:
 
     redis: MemoryRedis
     now: Callable[[], float]
-    limits: CacheLimits = DEFAULT_LIMITS
+    limits: CacheSizeLimits = DEFAULT_LIMITS
     # cache -> key -> entry, the least recently used first; `expires_at` is time on the clock of `now`
     caches: dict[str, dict[str, StoredEntry]] = field(factory=dict)
 

@@ -12,11 +12,11 @@ from zope.interface import implementer
 
 from zatotx.interfaces.redis import ICommands, IPipelinedCommands, ITransactions, RedisError, RedisNotReady
 from zatotx.model.errors import ServiceUnavailable, Timeout
-from zatotx.testing.kit_redis import containers, keys, sorted_sets, strings
+from zatotx.testing.kit_redis import container_commands, key_commands, sorted_set_commands, string_commands
 from zatotx.testing.kit_redis.keyspace import Keyspace, to_bytes, to_text
 
 _COMMANDS: dict[str, Callable[..., Any]] = {
-    **strings.COMMANDS, **keys.COMMANDS, **containers.COMMANDS, **sorted_sets.COMMANDS,
+    **string_commands.COMMANDS, **key_commands.COMMANDS, **container_commands.COMMANDS, **sorted_set_commands.COMMANDS,
 }  # fmt: skip
 
 

@@ -16,11 +16,11 @@ from zatotx.interfaces.service_redis import IServiceCommands, IServiceRedis
 from zatotx.model.errors import Conflict
 from zatotx.redis.cache_usage import CacheUsage
 from zatotx.redis.service_commands import ServiceCommands
-from zatotx.rules.redis.cache_limits import DEFAULT_LIMITS, CacheLimits
+from zatotx.rules.redis.cache_size_limits import DEFAULT_LIMITS, CacheSizeLimits
 from zatotx.testing.kit_redis.cache_store import MemoryCacheStore
 from zatotx.testing.kit_redis.client import MemoryRedis
 from zatotx.testing.kit_redis.data_dictionary_store import MemoryDataDictionaryStore
-from zatotx.testing.memory_redis import memory_leases
+from zatotx.testing.memory_redis_components import memory_leases
 
 _NO_SCRIPTS = 'a Redis in memory runs no Lua: test such a service with a real Redis'
 
@@ -58,7 +58,7 @@ class MemoryServiceRedis:
 
 
 def memory_service_redis(
-    clock: Any, now: Callable[[], float] | None = None, limits: CacheLimits = DEFAULT_LIMITS
+    clock: Any, now: Callable[[], float] | None = None, limits: CacheSizeLimits = DEFAULT_LIMITS
 ) -> MemoryServiceRedis:
     """Create an in-memory IServiceRedis. `clock` is an IReactorTime, and `now` returns Unix time."""
     memory = MemoryRedis(clock, now)

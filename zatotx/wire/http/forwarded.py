@@ -12,7 +12,7 @@ from itertools import islice
 
 import msgspec
 
-from zatotx.wire.http1.fields import is_authority
+from zatotx.wire.http1.header_fields import is_authority
 from zatotx.wire.malformed import Malformed
 
 MAX_ELEMENTS = 32  # maximum number of elements

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zatotx.wire.http1.chunked import END, ChunkedDecoder, EndOfBody
+from zatotx.wire.http1.chunked_decoder import END, ChunkedDecoder, EndOfBody
 from zatotx.wire.http1.limits import MessageRejected, ParserLimits
 
 # Parser states.

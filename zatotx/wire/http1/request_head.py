@@ -11,7 +11,7 @@ from typing import Any
 import httptools
 import msgspec
 
-from zatotx.wire.http1.fields import (
+from zatotx.wire.http1.header_fields import (
     HEX_PAIRS,
     check_field_lengths,
     check_lookalike_names,

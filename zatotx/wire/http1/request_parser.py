@@ -12,7 +12,7 @@ that is complete), and errors are checked in the same order.
 
 from __future__ import annotations
 
-from zatotx.wire.http1.chunked import END, ChunkedDecoder, EndOfBody
+from zatotx.wire.http1.chunked_decoder import END, ChunkedDecoder, EndOfBody
 from zatotx.wire.http1.limits import MessageRejected, ParserLimits
 from zatotx.wire.http1.parser_base import CHUNKED, END_OF_MESSAGE, FINISHED, FIXED_LENGTH, HEAD, MessageParser
 from zatotx.wire.http1.request_head import (

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import msgspec
 
-from zatotx.wire.http1.fields import VALUE_CHARACTERS, is_token, is_value
+from zatotx.wire.http1.header_fields import VALUE_CHARACTERS, is_token, is_value
 
 # Fields that the writer controls: duplicates would make the request ambiguous.
 RESERVED_FIELDS = frozenset(

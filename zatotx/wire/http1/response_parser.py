@@ -18,8 +18,8 @@ from functools import lru_cache
 import httptools
 import msgspec
 
-from zatotx.wire.http1.chunked import END, ChunkedDecoder, EndOfBody
-from zatotx.wire.http1.fields import (
+from zatotx.wire.http1.chunked_decoder import END, ChunkedDecoder, EndOfBody
+from zatotx.wire.http1.header_fields import (
     VALUE_CHARACTERS,
     check_field_lengths,
     check_lookalike_names,

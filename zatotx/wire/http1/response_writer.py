@@ -15,7 +15,7 @@ from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
 
-from zatotx.wire.http1.fields import is_token, is_value
+from zatotx.wire.http1.header_fields import is_token, is_value
 
 CHUNKED = -1  # as a length: the body is chunked
 CONTINUE = b'HTTP/1.1 100 Continue\r\n\r\n'

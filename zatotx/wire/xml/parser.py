@@ -14,8 +14,8 @@ from functools import cache, lru_cache
 from typing import Any
 
 from zatotx.wire.malformed import Malformed
+from zatotx.wire.xml import libxml2_name_cache
 from zatotx.wire.xml import limits as xml_budget
-from zatotx.wire.xml import name_cache
 from zatotx.wire.xml.encoding import content_type_charset, error_position, to_utf8
 from zatotx.wire.xml.limits import DEFAULT_BUDGET, NAME_TOO_LONG, XmlLimits
 
@@ -116,10 +116,10 @@ _MODULES = sys.modules
 def load_lxml() -> Any:
     """Imports lxml and returns the module with its configured objects. Parsing calls this itself; a component can call
     it earlier, while no request waits, if it knows that XML will be parsed."""
-    from zatotx.wire.xml import lxml_objects
+    from zatotx.wire.xml import lxml_parsers
 
-    name_cache.check()
-    return lxml_objects
+    libxml2_name_cache.check()
+    return lxml_parsers
 
 
 def is_lxml_loaded() -> bool:
@@ -141,7 +141,7 @@ def parse(data: bytes, charset: str = '', budget: XmlLimits = DEFAULT_BUDGET) ->
         root = parse_trusted(data)
     except load_lxml().etree.XMLSyntaxError as error:
         raise Malformed(_describe_error(error, budget)) from None
-    name_cache.record_parsed(len(data))
+    libxml2_name_cache.record_parsed(len(data))
     _check_tree(root, data, budget)
     return _strip_types(root, data) if b'xmlns:' in data else root
 

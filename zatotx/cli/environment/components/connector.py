@@ -10,14 +10,14 @@ from attrs import frozen
 
 from zatotx.cli.environment.atomic_files import make_private_dir, toml_string, write_private_file
 from zatotx.cli.environment.component_types import CONNECTOR
-from zatotx.cli.environment.components.operations import GRACE, ComponentOperations
+from zatotx.cli.environment.components.component_operations import GRACE, ComponentOperations
 from zatotx.cli.environment.components.server import private_key_files, server_error
+from zatotx.cli.environment.creation_plan import ODB_FILE, CreationStep, EnvironmentPlan
+from zatotx.cli.environment.initial_files import write_info
 from zatotx.cli.environment.layout import Component, get_setting, read_settings
 from zatotx.cli.environment.listen_addresses import ListenAddress, first_tcp_address, tcp_addresses
-from zatotx.cli.environment.plan import ODB_FILE, CreationStep, EnvironmentPlan
 from zatotx.cli.environment.processes import Process
 from zatotx.cli.environment.secret_keys import key_file
-from zatotx.cli.environment.templates import write_info
 
 PORT = 17031  # of connector1; each further connector has the next one
 _DIRECTORIES = ('config', 'logs', 'work')

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from zatotx.cli.environment.atomic_files import make_private_dir, write_private_file
-from zatotx.cli.environment.certificates import AGENT, link_certificate
 from zatotx.cli.environment.component_types import LOAD_BALANCER
-from zatotx.cli.environment.components.operations import ComponentOperations
+from zatotx.cli.environment.components.component_operations import ComponentOperations
+from zatotx.cli.environment.creation_plan import CreationStep, EnvironmentPlan
+from zatotx.cli.environment.environment_authority import AGENT, link_certificate
 from zatotx.cli.environment.http_request import BlockingRequest, CutOffError, UnreachableError, send_request
+from zatotx.cli.environment.initial_files import write_info
 from zatotx.cli.environment.layout import Component, read_toml
 from zatotx.cli.environment.listen_addresses import ListenAddress, parse_listen_address
-from zatotx.cli.environment.plan import CreationStep, EnvironmentPlan
 from zatotx.cli.environment.processes import Process, holds_port, missing_workers, replace_workers
-from zatotx.cli.environment.templates import write_info
 from zatotx.rules.listen_address import to_endpoint
 
 NAME = 'load-balancer'  # of its directory

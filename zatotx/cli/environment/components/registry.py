@@ -6,7 +6,7 @@ from functools import cache
 from importlib import import_module
 
 from zatotx.cli.environment.component_types import TYPES
-from zatotx.cli.environment.components.operations import ComponentOperations
+from zatotx.cli.environment.components.component_operations import ComponentOperations
 from zatotx.cli.environment.layout import Component
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 
 from zatotx.schema.meta import ObjectType, ZatoApi, field
-from zatotx.schema.placement import PlacementKeys
+from zatotx.schema.placement_fields import PlacementKeys
 
 MEBIBYTE = 1024 * 1024
 QUORUM, CLASSIC = 'quorum', 'classic'

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import msgspec
 
-from zatotx.schema.circuit_breaker import CircuitBreakerSettings
-from zatotx.schema.delivery import OutgoingDelivery
+from zatotx.schema.circuit_breaker_settings import CircuitBreakerSettings
+from zatotx.schema.delivery_fields import OutgoingDelivery
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 
 MEBIBYTE = 1024 * 1024

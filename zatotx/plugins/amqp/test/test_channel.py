@@ -15,7 +15,7 @@ from zatotx.model.errors import BadRequest, NoSuchService, Overloaded, ServiceUn
 from zatotx.model.message import Reply
 from zatotx.plugins.amqp import consumer
 from zatotx.plugins.amqp.schema.channel_amqp import AmqpBinding, AmqpQueue
-from zatotx.schema.delivery import DeliveryRetry
+from zatotx.schema.delivery_fields import DeliveryRetry
 from zatotx.schema.snapshot import Snapshot
 
 QUICK = DeliveryRetry(attempts=2, backoff=0.01)

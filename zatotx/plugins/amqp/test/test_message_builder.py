@@ -7,7 +7,7 @@ from typing import Any
 from pika import BasicProperties
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.connectors.ping import PingCall
+from zatotx.connectors.ping_call import PingCall
 from zatotx.plugins.amqp.message_builder import MessageBuilder, SendRequest
 from zatotx.plugins.amqp.schema.outgoing_amqp import AmqpOutgoing
 

@@ -10,8 +10,8 @@ import msgspec
 
 from zatotx.connectors.tls_settings import InvalidTlsSettings, TlsSettings, parse_tls_settings
 from zatotx.plugins.ftp.wire import path_error
-from zatotx.schema.circuit_breaker import CircuitBreakerSettings
-from zatotx.schema.delivery import OutgoingDelivery
+from zatotx.schema.circuit_breaker_settings import CircuitBreakerSettings
+from zatotx.schema.delivery_fields import OutgoingDelivery
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 
 MEBIBYTE = 1024 * 1024

@@ -9,7 +9,7 @@ from zatotx.plugins.ftp.server.commands import (
     matches,
     quote_path,
 )
-from zatotx.plugins.ftp.server.listing_format import format_facts, format_time
+from zatotx.plugins.ftp.server.listing_format import format_facts, format_utc_time
 from zatotx.plugins.ftp.server.session import Session
 
 
@@ -87,7 +87,7 @@ async def do_size(session: Session, argument: str) -> ServerReply:
 async def do_modification_time(session: Session, argument: str) -> ServerReply:
     """Handle the MDTM command, which returns the modification time of a file."""
     entry = await session.thread(session.context.tree.find, session.find_path(argument))
-    return ServerReply(213, format_time(entry.modified))
+    return ServerReply(213, format_utc_time(entry.modified))
 
 
 async def do_mlst(session: Session, argument: str) -> ServerReply:

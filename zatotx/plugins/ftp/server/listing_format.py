@@ -32,7 +32,7 @@ def safe_name(name: str) -> bytes:
     return bytes(byte if byte >= 0x20 and byte != 0x7F else 0x3F for byte in encoded)
 
 
-def format_time(modified: float) -> str:
+def format_utc_time(modified: float) -> str:
     """Format a modification time for MDTM and MLSD: YYYYMMDDHHMMSS in UTC."""
     return f'{_moment(modified):%Y%m%d%H%M%S}'
 
@@ -56,7 +56,7 @@ def format_facts(entry: FileEntry, now: float, *, can_read: bool = False) -> byt
     """Format an entry as a line of MLSD and MLST."""
     kind, perm = ('dir', 'cdeflmp') if entry.is_directory else ('file', 'adfrw' if can_read else 'adfw')
     size = '' if entry.is_directory else f'size={entry.size};'
-    facts = f'type={kind};{size}modify={format_time(entry.modified)};perm={perm};unique={entry.unique}; '
+    facts = f'type={kind};{size}modify={format_utc_time(entry.modified)};perm={perm};unique={entry.unique}; '
     return facts.encode() + safe_name(entry.name)
 
 

@@ -23,7 +23,7 @@ from zatotx.model.errors import (
     Timeout,
 )
 from zatotx.plugins.ftp.schema.outgoing_ftp import FtpRetry
-from zatotx.schema.circuit_breaker import CircuitBreakerSettings
+from zatotx.schema.circuit_breaker_settings import CircuitBreakerSettings
 
 SHORT = 0.4  # seconds
 

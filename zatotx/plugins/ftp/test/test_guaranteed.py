@@ -20,7 +20,7 @@ from zatotx.plugins.ftp.error_mapping import is_final, map_error
 from zatotx.plugins.ftp.outgoing import SENDS, _prepare_stored, make_outgoing
 from zatotx.plugins.ftp.schema.outgoing_ftp import FtpOutgoing
 from zatotx.plugins.ftp.wire import FtpReply
-from zatotx.schema.delivery import GUARANTEED
+from zatotx.schema.delivery_fields import GUARANTEED
 from zatotx.schema.snapshot import StoredObject
 
 

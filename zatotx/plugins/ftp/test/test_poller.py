@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.reactor import as_reactor
-from trial_tests.unit.connectors.test_delivery import Memory, Service, reply
+from trial_tests.unit.connectors.test_inbound_delivery import Memory, Service, reply
 from zatotx.connectors.channels import ChannelParts
 from zatotx.connectors.event_log import EventLog
 from zatotx.connectors.listener_registry import ListenerRegistry
@@ -27,7 +27,7 @@ from zatotx.plugins.ftp import poller as poller_module
 from zatotx.plugins.ftp.poller import GRACE, PollChannel
 from zatotx.plugins.ftp.schema.channel_ftp_poll import FtpPollChannel
 from zatotx.plugins.ftp.stability import StabilityTracker, matches
-from zatotx.schema.delivery import DeliveryRetry
+from zatotx.schema.delivery_fields import DeliveryRetry
 
 NOON = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
 

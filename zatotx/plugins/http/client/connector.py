@@ -36,9 +36,9 @@ from zatotx.plugins.http.client.errors import (
     TlsFailed,
 )
 from zatotx.plugins.http.client.proxy import ConnectTunnel
-from zatotx.rules.http.host_addresses import AddressScope, DnsCache, LookupResult, address_scope, interleave_families
+from zatotx.rules.http.dns_cache import AddressScope, DnsCache, LookupResult, address_scope, interleave_families
 from zatotx.rules.http.proxy_selection import Proxy, ProxySelector, UnusableProxy
-from zatotx.wire.http.host import is_address, is_loopback
+from zatotx.wire.http.host_names import is_address, is_loopback
 
 Lookup = Callable[[str], Sequence[str]]
 MAX_CONCURRENT_LOOKUPS = 16  # concurrent lookups; further ones are queued

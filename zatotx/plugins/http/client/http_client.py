@@ -26,7 +26,7 @@ from zatotx.plugins.http.client.pool import ConnectionPool, PoolLimits
 from zatotx.plugins.http.client.proxy import ForwardProxySender
 from zatotx.plugins.http.client.response_processing import Decoder, Offload, RedirectFollower, ResponseProcessor
 from zatotx.rules.http.proxy_selection import ENVIRONMENT, make_proxy_selector
-from zatotx.wire.http1.fields import is_authority
+from zatotx.wire.http1.header_fields import is_authority
 from zatotx.wire.http1.request_writer import CHUNKED, CLOSE, CONTENT_LENGTH, EXPECT, NO_BODY, write_request_head
 
 MAX_JOINED_BODY = 64 * 1024  # bytes of a body that are copied behind the head, to be sent in one write

@@ -57,7 +57,7 @@ class BuildContext:
 
 
 @frozen(kw_only=True)
-class HttpConnectionType:
+class HttpConnectionVariant:
     """Describes how REST and SOAP connections differ."""
 
     make_template: Callable[[Any, OutgoingCredentials, BuildContext], RequestTemplate]
@@ -69,7 +69,7 @@ class HttpConnectionType:
 
 def build_connection(
     value: HttpOutgoing, title: str, credentials: OutgoingCredentials, context: BuildContext,
-    connection_type: HttpConnectionType,
+    connection_type: HttpConnectionVariant,
 ) -> OutgoingConnection:
     """Build a connection from its configuration. `title` is its name in messages, such as 'Outgoing connection CRM
     (rest)'. Raises ValueError, with the reason, for a configuration that this machine cannot use."""
@@ -167,4 +167,4 @@ def _retry_policy(retry: RetrySettings) -> RetryPolicy:
     return RetryPolicy(attempts=retry.attempts, backoff=retry.backoff, methods=SAFE_METHODS.union(retry.methods))
 
 
-REST = HttpConnectionType(make_template=_rest_form, make_connection=_rest_connection, is_failure=is_server_error)
+REST = HttpConnectionVariant(make_template=_rest_form, make_connection=_rest_connection, is_failure=is_server_error)

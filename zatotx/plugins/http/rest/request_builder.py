@@ -31,7 +31,7 @@ _NONE: frozenset[bytes] = frozenset()
 _MAX_DEADLINE = 86_400_000  # milliseconds, the largest value that zatotx accepts
 
 
-class TimestampFormatter:
+class MessageTimestampHeader:
     """Formats the header field X-Zato-Msg-TS, the time of sending, in Zato's format: ISO 8601 in UTC without a zone.
     Requests within one second share a cached text."""
 
@@ -133,7 +133,7 @@ class RequestTemplate:
     requires_challenge: bool = False  # whether the peer may reject a request before its body is sent
     timeouts: Timeouts = field(init=False)
     _default_target: bytes | None = field(init=False)  # without params; None = the path has parameters
-    _timestamp_header: TimestampFormatter = field(factory=TimestampFormatter, init=False)
+    _timestamp_header: MessageTimestampHeader = field(factory=MessageTimestampHeader, init=False)
 
     @timeouts.default
     def _default_timeouts(self) -> Timeouts:

@@ -11,8 +11,8 @@ from msgspec import Meta
 from zatotx.connectors.tls_settings import InvalidTlsSettings, TlsSettings, parse_tls_settings
 from zatotx.rules.http.redirects import RedirectError, parse_target
 from zatotx.rules.routing.url_template import template_error
-from zatotx.schema.circuit_breaker import CircuitBreakerSettings
-from zatotx.schema.delivery import OutgoingDelivery
+from zatotx.schema.circuit_breaker_settings import CircuitBreakerSettings
+from zatotx.schema.delivery_fields import OutgoingDelivery
 from zatotx.schema.meta import field
 from zatotx.schema.security.definition import FOR_OUTGOING_REST
 

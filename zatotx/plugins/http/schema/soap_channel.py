@@ -7,7 +7,7 @@ from typing import Annotated
 from zatotx.model.soap import is_namespace
 from zatotx.plugins.http.schema.http_channel import HttpChannel, channel_errors, pattern_key
 from zatotx.schema.meta import ObjectType, ZatoApi, field
-from zatotx.wire.soap.action import unquote_action
+from zatotx.wire.soap.soap_action import unquote_action
 
 
 def soap_action_error(action: str) -> str:

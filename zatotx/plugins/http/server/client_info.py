@@ -11,7 +11,7 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IAddress, ITransport
 from twisted.logger import Logger
 
-from zatotx.connectors.tls_peer import peer_certificates
+from zatotx.connectors.peer_certificates import peer_certificates
 from zatotx.plugins.http.metrics import HttpCounters
 from zatotx.plugins.http.settings import HttpSettings
 from zatotx.rules.http.forwarding import UNIX, RequestOrigin, parse_trusted_proxies, request_origin

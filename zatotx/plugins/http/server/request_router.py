@@ -32,7 +32,12 @@ from zatotx.wire.http.decompression import parse_content_encoding
 from zatotx.wire.http.traceparent import continue_trace
 from zatotx.wire.http.urlencoded import Malformed, decode_path
 from zatotx.wire.http1.request_parser import RequestHead
-from zatotx.wire.soap.action import ACCEPTED_TYPES, accepts_soap_content_type, is_unambiguously_soap, requested_version
+from zatotx.wire.soap.soap_action import (
+    ACCEPTED_TYPES,
+    accepts_soap_content_type,
+    is_unambiguously_soap,
+    requested_version,
+)
 
 _VARY = b'Vary', b'Origin, Access-Control-Request-Method, Access-Control-Request-Headers'
 _NO_PARAMS: Mapping[str, str] = {}

@@ -1,7 +1,7 @@
 """Response filters of a channel: rate limit fields, CORS fields, entity tags and gzip.
 
-A channel that needs none of them has no ResponseFilters. A channel that does creates a ResponseFilter for each head:
-what follows from the head alone is computed once (see `request_router`).
+A channel that needs none of them has no ResponseFilters. A channel that does creates BoundResponseFilters for each
+head: what follows from the head alone is computed once (see `request_router`).
 
 gzip compresses whole bodies at once, and streams piece by piece, so that each piece is sent without delay.
 """
@@ -26,16 +26,16 @@ from zatotx.plugins.http.schema.cors import cors_rules
 from zatotx.plugins.http.schema.http_channel import HttpChannel
 from zatotx.plugins.http.server.request_context import IResponseFilter, IResponseFilters, RequestContext
 from zatotx.plugins.http.transport.response_stream import close_stream, discard_stream
-from zatotx.rules.http.cors import CorsRules, HeaderFields
-from zatotx.rules.http.negotiation import (
+from zatotx.rules.http.compression_and_etags import (
     MIN_SIZE,
     accepts_gzip,
     compute_etag,
     is_compressible,
     is_etag,
     matches_if_none_match,
-    weaken,
+    weaken_etag,
 )
+from zatotx.rules.http.cors import CorsRules, HeaderFields
 from zatotx.wire.http1.request_parser import RequestHead
 from zatotx.wire.http1.response_writer import write_field_lines
 
@@ -158,11 +158,11 @@ class ResponseFilters:
         """The rules for preflight requests."""
         return self._cors
 
-    def filter_for(self, head: RequestHead) -> ResponseFilter:
+    def filter_for(self, head: RequestHead) -> BoundResponseFilters:
         """Return the filter for responses to requests with this head."""
         headers, cors = head.headers, self._cors
         is_read = head.method in ('GET', 'HEAD')
-        return ResponseFilter(
+        return BoundResponseFilters(
             self._context,
             header_lines=write_field_lines(self._header_fields(headers.get(b'origin'))) + self._added_lines(headers),
             has_cors=cors is not None,
@@ -193,7 +193,7 @@ class ResponseFilters:
 
 
 @implementer(IResponseFilter)
-class ResponseFilter:
+class BoundResponseFilters:
     """Implements IResponseFilter: applies a channel's filters to the responses to the requests that have the same
     head."""
 
@@ -255,7 +255,7 @@ class ResponseFilter:
 
     def _finish(self, request: RequestContext, reply: Reply, job: _BodyFilter) -> None:
         if job.etag:
-            tag = weaken(job.etag) if job.compress else job.etag
+            tag = weaken_etag(job.etag) if job.compress else job.etag
             reply.headers = [*(field for field in reply.headers if field[0].lower() != _ETAG), (b'ETag', tag)]
         if job.is_not_modified:
             reply = Reply(_NOT_MODIFIED, b'', b'', [field for field in reply.headers if not _describes_body(field[0])])

@@ -21,7 +21,7 @@ from zatotx.rules.routing.route_pattern import parse_pattern
 from zatotx.rules.routing.route_table import ANY, InvalidRoutes, MatchedRoute, MethodNotRouted, Route, RouteTable
 from zatotx.rules.security import roles
 from zatotx.schema.snapshot import StoredObject
-from zatotx.wire.soap.action import operation_name, unquote_action
+from zatotx.wire.soap.soap_action import operation_name, unquote_action
 
 PREFIX = '/zato/'
 ADMIN, PUBAPI = 'admin.invoke', 'pubapi'  # names of the Basic auth definitions that every new cluster has

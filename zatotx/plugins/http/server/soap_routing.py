@@ -22,7 +22,7 @@ from zatotx.rules.routing.route_pattern import parse_pattern
 from zatotx.rules.routing.route_table import ANY, MatchedRoute, Route
 from zatotx.wire.http1.request_parser import RequestHead
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.soap.action import requested_version, soap_action
+from zatotx.wire.soap.soap_action import requested_version, soap_action
 
 ParameterNames = tuple[str, ...]
 _WSDL = (b'wsdl', b'singlewsdl')

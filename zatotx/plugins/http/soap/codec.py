@@ -15,8 +15,8 @@ from zatotx.plugins.http.soap.faults import UnknownEnvelopeVersion, fault_body, 
 from zatotx.rules.limits.concurrency_limit import MessageLimits
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.soap import envelope as soap
-from zatotx.wire.soap.action import requested_version
 from zatotx.wire.soap.envelope import VERSIONS, CompleteEnvelope, SoapVersion, to_body_content
+from zatotx.wire.soap.soap_action import requested_version
 from zatotx.wire.xml import parser
 from zatotx.wire.xml.limits import estimate_tree_size
 from zatotx.wire.xml.parser import content_type_charset

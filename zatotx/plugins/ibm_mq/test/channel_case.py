@@ -14,7 +14,7 @@ from zope.interface import implementer
 from trial_tests.support import mqi_loopback
 from zatotx.connectors import connection_supervisor
 from zatotx.interfaces.connector_kind import ChannelContext
-from zatotx.interfaces.delivery import DeadLetter, IDeadLetterSink
+from zatotx.interfaces.inbound_delivery import DeadLetter, IDeadLetterSink
 from zatotx.model.errors import ServiceError
 from zatotx.model.message import Message, Reply
 from zatotx.plugins.http.test.server_doubles import Lines, ScriptedExchange

@@ -9,7 +9,7 @@ from zatotx.model.message import Reply
 from zatotx.plugins.ibm_mq import consumer_thread
 from zatotx.plugins.ibm_mq.test.channel_case import ChannelCase, failed
 from zatotx.plugins.ibm_mq.wire.mqrfh2 import Folder, Header, encode_header
-from zatotx.schema.delivery import DeliveryRetry
+from zatotx.schema.delivery_fields import DeliveryRetry
 
 
 class SettlementTests(ChannelCase):

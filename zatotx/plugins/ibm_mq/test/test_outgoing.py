@@ -19,7 +19,7 @@ from zatotx.plugins.ibm_mq.schema import MqOutgoing
 from zatotx.plugins.ibm_mq.test.channel_case import definition
 from zatotx.plugins.ibm_mq.wire.descriptor import MessageDescriptor
 from zatotx.plugins.ibm_mq.wire.jms import DecodedMessage, decode_message
-from zatotx.schema.circuit_breaker import CircuitBreakerSettings
+from zatotx.schema.circuit_breaker_settings import CircuitBreakerSettings
 from zatotx.schema.snapshot import Snapshot, StoredObject
 
 _numbers = count()

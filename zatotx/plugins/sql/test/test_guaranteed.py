@@ -21,9 +21,9 @@ from zatotx.interfaces.outgoing import IOutgoingKind
 from zatotx.plugins.sql.outgoing import SENDS, make_outgoing
 from zatotx.plugins.sql.schema import SqlOutgoing
 from zatotx.plugins.sql.stored_statements import MAX_ROWS, decode_value, encode_value, prepare_stored
-from zatotx.schema.delivery import GUARANTEED
+from zatotx.schema.delivery_fields import GUARANTEED
 from zatotx.schema.snapshot import Snapshot, StoredObject
-from zatotx.testing.memory_work import MemoryWorkStream
+from zatotx.testing.memory_work_stream import MemoryWorkStream
 
 INSERT = 'insert or ignore into entry (text) values (:text)'
 VALUES = (

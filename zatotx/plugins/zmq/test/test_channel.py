@@ -16,16 +16,16 @@ from zope.interface import implementer
 from trial_tests.support.ports import free_port
 from trial_tests.support.zmq_peers import WithPeers
 from zatotx.interfaces.connector_kind import ChannelContext
-from zatotx.interfaces.delivery import DeadLetter, IDeadLetterSink
+from zatotx.interfaces.inbound_delivery import DeadLetter, IDeadLetterSink
 from zatotx.model.message import Message, Reply
-from zatotx.model.work import ValueMessage
+from zatotx.model.work_message import ValueMessage
 from zatotx.plugins.http.test.server_doubles import Lines, ScriptedExchange
 from zatotx.plugins.zmq import kind
 from zatotx.plugins.zmq.channels import make_channel
 from zatotx.plugins.zmq.schema import BIND, CONNECT, LIST, REP, ROUTER, SUB, ZmqChannel
 from zatotx.plugins.zmq.test import zmtp
 from zatotx.plugins.zmq.transport import READ_BUDGET, make_key_pair
-from zatotx.schema.delivery import DeliveryRetry
+from zatotx.schema.delivery_fields import DeliveryRetry
 from zatotx.schema.snapshot import Snapshot, StoredObject
 
 TITLE = 'Channel in (zmq)'

@@ -19,14 +19,14 @@ from trial_tests.support.zmq_peers import PeerProcess, WithPeers
 from zatotx.connectors.guaranteed_delivery import DELIVER_SERVICE
 from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.model.errors import BadRequest, ServiceUnavailable, Timeout
-from zatotx.model.work import decode_work
+from zatotx.model.work_message import decode_work
 from zatotx.plugins.zmq.outgoing import make_outgoing
 from zatotx.plugins.zmq.schema import BIND, DEALER, PUB, REQ, ZmqOutgoing
 from zatotx.plugins.zmq.transport import make_key_pair
-from zatotx.schema.delivery import GUARANTEED
+from zatotx.schema.delivery_fields import GUARANTEED
 from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.testing.log_recorder import LogRecorder
-from zatotx.testing.memory_work import MemoryWorkStream
+from zatotx.testing.memory_work_stream import MemoryWorkStream
 
 TITLE = 'Outgoing connection Out (zmq)'
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.plugins.zmq.addresses import address_error, decode_key, key_error, parse_addresses
+from zatotx.plugins.zmq.addresses import address_error, curve_key_error, decode_key, parse_addresses
 from zatotx.plugins.zmq.schema import OBJECT_TYPES, ZmqChannel, ZmqOutgoing
-from zatotx.schema.delivery import Idempotency
+from zatotx.schema.delivery_fields import Idempotency
 
 CHANNEL, OUTGOING = OBJECT_TYPES
 # The vector of ZeroMQ RFC 32 for Z85 has 8 bytes; these are four times as many.
@@ -43,9 +43,9 @@ class AddressTests(SynchronousTestCase):
     def test_keys(self) -> None:
         """Keys are Z85 of 32 bytes; errors do not show them."""
         self.assertEqual(decode_key(KEY), BYTES)
-        self.assertEqual(key_error(KEY), '')
+        self.assertEqual(curve_key_error(KEY), '')
         for wrong, expected in ((KEY[:-1], 'of 40 characters'), ('"' * 40, 'has a character'), ('#' * 40, 'no valid')):
-            error = key_error(wrong)
+            error = curve_key_error(wrong)
             self.assertIn(expected, error)
             self.assertNotIn(wrong, error)
 
@@ -60,7 +60,7 @@ class AddressTests(SynchronousTestCase):
     def test_any_text(self, text: str) -> None:
         """Any text has an error or is usable, and none raises."""
         address_error(text)
-        key_error(text)
+        curve_key_error(text)
 
 
 class ValidationTests(SynchronousTestCase):

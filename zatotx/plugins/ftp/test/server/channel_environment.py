@@ -16,9 +16,9 @@ from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
 from trial_tests.support.ports import free_port
-from trial_tests.unit.connectors.test_delivery import Memory
+from trial_tests.unit.connectors.test_inbound_delivery import Memory
 from zatotx.interfaces.connector_kind import ChannelContext
-from zatotx.interfaces.delivery import DeadLetter, IDeadLetterSink
+from zatotx.interfaces.inbound_delivery import DeadLetter, IDeadLetterSink
 from zatotx.model.message import Message, Reply
 from zatotx.plugins import ftp
 from zatotx.plugins.ftp.channels import FtpChannels

@@ -24,7 +24,7 @@ from zatotx.plugins.ftp.server import upload_queue
 from zatotx.plugins.ftp.server.file_tree import FileTree
 from zatotx.plugins.ftp.server.upload_store import UploadStore
 from zatotx.plugins.ftp.test.server.channel_environment import TIMEOUT, ChannelEnvironment, error_of, payload_of
-from zatotx.schema.delivery import DeliveryRetry, Idempotency
+from zatotx.schema.delivery_fields import DeliveryRetry, Idempotency
 from zatotx.schema.snapshot import StoredObject
 
 

@@ -16,14 +16,14 @@ from zatotx.interfaces.security_type import OutgoingCredentials
 from zatotx.model.errors import BadGateway
 from zatotx.model.soap import PeerFault
 from zatotx.plugins.http.rest.connection import ConnectionParts, OutgoingConnection
-from zatotx.plugins.http.rest.factory import BuildContext, HttpConnectionType, make_request_template
+from zatotx.plugins.http.rest.factory import BuildContext, HttpConnectionVariant, make_request_template
 from zatotx.plugins.http.schema.outgoing_soap import SoapOutgoing
 from zatotx.plugins.http.soap.outgoing.envelopes import SoapCallSpec, SoapRequest, SoapRequestTemplate
 from zatotx.plugins.http.soap.outgoing.response_parsing import SoapResponse, is_server_failure, read_response
 from zatotx.plugins.http.soap.outgoing.wsdl_cache import WsdlCache
 from zatotx.plugins.http.soap.outgoing.wsdl_loader import WsdlLoader
-from zatotx.wire.soap.action import unquote_action
 from zatotx.wire.soap.envelope import VERSIONS
+from zatotx.wire.soap.soap_action import unquote_action
 from zatotx.wire.xml import parser
 
 _MAX_LOGGED = 500  # characters of a fault that are logged
@@ -123,4 +123,4 @@ def _connection(parts: ConnectionParts, reactor: IReactor, value: SoapOutgoing) 
     return SoapConnection(parts, reactor, config=value)
 
 
-SOAP = HttpConnectionType(make_template=_form, make_connection=_connection, is_failure=is_server_failure)
+SOAP = HttpConnectionVariant(make_template=_form, make_connection=_connection, is_failure=is_server_failure)

@@ -12,7 +12,7 @@ from urllib.parse import urldefrag, urljoin, urlsplit
 
 import attrs
 
-from zatotx.connectors.ping import PingCall
+from zatotx.connectors.ping_call import PingCall
 from zatotx.model.cid import new_cid
 from zatotx.plugins.http.client.call import HttpResponse, Origin, split_url
 from zatotx.plugins.http.client.errors import CallFailed

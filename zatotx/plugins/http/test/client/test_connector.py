@@ -22,9 +22,9 @@ from zatotx.connectors.tls_settings import TlsSettings
 from zatotx.plugins.http.client.call import Origin
 from zatotx.plugins.http.client.connector import AddressResolver, Connector, connect_first
 from zatotx.plugins.http.client.errors import ConnectRefused, ConnectTimeout, NoSuchHost
-from zatotx.rules.http.host_addresses import DnsCache, LookupResult, interleave_families
+from zatotx.rules.http.dns_cache import DnsCache, LookupResult, interleave_families
 from zatotx.rules.http.proxy_selection import ProxySelector
-from zatotx.wire.http.host import Malformed, ascii_host, is_loopback
+from zatotx.wire.http.host_names import Malformed, ascii_host, is_loopback
 
 reactor: Any = global_reactor
 PATIENCE = 60.0  # seconds after which a test that waits for a thread gives up

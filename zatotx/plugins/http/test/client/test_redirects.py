@@ -32,7 +32,7 @@ from zatotx.plugins.http.test.upstream_servers import (
     server_tls,
     silent,
 )
-from zatotx.rules.http.host_addresses import AddressScope, address_scope
+from zatotx.rules.http.dns_cache import AddressScope, address_scope
 from zatotx.rules.http.proxy_selection import ProxySelector
 from zatotx.rules.http.redirects import (
     RedirectedRequest,

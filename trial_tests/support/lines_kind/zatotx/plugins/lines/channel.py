@@ -15,10 +15,10 @@ from twisted.python.failure import Failure
 
 from zatotx.connectors.channels import ChannelParts, Channels, ChannelType, make_delivery
 from zatotx.connectors.definitions import refers_to_definition, require_active
-from zatotx.connectors.delivery import MessageDelivery
+from zatotx.connectors.inbound_delivery import MessageDelivery
 from zatotx.connectors.outgoing_connections import Sources
 from zatotx.interfaces.connector_kind import ChannelContext, IChannel
-from zatotx.interfaces.delivery import InboundDelivery
+from zatotx.interfaces.inbound_delivery import InboundDelivery
 from zatotx.interfaces.meters import MetricRow
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.model.cid import new_cid

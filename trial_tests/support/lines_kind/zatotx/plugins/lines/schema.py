@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from zatotx.schema.delivery import DeliveryKeys, OutgoingDelivery
+from zatotx.schema.delivery_fields import DeliveryKeys, OutgoingDelivery
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 from zatotx.schema.secrets import ConfigObject
 

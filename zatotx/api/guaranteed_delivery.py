@@ -1,0 +1,55 @@
+"""The service zato.outgoing.deliver, which makes the stored calls of outgoing connections with `delivery:
+guaranteed`."""
+
+from __future__ import annotations
+
+from inspect import isawaitable
+from typing import Any
+
+from zatotx.api.base import AdminService, bad_request
+from zatotx.connectors.guaranteed_delivery import DELIVER_SERVICE
+from zatotx.model.errors import BadRequest, BadStatus
+from zatotx.model.response import PeerResponse
+from zatotx.model.soap import SENDER, PeerFault
+from zatotx.rules.resilience.inbound_retry import is_permanent
+
+_REQUEST_TIMEOUT = 408  # the request did not arrive as a whole
+
+
+class Deliver(AdminService):
+    """Make one stored call: `kind` and `name` of the connection, `method`, `args`, `kwargs`. Raises BadRequest if the
+    peer rejects the call as invalid, so that it is not retried, and other errors otherwise."""
+
+    name = DELIVER_SERVICE
+
+    async def handle(self) -> None:
+        call: Any = self.request.payload
+        names = str(call.get('method', '_')).split('.') if isinstance(call, dict) else ['_']
+        if any(name.startswith('_') for name in names):
+            raise bad_request('method', 'missing: this service is invoked by guaranteed deliveries only')
+        method = getattr(self.out, str(call.get('kind')))[call.get('name')]
+        for name in names:
+            method = getattr(method, name)
+        try:
+            result = method(*call.get('args', ()), **call.get('kwargs', {}))
+            if isawaitable(result):
+                result = await result
+            if isinstance(result, PeerResponse):
+                result.raise_for_status()
+        except (TypeError, ValueError) as error:
+            raise BadRequest(self.cid, f'{call.get("kind")} {call.get("name")}: {error}') from error
+        except (BadStatus, PeerFault) as error:
+            if is_rejected(error):
+                raise BadRequest(self.cid, str(error)) from error
+            raise
+        self.response.payload = {}
+
+
+def is_rejected(error: BadStatus | PeerFault) -> bool:
+    """Return whether the peer rejected the call as invalid, so that a retry cannot succeed."""
+    if isinstance(error, PeerFault):
+        return error.code == SENDER
+    return is_permanent(error.status_code) and error.status_code != _REQUEST_TIMEOUT
+
+
+SERVICES = (Deliver,)

@@ -1,0 +1,94 @@
+"""Creates the delivery policy of a channel from its configuration (zatotx.schema.delivery_fields.DeliveryKeys).
+
+A kind derives the Struct of its channels from DeliveryKeys, and makes the MessageDelivery of a channel here.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from zatotx.connectors.event_log import EventLog
+from zatotx.connectors.inbound_delivery import MessageDelivery
+from zatotx.interfaces.connector_kind import ChannelContext
+from zatotx.interfaces.dead_letters import IDeadLetterStore
+from zatotx.interfaces.inbound_delivery import DeadLetter, IDeadLetterSink
+from zatotx.interfaces.pipeline import IDispatcher
+from zatotx.model.message import Message
+from zatotx.model.work_message import ValueMessage, WorkMessage
+from zatotx.rules.resilience.idempotency import MESSAGE
+from zatotx.rules.resilience.inbound_retry import DeliveryPolicy
+from zatotx.schema.delivery_fields import DeliveryKeys, DeliveryRetry
+from zatotx.schema.placement_fields import PlacementKeys
+
+_ID_DIGITS = 32
+
+
+def make_policy_delivery(
+    events: EventLog, context: ChannelContext, dispatcher: IDispatcher, keys: DeliveryKeys
+) -> MessageDelivery:
+    """Return the delivery for a channel whose configuration has the fields of a delivery policy. `events` is the log of
+    the channel."""
+    idempotent = keys.idempotent
+    return MessageDelivery(
+        title=events.title, events=events, dispatcher=dispatcher, clock=context.reactor, policy=to_policy(keys.retry),
+        dead_letters=context.dead_letters if keys.dead_letter else None,
+        processed_keys=None if idempotent is None else context.processed_keys,
+        key=MESSAGE if idempotent is None else idempotent.key,
+        key_ttl=86_400.0 if idempotent is None else idempotent.ttl,
+        waits_for_capacity=isinstance(keys, PlacementKeys),
+    )  # fmt: skip
+
+
+def to_policy(retry: DeliveryRetry | None) -> DeliveryPolicy:
+    """Return the retry policy of a configuration. None means a single attempt."""
+    if retry is None:
+        return DeliveryPolicy()
+    return DeliveryPolicy(attempts=retry.attempts, backoff=retry.backoff, max_delay=retry.max_delay)
+
+
+@implementer(IDeadLetterSink)
+@frozen
+class StoredDeadLetters:
+    """Implements IDeadLetterSink: stores in the ODB the channel messages whose processing was given up."""
+
+    letters: IDeadLetterStore
+
+    def store(self, letter: DeadLetter) -> Deferred[None]:
+        """See IDeadLetterSink."""
+        stored: Deferred[None] = self.letters.store_dead_letter(to_work(letter))
+        return stored
+
+
+def to_work(letter: DeadLetter) -> WorkMessage:
+    """Convert a dead letter to the work message that processes it again, with its channel's data format and headers."""
+    message, history = letter.message, letter.history
+    channel = message.channel
+    first, last = history.first, history.last
+    assert first is not None and last is not None
+    payload = message.value if isinstance(message, ValueMessage) else body_of(message)
+    return WorkMessage(
+        id=letter_id(letter), cid=message.cid, service=message.service, payload=payload, channel=channel.kind,
+        channel_name=channel.name, data_format=channel.data_format, headers=dict(message.headers),
+        principal=message.principal, trace=message.trace, attempts=history.attempts, first_failed=first.at,
+        last_failed=last.at, cause=last.cause,
+    )  # fmt: skip
+
+
+def letter_id(letter: DeadLetter) -> str:
+    """Return the ID of a dead letter. If the peer identifies messages, the ID is the same for each delivery of the same
+    message; otherwise it is the correlation ID."""
+    if not letter.id:
+        return letter.message.cid
+    channel = letter.message.channel
+    digest = sha256('\0'.join((channel.kind, channel.name, letter.id)).encode('utf-8', 'surrogateescape'))
+    return digest.hexdigest()[:_ID_DIGITS]
+
+
+def body_of(message: Message) -> bytes:
+    """Return the body of a message as bytes."""
+    body = message.body
+    return body if isinstance(body, bytes) else body.read()

@@ -1,0 +1,68 @@
+"""Imports the modules of channels and connections when the first object that needs them is configured, and provides a
+placeholder for the connections' namespace until then.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from typing import Any, Protocol
+
+from zatotx.connectors.connection_registry import ConnectionRegistry
+from zatotx.interfaces.outgoing import IServiceCall
+from zatotx.schema.snapshot import Snapshot
+
+
+class TypeWithModules(Protocol):
+    """A ChannelType or ConnectionType that declares the modules to import on first use."""
+
+    @property
+    def object_type(self) -> str: ...
+
+    @property
+    def modules(self) -> tuple[str, ...]: ...
+
+
+def missing_modules(types: Iterable[TypeWithModules], snapshot: Snapshot) -> list[str]:
+    """Return the modules that the configured objects of the types need and that are not imported yet."""
+    return [module for each in types if snapshot.has_type(each.object_type)
+            for module in each.modules if module not in sys.modules]  # fmt: skip
+
+
+def import_modules(modules: Sequence[str]) -> None:
+    """Import modules. Blocking."""
+    for module in modules:
+        import_module(module)
+
+
+class LazyNamespace:
+    """A ConnectionType.namespace whose class, 'package.module:Class', is imported with the first connection. Its
+    `module` must be listed in ConnectionType.modules."""
+
+    __slots__ = ('_class_name', '_namespace', 'module')
+
+    def __init__(self, path: str) -> None:
+        self.module, _, self._class_name = path.partition(':')
+        self._namespace: Any = None
+
+    def __call__(self, registry: ConnectionRegistry[Any], call: IServiceCall) -> Any:
+        if self._namespace is None:
+            if not registry.connections:
+                return NoConnections(registry, call)
+            self._namespace = getattr(import_module(self.module), self._class_name)
+        return self._namespace(registry, call)
+
+
+class NoConnections:
+    """An empty `self.out.<name>`, for a node without usable connections of that type."""
+
+    __slots__ = ('_call', '_registry')
+
+    def __init__(self, registry: ConnectionRegistry[Any], call: IServiceCall) -> None:
+        self._registry, self._call = registry, call
+
+    def __getitem__(self, name: str) -> Any:
+        return self._registry.find(name, self._call.cid)  # raises the error
+
+    get = __getitem__
