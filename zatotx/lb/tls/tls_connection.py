@@ -22,7 +22,7 @@ class FrontendTlsConnection(TLSMemoryBIOProtocol):
     """TLS around the protocol of a client. `verifier`: what is known about the client's certificate.
 
     Twisted reads until OpenSSL wants more, and sends through the buffer of the TCP transport. That is an exception of
-    OpenSSL twice, and two changes of the epoll set, for each request: more than a third of its CPU time, measured.
+    OpenSSL twice, and two changes of the epoll set, for each request.
     """
 
     verifier: ClientVerifier | None = None
