@@ -131,8 +131,7 @@ class JsonCodec(BaseCodec):
             raise BadRequest(message.cid, f'The JSON is nested more than {self._depth} deep, the limit')
         return value
 
-    def encode_value(self, value: object) -> bytes:
-        return json_codec.encode(value)
+    encode_value = staticmethod(json_codec.encode)
 
     def encode_error_body(self, cid: str, status: int, details: str) -> bytes:
         return json_codec.write_error(cid, details)

@@ -236,9 +236,11 @@ class RequestReader:
         context = self._context
         context.counters.requests += 1
         self.request_count += 1
-        request = RequestContext(resolved.head, now, self._responses.write_ready, True)
+        message = context.router.make_message(resolved, body, now)
+        request = RequestContext(
+            resolved.head, now, self._responses.write_ready, True, message.cid, resolved, b'', message
+        )
         self._responses.requests.append(request)
-        message = context.router.make_message(request, resolved, body)
         request.pending = context.dispatcher.deliver(message, request.receive_reply)
 
     # The steps of one request. Each returns whether the next one may follow.

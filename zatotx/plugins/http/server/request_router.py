@@ -132,33 +132,31 @@ class RequestRouter:
         """Assign the request its cid and its message. Returns the response if the dispatcher is not needed, else
         None."""
         error = resolved.error
+        request.resolved = resolved
         if error is None:
-            self.make_message(request, resolved, b'')
+            message = request.message = self.make_message(resolved, b'', request.started_at)
+            request.cid = message.cid
             return None
         cid = request.cid = resolved.caller_cid or new_cid()
-        request.resolved = resolved
         resolved.meter.requests += 1
         if error.status == NO_CONTENT:
             return Reply(NO_CONTENT, b'', b'', error.headers)
         return error_response(error.status, cid, error.details, error.headers, resolved.error_format)
 
-    def make_message(self, request: RequestContext, resolved: ResolvedRequest, body: bytes) -> Message:
-        """Assign a request without errors its cid and its message, which is returned."""
-        cid = request.cid = resolved.caller_cid or new_cid()
-        request.resolved = resolved
+    def make_message(self, resolved: ResolvedRequest, body: bytes, started_at: float) -> Message:
+        """Count a request without errors, and return its message, which has its cid."""
         resolved.meter.requests += 1
         parent = resolved.traceparent
-        message = request.message = Message(
-            cid,
+        return Message(
+            resolved.caller_cid or new_cid(),
             resolved.spec,
             resolved.service,
             resolved.head.headers,
             body,
-            request.started_at + resolved.timeout,
+            started_at + resolved.timeout,
             resolved.http_view,
             continue_trace(parent) if parent is not None else '',
         )
-        return message
 
     def _resolve_error(
         self,
