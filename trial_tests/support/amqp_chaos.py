@@ -214,7 +214,8 @@ class AmqpChaos:
         for key, found in copies.items():
             if sum(flags == ('false', 'false') for flags in found) > 1:
                 report.unexplained.append(int(key.split(':')[0]))
-        letters = json.loads(environment.must('dead-letter', 'list', str(environment.path), '--format', 'json'))
+        letters = json.loads(environment.must('dead-letter', 'list', str(environment.path), '--limit', '10000',
+                                          '--format', 'json'))
         report.dead = sum(letter['service'] == 'chaos.onward' for letter in letters)
 
 

@@ -55,7 +55,8 @@ class KillReport:
 
     def __str__(self) -> str:
         kills = ', '.join(f'{count} x {step}' for step, count in self.kills.items())
-        return f'seed {self.seed}: {self.sent} messages, {len(self.lost)} lost; killed when {kills}'
+        lost = ''.join(f'; lost: {what}' for what in self.lost)
+        return f'seed {self.seed}: {self.sent} messages, {len(self.lost)} lost; killed when {kills}{lost}'
 
 
 def run(seed: int, times: int, limit: float = inf) -> KillReport:
@@ -111,7 +112,8 @@ def run_on(environment: Broker, broker: RabbitMQ, connector: Connector, *, seed:
         until(lambda: broker.count(SOURCE) == 0 and not connector_in_flight(connector), 'the end', 60)
     connector.stop()
     arrived = {body.decode() for body in broker.take_all(TARGET)}
-    letters = json.loads(environment.must('dead-letter', 'list', str(environment.path), '--format', 'json'))
+    letters = json.loads(environment.must('dead-letter', 'list', str(environment.path), '--limit', '10000',
+                                          '--format', 'json'))
     dead = [letter for letter in letters if letter['service'] == 'kills.onward']
     report.sent = len(sent)
     report.lost = sorted(name for name in sent if name.startswith('good') and name not in arrived)
