@@ -17,7 +17,8 @@ MAX_URLS = 600
 # Nothing but the contrast depends on the colors.
 _OPTIONS = {'light': {'resultTypes': ['violations']},
             'dark': {'resultTypes': ['violations'], 'runOnly': ['color-contrast']}}  # fmt: skip
-_FILES = ('/yaml', '/wsdl', '/csv', '/openapi', '.json', '/download')  # ends of paths that are files and not pages
+# Ends of paths that are files and not pages.
+_FILES = ('/yaml', '/wsdl', '/csv', '/openapi', '.json', '/download')
 
 
 def pattern_of(url: str) -> str:
@@ -44,8 +45,10 @@ class Crawl:
             self.say(f'  {len(self.urls)} links, {len(self.first_of)} sorts of pages')
             for scheme in ('light', 'dark'):
                 page.emulate_media(color_scheme=scheme)
-                for pattern, path in self.first_of.items():
+                for number, (pattern, path) in enumerate(self.first_of.items(), 1):
                     self._examine(page, pattern, path, scheme)
+                    if number % 20 == 0:
+                        self.say(f'  {number} sorts of pages examined, {scheme}')
 
     def _follow(self, page: Page) -> None:
         waiting, seen = deque(['/']), {'/'}

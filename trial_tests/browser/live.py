@@ -13,7 +13,7 @@ from trial_tests.support.waiting import until
 EVENTS, SECONDS = 3_600, 60
 TABS = 8
 NONE = '\N{EN DASH}'  # what is shown before the first event
-_SEND = '''([count, rate]) => new Promise((resolve) => {
+_SEND = '''([count, rate, revision]) => new Promise((resolve) => {
   const channel = new BroadcastChannel('zatotx-live');
   let sent = 0;
   const timer = setInterval(() => {
@@ -22,7 +22,7 @@ _SEND = '''([count, rate]) => new Promise((resolve) => {
       const node = {state: sent % 2 ? 'running' : 'drained', is_leader: sent % 3 === 0, requests: sent / 7,
                     errors: sent % 5, mean: sent % 11, in_flight: sent % 13, stalls: sent};
       channel.postMessage(['figures', {nodes: {server1: node, server2: node}, requests: sent, errors: sent % 5,
-                                       mean: sent % 11, in_flight: sent % 13, revision: 1}]);
+                                       mean: sent % 11, in_flight: sent % 13, revision}]);
     }
     if (sent >= count) { clearInterval(timer); channel.close(); resolve(sent); }
   }, 100);
@@ -55,9 +55,10 @@ def flood(admin: AdminBrowser) -> tuple[PageSize, PageSize, int]:
         page, sender = context.pages[0], context.new_page()
         sender.goto(f'{admin.base}/settings')
         until(lambda: _shown(page) != NONE, 'the first figures')
-        sender.evaluate(_SEND, [120, EVENTS / SECONDS])  # what is made once is there
+        revision = int(page.locator('.dim [data-live=revision]').inner_text())  # another one loads the changes again
+        sender.evaluate(_SEND, [120, EVENTS / SECONDS, revision])  # what is made once is there
         before = page_size(page)
-        sender.evaluate(_SEND, [EVENTS, EVENTS / SECONDS])
+        sender.evaluate(_SEND, [EVENTS, EVENTS / SECONDS, revision])
         shown = float(page.locator('.figure [data-live=requests]').inner_text())
         return before, page_size(page), int(shown)
 

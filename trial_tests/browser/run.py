@@ -10,6 +10,8 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 
+from playwright.sync_api import Error
+
 from bench.figures import Row, table
 from trial_tests.browser import environment, gallery, live, volume
 from trial_tests.browser.crawl import Crawl
@@ -84,9 +86,14 @@ def main(arguments: list[str]) -> int:
     if unknown := sorted(set(parts) - set(PARTS)):
         parser.error(f'unknown: {", ".join(unknown)}; known are {", ".join(PARTS)}')
     broker = environment.make_environment()
+    rows: list[Row] = []
     try:
         with chromium() as browser:
-            rows = list(measure(AdminBrowser(browser, broker), parts))
+            for row in measure(AdminBrowser(browser, broker), parts):
+                say(f'  {row.what}: {row.figure}')
+                rows.append(row)
+    except (AssertionError, Error) as error:  # what was measured before is shown
+        rows.append(_count('parts that could not be measured', [str(error)]))
     finally:
         remove(broker)
     say(f'\n{table(rows)}')

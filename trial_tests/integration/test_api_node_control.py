@@ -5,7 +5,12 @@ from __future__ import annotations
 from time import time
 from typing import Any
 
+import msgspec
+
 from trial_tests.support.internals import InternalTestCase
+from zatotx.model.message import Message, Principal
+from zatotx.rules.security.roles import API
+from zatotx.testing.memory_node import API_CHANNEL
 
 
 class StaleRows:
@@ -80,6 +85,14 @@ class NodeControlTests(InternalTestCase):
         self.assertEqual((self.two.restarter.names, self.two.restarter.restarts), (['three'], 1))
         self.assertEqual(sorted(row.name for row in await self.one.odb.nodes()), ['one', 'three'])
         self.assertEqual(await self.actions(), [('rename', 'two to three')])
+
+    async def test_roles(self) -> None:
+        """The public API may not restart a server by renaming it."""
+        body = msgspec.json.encode({'id': await self.two_id(), 'name': 'three'})
+        message = Message('c', API_CHANNEL, 'zato.server.edit', {}, body, self.one.reactor.seconds() + 30)
+        message.principal = Principal('pubapi', 'pubapi', 'basic_auth', roles=frozenset({API}))
+        reply = await self.one.pipeline.serve(message)
+        self.assertEqual((reply.status, self.two.restarter.restarts), (403, 0))
 
     async def test_rename_that_fails(self) -> None:
         """If the ODB refuses the name, the settings have the old one again and nothing restarts."""

@@ -268,11 +268,11 @@ class ServerTests(InternalTestCase):
         self.assertIn('99', await self.refusal('zato.server.get-by-id', {'id': 99}, 404))
 
     async def test_edit_and_delete(self) -> None:
-        """A running server cannot be deleted, a stopped one can; its name cannot be changed."""
+        """A running server cannot be deleted, a stopped one can; the name of the latter is in its settings only."""
         down = (await self.one.odb.register_node('three', '', 0, 1)).id
-        self.assertIn('server.toml', await self.refusal('zato.server.edit', {'id': down, 'name': 'new'}, 409))
         self.assertEqual((await self.call('zato.server.edit', {'id': down, 'name': 'three'}))['name'], 'three')
         self.assertIn('stop it first', await self.refusal('zato.server.delete', {'id': down}, 409))
         await self.one.odb.mark_node_stopped(down)
+        self.assertIn('server.toml', await self.refusal('zato.server.edit', {'id': down, 'name': 'new'}, 409))
         self.assertEqual(await self.call('zato.server.delete', {'id': down}), {})
         self.assertEqual([row['name'] for row in await self.call('zato.server.get-list')], ['one', 'two'])

@@ -7,6 +7,7 @@ from time import time
 from typing import Any
 
 import msgspec
+from twisted.internet.defer import Deferred, gatherResults
 
 from zatotx.api.base import AdminService
 from zatotx.api.servers import ServerAdminService, one_row_per_server
@@ -24,20 +25,29 @@ class GetStatus(AdminService):
     name = 'zato.server.get-status'
 
     async def handle(self) -> None:
-        rows = one_row_per_server(await self.server.odb.nodes(), time())
-        is_reachable = True
-        try:
-            statuses = {status.name: status for status in await self.server.control.statuses()}
-        except ServiceError:
-            statuses, is_reachable = {}, False
-        try:
-            leader = (await self.server.scheduler.leader()).node
-        except ServiceError:
-            leader = ''
+        nodes, statuses, leader = await gatherResults([
+            self.server.odb.nodes(), Deferred.fromCoroutine(self._statuses()), Deferred.fromCoroutine(self._leader()),
+        ])  # fmt: skip
+        known, is_reachable = statuses or {}, statuses is not None
         self.response.payload = [
-            _to_row(row, statuses.get(row.name), is_leader=row.name == leader, is_reachable=is_reachable)
-            for row in sorted(rows, key=lambda row: row.name)
+            _to_row(row, known.get(row.name), is_leader=row.name == leader, is_reachable=is_reachable)
+            for row in sorted(one_row_per_server(nodes, time()), key=lambda row: row.name)
         ]
+
+    async def _statuses(self) -> dict[str, NodeStatus] | None:
+        """Return the status of each node by name; None if the nodes cannot be asked."""
+        try:
+            return {status.name: status for status in await self.server.control.statuses()}
+        except ServiceError:
+            return None
+
+    async def _leader(self) -> str:
+        """Return the name of the server that leads the scheduler; '' if that is unknown."""
+        try:
+            record = await self.server.scheduler.leader()
+        except ServiceError:
+            return ''
+        return record.node or ''
 
 
 def _to_row(row: Any, status: NodeStatus | None, *, is_leader: bool, is_reachable: bool) -> dict[str, Any]:

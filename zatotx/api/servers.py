@@ -10,7 +10,8 @@ from typing import Any
 
 from zatotx.api.base import AdminService, bad_request
 from zatotx.interfaces.config import NodeRow
-from zatotx.model.errors import NotFound
+from zatotx.model.errors import Forbidden, NotFound
+from zatotx.rules.security.roles import ADMIN
 from zatotx.service.io.elements import Text
 
 NAME = compile(r'[\w.-]{1,100}')
@@ -98,6 +99,8 @@ class Edit(ServerAdminService):
         if not NAME.fullmatch(name):
             raise bad_request('name', 'must have 1 to 100 letters, digits, dots, dashes and underscores')
         if name != node.name:
+            if ADMIN not in self.caller_roles:
+                raise Forbidden(self.cid, 'A new name restarts the server, which takes the role admin')
             await self.server.control.rename(node.name, name)
             await self.server.odb.record_event('rename', 'server', f'{node.name} to {name}', self.actor)
         self.response.payload = {**_row(node), 'name': name}

@@ -23,7 +23,7 @@ from zope.interface import implementer
 from zatotx.interfaces.config import IConfigStore, NodeRow
 from zatotx.interfaces.node_control import INodeControl, NodeStatus
 from zatotx.interfaces.redis import IPubSub
-from zatotx.model.errors import Conflict, NotFound, ServiceError, Timeout
+from zatotx.model.errors import Conflict, ServiceError, Timeout
 
 REQUESTS, REPLIES = 'node-control', 'node-control-reply'  # topics
 STATUS, RESTART, DRAIN, RESUME, RENAME = 'status', 'restart', 'drain', 'resume', 'rename'  # actions
@@ -108,14 +108,17 @@ class NodeControl:
         return merge_statuses(msgspec.convert(reply['status'], NodeStatus) for reply in replies if 'status' in reply)
 
     async def _rename(self, name: str, new_name: str) -> None:
-        if any(row.name == new_name for row in await self.odb.nodes()):
+        rows = await self.odb.nodes()
+        if any(row.name == new_name for row in rows):
             raise Conflict(None, f'There is a server named {new_name} already')
+        if not any(row.name == name for row in running_rows(rows)):
+            raise Conflict(None, f'{name} is not running: set [main] name in its config/server.toml, and start it')
         await self._act(RENAME, name, new_name)
 
     async def _act(self, action: str, name: str, new_name: str = '', *, is_for_all_workers: bool = False) -> None:
         rows = [row for row in running_rows(await self.odb.nodes()) if row.name == name]
         if not rows:
-            raise NotFound(None, f'{name} is not running')
+            raise Conflict(None, f'{name} is not running')
         rows = rows if is_for_all_workers else rows[:1]
         expected = {(row.name, row.pid) for row in rows}
         pid = 0 if is_for_all_workers else rows[0].pid

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from attrs import frozen
 
@@ -14,15 +13,13 @@ from zatotx.interfaces.connector_kind import CONNECTOR, IChannel
 from zatotx.interfaces.node_control import NodeStatus
 from zatotx.interfaces.reactor import IReactor
 from zatotx.interfaces.redis import IPubSub
-from zatotx.metrics.counters import STALL_BUCKETS
 from zatotx.node.node import NodeState
 from zatotx.node.node_api import NodeApi
 from zatotx.node.node_control import MAX_FINDINGS, NodeControl
+from zatotx.node.node_figures import figures_of
 from zatotx.node.node_restart import NodeRestarter
 from zatotx.node.settings import SETTINGS_FILES
 from zatotx.processes.workers.control_pipe import WorkerSpec
-
-LONG_STALL = 0.1  # seconds
 
 
 @frozen
@@ -69,30 +66,3 @@ def make_node_control(node: ControlledNode, api: NodeApi, bus: IPubSub, reactor:
     )  # fmt: skip
     control.start()
     return control
-
-
-def figures_of(sample: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
-    """Return the figures of a NodeStatus. `sample`: see zatotx.metrics.snapshot."""
-    stalls = [buckets for _, (_, buckets) in sample.get('zatotx_reactor_stall_seconds', ())]
-    return {
-        'requests': sum(value for labels, value in sample.get('zatotx_channel_requests', ()) if not _is_own(labels[1])),
-        'calls': _sum_of_users(sample, 'zatotx_service_calls'),
-        'errors': _sum_of_users(sample, 'zatotx_service_errors'),
-        'seconds': sum(figure[0] for labels, figure in sample.get('zatotx_service_duration_seconds', ())
-                       if not _is_own(labels[0])),
-        'in_flight': _sum_of_users(sample, 'zatotx_service_in_flight'),
-        'stalls': sum(count_above(buckets) for buckets in stalls),
-    }  # fmt: skip
-
-
-def count_above(buckets: Sequence[int]) -> int:
-    """Return how many stalls were longer than LONG_STALL, of the counts in the buckets of the histogram."""
-    return sum(buckets[STALL_BUCKETS.index(LONG_STALL) + 1 :])
-
-
-def _sum_of_users(sample: Mapping[str, Sequence[Any]], name: str) -> int:
-    return sum(value for labels, value in sample.get(name, ()) if not _is_own(labels[0]))
-
-
-def _is_own(name: str) -> bool:
-    return name.startswith(('zato.', 'admin.invoke'))

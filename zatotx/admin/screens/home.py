@@ -66,13 +66,17 @@ async def _dead_letters(request: PageRequest) -> int:
 
 async def _recent_changes(request: PageRequest) -> list[dict[str, Any]]:
     """Return the latest changes that people made; starts of servers register services, which is no news."""
+    news: list[dict[str, Any]] = []
     try:
-        rows = await request.call('zato.history.get-list', {'limit': 60})
+        for limit in (3 * RECENT, 30 * RECENT):  # most often the first suffices
+            rows = await request.call('zato.history.get-list', {'limit': limit})
+            news = [row for row in rows if row['source'] != 'start' and is_news(row)]
+            if len(news) >= RECENT or len(rows) < limit:
+                break
     except ApiError as error:
         if error.status == 401:
             raise
-        return []
-    return [row for row in rows if row['source'] != 'start' and is_news(row)][:RECENT]
+    return news[:RECENT]
 
 
 def is_news(row: Mapping[str, Any]) -> bool:
