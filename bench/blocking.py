@@ -87,7 +87,8 @@ def _serve(environment: Environment, folder: Path, peers: Peers) -> None:
 
 
 def _measured(environment: Environment, peers: Peers, operation: Operation, say: Callable[[str], None]) -> Measured:
-    site = Site(port=environment.port, authorization=environment.authorization(), seconds=SECONDS)
+    site = Site(port=environment.port, authorization=environment.authorization(), seconds=SECONDS,
+                ftp_port=peers.ftp_channel)  # fmt: skip
     if operation.peer:  # its connections exist before it freezes
         environment.wait_until_served(load.Request(path=path('upload'), method='POST', body='{"a": 1}'))
     with Pings(site.port, _RATE, core=LOAD_CORE) as pings:

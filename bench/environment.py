@@ -16,14 +16,14 @@ import msgspec
 
 from bench.load import Request as LoadRequest
 from bench.load import answer
-from bench.machine import SERVER_CORE, is_free, memory, pinned
-from trial_tests.support.ports import claim
+from bench.machine import SERVER_CORE, memory, pinned
+from trial_tests.support.ports import claim, is_free
 from trial_tests.support.rawhttp import basic
 
 ZATOTX = str(Path(sys.executable).with_name('zatotx'))
 TWISTD = str(Path(sys.executable).with_name('twistd'))
 _PORTS = (17010, 17021, 11223, 20151, 8183)  # server, FTP, load balancer and its agent, web admin
-_offsets = iter(range(1000, 12000, 100))  # unique per environment within a run
+_offsets = iter(range(1000, 12_000, 60))  # as in the tests, which claim theirs; unique per environment within a run
 
 
 class CommandError(Exception):

@@ -17,7 +17,7 @@ from trial_tests.support.ftp_servers import Vsftpd
 SIZE = 1_000_000_000
 NAME = 'big.bin'
 _RATE_BAR, _MEMORY_BAR = 0.5, 64.0
-_DIRECTIONS = (('download', False), ('upload', False), ('download', True))
+_DIRECTIONS = (('download', False), ('upload', False), ('download', True), ('upload', True))
 
 
 def measure(rounds: int, say: Callable[[str], None], size: int = SIZE) -> list[Row]:

@@ -29,6 +29,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from zope.interface import implementer
 
+from bench import lb_in_memory
 from trial_tests.support.reactor import as_reactor
 from zatotx import Service
 from zatotx.interfaces.connector_kind import ChannelContext, ILineSink, OutgoingContext
@@ -253,10 +254,11 @@ def main(count: int) -> None:
     broker = Broker()
     tune_gc()
     gc.disable()  # when it runs depends on what was allocated before
-    print('ready', *requests(), flush=True)
+    print('\t'.join(('ready', *requests(), *lb_in_memory.SUBJECTS)), flush=True)
     while not select([sys.stdin], [], [], 0.001)[0]:
         pass  # valgrind hears of commands while the program runs; one that blocks must be traced with ptrace
     serve(broker, count, os.getppid)
+    lb_in_memory.serve(count, os.getppid)
 
 
 if __name__ == '__main__':

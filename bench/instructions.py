@@ -1,7 +1,7 @@
 """Counts the instructions of a request under valgrind's callgrind, and compares them with the committed counts.
 
 Unlike rates, the counts do not depend on what else the machine does, so that CI can compare them. `bench.in_memory` is
-the program that is measured. `--check` fails where the count of the echo or the relay is more than 5 % above the
+the program that is measured. `--check` fails where the count of a guarded subject is more than 5 % above the
 committed one; `--write` replaces the committed counts.
 
     python -m bench.instructions [--check | --write]
@@ -28,7 +28,7 @@ from bench.load import LoadError
 
 COMMITTED = Path(__file__).with_name('instructions.json')
 TOLERANCE = 1.05
-GUARDED = ('echo', 'relay')  # the subjects whose growth fails the check
+GUARDED = ('echo', 'relay', 'balancer')  # the subjects whose growth fails the check
 _REQUESTS = 256  # per subject; new_cid() asks the kernel once for that many, so each count has the same share of it
 _TIMEOUT = 600.0  # seconds
 _TOTAL = re.compile(r'^totals: (\d+)', re.MULTILINE)
@@ -75,7 +75,7 @@ def _run(out: Path) -> list[str]:
         measured = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=environ)
         try:
             assert measured.stdout is not None
-            ready, *subjects = measured.stdout.readline().decode().split() or ['']
+            ready, *subjects = measured.stdout.readline().decode().rstrip('\n').split('\t')
             if ready == 'ready':
                 subprocess.run(['callgrind_control', '--instr=on', str(measured.pid)], stdout=errors, stderr=errors,
                                check=True, timeout=_TIMEOUT)  # fmt: skip

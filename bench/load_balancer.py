@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import pstats
+import signal
 import subprocess
 import sys
 import time
@@ -22,10 +23,11 @@ import msgspec
 from bench import load, openloop
 from bench.figures import Row
 from bench.footprint import allow_files
-from bench.machine import LOAD_CORE, SERVER_CORE, free_port, memory, pinned, running, wait_for_port
+from bench.machine import LOAD_CORE, SERVER_CORE, memory, pinned, running, wait_for_port
 from trial_tests.support.certificate import write_certificate
+from trial_tests.support.ports import free_port
 
-FIXED_RATE = 5000  # requests per second
+FIXED_RATE, FROZEN_RATE = 5000, 1000  # requests per second
 IDLE = 10_000
 BIG = 1_000_000_000
 TCP_BODY = 64 * 1024
@@ -98,7 +100,8 @@ def measure(folder: Path, rounds: int, seconds: float, say: Callable[[str], None
             rows.append(_relative('lb: TLS, keep-alive', proxies, rounds, seconds, 0.4, scheme='https'))
             rows.append(_relative('lb: TLS handshakes', proxies, rounds, seconds, 0.25, scheme='https', close=True))
         rows.append(_idle(folder, servers, str(folder / 'tls'), 40))
-    with _echo_servers() as servers, _proxies(folder, servers, mode='tcp') as proxies:
+    rows.append(_frozen(folder, seconds))
+    with _echo_servers() as echo, _proxies(folder, list(echo), mode='tcp') as proxies:
         rows.append(_relative('lb: TCP mode, 64 KB echo', proxies, rounds, seconds, 0.5, body='x' * TCP_BODY))
     return rows
 
@@ -117,14 +120,15 @@ def _backends(folder: Path) -> Iterator[Sequence[int]]:
 
 
 @contextmanager
-def _echo_servers() -> Iterator[Sequence[int]]:
+def _echo_servers() -> Iterator[dict[int, int]]:
+    """Run two servers; yields their process IDs by port."""
     with ExitStack() as stack:
-        ports = [free_port(), free_port()]
-        for port in ports:
+        found = {}
+        for port in (free_port(), free_port()):
             command = [sys.executable, '-m', 'bench.peers.twisted_echo', str(port)]
-            stack.enter_context(running(pinned(LOAD_CORE, command)))
+            found[port] = stack.enter_context(running(pinned(LOAD_CORE, command)))
             wait_for_port(port)
-        yield ports
+        yield found
 
 
 @contextmanager
@@ -227,8 +231,27 @@ def _fixed_rate(proxies: Ports, seconds: float) -> list[Row]:
     ]  # fmt: skip
 
 
-def _open_loop(port: int, seconds: float) -> openloop.Outcome:
-    command = [sys.executable, '-m', 'bench.openloop', str(port), str(FIXED_RATE), str(seconds), '64']
+def _frozen(folder: Path, seconds: float) -> Row:
+    """A row of the latency while one of two servers accepts connections and is silent, from the moment on at which it
+    freezes: few requests wait until probes have found it, less than one of a hundred."""
+    with _echo_servers() as servers, _ours(folder, list(servers), 'http', '') as (port, _):
+        seconds = max(seconds, 10.0)
+        idle = _open_loop(port, seconds, rate=FROZEN_RATE)
+        pid = next(iter(servers.values()))
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            frozen = _open_loop(port, seconds, rate=FROZEN_RATE)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        if set(frozen.statuses) != {'200'}:
+            raise load.LoadError(f'with a frozen server, responses have the statuses {frozen.statuses}')
+    return Row(what='lb: p99 while one of two servers is frozen, relative to before',
+               figure=f'{frozen.p99 * 1000:.2f} ms : {idle.p99 * 1000:.2f} ms', value=frozen.p99 / idle.p99, bar=3,
+               unit=' x')  # fmt: skip
+
+
+def _open_loop(port: int, seconds: float, *, rate: int = FIXED_RATE) -> openloop.Outcome:
+    command = [sys.executable, '-m', 'bench.openloop', str(port), str(rate), str(seconds), '64']
     request = b'GET / HTTP/1.1\r\nHost: bench\r\n\r\n'
     done = subprocess.run(pinned(LOAD_CORE, command), input=request, capture_output=True, check=True,
                           timeout=seconds + 60)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Machine utilities: CPU cores, free ports, memory of processes, and a description of the machine."""
+"""Machine utilities: CPU cores, memory of processes, and a description of the machine."""
 
 from __future__ import annotations
 
@@ -78,25 +78,6 @@ def forget_peak(pid: int) -> None:
 
 def _kib(text: str) -> int:
     return int(text.split()[0]) * 1024
-
-
-def is_free(port: int) -> bool:
-    """Whether a server can listen on the port now."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(('127.0.0.1', port))
-        except OSError:
-            return False
-    return True
-
-
-def free_port() -> int:
-    """An unused port."""
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def wait_for_port(port: int, seconds: float = 15.0) -> None:

@@ -14,7 +14,8 @@ import yaml
 from bench import load, subjects
 from bench.environment import Environment
 from bench.figures import Row, in_turns, median_of
-from bench.machine import LOAD_CORE, SERVER_CORE, free_port, pinned, running, wait_for_port
+from bench.machine import LOAD_CORE, SERVER_CORE, pinned, running, wait_for_port
+from trial_tests.support.ports import free_port
 
 CALLS = 10_000
 _CALL_BAR, _RELAY_BAR = 4.0, 0.35

@@ -35,8 +35,9 @@ from bench import load, subjects
 from bench.environment import Environment, quickstart
 from bench.figures import Row
 from bench.load import Request
-from bench.machine import ALL_CORES, LOAD_CORE, SERVER_CORE, Available, free_port, pinned, running, wait_for_port
+from bench.machine import ALL_CORES, LOAD_CORE, SERVER_CORE, Available, pinned, running, wait_for_port
 from bench.throughput import serve_echoes
+from trial_tests.support.ports import free_port
 
 BAR = 1.6
 _ALIKE, _ALIKE_SHORT = 0.8, 0.5  # minimum rates relative to SO_REUSEPORT

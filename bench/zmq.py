@@ -11,7 +11,8 @@ import msgspec
 
 from bench.figures import Row
 from bench.load import LoadError
-from bench.machine import LOAD_CORE, SERVER_CORE, free_port, pinned
+from bench.machine import LOAD_CORE, SERVER_CORE, pinned
+from trial_tests.support.ports import free_port
 
 COUNT = 100_000
 _BAR = 0.6

@@ -2,16 +2,20 @@
 
     python -m bench.peers.amqp_messages WHO consume PORT QUEUE COUNT      # WHO: zatotx, pika
     python -m bench.peers.amqp_messages WHO publish PORT QUEUE COUNT
+    python -m bench.peers.amqp_messages zatotx backlog PORT QUEUE COUNT   # prints the growth of memory in MiB
 
 `consume` takes COUNT messages that wait in the queue, and acknowledges each: `zatotx` with an AMQP channel, the
 pipeline of a server and a service, without the rest of a node; `pika` with the queue of pika's Twisted adapter.
 `publish` sends COUNT persistent messages, IN_FLIGHT of which may be unconfirmed: `zatotx` with `self.out.amqp`, `pika`
-with the adapter's `basic_publish`, without headers.
+with the adapter's `basic_publish`, without headers. `backlog` consumes COUNT of the messages that wait in a queue, with
+a service that waits, too, and prints by how much the process grew after the first WARM of them.
 """
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -19,6 +23,7 @@ import msgspec
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.main import installReactor
+from twisted.internet.task import deferLater
 
 PREFETCH, IN_FLIGHT, WARM = 200, 200, 1000
 BODY = b'x' * 1024
@@ -51,25 +56,33 @@ def stored(port: int) -> Any:
     return StoredObject(1, 'definition_amqp', value, 1)
 
 
+def resident() -> float:
+    """MiB of memory that this process has."""
+    pages = int(Path('/proc/self/statm').read_text().split()[1])
+    return pages * os.sysconf('SC_PAGE_SIZE') / 2**20
+
+
 class Meter:
-    """Measures the rate of messages after the first WARM ones. `done` fires with it after `count` messages."""
+    """Measures the rate of messages after the first WARM ones. `done` fires with it after `count` messages. `memory`:
+    MiB of the process when WARM messages were processed."""
 
     def __init__(self, count: int) -> None:
         self.done: Deferred[float] = Deferred()
+        self.memory = 0.0
         self._count, self._seen, self._began = count, 0, 0.0
 
     def add(self) -> None:
         """One more message."""
         self._seen += 1
         if self._seen == WARM:
+            self.memory = resident()
             self._began = perf_counter()
         elif self._seen == self._count:
             self.done.callback((self._count - WARM) / (perf_counter() - self._began))
 
 
-async def consume_zatotx(reactor: Any, port: int, queue: str, count: int) -> float:
-    """With a channel, the pipeline and a service."""
-    from zatotx import Service
+async def start_channel(reactor: Any, port: int, queue: str, service: Any) -> Any:
+    """Start a channel with the pipeline of a server and a service."""
     from zatotx.interfaces.connector_kind import ChannelContext
     from zatotx.metrics.meters import MeterRegistry
     from zatotx.pipeline.codecs import CodecRegistry
@@ -85,7 +98,27 @@ async def consume_zatotx(reactor: Any, port: int, queue: str, count: int) -> flo
     from zatotx.service.service_entry import ServiceEntry
     from zatotx.service.service_store import ServiceStore
 
-    meter, meters = Meter(count), MeterRegistry()
+    meters = MeterRegistry()
+    unused: Any = None
+    pipeline = Pipeline(
+        AuthenticationPolicy({}), ServiceStore([ServiceEntry.for_class(service)], meters.services.get),
+        Invoker(reactor, unused), CodecRegistry(DEFAULT_BUDGET), ErrorReplies(), maybeDeferred,
+    )  # fmt: skip
+    channel = make_channel(ChannelContext(
+        reactor=reactor, settings={}, line_sink=unused, work_dir='.', run_in_thread=maybeDeferred,
+        channel_meters=meters.channels,
+    ))  # fmt: skip
+    value = AmqpChannel(name='in', definition='rabbit', queue=queue, service=service.name, prefetch=PREFETCH)
+    await channel.apply(Snapshot(1, [stored(port), StoredObject(2, 'channel_amqp', value, 1)]))
+    await channel.start(Dispatcher(pipeline, reactor))
+    return channel
+
+
+async def consume_zatotx(reactor: Any, port: int, queue: str, count: int) -> float:
+    """With a channel, the pipeline and a service."""
+    from zatotx import Service
+
+    meter = Meter(count)
 
     class Count(Service):
         name = 'bench.count'
@@ -94,21 +127,30 @@ async def consume_zatotx(reactor: Any, port: int, queue: str, count: int) -> flo
             assert len(self.request.raw_request) == len(BODY)
             meter.add()
 
-    unused: Any = None
-    pipeline = Pipeline(
-        AuthenticationPolicy({}), ServiceStore([ServiceEntry.for_class(Count)], meters.services.get),
-        Invoker(reactor, unused), CodecRegistry(DEFAULT_BUDGET), ErrorReplies(), maybeDeferred,
-    )  # fmt: skip
-    channel = make_channel(ChannelContext(
-        reactor=reactor, settings={}, line_sink=unused, work_dir='.', run_in_thread=maybeDeferred,
-        channel_meters=meters.channels,
-    ))  # fmt: skip
-    value = AmqpChannel(name='in', definition='rabbit', queue=queue, service='bench.count', prefetch=PREFETCH)
-    await channel.apply(Snapshot(1, [stored(port), StoredObject(2, 'channel_amqp', value, 1)]))
-    await channel.start(Dispatcher(pipeline, reactor))
+    channel = await start_channel(reactor, port, queue, Count)
     rate = await meter.done
     await channel.stop()
     return rate
+
+
+async def consume_backlog(reactor: Any, port: int, queue: str, count: int) -> float:
+    """The growth of memory while messages wait in the queue, and while services wait."""
+    from zatotx import Service
+
+    meter = Meter(count)
+
+    class Wait(Service):
+        name = 'bench.wait'
+
+        async def handle(self) -> None:
+            await deferLater(reactor, 0.02)
+            meter.add()
+
+    channel = await start_channel(reactor, port, queue, Wait)
+    await meter.done
+    growth = resident() - meter.memory
+    await channel.stop()
+    return growth
 
 
 async def connect_pika(reactor: Any, port: int) -> Any:
@@ -183,6 +225,7 @@ async def publish_pika(reactor: Any, port: int, queue: str, count: int) -> float
 RUN = {
     ('zatotx', 'consume'): consume_zatotx, ('pika', 'consume'): consume_pika,
     ('zatotx', 'publish'): publish_zatotx, ('pika', 'publish'): publish_pika,
+    ('zatotx', 'backlog'): consume_backlog,
 }  # fmt: skip
 
 
@@ -200,7 +243,7 @@ def main(who: str, what: str, port: str, queue: str, count: str) -> None:
 
     reactor.callWhenRunning(Deferred.fromCoroutine, run())
     reactor.run()
-    print(msgspec.json.encode({'rate': found[0]}).decode())
+    print(msgspec.json.encode({'growth' if what == 'backlog' else 'rate': found[0]}).decode())
 
 
 if __name__ == '__main__':

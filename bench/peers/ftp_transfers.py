@@ -1,4 +1,5 @@
-"""Transfers one file by FTP, and prints what came of it as one line of JSON: seconds, and bytes of peak memory.
+"""Transfers one file by FTP, and prints what came of it as one line of JSON: seconds, seconds of CPU time, and bytes of
+peak memory.
 
     python -m bench.peers.ftp_transfers DIRECTION PORT CA PATH SIZE   # DIRECTION: download, upload; CA: '' = no TLS
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 import resource
 import sys
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import msgspec
@@ -74,9 +75,9 @@ async def measure(reactor: Any, direction: str, port: str, ca: str, path: str, s
     """Log in, and then transfer the file."""
     remote = await files(reactor, int(port), Path(ca).read_text('ascii') if ca else '')
     await remote.ping()
-    before, began = peak_memory(), perf_counter()
+    before, began, cpu = peak_memory(), perf_counter(), process_time()
     await transfer(remote, direction, path, int(size))
-    return {'seconds': perf_counter() - began, 'memory': peak_memory() - before}
+    return {'seconds': perf_counter() - began, 'cpu': process_time() - cpu, 'memory': peak_memory() - before}
 
 
 def main(arguments: list[str]) -> int:

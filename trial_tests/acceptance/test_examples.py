@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.broker import Broker, create, remove
 from trial_tests.support.rawhttp import basic
+from trial_tests.support.served import one_server
 
 EXAMPLES = Path(__file__).resolve().parents[2] / 'examples'
 
@@ -38,6 +39,20 @@ class DemoTests(SynchronousTestCase):
         self.assertEqual(json.loads(warm.body), {'response': {'celsius': 30.0, 'fahrenheit': 86.0}})
 
 
+class ConnectionTests(SynchronousTestCase):
+    def test_objects(self) -> None:
+        """The services of each connection type can be deployed, and their objects imported."""
+        broker = one_server()
+        files = sorted(EXAMPLES.glob('*_*.yaml'))
+        self.assertEqual(len(files), 5)
+        deployed = broker.deploy(*(file.with_suffix('.py') for file in files))
+        self.assertEqual(deployed.code, 0, deployed.text)
+        variables = {f'{name}_PASSWORD': 'sesame' for name in ('AMQP', 'MQ', 'FTP', 'ARCHIVE')}
+        for file in files:
+            said = broker.run('enmasse', str(broker.path), '--import', '--dry-run', '--input', str(file), env=variables)
+            self.assertEqual(said.code, 0, said.text)
+
+
 class TestsOfTheDemo(SynchronousTestCase):
     """The tests that lie beside the examples, as users run theirs."""
 
@@ -52,7 +67,7 @@ class TestsOfTheDemo(SynchronousTestCase):
 
     def test_pytest(self) -> None:
         """`pytest examples` finds them and they pass."""
-        self.assertIn('10 passed', self.run_by('pytest', '-q', 'examples'))
+        self.assertIn('20 passed', self.run_by('pytest', '-q', 'examples'))
 
     def test_trial(self) -> None:
         """`trial examples/test_demo.py` likewise."""

@@ -21,7 +21,7 @@ from zatotx.tap.component_service import MonotonicEpollReactor
 HOUR = 3600.0
 # A whole process's wall clock, set by a file. In Python: with libfaketime below it the server's first look at its ODB
 # took more than four seconds in about one start of four.
-_SET_CLOCK = """
+SET_CLOCK = """
     import os
     import time
 
@@ -92,7 +92,7 @@ class ServerTests(SynchronousTestCase):
         self.broker = serve(create(servers=2))
         self.addCleanup(remove, self.broker)
         self.offset = self.broker.path.parent / 'offset'
-        hook = self.broker.write('sitecustomize.py', _SET_CLOCK)  # Python imports it first of all
+        hook = self.broker.write('sitecustomize.py', SET_CLOCK)  # Python imports it first of all
         self.faked = {'PYTHONPATH': str(hook.parent), 'TEST_CLOCK_OFFSET': str(self.offset)}
         self.set_clock(-HOUR)
         self.broker.must('stop', str(self.broker.directory(2)))

@@ -16,6 +16,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.broker import Broker, create, shared
+from trial_tests.support.killing import arm, kill_environment, wait_for_kill
 from trial_tests.support.ports import free_port
 from trial_tests.support.waiting import until
 
@@ -45,7 +46,7 @@ SERVICES = """
 def built() -> Broker:
     """A running server of two workers with the services."""
     broker = create(servers=1, more=('--workers', '2'))
-    broker.start()
+    broker.must('start', str(broker.path), env=kill_environment(broker))
     broker.serve('ftp_services.py', SERVICES)
     return broker
 
@@ -104,6 +105,27 @@ class FtpChannelTests(SynchronousTestCase):
         self.assertEqual(first['delivery_id'], second['delivery_id'])
         self.assertNotEqual(first['pid'], second['pid'])
         self.assertTrue(self.upload('next.csv').startswith('226'))
+
+    def test_killed_before_the_move(self) -> None:
+        """A worker that is killed between the end of a service and the move: the next one delivers the upload again,
+        with the same id and `redelivered`. Killed after the move, it is not delivered again."""
+        self.configure()
+        until(lambda: len(self.ready_workers()) == 2, 'both workers', 120.0)
+        arm(self.broker, 'channel-settling')
+        self.assertTrue(self.upload('orders.csv').startswith('226'))
+        wait_for_kill(self.broker, 'channel-settling')
+        until(lambda: (self.directory / 'processed' / 'orders.csv').exists(), 'the second delivery', 60.0)
+        first, second = self.deliveries()
+        self.assertEqual((first['redelivered'], second['redelivered']), (False, True))
+        self.assertEqual(first['delivery_id'], second['delivery_id'])
+        until(lambda: len(self.ready_workers()) == 2, 'both workers', 120.0)
+        arm(self.broker, 'channel-settled')
+        self.assertTrue(self.upload('more.csv').startswith('226'))
+        wait_for_kill(self.broker, 'channel-settled')
+        self.assertTrue(self.upload('last.csv').startswith('226'))
+        until(lambda: (self.directory / 'processed' / 'last.csv').exists(), 'the next upload', 60.0)
+        self.assertEqual([each['name'] for each in self.deliveries()], ['orders.csv', 'orders.csv', 'more.csv',
+                                                                       'last.csv'])  # fmt: skip
 
     def test_nothing_is_lost(self) -> None:
         """Clients upload while the worker is killed: each upload with a reply 226 is delivered, with one id."""

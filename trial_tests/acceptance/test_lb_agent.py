@@ -39,7 +39,7 @@ class AgentTests(SynchronousTestCase):
 
     def test_administration(self) -> None:
         """A server is taken out, a configuration is applied without losing its comments, and certificates are renewed
-        and revoked, all of it without a restart."""
+        and revoked, all of it without a restart. After one, the server is still out."""
         path, pid_file = self.broker.path, self.directory / PID_FILE
         pid = pid_file.read_text()
         self.broker.must('lb', 'maint', str(path), 'server1')
@@ -65,3 +65,7 @@ class AgentTests(SynchronousTestCase):
         self.broker.must('ca', 'create', 'client', str(path), 'cli')
         self.states()
         self.assertEqual(pid_file.read_text(), pid)
+
+        self.broker.must('stop', str(self.directory))
+        self.broker.must('start', str(self.directory))
+        self.assertEqual(self.states(), {'server1': 'MAINT'})

@@ -52,7 +52,8 @@ class _WithServer(SynchronousTestCase):
     def setUp(self) -> None:
         self.broker = shared('blocking', build)
         self.peers = _peers[-1]
-        self.site = Site(port=self.broker.port(), authorization=self.broker.admin(), seconds=SECONDS)
+        self.site = Site(port=self.broker.port(), authorization=self.broker.admin(), seconds=SECONDS,
+                         ftp_port=self.peers.ftp_channel)  # fmt: skip
 
 
 class NothingBlocksTests(_WithServer):

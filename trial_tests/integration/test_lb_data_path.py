@@ -20,9 +20,11 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
+from twisted.logger import LogEvent, capturedLogs, formatEvent
 from twisted.trial.unittest import TestCase
 
 from trial_tests.support.authority import Authority
+from trial_tests.support.issuing import HOUR, Issued, Issuer
 from trial_tests.support.lb_memory import RecordedLog, RoundRobinBackend
 from trial_tests.support.postgresql import PASSWORD
 from trial_tests.support.postgresql import shared as shared_postgresql
@@ -31,6 +33,7 @@ from trial_tests.support.rabbitmq import USER
 from trial_tests.support.rabbitmq import shared as shared_rabbitmq
 from trial_tests.support.rawhttp import Connection, request_bytes
 from trial_tests.support.reactor import reactor
+from trial_tests.support.waiting import allowed
 from zatotx.interfaces.connector_kind import ChannelContext
 from zatotx.lb.config.model import (
     Backend,
@@ -127,11 +130,12 @@ class SocketTests(DataPathTests):
         self.assertEqual((record.received_bytes, record.termination), (len(body), '--'))
 
     async def test_servers_that_die(self) -> None:
-        """While one of two servers refuses connections, every request is answered by the other one."""
-        dead = socket.socket()
-        dead.bind(('127.0.0.1', 0))
-        self.addCleanup(dead.close)
-        port = self.serve([dead.getsockname()[1], self.upstream().port])
+        """While two of three servers refuse connections, every request is answered by the third one."""
+        dead = [socket.socket(), socket.socket()]
+        for each in dead:
+            each.bind(('127.0.0.1', 0))
+            self.addCleanup(each.close)
+        port = self.serve([*(each.getsockname()[1] for each in dead), self.upstream().port])
         statuses = [(await self.ask(port, method='POST', body=b'x')).status for _ in range(6)]
         self.assertEqual(statuses, [200] * 6)
 
@@ -166,7 +170,7 @@ class SocketTests(DataPathTests):
         started = time.monotonic()
         for _ in range(20):
             self.assertEqual((await self.ask(port)).status, 200)
-        self.assertLess(time.monotonic() - started, 5)
+        self.assertLess(time.monotonic() - started, allowed(5))
         frozen.peers[0].reset()
         self.assertEqual((await stuck).status, 200)  # it was sent again, to the other server
 
@@ -305,6 +309,31 @@ class TlsTests(DataPathTests):
         await self.assertFailure(self.exchange(port, 'one.example', alpn='h2'), ssl.SSLError)
         self.assertEqual(server.requests[0].headers[b'x-forwarded-proto'], b'https')
 
+    async def test_large_bodies_over_tls(self) -> None:
+        """Megabytes pass both ways unchanged over TLS, to a client that pauses, in records of any size; small requests
+        on the same connection follow."""
+        self.install('one', 'one.example')
+        port = self.serve([self.upstream().port], self.settings())
+        bodies = [b'small', hashlib.sha512(b'seed').digest() * 50_000, b'x' * 16_380, b'last']
+
+        def exchange(version: ssl.TLSVersion) -> list[bytes]:
+            context = ssl.create_default_context(cafile=str(self.authority.path))
+            context.minimum_version = context.maximum_version = version
+            found = []
+            with socket.create_connection(('127.0.0.1', port), 30) as plain, context.wrap_socket(
+                plain, server_hostname='one.example'
+            ) as tls:  # fmt: skip
+                for body in bodies:
+                    tls.sendall(request_bytes('POST', '/', body=body))
+                    data = b''
+                    while not data.endswith(b'\r\n\r\n' + body):
+                        data += tls.recv(1000 if len(data) < 20_000 else 1_000_000)
+                    found.append(data.partition(b'\r\n\r\n')[2])
+            return found
+
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            self.assertTrue(await deferToThread(exchange, version) == bodies, version)
+
     async def test_renewal(self) -> None:
         """A replaced certificate is used by new connections without a restart. A file that cannot be used changes
         nothing."""
@@ -341,6 +370,66 @@ class TlsTests(DataPathTests):
         der = ssl.PEM_cert_to_DER_cert(mine[0].read_text())
         self.assertEqual([request.headers[b'client-cert'] for request in server.requests],
                          [b':%b:' % b64encode(der)] * 2)  # fmt: skip
+
+    async def test_refused_clients(self) -> None:
+        """Clients without a certificate, or with a foreign, expired or revoked one, are refused, and so is everybody
+        while the revocation list is out of date. The log has the peer and the reason; one that does not speak TLS at
+        all is logged too, one that sends nothing is not."""
+        self.install('one', 'one.example')
+        server = self.upstream()
+        bank = Issuer('Bank CA')
+        mine, revoked = bank.issue(), bank.issue()
+        (self.directory / 'clients.crt').write_text(bank.own.pem)
+        (self.directory / 'clients.crl').write_text(bank.revoked(revoked))
+        settings = self.settings(client_certificates='required', client_ca='clients.crt', client_crl='clients.crl')
+        port = self.serve([server.port], settings)
+        reasons = {
+            'it has no certificate': None,
+            'is not signed by an authority that is trusted here': Issuer('Other CA').issue(),
+            'has expired': bank.issue(begins=-2 * HOUR, ends=-60),
+            'was revoked': revoked,
+        }
+        with capturedLogs() as events:
+            for reason, certificate in reasons.items():
+                with self.assertRaises((ssl.SSLError, ConnectionError)):
+                    await self.exchange(port, 'one.example', self.written(certificate))
+                await self.logged(events, reason)
+            self.assertEqual((await self.exchange(port, 'one.example', self.written(mine)))[2][:15],
+                             b'HTTP/1.1 200 OK')  # fmt: skip
+            await self.talk(port, b'GET / HTTP/1.1\r\n\r\n')
+            await self.logged(events, 'the TLS handshake failed: ')
+            before = len(self.refusals(events))
+            await self.talk(port, b'')
+            refused = self.frontend._state.tls.contexts  # type: ignore[union-attr]
+            (self.directory / 'clients.crl').write_text(bank.revoked(begins=-HOUR, ends=-60))
+            await self._changed(refused)
+            with self.assertRaises((ssl.SSLError, ConnectionError)):
+                await self.exchange(port, 'one.example', self.written(mine))
+            await self.logged(events, 'the revocation list has expired')
+        self.assertEqual(len(self.refusals(events)), before + 1)
+        self.assertEqual(len(server.requests), 1)
+
+    def written(self, certificate: Issued | None) -> tuple[Path, Path] | None:
+        """The files of a client's certificate."""
+        if certificate is None:
+            return None
+        path = certificate.write(self.directory / 'client.pem')
+        return path, path
+
+    async def talk(self, port: int, data: bytes) -> None:
+        """Send bytes without TLS, and end the connection."""
+        with socket.create_connection(('127.0.0.1', port), 10) as plain:
+            plain.sendall(data)
+            if data:
+                await deferToThread(plain.recv, 1000)
+
+    def refusals(self, events: Sequence[LogEvent]) -> list[str]:
+        return [text for event in events if 'refused a client at 127.0.0.1:' in (text := formatEvent(event))]
+
+    async def logged(self, events: Sequence[LogEvent], reason: str) -> None:
+        """Wait until a client is refused for a reason."""
+        while not any(reason in text for text in self.refusals(events)):
+            await deferLater(reactor, 0.02)
 
     async def test_bad_files(self) -> None:
         """All that is wrong with the files is reported at once, and what was in force stays."""

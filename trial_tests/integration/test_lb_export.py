@@ -1,8 +1,10 @@
-"""Tests of exported configurations: the real HAProxy accepts what is generated for it."""
+"""Tests of exported configurations: the real HAProxy accepts what is generated for it, and what is generated for Envoy
+is as its API says."""
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -74,6 +76,40 @@ servers.s1 = {host = "127.0.0.1", port = 5432}
 '''
 
 
+# Messages and enums of Envoy's API v3 that the export uses, by the protocol buffers in the package xds-protos 1.85.
+ENVOY_API: Any = json.loads(Path(__file__).parents[1].joinpath('support', 'envoy_api.json').read_text())
+_ANY = 'google.protobuf.Any'
+_JSON_TYPES: dict[str, type | tuple[type, ...]] = {
+    'string': str, 'bool': bool, 'uint32': int, 'uint64': int, 'int32': int, 'int64': int, 'double': (int, float),
+    'google.protobuf.UInt32Value': int, 'google.protobuf.BoolValue': bool,
+}  # fmt: skip
+
+
+def api_errors(value: Any, type_: str = 'envoy.config.bootstrap.v3.Bootstrap', path: str = '') -> list[str]:
+    """What is not as Envoy's API defines it."""
+    if type_.endswith('*'):
+        if not isinstance(value, list):
+            return [f'{path} is not a list']
+        found = [api_errors(each, type_[:-1], f'{path}[{number}]') for number, each in enumerate(value)]
+        return [error for errors in found for error in errors]
+    if type_ == _ANY:
+        value = dict(value)
+        type_ = value.pop('@type').removeprefix('type.googleapis.com/')
+    if type_ == 'google.protobuf.Duration':
+        return [] if isinstance(value, str) and re.fullmatch(r'\d+(\.\d+)?s', value) else [f'{path} is no duration']
+    if type_ in _JSON_TYPES:
+        return [] if isinstance(value, _JSON_TYPES[type_]) else [f'{path} is not of type {type_}']
+    if type_ in ENVOY_API['enums']:
+        return [] if value in ENVOY_API['enums'][type_] else [f'{path} is none of {type_}']
+    fields = ENVOY_API['messages'].get(type_)
+    if fields is None:
+        return [f'{path}: there is no message {type_}']
+    return [
+        error for name, each in value.items()
+        for error in (api_errors(each, fields[name], f'{path}.{name}') if name in fields else [f'{path} has no {name}'])
+    ]  # fmt: skip
+
+
 class ExportTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.directory = Path(self.mktemp()).absolute()
@@ -115,14 +151,24 @@ class ExportTests(SynchronousTestCase):
         ):
             self.assertIn(f'    {line}', text)
 
+    def test_envoy_api(self) -> None:
+        """Each object of the configuration for Envoy is a message of its API, with fields, types and values of enums as
+        the API defines them; a wrong one would be noticed."""
+        text = export_envoy(self.read(EVERYTHING), self.directory)
+        self.assertEqual(api_errors(json.loads(text)), [])
+        for right, wrong in (('"port_value"', '"port"'), ('"RING_HASH"', '"HASH"'), ('"1s"', '1'),
+                             ('.v3.TcpProxy"', '.v3.Proxy"')):  # fmt: skip
+            self.assertIn(right, text)
+            self.assertNotEqual(api_errors(json.loads(text.replace(right, wrong))), [], wrong)
+
     def test_envoy(self) -> None:
         """The configuration for Envoy has all listeners, routes and clusters, and what is missing is said."""
         configuration = self.read(EVERYTHING)
         found: Any = json.loads(export_envoy(configuration, self.directory))['static_resources']
         self.assertEqual([(one['name'], one['address']) for one in found['listeners']], [
             ('web', {'socket_address': {'address': '127.0.0.1', 'port_value': 18443}}),
-            ('web', {'socket_address': {'address': '::1', 'port_value': 18443}}),
-            ('web', {'pipe': {'path': '/tmp/lb-export.sock'}}),
+            ('web-2', {'socket_address': {'address': '::1', 'port_value': 18443}}),
+            ('web-3', {'pipe': {'path': '/tmp/lb-export.sock'}}),
             ('db', {'socket_address': {'address': '127.0.0.1', 'port_value': 15432}}),
         ])  # fmt: skip
         manager = found['listeners'][0]['filter_chains'][0]['filters'][0]['typed_config']
@@ -132,4 +178,11 @@ class ExportTests(SynchronousTestCase):
                          {'app': 'ROUND_ROBIN', 'hashed': 'RING_HASH', 'sticky': 'RING_HASH',
                           'postgres': 'LEAST_REQUEST'})
         self.assertEqual(len(found['clusters'][0]['load_assignment']['endpoints']), 2)
-        self.assertEqual(len(notes(configuration)), 4)
+        self.assertEqual(len(notes(configuration)), 5)
+        by_name = {one['name']: one for one in found['clusters']}
+        tls = by_name['hashed']['transport_socket']['typed_config']['common_tls_context']['validation_context']
+        self.assertEqual(tls['match_typed_subject_alt_names'],
+                         [{'san_type': 'DNS', 'matcher': {'exact': 'app.example'}}])
+        endpoint = by_name['hashed']['load_assignment']['endpoints'][0]['lb_endpoints'][0]['endpoint']
+        self.assertEqual(endpoint['health_check_config'], {'port_value': 99})
+        self.assertEqual(by_name['sticky']['transport_socket']['typed_config']['config'], {'version': 'V2'})

@@ -5,12 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from sqlalchemy import select, update
 from twisted.internet.defer import gatherResults
 
-from trial_tests.support.odb import OdbCase, on_every_database
+from trial_tests.support.odb import CLUSTER, KEY, OdbCase, on_every_database, per_engine
+from trial_tests.support.reactor import reactor
 from zatotx.interfaces.dead_letters import DeadLetterFilter, IDeadLetterStore
-from zatotx.model.errors import NotFound
-from zatotx.model.work import WorkMessage
+from zatotx.model.errors import NotFound, ServiceUnavailable
+from zatotx.model.work import WorkMessage, encode_work
+from zatotx.odb import key_rotation
+from zatotx.odb.database import Database
+from zatotx.odb.executor import CancellableCall
+from zatotx.odb.maintenance import open_database
+from zatotx.odb.secrets import Secrets, new_key
+from zatotx.odb.store import open_store
+from zatotx.odb.tables import dead_letter
 
 ALL = DeadLetterFilter()
 
@@ -61,3 +70,38 @@ class DeadLetterTests(OdbCase):
         self.assertEqual((left.id, left.last_failed), ('m2', 200.0))
         with self.assertRaisesRegex(NotFound, "no dead letter 'm1'"):
             await store.edit_dead_letter(edited)
+
+    @per_engine
+    async def test_encrypted(self) -> None:
+        """Nothing of a message is readable in the database, but its id and service. Rows of a former version, which are
+        not encrypted, are read too, and encrypted when the key is rotated."""
+        store: Any = self.store
+        await store.add_dead_letter(letter(1, payload={'card': 'planted-number'}, headers={b'token': b'planted-token'}))
+        await store.add_dead_letter(letter(2, payload='planted-old'))
+        database = self.database()
+        database.write(CancellableCall(), lambda connection, _: connection.execute(
+            update(dead_letter).where(dead_letter.c.message_id == 'm2').values(
+                document=encode_work(letter(2, payload='planted-old')))))  # fmt: skip
+        self.assertIn(b'planted-old', self.documents(database)['m2'])
+        payloads = [one.payload for one in await store.dead_letters(ALL)]
+        self.assertEqual(payloads, ['planted-old', {'card': 'planted-number'}])
+        self.assertNotIn(b'planted', self.documents(database)['m1'])
+        new = new_key()
+        rotated = open_database(self.url, f'{new} {KEY}', cluster=CLUSTER, types=self.types)
+        self.addCleanup(rotated.close)
+        self.patch(key_rotation, 'LETTERS', 1)
+        self.assertEqual((key_rotation.rotate_key(rotated), key_rotation.rotate_key(rotated)), (2, 0))
+        self.assertNotIn(b'planted', b''.join(self.documents(database).values()))
+        opened = open_store(self.url, Secrets(new), reactor=reactor, cluster=CLUSTER, types=self.types)
+        self.addCleanup(opened.close)
+        with_new_key: Any = opened
+        found = await with_new_key.dead_letters(ALL)
+        self.assertEqual([(one.id, one.headers) for one in found], [('m2', {}), ('m1', {b'token': b'planted-token'})])
+        with self.assertRaisesRegex(ServiceUnavailable, 'not the one that encrypted the ODB'):
+            await store.dead_letters(ALL)
+
+    def documents(self, database: Database) -> dict[str, bytes]:
+        """What is stored, by message id."""
+        query = select(dead_letter.c.message_id, dead_letter.c.document)
+        return {row.message_id: bytes(row.document)
+                for row in database.read(lambda connection, _: connection.execute(query).all())}  # fmt: skip

@@ -36,6 +36,7 @@ from zatotx.odb.engines.sqlite import create_database_file
 from zatotx.odb.maintenance import (
     NewCluster,
     create_odb,
+    needs_stopped_nodes,
     open_database,
     read_snapshot,
     schema_state,
@@ -44,7 +45,7 @@ from zatotx.odb.maintenance import (
     write_operations,
 )
 from zatotx.odb.nodes import NodeAddress, list_nodes
-from zatotx.odb.tables import SCHEMA_VERSION, metadata
+from zatotx.odb.tables import COMPATIBLE_SINCE, COMPATIBLE_SINCE_COUNTER, SCHEMA_VERSION, metadata
 from zatotx.rules.security.password_hash import verify_password
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.secrets import get_hash
@@ -229,6 +230,31 @@ class SchemaTests(OdbCase):
         self.assertFalse(upgrade_odb(self.url))
         self.assertEqual([o.name for o in read_snapshot(self.database())], ['api'])
 
+    @per_engine
+    def test_nodes_of_the_version_before(self) -> None:
+        """An ODB that a newer version upgraded can be used if that version says so: it is read and written. A version
+        that says nothing, or names a newer one, is refused."""
+        database = self.database()
+        scripts = Path(self.mktemp()).absolute()
+        number = one_more_migration(scripts)
+        newer = [self.patch(schema_state_module, 'SCHEMA_VERSION', number),
+                 self.patch(maintenance, 'SCRIPT_LOCATION', str(scripts))]  # fmt: skip
+        self.assertFalse(needs_stopped_nodes(self.url))
+        incompatible = self.patch(maintenance, 'COMPATIBLE_SINCE', '9999')
+        self.assertTrue(needs_stopped_nodes(self.url))
+        incompatible.restore()
+        self.assertTrue(upgrade_odb(self.url))
+        for one in newer:
+            one.restore()
+        self.assertEqual(schema_state(self.url), 'compatible')
+        write_operations(database, [user('api', '')], ME)
+        self.assertEqual([o.name for o in read_snapshot(database)], ['api'])
+        self.assertFalse(upgrade_odb(self.url))
+        is_row = f"name = '{COMPATIBLE_SINCE_COUNTER.format(number)}'"
+        for change in (f'UPDATE counter SET value = 9999 WHERE {is_row}', f'DELETE FROM counter WHERE {is_row}'):
+            self.sql(change)
+            self.assertEqual(schema_state(self.url), 'newer')
+
     def test_a_current_odb_needs_no_upgrade(self) -> None:
         """Nothing is done."""
         self.assertFalse(upgrade_odb(self.url))
@@ -243,8 +269,10 @@ class MigrationTests(OdbCase):
         return ScriptDirectory.from_config(config)
 
     def test_the_code_and_the_newest_script_agree(self) -> None:
-        """SCHEMA, which nodes compare without alembic, is the newest script's number."""
+        """SCHEMA_VERSION, which nodes compare without alembic, is the newest script's number; COMPATIBLE_SINCE is that
+        of one of the scripts."""
         self.assertEqual(self.scripts().get_current_head(), SCHEMA_VERSION)
+        self.assertIn(COMPATIBLE_SINCE, [script.revision for script in self.scripts().walk_revisions()])
 
     def test_numbers_tell_older_from_newer(self) -> None:
         """Numbers have four digits and increase by one."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from twisted.internet.threads import deferToThread
@@ -248,6 +250,24 @@ class FaultTests(Servers):
 
 
 class LocalFileTests(Servers):
+    async def test_pieces(self) -> None:
+        """What is written in pieces of any size, faster than the server takes it, arrives in order, with TLS too."""
+        content = Random(7).randbytes(12_000_000)
+
+        async def pieces() -> AsyncIterator[bytes]:
+            random, start = Random(8), 0
+            while start < len(content):
+                size = random.choice((1, 7, 16_385, 65_536, 65_537, 300_001, 3_000_001))
+                yield content[start : start + size]
+                start += size
+
+        server = ftp_servers.vsftpd()
+        for fields in ({}, {'tls': True, 'tls_ca': server.ca}):
+            files = await self.vsftpd(**fields)
+            await files.setcontents('pieces', pieces())
+            self.assertTrue((server.root / 'pieces').read_bytes() == content, fields)  # a difference is not printed
+            await files.remove('pieces')
+
     async def test_copies(self) -> None:
         """Files are copied to and from this machine, and copies that were cut are continued."""
         content = b''.join(hashlib.sha256(str(number).encode()).digest() for number in range(100_000))

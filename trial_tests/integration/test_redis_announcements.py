@@ -127,6 +127,17 @@ class BusTests(RedisCase):
         self.assertEqual(ear.messages, ['good'])
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
+    async def test_newer_version(self) -> None:
+        """An announcement of a newer version is ignored, whatever it contains; those of this version still arrive."""
+        bus, ear = await self.bus(), Ear()
+        bus.subscribe('config', ear)
+        await self.subscribed(1)
+        arrived = ear.next()
+        for text in ('\x022\x02{"revision": 9}', '\x02x\x02', '\x02', '\x02999\x02', '7'):
+            await bus.publish('config', text)
+        await arrived
+        self.assertEqual(ear.messages, ['7'])
+
     async def test_stopped_twice(self) -> None:
         """Stopping without a connection takes no time, and may be repeated."""
         self.server.kill()

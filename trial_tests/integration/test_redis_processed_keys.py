@@ -35,6 +35,18 @@ class RedisProcessedKeysTests(RedisCase):
         await self.later(0.5)
         self.assertTrue(await two.claim('a'))
 
+    async def test_deliveries(self) -> None:
+        """That a message was given to a service is known on every node until its time is over, and has nothing to do
+        with whether it was processed."""
+        one, two = await self.keys(), await self.keys()
+        self.assertFalse(await one.note_delivery('a', 0.3))
+        self.assertTrue(await two.note_delivery('a', 0.3))
+        self.assertTrue(await two.claim('a'))
+        await two.release('a')
+        self.assertFalse(await one.note_delivery('b', 60))
+        await self.later(0.5)
+        self.assertFalse(await one.note_delivery('a', 60))
+
     async def test_processed_at_the_same_time(self) -> None:
         """The second delivery of a message that is being processed waits, and is a duplicate if the first succeeds, and
         processed if it fails. A wait may be cancelled."""

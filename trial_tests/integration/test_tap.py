@@ -19,12 +19,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from trial_tests.support.reactor import as_reactor
-from zatotx.model.errors import StartError
+from zatotx.connectors.kind_registry import FoundKind, find_kinds
+from zatotx.model.errors import ServiceUnavailable, StartError
 from zatotx.node.settings import Kvdb, Main, Odb, Settings
 from zatotx.odb.secrets import Secrets, new_key
 from zatotx.tap import component_service, server
 from zatotx.tap import component_service as root
-from zatotx.tap.connections import decrypt_urls, load_decrypted_settings
+from zatotx.tap.connections import decrypt_urls, load_decrypted_settings, make_outgoings
 
 TWISTD = str(Path(sys.executable).with_name('twistd'))
 FAILS_LATER = """
@@ -305,3 +306,12 @@ class DecryptSettingsTests(SynchronousTestCase):
             error = self.assertRaises(StartError, decrypt_urls, stored, key)
             self.assertIn('kvdb.url', str(error))
             self.assertIn('zatotx encrypt', str(error))
+
+
+class DisabledKindTests(SynchronousTestCase):
+    def test_ping(self) -> None:
+        """The ping of a connection whose kind is disabled says what to install."""
+        (found,) = [each for each in find_kinds() if each.kind.name == 'ibm_mq']
+        outgoing = make_outgoings([], [FoundKind(kind=found.kind, missing_reason='IBM MQ needs pymqi: install it')])
+        error = self.failureResultOf(outgoing.ping('outgoing_ibm_mq', 'Orders'), ServiceUnavailable).value
+        self.assertEqual(str(error), 'Orders cannot be used: IBM MQ needs pymqi: install it')

@@ -18,11 +18,13 @@ from bench import (
     hostile_logins,
     in_memory,
     instructions,
+    lb_in_memory,
     load,
     overload,
     pipelines,
     run,
     subjects,
+    throughput,
     zmq,
 )
 from bench.figures import Row, in_turns, table
@@ -34,7 +36,7 @@ from trial_tests.support.blocking_operations import Pings, Stalls
 
 def result(rate: float) -> Result:
     """A one-second run at the given rate."""
-    return Result(requests=int(rate), micros=1_000_000, p50=1, p99=2, failed=0)
+    return Result(requests=int(rate), micros=1_000_000, p50=1, p99=2)
 
 
 class FigureTests(SynchronousTestCase):
@@ -183,7 +185,27 @@ class LoadTests(SynchronousTestCase):
 
     def test_the_rate_is_answers_by_measured_time(self) -> None:
         """The rate is based on the measured duration, not on the requested one."""
-        self.assertEqual(Result(requests=300, micros=1_500_000, p50=1, p99=1, failed=0).rate, 200.0)
+        self.assertEqual(Result(requests=300, micros=1_500_000, p50=1, p99=1).rate, 200.0)
+
+
+class ThroughputTests(SynchronousTestCase):
+    def test_responses_that_a_peer_lost_are_shown_in_its_row(self) -> None:
+        """The rows of the other peers do not depend on them, and the figure names how many failed, and how."""
+        lost = msgspec.structs.replace(result(30_000), failures={'read': 0, 'timeout': 21})
+        names = ('zatotx async', 'zatotx def', *throughput.PEERS)
+        found = throughput.rows({**dict.fromkeys(names, result(20_000)), 'gunicorn': lost})
+        self.assertEqual([row.value for row in found], [1.0, 1.0, 2 / 3, 1.0])
+        self.assertEqual([row.figure.partition(' : ')[2] for row in found[1:3]],
+                         ['20,000/s', '30,000/s (21 of 30,000 responses failed: 21 timeout)'])  # fmt: skip
+
+    def test_only_what_is_tolerated_may_fail(self) -> None:
+        """One failed response of our own server invalidates a run; of a peer's, up to the given share."""
+        lost = msgspec.structs.replace(result(1_000), failures={'status': 10})
+        self.patch(load, '_wrk', lambda *run: lost)
+        self.assertEqual(load.run(1, subjects.echo(), seconds=1, tolerance=0.01).failed, 10)
+        for tolerance in (0.0, 0.009):
+            error = self.assertRaises(load.LoadError, load.run, 1, subjects.echo(), seconds=1, tolerance=tolerance)
+            self.assertIn('10 of 1000 responses on port 1 failed: 10 status', str(error))
 
 
 class SubjectTests(SynchronousTestCase):
@@ -201,9 +223,10 @@ class SubjectTests(SynchronousTestCase):
 class InstructionTests(SynchronousTestCase):
     def test_growth_beyond_the_tolerance_fails(self) -> None:
         """A guarded count that is 5 % above the committed one passes, one above that is named; others may grow."""
-        committed = {'echo': 100_000, 'relay': 200_000, 'xml': 300_000}
-        self.assertEqual(instructions.excess({'echo': 105_000, 'relay': 150_000, 'xml': 900_000}, committed), [])
-        (sentence,) = instructions.excess({'echo': 100_000, 'relay': 212_000, 'xml': 300_000}, committed)
+        committed = {'echo': 100_000, 'relay': 200_000, 'xml': 300_000, 'balancer': 90_000}
+        passing = {'echo': 105_000, 'relay': 150_000, 'xml': 900_000, 'balancer': 90_000}
+        self.assertEqual(instructions.excess(passing, committed), [])
+        (sentence,) = instructions.excess({**passing, 'relay': 212_000}, committed)
         self.assertTrue(sentence.startswith('relay: 212,000 instructions per request are 6.0% more than the committed '
                                             '200,000; at most 5% are allowed.'), sentence)  # fmt: skip
 
@@ -218,9 +241,10 @@ class InstructionTests(SynchronousTestCase):
     def test_all_subjects_are_committed(self) -> None:
         """Those that the measured program serves, each of which answers with what it was sent."""
         committed = instructions.read_committed()
-        self.assertEqual(list(committed.instructions), list(in_memory.requests()))
+        self.assertEqual(list(committed.instructions), [*in_memory.requests(), *lb_in_memory.SUBJECTS])
         marks: list[None] = []
         in_memory.serve(in_memory.Broker(), 1, lambda: marks.append(None))
+        lb_in_memory.serve(1, lambda: marks.append(None))
         self.assertEqual(len(marks), 2 * len(committed.instructions))
 
 

@@ -269,6 +269,25 @@ class ElectionTests(SynchronousTestCase):
         self.leader.kill()
         self.assertGreater(self.until(self.has_other_leader, TAKEOVER), 3)
 
+    def test_frozen_for_long(self) -> None:
+        """A leader that is frozen for half a minute, and continues, writes nothing any more and takes part in the
+        election again; each tick was written once."""
+        self.leader.freeze(30)
+        self.assertLess(self.until(self.has_other_leader, TAKEOVER), TAKEOVER)
+        successor = self.world.leader()
+        self.world.run(40)
+        self.assertFalse(self.leader.scheduler._leadership.is_leader)
+        self.assertIs(self.world.leader(), successor)
+        self.assertEqual(set(self.world.scheduled().values()), {1})
+        seconds = sorted(self.world.scheduled())
+        self.assertEqual(seconds, list(range(seconds[0], seconds[-1] + 1)))
+        assert successor is not None
+        successor.scheduler.resign()
+        for node in self.world.nodes:
+            if node is not self.leader:
+                node.kill()
+        self.until(lambda: self.world.leader() is self.leader, TAKEOVER + 5)
+
     def test_connectors(self) -> None:
         """A node that only runs jobs never leads."""
         for node in self.world.nodes:
@@ -299,14 +318,17 @@ class ElectionTests(SynchronousTestCase):
         self.until(self.has_other_leader, 1.1)
 
     def test_clock(self) -> None:
-        """A leader whose clock is set resigns, says why, and does not lead before its clock is right; a clock that is
-        a second off does not matter."""
-        self.leader.offset = 1.0
-        self.world.run(5)
-        self.assertIs(self.world.leader(), self.leader)
-        self.leader.offset = 3600.0
-        self.until(self.has_other_leader, 3.5)
-        self.assertIn('3600.0 s off', next(iter(self.leader.scheduler.findings())))
+        """A leader whose clock is set by an hour either way resigns, says why, and does not lead before its clock is
+        right; a clock that is a second off does not matter."""
+        for offset in (-3600.0, 3600.0):
+            leader = self.leader = self.world.leader() or self.leader
+            leader.offset = 1.0
+            self.world.run(5)
+            self.assertIs(self.world.leader(), leader)
+            leader.offset = offset
+            self.until(self.has_other_leader, 3.5)
+            self.assertIn(f'{offset:+.1f} s off', next(iter(leader.scheduler.findings())))
+        self.assertEqual(set(self.world.scheduled().values()), {1})
         for node in self.world.nodes:
             if node is not self.leader:
                 node.kill()
@@ -348,4 +370,18 @@ class ElectionTests(SynchronousTestCase):
         self.world.run(20)
         self.assertTrue(self.leader.scheduler._leadership.is_leader)
         self.assertGreater(len(self.world.redis.ticks.added), count + 18)
+
+    def test_odb_outage_and_death(self) -> None:
+        """If the leader dies while the ODB is away, nobody leads until the ODB is back; then no tick is missing."""
+        self.world.leaders.problem = ServiceUnavailable(None, 'The ODB is away')
+        self.world.run(3)
+        self.leader.kill()
+        self.world.run(15)
+        self.assertFalse(any(node.scheduler._leadership.is_leader for node in self.world.nodes
+                             if node is not self.leader))  # fmt: skip
+        self.world.leaders.problem = None
+        self.until(self.has_other_leader, 10)
+        self.world.run(3)
+        seconds = sorted(self.world.scheduled())
+        self.assertEqual(seconds, list(range(seconds[0], seconds[-1] + 1)))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from attrs import define, field
@@ -96,6 +96,8 @@ class WithBroker(TestCase):
 class WithChannel(WithBroker):
     """A test that has a channel named `in`."""
 
+    definition_fields: Mapping[str, Any] = {}
+
     def setUp(self) -> None:
         super().setUp()
         self.letters = Letters()
@@ -111,7 +113,8 @@ class WithChannel(WithBroker):
         """The configuration of a channel of the queue."""
         port = fields.pop('broker_port', self.broker.port)
         values = {'name': 'in', 'definition': 'rabbit', 'queue': queue, 'service': 'one', **fields}
-        return [definition(self.broker, port=port), StoredObject(2, 'channel_amqp', AmqpChannel(**values), 1)]
+        return [definition(self.broker, port=port, **self.definition_fields),
+                StoredObject(2, 'channel_amqp', AmqpChannel(**values), 1)]  # fmt: skip
 
     async def serve(self, queue: str, **fields: Any) -> None:
         """Configure the channel and start."""

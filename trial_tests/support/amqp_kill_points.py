@@ -1,7 +1,7 @@
 """Kills a connector at each step of an AMQP message, again and again, and counts what was lost.
 
-`python -m trial_tests.support.amqp_kill_points` does so TIMES (20) at each step; `make chaos` calls it. Every message
-must arrive at the other queue, or be a dead letter where its service fails.
+`python -m trial_tests.support.amqp_kill_points` does so TIMES (20) at each step, or as often as LIMIT (seconds) allows;
+`make chaos` calls it. Every message must arrive at the other queue, or be a dead letter where its service fails.
 """
 
 from __future__ import annotations
@@ -9,8 +9,12 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import signal
+import subprocess
 import sys
+import time
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 from random import Random
 
@@ -54,7 +58,7 @@ class KillReport:
         return f'seed {self.seed}: {self.sent} messages, {len(self.lost)} lost; killed when {kills}'
 
 
-def run(seed: int, times: int) -> KillReport:
+def run(seed: int, times: int, limit: float = inf) -> KillReport:
     """Kill so many times at each step, in an environment of its own."""
     broker, environment = RabbitMQ(), create()
     connector: Connector | None = None
@@ -62,7 +66,7 @@ def run(seed: int, times: int) -> KillReport:
         broker.start()
         environment.start()
         connector = Connector(environment)
-        return run_on(environment, broker, connector, seed=seed, times=times)
+        return run_on(environment, broker, connector, seed=seed, times=times, limit=limit)
     finally:
         if connector is not None:
             connector.kill()
@@ -70,8 +74,10 @@ def run(seed: int, times: int) -> KillReport:
         broker.close()
 
 
-def run_on(environment: Broker, broker: RabbitMQ, connector: Connector, *, seed: int, times: int) -> KillReport:
-    """Kill a connector, which does not run, of an environment; it does not run afterwards either."""
+def run_on(environment: Broker, broker: RabbitMQ, connector: Connector, *, seed: int, times: int,
+           limit: float = inf) -> KillReport:  # fmt: skip
+    """Kill a connector, which does not run, of an environment; it does not run afterwards either. `limit`: seconds
+    after which it is not killed again."""
     random, report = Random(seed), KillReport(seed)
     for queue in (SOURCE, TARGET):
         broker.queue(name=queue, type='quorum', arguments={'x-delivery-limit': -1})
@@ -83,17 +89,23 @@ def run_on(environment: Broker, broker: RabbitMQ, connector: Connector, *, seed:
                           'max_deliveries': 0}],
         'outgoing_amqp': [{'name': 'kills.out', 'definition': 'kills', 'routing_key': TARGET}],
     }))  # fmt: skip
+    path = os.pathsep.join(filter(None, (str(FOLDER), os.environ.get('PYTHONPATH'))))
     sent: set[str] = set()
     steps = [step for step in STEPS for _ in range(times)]
     random.shuffle(steps)
+    end = time.monotonic() + limit
     for step in steps:
+        if time.monotonic() > end:
+            break
         for _ in range(BATCH):
             name = f'{"bad" if random.random() < 0.4 else "good"}-{len(sent)}'
             broker.publish(SOURCE, name.encode(), message_id=name)
             sent.add(name)
-        connector.launch({'ZATOTX_KILL_AT': f'{step}:{random.randint(1, 3)}', 'PYTHONPATH': str(FOLDER)})
-        if connector.wait() == -9:
-            report.kills[step] = report.kills.get(step, 0) + 1
+        connector.launch({'ZATOTX_KILL_AT': f'{step}:{random.randint(1, 3)}', 'PYTHONPATH': path})
+        try:
+            report.kills[step] = report.kills.get(step, 0) + (connector.wait() == -signal.SIGKILL)
+        except subprocess.TimeoutExpired:  # a busy machine
+            connector.kill()
     connector.start()
     with suppress(AssertionError):  # the report says what is missing
         until(lambda: broker.count(SOURCE) == 0 and not connector_in_flight(connector), 'the end', 60)
@@ -120,7 +132,8 @@ def connector_in_flight(connector: Connector) -> bool:
 def main() -> int:
     """Run with the numbers in the environment."""
     seed = int(os.environ.get('SEED') or secrets.randbelow(1_000_000))
-    report = run(seed, int(os.environ.get('TIMES') or 20))
+    print(f'AMQP, kills at each step: seed {seed}', flush=True)
+    report = run(seed, int(os.environ.get('TIMES') or 20), float(os.environ.get('LIMIT') or inf))
     print(report)
     return 1 if report.lost else 0
 

@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from ftplib import FTP
 from itertools import cycle
 from pathlib import Path
 from textwrap import indent
@@ -29,6 +30,7 @@ from trial_tests.support import mqi_loopback, rabbitmq
 from trial_tests.support.daemon import Daemon
 from trial_tests.support.ftp_servers import PASSWORD, USER, Pyftpdlib
 from trial_tests.support.nginx import Nginx
+from trial_tests.support.ports import free_port
 from trial_tests.support.postgresql import PostgreSQL
 from trial_tests.support.rawhttp import ask
 from trial_tests.support.zmq_replier import ZmqReplier
@@ -189,6 +191,7 @@ def _zmq(peers: Peers, timeout: float, size: int) -> Mapping[str, Sequence[Mappi
 
 
 _NO, _QUERY = 'does not block', 'blocks for as long as it takes to issue the query'
+_KVDB = 'blocks until Redis replies'
 _PUBLISH = 'blocks for as long as it takes to publish a message on Redis'
 FROZEN = (
     FrozenPeer(name='rest', object_type='outgoing_rest', peer='nginx', call="await self.out.rest['{to}'].get()",
@@ -214,6 +217,9 @@ FROZEN = (
                call="await self.invoke_async('blocking.upload', {{'a': 1}})",
                title='Redis', zato=_PUBLISH,
                objects=lambda peers, timeout, size: {}, errors=('Timeout', 'ServiceUnavailable'), has_other=False),
+    FrozenPeer(name='kvdb', object_type='', peer='redis', call="await self.kvdb.get('blocking')", title='Redis',
+               zato=_KVDB, objects=lambda peers, timeout, size: {}, errors=('Timeout', 'ServiceUnavailable'),
+               has_other=False),
 )  # fmt: skip
 
 
@@ -231,6 +237,7 @@ class Peers:
         self.zmq, self.other_zmq = ZmqReplier(), ZmqReplier()
         self.rabbitmq = rabbitmq.shared()
         self.ibm_mq, self.other_ibm_mq = mqi_loopback.LoopbackQueueManager(), mqi_loopback.LoopbackQueueManager()
+        self.ftp_channel = free_port()
         self.redis = _Redis(environment / 'redis' / 'server.pid')
         for server in self._started:
             server.start()
@@ -289,6 +296,9 @@ def document(peers: Peers, seconds: float, size: int) -> dict[str, list[Any]]:
     ]}  # fmt: skip
     found['scheduler'] = [{'name': _JOB, 'service': 'blocking.thread', 'job_type': 'one_time',
                            'start_date': '2999-01-01T00:00:00Z'}]  # fmt: skip
+    found['channel_ftp'] = [{'name': 'blocking.uploads', 'address': f'127.0.0.1:{peers.ftp_channel}', 'user': USER,
+                             'password': PASSWORD, 'directory': 'blocking-uploads', 'service': 'blocking.upload',
+                             'max_connections_per_address': 200}]  # fmt: skip
     for peer in FROZEN:
         for section, objects in peer.objects(peers, seconds, size).items():
             found.setdefault(section, []).extend(objects)
@@ -307,6 +317,7 @@ class Site:
     port: int
     authorization: Mapping[str, str]  # of the administrator
     seconds: float  # how long an operation takes
+    ftp_port: int  # of its FTP channel
 
 
 Finish = Callable[[], list[str]]  # waits until the operations have ended; a sentence for each that failed
@@ -356,6 +367,36 @@ def _uploaded(site: Site, count: int) -> Finish:
         return [problem for client in clients if (problem := _problem(_received(client), ('',)))]
 
     return finish
+
+
+def _frozen_uploads(site: Site, count: int) -> Finish:
+    """Uploads whose clients freeze in the middle, and then go on. To the server, a client that is silent is the same as
+    one that is stopped."""
+    began = time.monotonic()
+    uploads = [_begun_upload(site.ftp_port, f'{began}-{number}') for number in range(count)]
+
+    def finish() -> list[str]:
+        time.sleep(max(0.0, began + site.seconds - time.monotonic()))
+        return [problem for client, data in uploads if (problem := _ended_upload(client, data))]
+
+    return finish
+
+
+def _begun_upload(port: int, name: str) -> tuple[FTP, socket.socket]:
+    client = FTP(timeout=PATIENCE)
+    client.connect('127.0.0.1', port)
+    client.login(USER, PASSWORD)
+    data = client.transfercmd(f'STOR {name}')
+    data.sendall(b'the first half, ')
+    return client, data
+
+
+def _ended_upload(client: FTP, data: socket.socket) -> str:
+    with client, data:
+        data.sendall(b'the second half')
+        data.close()
+        reply = client.voidresp()
+    return '' if reply.startswith('226') else f'expected 226, received {reply}'
 
 
 def _repeated(request: Callable[[int], tuple[str, Any]]) -> Callable[[Site, int], Finish]:
@@ -429,6 +470,8 @@ def _scheduled(site: Site, count: int) -> Finish:
 _ALL = 'blocks the server thread'
 LIVE = (
     Operation(title='receiving HTTP requests that come slowly', zato=_NO, begin=_uploaded),
+    Operation(title='uploads to an FTP channel whose clients freeze', zato='has no such channel',
+              begin=_frozen_uploads),
     Operation(title='SQL statements', zato=_QUERY, begin=_asked('sql')),
     Operation(title='services that block a thread', zato='block for as long as they run', begin=_asked('thread')),
     Operation(title='executing services from the scheduler', zato='blocks until the service returns', begin=_scheduled),

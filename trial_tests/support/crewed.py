@@ -11,7 +11,7 @@ from pathlib import Path
 from trial_tests.support.broker import Broker, create, shared
 from trial_tests.support.certificate import write_certificate
 from trial_tests.support.rawhttp import Connection, NoAnswer, request_bytes
-from trial_tests.support.waiting import until
+from trial_tests.support.waiting import allowed, until
 from zatotx.processes.workers.status_file import StatusFile, read_status_file
 from zatotx.rules.resilience.supervision import DEATH_WINDOW, MAX_DEATHS
 
@@ -173,7 +173,7 @@ def asked(port: int, path: str = '/w/who') -> dict[str, object]:
 
 def hang(broker: Broker) -> Connection | None:
     """A request to w.hangs that is under way; None where it is refused at once."""
-    connection = Connection(broker.port(), 0.5)
+    connection = Connection(broker.port(), allowed(0.5))
     connection.send(request_bytes('GET', '/w/hangs'))
     with suppress(NoAnswer, OSError):
         answer = connection.answer()

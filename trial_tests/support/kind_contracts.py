@@ -1,5 +1,6 @@
 """What every kind promises, as mixins of test cases: ChannelContract for channels, OutgoingContract for outgoing
-connections. A kind's tests say how it is configured and spoken to; the promises are the same for all."""
+connections, GuaranteedContract for those with `delivery: guaranteed`. A kind's tests say how it is configured and
+spoken to; the promises are the same for all."""
 
 from __future__ import annotations
 
@@ -11,19 +12,23 @@ from threading import Thread
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from trial_tests.support.calling import Asking
 from trial_tests.support.ports import free_port
+from zatotx.connectors.guaranteed_delivery import DELIVER_SERVICE
 from zatotx.interfaces.connector_kind import ChannelContext, ConnectorKind, IChannel, OutgoingContext
 from zatotx.interfaces.outgoing import IOutgoingKind
 from zatotx.metrics.meters import MeterRegistry
-from zatotx.model.errors import Inactive, NotFound, ServiceUnavailable, Timeout
+from zatotx.model.errors import BadRequest, Inactive, NotFound, ServiceUnavailable, Timeout
 from zatotx.model.message import Message, Reply
+from zatotx.model.work import WorkMessage, decode_work, encode_work
 from zatotx.plugins.http.test.server_doubles import Lines, ScriptedExchange
 from zatotx.schema.snapshot import Snapshot, StoredObject
+from zatotx.testing.memory_work import MemoryWorkStream
 
 SHORT = 0.3  # seconds of timeouts
 PATIENCE = 20.0
@@ -370,3 +375,111 @@ class OutgoingContract(_Reactor):
             self.assertTrue(calling.called)
         rows = {name: value for name, _, value in self.meters._outgoing_rows()}
         self.assertEqual(rows['zatotx_outgoing_in_flight'], 0)
+
+
+class GuaranteedContract(_Reactor):
+    """Mixin. The connection under test is named `peer`, and its delivery is guaranteed."""
+
+    object_type: str
+    namespace: str  # of self.out
+
+    def make_outgoing(self, context: OutgoingContext) -> IOutgoingKind:
+        """What the kind's factory gives."""
+        raise NotImplementedError
+
+    def objects(self, *, is_reachable: bool) -> list[StoredObject]:
+        """The configuration of a connection to a peer that works, or to none."""
+        raise NotImplementedError
+
+    def send(self, connection: Any, text: str) -> Any:
+        """Send something that may be sent twice."""
+        raise NotImplementedError
+
+    def send_wrong(self, connection: Any) -> Any:
+        """Send something that the peer rejects, whenever it is sent."""
+        raise NotImplementedError
+
+    def send_unstorable(self, connection: Any) -> Any:
+        """Call a method that is stored with arguments that cannot be."""
+        raise NotImplementedError
+
+    async def received(self) -> list[str]:
+        """What the peer has of `send`."""
+        raise NotImplementedError
+
+    def setUp(self) -> None:
+        self.work = MemoryWorkStream(Clock())
+        self.outgoing: Any = self.make_outgoing(OutgoingContext(
+            reactor=self.reactor, settings={}, run_in_thread=deferToThread, meters=MeterRegistry().outgoing,
+            work=self.work,
+        ))  # fmt: skip
+        self.addCleanup(self.outgoing.stop)
+
+    async def configure(self, *, is_reachable: bool) -> Any:
+        """Bring the configuration into force; returns `self.out.<kind>['peer']`."""
+        await self.outgoing.apply(Snapshot(1, self.objects(is_reachable=is_reachable)))
+        return self.outgoing.namespaces[self.namespace](Asking())['peer']
+
+    def messages(self) -> list[WorkMessage]:
+        """The messages that a server could run now."""
+        entries = [entry for queue in self.work.queues.values() for entry in queue.entries.values()]
+        return [decode_work(entry.body, 'x') for entry in entries]
+
+    async def deliver(self, message: WorkMessage) -> None:
+        """What zato.outgoing.deliver does."""
+        call = decode_work(encode_work(message), 'x').payload
+        self.assertEqual((message.service, call['kind'], call['name']), (DELIVER_SERVICE, self.namespace, 'peer'))
+        connection = self.outgoing.namespaces[self.namespace](Asking(service=DELIVER_SERVICE))['peer']
+        await getattr(connection, call['method'])(*call['args'], **call['kwargs'])
+
+    async def failed(self, message: WorkMessage, kind: type[Exception]) -> Any:
+        """What a delivery raises."""
+        error: Any = await self.assertFailure(Deferred.fromCoroutine(self.deliver(message)), kind)
+        return error
+
+    async def test_stored(self) -> None:
+        """The call returns the id of the message, whether the peer is there or not; the peer has nothing yet."""
+        ids = []
+        for is_reachable in (False, True):
+            connection = await self.configure(is_reachable=is_reachable)
+            ids.append(await self.send(connection, 'later'))
+            self.assertRegex(ids[-1], '^[0-9a-f]{24}$')
+        self.assertEqual([message.id for message in self.messages()], ids[:1])
+        self.assertEqual(await self.received(), [])
+
+    async def test_delivered(self) -> None:
+        """The stored call is made at the peer; making it twice does no harm."""
+        await self.send(await self.configure(is_reachable=True), 'once')
+        (message,) = self.messages()
+        await self.deliver(message)
+        self.assertEqual(await self.received(), ['once'])
+        await self.deliver(message)
+        self.assertEqual(await self.received(), ['once'])
+
+    async def test_order(self) -> None:
+        """While a call waits, those behind it on the same connection wait, too."""
+        connection = await self.configure(is_reachable=True)
+        for text in ('first', 'second'):
+            await self.send(connection, text)
+        self.assertEqual(len(self.messages()), 1)
+
+    async def test_unreachable(self) -> None:
+        """While the peer is away, a delivery fails with an error after which it is repeated."""
+        await self.send(await self.configure(is_reachable=False), 'kept')
+        error = await self.failed(self.messages()[0], ServiceUnavailable)
+        self.assertIn('peer', error.msg)
+
+    async def test_rejected(self) -> None:
+        """What the peer rejects for good is not repeated."""
+        await self.send_wrong(await self.configure(is_reachable=True))
+        error = await self.failed(self.messages()[0], BadRequest)
+        self.assertIn('peer', error.msg)
+
+    async def test_what_cannot_be_stored(self) -> None:
+        """It is an error of the call that names the connection and the reason, and nothing is stored."""
+        connection = await self.configure(is_reachable=True)
+        pattern = rf"self\.out\.{self.namespace}\['peer'\].* cannot be stored: "
+        with self.assertRaisesRegex(BadRequest, pattern) as caught:
+            await self.send_unstorable(connection)
+        self.assertEqual(caught.exception.cid, Asking().cid)
+        self.assertEqual(self.messages(), [])

@@ -21,6 +21,7 @@ from zatotx.interfaces.load_balancer import (
     IExchangeLog,
     ILocalResponder,
     IServerSlot,
+    ITrafficCounters,
     LocalResponse,
     NoServerAvailableError,
     Outcome,
@@ -95,11 +96,25 @@ class RoundRobinBackend:
         return [slot.outcomes for slot in self.slots]
 
 
+@implementer(ITrafficCounters)
+class NoCounters:
+    """Counts nothing: the records have it all, so each exchange is to be logged."""
+
+    def count(self, status: int, termination: str, received: int, sent: int, seconds: float) -> bool:
+        return True
+
+    def count_retry(self) -> None:
+        """Count nothing."""
+
+
 @implementer(IExchangeLog, ILocalResponder)
 class RecordedLog(list[ExchangeRecord]):
     """Keeps the records, and has one page, `/zato-lb-stats`."""
 
-    def log(self, record: ExchangeRecord) -> None:
+    def counters(self, frontend: str, backend: str) -> ITrafficCounters:
+        return NoCounters()
+
+    def log(self, record: ExchangeRecord, *, is_written: bool) -> None:
         self.append(record)
 
     def respond(

@@ -40,6 +40,11 @@ class Proxy:
         self.port: int = self._listener.getsockname()[1]
         self._start(self._accept)
 
+    def lead_to(self, target: tuple[str, int] | Path) -> None:
+        """Reset every connection; new ones lead to another server."""
+        self._target = target
+        self.cut()
+
     def freeze(self) -> None:
         """Connections are accepted and stay, and nothing goes through."""
         self._moving.clear()

@@ -43,6 +43,7 @@ _ENVIRONMENTS = (  # what the modules of a portion share, by the names that they
 _ROOT = Path(__file__).resolve().parents[2]
 _DURATIONS = _ROOT / 'trial_tests' / 'durations.toml'
 _RULE = '=' * 79  # trial prints it above each failure
+_FAILED_TEST = re.compile(r'^[\w.]+\.(test_\w+|setUpClass|tearDownClass)$', re.MULTILINE)  # in trial's report
 _RAN = re.compile(r'^Ran (\d+) tests? in', re.MULTILINE)
 _TIMED = re.compile(r'^([\w.]+) \.\.\. (?:(?!^\([\d.]+ secs\)$).)*?^\(([\d.]+) secs\)$', re.MULTILINE | re.DOTALL)
 
@@ -72,6 +73,11 @@ class Result:
         """trial's report of the tests that failed; the whole output if there is none."""
         return self.output[max(0, self.output.find(_RULE)) :]
 
+    @property
+    def failed_tests(self) -> Sequence[str]:
+        """The names of the tests that failed, in the order of the report."""
+        return list(dict.fromkeys(found[0] for found in _FAILED_TEST.finditer(self.report))) if self.failed else []
+
     def durations(self) -> Counter[str]:
         """The seconds of each module: the sum of its tests, the start of its environments included."""
         found: Counter[str] = Counter()
@@ -82,11 +88,12 @@ class Result:
         return found
 
     def line(self) -> str:
-        """One line for the person who waits."""
+        """One line for the person who waits, and one for each test that failed."""
         verdict = 'FAILED' if self.failed else 'ok'
         first, last = self.modules[0].rpartition('.')[2], self.modules[-1].rpartition('.')[2]
         span = first if first == last else f'{first} … {last}'
-        return f'{verdict:6} {self.tests:5} tests {self.seconds:6.1f} s  {span}'
+        line = f'{verdict:6} {self.tests:5} tests {self.seconds:6.1f} s  {span}'
+        return '\n'.join((line, *(f'{"":31}{test}' for test in self.failed_tests)))
 
 
 def modules_of(names: Sequence[str]) -> Iterator[str]:
@@ -185,6 +192,8 @@ def main(jobs: int, names: Sequence[str], *, coverage: bool = False, record: boo
     print(slowest(durations))
     if record:
         _DURATIONS.write_text(durations_file(durations), 'utf-8')
+    if bad:
+        print('\n'.join(('\nThe tests that failed:', *(f'  {test}' for result in bad for test in result.failed_tests))))
     print(f'\nRan {sum(result.tests for result in results)} tests in {len(portions)} portions: '
           + (f'{len(bad)} of them FAILED' if bad else 'PASSED'))
     return 1 if bad else 0

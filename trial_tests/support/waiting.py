@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from threading import Event
@@ -19,3 +20,10 @@ def until(found: Callable[[], T], what: str, within: float = 60.0) -> T:
             raise AssertionError(f'{what}: not within {within:g} s')
         never.wait(_LOOK_EVERY)
     return value
+
+
+def allowed(seconds: float) -> float:
+    """The wall time that something which takes at most `seconds` on a free processor may take now: more where more
+    processes are ready to run than there are processors, by the load average of the last minute. The exact bound is
+    shown by a unit test with a clock."""
+    return seconds * max(1.0, 2 * os.getloadavg()[0] / (os.cpu_count() or 1)) + 0.5

@@ -1,1 +1,1 @@
-"""The web admin. Nothing of it is needed before its own issue."""
+"""The web admin: a browser application for the administration of a cluster."""

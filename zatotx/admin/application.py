@@ -1,5 +1,6 @@
-"""The Klein application: routes requests to the screens, with what all of them have in common: Host and Origin checks,
-sessions, CSRF tokens, errors, and header fields."""
+"""The Klein application of the web admin: routes requests to the screens, and implements what all screens share: Host
+and Origin checks, sessions, CSRF tokens, error pages, and header fields.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +49,8 @@ READ_ONLY = 'This web admin is read-only: [web] read_only in its config/admin.to
 
 @frozen
 class ScreenRoute:
-    """One URL of a screen. Handlers of POST requests change something, and finish even if the browser leaves."""
+    """The route of one URL of a screen. Handlers of POST requests change something, and run to completion even if the
+    browser disconnects."""
 
     method: str  # GET or POST
     path: str  # of werkzeug
@@ -59,7 +61,7 @@ class ScreenRoute:
 
 @define(kw_only=True)
 class AdminApplication:
-    """The web admin of one cluster."""
+    """The web admin application for one cluster."""
 
     api: IClusterApi
     cluster: str
@@ -408,7 +410,7 @@ def _rejection(status: int, text: str) -> Page:
 
 
 def login_error(error: ApiError) -> str:
-    """Return the sentence of a failed login."""
+    """Return the error message for a failed login."""
     if error.status == 429 and error.retry_after:
         return f'Too many wrong passwords: try again in {error.retry_after} seconds.'
     return '; '.join([*error.messages, *error.field_errors.values()]) or 'The login failed.'
@@ -425,8 +427,8 @@ def _query(request: IRequest) -> dict[str, list[str]]:
 
 
 def shield(deferred: Deferred[Any]) -> Deferred[Any]:
-    """Return a Deferred with the same result whose cancellation does not reach `deferred`: Klein cancels a handler when
-    the browser leaves, and a change that was begun must not end halfway."""
+    """Return a Deferred with the same result whose cancellation does not cancel `deferred`. Klein cancels a handler
+    when the browser disconnects, and a change must not be interrupted."""
     result: Deferred[Any] = Deferred()
     deferred.addBoth(lambda outcome: None if result.called else result.callback(outcome))
     return result

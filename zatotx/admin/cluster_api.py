@@ -1,4 +1,4 @@
-"""The client of the cluster's API: calls internal services as the user whose session it is given."""
+"""A client of the cluster's API, which invokes internal services with the session of a user."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ _FIELD_ERROR = re.compile(r'\$\.([\w.\[\]-]+): (.+)', re.DOTALL)
 
 
 class ApiError(Exception):
-    """A call that the cluster rejected, or did not answer. `status`: of the response; 0 = no server answered.
-    `messages`: one sentence per error, `field_errors`: those about a field of the request, by its name."""
+    """The cluster rejected a call or did not respond. `status` is the status of the response, or 0 if no server
+    responded. `messages` has one sentence per error, and `field_errors` the errors of single fields, by the name in the
+    request."""
 
     def __init__(self, status: int, messages: Sequence[str], *, cid: str = '', retry_after: str = '') -> None:
         super().__init__('; '.join(messages))
@@ -45,7 +46,7 @@ class ApiError(Exception):
 
 @frozen
 class Caller:
-    """On whose behalf a call is made."""
+    """The user on whose behalf a call is made: the session token and the address of the browser."""
 
     token: str = field(default='', repr=False)  # of a session; '' = nobody has logged in
     address: str = ''  # of the browser
@@ -69,8 +70,8 @@ class IClusterApi(Interface):
 @implementer(IClusterApi)
 @define(kw_only=True)
 class HttpClusterApi:
-    """Implements IClusterApi over HTTP. The server that answered last is tried first; another one is tried only if the
-    first refuses the connection, because a request that reached a server may have been processed."""
+    """Implements IClusterApi over HTTP. The server that responded last is tried first; another server is tried only if
+    the first refuses the connection, because a request that has reached a server may have been processed."""
 
     client: HTTPClient
     clock: IReactorTime
@@ -149,8 +150,8 @@ class HttpClusterApi:
 
 
 def parse_response(status: int, content: bytes, retry_after: str = '') -> Any:
-    """Return the only element beside zato_env of an internal service's response, or the text of one that is no JSON.
-    Raises ApiError for a status of 400 or more."""
+    """Return the only element besides zato_env of an internal service's response, or the text of a response that is not
+    JSON. Raises ApiError for a status of 400 or more."""
     try:
         document: Any = msgspec.json.decode(content or b'null')
     except msgspec.DecodeError:

@@ -1,4 +1,4 @@
-"""Writes server-sent events to one browser."""
+"""Streams server-sent events to one browser."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zatotx.admin.live import LiveFeed
 
 @implementer(IPushProducer)
 class EventWriter:
-    """The stream of one browser. Events are dropped while the browser does not read."""
+    """A stream of server-sent events to one browser. Events are dropped while the browser does not read."""
 
     def __init__(self, request: Any) -> None:
         self._request = request

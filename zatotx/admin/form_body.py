@@ -14,7 +14,7 @@ MAX_FIELDS = 5_000
 
 
 def parse_form(request: IRequest) -> tuple[dict[str, list[str]], dict[str, FormFile]]:
-    """Return the fields and the files of a form. Raises Malformed."""
+    """Parse a form and return its fields and files. Raises Malformed."""
     content_type = (request.getHeader('content-type') or '').encode('latin-1', 'replace')
     request.content.seek(0)
     body = request.content.read()

@@ -1,4 +1,4 @@
-"""Forms drawn from the description of an object type, and the requests that their contents become. Pure."""
+"""Creates forms from the descriptions of object types, and converts submitted forms to API requests. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FormData = Mapping[str, Sequence[str]]  # as a browser sends it
 
 
 class Control(msgspec.Struct, kw_only=True):
-    """One control of a form."""
+    """One input control of a form."""
 
     name: str  # of the form field: 'url_path', 'retry.attempts'
     label: str
@@ -53,7 +53,7 @@ class Control(msgspec.Struct, kw_only=True):
 
 
 class Form(msgspec.Struct, kw_only=True):
-    """All controls of a form: the important ones, and the others."""
+    """The controls of a form, in two groups: the important ones, and the others."""
 
     first: list[Control]
     more: list[Control]
@@ -71,8 +71,8 @@ def build_form(
     choices: Choices | None = None,
     errors: Mapping[str, str] | None = None,
 ) -> Form:
-    """Return the form of a new object, or of the one in `row`; `typed` replaces values by what a user has typed.
-    `errors`: errors of fields, by the name in the request."""
+    """Build the form for a new object, or for the object in `row`. `typed` has the submitted values, which take
+    precedence; `errors` are the errors of fields, by the name in the request."""
     first: list[Control] = []
     more: list[Control] = []
     for one in description.fields:
@@ -161,7 +161,7 @@ def _control_type(one: FieldDescription, choices: Choices) -> str:
 
 
 def control_is_select(one: FieldDescription, choices: Choices) -> bool:
-    """Return whether a field is a list of options to select from."""
+    """Return whether a field is displayed as a list of options."""
     if one.choices or one.kind == 'bool':
         return one.kind != 'list'
     known = choices.get(one.name)
@@ -209,7 +209,7 @@ def _shown_value(one: FieldDescription, control: Control, value: Any) -> Any:
 
 
 def to_text(value: Any) -> str:
-    """Return a value as the text of a control."""
+    """Convert a value to the text of a control."""
     if value is None or value == {}:
         return ''
     if isinstance(value, bool):
@@ -273,8 +273,8 @@ def known_errors(description: TypeDescription, errors: Mapping[str, str]) -> set
 
 
 def to_request(description: TypeDescription, typed: FormData) -> dict[str, Any]:
-    """Return the fields of a create or edit request. Names of references are sent under the field's own name, so that a
-    name in digits is not taken for an id."""
+    """Convert a submitted form to a create or edit request. References are sent by name under the field's own name, so
+    that a name that consists of digits is not taken for an ID."""
     request: dict[str, Any] = dict(description.fixed_fields)
     for one in description.fields:
         value = _request_value(one, one.name, typed)

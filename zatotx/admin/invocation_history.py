@@ -40,7 +40,8 @@ class InvocationHistory:
     _last_number: int = field(default=0, init=False)
 
     def add(self, token: str, **fields: object) -> PastInvocation:
-        """Record an invocation of the session with that token; `fields`: of PastInvocation without number and time."""
+        """Record an invocation of the session with that token. `fields` are those of PastInvocation, except number and
+        time."""
         self._last_number += 1
         made = PastInvocation(number=self._last_number, at=self.now(), **fields)  # type: ignore[arg-type]  # checked by attrs
         rows = self._sessions.setdefault(_key(token), [])

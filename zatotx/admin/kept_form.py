@@ -1,4 +1,4 @@
-"""Keeps what a user typed into a form whose session had ended, through the login, without its secrets. Pure."""
+"""Preserves a submitted form through a new login if the session had ended. Secrets are removed from it. Pure."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ REDISPLAY = 'redisplay'  # a field of a form that is to be shown again as it was
 
 @frozen
 class KeptForm:
-    """A form that was filled in. `target` is the path that it was sent to; '' = there is none. `redisplays`: the path
-    shows the form again; otherwise the form is sent after a confirmation."""
+    """A submitted form that is preserved. `target` is the path to which it was sent, or '' if there is none."""
 
     target: str = ''
     fields: Sequence[tuple[str, str]] = field(factory=tuple, repr=False)
@@ -24,7 +23,7 @@ class KeptForm:
 
 
 def keep_form(target: str, form: Mapping[str, Sequence[str]], *, redisplays: bool) -> KeptForm:
-    """Return what was sent to a path, without secrets: they have to be typed again."""
+    """Preserve the form that was sent to a path, without secrets, which the user must type again."""
     return KeptForm(target, [
         (name, value)
         for name, values in form.items()
@@ -34,7 +33,7 @@ def keep_form(target: str, form: Mapping[str, Sequence[str]], *, redisplays: boo
 
 
 def read_kept_form(login_form: Mapping[str, Sequence[str]]) -> KeptForm:
-    """Return the form that a login form carries."""
+    """Return the preserved form that a login form contains."""
     target = (login_form.get(REPEAT) or [''])[0]
     fields = [
         (name.removeprefix(PREFIX), value)

@@ -1,4 +1,6 @@
-"""Live figures of the cluster: one poll for all browsers, whose results are sent as server-sent events."""
+"""Live statistics of the cluster: the cluster is polled once for all browsers, and the results are sent as server-sent
+events.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ STATUS_SERVICE = 'zato.server.get-status'
 
 
 class NodeFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """What a browser shows of one node. Rates are per second since the last poll."""
+    """The sums of the counters of all servers at one time."""
 
     state: str  # see zato.server.get-status
     is_leader: bool = False
@@ -33,7 +35,7 @@ class NodeFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LiveEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """What a browser shows of the cluster: the sums over its nodes."""
+    """The statistics that a browser displays. Rates are per second since the last poll."""
 
     nodes: Mapping[str, NodeFigures]  # by name
     requests: float
@@ -49,8 +51,8 @@ Subscriber = Callable[[bytes, bool], None]  # called with each encoded event, an
 
 @define(kw_only=True)
 class LiveFeed:
-    """Polls the cluster while somebody subscribes. Each poll is made with the session of the next subscriber, so that
-    every session is checked; it does not keep the session alive."""
+    """Polls the cluster while there are subscribers. Each poll uses the session of the next subscriber, so that every
+    session is checked; polling does not keep the session alive."""
 
     api: IClusterApi
     clock: IReactorTime

@@ -1,4 +1,4 @@
-"""A request as the handlers of the screens see it."""
+"""The request and its user, as passed to the handlers of screens."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Texts = Mapping[str, Sequence[str]]
 
 @frozen
 class FormFile:
-    """A file that was sent with a form."""
+    """A file that was uploaded with a form."""
 
     filename: str  # as the browser sent it; never used as a path
     content: bytes = field(repr=False)
@@ -30,7 +30,7 @@ class FormFile:
 
 @frozen
 class User:
-    """Who is logged in."""
+    """The logged-in user."""
 
     username: str
     roles: frozenset[str]
@@ -50,7 +50,7 @@ class User:
 
 @frozen(kw_only=True)
 class PageRequest:
-    """One request of a user who is logged in."""
+    """One request of a logged-in user."""
 
     method: str
     path: str

@@ -1,4 +1,4 @@
-"""Draws pages from the templates."""
+"""Renders pages from templates."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CONTENT_TYPES = {'css': 'text/css; charset=utf-8', 'js': 'text/javascript; chars
 
 @cache
 def load_static_files() -> dict[str, bytes]:
-    """Return the content of all files that pages refer to."""
+    """Load the contents of all static files that pages refer to."""
     root = files('zatotx.admin')
     return {name: root.joinpath(path).read_bytes() for name, path in STATIC_FILES.items()}
 
@@ -52,7 +52,7 @@ def _load_environment() -> Environment:
 
 
 class Renderer:
-    """Draws the templates. URLs of static files have a digest, so that browsers may keep them."""
+    """Renders the templates. URLs of static files contain a digest, so that browsers can cache them."""
 
     def __init__(self) -> None:
         self._environment = _load_environment()
@@ -81,7 +81,7 @@ def moment(text: Any, preferences: Preferences) -> Markup | str:
 
 
 def shown_value(value: Any) -> str:
-    """Return a value of a row as the text of a table cell."""
+    """Format a value of a row as the text of a table cell."""
     if value in ('', None, [], {}):
         return '\N{EN DASH}'
     if isinstance(value, bool):
@@ -92,7 +92,7 @@ def shown_value(value: Any) -> str:
 
 
 def prose(text: str) -> Markup:
-    """Return a description with what is in backticks as code."""
+    """Convert a description to HTML, with text in backticks as code."""
     parts = text.split('`')
     if len(parts) % 2 == 0:
         return escape(text)
@@ -101,5 +101,5 @@ def prose(text: str) -> Markup:
 
 
 def as_json(value: Any) -> str:
-    """Return a value as indented JSON."""
+    """Format a value as indented JSON."""
     return json.dumps(value, ensure_ascii=False, indent=2, default=str)

@@ -1,4 +1,4 @@
-"""Decides whether a request may be served: its Host, its Origin and its CSRF token. Pure."""
+"""Validates the Host, the Origin and the CSRF token of requests. Pure."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _MAX_SLUG = 40
 
 
 def host_error(host: str, allowed_hosts: Collection[str]) -> str:
-    """Return why a request with that Host field is rejected, or ''. An address cannot be the result of DNS rebinding, a
-    name can, so names must be known."""
+    """Return an error message if a request with a Host field is rejected, otherwise ''. Host names must be configured,
+    because unlike an address, a name can be the result of DNS rebinding."""
     name = host_name(host)
     if name and (is_address(name) or is_loopback(name) or name in {known.lower() for known in allowed_hosts}):
         return ''
@@ -24,7 +24,7 @@ def host_error(host: str, allowed_hosts: Collection[str]) -> str:
 
 
 def host_name(host: str) -> str:
-    """Return the name or address in a Host field, in lower case and without brackets; '' if it is malformed."""
+    """Return the name or address in a Host field, in lower case and without brackets, or '' if it is malformed."""
     try:
         return (urlsplit(f'//{host}').hostname or '').lower()
     except ValueError:
@@ -32,8 +32,8 @@ def host_name(host: str) -> str:
 
 
 def origin_error(host: str, origin: str | None, fetch_site: str | None) -> str:
-    """Return why a change is rejected, or '': browsers say in Origin, or in Sec-Fetch-Site (W3C Fetch Metadata), whose
-    page sent it."""
+    """Return an error message if a change is rejected because it was sent by a page of another site, otherwise ''.
+    Browsers identify the page's site in Origin or Sec-Fetch-Site (W3C Fetch Metadata)."""
     if fetch_site not in (None, 'same-origin', 'none'):
         return 'This change comes from a page of another site.'
     if origin is None:
@@ -48,24 +48,24 @@ def origin_error(host: str, origin: str | None, fetch_site: str | None) -> str:
 
 
 def csrf_token(secret: str) -> str:
-    """Return the CSRF token that belongs to a session token, or to the cookie of a login form. It reveals nothing about
-    the secret."""
+    """Return the CSRF token for a session token, or for the cookie of a login form. It reveals nothing about the
+    secret."""
     return hmac.new(secret.encode(), b'zatotx web admin: CSRF', sha256).hexdigest()
 
 
 def is_valid_csrf_token(secret: str, presented: str | None) -> bool:
-    """Return whether the token belongs to the secret. Takes the same time whatever is presented."""
+    """Return whether a CSRF token belongs to the secret. The comparison takes constant time."""
     return bool(secret) and hmac.compare_digest(csrf_token(secret).encode(), (presented or '').encode())
 
 
 def cookie_name(purpose: str, cluster: str, *, is_secure: bool) -> str:
-    """Return the name of a cookie. It has the cluster in it, because browsers share cookies between the ports of a
-    host. Over HTTPS the prefix binds it to the host and to HTTPS (RFC 6265bis)."""
+    """Return the name of a cookie. It contains the cluster, because browsers share cookies among all ports of a host.
+    Over HTTPS, a prefix binds the cookie to the host and to HTTPS (RFC 6265bis)."""
     slug = sub('[^A-Za-z0-9-]+', '-', cluster)[:_MAX_SLUG]
     digest = sha256(cluster.encode()).hexdigest()[:8]
     return f'{"__Host-" if is_secure else ""}zatotx-{purpose}-{slug}-{digest}'
 
 
 def is_safe_redirect(target: str) -> bool:
-    """Return whether a path after the login leads to a page of this admin."""
+    """Return whether a redirect after the login leads to a page of this web admin."""
     return target.startswith('/') and not target.startswith('//') and '\\' not in target and target.isprintable()

@@ -1,4 +1,4 @@
-"""What the handlers of the screens return, and the header fields that every response carries."""
+"""The result types of the screens' handlers, and the header fields of all responses."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ SECURITY_HEADERS: Mapping[str, str] = {
 
 @frozen
 class Page:
-    """A page drawn from a template. A request by htmx for the element `fragment` gets the block of that name only."""
+    """A page rendered from a template. If htmx requests the element `fragment`, only the block with that name is
+    sent."""
 
     template: str
     values: Mapping[str, Any] = field(factory=dict)
@@ -35,7 +36,7 @@ class Page:
 
 @frozen
 class Redirect:
-    """The browser is to show another page, with `message` at its top, and a button that takes the change back."""
+    """A redirect to another page, which displays `message` at its top."""
 
     target: str
     message: str = ''
@@ -46,7 +47,7 @@ class Redirect:
 
 @frozen
 class FileDownload:
-    """A file."""
+    """A response that the browser downloads as a file."""
 
     content: bytes
     filename: str
@@ -55,7 +56,7 @@ class FileDownload:
 
 @frozen
 class EventStream:
-    """The live figures of the cluster, as server-sent events until the browser leaves."""
+    """The live statistics of the cluster, streamed as server-sent events until the browser disconnects."""
 
 
 Response = Page | Redirect | FileDownload | EventStream

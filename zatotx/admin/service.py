@@ -1,4 +1,4 @@
-"""The process of the web admin: its site, its listener, and its client of the cluster."""
+"""The Twisted service of the web admin: its site, its listener, and its client of the cluster's API."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _CONNECTIONS = 16  # kept per server
 
 
 class LimitedRequest(Request):
-    """A request whose body is limited, and whose line is not in the log: twisted.web would log query strings."""
+    """A request whose body size is limited, and which is not logged, because twisted.web would log query strings."""
 
     def gotLength(self, length: int | None) -> None:
         """Reject a request that announces too large a body."""
@@ -54,7 +54,7 @@ class LimitedRequest(Request):
 
 
 class AdminSite(Site):
-    """A site without an access log of its own."""
+    """A twisted.web site without an access log."""
 
     def __init__(self, resource: Any, reactor: Any) -> None:
         super().__init__(  # type: ignore[no-untyped-call]
@@ -72,7 +72,7 @@ class AdminSite(Site):
 
 @define(kw_only=True, eq=False)
 class WebAdminService(Service):
-    """The web admin, started and stopped by twistd."""
+    """The Twisted service of the web admin."""
 
     settings: AdminSettings
     reactor: IReactor
@@ -115,7 +115,7 @@ class WebAdminService(Service):
 
 
 def make_admin_service(directory: str, reactor: IReactor) -> WebAdminService:
-    """Return the web admin of a directory, not yet started. Raises StartError."""
+    """Create the web admin of a directory. It is not started. Raises StartError."""
     settings = load_settings(Path(directory) / 'config' / 'admin.toml')
     pool = HTTPConnectionPool(reactor)
     pool.maxPersistentPerHost = _CONNECTIONS

@@ -1,4 +1,4 @@
-"""Settings of the web admin, from config/admin.toml."""
+"""The settings of the web admin in config/admin.toml."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DEFAULT_LISTEN = 'tcp:8183:interface=127.0.0.1'
 
 
 class WebSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The [web] section: what browsers connect to."""
+    """The settings in [web], for the connections of browsers."""
 
     listen: Annotated[str, Meta(min_length=1)] = DEFAULT_LISTEN  # a Twisted endpoint; ssl:… for HTTPS
     hosts: tuple[str, ...] = ()  # names in URLs by which browsers may call it, beside addresses and localhost
@@ -24,7 +24,7 @@ class WebSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The [cluster] section: what the admin administers."""
+    """The settings in [cluster], for the connection to the cluster."""
 
     name: Annotated[str, Meta(min_length=1)]
     servers: Annotated[tuple[str, ...], Meta(min_length=1)]  # URLs of servers, or of the load balancer; tried in order
@@ -33,7 +33,8 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class LoadBalancerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The [load_balancer] section: the agent of the load balancer. Files are relative to the component's directory."""
+    """The settings in [load_balancer], for the connection to the load balancer's agent. File names are relative to the
+    component's directory."""
 
     agent: str = ''  # its URL; '' = there is no load balancer
     certificate: str = 'tls/web-admin-cert.pem'  # of this admin, for an agent at https://
@@ -42,7 +43,7 @@ class LoadBalancerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
 
 
 class AdminSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All settings."""
+    """All settings of the web admin."""
 
     cluster: ClusterSettings
     web: WebSettings = WebSettings()
@@ -50,7 +51,7 @@ class AdminSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 def load_settings(path: Path) -> AdminSettings:
-    """Read the settings. Raises StartError with one sentence."""
+    """Load the settings file. Raises StartError with one sentence."""
     try:
         settings = msgspec.toml.decode(path.read_bytes(), type=AdminSettings)
     except FileNotFoundError:

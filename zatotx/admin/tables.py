@@ -1,4 +1,4 @@
-"""Tables of rows that the server sorts, filters and pages, with their state in the URL."""
+"""Tables of rows, which the server sorts, filters and pages; their state is in the URL."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Column:
 
 @frozen
 class TablePage:
-    """One page of a table."""
+    """One page of a table: its rows and its position."""
 
     rows: Sequence[Mapping[str, Any]]
     total: int = 0
@@ -58,7 +58,7 @@ class TablePage:
 
 
 async def fetch_page(request: PageRequest, service: str, payload: Mapping[str, Any]) -> TablePage:
-    """Return the page of a get-list service that the URL names. Raises ApiError."""
+    """Fetch the page that the URL selects from a get-list service. Raises ApiError."""
     query, sort, number = request.argument('query'), request.argument('sort'), request.argument('page', '1')
     paging = {'paginate': True, 'page_size': PAGE_SIZE, 'cur_page': number if number.isdigit() else '1'}
     found = await request.call(service, {**payload, **paging, 'query': query, 'sort': sort})
@@ -67,7 +67,7 @@ async def fetch_page(request: PageRequest, service: str, payload: Mapping[str, A
 
 
 def page_of(rows: Sequence[Mapping[str, Any]], request: PageRequest) -> TablePage:
-    """Return the page that the URL names of rows that a service returned all together, filtered and sorted here."""
+    """Filter, sort and page rows that a service returned all at once, as the URL selects."""
     number = request.argument('page', '1')
     query, sort = request.argument('query'), request.argument('sort')
     found = select_rows(rows, {'paginate': True, 'page_size': PAGE_SIZE, 'query': query, 'sort': sort,
@@ -77,7 +77,8 @@ def page_of(rows: Sequence[Mapping[str, Any]], request: PageRequest) -> TablePag
 
 
 def columns_of(description: TypeDescription) -> list[Column]:
-    """Return the columns of the list of a type: what is required, references, and what tells objects apart."""
+    """Return the columns for the list of an object type: required fields, references, and fields that distinguish
+    objects."""
     telling = [one for one in description.fields if one.name != 'name' and _is_telling(one)]
     return [Column(one.row_name, one.label) for one in telling[:MAX_COLUMNS]]
 
@@ -90,7 +91,7 @@ def _is_telling(one: FieldDescription) -> bool:
 
 @frozen
 class ListView:
-    """What the template of a list needs besides the rows."""
+    """The parameters of the list template in addition to the rows."""
 
     columns: Sequence[Column]
     has_flag: bool = False

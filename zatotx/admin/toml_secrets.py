@@ -1,4 +1,5 @@
-"""Masks secrets in the text of a TOML file for a browser, and puts them back into what the browser returns. Pure."""
+"""Masks secrets in the text of a TOML file for a browser, and restores them in the text that the browser returns.
+Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ _SETTING = re.compile(rf'(\s*([A-Za-z0-9_.-]+)\s*=\s*)({_TEXT})(.*)', re.DOTALL)
 
 
 class UnknownSecret(ValueError):  # noqa: N818 - what it is
-    """A masked secret that the present file does not have. The message is a sentence."""
+    """The text has a masked secret that the current file does not contain. The message is a sentence."""
 
 
 def _lines(source: str) -> Iterator[tuple[str, tuple[str, str], re.Match[str] | None]]:
@@ -37,7 +38,7 @@ def mask_source(source: str) -> str:
 
 
 def unmask_source(edited: str, present: str) -> str:
-    """Return the edited text with masked secrets replaced by those of the present text, by table and name. Raises
+    """Replace the masked secrets in the edited text with the secrets of the current text, by table and name. Raises
     UnknownSecret."""
     known = {place: secret[3] for _, place, secret in _lines(present) if secret is not None}
     parts = []

@@ -1,4 +1,4 @@
-"""The object types of the cluster, as zato.schema.get-list describes them, kept for a short time."""
+"""A catalog of the cluster's object types from zato.schema.get-list, cached for a short time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_AGE = 15.0  # seconds for which descriptions are kept: a kind installed late
 
 
 class FieldDescription(msgspec.Struct, frozen=True, kw_only=True):
-    """A field of an object type; see zatotx.api.schema."""
+    """The description of a field of an object type (see zatotx.api.schema)."""
 
     name: str
     zato_name: str
@@ -45,7 +45,7 @@ class FieldDescription(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TypeDescription(msgspec.Struct, frozen=True, kw_only=True):
-    """An object type; see zatotx.api.schema."""
+    """The description of an object type (see zatotx.api.schema)."""
 
     key: str
     title: str
@@ -78,7 +78,7 @@ class TypeDescription(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Catalog:
-    """All types by key, in the order of the menu."""
+    """All object types by key, in the order of the menu."""
 
     def __init__(self, types: Sequence[TypeDescription]) -> None:
         order = {area: number for number, area in enumerate(AREAS)}
@@ -102,7 +102,7 @@ class Catalog:
 
 @define
 class CatalogCache:
-    """Fetches the catalog, at most once per MAX_AGE."""
+    """Fetches the catalog, at most once every MAX_AGE seconds."""
 
     api: IClusterApi
     clock: IReactorTime

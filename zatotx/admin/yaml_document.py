@@ -1,4 +1,4 @@
-"""Reads a YAML document that a browser sent."""
+"""Parses YAML documents from browsers."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ MAX_SIZE = 5_000_000  # characters
 
 
 class InvalidYaml(ValueError):  # noqa: N818 - what it is
-    """A text that is not one YAML mapping. The message is a sentence."""
+    """The text is not a single YAML mapping. The message is a sentence."""
 
 
 def load_yaml(text: str) -> dict[str, Any]:
-    """Return the mapping in a document. Aliases are rejected, because a short text with them may stand for a very large
-    value. Raises InvalidYaml."""
+    """Parse a YAML document and return its mapping. Aliases are rejected, because they can expand a short text to a
+    very large value. Raises InvalidYaml."""
     import yaml  # imported on demand, as it takes nearly a megabyte
 
     if len(text) > MAX_SIZE:

@@ -1,4 +1,4 @@
-"""The services built into zatotx, zato.*: Zato's names, request fields and response elements (feature map 8.7, 8.8)."""
+"""The built-in zato.* services, with Zato's names, request fields and response elements (feature map 8.7, 8.8)."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ _MODULES = (
 
 
 def builtin_service_entries(types: ObjectTypeRegistry) -> tuple[ServiceEntry, ...]:
-    """Return the entries of all built-in services: those defined here and those derived from the object types."""
+    """Return the entries of all built-in services: those defined in this package and those derived from the object
+    types."""
     defined = [ServiceEntry.for_class(cls, is_internal=True) for module in _MODULES for cls in module.SERVICES]
     return (*defined, *crud.derive_services(types))

@@ -1,5 +1,6 @@
-"""zato.admin.login, logout, get-session, change-own-password, change-own-settings: the sessions and
-settings of the web admin's users."""
+"""The services zato.admin.login, logout, get-session and change-own-password, which manage login sessions of the web
+admin's users.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ LOCAL_LOGIN, LOCAL_REFUSED = 'local-login', 'local-login-refused'  # those of br
 
 
 class SessionService(AdminService):
-    """Base class of these services."""
+    """Base class of the services for login sessions."""
 
     zato_dont_import = True
 
@@ -40,8 +41,8 @@ class SessionService(AdminService):
 
 
 class LogIn(SessionService):
-    """Open a session of a web admin user. `token` goes into the header field X-Zato-Session of further requests to
-    /zato/admin/invoke/{service}.
+    """Log a web admin user in. The response has a `token`, which further requests to /zato/admin/invoke/{service} send
+    in the header field X-Zato-Session.
 
     A caller on this machine, such as the web admin, says in `client_address` where its own client is.
     """
@@ -99,7 +100,7 @@ class LocalLoginRow(msgspec.Struct, frozen=True):
 
 
 class LogOut(SessionService):
-    """End the session of the request."""
+    """Log out: end the session of the request."""
 
     name = 'zato.admin.logout'
 
@@ -111,7 +112,7 @@ class LogOut(SessionService):
 
 
 class GetSession(AdminService):
-    """Return who the caller is; for a user of the web admin also the `settings` of dates and colors."""
+    """Return the user of the session."""
 
     name = 'zato.admin.get-session'
 
@@ -158,8 +159,8 @@ class ChangeOwnSettings(AdminService):
 
 
 class ChangeOwnPassword(SessionService):
-    """Set a new password of the caller, who gives the present one, and the new one twice. All sessions of the user
-    end."""
+    """Change the password of the caller, who sends the current password, and the new one twice. All sessions of the
+    user end."""
 
     name = 'zato.admin.change-own-password'
 

@@ -14,12 +14,13 @@ from zatotx.service.service import Service
 
 
 def response_element(name: str) -> str:
-    """Return Zato's response element: `zato.http-soap.get-list` -> `zato_http_soap_get_list_response`."""
+    """Return the name of Zato's response element for a service, such as `zato_http_soap_get_list_response` for
+    `zato.http-soap.get-list`."""
     return name.replace('.', '_').replace('-', '_') + '_response'
 
 
 class AdminService(Service):
-    """Base class of the zato.* services. They run on the reactor; long work is passed to `self.server.offload`.
+    """Base class of the zato.* services. They run on the reactor, and pass long work to `self.server.offload`.
 
     A class with a `name` responds in the element of that name, unless it is `plain`.
     """

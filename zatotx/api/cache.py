@@ -1,4 +1,4 @@
-"""zato.cache.*: access to the caches of services over HTTP, at /zato/cache/ (feature map 3.9)."""
+"""The services zato.cache.*: access to the caches of services over HTTP, at /zato/cache/ (feature map 3.9)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SELECTIONS = {name.replace('_', '-'): name for name in SELECTIONS if name != 'b
 
 
 class CacheService(AdminService):
-    """Base class of the services of caches. `cache` in the query or the body names the cache."""
+    """Base class of the cache services. The parameter `cache`, in the query or the body, names the cache."""
 
     zato_dont_import = True
 
@@ -57,7 +57,7 @@ class CacheService(AdminService):
 
 
 class Entry(CacheService):
-    """Read, write or delete the entry of the path: GET, POST with `value` and `expiry`, DELETE."""
+    """Read, write or delete the cache entry whose key is in the path: GET, POST with `value` and `expiry`, DELETE."""
 
     name = 'zato.cache.entry'
     plain = True
@@ -80,7 +80,8 @@ class Entry(CacheService):
 
 
 class Select(CacheService):
-    """Read, write, delete or expire all entries whose keys match: /zato/cache/get/by-prefix/user …"""
+    """Read, write, delete or expire all cache entries whose keys match a condition, such as
+    /zato/cache/get/by-prefix/user."""
 
     name = 'zato.cache.select'
     plain = True

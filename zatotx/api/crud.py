@@ -1,4 +1,4 @@
-"""Services zato.<prefix>.create, edit, delete, get-list … derived for every object type with a ZatoApi.
+"""The services zato.<prefix>.create, edit, delete, get-list and others, derived for every object type with a ZatoApi.
 
 Several types may share a prefix (channels and outgoing connections are both `http-soap`); the fixed fields of their
 ZatoApi select among them.
@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any, ClassVar
 
+import attrs
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 
@@ -33,6 +34,8 @@ from zatotx.schema.references import SnapshotReferences
 from zatotx.schema.snapshot import Operation, StoredObject
 from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.schema.validation import FieldError, parse_int, validate_edit, zato_name
+from zatotx.service.io.declaration_reader import read_io_declaration
+from zatotx.service.metadata import describe_service
 from zatotx.service.service_entry import ServiceEntry
 
 PASSWORD = 'password'
@@ -41,7 +44,7 @@ MAX_OBJECTS_ON_REACTOR = 2000  # objects of the configuration from which on they
 
 
 class ObjectService(AdminService):
-    """Base class of the services for the objects of one prefix."""
+    """Base class of the derived services. Each instance handles the objects of one prefix."""
 
     zato_dont_import = True
     prefix: ClassVar[str] = ''
@@ -158,7 +161,7 @@ class ObjectService(AdminService):
 
 
 class Create(ObjectService):
-    """Create an object; the response is its id and name."""
+    """Create an object. The response has its ID and name."""
 
     zato_dont_import = True
 
@@ -177,7 +180,7 @@ class Create(ObjectService):
 
 
 class Edit(ObjectService):
-    """Change an object; fields that are not given keep their values."""
+    """Edit an object. Fields that are not given keep their values."""
 
     zato_dont_import = True
 
@@ -216,7 +219,8 @@ class Delete(ObjectService):
 
 
 class GetList(ObjectService):
-    """List all objects, sorted by name, or those that match `query`, sorted by `sort`; with `paginate`, one page."""
+    """List all objects, sorted by name, or the objects that match `query`, sorted by `sort`. With `paginate`, return
+    one page."""
 
     zato_dont_import = True
 
@@ -252,7 +256,7 @@ def _select_objects(
 
 
 class GetObject(ObjectService):
-    """Return one object, by id or name."""
+    """Return one object, selected by ID or name."""
 
     zato_dont_import = True
 
@@ -262,7 +266,7 @@ class GetObject(ObjectService):
 
 
 class ChangePassword(ObjectService):
-    """Set a new password, given twice."""
+    """Set a new password of an object. The request contains it twice."""
 
     zato_dont_import = True
 
@@ -288,8 +292,8 @@ class ChangePassword(ObjectService):
 
 
 class Ping(ObjectService):
-    """Ping the peer of a connection; the response describes the request and the answer, and has the time in
-    milliseconds."""
+    """Ping the peer of a connection. The response describes the request and the peer's reply, and has the response time
+    in milliseconds."""
 
     zato_dont_import = True
 
@@ -302,8 +306,8 @@ class Ping(ObjectService):
 
 
 class AutoPing(ObjectService):
-    """Ping the peers of all active connections, as a job does from time to time. The response has the error of each
-    that failed; a warning in the log, too."""
+    """Ping the peers of all active connections; a job runs this periodically. The response has the error of each failed
+    ping, and each is logged as a warning."""
 
     zato_dont_import = True
 
@@ -361,8 +365,10 @@ _ALWAYS = ('get-by-id', 'get-by-name')
 
 
 def derive_services(types: ObjectTypeRegistry) -> Iterator[ServiceEntry]:
-    """Yield an entry for each action of each prefix of the types."""
+    """Yield a service entry for each action of each prefix of the object types."""
     prefixes: dict[str, dict[str, None]] = {}
+    # The derived classes have the methods of their base class; the elements of their responses bear their names.
+    metadata = {action: describe_service(cls) for action, cls in _ACTIONS.items()}
     for object_type in types:
         if object_type.zato is not None:
             actions = prefixes.setdefault(object_type.zato.prefix, {})
@@ -374,11 +380,13 @@ def derive_services(types: ObjectTypeRegistry) -> Iterator[ServiceEntry]:
             if action in _ACTIONS:
                 name = f'zato.{prefix}.{action}'
                 members = {'name': name, 'prefix': prefix, '__module__': __name__, '__doc__': _ACTIONS[action].__doc__}
-                yield ServiceEntry.for_class(type(_class_name(name), (_ACTIONS[action],), members), is_internal=True)
+                cls = type(_class_name(name), (_ACTIONS[action],), members)
+                own_metadata = attrs.evolve(metadata[action], io=read_io_declaration(cls))
+                yield ServiceEntry(name=name, cls=cls, metadata=own_metadata, is_internal=True)
 
 
 def password_field(object_type: ObjectType) -> str:
-    """Return the name of the secret that Zato calls the password, or ''."""
+    """Return the name of the secret field that Zato calls the password, or '' if the type has none."""
     return next((name for name in secret_fields(object_type) if zato_name(object_type, name) == PASSWORD), '')
 
 

@@ -1,4 +1,4 @@
-"""zato.kvdb.data-dict.*: the entries and translations of the data dictionary."""
+"""The services zato.kvdb.data-dict.*, which manage the entries and translations of the data dictionary."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TARGET = (Text('system2'), Text('key2'), Text('value2'))
 
 
 class DictionaryService(AdminService):
-    """Base class of services of the data dictionary."""
+    """Base class of the data dictionary services."""
 
     zato_dont_import = True
 
@@ -53,7 +53,7 @@ class DictionaryService(AdminService):
 
 
 class GetEntries(DictionaryService):
-    """List all entries."""
+    """List all entries of the data dictionary."""
 
     name = 'zato.kvdb.data-dict.dictionary.get-list'
 
@@ -65,7 +65,7 @@ class GetEntries(DictionaryService):
 
 
 class CreateEntry(DictionaryService):
-    """Create an entry. Returns its id."""
+    """Create an entry of the data dictionary and return its ID."""
 
     name = 'zato.kvdb.data-dict.dictionary.create'
 
@@ -79,7 +79,7 @@ class CreateEntry(DictionaryService):
 
 
 class EditEntry(DictionaryService):
-    """Change an entry, and with it its translations."""
+    """Edit an entry of the data dictionary. Its translations change with it."""
 
     name = 'zato.kvdb.data-dict.dictionary.edit'
 
@@ -93,7 +93,7 @@ class EditEntry(DictionaryService):
 
 
 class DeleteEntry(DictionaryService):
-    """Delete an entry, and with it its translations."""
+    """Delete an entry of the data dictionary, and its translations."""
 
     name = 'zato.kvdb.data-dict.dictionary.delete'
 
@@ -107,7 +107,7 @@ class DeleteEntry(DictionaryService):
 
 
 class GetSystems(DictionaryService):
-    """List the names of all systems."""
+    """List the names of all systems in the data dictionary."""
 
     name = 'zato.kvdb.data-dict.dictionary.get-system-list'
 
@@ -116,7 +116,7 @@ class GetSystems(DictionaryService):
 
 
 class GetKeys(DictionaryService):
-    """List the names of all keys of a system."""
+    """List the names of all keys of a system in the data dictionary."""
 
     name = 'zato.kvdb.data-dict.dictionary.get-key-list'
 
@@ -130,7 +130,7 @@ class GetKeys(DictionaryService):
 
 
 class GetValues(DictionaryService):
-    """List all values of a key of a system."""
+    """List all values of a key of a system in the data dictionary."""
 
     name = 'zato.kvdb.data-dict.dictionary.get-value-list'
 
@@ -144,7 +144,7 @@ class GetValues(DictionaryService):
 
 
 class GetLastEntryId(DictionaryService):
-    """Return the id of the last entry that was created."""
+    """Return the ID of the most recently created entry."""
 
     name = 'zato.kvdb.data-dict.dictionary.get-last-id'
 
@@ -153,7 +153,7 @@ class GetLastEntryId(DictionaryService):
 
 
 class GetTranslations(DictionaryService):
-    """List all translations."""
+    """List all translations of the data dictionary."""
 
     name = 'zato.kvdb.data-dict.translation.get-list'
 
@@ -162,7 +162,7 @@ class GetTranslations(DictionaryService):
 
 
 class CreateTranslation(DictionaryService):
-    """Create a translation between two entries, which must exist. Returns its id."""
+    """Create a translation between two entries, which must exist, and return its ID."""
 
     name = 'zato.kvdb.data-dict.translation.create'
 
@@ -176,7 +176,7 @@ class CreateTranslation(DictionaryService):
 
 
 class EditTranslation(DictionaryService):
-    """Change the entries that a translation connects."""
+    """Edit a translation: change the entries that it connects."""
 
     name = 'zato.kvdb.data-dict.translation.edit'
 
@@ -190,7 +190,7 @@ class EditTranslation(DictionaryService):
 
 
 class DeleteTranslation(DictionaryService):
-    """Delete a translation. Its entries remain."""
+    """Delete a translation. Its entries are kept."""
 
     name = 'zato.kvdb.data-dict.translation.delete'
 
@@ -204,7 +204,7 @@ class DeleteTranslation(DictionaryService):
 
 
 class Translate(DictionaryService):
-    """Translate a value; everything is empty if there is no such translation."""
+    """Translate a value. All fields of the response are empty if there is no such translation."""
 
     name = 'zato.kvdb.data-dict.translation.translate'
 
@@ -218,7 +218,7 @@ class Translate(DictionaryService):
 
 
 class GetLastTranslationId(DictionaryService):
-    """Return the id of the last translation that was created."""
+    """Return the ID of the most recently created translation."""
 
     name = 'zato.kvdb.data-dict.translation.get-last-id'
 
@@ -227,9 +227,7 @@ class GetLastTranslationId(DictionaryService):
 
 
 class Import(DictionaryService):
-    """Replace the whole data dictionary by `data` in Zato's form: base64 of bz2 of JSON. The response says how many
-    entries and translations there are then, and how many of them are new and how many are gone; with `dry_run`, how
-    many there would be."""
+    """Replace the whole data dictionary with `data`, which has Zato's format: base64(bz2(JSON))."""
 
     name = 'zato.kvdb.data-dict.impexp.import'
 
@@ -251,7 +249,7 @@ class Import(DictionaryService):
 
 
 class Export(DictionaryService):
-    """Return the whole data dictionary in the form that `impexp.import` accepts."""
+    """Return the whole data dictionary in the format that the import accepts."""
 
     name = 'zato.kvdb.data-dict.impexp.export'
 

@@ -1,4 +1,6 @@
-"""zato.dead-letter.*: lists, shows, edits, replays and purges the messages that were given up."""
+"""The services zato.dead-letter.*, which list, show, edit, replay and delete dead letters: messages whose processing
+was given up.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ DEFAULT_ROWS = 100
 
 
 class DeadLetterService(AdminService):
-    """Base class of these services."""
+    """Base class of the dead letter services."""
 
     async def named(self) -> list[WorkMessage]:
         """Return the dead letters named by `ids`, or with `all` those of `service`, or of all services. Raises NotFound
@@ -46,7 +48,7 @@ class DeadLetterService(AdminService):
 
 
 class GetList(DeadLetterService):
-    """List dead letters, those that failed last first."""
+    """List dead letters, those with the most recent failure first."""
 
     name = 'zato.dead-letter.get-list'
 
@@ -75,7 +77,7 @@ class Get(DeadLetterService):
 
 
 class Edit(DeadLetterService):
-    """Change the payload of a dead letter, or the service that a replay runs."""
+    """Change the payload of a dead letter, or the service that a replay invokes."""
 
     name = 'zato.dead-letter.edit'
 
@@ -99,7 +101,7 @@ class Edit(DeadLetterService):
 
 
 class Replay(DeadLetterService):
-    """Write dead letters to the work stream again, as if they had never run, and remove them."""
+    """Replay dead letters: write them to the work stream as new messages, and remove them."""
 
     name = 'zato.dead-letter.replay'
 
@@ -127,7 +129,7 @@ class Purge(DeadLetterService):
 
 
 def read_ids(given: Any) -> list[str]:
-    """Return ids given as a list or as text. Raises BadInput."""
+    """Parse IDs given as a list or as comma-separated text. Raises BadInput."""
     if given in (None, '', []):
         return []
     values: Sequence[Any] = [given] if isinstance(given, (str, int)) else given
@@ -137,19 +139,20 @@ def read_ids(given: Any) -> list[str]:
 
 
 def as_new(message: WorkMessage) -> WorkMessage:
-    """Return a message without the history of its failures. It does not expire any more: somebody wants it to run."""
+    """Return a copy of a message without the history of its failures and without expiration, for a replay."""
     return msgspec.structs.replace(message, attempts=0, first_failed=0.0, last_failed=0.0, cause='', expires_at=0.0)
 
 
 def edited_payload(message: WorkMessage, payload: Any) -> Any:
-    """Return a new payload in the form that the message needs: the body in bytes, unless it carries a value."""
+    """Convert a new payload to the form that the message needs: a body in bytes, or a value if the message carries
+    one."""
     if message.data_format == VALUE_FORMAT:
         return payload
     return payload.encode('utf-8') if isinstance(payload, str) else msgspec.json.encode(payload)
 
 
 def to_row(message: WorkMessage) -> dict[str, Any]:
-    """Return a dead letter as a row of the response."""
+    """Convert a dead letter to a row of the response."""
     return {
         'id': message.id,
         'service': message.service,
@@ -162,7 +165,8 @@ def to_row(message: WorkMessage) -> dict[str, Any]:
 
 
 def shown_payload(message: WorkMessage) -> Any:
-    """Return the payload as JSON can represent it: a JSON body is decoded, bytes that are no text are base64."""
+    """Convert the payload of a message to a form that JSON can represent: a JSON body is decoded, and binary data is
+    encoded as base64."""
     payload = message.payload
     if message.data_format == 'json' and isinstance(payload, bytes):
         try:
@@ -175,7 +179,7 @@ def shown_payload(message: WorkMessage) -> Any:
 
 
 def shown_bytes(data: bytes) -> str:
-    """Return bytes as text, or as base64 if they are not UTF-8."""
+    """Decode bytes as UTF-8 text, or encode them as base64 if they are not UTF-8."""
     try:
         return data.decode('utf-8')
     except UnicodeDecodeError:
@@ -183,7 +187,7 @@ def shown_bytes(data: bytes) -> str:
 
 
 def to_time(seconds: float) -> str:
-    """Return unix time as ISO 8601, '' for 0."""
+    """Format unix time as ISO 8601; return '' for 0."""
     return datetime.fromtimestamp(seconds, UTC).isoformat() if seconds else ''
 
 

@@ -1,4 +1,4 @@
-"""Deployment services: zato.service.upload-package, rollback, get-source-info …, zato.hot-deploy.*."""
+"""The deployment services: zato.service.upload-package, rollback, get-source-info and others, and zato.hot-deploy.*."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from zatotx.service.io.elements import Text
 
 
 class DeploymentService(AdminService):
-    """Base class of the services that deploy."""
+    """Base class of the deployment services."""
 
     zato_dont_import = True
 
@@ -40,7 +40,8 @@ class DeploymentService(AdminService):
 
 
 class UploadPackage(DeploymentService):
-    """Deploy a module (`x.py`) or a package (`x.zip`), base64 in `payload`; responds when every node has tried it."""
+    """Deploy a module (`x.py`) or a package (`x.zip`), which `payload` contains as base64. The response is sent when
+    every node has tried to deploy it."""
 
     name = 'zato.service.upload-package'
 
@@ -62,7 +63,7 @@ def _decode_base64(text: str) -> bytes:
 
 
 class Rollback(DeploymentService):
-    """Activate version `number`, or the previous one, of the file `name` or of the file with the service `name`."""
+    """Activate version `number`, or the previous version, of a file. `name` is the file or one of its services."""
 
     name = 'zato.service.rollback'
 
@@ -90,7 +91,7 @@ class DeployRollback(Rollback):
 
 
 class HotDeployCreate(DeploymentService):
-    """Activate a stored version by its id."""
+    """Activate a stored version, selected by its ID."""
 
     name = 'zato.hot-deploy.create'
 
@@ -129,7 +130,7 @@ def _iso(moment: float) -> str:
 
 
 class GetDeploymentInfoList(ServiceAdminService):
-    """List the verdict of each server on the active version of a service's file."""
+    """List the deployment result of each server for the active version of a service's file."""
 
     name = 'zato.service.get-deployment-info-list'
 
@@ -162,7 +163,7 @@ def _deployment_row(server_id: int, server_name: str, version: FileVersion, refu
 
 
 class GetSourceInfo(ServiceAdminService):
-    """Return the source of the file that defines a service on this server, as base64."""
+    """Return the source code of the file that defines a service on this server, as base64."""
 
     name = 'zato.service.get-source-info'
 

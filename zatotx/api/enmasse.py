@@ -1,4 +1,5 @@
-"""zato.enmasse.import and export: the configuration as one document."""
+"""The services zato.enmasse.import and zato.enmasse.export, which import and export the configuration as one
+document."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ APPLY_TIMEOUT = 60.0  # seconds that all nodes have to apply an import
 
 
 class Import(AdminService):
-    """Apply `document` to the configuration of the cluster, or with `dry_run` return the changes it would make.
+    """Import `document` into the configuration of the cluster. With `dry_run`, only return the changes that the import
+    would make.
 
     `document` is an object, or its JSON text: large documents as objects exceed the limits of requests.
 
@@ -122,7 +124,8 @@ class Import(AdminService):
 
 
 class Export(AdminService):
-    """Return the configuration as YAML, which can be imported again; secrets as `${NAME}` unless requested."""
+    """Export the configuration as YAML, which can be imported again. Secrets are written as `${NAME}` unless
+    requested."""
 
     name = 'zato.enmasse.export'
 

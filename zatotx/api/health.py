@@ -1,4 +1,4 @@
-"""Status services: zato.ping, zato.helpers.*, zato.health.*, zato.metrics.get, zato.info.*."""
+"""The status services: zato.ping, zato.helpers.*, zato.health.*, zato.metrics.get, zato.info.*."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from zatotx.model.errors import ServiceError
 
 
 class Ping(AdminService):
-    """Respond that the server is running."""
+    """Return a fixed response, to check that the server is running."""
 
     name = 'zato.ping'
 
@@ -19,7 +19,7 @@ class Ping(AdminService):
 
 
 class Ping2(Ping):
-    """Zato's second ping."""
+    """The same as zato.ping, under Zato's second name."""
 
     name = 'zato.ping2'
 
@@ -28,7 +28,7 @@ class Ping2(Ping):
 
 
 class Echo(AdminService):
-    """Respond with the payload of the request."""
+    """Return the payload of the request."""
 
     name = 'zato.helpers.echo'
     plain = True
@@ -38,7 +38,7 @@ class Echo(AdminService):
 
 
 class InputLogger(AdminService):
-    """Log the input."""
+    """Write the input to the log."""
 
     name = 'zato.helpers.input-logger'
 
@@ -48,7 +48,7 @@ class InputLogger(AdminService):
 
 
 class Live(AdminService):
-    """Respond with status 200 as long as the process runs."""
+    """Liveness check: respond with status 200 as long as the process runs."""
 
     name = 'zato.health.live'
     plain = True
@@ -58,7 +58,7 @@ class Live(AdminService):
 
 
 class Ready(AdminService):
-    """Respond with status 200 if the server accepts requests, otherwise with 503 and the reasons."""
+    """Readiness check: respond with status 200 if the server accepts requests, otherwise with 503 and the reasons."""
 
     name = 'zato.health.ready'
     plain = True
@@ -74,7 +74,8 @@ class Ready(AdminService):
 
 
 class Findings(AdminService):
-    """List the problems that the server detects in itself, in any worker: stuck threads, stalls, outages."""
+    """List the problems that the server has detected in any of its workers, such as stuck threads, stalls and
+    outages."""
 
     name = 'zato.health.findings'
 
@@ -83,7 +84,7 @@ class Findings(AdminService):
 
 
 class Metrics(AdminService):
-    """Return the metrics of this server in Prometheus' text format."""
+    """Return the metrics of this server in the Prometheus text format."""
 
     name = 'zato.metrics.get'
     plain = True
@@ -94,7 +95,7 @@ class Metrics(AdminService):
 
 
 class GetInfo(AdminService):
-    """Return facts about the cluster and the server that processes the request."""
+    """Return information about the cluster, and about the server that processes the request."""
 
     name = 'zato.info.get-info'
 

@@ -1,4 +1,6 @@
-"""zato.history.*: the log of configuration changes, the configuration at any revision, and restoring one."""
+"""The services zato.history.*: the history of configuration changes, export of the configuration at any revision, and
+restoring a revision.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ APPLY_TIMEOUT = 60.0  # seconds that all nodes have to apply a restored revision
 
 
 class GetList(AdminService):
-    """List changes, newest first: who, when, from where, old and new values with secrets masked.
+    """List configuration changes, newest first: author, time, client address, and old and new values with secrets
+    masked.
 
     `name` is the current or a former name of the object; `since` limits the list to changes after that revision.
     """
@@ -47,7 +50,7 @@ class GetList(AdminService):
 
 
 class Export(AdminService):
-    """Return the configuration at `revision` as YAML; secrets as `${NAME}` unless requested."""
+    """Return the configuration at `revision` as YAML. Secrets are written as `${NAME}` unless requested."""
 
     name = 'zato.history.export'
 
@@ -65,7 +68,7 @@ class Export(AdminService):
 
 
 class Restore(AdminService):
-    """Restore the configuration of `revision`, or with `dry_run` return the changes that would make.
+    """Restore the configuration of `revision`. With `dry_run`, only return the changes that the restore would make.
 
     The change is atomic, creates a new revision, and is live on every node when the service responds. Deployed code is
     not changed.
@@ -97,7 +100,7 @@ class Restore(AdminService):
 
 
 def to_history_row(row: HistoryRow) -> dict[str, Any]:
-    """Return a change as a row of the response."""
+    """Convert a history entry to a row of the response."""
     return {
         'revision': row.revision,
         'at': datetime.fromtimestamp(row.at, UTC).isoformat(),
@@ -116,8 +119,8 @@ def to_history_row(row: HistoryRow) -> dict[str, Any]:
 def snapshot_to_yaml(
     snapshot: Snapshot, types: ObjectTypeRegistry, secrets: bool, more: Mapping[str, Any] | None = None
 ) -> str:
-    """Return a configuration, and `more` sections, as an enmasse document. Call it in a thread, as the document may be
-    large."""
+    """Convert a configuration snapshot, and additional sections `more`, to an enmasse document. Call it in a thread, as
+    the document may be large."""
     import yaml  # imported on demand, as it takes nearly a megabyte
 
     document = {**export_document(snapshot, types, secrets=secrets), **(more or {})}

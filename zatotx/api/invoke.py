@@ -1,4 +1,4 @@
-"""zato.service.invoke: invokes a service by name, for Zato's tools."""
+"""The service zato.service.invoke, with which Zato's tools invoke a service by name."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from zatotx.wire import json_codec
 
 
 class Invoke(ServiceAdminService):
-    """Invoke a service by `id` or `name`; `payload` and `response` are base64. With `async`, the service runs later,
-    and the response is the cid; `expiration` in seconds."""
+    """Invoke a service, selected by `id` or `name`; `payload` and `response` are base64. With `async`, the service is
+    invoked later, and the response is the correlation ID; `expiration` is in seconds."""
 
     name = 'zato.service.invoke'
 

@@ -1,4 +1,4 @@
-"""zato.kvdb.remote-command.execute: one Redis command of an administrator."""
+"""The service zato.kvdb.remote-command.execute, with which administrators execute a Redis command."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from zatotx.service.io.elements import Text
 
 
 class RemoteCommand(AdminService):
-    """Execute one of Zato's Redis commands, e.g. `set key "a value"`; `(None)` stands for no result.
+    """Execute one of the Redis commands that Zato supports, such as `set key "a value"`. The response `(None)` means
+    that there is no result.
 
     Keys of the cluster are not accessible.
     """

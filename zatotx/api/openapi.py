@@ -1,4 +1,4 @@
-"""zato.openapi.get: the OpenAPI document of the channels of this server."""
+"""The services zato.openapi.*: the OpenAPI document of this server's channels, and the documentation page."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ the same header (8 to 64 letters, digits, `.`, `_` and `-`)."""
 
 
 class GetOpenAPI(AdminService):
-    """Return the OpenAPI 3.1 document of all active channels whose services run here, as JSON."""
+    """Return the OpenAPI 3.1 document of all active channels whose services are deployed on this server, as JSON."""
 
     name = 'zato.openapi.get'
     plain = True
@@ -61,7 +61,7 @@ class GetOpenAPI(AdminService):
 def documented_channels(
     snapshot: Snapshot, types: ObjectTypeRegistry, services: Iterable[ServiceEntry]
 ) -> Iterator[ChannelModel]:
-    """Yield the active REST channels whose services are deployed and active."""
+    """Yield the models of the active REST channels whose services are deployed and active."""
     entries = {entry.name: entry for entry in services if entry.is_active}
     references = SnapshotReferences(snapshot, types)
     shape = cache(openapi_service_shape)  # cached, as several channels may use one service
@@ -95,7 +95,7 @@ def _security_schemes(channel: Any, snapshot: Snapshot, references: SnapshotRefe
 
 
 def security_source(stored: StoredObject) -> SecuritySource:
-    """Return the security scheme of a definition."""
+    """Return the OpenAPI description of a security definition."""
     security_type = find_security_types().get(stored.type)
     if security_type is None or security_type.openapi_scheme is None:
         return SecuritySource(stored.name, stored.type)
@@ -139,7 +139,7 @@ _HEADERS = {
 
 
 class GetDocsPage(AdminService):
-    """Return the page /zato/docs, or the file of it named by the path."""
+    """Return the documentation page /zato/docs, or one of its files, named by the path."""
 
     name = 'zato.docs.get'
     plain = True
@@ -156,7 +156,7 @@ class GetDocsPage(AdminService):
 
 @cache
 def read_page_file(name: str) -> bytes:
-    """Return a file of the page, cached after the first read. Blocking."""
+    """Return a file of the documentation page. Blocking; the file is cached after the first read."""
     return files(__package__).joinpath('viewer', name).read_bytes()
 
 

@@ -1,4 +1,5 @@
-"""zato.outgoing.deliver: makes the calls of outgoing connections that were stored (`delivery: guaranteed`)."""
+"""The service zato.outgoing.deliver, which makes the stored calls of outgoing connections with `delivery:
+guaranteed`."""
 
 from __future__ import annotations
 
@@ -16,8 +17,8 @@ _REQUEST_TIMEOUT = 408  # the request did not arrive as a whole
 
 
 class Deliver(AdminService):
-    """Make one call: `kind` and `name` of the connection, `method`, `args`, `kwargs`. Raises BadRequest if the call
-    itself is wrong, so that it is not repeated; any other error otherwise."""
+    """Make one stored call: `kind` and `name` of the connection, `method`, `args`, `kwargs`. Raises BadRequest if the
+    peer rejects the call as invalid, so that it is not retried, and other errors otherwise."""
 
     name = DELIVER_SERVICE
 
@@ -45,7 +46,7 @@ class Deliver(AdminService):
 
 
 def is_rejected(error: BadStatus | PeerFault) -> bool:
-    """Return whether the peer said that the call itself is wrong."""
+    """Return whether the peer rejected the call as invalid, so that a retry cannot succeed."""
     if isinstance(error, PeerFault):
         return error.code == SENDER
     return is_permanent(error.status_code) and error.status_code != _REQUEST_TIMEOUT

@@ -1,5 +1,6 @@
-"""zato.scheduler.job.*: executes jobs, pauses them, shows when they run next and how they ran. The services that
-create, edit, delete and list jobs are derived from their type."""
+"""The services zato.scheduler.job.* that run and pause jobs, and show their next and past runs. The services that
+create, edit, delete and list jobs are derived from their object type.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ DEFAULT_NEXT, MAX_NEXT = 5, 100
 
 
 class JobService(ObjectService):
-    """Base class of these services."""
+    """Base class of the scheduler job services."""
 
     zato_dont_import = True
     prefix = 'scheduler.job'
@@ -49,7 +50,8 @@ class JobService(ObjectService):
 
 
 class Execute(JobService):
-    """Run a job now, whether it is active or not, and beside runs that have not ended. The response has its cid."""
+    """Run a job now, even if it is inactive or a previous run has not ended. The response has the correlation ID of the
+    run."""
 
     name = 'zato.scheduler.job.execute'
 
@@ -62,7 +64,7 @@ class Execute(JobService):
 
 
 class SetActiveStatus(JobService):
-    """Pause a job, or resume it: runs that were due in between are not made up."""
+    """Pause or resume a job. Runs that were missed during the pause are not made up."""
 
     name = 'zato.scheduler.job.set-active-status'
 
@@ -78,7 +80,7 @@ class SetActiveStatus(JobService):
 
 
 class GetNextRuns(JobService):
-    """Return the times of the next `count` runs of one job, or of all jobs. Inactive jobs have none."""
+    """Return the times of the next `count` runs of one job, or of all jobs. Inactive jobs have no next runs."""
 
     name = 'zato.scheduler.job.get-next-runs'
 
@@ -94,7 +96,7 @@ class GetNextRuns(JobService):
 
 
 class GetHistory(JobService):
-    """Return the last runs of one job, or of all jobs, the newest first."""
+    """Return the most recent runs of one job, or of all jobs, newest first."""
 
     name = 'zato.scheduler.job.get-history'
 
@@ -107,7 +109,7 @@ class GetHistory(JobService):
 
 
 def next_runs(stored: StoredObject, now: int, count: int) -> list[str]:
-    """Return the times of the next runs of a job. `now`: as a tick."""
+    """Return the times of the next `count` runs of a job. `now` is the current tick."""
     if not stored.value.is_active:
         return []
     schedule = make_schedule(stored.value, round(stored.changed_at * MICROSECONDS))
@@ -120,7 +122,7 @@ def next_runs(stored: StoredObject, now: int, count: int) -> list[str]:
 
 
 def run_to_row(run: JobRun) -> Mapping[str, Any]:
-    """Return a run as a row of the response."""
+    """Convert a job run to a row of the response."""
     return {
         'job_id': run.job_id, 'job': run.job, 'service': run.service, 'cid': run.cid, 'scheduled': _time(run.scheduled),
         'started': _time(run.started), 'duration': run.duration, 'result': run.result, 'cause': run.cause,

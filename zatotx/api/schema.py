@@ -1,4 +1,6 @@
-"""zato.schema.*: all object types of a node as data, from which the web admin draws its lists and forms."""
+"""The services zato.schema.*, which return all object types of a node as data, from which the web admin creates its
+lists and forms.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ DEFAULT_CHOICES = 100
 
 
 def describe_type(object_type: ObjectType, types: ObjectTypeRegistry) -> dict[str, Any]:
-    """Return an object type as JSON data."""
+    """Return the description of an object type as JSON data."""
     api = object_type.zato
     assert api is not None
     actions = [*api.actions, *(('change-password',) if password_field(object_type) else ())]
@@ -77,7 +79,7 @@ class GetList(AdminService):
 
 
 class GetCounts(AdminService):
-    """Count the objects of each type; services of zatotx itself do not count."""
+    """Count the objects of each type, without the built-in services."""
 
     name = 'zato.schema.get-counts'
 
@@ -89,8 +91,8 @@ class GetCounts(AdminService):
 
 
 class GetChoices(AdminService):
-    """List the objects that a reference field may refer to: those of the types in `types` (comma-separated keys) whose
-    names contain `query`, by name. Internal services come last."""
+    """List the objects that a reference field may refer to: objects of the types in `types` (comma-separated keys)
+    whose names contain `query`, sorted by name. Built-in services are listed last."""
 
     name = 'zato.schema.get-choices'
 

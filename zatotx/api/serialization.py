@@ -1,4 +1,5 @@
-"""Converts configuration objects between Zato's requests and rows and their fields. Pure functions.
+"""Converts configuration objects between the fields of Zato API requests and responses and the fields of object types.
+Pure functions.
 
 Nothing here depends on a particular object type; everything is derived from the type's Struct and its ZatoApi.
 """
@@ -36,7 +37,7 @@ UNRESOLVED = 'it is a reference, not a secret: whoever asks must put what it ref
 def parse_new_object(
     object_type: ObjectType, request: Mapping[str, Any], references: SnapshotReferences, now: datetime
 ) -> tuple[dict[str, Any], list[FieldError]]:
-    """Return all fields of a new object, or every mistake in the request, under Zato's field names."""
+    """Return all fields of a new object, or every error in the request. Requests and errors use Zato's field names."""
     document = parse_request(object_type, request, references)
     value, errors = validate(object_type, document)
     errors += validate_change(object_type, value, None, now)
@@ -47,7 +48,8 @@ def parse_new_object(
 def parse_changes(
     object_type: ObjectType, current: Any, request: Mapping[str, Any], references: SnapshotReferences, now: datetime
 ) -> tuple[dict[str, Any], list[FieldError]]:
-    """Return the fields that an edit changes, or every mistake. An empty or masked secret is not changed."""
+    """Return the fields that an edit changes, or every error in the request. An empty or masked secret is not
+    changed."""
     document = parse_request(object_type, request, references)
     for name in secret_fields(object_type):
         if document.get(name) in ('', None, MASK):
@@ -62,7 +64,8 @@ def parse_changes(
 
 
 def object_to_row(object_type: ObjectType, stored: StoredObject, references: SnapshotReferences) -> dict[str, Any]:
-    """Return an object as a row of Zato's get-list: no secrets, references by id and name, '' for unset fields."""
+    """Convert an object to a row of Zato's get-list: without secrets, with references by ID and name, and '' for unset
+    fields."""
     row: dict[str, Any] = {'id': stored.id}
     for info in fields_of(object_type):
         if info.secret:
@@ -81,7 +84,7 @@ def object_to_row(object_type: ObjectType, stored: StoredObject, references: Sna
 
 
 def granted_roles(object_type: ObjectType, fields: Mapping[str, Any]) -> frozenset[str]:
-    """Return the roles that a security definition with these fields grants; none for other objects."""
+    """Return the roles that a security definition grants, or no roles for other objects."""
     if object_type.section != SECURITY or 'roles' not in fields:
         return NO_ROLES
     claim_roles = (ADMIN,) if fields.get('roles_claim') else ()  # the issuer of its tokens may grant any role
@@ -89,13 +92,13 @@ def granted_roles(object_type: ObjectType, fields: Mapping[str, Any]) -> frozens
 
 
 def align_columns(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return rows of several types with the same columns, sorted by name."""
+    """Return the rows of several object types with the same columns in each row, sorted by name."""
     columns = dict.fromkeys(column for row in rows for column in row)
     return sorted(({**dict.fromkeys(columns, ''), **row} for row in rows), key=lambda row: str(row['name']))
 
 
 def zato_security_type(object_type: ObjectType) -> str:
-    """Return Zato's name of the type of a security definition."""
+    """Return Zato's name for the type of a security definition."""
     return (object_type.zato.sec_type if object_type.zato is not None else '') or object_type.tag
 
 
@@ -126,7 +129,8 @@ def _dangling(
 
 
 def unresolved_secrets(object_type: ObjectType, document: Mapping[str, Any]) -> list[FieldError]:
-    """Return a mistake for every secret that is an unresolved reference: if stored, it would work as the password."""
+    """Return a validation error for every secret that is an unresolved reference. If such a text were stored, it would
+    be valid as the password."""
     secrets = ((name, document.get(name)) for name in secret_fields(object_type))
     return [(name, UNRESOLVED) for name, secret in secrets if isinstance(secret, str) and is_obvious_reference(secret)]
 

@@ -1,4 +1,4 @@
-"""zato.server.*: the servers of the cluster."""
+"""The services zato.server.*, which manage the servers of the cluster."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HEARTBEAT_TIMEOUT = 6.0  # seconds without a heartbeat after which a process cou
 
 
 class ServerAdminService(AdminService):
-    """Base class of the services about servers."""
+    """Base class of the server management services."""
 
     zato_dont_import = True
 
@@ -51,7 +51,8 @@ def _row(node: NodeRow) -> dict[str, Any]:
 
 
 def one_row_per_server(nodes: Sequence[NodeRow], now: float) -> list[NodeRow]:
-    """Return one row per server: its running worker with the lowest number, otherwise the process seen last.
+    """Return one row per server: its running worker with the lowest number, or if none is running, the process with the
+    most recent heartbeat.
 
     `now` is Unix time.
     """
@@ -65,7 +66,7 @@ def one_row_per_server(nodes: Sequence[NodeRow], now: float) -> list[NodeRow]:
 
 
 class GetList(ServerAdminService):
-    """List all servers by name, each with one row."""
+    """List all servers, sorted by name, with one row for each."""
 
     name = 'zato.server.get-list'
 
@@ -86,8 +87,7 @@ class GetById(ServerAdminService):
 
 
 class Edit(ServerAdminService):
-    """Give a running server or connector another name, in its settings file and in the ODB; it restarts with it. If it
-    could not start, the response is 409 with the reasons, and nothing has changed."""
+    """Edit a server as in Zato, except for its name, which is set in server.toml and cannot be changed here."""
 
     name = 'zato.server.edit'
 
@@ -107,7 +107,7 @@ class Edit(ServerAdminService):
 
 
 class Delete(ServerAdminService):
-    """Delete a server that is down."""
+    """Delete a server that is not running."""
 
     name = 'zato.server.delete'
 
@@ -121,7 +121,8 @@ class Delete(ServerAdminService):
 
 
 class GetLevels(AdminService):
-    """List the log levels of this server: each `name` is an area (kvdb, admin …) or a logger, '' the default."""
+    """List the log levels of this server. `name` is an area (kvdb, admin and others), a logger, or '' for the default
+    level."""
 
     name = 'zato.logging.get-levels'
 
@@ -132,7 +133,7 @@ class GetLevels(AdminService):
 
 
 class SetLevel(AdminService):
-    """Set a log level on every server until its next restart or reload.
+    """Set a log level on every server. It applies until the server is restarted or reloaded.
 
     `name` is an area, a logger (a service's is its name), or empty for the default level. An empty `level` resets it.
     """

@@ -1,4 +1,6 @@
-"""zato.service.get-list, get-by-name, get-by-id, edit, delete, get-channel-list: the services of the cluster."""
+"""The services zato.service.get-list, get-by-name, edit, delete and get-channel-list, which manage the services of the
+cluster.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +22,12 @@ KEY = 'service'  # key of the object type; also the namespace of references from
 
 
 def service_not_found_message(snapshot: Snapshot, name: str) -> str:
-    """Return the message for a service that does not exist."""
+    """Return the error message for a service that does not exist."""
     return f'No service is called {name!r}{did_you_mean(name, (row.name for row in snapshot.objects_of_types(KEY)))}'
 
 
 class ServiceAdminService(AdminService):
-    """Base class of the services about services."""
+    """Base class of the services that manage services."""
 
     zato_dont_import = True
 
@@ -64,7 +66,8 @@ class ServiceAdminService(AdminService):
 
 
 class GetList(ServiceAdminService):
-    """List the services whose names contain every word of `name_filter`; `*` or nothing for all."""
+    """List the services whose names contain every word of `name_filter`. An empty filter or `*` selects all
+    services."""
 
     name = 'zato.service.get-list'
 
@@ -105,8 +108,8 @@ class GetById(ServiceAdminService):
 
 
 class Edit(ServiceAdminService):
-    """Change a service: active or not, the threshold of slow calls, the limit of concurrent calls ('' = as in
-    server.toml), and the roles that its callers need."""
+    """Edit a service: whether it is active, the threshold of slow calls, the limit of concurrent calls ('' = the limit
+    in server.toml), and the roles that its callers need."""
 
     name = 'zato.service.edit'
 
@@ -142,7 +145,7 @@ class Edit(ServiceAdminService):
 
 
 class Delete(ServiceAdminService):
-    """Delete a service that no deployed file defines any more."""
+    """Delete a service that no deployed file defines."""
 
     name = 'zato.service.delete'
 
@@ -166,8 +169,8 @@ class Delete(ServiceAdminService):
 
 
 class GetChannelList(ServiceAdminService):
-    """List the channels of a service. `channel_type` is plain_http, soap, amqp, jms-wmq, zmq …, or empty for all.
-    `object_type` of a row is the key of its type."""
+    """List the channels that invoke a service. `channel_type` is plain_http, soap, amqp, jms-wmq, zmq and others, or
+    empty for all."""
 
     name = 'zato.service.get-channel-list'
 

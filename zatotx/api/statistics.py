@@ -1,4 +1,5 @@
-"""zato.stats.get-current: how often services were called, and how long they took, since this server started."""
+"""The service zato.stats.get-current: how often services were invoked and how long they took since this server
+started."""
 
 from __future__ import annotations
 
@@ -15,9 +16,9 @@ _REQUESTS, _NODE_IN_FLIGHT = 'zatotx_channel_requests', 'zatotx_node_in_flight'
 
 
 class GetCurrent(AdminService):
-    """Return the figures of this server with all its workers: of each service that was called `calls`, `errors`,
-    `seconds` in total, `in_flight` and the 95th percentile `p95` of its duration in seconds; and `requests` of all
-    channels but the broker's own, `in_flight` of the server."""
+    """Return the call statistics of this server with all its workers. For each service that was invoked: `calls`,
+    `errors`, total `seconds`, `in_flight`, and the 95th percentile of the duration in seconds, `p95`. For the server:
+    `requests` of all channels except built-in ones, and `in_flight`."""
 
     name = 'zato.stats.get-current'
 
@@ -33,7 +34,8 @@ class GetCurrent(AdminService):
 
 
 def service_figures(sample: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """Return the figures of each service that was called, by name. `sample`: see zatotx.metrics.snapshot."""
+    """Return the call statistics of each service that was invoked, by service name. `sample` is a metrics snapshot
+    (zatotx.metrics.snapshot)."""
     calls, errors, in_flight = (_by_service(sample, name) for name in (_CALLS, _ERRORS, _IN_FLIGHT))
     durations = {labels[0]: figure for labels, figure in sample.get(_DURATION, ())}
     rows = []

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from zatotx.api.base import AdminService, bad_request
 from zatotx.metrics.counters import LATENCY_BUCKETS
+from zatotx.metrics.usage_aggregation import read_periods
 from zatotx.model.errors import NotFound
 from zatotx.model.service_usage import NO_USAGE, UsageByService
 from zatotx.rules.statistics.periods import (
@@ -96,7 +97,7 @@ class _RangeReport(StatisticsService):
         start, stop = self.range()
         period = suitable_period(start, stop, time())
         starts = list(starts_between(period, start, stop))
-        periods = await self.server.usage.usage(period, starts)
+        periods = await read_periods(self.server.usage, period, starts)
         until = next_start(period, starts[-1])
         self.response.payload = self.top(self.rows(periods, min(until, time()) - starts[0]))
 
@@ -123,7 +124,7 @@ class _PeriodReport(StatisticsService):
     async def handle(self) -> None:
         start, store = start_of(self.period, self.moment('start')), self.server.usage
         end = next_start(self.period, start)
-        periods = await store.usage(PARTS[self.period], list(starts_between(PARTS[self.period], start, end)))
+        periods = await read_periods(store, PARTS[self.period], list(starts_between(PARTS[self.period], start, end)))
         summary = await store.usage(self.period, [start])
         if _calls(summary) > _calls(periods):  # the parts are not kept for as long
             periods = summary
@@ -179,7 +180,7 @@ class GetByService(StatisticsService):
         start, stop = self.range()
         period = suitable_period(start, stop, time())
         starts = list(starts_between(period, start, stop))
-        periods = await self.server.usage.usage(period, starts)
+        periods = await read_periods(self.server.usage, period, starts)
         rows = self.rows(periods, min(next_start(period, starts[-1]), time()) - starts[0])
         found = next((row for row in rows if row['service_name'] == stored.name), {'service_name': stored.name})
         _, totals = await self.server.usage.totals()

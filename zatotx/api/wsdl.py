@@ -1,4 +1,6 @@
-"""WSDL of SOAP channels: generated from the declarations of their services, or uploaded (`zato.service.set-wsdl`)."""
+"""The services that return WSDL documents of SOAP channels: generated from the declarations of their services, or
+uploaded (`zato.service.set-wsdl`).
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ _OF_PATH = "/-._~!$&'()*+,;=:@"  # besides letters and digits, unescaped in a pa
 
 
 class GetChannelWsdl(AdminService):
-    """Return the WSDL of the SOAP channels at a path or of a service, as XML."""
+    """Return the WSDL of the SOAP channels of a path or a service, as XML."""
 
     name = 'zato.wsdl.get'
     plain = True
@@ -84,7 +86,8 @@ class GetChannelWsdl(AdminService):
 
 
 class SetWsdl(AdminService):
-    """Store a WSDL (base64, at most 1 MiB) for a service in place of the generated one; an empty one removes it."""
+    """Store a WSDL document (base64, at most 1 MiB) for a service, which replaces the generated one. An empty document
+    removes it."""
 
     name = 'zato.service.set-wsdl'
 
@@ -103,7 +106,7 @@ class SetWsdl(AdminService):
 
 
 class GetUploadedWsdl(AdminService):
-    """Return the uploaded WSDL of a service, as base64."""
+    """Return the uploaded WSDL document of a service, as base64."""
 
     name = 'zato.service.get-wsdl'
 
@@ -124,7 +127,7 @@ class GetUploadedWsdl(AdminService):
 
 
 class HasWsdl(AdminService):
-    """Return whether a WSDL was uploaded for a service."""
+    """Return whether a WSDL document was uploaded for a service."""
 
     name = 'zato.service.has-wsdl'
 

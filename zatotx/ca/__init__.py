@@ -1,2 +1,3 @@
 """The certificate authority: issues, renews and revokes the certificates that the components of an environment use
-among themselves."""
+among each other.
+"""

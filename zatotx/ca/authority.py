@@ -55,7 +55,7 @@ def _utc_now() -> datetime:
 
 
 class IssuedCertificate(NamedTuple):
-    """A certificate that was issued now, with the paths of its files."""
+    """A certificate that has just been issued, and the paths of its files."""
 
     name: str
     serial: str  # hexadecimal
@@ -66,7 +66,7 @@ class IssuedCertificate(NamedTuple):
 
 
 class ListedCertificate(NamedTuple):
-    """A certificate in the index."""
+    """A certificate in the index, with its status."""
 
     name: str
     entry: IndexEntry
@@ -76,8 +76,8 @@ class ListedCertificate(NamedTuple):
 
 
 class CertificateAuthority:
-    """The authority in a directory. `passphrase` decrypts its key; methods that need the key raise AuthorityError if it
-    is wrong or missing. `now` returns the current time in UTC."""
+    """A certificate authority whose keys and certificates are stored in a directory. `passphrase` decrypts its key;
+    methods that need the key raise AuthorityError if it is wrong or missing. `now` returns the current time in UTC."""
 
     def __init__(self, directory: Path, passphrase: str = '', now: Callable[[], datetime] = _utc_now) -> None:
         """Raises AuthorityError if the directory is not an authority."""
@@ -320,7 +320,7 @@ def _name(entry: IndexEntry) -> str:
 
 
 def matches(entry: IndexEntry, name_or_serial: str) -> bool:
-    """Whether a certificate has this name or, in hexadecimal, this serial number."""
+    """Return whether a certificate has a name or, in hexadecimal, a serial number."""
     return name_or_serial == _name(entry) or name_or_serial.upper().lstrip('0') == f'{entry.serial:X}'
 
 

@@ -43,7 +43,7 @@ _SERVER, _CLIENT = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_A
 
 
 class Profile(NamedTuple):
-    """What certificates of one sort are for."""
+    """A certificate profile: the key usage and extensions of one type of certificate."""
 
     name: str  # as on the command line
     usages: tuple[ObjectIdentifier, ...]  # extended key usage
@@ -64,21 +64,21 @@ PROFILES = {
 
 
 class Validity(NamedTuple):
-    """A period of validity."""
+    """A validity period."""
 
     start: datetime
     end: datetime
 
 
 class Issuer(NamedTuple):
-    """A certificate authority: its certificate and key."""
+    """The certificate and key of a certificate authority, which sign other certificates."""
 
     certificate: Certificate
     key: CertificateIssuerPrivateKeyTypes
 
 
 class CertificateTemplate(NamedTuple):
-    """The content of a certificate, apart from key, serial number and validity."""
+    """The content of a certificate, except for its key, serial number and validity period."""
 
     subject: Name
     usages: tuple[ObjectIdentifier, ...]
@@ -86,12 +86,12 @@ class CertificateTemplate(NamedTuple):
 
 
 def make_key() -> EllipticCurvePrivateKey:
-    """Return a new P-256 key."""
+    """Generate a P-256 key."""
     return generate_private_key(SECP256R1())
 
 
 def make_validity(now: datetime, days: int, limit: datetime | None = None) -> Validity:
-    """Return the validity of `days` from now, not beyond `limit`."""
+    """Return the validity period of `days` days from now, at most until `limit`."""
     end = now.replace(microsecond=0) + timedelta(days=days)
     return Validity(now.replace(microsecond=0) - CLOCK_SKEW, end if limit is None else min(end, limit))
 
@@ -99,7 +99,7 @@ def make_validity(now: datetime, days: int, limit: datetime | None = None) -> Va
 def build_authority(
     subject: Name, key: CertificateIssuerPrivateKeyTypes, serial: int, validity: Validity
 ) -> Certificate:
-    """Return the self-signed certificate of an authority that signs no other authorities."""
+    """Build the self-signed certificate of an authority that must not sign other authorities."""
     identifier = SubjectKeyIdentifier.from_public_key(key.public_key())
     return (
         CertificateBuilder(subject, subject, key.public_key(), serial, validity.start, validity.end)
@@ -114,7 +114,7 @@ def build_authority(
 def build_certificate(
     template: CertificateTemplate, key: EllipticCurvePrivateKey, serial: int, validity: Validity, issuer: Issuer
 ) -> Certificate:
-    """Return a certificate for `key`, signed by the issuer."""
+    """Build a certificate for `key`, signed by the issuer."""
     builder = (
         CertificateBuilder(
             issuer.certificate.subject, template.subject, key.public_key(), serial, validity.start, validity.end
@@ -131,7 +131,7 @@ def build_certificate(
 
 
 def build_request(template: CertificateTemplate, key: EllipticCurvePrivateKey) -> CertificateSigningRequest:
-    """Return a request (PKCS #10) for the same certificate, to be signed by another authority."""
+    """Build a certificate signing request (PKCS #10), for another authority to sign."""
     builder = (
         CertificateSigningRequestBuilder(template.subject)
         .add_extension(BasicConstraints(ca=False, path_length=None), critical=True)
@@ -144,7 +144,8 @@ def build_request(template: CertificateTemplate, key: EllipticCurvePrivateKey) -
 
 
 def template_of(certificate: Certificate) -> CertificateTemplate:
-    """Return the template with which a certificate was built. Raises ExtensionNotFound for foreign certificates."""
+    """Return the template from which a certificate was built. Raises ExtensionNotFound for certificates of other
+    origin."""
     extensions = certificate.extensions
     names = [each.value for each in extensions if isinstance(each.value, SubjectAlternativeName)]
     usages = extensions.get_extension_for_class(ExtendedKeyUsage).value
@@ -152,7 +153,7 @@ def template_of(certificate: Certificate) -> CertificateTemplate:
 
 
 class Revocation(NamedTuple):
-    """A revoked certificate."""
+    """A revoked certificate: its serial number, time and reason."""
 
     serial: int
     revoked_at: datetime
@@ -162,7 +163,7 @@ class Revocation(NamedTuple):
 def build_revocation_list(
     revocations: Iterable[Revocation], number: int, validity: Validity, issuer: Issuer
 ) -> CertificateRevocationList:
-    """Return a revocation list (RFC 5280 §5); `number` is greater than those of all earlier lists."""
+    """Build a certificate revocation list (RFC 5280 §5). `number` must be greater than those of all earlier lists."""
     builder = (
         CertificateRevocationListBuilder(issuer.certificate.subject, validity.start, validity.end)
         .add_extension(_issuer_identifier(issuer), critical=False)

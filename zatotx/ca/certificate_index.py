@@ -1,5 +1,5 @@
-"""The index of issued certificates, in the format of `openssl ca` (index.txt), so that OpenSSL's tools read it too.
-Pure.
+"""Parses and formats the index of issued certificates, in the format of `openssl ca` (index.txt), so that OpenSSL's
+tools can read it. Pure.
 
 A line has six columns, separated by tabs: the status (V valid, R revoked, E expired), the end of validity, the time of
 revocation with its reason, the serial number in hexadecimal, the name of the certificate's file, and the subject.
@@ -34,7 +34,7 @@ _ABBREVIATIONS = {
 
 
 class IndexEntry(NamedTuple):
-    """An issued certificate."""
+    """An issued certificate in the index."""
 
     serial: int
     not_after: datetime
@@ -51,7 +51,7 @@ class IndexEntry(NamedTuple):
 
 
 class InvalidIndexError(ValueError):
-    """The index is damaged. `line`: the number of the line."""
+    """The index is damaged. `line` is the line number."""
 
     def __init__(self, line: int, reason: str) -> None:
         super().__init__(f'line {line}: {reason}')
@@ -59,7 +59,7 @@ class InvalidIndexError(ValueError):
 
 
 def parse_index(text: str) -> list[IndexEntry]:
-    """Return the entries of an index. Raises InvalidIndexError."""
+    """Parse an index and return its entries. Raises InvalidIndexError."""
     entries: list[IndexEntry] = []
     serials: set[int] = set()
     if text and not text.endswith('\n'):
@@ -109,7 +109,7 @@ def _parse_time(text: str) -> datetime:
 
 
 def format_index(entries: Iterable[IndexEntry]) -> str:
-    """Return the index with these entries."""
+    """Format entries as an index."""
     return ''.join(map(_format_line, entries))
 
 
@@ -127,13 +127,13 @@ def _format_time(time: datetime) -> str:
 
 
 def format_serial(serial: int) -> str:
-    """Return a serial number as OpenSSL writes it: an even number of hexadecimal digits."""
+    """Format a serial number as OpenSSL does: an even number of hexadecimal digits."""
     digits = f'{serial:X}'
     return digits if len(digits) % 2 == 0 else f'0{digits}'
 
 
 def format_subject(name: Name) -> str:
-    """Return a subject as `/C=US/CN=name`; bytes that are not printable ASCII become \\xHH, as OpenSSL writes them."""
+    """Format a subject as `/C=US/CN=name`. Bytes that are not printable ASCII become \\xHH, as OpenSSL writes them."""
     pairs = (f'/{_ABBREVIATIONS.get(each.oid, each.oid.dotted_string)}={each.value!s}' for each in name)
     text = ''.join(pairs).encode('utf-8')
     return ''.join(chr(byte) if 0x20 <= byte < 0x7F else f'\\x{byte:02X}' for byte in text)

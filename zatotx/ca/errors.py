@@ -4,4 +4,5 @@ from __future__ import annotations
 
 
 class AuthorityError(Exception):
-    """What was asked of the certificate authority cannot be done: one sentence with what, where and what to do."""
+    """An operation of the certificate authority is impossible. The message is one sentence: what failed, where, and
+    what to do."""

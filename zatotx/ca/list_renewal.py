@@ -1,4 +1,6 @@
-"""Signs the revocation list of an authority again before it expires: an expired list refuses everybody."""
+"""Re-signs the revocation list of a certificate authority before it expires, because peers reject all certificates once
+it has expired.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,8 @@ INTERVAL = 600.0  # seconds between checks
 
 
 def find_authority(revocation_list: Path) -> Path | None:
-    """Return the directory of the authority whose own revocation list this file is, or is a link to, if its key is
-    there; None otherwise. Blocks for as long as the file system does."""
+    """Return the directory of the authority to which a revocation list file belongs, directly or through a link, if the
+    authority's key is there, otherwise None. Blocking."""
     try:
         path = revocation_list.resolve(strict=True)
     except OSError:
@@ -33,8 +35,8 @@ def find_authority(revocation_list: Path) -> Path | None:
 
 
 class RevocationListRenewal(Service):
-    """Checks the list of the authority in `directory` at start and every INTERVAL seconds, in a thread, and signs it
-    when half of its validity is over, or when revocations are missing on it."""
+    """Checks the revocation list of the authority in `directory` at start and every INTERVAL seconds, in a thread.
+    Signs it again when half of its validity period is over, or when revocations are missing in it."""
 
     _log = Logger()
 

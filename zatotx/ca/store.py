@@ -1,4 +1,4 @@
-"""The directory of a certificate authority: its key, its serial numbers, its index and the issued files.
+"""The directory of a certificate authority: its key, its serial numbers, its index, and the issued files.
 
 The layout is Zato's:
 
@@ -45,7 +45,7 @@ _TIME_FORM = '%Y-%m-%d_%H-%M-%S'
 
 
 class IssuedFiles(NamedTuple):
-    """The name of a certificate, and the time in the names of its files."""
+    """The name of a certificate, and the time in its file names."""
 
     name: str
     time: str
@@ -55,13 +55,13 @@ class IssuedFiles(NamedTuple):
 
 
 def parse_issued_file(file: str) -> IssuedFiles | None:
-    """Return the parts of a file name in out-cert/; None for another name."""
+    """Parse a file name in out-cert/. Returns None for other names."""
     found = _ISSUED.fullmatch(file)
     return IssuedFiles(found['name'], found['time']) if found else None
 
 
 class AuthorityStore:
-    """The files of an authority in `directory`."""
+    """Reads and writes the files of the authority in `directory`."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory

@@ -1,4 +1,4 @@
-"""The names in certificates: the subject (RFC 5280 §4.1.2.6) and the alternative names (§4.2.1.6). Pure."""
+"""The names in certificates: subjects (RFC 5280 §4.1.2.6) and alternative names (§4.2.1.6). Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _COUNTRY = re.compile(r'[A-Z]{2}')
 
 
 class Subject(NamedTuple):
-    """The fields of a subject; '' = left out. The defaults are Zato's."""
+    """The fields of a certificate's subject. Empty fields are omitted; the defaults are Zato's."""
 
     common_name: str
     organization: str = 'My Company'
@@ -72,7 +72,7 @@ def _field_errors(name: str, value: str) -> Iterator[str]:
 
 
 def check_file_name(name: str, what: str = 'name') -> str:
-    """Return the name of a certificate, which its files are named after. Raises AuthorityError."""
+    """Check the name of a certificate, after which its files are named, and return it. Raises AuthorityError."""
     if not _FILE_NAME.fullmatch(name):
         raise AuthorityError(
             f'The {what} {name!r} cannot be part of a file name: use up to 64 letters, digits, dots, hyphens and '
@@ -82,7 +82,7 @@ def check_file_name(name: str, what: str = 'name') -> str:
 
 
 def make_alternative_names(texts: Iterable[str]) -> tuple[GeneralName, ...]:
-    """Return host names and IP addresses as alternative names, without duplicates. Raises AuthorityError with all
+    """Convert host names and IP addresses to alternative names, without duplicates. Raises AuthorityError with all
     errors."""
     names: dict[GeneralName, None] = {}
     errors: list[str] = []

@@ -1,1 +1,1 @@
-"""The `zatotx` command: one module per group of commands, imported on demand. No module here uses the reactor."""
+"""The `zatotx` command. Each group of commands is one module, imported on demand. No module here uses the reactor."""

@@ -1,4 +1,4 @@
-"""`zatotx ca`: the certificate authority of an environment."""
+"""`zatotx ca`: manages the certificate authority of an environment."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _hosts_option(default: str) -> Decorator:
 
 @click.group(epilog='\b\nExamples:\n  zatotx ca create ca ~/ca\n  zatotx ca create server ~/ca qs-1 server1')
 def create() -> None:
-    """Create an authority, and certificates that it signs."""
+    """Create a certificate authority, or certificates that it signs."""
 
 
 @create.command(
@@ -152,7 +152,7 @@ def create_server(path: str, cluster: str, server: str, common_name: str, **opti
 @_unlock_option()
 @format_option()
 def create_lb_agent(path: str, common_name: str, **options: Any) -> None:
-    """Create a certificate with which the load balancer's agent authenticates itself to those who administer it."""
+    """Create a certificate with which the load balancer's agent authenticates itself to its clients."""
     _issue(path, 'lb-agent', 'lb-agent', common_name or 'lb-agent', **options)
 
 
@@ -168,7 +168,7 @@ def create_lb_agent(path: str, common_name: str, **options: Any) -> None:
 @_unlock_option()
 @format_option()
 def create_web_admin(path: str, common_name: str, **options: Any) -> None:
-    """Create a certificate with which the web admin authenticates itself, to the load balancer's agent and to browsers.
+    """Create a certificate with which the web admin authenticates itself to the load balancer's agent and to browsers.
     """
     _issue(path, 'web-admin', 'web-admin', common_name or 'web-admin', **options)
 
@@ -186,7 +186,7 @@ def create_web_admin(path: str, common_name: str, **options: Any) -> None:
 @_unlock_option()
 @format_option()
 def create_client(path: str, name: str, common_name: str, **options: Any) -> None:
-    """Create a certificate with which a client authenticates itself, to servers and to the load balancer's agent."""
+    """Create a certificate with which a client authenticates itself to servers and to the load balancer's agent."""
     _issue(path, 'client', name, common_name or name, **options)
 
 
@@ -236,7 +236,7 @@ def _issued_row(issued: IssuedCertificate) -> dict[str, Any]:
 @_path_argument()
 @format_option()
 def list_(path: str, form: str) -> None:
-    """List the issued certificates, oldest first. A name that was renewed is there several times."""
+    """List the issued certificates, oldest first. A renewed name is listed once for each of its certificates."""
     with _errors():
         rows = [_row(each) for each in _open(path).entries()]
     if form == 'json':
@@ -304,7 +304,7 @@ def _find(authority: CertificateAuthority, name: str) -> tuple[Path, str]:
 @_unlock_option()
 @format_option()
 def renew(path: str, names: tuple[str, ...], days: int | None, passphrase: str | None, form: str) -> None:
-    """Issue certificates again with the same names, new keys and a new validity.
+    """Renew certificates: issue them again with the same names, new keys and a new validity period.
 
     The servers and the load balancer's agent of an environment use the new files with the next connection, without a
     restart. The old certificates stay valid until they expire or are revoked by their serial numbers. The authority
@@ -361,7 +361,7 @@ def revoke(path: str, name: str, reason: str, passphrase: str | None, form: str)
 @_unlock_option()
 @format_option()
 def crl(path: str, days: int, passphrase: str | None, form: str) -> None:
-    """Sign the revocation list again, with a new end of validity.
+    """Sign the revocation list again, with a new validity period.
 
     Whoever checks an expired list refuses all certificates. The load balancer of an environment signs the list of
     PATH/ca again by itself, unless the authority's key has a pass phrase. In other cases, run this command daily.

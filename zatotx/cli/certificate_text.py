@@ -1,4 +1,4 @@
-"""Describes certificates for commands."""
+"""Describes certificates for the output of commands."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _USAGES = {'serverAuth': 'server', 'clientAuth': 'client'}
 
 
 def describe_certificate(path: Path, status: str) -> dict[str, Any]:
-    """Return the facts about a certificate by their names. Raises CommandError if it cannot be read."""
+    """Return the properties of a certificate as a dict. Raises CommandError if the certificate cannot be read."""
     try:
         certificate = load_pem_x509_certificate(path.read_bytes())
     except FileNotFoundError:

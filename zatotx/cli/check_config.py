@@ -1,5 +1,6 @@
-"""`zatotx check-config`: reports everything that would keep an environment from starting, using the checks of `zatotx
-doctor`."""
+"""`zatotx check-config`: reports everything that would prevent an environment from starting, with checks of `zatotx
+doctor`.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +54,7 @@ COMPONENT_CHECKS: dict[str, dict[str, tuple[CheckFunction, ...]]] = {
 
 
 class CheckResult(NamedTuple):
-    """The result of one check."""
+    """The result of one configuration check: what was checked, and the error or ''."""
 
     where: str
     what: str
@@ -85,7 +86,7 @@ def check_config(path: str, form: str) -> None:
 
 
 def run_config_checks(environment: Environment) -> Iterator[CheckResult]:
-    """Yield the result of every check."""
+    """Yield the results of all configuration checks."""
     context = CheckContext(environment)
     if environment.is_complete:
         for what, checks in ENVIRONMENT_CHECKS.items():
@@ -96,7 +97,7 @@ def run_config_checks(environment: Environment) -> Iterator[CheckResult]:
 
 
 def configuration_errors(part: Component, checks: tuple[CheckFunction, ...], context: CheckContext) -> str:
-    """Return all errors that the checks find, joined to one sentence; '' if there are none."""
+    """Return all errors that the checks find, joined to one sentence, or '' if there are none."""
     sentences = []
     for check in checks:
         try:

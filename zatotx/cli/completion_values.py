@@ -1,5 +1,6 @@
-"""Values for shell completion: paths of environments, services, users. Completion must not delay or disturb the prompt,
-so every function has a short timeout and returns nothing on errors."""
+"""Completes values in the shell: paths of environments, services, users. Completion must not delay or disturb the
+prompt, so every function has a short timeout and returns nothing on errors.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ Result = TypeVar('Result')
 
 
 class EnvironmentPath(click.Path):
-    """The click type of PATH: completes directories, and inside an environment only its components."""
+    """The click parameter type of PATH. It completes directories, and inside an environment only its components."""
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
@@ -46,8 +47,8 @@ def component_names(environment: Path) -> list[str]:
 
 
 def complete_services(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Complete the services of the environment in PATH, if one of its servers responds in time; zato.* services only
-    after "zato" has been typed."""
+    """Complete the names of services in the environment in PATH, if one of its servers responds in time. Completes
+    zato.* services only if the text begins with "zato"."""
     from zatotx.cli.environment.cluster_client import (
         ClusterClient,  # imported before the timeout starts
     )
@@ -64,7 +65,7 @@ def complete_services(ctx: click.Context, param: click.Parameter, incomplete: st
 
 
 def complete_jobs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Complete the jobs of the environment in PATH, if one of its servers responds in time."""
+    """Complete the names of jobs in the environment in PATH, if one of its servers responds in time."""
     from zatotx.cli.environment.cluster_client import ClusterClient
     from zatotx.cli.environment.layout import find_environment
 
@@ -78,13 +79,13 @@ def complete_jobs(ctx: click.Context, param: click.Parameter, incomplete: str) -
 
 
 def list_services(cluster: ClusterClient) -> list[dict[str, Any]]:
-    """Return the services that a running server lists."""
+    """Return the names of the services that a running server lists."""
     found = cluster.call('zato.service.get-list', {'cluster_id': 1, 'name_filter': '*'}, timeout=COMPLETION_TIMEOUT)
     return list(found or [])
 
 
 def object_type_keys(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The types of configuration objects, those of all kinds that are installed."""
+    """Complete the keys of configuration object types, including those of all installed kinds."""
     from zatotx.cli.environment.databases import all_object_types
 
     keys = sorted(one.key for one in all_object_types())
@@ -92,7 +93,7 @@ def object_type_keys(ctx: click.Context, param: click.Parameter, incomplete: str
 
 
 def complete_users(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Complete the users in the credentials.toml of PATH."""
+    """Complete the names of the users in the credentials.toml of PATH."""
     from zatotx.cli.environment.layout import CREDENTIALS, find_environment, read_toml
 
     path = str(ctx.params.get('path') or '')
@@ -112,7 +113,8 @@ def usernames(credentials: Mapping[str, Any]) -> Iterator[str]:
 
 
 def run_with_timeout(seconds: float, work: Callable[[], Result]) -> Result | None:
-    """Return the result of `work`, or None if it fails or takes longer than `seconds`; then its thread is abandoned."""
+    """Return the result of `work`, or None if it fails or takes longer than `seconds`; in that case its thread is
+    abandoned."""
     results: list[Result] = []
 
     def run() -> None:

@@ -1,4 +1,4 @@
-"""`zatotx create`: creates single components."""
+"""`zatotx create`: creates single components and users."""
 
 from __future__ import annotations
 

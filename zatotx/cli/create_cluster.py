@@ -1,5 +1,6 @@
-"""`zatotx create odb` and `zatotx create cluster`: a cluster without nodes, which are created afterwards, on this
-machine or on others."""
+"""`zatotx create odb` and `zatotx create cluster`: create a cluster without nodes, to which nodes on this or other
+machines are added later.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +28,8 @@ from zatotx.cli.quickstart import create_environment_odb, plan_environment, reso
 )
 @click.option('--odb-url', required=True, help='SQLAlchemy URL of an empty database, or of a new SQLite file.')
 def create_odb(odb_url: str) -> None:
-    """Create the tables of an ODB, for clusters that `zatotx create cluster` adds. An ODB of this version is left as it
-    is."""
+    """Create the tables of an ODB, to which `zatotx create cluster` adds clusters. An ODB of this version is not
+    changed."""
     from zatotx.cli.environment.databases import convert_errors
     from zatotx.odb.maintenance import create_tables
     from zatotx.wire.url_masking import mask_url

@@ -25,8 +25,8 @@ MAX_PORT = 65_535
 @click.option('--port', default=0, type=click.IntRange(0, MAX_PORT),
               help="Where it listens for its own endpoints; default: after the environment's other connectors.")
 def create_connector(path: str, port: int) -> None:
-    """Add a connector to the environment at PATH. It has the cluster, database, Redis and secret key of the
-    other nodes, and is not started."""
+    """Add a connector to the environment at PATH. It uses the cluster, database, Redis and secret key of the other
+    nodes, and is not started."""
     environment = find_environment(path).environment
     parts = components_of(environment)
     shared = read_shared_settings(environment)

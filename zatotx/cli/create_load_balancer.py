@@ -54,7 +54,7 @@ def create_load_balancer(
 
 
 def check_agent_options(files: Mapping[str, str]) -> bool:
-    """Return whether there is an agent. Raises UsageError if some of its files are given without the others."""
+    """Return whether the options enable an agent. Raises UsageError if only some of the agent's files are given."""
     given = [name for name, file in files.items() if file]
     required = ('agent_cert', 'agent_key', 'agent_ca')
     missing = [f'--{name.replace("_", "-")}' for name in required if name not in given]
@@ -64,7 +64,7 @@ def check_agent_options(files: Mapping[str, str]) -> bool:
 
 
 def copy_agent_files(directory: Path, files: Mapping[str, str]) -> None:
-    """Copy the files of the agent's TLS, if the agent can use them. Raises CommandError."""
+    """Copy the agent's TLS files to a directory if the agent can use them. Raises CommandError."""
     from zatotx.model.errors import StartError
     from zatotx.processes.mutual_tls import MutualTlsFiles, load_context
 
@@ -81,7 +81,7 @@ def copy_agent_files(directory: Path, files: Mapping[str, str]) -> None:
 
 
 def parse_server(text: str, number: int) -> NewServer:
-    """Return the server of an address HOST:PORT. Raises BadParameter."""
+    """Parse a server address of the form HOST:PORT. Raises BadParameter."""
     host, _, port = text.rpartition(':')
     host = host.strip('[]')
     if not host or not port.isdecimal() or not 1 <= int(port) <= 65535 or any(c in host for c in '"\\ /'):

@@ -30,7 +30,7 @@ from zatotx.cli.quickstart import MAX_PORT, MAX_WORKERS
 @click.option('--workers', default=1, show_default=True, type=click.IntRange(1, MAX_WORKERS),
               help='Processes that share its listening sockets; at most one per CPU core is useful.')
 def create_server(path: str, port: int, workers: int) -> None:
-    """Add a server to the environment at PATH. It has the cluster, database, Redis and secret key of the other nodes,
+    """Add a server to the environment at PATH. It uses the cluster, database, Redis and secret key of the other nodes,
     and is not started.
 
     When it starts, it fetches services and configuration from the database. A load balancer of the environment sends it
@@ -56,7 +56,7 @@ def create_server(path: str, port: int, workers: int) -> None:
 
 
 def free_port(servers: list[Component]) -> int:
-    """Return a free port after those of the servers, else the default. Raises CommandError."""
+    """Return a free port above those of the existing servers, or the default port. Raises CommandError."""
     own = [address.port for part in servers for address in operations_of(part).listen_addresses(part)]
     for port in range(max(own, default=SERVER_PORT - 1) + 1, MAX_PORT):
         if is_free('127.0.0.1', port):

@@ -23,7 +23,7 @@ from zatotx.rules.security.roles import ADMIN_USER_ROLES
               help='What the user may do; may be given several times. Default: viewer.')
 @secret_option('password', 'The password', 'given')
 def create_user(path: str, username: str, roles: tuple[str, ...], given: str | None) -> None:
-    """Create a user of the web admin, through a running server of PATH."""
+    """Create a user of the web admin, by calling a running server of PATH."""
     environment = find_environment(path)
     password = read_secret(given, 'password', 'Password', confirm=True)
     if not password:

@@ -32,8 +32,8 @@ from zatotx.cli.quickstart import MAX_PORT, new_password
 @path_argument()
 @click.option('--port', default=PORT, show_default=True, type=click.IntRange(1, MAX_PORT), help='Where it listens.')
 def create_web_admin(path: str, port: int) -> None:
-    """Add the web admin to the environment at PATH, which has none. It calls the servers of the environment and the
-    agent of its load balancer, and is not started."""
+    """Add the web admin to the environment at PATH, which must not have one. It calls the servers of the environment
+    and the agent of its load balancer, and is not started."""
     environment = find_environment(path).environment
     if (environment / NAME).exists():
         raise CommandError(f'{environment / NAME} exists already.')

@@ -1,4 +1,4 @@
-"""`zatotx crypto`, `zatotx encrypt` and `zatotx decrypt`: secret keys and encrypted values."""
+"""`zatotx crypto`, `zatotx encrypt` and `zatotx decrypt`: manage secret keys and encrypted values."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class RotationStep(NamedTuple):
 )
 @path_argument()
 def rotate_key(path: str) -> None:
-    """Replace the secret key of an environment, and encrypt everything again.
+    """Replace the secret key of an environment, and re-encrypt all secrets with the new key.
 
     Servers may be running and need no restart. If the command is interrupted, run it again to continue.
 
@@ -77,8 +77,8 @@ def rotate_key(path: str) -> None:
 
 @contextmanager
 def rotation_lock(directory: Path) -> Iterator[None]:
-    """Hold a lock on the environment, so that its key is rotated only once at a time. Raises CommandError if another
-    process holds it."""
+    """Lock the environment, so that only one process rotates its key at a time. Raises CommandError if another process
+    holds the lock."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -90,7 +90,8 @@ def rotation_lock(directory: Path) -> Iterator[None]:
 
 
 def rotation_steps(environment: Environment) -> list[RotationStep]:
-    """Return the steps to do. Raises CommandError, before anything is changed, if they cannot be done."""
+    """Return the steps of a key rotation. Raises CommandError if the rotation is impossible; nothing has been changed
+    by then."""
     servers = [part for part in components_of(environment.environment) if part.type.is_node]
     if not servers:
         raise CommandError(f'{environment.environment} has no server.')
@@ -117,7 +118,8 @@ def rotation_steps(environment: Environment) -> list[RotationStep]:
 
 
 def external_key_steps(servers: Sequence[Component], environment: Environment) -> list[RotationStep]:
-    """Return the steps for servers whose keys are not in our files: the keys have been changed already."""
+    """Return the steps for servers whose keys are not in the environment's files, so that the keys have been changed
+    already."""
     from zatotx.odb.secrets import split_keys
 
     if len(split_keys(read_secret_key(servers[0]))) < 2:
@@ -142,7 +144,7 @@ def check_same_key(environment: Path, servers: Sequence[Component]) -> None:
 
 
 def read_interrupted_key(plan: Path) -> str:
-    """Return the new key of an interrupted rotation; '' if there is none."""
+    """Return the new key of an interrupted rotation, or '' if there is none."""
     from zatotx.odb.secrets import Secrets
 
     try:
@@ -154,7 +156,8 @@ def read_interrupted_key(plan: Path) -> str:
 
 
 def check_no_other_environment(environment: Environment, servers: Sequence[Component]) -> None:
-    """Raise CommandError if running servers of other environments use the database, because they would not get the key.
+    """Raise CommandError if running servers of other environments use the database, because they would not receive the
+    new key.
     """
     from zatotx.cli.environment.databases import open_odb
     from zatotx.odb.nodes import HEARTBEAT_TIMEOUT, RUNNING, list_nodes
@@ -182,7 +185,7 @@ def without_key(keys: Sequence[str], key: str) -> list[str]:
 
 
 def update_key_files(servers: Sequence[Component], change: Callable[[list[str]], list[str]]) -> None:
-    """Write each server's key file with the keys that `change` returns for the current ones."""
+    """Write each server's key file with the keys that `change` returns for the current keys."""
     from zatotx.odb.secrets import split_keys
 
     for part in servers:
@@ -207,7 +210,7 @@ def reencrypt_database(environment: Environment) -> None:
 
 
 def reencrypt_settings(servers: Sequence[Component]) -> None:
-    """Encrypt every enc:… value in the settings files again, keeping comments and order."""
+    """Re-encrypt every enc:… value in the settings files. Comments and order are preserved."""
     from zatotx.odb.secrets import Secrets
 
     for part in servers:

@@ -1,4 +1,5 @@
-"""`zatotx dead-letter`: lists, shows, edits, replays and purges messages that were given up."""
+"""`zatotx dead-letter`: lists, shows, edits, replays and deletes dead letters, messages whose processing was given
+up."""
 
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ def _service_option() -> Decorator:
     epilog='\b\nExamples:\n  zatotx dead-letter list ~/env/qs-1\n  zatotx dead-letter replay ~/env/qs-1 --all',
 )
 def dead_letter() -> None:
-    """List, show, edit, replay and purge messages that failed as often as they may run."""
+    """List, show, edit, replay and delete dead letters: messages that failed the maximum number of times."""
 
 
 @dead_letter.command('list', epilog='\b\nExamples:\n  zatotx dead-letter list ~/env/qs-1 --service crm.pay')
@@ -42,7 +43,7 @@ def dead_letter() -> None:
 @click.option('--limit', default=100, show_default=True, type=click.IntRange(1, 10_000), help='Maximum number of rows.')
 @format_option()
 def list_(path: str, ids: tuple[str, ...], service: str, limit: int, form: str) -> None:
-    """List dead letters, those that failed last first."""
+    """List dead letters, those with the most recent failure first."""
     if ids:
         rows = [call(path, 'get', {'id': id_}) for id_ in ids]
     else:
@@ -60,7 +61,7 @@ def list_(path: str, ids: tuple[str, ...], service: str, limit: int, form: str) 
 @click.argument('ids', metavar='ID…', nargs=-1, required=True, help='Ids that dead-letter list shows.')
 @format_option()
 def show(path: str, ids: tuple[str, ...], form: str) -> None:
-    """Show dead letters with their payloads. JSON has an object for one ID, a list for several."""
+    """Show dead letters with their payloads. JSON output is an object for one ID, and a list for several."""
     rows = [call(path, 'get', {'id': id_}) for id_ in ids]
     if form == 'json':
         print_json(rows[0] if len(rows) == 1 else rows)
@@ -83,7 +84,7 @@ def show(path: str, ids: tuple[str, ...], form: str) -> None:
               help='The service that a replay runs. Default: unchanged.')  # fmt: skip
 @format_option()
 def edit(path: str, id_: str, payload: str | None, service: str, form: str) -> None:
-    """Change what a replay of the dead letter runs. Nothing runs until then."""
+    """Edit a dead letter: change the payload or service of its replay. This does not start the replay."""
     if payload is None and not service:
         raise click.UsageError('Give --payload or --service')
     changes: dict[str, Any] = {'id': id_}
@@ -106,7 +107,7 @@ def edit(path: str, id_: str, payload: str | None, service: str, form: str) -> N
 @_service_option()
 @format_option()
 def replay(path: str, ids: tuple[str, ...], everything: bool, service: str, form: str) -> None:
-    """Run dead letters again, as if they had never run."""
+    """Replay dead letters: process them again, as new messages."""
     _change(path, 'replay', ids, everything=everything, service=service, form=form)
 
 
@@ -135,12 +136,12 @@ def _change(path: str, action: str, ids: tuple[str, ...], *, everything: bool, s
 
 
 def call(path: str, action: str, request: dict[str, Any]) -> Any:
-    """Invoke a service zato.dead-letter.* and return its response."""
+    """Invoke a zato.dead-letter.* service and return its response."""
     return ClusterClient(find_environment(path)).call(f'zato.dead-letter.{action}', request)
 
 
 def decode_payload(payload: str) -> Any:
-    """Return a payload given as JSON. Raises BadParameter."""
+    """Parse a payload given as JSON. Raises BadParameter."""
     try:
         return json.loads(payload)
     except ValueError as error:
@@ -148,6 +149,6 @@ def decode_payload(payload: str) -> Any:
 
 
 def shorten(text: str) -> str:
-    """Return the text in one line of limited length."""
+    """Shorten the text to one line of limited length."""
     line = ' '.join(text.split())
     return line if len(line) <= MAX_CAUSE else f'{line[:MAX_CAUSE]}…'

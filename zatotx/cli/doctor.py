@@ -1,4 +1,4 @@
-"""`zatotx doctor`: finds what is broken, or about to break, whether or not the environment runs."""
+"""`zatotx doctor`: finds current and imminent problems of an environment, whether or not it is running."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _jobs(check: Check, scene: CheckContext) -> Iterator[Job]:
 
 
 def run_check(check: Check, part: Component, scene: CheckContext) -> list[Finding]:
-    """Run one check and return its findings. An exception in the check is a finding, too."""
+    """Run one check and return its findings. An exception in the check becomes a finding, too."""
     where = 'environment' if part.kind == ENVIRONMENT else part.name
     found: list[tuple[str, str]] = []
     try:
@@ -173,7 +173,7 @@ def print_findings(environment: Environment, findings: list[Finding]) -> None:
 
 
 def summary_sentence(environment: Environment, findings: list[Finding]) -> str:
-    """Return a sentence with the number of findings, and another one if nothing is running."""
+    """Return a sentence with the number of findings, and a second sentence if nothing is running."""
     stopped = (
         ''
         if running_components(environment)
@@ -189,7 +189,7 @@ def summary_sentence(environment: Environment, findings: list[Finding]) -> str:
 
 
 def running_components(environment: Environment) -> list[str]:
-    """Return the names of the components that are running, ready or not."""
+    """Return the names of the running components, ready or not."""
     return [part.name for part in environment.components if running_process(part) is not None]
 
 

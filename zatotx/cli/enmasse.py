@@ -89,7 +89,7 @@ def import_file(cluster: ClusterClient, source: str | None, *, replace: bool, dr
 
 
 def read_document(source: str) -> dict[str, Any]:
-    """Return the parsed document of a file, or of standard input for '-'."""
+    """Parse the document in a file, or from standard input for '-'."""
     from zatotx.cli.enmasse_file import parse_yaml
 
     try:
@@ -112,7 +112,7 @@ def print_changes(result: Mapping[str, Any], dry_run: bool) -> None:
 
 
 def open_channels_sentence(channels: Sequence[str]) -> str:
-    """Return a sentence that names the channels of the file that require no credentials."""
+    """Return a sentence that names the channels in the document that require no credentials."""
     more = f' and {len(channels) - MAX_CHANNELS_SHOWN} more' if len(channels) > MAX_CHANNELS_SHOWN else ''
     names = ', '.join(channels[:MAX_CHANNELS_SHOWN])
     return f'Open to anyone, because neither security nor groups are set: {names}{more}.'

@@ -1,4 +1,4 @@
-"""Parses enmasse files: strict YAML with limits on size and depth, errors with line numbers."""
+"""Parses enmasse files: strict YAML with limits on size and depth, and errors with line numbers."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ StrictLoader.add_constructor('tag:yaml.org,2002:float', StrictLoader.construct_y
 
 
 def parse_yaml(name: str, content: bytes) -> dict[str, Any]:
-    """Return the document of a file called `name`. Raises CommandError that names the line of the first error."""
+    """Parse the YAML document of the file `name`. Raises CommandError, which names the line of the first error."""
     if len(content) > MAX_BYTES:
         raise CommandError(f'{name} has {len(content)} bytes, the maximum is {MAX_BYTES}: import it in parts.')
     try:
@@ -87,7 +87,7 @@ def check_depth(content: bytes) -> None:
 
 
 def load_document(name: str, content: bytes) -> object:
-    """Return the single document of a file; {} for an empty file."""
+    """Load the single YAML document of a file. Returns {} for an empty file."""
     loader = StrictLoader(content)
     try:
         node = loader.get_single_node()
@@ -104,14 +104,15 @@ def line_suffix(mark: yaml.error.Mark | None) -> str:
 
 
 def check_size(name: str, root: yaml.Node) -> None:
-    """Raise CommandError if the document with all aliases expanded is too large."""
+    """Raise CommandError if the document, with all aliases expanded, is too large."""
     sizes: dict[int, int] = {}
     if expanded_size(root, sizes) > MAX_VALUES:
         raise CommandError(f'{name}: its aliases expand to more than {MAX_VALUES} values.')
 
 
 def expanded_size(node: yaml.Node, sizes: dict[int, int]) -> int:
-    """Return how many values a node expands to; `sizes` caches those of nodes that several aliases share."""
+    """Return the number of values to which a node expands. `sizes` caches the results of nodes that several aliases
+    share."""
     if isinstance(node, yaml.ScalarNode):
         return 1
     known = sizes.get(id(node))

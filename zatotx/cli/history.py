@@ -1,5 +1,6 @@
-"""`zatotx history`: shows who changed what, and exports or restores the configuration of any revision, directly from
-the database."""
+"""`zatotx history`: shows the history of configuration changes, and exports or restores the configuration of any
+revision, directly from the database.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +32,7 @@ MAX_LINES_PER_REVISION = 8  # maximum lines per revision in a table
 
 
 class DefaultListGroup(click.Group):
-    """A group that makes `history PATH` a short form of `history list PATH`."""
+    """A click group that makes `history PATH` a short form of `history list PATH`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
@@ -45,7 +46,7 @@ class DefaultListGroup(click.Group):
     '  zatotx history show ~/env/qs-1 17\n  zatotx history restore ~/env/qs-1 16 --dry-run',
 )
 def history() -> None:
-    """Show who changed what, when and from where; export or restore any revision.
+    """Show the history of configuration changes; export or restore any revision.
 
     `zatotx history PATH` is short for `zatotx history list PATH`. The last 100,000 changes of a cluster are kept.
     """
@@ -137,7 +138,8 @@ def restore(path: str, revision: int, dry_run: bool) -> None:
 
 
 def wait_until_applied(opened: Database, revision: int) -> None:
-    """Wait until the running servers have applied a revision. Raises CommandError that names those that have not."""
+    """Wait until the running servers have applied a revision. Raises CommandError, which names the servers that have
+    not."""
     from zatotx.node.live_config import live_nodes
     from zatotx.odb.nodes import list_nodes
 
@@ -152,7 +154,7 @@ def wait_until_applied(opened: Database, revision: int) -> None:
 
 
 def read_changes(path: str, **which: Any) -> list[HistoryRow]:
-    """Return the rows that match the filter."""
+    """Return the history rows that match the filter."""
     from zatotx.odb.history import HistoryFilter, newest_entries
 
     row_filter = HistoryFilter(**which)
@@ -164,7 +166,8 @@ def read_changes(path: str, **which: Any) -> list[HistoryRow]:
 
 
 def table_rows(rows: Sequence[HistoryRow]) -> Iterator[tuple[object, ...]]:
-    """Yield one line per change. For a revision with many changes (an import, the first start) only the first lines."""
+    """Yield one line for each change. For a revision with many changes (an import, the first start), yield only the
+    first lines."""
     for revision, group in groupby(rows, lambda row: row.revision):
         together = list(group)
         shown = len(together) if len(together) <= MAX_LINES_PER_REVISION else MAX_LINES_PER_REVISION - 1
@@ -187,12 +190,12 @@ def format_time(row: HistoryRow) -> str:
 
 
 def format_origin(row: HistoryRow) -> str:
-    """Return the interface and the address that a change came from."""
+    """Return the interface and the client address of a change."""
     return ' '.join(part for part in (row.source, row.address) if part) or '-'
 
 
 def format_change(row: HistoryRow) -> str:
-    """Return the change as one line."""
+    """Format a change as one line."""
     change = f'{row.action} {row.type} {row.name!r}'
     if row.action != 'edit':
         return change
@@ -201,7 +204,7 @@ def format_change(row: HistoryRow) -> str:
 
 
 def format_value(document: dict[str, object], field: str) -> str:
-    """Return a value in shortened form, or '-' if the document lacks the field."""
+    """Format a value in shortened form, or return '-' if the document lacks the field."""
     if field not in document:
         return '-'
     text = repr(document[field])

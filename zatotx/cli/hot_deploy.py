@@ -38,7 +38,7 @@ def hot_deploy(path: str, files: tuple[str, ...]) -> None:
 
 
 def pack_upload(path: Path) -> tuple[str, bytes]:
-    """Return the name and the contents of the file to upload."""
+    """Return the name and the content of the file to upload."""
     from zatotx.model.errors import BadRequest
     from zatotx.service.deployment.source_package import zip_directory
 

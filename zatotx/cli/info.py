@@ -1,5 +1,6 @@
-"""`zatotx info` and `zatotx component-version`: information about an environment, from its files and from the running
-cluster."""
+"""`zatotx info` and `zatotx component-version`: show information about an environment, from its files and from the
+running cluster.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +27,8 @@ from zatotx.cli.process import describe_status
 @path_argument()
 @format_option()
 def info(path: str, form: str) -> None:
-    """Show information about an environment or one component: what it consists of, what is running, which kinds of
-    connections it has."""
+    """Show information about an environment or one component: its components, their state, and the kinds of
+    connections."""
     environment = find_environment(path)
     facts = collect_info(environment)
     if form == 'json':
@@ -55,8 +56,9 @@ def info(path: str, form: str) -> None:
 
 
 def collect_info(environment: Environment) -> dict[str, Any]:
-    """Collect the information. `server` is what a running server reports about itself, None if none is running;
-    `leader` is None if no server leads the scheduler. `problem` says why something could not be determined."""
+    """Collect the information about an environment. `server` is the information that a running server returns, or None
+    if none is running; `leader` is None if no server leads the scheduler. `problem` says why some information could not
+    be determined."""
     states = [(part, probe_component(part)) for part in environment.components]
     running = any(part.kind == SERVER and state.ready for part, state in states)
     server = ClusterClient(environment).call('zato.info.get-info', {}) if running else None
@@ -99,7 +101,7 @@ def creating_version(part: Component) -> str:
 
 
 def kind_info() -> dict[str, Any]:
-    """Return the kinds in this installation; for a disabled one, what to install."""
+    """Return the installed kinds and, for a disabled kind, the libraries to install."""
     from zatotx.connectors.kind_registry import describe_kinds as described_kinds
     from zatotx.connectors.kind_registry import find_kinds
 

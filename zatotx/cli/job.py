@@ -1,4 +1,4 @@
-"""`zatotx job`: lists, executes, pauses and resumes the jobs of the scheduler, and shows how they ran and will run."""
+"""`zatotx job`: lists, executes, pauses and resumes jobs of the scheduler, and shows their past and next runs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def list_(path: str, form: str) -> None:
 @_name
 @format_option()
 def execute(path: str, name: str, form: str) -> None:
-    """Run a job now, whether it is active or not."""
+    """Execute a job now, even if it is inactive."""
     row = call(path, 'execute', {'name': name})
     if form == 'json':
         print_json(row)
@@ -58,7 +58,7 @@ def execute(path: str, name: str, form: str) -> None:
 @_name
 @format_option()
 def pause(path: str, name: str, form: str) -> None:
-    """Schedule no more runs of a job until it is resumed."""
+    """Pause a job: it does not run until it is resumed."""
     _set_active(path, name, form, is_active=False)
 
 
@@ -68,7 +68,7 @@ def pause(path: str, name: str, form: str) -> None:
 @_name
 @format_option()
 def resume(path: str, name: str, form: str) -> None:
-    """Schedule a paused job again; the runs of the pause are not made up."""
+    """Resume a paused job. Runs that were missed during the pause are not made up."""
     _set_active(path, name, form, is_active=True)
 
 
@@ -79,7 +79,7 @@ def resume(path: str, name: str, form: str) -> None:
 @click.option('--limit', default=100, show_default=True, type=click.IntRange(1, 10_000), help='Maximum number of rows.')
 @format_option()
 def history(path: str, name: str, limit: int, form: str) -> None:
-    """Show the last runs of a job, or of all jobs, the newest first."""
+    """Show the most recent runs of a job, or of all jobs, newest first."""
     rows = call(path, 'get-history', {'limit': limit, **({'name': name} if name else {})})
     if form == 'json':
         print_json(rows)
@@ -96,7 +96,7 @@ def history(path: str, name: str, limit: int, form: str) -> None:
 @click.option('--count', default=5, show_default=True, type=click.IntRange(1, 100), help='Number of runs of each job.')
 @format_option()
 def next_(path: str, name: str, count: int, form: str) -> None:
-    """Show when a job, or each job, runs next."""
+    """Show the times of the next runs of a job, or of all jobs."""
     rows = call(path, 'get-next-runs', {'count': count, **({'name': name} if name else {})})
     if form == 'json':
         print_json(rows)
@@ -115,12 +115,12 @@ def _set_active(path: str, name: str, form: str, *, is_active: bool) -> None:
 
 
 def call(path: str, action: str, request: dict[str, Any]) -> Any:
-    """Invoke a service zato.scheduler.job.* and return its response."""
+    """Invoke a zato.scheduler.job.* service and return its response."""
     return ClusterClient(find_environment(path)).call(f'zato.scheduler.job.{action}', request)
 
 
 def describe_time(row: dict[str, Any]) -> str:
-    """Return when a job runs, in a few words."""
+    """Return a short description of a job's schedule."""
     if row['job_type'] == 'cron_style':
         zone = '' if row['timezone'] == 'UTC' else f' ({row["timezone"]})'
         return f'{row["cron_definition"]}{zone}'
@@ -131,5 +131,5 @@ def describe_time(row: dict[str, Any]) -> str:
 
 
 def shown_time(text: str) -> str:
-    """Return a time of a response with seconds."""
+    """Format a time in a response with a precision of seconds."""
     return text[:19].replace('T', ' ')

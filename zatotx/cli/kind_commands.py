@@ -1,4 +1,4 @@
-"""Commands that the installed kinds add to `zatotx`."""
+"""Finds the CLI commands that the installed kinds add to `zatotx`."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _UNKNOWN = '*'  # in place of a name
 
 @cache
 def kind_commands(group: str = '') -> Mapping[str, click.Command]:
-    """Return the commands that the enabled kinds add to `zatotx`, or to a group of its commands, by their names there,
-    in alphabetical order. A kind declares those of a group with the name of the group: 'crypto zmq-key'. Costs a few
-    file reads if no kind declares any, since `zatotx --help` and completion must be quick; otherwise the kinds are
-    found and loaded."""
+    """Return the commands that enabled kinds add to `zatotx`, or to one of its command groups, sorted by name. The
+    declaration of a command in a group begins with the name of the group: 'crypto zmq-key'. If no kind declares
+    commands, only a few files are read, so that `zatotx --help` and completion are fast; otherwise the kinds are found
+    and loaded."""
     if not any(_is_of_group(name, group) for file in _declaration_files() for name in _declared_names(file)):
         return {}
     from zatotx.connectors.kind_registry import find_kinds

@@ -17,7 +17,7 @@ from zatotx.cli.output import path_argument, print_note
     '  zatotx lb apply ~/env/qs-1 lb.toml\n  zatotx lb export ~/env/qs-1 --for haproxy > haproxy.cfg',
 )
 def lb() -> None:
-    """Administer a load balancer, and export its configuration."""
+    """Manage a load balancer, and export its configuration."""
 
 
 @lb.command(
@@ -28,7 +28,7 @@ def lb() -> None:
 @path_argument()
 @click.option('--for', 'program', required=True, type=click.Choice(['haproxy', 'envoy']), help='The other program.')
 def export(path: str, program: str) -> None:
-    """Write a configuration with which HAProxy or Envoy does what the load balancer does.
+    """Export the load balancer's configuration for HAProxy or Envoy.
 
     It is printed to stdout. What the other program cannot do is printed to stderr, or is a comment.
     """
@@ -53,7 +53,8 @@ def export(path: str, program: str) -> None:
 
 
 def find_load_balancer(path: str) -> Component:
-    """Return the load balancer at `path`, or that of the environment. Raises CommandError if there is none."""
+    """Return the load balancer at `path`, or the load balancer of the environment at `path`. Raises CommandError if
+    there is none."""
     environment = find_environment(path)
     for part in environment.components:
         if part.kind == LOAD_BALANCER:

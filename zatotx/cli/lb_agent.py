@@ -1,4 +1,4 @@
-"""The `zatotx lb` commands that administer a running load balancer through its agent."""
+"""The `zatotx lb` commands that manage a running load balancer through its agent."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TIMEOUT = 20.0  # seconds of one call; the agent itself gives up after fifteen
 
 
 class AgentAddress(NamedTuple):
-    """Where the agent is, and what its clients need."""
+    """The address of a load balancer's agent, and the TLS files that its clients need."""
 
     host: str
     port: int
@@ -125,7 +125,7 @@ ready = _state_command('ready', 'Put servers back into service.',
 @_connection_options
 @format_option()
 def config(path: str, form: str, **options: str) -> None:
-    """Print the configuration of the running load balancer: its text, or its content as JSON."""
+    """Print the configuration of the running load balancer as text, or its content as JSON."""
     if form == 'json':
         print_json(_call(path, options, 'get_config'))
     else:
@@ -138,7 +138,7 @@ def config(path: str, form: str, **options: str) -> None:
 @_connection_options
 @format_option()
 def validate(path: str, file: str, form: str, **options: str) -> None:
-    """Check a configuration, and change nothing. Reports all mistakes."""
+    """Validate a configuration file without changing anything. Reports all errors."""
     _call(path, options, 'validate_save_source_code', source=_read_file(file), save=False)
     if form == 'json':
         print_json({'valid': True})
@@ -156,8 +156,8 @@ def validate(path: str, file: str, form: str, **options: str) -> None:
 @_connection_options
 @format_option()
 def apply(path: str, file: str, form: str, **options: str) -> None:
-    """Check a configuration, write it to lb.toml and put it into force, without closing a connection. If it has
-    mistakes, all of them are reported and nothing changes."""
+    """Validate a configuration, write it to lb.toml and activate it without closing connections. If it has errors, all
+    of them are reported and nothing is changed."""
     with progress('Waiting for the load balancer'):
         _call(path, options, 'validate_save_source_code', source=_read_file(file), save=True)
     if form == 'json':
@@ -174,8 +174,8 @@ def apply(path: str, file: str, form: str, **options: str) -> None:
 @click.argument('what', type=click.Choice(['info', 'stat', 'errors', 'sess']), help="HAProxy's name of a command.")
 @_connection_options
 def show(path: str, what: str, **options: str) -> None:
-    """Print what HAProxy's command `show WHAT` would print: facts about the process, statistics of the servers as CSV,
-    the last errors, or the sessions of each server."""
+    """Print the output of HAProxy's command `show WHAT`: information about the process, server statistics as CSV, the
+    last errors, or the sessions of each server."""
     click.echo(_call(path, options, 'execute_command', command=f'show {what}'), nl=False)
 
 
@@ -211,7 +211,7 @@ def servers_up(path: str) -> set[str]:
 
 
 def send(address: AgentAddress, name: str, body: bytes) -> tuple[int, bytes]:
-    """Send a call; returns status and body of the response. Raises CommandError."""
+    """Send a call to the agent; returns the status and the body of the response. Raises CommandError."""
     from zatotx.wire.lb_agent import CONTENT_TYPE, PATH
 
     end = time.monotonic() + TIMEOUT
@@ -229,7 +229,7 @@ def send(address: AgentAddress, name: str, body: bytes) -> tuple[int, bytes]:
 
 
 def connect(address: AgentAddress) -> http.client.HTTPConnection:
-    """Return a connection without a request. Raises CommandError."""
+    """Return an open HTTP connection to the agent; no request is sent. Raises CommandError."""
     try:
         connection = make_connection(address)
         connection.connect()
@@ -247,7 +247,8 @@ def connect(address: AgentAddress) -> http.client.HTTPConnection:
 
 
 def make_connection(address: AgentAddress) -> http.client.HTTPConnection:
-    """Return a connection that is not open. Raises CommandError if a file cannot be used."""
+    """Return an HTTP connection to the agent that has not been opened. Raises CommandError if a TLS file cannot be
+    used."""
     if address.certificate is None:
         return http.client.HTTPConnection(address.host, address.port, timeout=TIMEOUT)
     for file in (address.certificate, address.key, address.authorities):
@@ -266,7 +267,7 @@ def make_connection(address: AgentAddress) -> http.client.HTTPConnection:
 
 
 def describe_refusal(error: Exception) -> str:
-    """Return why an agent has ended a connection, as a clause."""
+    """Return the reason why an agent has closed a connection, as a clause."""
     from zatotx.rules.http.tls_errors import describe_late_handshake_error
 
     reason = getattr(error, 'reason', '') or ''
@@ -277,7 +278,8 @@ def describe_refusal(error: Exception) -> str:
 
 
 def find_agent(path: str, options: dict[str, str]) -> AgentAddress:
-    """Return the agent of the load balancer at `path`, or as the options say. Raises CommandError."""
+    """Return the address of the agent of the load balancer at `path`, or the address in the options. Raises
+    CommandError."""
     directory = Path(path).absolute()
     environment = directory if (directory / CREDENTIALS).is_file() else directory.parent
     settings = _agent_settings(environment, directory)

@@ -24,7 +24,7 @@ def log() -> None:
 @path_argument()
 @format_option()
 def levels(path: str, form: str) -> None:
-    """Show the log levels in force, by category or logger."""
+    """Show the current log levels by category or logger."""
     found = ClusterClient(find_environment(path)).call('zato.logging.get-levels', {}) or []
     if form == 'json':
         print_json({row['name']: row['level'] for row in found})
@@ -43,7 +43,7 @@ def levels(path: str, form: str) -> None:
 @click.option('--of', 'name', default='', metavar='NAME',
               help='A category (kvdb, admin), a service or another logger; default: all without a level of their own.')
 def level(path: str, level: str, name: str) -> None:
-    """Set the lowest LEVEL that all servers log, until the next restart.
+    """Set the log level of all servers until the next restart.
 
     Levels are trace1, debug, info, warning, error and critical. An empty LEVEL with --of removes the level that was
     set. To set a level permanently, write it to server.toml: [log] level, or [log.levels].

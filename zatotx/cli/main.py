@@ -1,5 +1,6 @@
-"""Entry point of the `zatotx` command: finds the requested command, and turns every error into one sentence and an exit
-code."""
+"""Entry point of the `zatotx` command: runs the requested command, and converts every error to one sentence and an exit
+code.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +21,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'quickstart': ('zatotx.cli.quickstart:quickstart', 'Create a complete environment: create.'),
     'create': ('zatotx.cli.create:create', 'Create a cluster, a component or a user: server, connector …'),
     'start': ('zatotx.cli.process:start', 'Start the stopped components of an environment.'),
+    'run': ('zatotx.cli.run:run_component', 'Create a component from environment variables, and run it.'),
     'stop': ('zatotx.cli.process:stop', 'Stop components after their running requests.'),
     'restart': ('zatotx.cli.process:restart', 'Restart the servers one after another.'),
     'status': ('zatotx.cli.process:status', 'Show which components are running and ready.'),
     'service': ('zatotx.cli.service:service', 'Manage the services of a running cluster: invoke, list, rollback.'),
     'job': ('zatotx.cli.job:job', 'The jobs of the scheduler: list, execute, pause, resume, history, next.'),
     'dead-letter': ('zatotx.cli.dead_letters:dead_letter', 'Manage messages that failed: list, replay, purge.'),
+    'migrate': ('zatotx.cli.migrate:migrate', 'Move from Zato: check.'),
     'new': ('zatotx.cli.new:new', 'Generate the code of a new service: service.'),
     'hot-deploy': ('zatotx.cli.hot_deploy:hot_deploy', 'Deploy files and packages to every node.'),
     'enmasse': ('zatotx.cli.enmasse:enmasse', 'Import or export the configuration as YAML.'),
@@ -59,14 +62,15 @@ Exit codes: 0 success, 1 the command failed, 2 wrong usage. Messages go to stder
 
 
 def command_descriptions() -> dict[str, str]:
-    """Return a line about each command by its name: zatotx's own commands, then those of the installed kinds."""
+    """Return a one-line description of each command by name: zatotx's own commands, then those of the installed
+    kinds."""
     own = {name: text for name, (_, text) in COMMANDS.items()}
     added = {name: command.get_short_help_str(100) for name, command in kind_commands().items() if name not in own}
     return {**own, **added}
 
 
 class LazyGroup(click.Group):
-    """A click group that imports each command when it is run. Has the commands of the installed kinds, too."""
+    """A click group that imports each command when it is run. It includes the commands of the installed kinds."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(command_descriptions())
@@ -125,7 +129,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def usage_error_sentence(error: click.UsageError) -> str:
-    """Return a sentence with the error in the command line, a suggestion, and where to find help."""
+    """Return a sentence about the error in the command line, a suggestion, and how to get help."""
     path = error.ctx.command_path if error.ctx else 'zatotx'
     if isinstance(error, NoSuchCommand | NoSuchOption) and error.possibilities:
         suggestions = ' or '.join(map(repr, error.possibilities))

@@ -1,4 +1,4 @@
-"""`zatotx new service`: generates a service with its test and its channel."""
+"""`zatotx new service`: generates a service with a test and a channel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zatotx.cli.errors import CommandError
 
 
 class ServiceStyle(NamedTuple):
-    """One way to declare input and output: the fragments to insert into the templates."""
+    """The template fragments for one way of declaring input and output."""
 
     imports: str
     models: str
@@ -194,14 +194,14 @@ def parse_name(name: str) -> ScaffoldNames:
 
 
 def shadows_import(cls: str) -> bool:
-    """Whether a class of that name would shadow one that services import."""
+    """Return whether a class with that name would shadow one that services import."""
     import zatotx
 
     return cls in zatotx.__all__ or cls in ('GreetingRequest', 'Greeting')
 
 
 def name_error(name: str) -> str:
-    """Return what is wrong with a name; '' if it is valid."""
+    """Return an error message if a name is invalid, otherwise ''."""
     if len(name) > MAX_NAME_LENGTH:
         return f'has {len(name)} characters, the maximum is {MAX_NAME_LENGTH}'
     if not _NAME.fullmatch(name):
@@ -215,7 +215,7 @@ def name_error(name: str) -> str:
 
 
 def suggest_name(name: str) -> str:
-    """Return a valid name made of the words in this one; '' if there is none."""
+    """Return a valid name made of the words of an invalid one, or '' if there is none."""
     parts = ['-'.join(word.lower() for word in _WORDS.findall(part)) for part in re.split(r'[./\\:]+', name)]
     proposal = '.'.join(part for part in parts if part).lstrip('0123456789-.')
     return proposal if _NAME.fullmatch(proposal) and proposal != name and not name_error(proposal) else ''
@@ -234,7 +234,7 @@ def render_templates(names: ScaffoldNames, *, is_async: bool, style: str) -> dic
 
 
 def write_new_files(directory: Path, texts: dict[str, str]) -> None:
-    """Write all files or none. Raises CommandError that names the files that exist already."""
+    """Write all files or none. Raises CommandError, which names the files that already exist."""
     existing = [str(directory / file) for file in texts if (directory / file).exists()]
     if existing:
         verb = 'exists already' if len(existing) == 1 else 'exist already'
@@ -254,7 +254,7 @@ def write_new_files(directory: Path, texts: dict[str, str]) -> None:
 
 
 def next_steps(names: ScaffoldNames, directory: Path) -> list[tuple[str, str]]:
-    """Return the next steps as commands."""
+    """Return the commands that the user should run next."""
     service, test, channel = (quote(str(directory / file)) for file in names.files.values())
     return [
         ('Test it', f'trial {test}   # or: pytest {test}'),

@@ -14,6 +14,7 @@ from zatotx.cli.output import path_argument, progress
 STATE_SENTENCES = {
     'current': 'has the schema of this version of zatotx',
     'older': "has the schema of an older version: stop the servers and run 'zatotx odb upgrade'",
+    'compatible': 'has the schema of a newer version of zatotx, which this version can use',
     'newer': 'has the schema of a newer version of zatotx: install that version',
     'empty': "has no tables: create an environment with its database with 'zatotx quickstart create'",
     'foreign': 'contains tables of another program',
@@ -29,7 +30,8 @@ def odb() -> None:
              epilog='\b\nExamples:\n  zatotx odb current ~/env/qs-1')
 @path_argument()
 def current(path: str) -> None:
-    """Compare the schema with this version of zatotx, and print current, older, newer, empty or foreign."""
+    """Compare the schema with this version of zatotx, and print current, older, compatible, newer, empty or foreign.
+    compatible: newer, but this version can use it."""
     click.echo(read_schema_state(path))
 
 
@@ -37,11 +39,11 @@ def current(path: str) -> None:
              epilog='\b\nExamples:\n  zatotx odb check ~/env/qs-1')
 @path_argument()
 def check(path: str) -> None:
-    """Open the database and read all objects. Returns 0 on success, else 1 with what to do."""
+    """Open the database and read all objects. Returns 0 on success; otherwise prints what to do and returns 1."""
     from zatotx.odb.maintenance import read_snapshot
 
     found = read_schema_state(path)
-    if found != 'current':
+    if found not in ('current', 'compatible'):
         raise CommandError(f'The database {STATE_SENTENCES[found]}.')
     with open_odb(find_environment(path)) as opened:
         objects = read_snapshot(opened)
@@ -51,18 +53,22 @@ def check(path: str) -> None:
 @odb.command(epilog='\b\nExamples:\n  zatotx odb upgrade ~/env/qs-1')
 @path_argument()
 def upgrade(path: str) -> None:
-    """Upgrade the schema to this version of zatotx, atomically. Servers must be stopped.
+    """Upgrade the schema to this version of zatotx, atomically. Servers must be stopped, unless those of the present
+    version can use the new schema: then they are upgraded afterwards, one by one.
 
     MariaDB and MySQL do not support this in one transaction: there, the next run continues an upgrade that was
     interrupted.
     """
+    from zatotx.odb.maintenance import needs_stopped_nodes
     from zatotx.odb.maintenance import upgrade_odb as upgrade_schema
 
     environment = find_environment(path)
     running = [
         part.name for part in components_of(environment.environment) if part.type.is_node and running_process(part)
     ]
-    if running:
+    with convert_errors():
+        must_stop = bool(running) and needs_stopped_nodes(odb_url(any_server(environment)))
+    if must_stop:
         raise CommandError(f"{', '.join(running)} must be stopped first: 'zatotx stop {environment.environment}'.")
     with progress('Upgrading'), convert_errors():
         changed = upgrade_schema(odb_url(any_server(environment)))
@@ -71,7 +77,7 @@ def upgrade(path: str) -> None:
 
 
 def read_schema_state(path: str) -> str:
-    """Return 'current', 'older', 'newer', 'empty' or 'foreign'."""
+    """Return the state of the database schema: 'current', 'older', 'newer', 'empty' or 'foreign'."""
     from zatotx.odb.maintenance import schema_state
 
     with convert_errors():

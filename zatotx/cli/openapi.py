@@ -24,8 +24,7 @@ from zatotx.cli.output import path_argument, print_note, progress
 @click.option('--format', 'form', type=click.Choice(['json', 'yaml']),
               help='The format; default: json, or yaml if the file name ends with .yaml or .yml.')
 def openapi(path: str, output: str | None, form: str | None) -> None:
-    """Write the OpenAPI 3.1 document of the REST channels of a running cluster and of the input and output of their
-    services.
+    """Export the OpenAPI 3.1 document of the REST channels of a running cluster and of their services.
 
     Its `servers` is [http] public_url of the server that PATH names, or of the first one; if that is not set, the
     address of that server. Channels that OpenAPI cannot describe are listed on stderr.
@@ -47,7 +46,8 @@ def openapi(path: str, output: str | None, form: str | None) -> None:
 
 
 def fetch_document(environment: Environment) -> dict[str, Any]:
-    """Return the document from a running server, with its full address. Raises CommandError if none is running."""
+    """Fetch the OpenAPI document from a running server; the document contains the server's full address. Raises
+    CommandError if none is running."""
     response = raise_for_status(ClusterClient(environment).post('zato.openapi.get', b'{}'))
     document: dict[str, Any] = json.loads(response.body)
     if document['servers'] != [{'url': '/'}]:
@@ -60,7 +60,7 @@ def format_from_extension(output: str | None) -> str:
 
 
 def format_document(document: dict[str, Any], form: str) -> str:
-    """Return the document as text."""
+    """Format the document as text."""
     if form == 'json':
         return json.dumps(document, indent=2, ensure_ascii=False) + '\n'
     import yaml

@@ -18,13 +18,13 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def format_option() -> Decorator:
-    """Return the option `--format text|json`, passed to the command as `form`."""
+    """Return the click option `--format text|json`, passed to the command as `form`."""
     choice = click.Choice(['text', 'json'])
     return click.option('--format', 'form', type=choice, default='text', show_default=True, help='The output format.')
 
 
 def path_argument(name: str = 'path') -> Decorator:
-    """Return the argument PATH: an environment or one of its components."""
+    """Return the click argument PATH: an environment or one of its components."""
     help_text = 'An environment, or one of its components, e.g. PATH/server1.'
     return click.argument(name, metavar='PATH', type=EnvironmentPath(readable=False), help=help_text)
 
@@ -34,7 +34,7 @@ def print_json(value: object) -> None:
 
 
 def print_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print columns padded to their widest cell, except for the last one."""
+    """Print a table with columns padded to their widest cell, except for the last column."""
     lines = [[str(cell) for cell in row] for row in (heads, *rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
     for line in lines:
@@ -43,7 +43,7 @@ def print_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 
 def print_note(text: str) -> None:
-    """Print a note that is not part of the result, to stderr."""
+    """Print a note to stderr, because it is not part of the result."""
     click.echo(text, err=True)
 
 

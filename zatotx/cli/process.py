@@ -1,4 +1,4 @@
-"""`zatotx start`, `stop`, `restart` and `status`."""
+"""`zatotx start`, `stop`, `restart` and `status`: control the processes of an environment."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CHECK_INTERVAL = 0.5  # seconds between two checks of the components
 
 
 class StopSignalHandler:
-    """A signal handler for SIGTERM and SIGINT that sets an event."""
+    """A signal handler for SIGTERM and SIGINT that requests a stop by setting an event."""
 
     def __init__(self) -> None:
         self.event = threading.Event()
@@ -41,7 +41,7 @@ class StopSignalHandler:
 
 
 def run_in_foreground(parts: Sequence[Component]) -> None:
-    """Start the components, wait while all of them run, and stop them when a signal asks for it. Raises CommandError if
+    """Start the components, wait while all of them run, and stop them when a signal is received. Raises CommandError if
     one cannot start, ends by itself or does not stop."""
     stop_requested = StopSignalHandler()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -56,7 +56,7 @@ def run_in_foreground(parts: Sequence[Component]) -> None:
 
 
 def wait_until_stopped(parts: Sequence[Component], stop_requested: threading.Event) -> list[str]:
-    """Check the components until a stop is requested or one of them has ended; returns the latter as sentences."""
+    """Wait until a stop is requested or a component has ended. Returns a sentence for each component that has ended."""
     while not stop_requested.wait(CHECK_INTERVAL):
         ended = [part for part in parts if running_process(part) is None]
         if ended:
@@ -110,7 +110,8 @@ def run_foreground(environment: Environment) -> None:
 
 
 def detach_stdin(key: str) -> None:
-    """Replace stdin with a pipe that contains the key, so that it does not appear in the new program's environment."""
+    """Replace stdin with a pipe that contains the key, so that the key does not appear in the environment of the new
+    program."""
     reading, writing = os.pipe()
     os.write(writing, key.encode('utf-8') + b'\n')  # fits into the pipe's buffer
     os.close(writing)
@@ -119,7 +120,7 @@ def detach_stdin(key: str) -> None:
 
 
 def read_key_option(given: str) -> None:
-    """Read the key from stdin, for all servers to be started. Raises UsageError if the key itself is on the command
+    """Read the key for all servers to be started from stdin. Raises UsageError if the key itself is on the command
     line."""
     if given != '-':
         raise click.UsageError('a secret key on the command line can be read by every user: use --secret-key -')
@@ -132,7 +133,7 @@ def read_key_option(given: str) -> None:
 @click.command(epilog='\b\nExamples:\n  zatotx stop ~/env/qs-1\n  zatotx stop ~/env/qs-1/server2')
 @path_argument()
 def stop(path: str) -> None:
-    """Stop an environment or one component; stopped components are ignored.
+    """Stop an environment or one component. Components that are not running are ignored.
 
     Servers accept no new requests, finish the running ones within their grace period, then exit. A server that hangs is
     killed 20 s after that, and the command reports it and returns 1.
@@ -168,8 +169,8 @@ def restart(path: str) -> None:
 
 
 def restart_component(part: Component) -> list[str]:
-    """Replace the workers if the server has a parent process, else stop and start the component. Returns errors, one
-    sentence each."""
+    """Replace the workers if the server has a parent process; otherwise stop and start the component. Returns the
+    errors, one sentence each."""
     errors = operations_of(part).restart_in_place(part)
     return stop_components([part]) + start_components([part]) if errors is None else errors
 
@@ -198,7 +199,7 @@ def status(path: str, cluster: bool, form: str) -> None:
 
 
 def show_cluster(environment: Environment, form: str) -> None:
-    """Print the nodes of the cluster as the ODB knows them. Raises CommandError if it cannot be read."""
+    """Print the nodes of the cluster from the ODB. Raises CommandError if it cannot be read."""
     from zatotx.cli.environment.odb_info import odb_info  # imports what commands without it do not need
 
     odb, cluster, nodes = odb_info(environment)
@@ -215,7 +216,7 @@ def show_cluster(environment: Environment, form: str) -> None:
 
 
 def describe_status(part: Component, state: Health) -> dict[str, object]:
-    """Return the status of a component for --format json."""
+    """Return the status of a component as a dict for --format json."""
     status_file = read_worker_status(part, running_process(part))
     workers = {'workers': [to_builtins(worker) for worker in status_file.workers]} if status_file else {}
     return {

@@ -1,4 +1,4 @@
-"""`zatotx quickstart create`: creates a complete environment, ready to be started."""
+"""`zatotx quickstart create`: creates a complete environment that is ready to be started."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def create_environment(
 
 
 def run_steps(steps: Sequence[CreationStep]) -> None:
-    """Run the steps, and print each."""
+    """Run the steps, and print the description of each."""
     for number, step in enumerate(steps, 1):
         click.echo(f'[{number}/{len(steps)}] {step.text}')
         with progress(f'    {step.text}: in progress'):
@@ -107,8 +107,8 @@ def check_ports(plan: EnvironmentPlan) -> None:
 
 
 def resolve_odb_url(url: str) -> str:
-    """Return the URL with an absolute path: on the command line it is relative to the current directory, for servers to
-    theirs. Raises BadParameter."""
+    """Return the URL with an absolute path. On the command line a path is relative to the current directory, in a
+    server's settings to the server's directory. Raises BadParameter."""
     from zatotx.odb.urls import make_absolute
 
     try:
@@ -118,7 +118,7 @@ def resolve_odb_url(url: str) -> str:
 
 
 def resolve_redis_url(url: str) -> str:
-    """Return the URL with absolute paths, as for the database. Raises BadParameter, without the password."""
+    """Return the URL of Redis with absolute paths. Raises BadParameter, without the password in its message."""
     from zatotx.model.errors import StartError
     from zatotx.redis.url import resolve_paths
 
@@ -129,7 +129,7 @@ def resolve_redis_url(url: str) -> str:
 
 
 def plan_environment(servers: int, port_offset: int, urls: dict[str, str]) -> EnvironmentPlan:
-    """Return what will be created, with new secrets."""
+    """Return the plan of the environment, with newly generated secrets."""
     from zatotx.odb.secrets import new_key
 
     return EnvironmentPlan(
@@ -148,12 +148,13 @@ def plan_environment(servers: int, port_offset: int, urls: dict[str, str]) -> En
 
 
 def new_password() -> str:
-    """Return a password with 190 random bits that needs no quoting anywhere."""
+    """Generate a password with 190 random bits that needs no quoting in files and shells."""
     return ''.join(secrets.choice(LETTERS) for _ in range(32))
 
 
 def creation_steps(plan: EnvironmentPlan, directory: Path) -> list[CreationStep]:
-    """Return the steps that fill `directory`. The database is the last one that may fail, because it may be elsewhere.
+    """Return the steps that create the environment in `directory`. The database, which may be on another machine, is
+    created last among the steps that may fail.
     """
     steps = [CreationStep('Certificate authority', partial(write_authority, directory, plan))]
     steps += [step for each in all_operations() for step in each.creation_steps(directory, plan)]
@@ -163,8 +164,8 @@ def creation_steps(plan: EnvironmentPlan, directory: Path) -> list[CreationStep]
 
 
 def create_environment_odb(directory: Path, plan: EnvironmentPlan, *, is_exclusive: bool = True) -> None:
-    """Create the schema, the cluster, its servers, and the users that all else depends on. `is_exclusive`: whether the
-    database must not have another cluster."""
+    """Create the schema, the cluster, its servers, and the users that all commands need. `is_exclusive` says that the
+    database must not contain another cluster."""
     from zatotx.cli.environment.databases import all_object_types, convert_errors
     from zatotx.odb.maintenance import NewCluster, create_odb
     from zatotx.odb.nodes import NodeAddress
@@ -197,7 +198,7 @@ def create_environment_odb(directory: Path, plan: EnvironmentPlan, *, is_exclusi
 
 
 def print_summary(target: Path, plan: EnvironmentPlan) -> None:
-    """Print addresses, users and the next command."""
+    """Print the addresses, the users and the next command."""
     click.echo(f'\nCluster   {plan.cluster}')
     for title, text in (line for each in all_operations() for line in each.summary(plan)):
         click.echo(f'{title:9} {text}')

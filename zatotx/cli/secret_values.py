@@ -1,5 +1,6 @@
-"""Secret values of options. They should not be on the command line, where every user of the machine can read them in
-the process list: `-` reads them from standard input, `@FILE` from a file."""
+"""Options for secret values. Secrets should not be on the command line, where every user of the machine can read them
+in the process list: `-` reads them from standard input, `@FILE` from a file.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +20,14 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def secret_option(name: str, what: str, parameter: str) -> Decorator:
-    """Return an option `--NAME` for a secret, passed to the command as `parameter`, to be read with `read_secret`."""
+    """Return a click option `--NAME` for a secret, passed to the command as `parameter`, to be read with
+    `read_secret`."""
     where = '- reads it from standard input, @FILE from a file. Default: prompt for it, or read it from a pipe.'
     return click.option(f'--{name}', parameter, default=None, metavar='-|@FILE', help=f'{what}: {where}')
 
 
 def read_secret(given: str | None, option: str, prompt: str, *, confirm: bool = False) -> str:
-    """Return a secret from the option, from a pipe, or from a prompt on a terminal. A secret on the command line is
+    """Read a secret from the option, from a pipe, or from a prompt on a terminal. A secret on the command line is
     accepted, with a warning on stderr. Raises CommandError if a file cannot be read."""
     if given is None:
         if sys.stdin.isatty():
@@ -39,7 +41,8 @@ def read_secret(given: str | None, option: str, prompt: str, *, confirm: bool = 
 
 
 def read_value(given: str, option: str) -> str:
-    """Return the text that the value of an option refers to. Raises CommandError if a file cannot be read."""
+    """Return the text that the value of an option refers to: standard input, a file, or the value itself. Raises
+    CommandError if a file cannot be read."""
     if given == '-':
         return sys.stdin.read()
     if not is_indirect(given):
@@ -54,10 +57,10 @@ def read_value(given: str, option: str) -> str:
 
 
 def is_indirect(given: str) -> bool:
-    """Whether the value of an option refers to the text, instead of being the text."""
+    """Return whether the value of an option refers to standard input or a file."""
     return given == '-' or given.startswith('@')
 
 
 def without_line_end(text: str) -> str:
-    """Return the text without its last line end."""
+    """Return the text without its trailing newline."""
     return text.removesuffix('\n').removesuffix('\r') if text.endswith('\n') else text

@@ -70,8 +70,8 @@ def password(path: str, user: str, given: str | None) -> None:
 
 
 def change_password(environment: Environment, user: str, new: str) -> str:
-    """Change the password through a running server; or in the database, if none is running or none accepts our
-    credentials. Returns when the change takes effect, as a clause."""
+    """Change the password through a running server; or in the database, if none is running or none accepts the stored
+    credentials. Returns a clause that says when the change takes effect."""
     if any(running_process(part) for part in components_of(environment.environment) if part.kind == SERVER):
         try:
             change_over_api(environment, user, new)
@@ -84,7 +84,8 @@ def change_password(environment: Environment, user: str, new: str) -> str:
 
 
 def change_over_api(environment: Environment, user: str, new: str) -> None:
-    """Change the password through a running server: in force on every node when this returns."""
+    """Change the password through a running server. The new password is active on every node when this function
+    returns."""
     cluster = ClusterClient(environment)
     names: list[str] = []
     for prefix in USER_TYPES.values():
@@ -112,7 +113,8 @@ def unknown_user(user: str, names: list[str]) -> CommandError:
 
 
 def change_in_file(path: Path, user: str, new: str) -> str:
-    """Replace the user's password in the file, and leave everything else unchanged. Returns what was done, as a clause.
+    """Replace the user's password in credentials.toml, and leave everything else unchanged. Returns a clause that says
+    what was done.
     """
     sections = [name for name, values in read_toml(path).items() if is_section_of_user(values, user)]
     if not sections:

@@ -38,7 +38,7 @@ def wait(url: str, url_path: str, timeout: float, interval: float) -> None:
 
 
 def parse_address(url: str) -> ListenAddress:
-    """Return the address of a URL. Raises BadParameter if it is not valid."""
+    """Parse a URL and return its address. Raises BadParameter if it is invalid."""
     try:
         parts = urlsplit(url if '://' in url else f'http://{url}')
         port = parts.port
@@ -50,7 +50,7 @@ def parse_address(url: str) -> ListenAddress:
 
 
 def probe_error(target: ListenAddress, request: BlockingRequest, end: float) -> str:
-    """Return what is wrong with the response; '' if nothing is."""
+    """Send the request and return an error message if the response is not a success, otherwise ''."""
     remaining = max(0.05, end - time.monotonic())
     try:
         response = send_request(target, request, min(REQUEST_TIMEOUT, remaining))

@@ -1,4 +1,5 @@
-"""A bounded thread pool for the calls of a driver that blocks, each with a deadline, and cancelled at the peer.
+"""A bounded thread pool for the calls of a blocking driver. Each call has a timeout, at which it is canceled at the
+peer.
 
 A pool belongs to one connection, so that a slow peer cannot take the threads of another. Calls beyond its size wait in
 the reactor, in their order. The deadline of a call includes that wait.
@@ -34,11 +35,11 @@ Interrupt = Callable[[], object]
 
 
 class PoolClosed(Exception):  # noqa: N818 - kinds map it to an error of their own
-    """The connection is being closed and takes no further calls."""
+    """The pool is being closed and accepts no further calls."""
 
 
 class SlotHeldByCaller(Exception):  # noqa: N818 - kinds map it to an error of their own
-    """All slots are leased by the caller itself, which would wait for them until its deadline."""
+    """The caller itself holds all slots of the pool, so that its next call would wait for a slot until its timeout."""
 
 
 class _SlotRequest(Protocol):
@@ -52,7 +53,8 @@ class _SlotRequest(Protocol):
 
 
 class BlockingPool:
-    """At most `size` daemon threads, started when they are needed, and those of abandoned calls.
+    """A pool of at most `size` daemon threads for blocking calls. Threads are started on demand; those of abandoned
+    calls are not counted.
 
     `name`: prefix of the threads' names. `reactor`: IReactorTime and IReactorFromThreads. `max_abandoned`: calls
     without an interrupt whose slot is free at their deadline though they have not returned; others keep theirs.
@@ -213,7 +215,7 @@ class BlockingPool:
 
 
 class SlotLease:
-    """A slot of a BlockingPool for several calls, which run one after the other."""
+    """A lease of one BlockingPool slot for several calls, which run one after the other."""
 
     def __init__(self, pool: BlockingPool, owner: object, revoked: Callable[[], object] | None) -> None:
         self.owner = owner

@@ -1,4 +1,5 @@
-"""What is wrapped around the calls of an outgoing connection: circuit breaker, retries, bulkhead and time limit.
+"""Policies for the calls of outgoing connections: circuit breaker, retries, bulkhead and time limit. Each wraps a
+function that sends a call.
 
 Each wrapper has one method, `send`, with the signature of what it wraps, and knows requests and responses of a kind
 only through the functions that it is given. A connection that does not configure a policy does not pay for it.
@@ -27,11 +28,11 @@ Send = Callable[[Req], Awaitable[Res]]
 
 
 class CallRejected(Exception):  # noqa: N818 - kinds map it to an error of their own
-    """A policy did not let the call through: nothing was sent to the peer."""
+    """A policy rejected the call: nothing was sent to the peer."""
 
 
 class CircuitOpen(CallRejected):
-    """The circuit breaker is open. `wait`: seconds until it lets a call through again."""
+    """The circuit breaker is open. `wait` is the number of seconds until it admits a trial call."""
 
     def __init__(self, wait: float) -> None:
         super().__init__('it is cut off by its circuit breaker')
@@ -39,14 +40,14 @@ class CircuitOpen(CallRejected):
 
 
 class BulkheadFull(CallRejected):
-    """As many calls are in flight as the connection may have."""
+    """The connection's limit of concurrent calls is reached."""
 
     def __init__(self) -> None:
         super().__init__('as many calls are in flight as it may have')
 
 
 class CallTimedOut(Exception):  # noqa: N818 - kinds map it to an error of their own
-    """The call took longer than it may. `seconds`: the limit."""
+    """The call exceeded its time limit of `seconds`."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f'no answer within {round(seconds, 3):g} s')
@@ -55,7 +56,7 @@ class CallTimedOut(Exception):  # noqa: N818 - kinds map it to an error of their
 
 @define(eq=False)
 class CircuitBreaking(Generic[Req, Res]):
-    """Sends nothing while the circuit breaker is open.
+    """A policy that rejects calls while the circuit breaker is open.
 
     `is_failure`: whether an error, or a response, says that the peer is not well. Other errors, and callers that give
     up, leave the breaker as it is. `rejected` makes the error that is raised while it is open, from the seconds until
@@ -116,7 +117,7 @@ class CircuitBreaking(Generic[Req, Res]):
 
 
 class RetryDecision(Protocol[_Req, _Res]):
-    """Decides for a kind what is tried again, and when."""
+    """The retry decision of a kind: whether and when a failed call is retried."""
 
     def after_error(self, request: _Req, attempts: int, error: Exception) -> float | None:
         """Seconds until the next attempt after `attempts` of them, or None where the error is final."""
@@ -133,7 +134,7 @@ class RetryDecision(Protocol[_Req, _Res]):
 
 @define(eq=False)
 class Retrying(Generic[Req, Res]):
-    """Repeats calls where the kind's decision says so and the connection's retry budget allows it."""
+    """A policy that retries calls if the kind's decision says so and the connection's retry budget allows it."""
 
     inner: Send[Req, Res]
     decision: RetryDecision[Req, Res]
@@ -178,7 +179,7 @@ class Retrying(Generic[Req, Res]):
 
 @define(eq=False)
 class Bulkhead(Generic[Req, Res]):
-    """Lets at most `limit` calls be in flight and rejects the others at once."""
+    """A policy that limits the concurrent calls to `limit`, and rejects further calls at once."""
 
     inner: Send[Req, Res]
     limit: int
@@ -197,7 +198,7 @@ class Bulkhead(Generic[Req, Res]):
 
 @define(eq=False)
 class TimeLimit(Generic[Req, Res]):
-    """Cancels a call that takes longer than `seconds` gives for its request."""
+    """A policy that cancels a call after a time limit. `seconds` returns the limit for a request."""
 
     inner: Send[Req, Res]
     clock: IReactorTime

@@ -1,4 +1,5 @@
-"""The configured channels of one kind in a node: built from the configuration in force, and replaced one by one.
+"""Manages the configured channels of one kind in a node: builds them from the active configuration, and replaces them
+individually when it changes.
 
 The counterpart of `outgoing_connections` for messages that come in. A kind builds one InboundChannel for each object;
 Channels decides when it runs: it compares snapshots, obeys the placement, starts the new channel before it stops the
@@ -19,6 +20,7 @@ from zope.interface import implementer
 from zatotx.connectors.connection_registry import UnavailableConnection
 from zatotx.connectors.connection_supervisor import ConnectionState, ConnectionSupervisor
 from zatotx.connectors.delivery import MessageDelivery
+from zatotx.connectors.event_log import EventLog
 from zatotx.connectors.inbound_policy import make_policy_delivery, to_policy
 from zatotx.connectors.lazy_modules import import_modules, missing_modules
 from zatotx.connectors.listener_registry import ListenerRegistry
@@ -34,10 +36,11 @@ from zatotx.rules.placement import Placement
 from zatotx.schema.delivery import DeliveryKeys, DeliveryRetry
 from zatotx.schema.placement import PlacementKeys
 from zatotx.schema.snapshot import Snapshot, StoredObject
+from zatotx.system.time_slices import TimeSlices
 
 
 class InboundChannel(Protocol):
-    """What a kind builds for each configured channel."""
+    """The interface of a channel that a kind builds for each configured object."""
 
     async def start(self, dispatcher: IDispatcher, lost: Callable[[str], None]) -> None:
         """Begin to receive messages. Raises where that cannot be: it is tried again later. `lost` is to be called with
@@ -53,52 +56,55 @@ class InboundChannel(Protocol):
 
 @frozen(kw_only=True)
 class ChannelParts:
-    """What a channel is built with."""
+    """The parameters with which a channel is built."""
 
     title: str  # for messages: 'Channel orders (lines)'
     address: str  # the endpoint description that it listens on; '' = it does not listen
     meter: IChannelMeter
     listeners: ListenerRegistry
     context: ChannelContext
+    events: EventLog  # of all versions of the channel
 
 
 def make_delivery(
     parts: ChannelParts, dispatcher: IDispatcher, keys: DeliveryKeys | DeliveryRetry | None
 ) -> MessageDelivery:
-    """The delivery of a channel's messages. `keys`: its configuration, where its Struct derives from DeliveryKeys;
-    otherwise its retries alone, None = one attempt."""
+    """Return the delivery of a channel's messages. `keys` is the channel's configuration if its Struct derives from
+    DeliveryKeys; otherwise its retry settings, or None for a single attempt."""
     if isinstance(keys, DeliveryKeys):
-        return make_policy_delivery(parts.title, parts.context, dispatcher, keys)
+        return make_policy_delivery(parts.events, parts.context, dispatcher, keys)
     context = parts.context
-    return MessageDelivery(title=parts.title, dispatcher=dispatcher, clock=context.reactor, policy=to_policy(keys),
-                           dead_letters=context.dead_letters, processed_keys=context.processed_keys)  # fmt: skip
+    return MessageDelivery(title=parts.title, events=parts.events, dispatcher=dispatcher, clock=context.reactor,
+                           policy=to_policy(keys), dead_letters=context.dead_letters,
+                           processed_keys=context.processed_keys)  # fmt: skip
 
 
 def every_node(stored: StoredObject) -> Sequence[str]:
-    """For types whose objects name no nodes."""
+    """Return no node names, for object types that do not restrict the nodes."""
     return ()
 
 
 def declared_placement(stored: StoredObject) -> Placement | None:
-    """For types whose objects do not say where they run."""
+    """Return None, for object types without a placement setting, so that the placement that the kind declares
+    applies."""
     return None
 
 
 def configured_nodes(stored: StoredObject) -> Sequence[str]:
-    """The nodes of an object whose Struct derives from PlacementKeys."""
+    """Return the names of the nodes on which an object runs, if its Struct derives from PlacementKeys."""
     value: PlacementKeys = stored.value
     return value.nodes
 
 
 def configured_placement(stored: StoredObject) -> Placement | None:
-    """The placement of an object whose Struct derives from PlacementKeys."""
+    """Return the placement of an object whose Struct derives from PlacementKeys."""
     value: PlacementKeys = stored.value
     return Placement(value.placement)
 
 
 @frozen(kw_only=True)
 class ChannelType:
-    """How one object type becomes channels.
+    """Defines how channels are built from the objects of one type.
 
     `build` is called with the object, the objects that it refers to, and the parts. It raises ValueError or
     ServiceError, with the rest of the sentence '<title> cannot be used: …'.
@@ -126,7 +132,7 @@ _ByName = Mapping[tuple[str, str], _Built]  # by object type and name
 
 @implementer(IChannel)
 class Channels:
-    """IChannel for any number of channel types."""
+    """Implements IChannel for any number of channel types."""
 
     _log = Logger()
 
@@ -137,6 +143,7 @@ class Channels:
         self._meters = {channel_type.kind: context.channel_meters(channel_type.kind) for channel_type in types}
         self._built: _ByName = {}
         self._slots: dict[tuple[str, str], _Slot] = {}
+        self._event_logs: dict[tuple[str, str], EventLog] = {}
         self._dispatcher: IDispatcher | None = None
         self._stopping: list[Deferred[None]] = []
         self._is_draining = False
@@ -151,18 +158,22 @@ class Channels:
 
     def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfig]:
         """See IChannel. Channels are built here; `commit` starts them and stops those that they replace."""
-        if modules := missing_modules(self._types, snapshot):
-            return self._context.run_in_thread(import_modules, modules).addCallback(lambda _: self._prepare(snapshot))
-        return succeed(self._prepare(snapshot))
+        return Deferred.fromCoroutine(self._prepare(snapshot))
 
-    def _prepare(self, snapshot: Snapshot) -> PreparedConfig:
+    async def _prepare(self, snapshot: Snapshot) -> PreparedConfig:
+        if modules := missing_modules(self._types, snapshot):
+            await self._context.run_in_thread(import_modules, modules)
+        slices = TimeSlices(self._context.reactor)
         built: dict[tuple[str, str], _Built] = {}
         names: dict[str, list[str]] = {}
         for channel_type in self._types:
             stored = snapshot.objects_of_types(channel_type.object_type)
             names.setdefault(channel_type.kind, []).extend(each.name for each in stored)
-            built.update({(channel_type.object_type, each.name): self._built_for(channel_type, each, snapshot)
-                          for each in stored if each.value.is_active})  # fmt: skip
+            for each in stored:
+                if slices.is_over():
+                    await slices.next()
+                if each.value.is_active:
+                    built[channel_type.object_type, each.name] = self._built_for(channel_type, each, snapshot)
         return PreparedConfig(partial(self._commit, built, names))
 
     def apply(self, snapshot: Snapshot) -> Deferred[None]:
@@ -183,7 +194,12 @@ class Channels:
         """See IChannel."""
         self.drain()
         stopped = _all(self._stopping)
-        return stopped.addCallback(lambda _: Deferred.fromCoroutine(self.listeners.closed()))
+        return stopped.addCallback(lambda _: Deferred.fromCoroutine(self._end()))
+
+    async def _end(self) -> None:
+        for log in self._event_logs.values():
+            log.flush()
+        await self.listeners.closed()
 
     def findings(self) -> Iterator[str]:
         """What keeps channels from working now, a sentence each."""
@@ -205,13 +221,16 @@ class Channels:
         self, channel_type: ChannelType, stored: StoredObject, references: Sources
     ) -> InboundChannel | UnavailableConnection:
         field_name = self._kind.listeners.get(channel_type.object_type)
+        title = _title(channel_type, stored.name)
         parts = ChannelParts(
-            title=_title(channel_type, stored.name),
+            title=title,
             address=to_endpoint(getattr(stored.value, field_name)) if field_name else '',
             meter=self._meters[channel_type.kind].get(stored.name),
             listeners=self.listeners,
             context=self._context,
-        )
+            events=self._event_logs.setdefault((channel_type.object_type, stored.name),
+                                               EventLog(title, self._context.reactor)),
+        )  # fmt: skip
         try:
             return channel_type.build(stored, references, parts)
         except (ValueError, ServiceError) as error:

@@ -1,4 +1,6 @@
-"""The outgoing connections of one object type by name: those that can be used, and why the others cannot."""
+"""Registry of the outgoing connections of one object type by name: usable connections, and the reasons why others
+cannot be used.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ T = TypeVar('T')
 
 @frozen
 class UnavailableConnection:
-    """A connection that cannot be built as it is configured. `reason` completes the sentence about it."""
+    """A placeholder for a connection that cannot be built from its configuration. `reason` is a predicate that follows
+    the name of the connection."""
 
     title: str
     reason: str
@@ -27,7 +30,7 @@ class UnavailableConnection:
 
 
 class ConnectionRegistry(Generic[T]):
-    """Finds connections by name.
+    """Finds the connections of one object type by name.
 
     `kind`: the name that services use, such as 'rest'. `connections`: the usable ones, replaced as a whole by one
     assignment, so that no caller sees half of a change.

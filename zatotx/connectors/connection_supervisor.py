@@ -1,4 +1,5 @@
-"""Keeps one long-lived connection up: connects, notices the loss, and connects again with jittered backoff.
+"""Supervises one long-lived connection: connects, detects the loss of the connection, and reconnects with backoff and
+jitter.
 
 The states and what leads from one to another:
 
@@ -38,7 +39,7 @@ T = TypeVar('T')
 
 
 class ConnectionState(Enum):
-    """Where a supervised connection stands."""
+    """The states of a supervised connection."""
 
     STOPPED = 'stopped'
     CONNECTING = 'connecting'
@@ -47,10 +48,12 @@ class ConnectionState(Enum):
 
 
 class ConnectionSupervisor(Generic[T]):
-    """`connect` gives a connection, or raises; it is cancelled after `timeout` seconds. `close` closes one that is up.
+    """Keeps one connection up. `connect` returns a connection or raises, and is canceled after `timeout` seconds;
+    `close` closes a connection.
 
     `up` is called with each new connection, `down` when it is lost; the kind calls `lost` with the reason. `title`:
-    what messages call it, such as 'Definition rabbit (amqp)'. `random` gives numbers in [0, 1).
+    what messages call it, such as 'Definition rabbit (amqp)'. `random` gives numbers in [0, 1). `failures`: a log that
+    several connections share (FailureLogGroup); None = one of its own.
     """
 
     _log = Logger()
@@ -66,10 +69,11 @@ class ConnectionSupervisor(Generic[T]):
         down: Callable[[], object],
         timeout: float = CONNECT_TIMEOUT,
         random: Callable[[], float] = random.random,
+        failures: FailureLog | None = None,
     ) -> None:
         self.state = ConnectionState.STOPPED
         self.connection: T | None = None  # while the state is UP
-        self.failures = FailureLog(title, clock.seconds)
+        self.failures = FailureLog(title, clock.seconds) if failures is None else failures
         self._title = title
         self._connect = connect
         self._close = close

@@ -1,4 +1,5 @@
-"""The delivery policy of inbound messages: acknowledgment, delayed retries, dead letters and duplicates.
+"""Delivers inbound messages with the channel's delivery policy: acknowledgment, delayed retries, dead letters and
+duplicate detection.
 
 What ends a delivery, and how:
 
@@ -21,16 +22,17 @@ from collections.abc import Callable
 from hashlib import sha256
 from time import time
 
-from attrs import define, field
+from attrs import Factory, define, field
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from zatotx.connectors.event_log import EventLog
 from zatotx.interfaces.delivery import DeadLetter, IDeadLetterSink, InboundDelivery, IProcessedKeys
 from zatotx.interfaces.pipeline import IDispatcher, IPendingRequest
-from zatotx.model.errors import NoSuchService, Overloaded, ServiceUnavailable
+from zatotx.model.errors import NoSuchService, Overloaded, ServiceError, ServiceUnavailable
 from zatotx.model.message import Message, Reply
 from zatotx.rules.resilience.delivery import DeliveryHistory, DeliveryPolicy, capacity_delay, retry_delay
 from zatotx.rules.resilience.idempotency import MESSAGE, find_key
@@ -63,7 +65,8 @@ class _Attempt:
 
 @define(eq=False, kw_only=True)
 class MessageDelivery:
-    """Delivers the messages of one channel. `title` is what messages call the channel; `now` gives unix time."""
+    """Delivers the messages of one channel to its service. `title` is the name of the channel in log messages; `now`
+    returns unix time."""
 
     title: str
     dispatcher: IDispatcher
@@ -78,6 +81,8 @@ class MessageDelivery:
     waits_for_capacity: bool = False
     random: Callable[[], float] = random.random
     now: Callable[[], float] = time
+    events: EventLog = field(default=Factory(lambda self: EventLog(self.title, self.clock), takes_self=True))
+    failed_event: str = 'a message was given up'  # what the log calls a message that failed for the last time
     pending: set[Deferred[None]] = field(factory=set, init=False)
 
     _log = Logger()
@@ -132,8 +137,8 @@ class MessageDelivery:
             return
         await self._forget(key)
         assert history.last is not None
-        self._log.error('{title}: a message was given up after {attempts} attempts: {cause}', title=self.title,
-                        attempts=history.attempts, cause=history.last.cause, cid=message.cid)
+        attempts = f' after {history.attempts} attempts' if history.attempts > 1 else ''
+        self.events.add(f'{self.failed_event}{attempts}', history.last.cause, cid=message.cid)
         delivery.nack(reply, requeue=False)
 
     async def _give_up(self, delivery: InboundDelivery, cause: str) -> None:
@@ -141,7 +146,7 @@ class MessageDelivery:
         history = DeliveryHistory().failed(self.now(), cause)
         if self.dead_letters is not None:
             await self.dead_letters.store(DeadLetter(message=message, history=history, id=delivery.key))
-        self._log.error('{title}: a message was given up: {cause}', title=self.title, cause=cause, cid=message.cid)
+        self.events.add('a message was given up', cause, cid=message.cid)
         delivery.nack(None, requeue=False)
 
     async def _attempts(
@@ -204,7 +209,8 @@ class MessageDelivery:
 
     def _returned(self, failure: Failure, delivery: InboundDelivery) -> None:
         if not failure.check(CancelledError):
-            self._log.failure('{title}: a message is returned to its peer', failure, title=self.title)
+            self.events.add('a message is returned to its peer', failure.getErrorMessage(),
+                            failure=None if failure.check(ServiceError) else failure)  # fmt: skip
         delivery.nack(None, requeue=True)
 
     def _over(self, result: None, delivering: Deferred[None]) -> None:

@@ -1,4 +1,6 @@
-"""The last failures of one connection: logged once per change of its state, and kept for doctor, info and admin."""
+"""Records the most recent failures of a connection, and logs each change of its state once. `zatotx doctor`, `zatotx
+info` and the web admin show them.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +18,15 @@ KEPT = 10  # failures that are remembered
 
 @frozen
 class FailureEntry:
-    """One failure. `at`: seconds since the epoch."""
+    """One failure of a connection. `at` is in seconds since the epoch."""
 
     at: float
     cause: str
 
 
 class FailureLog:
-    """Logs the first failure of a connection and its recovery. `cause`: the current failure; '' while it works."""
+    """Logs the first failure of a connection and its recovery. `cause` is the current failure, or '' while the
+    connection works."""
 
     __slots__ = ('_is_logged', '_logged_at', '_seconds', '_title', 'cause', 'last')
     _log = Logger()
@@ -51,3 +54,49 @@ class FailureLog:
         if self._is_logged:
             self._is_logged = False
             self._log.info('{title} works again', title=self._title)
+
+
+class FailureLogGroup:
+    """The failure logs of several connections of one object, such as the consumers of a channel: the log has one line
+    when the first of them fails, and one when all work again. `title`: of the object."""
+
+    def __init__(self, title: str, seconds: Callable[[], float]) -> None:
+        self._title, self._seconds = title, seconds
+        self._log = FailureLog(title, seconds)
+        self._failing: set[FailureLog] = set()
+
+    def make_log(self) -> FailureLog:
+        """Return the log of one more connection."""
+        return _GroupedFailureLog(self, self._title, self._seconds)
+
+    def failed(self, member: FailureLog, cause: str) -> None:
+        """A connection failed."""
+        self._failing.add(member)
+        self._log.failed(cause)
+
+    def recovered(self, member: FailureLog) -> None:
+        """A connection works again."""
+        self._failing.discard(member)
+        if not self._failing and self._log.cause:
+            self._log.recovered()
+
+
+class _GroupedFailureLog(FailureLog):
+    """Leaves logging to its group."""
+
+    __slots__ = ('_group',)
+
+    def __init__(self, group: FailureLogGroup, title: str, seconds: Callable[[], float]) -> None:
+        super().__init__(title, seconds)
+        self._group = group
+
+    def failed(self, cause: str) -> None:
+        """See FailureLog."""
+        self.last.append(FailureEntry(time(), cause))
+        self.cause = cause
+        self._group.failed(self, cause)
+
+    def recovered(self) -> None:
+        """See FailureLog."""
+        self.cause = ''
+        self._group.recovered(self)

@@ -1,9 +1,11 @@
-"""`delivery: guaranteed`: calls of an outgoing connection that go through the work stream (store and forward).
+"""Implements `delivery: guaranteed`: calls of an outgoing connection are stored in the work stream and sent from there
+(store and forward).
 
 A kind derives the Struct of its connections from OutgoingDelivery (zatotx.schema.delivery), and names in
 `ConnectionType.sends` the methods that send something. Where the configuration says `guaranteed`, such a method writes
 the call to the work stream and returns; a server makes it later, as often as needed. `ConnectionType.prepare_stored`
-may change what is stored, `make_stored_result` what the service gets.
+may change what is stored, `make_stored_result` what the service gets, and `delivery_namespace` has the methods that
+make stored calls where those of services do not fit.
 """
 
 from __future__ import annotations
@@ -28,11 +30,14 @@ ATTEMPTS, MAX_DELAY = 100, 300.0  # a peer may be away for about eight hours
 
 @frozen(kw_only=True)
 class StoredCall:
-    """A call of a connection's method. `method`: its name, as 'post', or 'conn.post' of an attribute."""
+    """A stored call of a connection's method. `method` is its name, such as 'post', or 'conn.post' for a method of an
+    attribute. Calls of one `order_key` are made one after another, in the order in which they were stored; '' =
+    unordered."""
 
     method: str
     args: Sequence[Any]
     kwargs: Mapping[str, Any]
+    order_key: str = ''
 
 
 PrepareStored = Callable[[Any, StoredCall, str], StoredCall | None]  # configuration, call, id of the message
@@ -40,19 +45,36 @@ MakeStoredResult = Callable[[str, IServiceCall], Any]  # id of the message
 
 
 def keep_call(value: Any, call: StoredCall, message_id: str) -> StoredCall | None:
-    """Store calls as they are. A function of this type returns None for a call that is made directly, and raises
-    TypeError or ValueError for one that cannot be stored."""
+    """Return the call unchanged: the default function that prepares a call for storage. Such a function returns None if
+    the call is to be made directly, and raises TypeError or ValueError if it cannot be stored."""
     return call
 
 
+def bind_arguments(call: StoredCall, names: Sequence[str], options: Collection[str] = ()) -> dict[str, Any]:
+    """Return the arguments of a call by their names. `options`: those that are given by name only. Raises TypeError as
+    the method itself would."""
+    if len(call.args) > len(names):
+        raise TypeError(f'{call.method}() takes at most {len(names)} arguments without a name')
+    arguments = dict(zip(names, call.args, strict=False))
+    if twice := arguments.keys() & call.kwargs.keys():
+        raise TypeError(f'{call.method}() got {", ".join(sorted(twice))} twice')
+    if unknown := call.kwargs.keys() - {*names, *options}:
+        raise TypeError(f'{call.method}() has no argument {", ".join(sorted(unknown))}')
+    arguments.update(call.kwargs)
+    if names and names[0] not in arguments:
+        raise TypeError(f'{call.method}() needs {names[0]}')
+    return arguments
+
+
 def message_id_of(message_id: str, call: IServiceCall) -> Any:
-    """Return the id of the stored message to the service."""
+    """Return the ID of the stored message, as the result of the service's call."""
     return message_id
 
 
 @frozen(kw_only=True)
 class GuaranteedNamespace:
-    """`self.out.<kind>` of one call: connections whose delivery is guaranteed are replaced by their stored form."""
+    """The connections of one `self.out.<kind>` for one service invocation. Connections with guaranteed delivery are
+    replaced with StoredCalls."""
 
     kind: str  # of `self.out.<kind>`
     namespace: Any  # what the kind offers
@@ -83,7 +105,8 @@ class GuaranteedNamespace:
 
 @frozen
 class StoredCalls:
-    """`self.out.<kind>[name]` where delivery is guaranteed: methods that send write the call to the work stream."""
+    """A connection with guaranteed delivery, as `self.out.<kind>[name]`. Its sending methods write the call to the work
+    stream."""
 
     _namespace: GuaranteedNamespace
     _name: str
@@ -119,7 +142,7 @@ class StoredCalls:
                    'kwargs': dict(call.kwargs)}  # fmt: skip
         message = WorkMessage(
             id=message_id, cid=space.call.cid, service=DELIVER_SERVICE, payload=payload, trace=space.call.trace,
-            created_at=time(), max_attempts=ATTEMPTS, max_delay=MAX_DELAY,
+            created_at=time(), max_attempts=ATTEMPTS, max_delay=MAX_DELAY, order_key=call.order_key,
         )  # fmt: skip
         try:
             await space.work.add([message])
@@ -136,5 +159,5 @@ class StoredCalls:
 
 
 def is_guaranteed(value: Any) -> bool:
-    """Return whether a connection's configuration asks for guaranteed delivery."""
+    """Return whether the configuration of a connection selects guaranteed delivery."""
     return getattr(value, 'delivery', '') == GUARANTEED

@@ -1,4 +1,4 @@
-"""The delivery policy of a channel, from the keys of its configuration (zatotx.schema.delivery.DeliveryKeys).
+"""Creates the delivery policy of a channel from its configuration (zatotx.schema.delivery.DeliveryKeys).
 
 A kind derives the Struct of its channels from DeliveryKeys, and makes the MessageDelivery of a channel here.
 """
@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from zatotx.connectors.delivery import MessageDelivery
+from zatotx.connectors.event_log import EventLog
 from zatotx.interfaces.connector_kind import ChannelContext
 from zatotx.interfaces.dead_letters import IDeadLetterStore
 from zatotx.interfaces.delivery import DeadLetter, IDeadLetterSink
@@ -27,12 +28,13 @@ _ID_DIGITS = 32
 
 
 def make_policy_delivery(
-    title: str, context: ChannelContext, dispatcher: IDispatcher, keys: DeliveryKeys
+    events: EventLog, context: ChannelContext, dispatcher: IDispatcher, keys: DeliveryKeys
 ) -> MessageDelivery:
-    """Return the delivery of a channel whose configuration has the policy keys. `title`: what messages call it."""
+    """Return the delivery for a channel whose configuration has the fields of a delivery policy. `events` is the log of
+    the channel."""
     idempotent = keys.idempotent
     return MessageDelivery(
-        title=title, dispatcher=dispatcher, clock=context.reactor, policy=to_policy(keys.retry),
+        title=events.title, events=events, dispatcher=dispatcher, clock=context.reactor, policy=to_policy(keys.retry),
         dead_letters=context.dead_letters if keys.dead_letter else None,
         processed_keys=None if idempotent is None else context.processed_keys,
         key=MESSAGE if idempotent is None else idempotent.key,
@@ -42,7 +44,7 @@ def make_policy_delivery(
 
 
 def to_policy(retry: DeliveryRetry | None) -> DeliveryPolicy:
-    """Return the retries of a configuration; None = one attempt."""
+    """Return the retry policy of a configuration. None means a single attempt."""
     if retry is None:
         return DeliveryPolicy()
     return DeliveryPolicy(attempts=retry.attempts, backoff=retry.backoff, max_delay=retry.max_delay)
@@ -51,7 +53,7 @@ def to_policy(retry: DeliveryRetry | None) -> DeliveryPolicy:
 @implementer(IDeadLetterSink)
 @frozen
 class StoredDeadLetters:
-    """Keeps the messages of channels that were given up in the ODB."""
+    """Implements IDeadLetterSink: stores in the ODB the channel messages whose processing was given up."""
 
     letters: IDeadLetterStore
 
@@ -62,7 +64,7 @@ class StoredDeadLetters:
 
 
 def to_work(letter: DeadLetter) -> WorkMessage:
-    """Return a dead letter as the message that runs it again, with its channel's data format and headers."""
+    """Convert a dead letter to the work message that processes it again, with its channel's data format and headers."""
     message, history = letter.message, letter.history
     channel = message.channel
     first, last = history.first, history.last
@@ -77,8 +79,8 @@ def to_work(letter: DeadLetter) -> WorkMessage:
 
 
 def letter_id(letter: DeadLetter) -> str:
-    """Return the id of a dead letter: the same one whenever the peer delivers the same message, where the peer
-    identifies messages; the cid otherwise."""
+    """Return the ID of a dead letter. If the peer identifies messages, the ID is the same for each delivery of the same
+    message; otherwise it is the correlation ID."""
     if not letter.id:
         return letter.message.cid
     channel = letter.message.channel
@@ -87,6 +89,6 @@ def letter_id(letter: DeadLetter) -> str:
 
 
 def body_of(message: Message) -> bytes:
-    """Return the body of a message."""
+    """Return the body of a message as bytes."""
     body = message.body
     return body if isinstance(body, bytes) else body.read()

@@ -1,4 +1,4 @@
-"""Finds the kinds: what getPlugins knows under zatotx.plugins, checked and loaded by need."""
+"""Finds the connector kinds with getPlugins under zatotx.plugins, checks them, and loads them on demand."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from zatotx.schema.meta import ObjectType
 
 
 def load_part(path: str) -> Any:
-    """Import and return the object at a 'package.module:name' path of a declaration."""
+    """Import and return the object that a 'package.module:name' path of a declaration names."""
     module, _, name = path.partition(':')
     return getattr(import_module(module), name)
 
 
 @frozen(kw_only=True)
 class FoundKind:
-    """A kind, and why it is disabled ('' = enabled)."""
+    """A kind that was found, and the reason why it is disabled ('' = enabled)."""
 
     kind: ConnectorKind
     missing_reason: str = ''
@@ -40,7 +40,8 @@ class FoundKind:
 
 
 def find_kinds(package: Any = None) -> list[FoundKind]:
-    """All kinds, by name. One whose optional library is missing is there, disabled, with a sentence what to install."""
+    """Return all kinds by name. A kind whose optional library is missing is included as disabled, with a sentence that
+    says what to install."""
     if package is None:
         package = import_module('zatotx.plugins')
     kinds: list[Any] = list(getPlugins(IConnectorKind, package))
@@ -48,23 +49,24 @@ def find_kinds(package: Any = None) -> list[FoundKind]:
 
 
 def object_types(kinds: Iterable[FoundKind]) -> list[ObjectType]:
-    """What the kinds can be configured with. A disabled kind keeps its types, so that no configuration is lost."""
+    """Return the object types of the kinds. The types of disabled kinds are included, so that no configuration is
+    lost."""
     return [type_ for found in kinds if found.kind.schema for type_ in found.load(found.kind.schema)]
 
 
 def service_areas(kinds: Iterable[FoundKind]) -> tuple[str, ...]:
-    """What the names of the services begin with that configure the kinds' objects: 'zato.http-soap.' …"""
+    """Return the name prefixes of the services that configure the kinds' objects, such as 'zato.http-soap.'."""
     prefixes = {f'zato.{one.zato.prefix}.' for one in object_types(kinds) if one.zato is not None}
     return tuple(sorted(prefixes))
 
 
 def metric_definitions(kinds: Iterable[FoundKind]) -> list[MetricDefinition]:
-    """The metrics of the kinds."""
+    """Return the metric definitions of the kinds."""
     return [one for found in kinds if found.kind.metrics for one in found.load(found.kind.metrics)]
 
 
 def formats(kinds: Iterable[FoundKind], budget: Any) -> dict[str, Any]:
-    """The codecs that the enabled kinds bring, by data format. `budget`:
+    """Return the codecs of the enabled kinds by data format. `budget` is a
     zatotx.rules.limits.concurrency_limit.MessageLimits."""
     found_codecs: dict[str, Any] = {}
     for found in kinds:
@@ -74,12 +76,12 @@ def formats(kinds: Iterable[FoundKind], budget: Any) -> dict[str, Any]:
 
 
 def response_headers(kinds: Iterable[FoundKind]) -> list[MakeResponseHeaders]:
-    """The functions with which the enabled kinds add header fields to HTTP responses."""
+    """Return the functions with which the enabled kinds add header fields to HTTP responses."""
     return [found.load(found.kind.response_headers) for found in kinds if found.enabled and found.kind.response_headers]
 
 
 def settings_errors(kinds: Iterable[FoundKind], sections: Mapping[str, dict[str, Any]]) -> list[str]:
-    """What the kinds find wrong in their sections of server.toml, a text each."""
+    """Return the errors that the kinds find in their sections of server.toml, one sentence for each."""
     errors = []
     for found in kinds:
         if found.enabled and found.kind.settings and found.kind.name in sections:
@@ -91,12 +93,12 @@ def settings_errors(kinds: Iterable[FoundKind], sections: Mapping[str, dict[str,
 
 
 def runs_channels_of(kind: ConnectorKind, node_type: str, selected_kinds: Collection[str] | None) -> bool:
-    """Whether nodes of this type run the channels of the kind: see rules.placement.runs_channels."""
+    """Return whether nodes of a type run the channels of the kind (see rules.placement.runs_channels)."""
     return runs_channels(kind.name, kind.runs_in, node_type, selected_kinds)
 
 
 def check_selected_kinds(kinds: Iterable[FoundKind], selected_kinds: Collection[str] | None) -> None:
-    """Check `[main] connector_kinds` of a node. Raises StartError that names all unknown kinds."""
+    """Check the setting `[main] connector_kinds` of a node. Raises StartError, which names all unknown kinds."""
     known = sorted(found.kind.name for found in kinds if found.kind.runs_in == CONNECTOR)
     unknown = sorted(set(selected_kinds or ()) - set(known))
     if unknown:
@@ -105,7 +107,7 @@ def check_selected_kinds(kinds: Iterable[FoundKind], selected_kinds: Collection[
 
 
 def describe_kinds(kinds: Iterable[FoundKind]) -> Mapping[str, Mapping[str, Any]]:
-    """The kinds as `zatotx info` shows them."""
+    """Return descriptions of the kinds for `zatotx info`."""
     return {
         found.kind.name: {'enabled': True} if found.enabled else {'enabled': False, 'why': found.missing_reason}
         for found in kinds

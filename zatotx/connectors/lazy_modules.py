@@ -1,5 +1,6 @@
-"""Imports the modules of channels and connections when the first object that needs them is configured, and stands in
-for the namespace of connections until then."""
+"""Imports the modules of channels and connections when the first object that needs them is configured, and provides a
+placeholder for the connections' namespace until then.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from zatotx.schema.snapshot import Snapshot
 
 
 class LazyType(Protocol):
-    """A ChannelType or ConnectionType."""
+    """A ChannelType or ConnectionType that declares the modules to import on first use."""
 
     @property
     def object_type(self) -> str: ...
@@ -24,20 +25,20 @@ class LazyType(Protocol):
 
 
 def missing_modules(types: Iterable[LazyType], snapshot: Snapshot) -> list[str]:
-    """Return the modules of the types that have objects, without those that are imported."""
-    return [module for each in types if snapshot.objects_of_types(each.object_type)
+    """Return the modules that the configured objects of the types need and that are not imported yet."""
+    return [module for each in types if snapshot.has_type(each.object_type)
             for module in each.modules if module not in sys.modules]  # fmt: skip
 
 
 def import_modules(modules: Sequence[str]) -> None:
-    """Import modules. Blocks."""
+    """Import modules. Blocking."""
     for module in modules:
         import_module(module)
 
 
 class LazyNamespace:
-    """ConnectionType.namespace whose class, 'package.module:Class', is imported with the first connection. Name its
-    `module` in ConnectionType.modules."""
+    """A ConnectionType.namespace whose class, 'package.module:Class', is imported with the first connection. Its
+    `module` must be listed in ConnectionType.modules."""
 
     __slots__ = ('_class_name', '_namespace', 'module')
 
@@ -54,7 +55,7 @@ class LazyNamespace:
 
 
 class NoConnections:
-    """`self.out.<name>` of a node without such connections that can be used."""
+    """An empty `self.out.<name>`, for a node without usable connections of that type."""
 
     __slots__ = ('_call', '_registry')
 

@@ -1,5 +1,6 @@
-"""Listening sockets that outlive the channels they serve: an address passes from one channel to the next while its
-socket stays open, so that no client is refused while a channel is edited, or two channels exchange their addresses."""
+"""Registry of listening sockets that outlive their channels: an address passes from one channel to the next while its
+socket stays open, so that no client is rejected while a channel is edited, or two channels exchange their addresses.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +41,7 @@ class _Entry:
 
 @define(eq=False)
 class ListenerRegistry:
-    """Opens listening ports by their endpoint descriptions. `listen`: ChannelContext.listen."""
+    """Opens listening ports by their endpoint descriptions. `listen` is ChannelContext.listen."""
 
     listen: Listen
     _entries: dict[str, _Entry] = field(factory=dict, init=False)

@@ -1,4 +1,6 @@
-"""The outgoing connections of one kind in a node: built from the configuration in force, and replaced one by one."""
+"""Manages the outgoing connections of one kind in a node: builds them from the active configuration, and replaces them
+individually when it changes.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 from attrs import frozen
-from twisted.internet.defer import Deferred, fail, gatherResults, succeed
+from twisted.internet.defer import Deferred, fail, gatherResults
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -29,12 +31,13 @@ from zatotx.interfaces.outgoing import IOutgoingKind, IServiceCall, connection_n
 from zatotx.model.cid import new_cid
 from zatotx.model.errors import ServiceError
 from zatotx.schema.snapshot import Snapshot, StoredObject
+from zatotx.system.time_slices import TimeSlices
 
 CLOSE_TIMEOUT = 2.0  # seconds that connections may take to close when the node stops
 
 
 class OutgoingConnection(Protocol):
-    """What a kind builds for each configured connection."""
+    """The interface of a connection that a kind builds for each configured object."""
 
     async def ping(self, call: IServiceCall) -> str:
         """Ask the peer for a sign of life: what was asked and answered, for people. Raises as a call would."""
@@ -54,13 +57,13 @@ Sources = tuple[StoredObject | None, ...]  # a connection's own object, then the
 
 
 def no_references(stored: StoredObject, snapshot: Snapshot) -> Sources:
-    """For types whose objects refer to no others."""
+    """Return no referenced objects, for types whose objects refer to no others."""
     return ()
 
 
 @frozen(kw_only=True)
 class ConnectionType(Generic[C]):
-    """How one object type becomes connections, and how services reach them.
+    """Defines how connections are built from the objects of one type, and how services access them.
 
     `build` is called with the object, the objects that it refers to, the title for messages and the meter. It raises
     ValueError or ServiceError, with the rest of the sentence '<title> cannot be used: …', for a configuration that
@@ -76,6 +79,7 @@ class ConnectionType(Generic[C]):
     sends: tuple[str, ...] = ()  # methods that `delivery: guaranteed` stores; () = the type does not have that
     prepare_stored: PrepareStored = keep_call  # of such a call
     make_stored_result: MakeStoredResult = message_id_of  # what such a call returns
+    delivery_namespace: Callable[[ConnectionRegistry[C], IServiceCall], Any] | None = None  # makes such calls
     modules: tuple[str, ...] = ()  # that take long to import: a thread does so before the first connection is built
 
 
@@ -99,7 +103,7 @@ class _Table:
 
 @implementer(IOutgoingKind)
 class OutgoingConnections:
-    """IOutgoingKind for any number of connection types.
+    """Implements IOutgoingKind for any number of connection types.
 
     A connection whose object and references are unchanged is kept, with its sockets, circuit breaker and tokens. The
     others are built beside the old ones, put in force by one assignment per type, and the old ones are retired.
@@ -127,14 +131,19 @@ class OutgoingConnections:
 
     def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfig]:
         """See IOutgoingKind. Connections are built here; `commit` puts them in force and retires those they replace."""
-        if modules := missing_modules(self._types, snapshot):
-            return self._offload(import_modules, modules).addCallback(lambda _: self._prepare(snapshot))
-        return succeed(self._prepare(snapshot))
+        return Deferred.fromCoroutine(self._prepare(snapshot))
 
-    def _prepare(self, snapshot: Snapshot) -> PreparedConfig:
+    async def _prepare(self, snapshot: Snapshot) -> PreparedConfig:
+        if modules := missing_modules(self._types, snapshot):
+            await self._offload(import_modules, modules)
         built: dict[tuple[str, str], _Built] = {}
-        tables = [self._table(connection_type, snapshot, built) for connection_type in self._types]
+        slices = TimeSlices(self._reactor)
         discard = partial(self._retire_all_but, built, self._built)
+        try:
+            tables = [await self._table(connection_type, snapshot, built, slices) for connection_type in self._types]
+        except BaseException:  # the node stops meanwhile
+            discard()
+            raise
         return PreparedConfig(partial(self._commit, tables, built), discard)
 
     def apply(self, snapshot: Snapshot) -> Deferred[None]:
@@ -174,8 +183,11 @@ class OutgoingConnections:
 
     def _namespace(self, connection_type: ConnectionType[Any], name: str, call: IServiceCall) -> Any:
         """`self.out.<name>` of one call, for a type whose connections may store what they send."""
-        namespace = connection_type.namespace(self.registries[connection_type.object_type], call)
-        if connection_type.object_type not in self._guaranteed_types or call.service == DELIVER_SERVICE:
+        registry, is_delivering = self.registries[connection_type.object_type], call.service == DELIVER_SERVICE
+        if is_delivering and connection_type.delivery_namespace is not None:
+            return connection_type.delivery_namespace(registry, call)
+        namespace = connection_type.namespace(registry, call)
+        if connection_type.object_type not in self._guaranteed_types or is_delivering:
             return namespace
         return GuaranteedNamespace(
             kind=name,
@@ -193,12 +205,15 @@ class OutgoingConnections:
         stored = None if built is None else built.sources[0]
         return stored.value if stored is not None and is_guaranteed(stored.value) else None
 
-    def _table(
-        self, connection_type: ConnectionType[Any], snapshot: Snapshot, built: dict[tuple[str, str], _Built]
+    async def _table(
+        self, connection_type: ConnectionType[Any], snapshot: Snapshot, built: dict[tuple[str, str], _Built],
+        slices: TimeSlices,
     ) -> _Table:
         usable: dict[str, OutgoingConnection] = {}
         others: dict[str, UnavailableConnection | None] = {}
         for stored in snapshot.objects_of_types(connection_type.object_type):
+            if slices.is_over():
+                await slices.next()
             if not stored.value.is_active:
                 others[stored.name] = None
                 continue
@@ -253,9 +268,9 @@ class OutgoingConnections:
         return built
 
 
-def has_same_values(connection_type: Sources, other: Sources) -> bool:
-    """Whether both give the same connection. Ids and revisions do not matter."""
-    return len(connection_type) == len(other) and all(
+def has_same_values(sources: Sources, other: Sources) -> bool:
+    """Return whether two stored objects configure the same connection, regardless of their IDs and revisions."""
+    return len(sources) == len(other) and all(
         (a is None and b is None) or (a is not None and b is not None and a.type == b.type and a.value == b.value)
-        for a, b in zip(connection_type, other, strict=True)
+        for a, b in zip(sources, other, strict=True)
     )

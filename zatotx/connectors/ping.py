@@ -1,4 +1,4 @@
-"""The call of an administrator or a job that pings a connection: ICall without a service."""
+"""The IServiceCall with which an administrator or a job pings a connection, without a service."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zatotx.interfaces.outgoing import IServiceCall
 
 @implementer(IServiceCall)
 class PingCall:
-    """ICall for pings, which no service makes."""
+    """Implements IServiceCall for pings, which no service makes."""
 
     service = ''
     trace = ''

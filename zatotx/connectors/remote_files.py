@@ -1,4 +1,5 @@
-"""Files on other machines, whatever the protocol: what a kind implements, and what services use of it.
+"""Files on remote servers, independent of the protocol: the interface that kinds implement, and the methods that
+services use.
 
 A kind provides an `IRemoteFiles`; `RemoteFileSystem` gives services the methods of Zato's file system objects on it.
 """
@@ -27,7 +28,8 @@ Source = Any  # bytes, text, a file, an iterable or an async iterable of bytes
 
 @frozen(kw_only=True)
 class FileInfo:
-    """One entry of a directory. `size` in bytes and `modified`, with its zone, are None if the server does not tell."""
+    """A directory entry: its name, size in bytes, and modification time with a time zone. `size` and `modified` are
+    None if the server does not report them."""
 
     name: str
     type: str  # FILE, DIRECTORY, LINK or OTHER
@@ -44,7 +46,8 @@ class FileInfo:
 
 
 class FileReader(Protocol):
-    """A remote file that is being read. One of `read` to its end, `close` and `abort` must be called."""
+    """A remote file that is open for reading. It must be read to its end, closed with `close`, or aborted with
+    `abort`."""
 
     async def read(self) -> bytes:
         """Return the next chunk; b'' at the end, after it was checked that nothing is missing."""
@@ -54,7 +57,7 @@ class FileReader(Protocol):
 
 
 class FileWriter(Protocol):
-    """A remote file that is being written. One of `close` and `abort` must be called."""
+    """A remote file that is open for writing. It must be ended with either `close` or `abort`."""
 
     async def write(self, data: bytes) -> None:
         """Write data. Waits while the server is slower."""
@@ -68,8 +71,9 @@ class FileWriter(Protocol):
 
 @frozen(kw_only=True)
 class WriteOptions:
-    """How a file is written. `is_atomic`: under a temporary name, and renamed when it is complete; None = as the
-    connection is configured. `offset`: where the data begins in an existing file."""
+    """Options for writing a file. `is_atomic` means that the file is written under a temporary name, and renamed when
+    it is complete; None stands for the connection's setting. `offset` is the position in an existing file at which the
+    data begins."""
 
     is_append: bool = False
     is_atomic: bool | None = None
@@ -77,8 +81,8 @@ class WriteOptions:
 
 
 class RemoteFiles(Protocol):
-    """The files of one account on one server. All methods raise ServiceUnavailable, Timeout and BadGateway, and of
-    these RemoteFileError where the server rejects the operation, all of which name the connection."""
+    """File operations for one account on one remote server. The methods raise ServiceUnavailable, Timeout and
+    BadGateway, or its subclass RemoteFileError if the server rejects the operation. Each error names the connection."""
 
     max_content_size: int  # bytes that may be read into memory
 
@@ -118,8 +122,8 @@ class RemoteFiles(Protocol):
 
 
 async def read_chunks(data: Source, run_in_thread: Callable[..., Any]) -> AsyncIterator[bytes]:
-    """Yield what is to be written: bytes and text at once; files and iterators chunk by chunk, read in threads because
-    they may block."""
+    """Yield the data to be written: bytes and text at once; files and iterators in chunks, which are read in threads
+    because reading may block."""
     if isinstance(data, str):
         yield data.encode('utf-8')
     elif isinstance(data, bytes | bytearray | memoryview):
@@ -150,7 +154,7 @@ async def _read_ahead(file: Any, run_in_thread: Callable[..., Any]) -> AsyncIter
 
 
 async def read_all(reader: FileReader) -> bytes:
-    """Return the whole content."""
+    """Return the whole content of a remote file."""
     chunks = []
     try:
         while chunk := await reader.read():
@@ -162,7 +166,7 @@ async def read_all(reader: FileReader) -> bytes:
 
 
 async def write_all(writer: FileWriter, chunks: AsyncIterator[bytes]) -> None:
-    """Write all chunks and complete the file; give it up if one of them cannot be had."""
+    """Write all chunks and complete the file; abort the file if reading a chunk fails."""
     try:
         async for chunk in chunks:
             if chunk:
@@ -174,8 +178,8 @@ async def write_all(writer: FileWriter, chunks: AsyncIterator[bytes]) -> None:
 
 
 class RemoteFileSystem:
-    """The files of one connection, bound to one service call. In an async service each method returns an awaitable, in
-    a def service the result itself.
+    """The file operations of one connection for one service invocation. In an async service each method returns an
+    awaitable, in a def service the result.
 
     The names are those of Zato's file system objects (PyFilesystem). Paths are those of the server; relative ones begin
     at the directory of the account. Raises ValueError for a path with a line end, ServiceUnavailable, Timeout and
@@ -397,7 +401,7 @@ class RemoteFileSystem:
 
 
 class OpeningFile:
-    """`open(…)` in an async service: awaited, or the head of an `async with` block."""
+    """The result of `open(…)` in an async service: it can be awaited or used with `async with`."""
 
     def __init__(self, opening: Any) -> None:
         self._opening = opening
@@ -416,7 +420,7 @@ class OpeningFile:
 
 
 class RemoteFile:
-    """A remote file that is open. In an async service each method returns an awaitable."""
+    """An open remote file. In an async service each method returns an awaitable."""
 
     def __init__(self, call: IServiceCall, path: str, *, reader: FileReader | None = None,
                  writer: FileWriter | None = None, encoding: str = '') -> None:  # fmt: skip

@@ -1,4 +1,4 @@
-"""Finds the security types: what getPlugins knows under zatotx.security, loaded by need."""
+"""Finds the security types with getPlugins under zatotx.security, and loads them on demand."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from zatotx.schema.type_registry import BUILTIN_TYPES, ObjectTypeRegistry
 
 @cache
 def find_security_types() -> Mapping[str, SecurityType]:
-    """Return the installed security types by key, in alphabetical order."""
+    """Return the installed security types by key, sorted."""
     found: Iterable[Any] = getPlugins(ISecurityType, import_module('zatotx.security'))
     return {one.key: one for one in sorted(found, key=lambda one: str(one.key))}
 
 
 def all_object_types(kinds: Iterable[FoundKind] | None = None) -> ObjectTypeRegistry:
-    """Return all object types: of the security types, the built-in ones, and those of the kinds; None = of the
-    installed kinds."""
+    """Return all object types: those of the security types, the built-in ones, and those of the given kinds, or of the
+    installed kinds if `kinds` is None."""
     security = [one.usable_object_type() for one in find_security_types().values()]
     return ObjectTypeRegistry([*security, *BUILTIN_TYPES, *object_types(find_kinds() if kinds is None else kinds)])
 
 
 def credentials_error(stored: StoredObject, purpose: str) -> str:
-    """Return why connections of this purpose cannot send the credentials of a security definition, as the rest of a
-    sentence about the connection; '' if they can."""
+    """Return the reason why connections of a purpose cannot send the credentials of a security definition, as a
+    predicate that follows the name of the connection, or '' if they can."""
     security_type = find_security_types()[stored.type]
     if purpose not in security_type.purposes:
         usable = ' and '.join('channels' if one == FOR_CHANNELS else one for one in sorted(security_type.purposes))
@@ -41,20 +41,20 @@ def credentials_error(stored: StoredObject, purpose: str) -> str:
 
 
 def make_credentials(stored: StoredObject, context: CredentialsContext) -> OutgoingCredentials:
-    """Return the outgoing credentials of a security definition without `credentials_error`. Raises
-    UnusableCredentials."""
+    """Return the outgoing credentials of a security definition. The caller must have checked `credentials_error`.
+    Raises UnusableCredentials."""
     credentials: OutgoingCredentials = load_part(find_security_types()[stored.type].credentials)(stored, context)
     return credentials
 
 
 def secret_query_parameters(snapshot: Snapshot) -> list[str]:
-    """Return the names of the query parameters that carry secrets of a snapshot's security definitions."""
+    """Return the names of the query parameters in which a snapshot's security definitions expect secrets."""
     types = find_security_types()
-    definitions = snapshot.objects_of_types(*types)
-    return [name for stored in definitions for name in types[stored.type].query_parameters(stored.value)]
+    return [name for key, found in types.items() for stored in snapshot.iter_type(key)
+            for name in found.query_parameters(stored.value)]  # fmt: skip
 
 
 def requires_client_certificates(snapshot: Snapshot) -> bool:
     """Return whether an active security definition of a snapshot authenticates callers by client certificates."""
     keys = [key for key, one in find_security_types().items() if one.requests_client_certificate]
-    return any(stored.value.is_active for stored in snapshot.objects_of_types(*keys))
+    return any(stored.value.is_active for key in keys for stored in snapshot.iter_type(key))

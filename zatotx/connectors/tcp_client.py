@@ -1,4 +1,4 @@
-"""Opens TCP connections by endpoints, in a way that can be cancelled."""
+"""Opens TCP connections with endpoints so that connecting can be canceled."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ P = TypeVar('P', bound=Protocol)
 
 
 def connect_protocol(endpoint: IStreamClientEndpoint, protocol: P) -> Deferred[P]:
-    """Connect a protocol. Fails with ConnectError and DNSLookupError. Cancelling it fails with CancelledError, where
-    the endpoints of Twisted fail with one of the former, so that it looks like an error of the peer."""
+    """Connect a protocol to an endpoint. Fails with ConnectError and DNSLookupError. Canceling it fails with
+    CancelledError, whereas Twisted's endpoints fail with one of the former, which looks like an error of the peer."""
     factory: Factory[P] = Factory.forProtocol(lambda: protocol)
     factory.noisy = False
     attempt: Deferred[Any] = endpoint.connect(factory)

@@ -1,6 +1,7 @@
-"""TLS for clients: version 1.2 or newer. Verifies the certificate chain against the system's authorities or a
-connection's own, and the name against the certificate (RFC 9525); sends the name (SNI), and the protocols that the kind
-names (ALPN), in the handshake."""
+"""TLS for clients, version 1.2 or newer. It verifies the certificate chain against the system's authorities or those of
+a connection, and the name against the certificate (RFC 9525), and sends the name (SNI) and the kind's protocols (ALPN)
+in the handshake.
+"""
 
 from __future__ import annotations
 
@@ -30,15 +31,16 @@ from zatotx.rules.http.tls_errors import (
 from zatotx.wire.http.host import is_address
 
 _MAX_NAMES_SHOWN = 3  # of a certificate that does not match
+_PARTIAL_WRITE = 1  # SSL_MODE_ENABLE_PARTIAL_WRITE of OpenSSL, which pyOpenSSL sets: a write takes one record only
 _UNUSED_FACTORY = Factory()  # TLSMemoryBIOFactory requires one; its buildProtocol is not called
 
 
 class TlsHandshakeFailed(Exception):  # noqa: N818 - kinds map it to an error of their own
-    """The handshake failed, or the peer's certificate is not valid for it. Its text is a clause that names the host."""
+    """The TLS handshake failed, or the peer's certificate is not valid. The message is a clause that names the host."""
 
 
 class TlsClientFactory:
-    """TLS with one set of settings; created once for all connections that use them."""
+    """Creates TLS protocols with one set of settings. It is created once for all connections that use the settings."""
 
     def __init__(self, settings: TlsSettings, *, alpn: Sequence[bytes] = ()) -> None:
         """`alpn`: the protocols to offer (RFC 7301). Raises InvalidTlsSettings."""
@@ -76,6 +78,7 @@ class TlsClientFactory:
         context.set_min_proto_version(SSL.TLS1_2_VERSION)
         context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
         context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+        context.clear_mode(_PARTIAL_WRITE)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
         if self._alpn:
             context.set_alpn_protos(self._alpn)
@@ -105,7 +108,7 @@ class TlsClientFactory:
 
 
 class CertificateVerifier:
-    """Verifies a peer's certificate chain. `error` describes the first error; '' = none yet."""
+    """Verifies a peer's certificate chain. `error` describes the first error, or is '' if there is none yet."""
 
     __slots__ = ('_host', 'error')
 
@@ -137,7 +140,8 @@ class CertificateVerifier:
 
 @implementer(IHandshakeListener)
 class HandshakeObserver(Protocol):
-    """Waits for the end of a handshake: `done` returns the TLS transport, or fails with TlsHandshakeFailed."""
+    """A protocol that waits for the end of a TLS handshake. `done` fires with the TLS transport, or fails with
+    TlsHandshakeFailed."""
 
     def __init__(self, host: str) -> None:
         self._host = host
@@ -158,9 +162,9 @@ class HandshakeObserver(Protocol):
 
 
 def late_handshake_error(error: BaseException | None) -> str:
-    """Return the error if a TLS 1.3 peer has rejected our certificate, as a clause that follows the host, else ''. The
-    peer ends the connection after our side of the handshake has finished, while we wait for its response, and has read
-    nothing of what was sent."""
+    """Return the error, as a clause that follows the host, if a TLS 1.3 peer has rejected the local certificate,
+    otherwise ''. The peer closes the connection after the local side of the handshake has finished, while the client
+    waits for a response, and has read nothing of what was sent."""
     return describe_late_handshake_error(_reasons(error))
 
 

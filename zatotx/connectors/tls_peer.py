@@ -1,4 +1,4 @@
-"""The certificates that the peer of a TLS connection has sent."""
+"""Reads the certificates that the peer of a TLS connection has sent."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _MAX_CERTIFICATES = 11  # of one client that are kept: one more than anything us
 
 
 def peer_certificates(transport: Any) -> Sequence[bytes]:
-    """Return the certificates that the client has sent, which are not verified here, in DER, its own first; () if it
-    sent none or was not asked for one."""
+    """Return the unverified DER certificates that the client has sent, with its own certificate first, or () if it sent
+    none or was not asked for one."""
     own = transport.getPeerCertificate()
     if own is None:
         return ()

@@ -1,4 +1,4 @@
-"""TLS certificates and keys of a connection, configured as PEM text."""
+"""The TLS certificates and keys of a connection, which are configured as PEM text."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ Key = RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey | Ed448Private
 
 
 class InvalidTlsSettings(ValueError):  # noqa: N818 - what it is
-    """Raised for certificates or keys that cannot be used. `problems`: a sentence each, that begins with the name of
-    the setting and reveals nothing of them."""
+    """Raised for certificates or keys that cannot be used. `problems` has one sentence for each; it begins with the
+    name of the setting and reveals nothing of its value."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__('; '.join(problems))
@@ -31,7 +31,7 @@ class InvalidTlsSettings(ValueError):  # noqa: N818 - what it is
 
 @frozen(kw_only=True)
 class TlsSettings:
-    """TLS settings of a connection: trusted authorities and the client certificate."""
+    """The TLS settings of a connection: trusted authorities and the client certificate."""
 
     ca: str = field(default='', repr=False)  # trusted instead of the system's authorities
     certificate: str = field(default='', repr=False)  # client certificate, followed by its intermediate certificates
@@ -49,7 +49,7 @@ class TlsCredentials:
 
 
 def parse_tls_settings(settings: TlsSettings) -> TlsCredentials:
-    """Parse the settings. Raises InvalidTlsSettings, which lists all problems."""
+    """Parse TLS settings. Raises InvalidTlsSettings, which lists all problems."""
     problems: list[str] = []
     authorities = _certificates('tls_ca', settings.ca, problems)
     chain = _certificates('tls_cert', settings.certificate, problems)
@@ -64,7 +64,7 @@ def parse_tls_settings(settings: TlsSettings) -> TlsCredentials:
 
 
 def load_certificates(text: bytes) -> tuple[Certificate, ...]:
-    """Parse certificates in PEM form. Raises ValueError if there is none."""
+    """Parse certificates in PEM form. Raises ValueError if there are none."""
     try:
         return tuple(load_pem_x509_certificates(text))
     except (ValueError, InvalidVersion):

@@ -1,1 +1,1 @@
-"""Narrow zope interfaces between the packages."""
+"""Narrow zope.interface declarations, through which the packages use each other."""

@@ -1,4 +1,4 @@
-"""Interfaces of the sessions of the web admin's users."""
+"""Interfaces for login sessions of the web admin's users."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ADMIN_USER = 'admin_user'  # the object type of the users
 
 
 class AdminSession(msgspec.Struct, frozen=True):
-    """A new session. `token` is known to its owner only: no part of the cluster stores it."""
+    """A new login session. Only its owner knows the `token`; no part of the cluster stores it."""
 
     token: str
     user: StoredObject
@@ -28,7 +28,7 @@ class AdminSession(msgspec.Struct, frozen=True):
 
 
 class ISessionStore(Interface):
-    """The sessions of a cluster, each under a key. Methods fail with Timeout or ServiceUnavailable if the store is
+    """Stores the login sessions of a cluster by key. Methods fail with Timeout or ServiceUnavailable if the store is
     unavailable."""
 
     def open(key: str) -> Deferred[None]:
@@ -56,13 +56,13 @@ class IAdminSessions(Interface):
 
 
 def session_key(stored: StoredObject, token: str) -> str:
-    """Return the key of a session. It contains a digest of the password's hash, so that a new password ends all
-    sessions of the user."""
+    """Return the key under which a session is stored. It contains a digest of the password's hash, so that a new
+    password ends all sessions of the user."""
     password = sha256(stored.value.password.encode()).hexdigest()[:16]
     return f'{stored.id}:{password}:{sha256(token.encode()).hexdigest()}'
 
 
 def user_id_of(token: str) -> str:
-    """Return the id of the user that a token says it belongs to, in decimal digits; '' if it has no such form."""
+    """Return the user ID in a session token, in decimal digits, or '' if the token is malformed."""
     number, dot, secret = token.partition('.')
     return number if dot and secret and number.isascii() and number.isdigit() else ''

@@ -1,4 +1,4 @@
-"""Interface of the storage of `self.cache`."""
+"""Interface of the cache storage on which `self.cache` is based."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zope.interface import Interface
 
 @frozen(kw_only=True)
 class StoredEntry:
-    """An entry of a cache. Times are Unix time in seconds, 0.0 if there was none."""
+    """A stored cache entry. Times are Unix time in seconds, or 0.0 if the event never happened."""
 
     key: str
     data: bytes
@@ -27,15 +27,17 @@ class StoredEntry:
 
 @frozen(kw_only=True)
 class CacheWrite:
-    """The result of a write."""
+    """The result of writing to a cache: the written keys and the number of evicted entries."""
 
     written: Sequence[str]  # the keys
     evicted: int = 0  # entries that had to give way
+    entries: int = 0  # in the cache afterwards
+    size: int = 0  # bytes of its keys and values afterwards
 
 
 class ICacheStore(Interface):
-    """Caches by name, each bounded by a number of entries and of bytes: when full, the least recently used entries give
-    way. Every method fails like ICommands.execute."""
+    """Stores named caches, each limited by its number of entries and bytes. A full cache evicts the least recently used
+    entries. Every method fails like ICommands.execute."""
 
     def get(cache: str, keys: Sequence[str], *, touch: bool = True) -> Deferred[Sequence[StoredEntry]]:
         """Returns the entries that exist among the keys. With `touch`, this counts as a read."""

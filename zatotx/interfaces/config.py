@@ -1,4 +1,4 @@
-"""Interfaces of the configuration: its storage in the ODB and the live view of a node."""
+"""Interfaces of the configuration: its storage in the ODB, and the active configuration of a node."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _no_op() -> None:
 
 @frozen
 class PreparedConfig:
-    """A new configuration of one component, built but not active yet. The node calls exactly one of `commit` and
+    """A new configuration of one component that has been built but is not active yet. The node calls either `commit` or
     `discard`, once.
 
     `commit` activates it synchronously: the node commits all components without waiting in between, so that no request
@@ -36,21 +36,22 @@ Prepare = Callable[[Snapshot], Awaitable[PreparedConfig]]
 
 
 class OutdatedSnapshot(Exception):  # noqa: N818 - a state, not an error
-    """Raised while a snapshot is being prepared when dependent data already belongs to a later revision."""
+    """Raised while a snapshot is being prepared if dependent data already belongs to a later revision."""
 
 
 def prepare_without_build(apply: Callable[[Snapshot], Deferred[None] | None]) -> Prepare:
-    """Wraps an `apply` function that needs no preparation: the commit does all the work."""
+    """Convert an `apply` function to a prepare function for a component that has nothing to build: committing calls
+    `apply`."""
     return lambda snapshot: succeed(PreparedConfig(partial(apply, snapshot)))
 
 
 def commit_when_prepared(preparing: Deferred[PreparedConfig]) -> Deferred[None]:
-    """Commits the configuration of one component as soon as it is prepared, independent of the others."""
+    """Commit the configuration of one component as soon as it is prepared, independently of other components."""
     return preparing.addCallback(lambda prepared: prepared.commit())
 
 
 class NodeRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A server of the cluster, or one of its workers, as stored in the ODB."""
+    """A row of the ODB for a server of the cluster, or for one of its workers."""
 
     id: int
     name: str
@@ -69,7 +70,7 @@ class NodeRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NodeLoad(msgspec.Struct, frozen=True, kw_only=True):
-    """What a process is busy with: see NodeRow."""
+    """The load of a process: its CPU usage and the number of requests in progress, as in NodeRow."""
 
     cpu: float = 0.0
     in_flight: int = 0
@@ -94,7 +95,7 @@ class FileVersion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HistoryRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One change of an object, or one deployment."""
+    """One entry of the history: a change of an object, or a deployment."""
 
     revision: int  # the cluster revision that the change created
     at: float  # unix time
@@ -110,8 +111,8 @@ class HistoryRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IConfigStore(Interface):
-    """The configuration in the ODB. Every method returns a Deferred that fails with ServiceUnavailable or Timeout if
-    the database is unavailable. Nothing blocks the reactor."""
+    """Stores the configuration in the ODB. Every method returns a Deferred that fails with ServiceUnavailable or
+    Timeout if the database is unavailable. Nothing blocks the reactor."""
 
     def revision() -> Deferred[int]:
         """Returns the cluster's current revision. Every write increments it in the same transaction."""
@@ -185,7 +186,7 @@ class IConfigStore(Interface):
 
 
 class IConfig(Interface):
-    """The live configuration of a node."""
+    """The active configuration of a node."""
 
     snapshot: Snapshot = Attribute('The snapshot that is active on this node')
 

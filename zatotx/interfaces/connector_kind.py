@@ -1,5 +1,6 @@
-"""Interfaces of a kind: one protocol in one package below zatotx/plugins/, found by getPlugins, never imported by
-name."""
+"""Interfaces of a connector kind: the implementation of one protocol in a package below zatotx/plugins/, which is found
+by getPlugins and never imported by name.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ MakeResponseHeaders = Callable[[Any], Callable[[Mapping[bytes, bytes]], Iterable
 
 
 class IChannel(Interface):
-    """The channels of one kind in one node: they listen for, or fetch, messages."""
+    """The channels of one kind in one node. They receive messages by listening, or fetch them."""
 
     def start(dispatcher: IDispatcher) -> Deferred[None]:
         """Starts delivering messages to the dispatcher. Fails with a sentence if it cannot (e.g. address in use)."""
@@ -57,7 +58,7 @@ class IChannel(Interface):
 
 
 class IPlacedTask(Interface):
-    """A task that runs in those processes of the cluster that its placement says."""
+    """A task that runs in the processes of the cluster that its placement selects."""
 
     def start() -> Deferred[None]:
         """Run the task, now or as soon as this process has its turn. Fires when it has begun, or waits for its turn."""
@@ -67,7 +68,8 @@ class IPlacedTask(Interface):
 
 
 class ILineSink(Interface):
-    """A buffered line writer for the hot path: it writes all lines of a reactor iteration at once. Never raises."""
+    """A buffered writer of log lines for frequent use. It writes all lines of a reactor iteration at once, and never
+    raises."""
 
     json: bool = Attribute('Whether lines should be JSON objects; may change at any time')
 
@@ -76,7 +78,7 @@ class ILineSink(Interface):
 
 
 def listen_on_own_socket(reactor: IReactor, description: str, factory: Any) -> Deferred[IListeningPort]:
-    """Listens on a Twisted endpoint description with a socket that this process binds itself."""
+    """Listen on a Twisted endpoint description with a socket that this process binds itself."""
     listening: Deferred[IListeningPort] = serverFromString(reactor, description).listen(factory)
     return listening
 
@@ -84,7 +86,7 @@ def listen_on_own_socket(reactor: IReactor, description: str, factory: Any) -> D
 @implementer(IPlacedTask)
 @frozen
 class UnplacedTask:
-    """Runs the task in this process at once, as for EVERY_WORKER."""
+    """Runs the task in this process at once, without coordination with other processes."""
 
     begin: Callable[[], Any]
     end: Callable[[], Any]
@@ -97,8 +99,9 @@ class UnplacedTask:
 
 
 class PlaceTask(Protocol):
-    """Makes an IPlacedTask of a name that is unique in the cluster. `nodes`: those that the configuration names, all
-    where it names none. `begin` and `end` start and stop the task; both may return a Deferred."""
+    """A function that creates an IPlacedTask. `name` is unique in the cluster; `nodes` are the nodes that the
+    configuration names, or empty for all nodes; `begin` and `end` start and stop the task, and may return a
+    Deferred."""
 
     def __call__(
         self, name: str, placement: Placement, nodes: Collection[str], begin: Callable[[], Any],
@@ -109,14 +112,14 @@ class PlaceTask(Protocol):
 def place_everywhere(
     name: str, placement: Placement, nodes: Collection[str], begin: Callable[[], Any], end: Callable[[], Any]
 ) -> IPlacedTask:
-    """PlaceTask of a process that is alone."""
+    """Implement PlaceTask for a process without peers: the task always runs in this process."""
     task: IPlacedTask = UnplacedTask(begin, end)
     return task
 
 
 @frozen(kw_only=True)
 class ChannelContext:
-    """The resources of a node that channels of a kind may use."""
+    """The resources of a node that the channels of a kind can use."""
 
     reactor: IReactor  # IReactorTime, IReactorTCP, IReactorThreads …
     settings: dict[str, Any]  # the kind's section of server.toml
@@ -145,7 +148,7 @@ class ChannelContext:
 
 @frozen(kw_only=True)
 class OutgoingContext:
-    """The resources of a node that outgoing connections of a kind may use."""
+    """The resources of a node that the outgoing connections of a kind can use."""
 
     reactor: IReactor
     settings: dict[str, Any]  # the kind's section of server.toml
@@ -162,7 +165,7 @@ class OutgoingContext:
 
 
 class IConnectorKind(IPlugin):
-    """The plugin interface of a kind."""
+    """The plugin interface of a connector kind."""
 
     name: str = Attribute('Short, stable identifier: "http", "amqp" …')
     title: str = Attribute('Display name')
@@ -171,8 +174,8 @@ class IConnectorKind(IPlugin):
 @implementer(IConnectorKind)
 @frozen(kw_only=True)
 class ConnectorKind:
-    """The plugin object in a kind's `__init__.py`. Refers to its parts by dotted path, so that discovery imports none
-    of them."""
+    """The plugin object of a connector kind, defined in the `__init__.py` of its package. It refers to the kind's parts
+    by dotted path, so that discovery imports none of them."""
 
     name: str
     title: str

@@ -1,4 +1,6 @@
-"""Interface of the stored dead letters: messages that were given up, until somebody replays or purges them."""
+"""Interface for storing dead letters: messages whose processing was given up, kept until an administrator replays or
+deletes them.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from zatotx.model.work import WorkMessage
 
 
 class DeadLetterFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Selects dead letters."""
+    """Criteria that select dead letters."""
 
     ids: tuple[str, ...] = ()  # of the messages; () = all
     service: str = ''  # '' = of all services
@@ -20,9 +22,9 @@ class DeadLetterFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IDeadLetterStore(Interface):
-    """Dead letters in the ODB, of every kind of channel; each message has at most one, whatever fails meanwhile. A dead
-    letter is the WorkMessage that runs the message again. Every method fails with ServiceUnavailable or Timeout if the
-    database is unavailable."""
+    """Stores dead letters of all kinds of channels in the ODB, at most one for each message. A dead letter is the
+    WorkMessage that processes the message again. Every method fails with ServiceUnavailable or Timeout if the database
+    is unavailable."""
 
     def add_dead_letter(message: WorkMessage) -> Deferred[None]:
         """Stores a dead letter, or replaces the one with the same message id. Fires when it is committed."""

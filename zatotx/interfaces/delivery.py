@@ -1,4 +1,4 @@
-"""Inbound messages of all protocols: how a channel hands them over, and what is kept of those that fail."""
+"""Interfaces for delivering inbound messages of all protocols to services, and for storing messages that failed."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from zatotx.rules.resilience.delivery import DeliveryHistory
 
 
 class Nack(Protocol):
-    """Tells the peer that a message was not processed. `reply`: the error as the channel's data format writes it, None
-    where no service has failed. `requeue`: whether the peer shall deliver the message again."""
+    """Signature of the callback that rejects a message: it reports to the peer that the message was not processed.
+    `reply` is the error, encoded in the channel's data format, or None if no service has failed. `requeue` asks the
+    peer to deliver the message again."""
 
     def __call__(self, reply: Reply | None, *, requeue: bool) -> None: ...
 
 
 @define(kw_only=True, eq=False)  # a frozen class takes three times as long to make
 class InboundDelivery:
-    """One message as its channel received it, with its own acknowledgment. One of `ack` and `nack` is called, once."""
+    """An inbound message and its acknowledgment. Either `ack` or `nack` is called, once."""
 
     make_message: Callable[[], Message]  # a fresh one for each attempt
     ack: Callable[[Reply | None], None]  # processed; the reply is None for a duplicate
@@ -32,7 +33,7 @@ class InboundDelivery:
 
 @frozen(kw_only=True)
 class DeadLetter:
-    """A message that was given up."""
+    """An inbound message whose processing was given up."""
 
     message: Message
     history: DeliveryHistory
@@ -40,14 +41,14 @@ class DeadLetter:
 
 
 class IDeadLetterSink(Interface):
-    """Keeps the messages that were given up."""
+    """Stores inbound messages whose processing was given up."""
 
     def store(letter: DeadLetter) -> Deferred[None]:
         """Fires when the message is stored. If it fails, the message is returned to its peer."""
 
 
 class IProcessedKeys(Interface):
-    """Remembers the keys of messages that were processed."""
+    """Stores the idempotency keys of processed messages."""
 
     def claim(key: str) -> Deferred[bool]:
         """Reserve a key while its message is processed. Fires with False where its message was processed: this one is
@@ -56,6 +57,10 @@ class IProcessedKeys(Interface):
 
     def confirm(key: str, ttl: float) -> Deferred[None]:
         """Remember for `ttl` seconds that the message was processed."""
+
+    def note_delivery(key: str, ttl: float) -> Deferred[bool]:
+        """Note for `ttl` seconds that the message of a key is given to its service. Fires with whether that was noted
+        before: the service may have had the message, whatever came of it."""
 
     def release(key: str) -> Deferred[None]:
         """Forget a reserved key: its message was not processed and may come again."""

@@ -1,4 +1,4 @@
-"""Options that a protocol factory requests from its listeners."""
+"""Interface with which a protocol factory sets options of its listeners."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from zope.interface import Attribute, Interface
 
 
 class IListenerOptions(Interface):
-    """Provided by protocol factories that configure their listeners. Other factories get Twisted's defaults."""
+    """Implemented by protocol factories that set options of their listeners. Other factories get Twisted's defaults."""
 
     application_protocols: Sequence[bytes] = Attribute(
         'Protocols offered by ALPN (RFC 7301), most preferred first; empty = no negotiation'

@@ -1,4 +1,4 @@
-"""Where the parts of the load balancer meet: its data path, its backends, and the agent that administers it."""
+"""Interfaces between the parts of the load balancer: the data path, the backends, and the administration agent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zope.interface import Attribute, Interface
 
 
 class Outcome(Enum):
-    """How the use of a backend server ended; only the transport counts, never the status of a response."""
+    """The outcome of using a backend server. It depends on the transport only, never on the status of a response."""
 
     RESPONDED = 'responded'  # a well-formed response began, whatever its status
     NOT_CONNECTED = 'not connected'  # refused, unreachable, or not connected in time
@@ -31,11 +31,12 @@ class BalancingKey(NamedTuple):
 
 
 class NoServerAvailableError(Exception):
-    """No server of a backend takes the request: all are down or in maintenance, or its queue is full or too slow."""
+    """No server of a backend accepts the request: all servers are down or in maintenance, or the backend's queue is
+    full or the time in it has expired."""
 
 
 class IServerSlot(Interface):
-    """The right to send one request to a backend server, or to hold one TCP connection to it."""
+    """Permission to send one request to a backend server, or to hold one TCP connection to it."""
 
     name = Attribute('The name of the server: str')
     host = Attribute('The address to connect to: str')
@@ -47,7 +48,7 @@ class IServerSlot(Interface):
 
 
 class IBackend(Interface):
-    """A named group of servers, with the algorithm that chooses among them."""
+    """A named group of servers, with the algorithm that chooses one of them for each request."""
 
     name = Attribute('The name of the backend: str')
     key_headers = Attribute('Lower-case names of the header fields that a BalancingKey must contain: Collection[str]')
@@ -63,7 +64,7 @@ class IBackend(Interface):
 
 
 class LocalResponse(NamedTuple):
-    """A response of the load balancer itself."""
+    """A response that the load balancer itself creates."""
 
     status: int
     content_type: str
@@ -72,7 +73,7 @@ class LocalResponse(NamedTuple):
 
 
 class ILocalResponder(Interface):
-    """The pages of the load balancer itself on a frontend: statistics and metrics."""
+    """Creates the load balancer's own pages on a frontend: statistics and metrics."""
 
     def respond(method: str, path: bytes, query: bytes, headers: Mapping[bytes, bytes]) -> LocalResponse | None:
         """Return the response to a request, or None if its path is none of these pages. `headers` by lower-case
@@ -80,8 +81,8 @@ class ILocalResponder(Interface):
 
 
 class ExchangeRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """A finished exchange of a request and its response, or a finished TCP connection, for the log. Times are seconds;
-    -1 = this phase was not reached."""
+    """The log record of a finished HTTP exchange (request and response), or of a finished TCP connection. Times are in
+    seconds; -1 means that a phase was not reached."""
 
     frontend: str
     backend: str  # '' = none was chosen
@@ -102,18 +103,33 @@ class ExchangeRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     request_line: bytes  # as sent; b'' for a TCP connection
 
 
-class IExchangeLog(Interface):
-    """Where finished exchanges are logged and counted."""
+class ITrafficCounters(Interface):
+    """Counts the exchanges of one frontend with one backend."""
 
-    def log(record: ExchangeRecord) -> None:
-        """Log a finished exchange. It must not block, nor cost much: it is called for each request."""
+    def count(status: int, termination: str, received: int, sent: int, seconds: float) -> bool:
+        """Count a finished exchange; the arguments are those of ExchangeRecord. Return whether it failed, so that it is
+        to be logged in any case. It must not cost much: it is called for each request."""
+
+    def count_retry() -> None:
+        """Count a request that is sent once more."""
+
+
+class IExchangeLog(Interface):
+    """Where finished exchanges are counted and logged."""
+
+    def counters(frontend: str, backend: str) -> ITrafficCounters:
+        """Return the counters of a frontend and a backend; '' = no backend was chosen. The same for the same names."""
+
+    def log(record: ExchangeRecord, *, is_written: bool) -> None:
+        """Log a finished exchange: as a line of the log file, if `is_written`, and if it failed, as a recent error.
+        Must not block."""
 
 
 ServerState = Literal['UP', 'DOWN', 'MAINT', 'DRAIN']
 
 
 class ServerStatus(NamedTuple):
-    """A server of a backend as the agent and the statistics page show it."""
+    """The status of a backend server, as the agent and the statistics page show it."""
 
     backend: str
     name: str
@@ -130,7 +146,7 @@ class ServerStatus(NamedTuple):
 
 
 class IBalancerControl(Interface):
-    """What the agent may ask of a running load balancer."""
+    """The operations of a running load balancer that its agent can perform."""
 
     def config_source() -> str:
         """Return the text of lb.toml, comments included."""
@@ -146,7 +162,8 @@ class IBalancerControl(Interface):
         """Return the current status of all servers of all backends."""
 
     def set_state(backend: str, name: str, state: Literal['ready', 'drain', 'maint']) -> Deferred[None]:
-        """Set the administrative state of a server. Fails with LookupError if there is no such server."""
+        """Set the administrative state of a server, and save it for the next start. Fails with LookupError if there is
+        no such server, and with OSError if the state cannot be saved; then it is not set."""
 
     def info() -> Mapping[str, str | int | float]:
         """Return facts about the process: version, pid, uptime in seconds, workers, current and total sessions."""

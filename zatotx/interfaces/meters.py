@@ -1,4 +1,5 @@
-"""Interfaces of counters that the hot path increments and the metrics exposition reads: plain attributes, no locks.
+"""Interfaces of counters that the code for each request increments and the metrics exposition reads: plain attributes,
+without locks.
 
 The implementations are in zatotx.metrics.counters; callers see these interfaces only.
 """
@@ -22,7 +23,8 @@ MetricRow = tuple[str, tuple[str, ...], float]  # name of a metric, values of it
 
 @frozen
 class MetricDefinition:
-    """One metric. `merge` combines the values of two workers; the sums and buckets of histograms are added."""
+    """The definition of one metric. `merge` combines the values of two workers; the sums and buckets of histograms are
+    added."""
 
     name: str  # as in samples, where counters have no _total
     kind: str
@@ -38,7 +40,7 @@ class MetricDefinition:
 
 
 class ICallMeter(Interface):
-    """Counts calls of one service, outgoing connection, Redis or the ODB."""
+    """Counts the calls of one service, of one outgoing connection, of Redis or of the ODB."""
 
     in_flight: int = Attribute('Calls in progress; the caller increments and decrements it')
 
@@ -68,7 +70,8 @@ class IChannelMeter(Interface):
 
 
 class IMeters(Interface):
-    """Meters of one kind of object, by name. The number of meters is bounded; names beyond the bound share one."""
+    """Registry of the meters of one type of object, by name. The number of meters is limited; further names share one
+    meter."""
 
     def get(name: str) -> Any:
         """Returns the meter with that name; creates it if necessary."""
@@ -79,7 +82,7 @@ class IMeters(Interface):
 
 @implementer(IOutgoingMeter, IChannelMeter)
 class NullMeter:
-    """A meter of every interface that counts nothing."""
+    """A meter that implements every meter interface and counts nothing."""
 
     in_flight = 0
     requests = 0
@@ -99,7 +102,7 @@ class NullMeter:
 
 
 class UserMetrics(Protocol):
-    """IUserMetrics for type checkers without support for zope.interface."""
+    """The methods of IUserMetrics as a typing Protocol, for type checkers that do not support zope.interface."""
 
     def incr(self, name: str, by: float = 1) -> None:
         """Increments a counter. Raises ValueError for a negative number."""
@@ -112,7 +115,7 @@ class UserMetrics(Protocol):
 
 
 class IUserMetrics(Interface):
-    """Metrics of services, as `self.metrics`. Methods are thread-safe and do not block."""
+    """The metrics that services define and update with `self.metrics`. The methods are thread-safe and do not block."""
 
     def incr(name: str, by: float = 1) -> None:
         """Increments a counter. Raises ValueError for a negative number."""
@@ -126,7 +129,7 @@ class IUserMetrics(Interface):
 
 @implementer(IUserMetrics)
 class NullUserMetrics:
-    """User metrics that are discarded, for services that run without a node."""
+    """Implements IUserMetrics for services that run without a node: discards all values."""
 
     def incr(self, name: str, by: float = 1) -> None:
         """See IUserMetrics."""
@@ -148,12 +151,12 @@ class _NullMeters:
 
 
 def null_meters(kind: str) -> IMeters:
-    """Returns meters that count nothing, for objects created without a node."""
+    """Return a registry whose meters count nothing, for objects created without a node."""
     return _NullMeters()
 
 
 def count_call(meter: ICallMeter, clock: Callable[[], float], deferred: Deferred[_T]) -> Deferred[_T]:
-    """Counts a Deferred as one call and returns it. Cancellation does not count as an error."""
+    """Count a Deferred as one call, and return it. Cancellation does not count as an error."""
     started = clock()
     meter.in_flight += 1
 

@@ -1,4 +1,4 @@
-"""Interface of a node for the zato.* services (`self.server`)."""
+"""Interface of the node for the zato.* services (`self.server`)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class IDeployer(Interface):
 
 
 class ILogLevels(Interface):
-    """Log levels, changed at run time and until restart."""
+    """Reads and changes log levels at run time. Changes are lost when the node restarts."""
 
     def effective() -> Mapping[str, str]:
         """Returns the effective levels of this node by area or logger; '' is the default level."""

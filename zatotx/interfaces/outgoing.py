@@ -15,7 +15,7 @@ from zatotx.schema.snapshot import Snapshot
 
 
 class IServiceCall(Interface):
-    """The service invocation on whose behalf a connection is used."""
+    """The service invocation that uses a connection."""
 
     cid: str = Attribute('The correlation id, for errors and outgoing messages')
     service: str = Attribute('The name of the service')
@@ -72,13 +72,13 @@ class IOutgoingKind(Interface):
 
 
 def connection_not_found(kind: str, name: str, cid: str | None) -> NotFound:
-    """Returns the error for an unknown outgoing connection."""
+    """Return the error for an unknown outgoing connection."""
     return NotFound(cid, f'There is no outgoing connection {name!r} of kind {kind}')
 
 
 @frozen(kw_only=True)
 class FetchedDocument:
-    """The response to a fetched URL."""
+    """The content and metadata of a document fetched from a URL."""
 
     status: int
     headers: Mapping[bytes, bytes]  # by lower-case name
@@ -86,7 +86,7 @@ class FetchedDocument:
 
 
 class IFetcher(Interface):
-    """A small HTTP client with a deadline and a size limit."""
+    """A simple HTTP client with a timeout and a size limit."""
 
     def fetch(url: str, *, timeout: float, max_body: int) -> Deferred[FetchedDocument]:
         """Sends a GET request; verifies certificates, does not follow redirects. `timeout`: seconds for the whole call;

@@ -1,4 +1,4 @@
-"""Interfaces of the pipeline, the common path of messages of all protocols."""
+"""Interfaces of the pipeline, which processes the messages of all protocols."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class IPendingRequest(Interface):
 
 
 class IDispatcher(Interface):
-    """Processes messages. Every channel gets it when it starts."""
+    """Passes messages to services. A channel receives the dispatcher when it starts."""
 
     def deliver(message: Message, on_reply: Callable[[Reply], None]) -> IPendingRequest:
         """Authenticates, decodes, invokes the service and encodes its result. Calls `on_reply` exactly once unless the
@@ -30,7 +30,7 @@ class IDispatcher(Interface):
 
 
 class NeedsBody:
-    """The result of an authentication that requires the body."""
+    """The result of an authentication that can only be completed with the request body."""
 
     __slots__ = ()
 
@@ -39,7 +39,7 @@ NEEDS_BODY = NeedsBody()
 
 
 class IAuthenticationPolicy(Interface):
-    """Decides who may use a channel."""
+    """Authenticates the callers of a channel."""
 
     def check(message: Message) -> Principal | Awaitable[Principal | NeedsBody] | NeedsBody:
         """Authenticates by the request head. Returns the principal at once if it is cached, else an awaitable;

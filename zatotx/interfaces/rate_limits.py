@@ -1,4 +1,4 @@
-"""Interfaces of rate limit buckets: shared by the cluster in Redis, or local to one server."""
+"""Interfaces of rate-limit buckets, which are shared by the cluster in Redis, or local to one server."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from zatotx.rules.limits.rate_buckets import Rate
 
 
 class RateCharge(NamedTuple):
-    """The result of charging one call."""
+    """The result of charging one call to rate-limit buckets."""
 
     admitted: bool
     bucket_leads: Sequence[int]  # per bucket: nanoseconds by which it was ahead of the clock (GCRA)
 
 
 class ISharedRateBuckets(Interface):
-    """Exact rate limit buckets shared by all nodes of the cluster."""
+    """Exact rate-limit buckets that all nodes of the cluster share."""
 
     def charge(names: tuple[str, ...], rates: tuple[Rate, ...]) -> Deferred[RateCharge]:
         """Counts one call in all buckets, or in none if one of them is full. The names must be distinct, and a name
@@ -28,7 +28,7 @@ class ISharedRateBuckets(Interface):
 
 
 class ILocalRateBuckets(Interface):
-    """Rate limit buckets of this server. `now`: nanoseconds of its monotonic clock."""
+    """Rate-limit buckets of one server. `now` is in nanoseconds on its monotonic clock."""
 
     def charge(name: str, rate: Rate, now: int) -> int:
         """Returns how many nanoseconds the bucket was ahead of the clock. Counts the call if the bucket accepts it."""

@@ -1,4 +1,4 @@
-"""The reactor: the union of Twisted's interfaces that zatotx uses."""
+"""Interface of the reactor: the union of the Twisted interfaces that zatotx uses."""
 
 from __future__ import annotations
 
@@ -20,5 +20,6 @@ class IReactor(
     IThreadReactor, IReactorCore, IReactorTCP, IReactorSSL, IReactorUNIX, IReactorSocket, IReactorFDSet,
     IReactorProcess, IReactorPluggableNameResolver,
 ):  # fmt: skip
-    """A reactor with sockets and processes, as epoll's. What needs less asks for less: IReactorTime where a clock is
-    enough, so that a test can pass twisted.internet.task.Clock; IThreadReactor where threads report results."""
+    """A reactor with sockets and processes, such as the epoll reactor. Code that needs less requires less: IReactorTime
+    if a clock is enough, so that a test can pass twisted.internet.task.Clock; IThreadReactor if threads report
+    results."""

@@ -1,4 +1,4 @@
-"""Interfaces of Redis: commands, publish/subscribe, and what is built on them (leases, streams, nonces …)."""
+"""Interfaces of Redis: commands, publish/subscribe, and what is based on them (leases, streams, nonces and others)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Script:
 
 
 class IScriptRunner(Interface):
-    """Runs Lua scripts; sends the text of each to Redis only once."""
+    """Runs Lua scripts. It sends the text of each script to Redis only once."""
 
     def run(script: Script, keys: Sequence[str], args: Sequence[object] = ()) -> Deferred[Any]:
         """Runs a script atomically and fires with its result. Sends the script's text again if Redis has lost it. Fails
@@ -35,7 +35,8 @@ class IScriptRunner(Interface):
 
 
 class LeaseHeld(Conflict):
-    """The lease is held by another owner. `expires_in`: seconds until it expires if it is not renewed."""
+    """The lease is held by another owner. `expires_in` is the number of seconds until it expires unless it is
+    renewed."""
 
     def __init__(self, msg: str, expires_in: float) -> None:
         super().__init__(None, msg)
@@ -43,7 +44,7 @@ class LeaseHeld(Conflict):
 
 
 class LeaseLost(ServiceUnavailable):
-    """The lease was lost while its holder relied on it."""
+    """The lease was lost while its holder still needed it."""
 
 
 class ILease(Interface):
@@ -74,7 +75,7 @@ class ILeaseStore(Interface):
 
 
 class IFencedWriter(Interface):
-    """Redis writes that reject stale lease holders."""
+    """Writes to Redis with fencing tokens, so that writes of former lease holders are rejected."""
 
     def write(name: str, token: int, commands: Sequence[Sequence[object]]) -> Deferred[list[Any]]:
         """Executes commands atomically unless a higher fencing token was seen under this name; fires with their
@@ -84,7 +85,7 @@ class IFencedWriter(Interface):
 
 @frozen(kw_only=True)
 class StreamEntry:
-    """A stream entry as delivered to a consumer."""
+    """An entry of a Redis stream, as delivered to a consumer."""
 
     id: str
     fields: Mapping[str, str | bytes]
@@ -93,7 +94,7 @@ class StreamEntry:
 
 @frozen(kw_only=True)
 class StreamBacklog:
-    """The length of a stream and its unacknowledged entries."""
+    """The length of a stream and the number of its unacknowledged entries."""
 
     length: int  # entries in the stream
     pending: int  # delivered but not acknowledged
@@ -101,8 +102,8 @@ class StreamBacklog:
 
 
 class IStream(Interface):
-    """A stream with one consumer group: each entry goes to one consumer, and to another one if the first does not
-    acknowledge it. As durable as Redis's data."""
+    """A stream with one consumer group. Each entry is delivered to one consumer, and to another one if the first does
+    not acknowledge it. As durable as Redis's data."""
 
     def add(fields: Mapping[str, str | bytes]) -> Deferred[str]:
         """Appends an entry; fires with its id when Redis has accepted it. Fails like ICommands.execute; the entry may
@@ -148,8 +149,8 @@ class IConsumer(Interface):
 # them.
 
 class IPubSub(Interface):
-    """Publish/subscribe to all nodes of the cluster: delivers at most once, unordered and not stored. Changes that
-    nodes must not miss are in the ODB and found by their revision."""
+    """Publish/subscribe to all nodes of the cluster. Delivery is at most once, unordered and not persistent. Changes
+    that nodes must not miss are stored in the ODB and detected by their revision."""
 
     def publish(topic: str, message: str) -> Deferred[None]:
         """Publishes a message to all nodes. Fails with ServiceUnavailable if Redis is unavailable, within its
@@ -160,8 +161,8 @@ class IPubSub(Interface):
 
 
 class ICommands(Interface):
-    """Redis commands with a deadline. A command that fails with Timeout or ServiceUnavailable may have been executed;
-    it is never sent again."""
+    """Redis commands with a timeout. A command that fails with Timeout or ServiceUnavailable may have been executed; it
+    is never sent again."""
 
     def execute(command: str, *args: object) -> Deferred[object]:
         """Executes one Redis command. Fails with Timeout or ServiceUnavailable naming Redis (RedisNotReady if Redis
@@ -169,7 +170,7 @@ class ICommands(Interface):
 
 
 class IPipelinedCommands(Interface):
-    """Pipelined Redis commands."""
+    """Executes several Redis commands in one pipeline."""
 
     def execute_batch(commands: Sequence[Sequence[object]]) -> Deferred[list[object]]:
         """Executes commands in one write and fires with their results in order; all share one deadline. Commands are
@@ -179,7 +180,7 @@ class IPipelinedCommands(Interface):
 
 
 class ITransactions(Interface):
-    """Redis transactions."""
+    """Executes Redis transactions (MULTI and EXEC)."""
 
     def execute_transaction(commands: Sequence[Sequence[object]]) -> Deferred[list[object]]:
         """Executes commands as one transaction (MULTI … EXEC) and fires with their results in order; the result of one
@@ -189,7 +190,7 @@ class ITransactions(Interface):
 
 
 class RedisError(Exception):
-    """An error reply of Redis to a command."""
+    """Redis replied to a command with an error."""
 
     @property
     def code(self) -> str:
@@ -199,8 +200,9 @@ class RedisError(Exception):
 
 
 class RedisNotReady(ServiceUnavailable):
-    """Redis responds but cannot execute commands now. `code`: LOADING (reads its data after a start), READONLY (is a
-    replica), OOM (out of memory), MISCONF (cannot write to its disk), BUSY (a script runs) …"""
+    """Redis replies but cannot execute commands at the moment. `code` is LOADING (Redis is loading its data after a
+    start), READONLY (Redis is a replica), OOM (out of memory), MISCONF (cannot write to its disk), BUSY (a script is
+    running) or another of its error codes."""
 
     def __init__(self, msg: str, code: str) -> None:
         super().__init__(None, msg)
@@ -208,7 +210,7 @@ class RedisNotReady(ServiceUnavailable):
 
 
 class INonceStore(Interface):
-    """Remembers nonces for the whole cluster."""
+    """Stores the nonces that the whole cluster has used, to detect replay."""
 
     def consume(name: str, ttl: float) -> Deferred[bool]:
         """Fires with True for the first caller in the cluster, with False for all others within `ttl` seconds. Fails

@@ -1,4 +1,4 @@
-"""Interfaces of the scheduler: who leads it, what it has written, and the runs of its jobs."""
+"""Interfaces of the scheduler: its leader, the ticks that it writes, and the runs of its jobs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zatotx.model.work import WorkMessage
 
 
 class LeaderRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """The leader of the scheduler as the ODB knows it. Times are unix times in seconds."""
+    """The record of the scheduler's leader in the ODB. Times are unix times in seconds."""
 
     epoch: int = 0  # grows with each leader; 0 = there was none yet
     lease_token: int = 0  # of the lease in Redis with which the leader was elected
@@ -28,8 +28,8 @@ NO_LEADER = LeaderRecord()
 
 
 class ILeaderStore(Interface):
-    """The leader in the ODB, whose epoch decides which of two leaders is the newer one. Every method fails with
-    ServiceUnavailable or Timeout if the database is unavailable."""
+    """Stores the scheduler's leader in the ODB. Of two leaders, the one with the higher epoch is the newer one. Every
+    method fails with ServiceUnavailable or Timeout if the database is unavailable."""
 
     def leader() -> Deferred[LeaderRecord]:
         """Returns the leader."""
@@ -46,7 +46,7 @@ class ILeaderStore(Interface):
 
 
 class OutdatedEpoch(Exception):  # noqa: N818 - a state, not an error
-    """A write of a leader was refused: another leader has begun since, or Redis has lost its data."""
+    """A leader's write was rejected, because another leader has taken over or Redis has lost its data."""
 
 
 class TickWrite(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +62,7 @@ WRITTEN, DUPLICATE, OVERLAPPING = 'written', 'duplicate', 'overlapping'  # resul
 
 
 class ITickStore(Interface):
-    """Writes ticks to the work stream, each once. As durable as Redis's data. Every method fails like
+    """Writes ticks to the work stream, each tick once. As durable as Redis's data. Every method fails like
     ICommands.execute."""
 
     def begin(epoch: int, recovery_point: int) -> Deferred[int]:
@@ -82,7 +82,7 @@ class ITickStore(Interface):
 
 
 class IRunHistory(Interface):
-    """The last runs of all jobs. As durable as Redis's data."""
+    """Stores the most recent runs of all jobs. As durable as Redis's data."""
 
     def record(runs: Sequence[JobRun]) -> Deferred[None]:
         """Adds runs, and removes the oldest ones beyond the limits. Fails like ICommands.execute."""
@@ -92,7 +92,7 @@ class IRunHistory(Interface):
 
 
 class IRunRecorder(Interface):
-    """Takes note of the runs of jobs in this process."""
+    """Records the job runs of this process."""
 
     def record(run: JobRun) -> None:
         """Adds a run to the history, the metrics and the findings. Never fails."""

@@ -1,4 +1,6 @@
-"""Interface of a security type: one module below zatotx/security/, found by getPlugins, never imported by name."""
+"""Interface of a security type: one module below zatotx/security/, which is found by getPlugins and never imported by
+name.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +20,13 @@ GENERIC_CHALLENGE = 'Basic realm="zatotx"'  # for unknown definitions
 
 
 class UnusableCredentials(ValueError):  # noqa: N818 - what it is
-    """A security definition that no connection can use. The text says why, as the rest of a sentence about the
-    connection."""
+    """No connection can use a security definition. The message gives the reason, as a predicate that follows the name
+    of the connection."""
 
 
 @frozen(kw_only=True)
 class OutgoingCredentials:
-    """What a security definition adds to the requests of an outgoing HTTP connection."""
+    """Adds the credentials of a security definition to the requests of an outgoing HTTP connection."""
 
     fields: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)  # header fields
     query: bytes = field(default=b'', repr=False)  # encoded query parameters
@@ -38,7 +40,7 @@ class OutgoingCredentials:
 
 @frozen
 class CredentialsContext:
-    """What factories of outgoing credentials may use."""
+    """The resources that factories of outgoing credentials can use."""
 
     decrypt: Callable[[str], str]  # decrypts the encrypted half of a dual secret
 
@@ -60,8 +62,8 @@ def _no_query_parameters(definition: Any) -> Sequence[str]:
 @implementer(ISecurityType)
 @frozen(kw_only=True)
 class SecurityType:
-    """The plugin object in the module of a security type. Refers by dotted path to what needs libraries that a server
-    without such definitions does not load.
+    """The plugin object of a security type, defined in its module. It refers by dotted path to code that needs
+    libraries, which a server without such definitions does not load.
 
     Everything else is derived from it: which fields may refer to its definitions, authentication, challenges, the
     OpenAPI document, outgoing credentials, what the access log masks, and all that is derived from object types.

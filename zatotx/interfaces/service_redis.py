@@ -1,4 +1,6 @@
-"""Interface of what a node offers its services in Redis: `self.kvdb`, `self.lock`, `self.cache`, `self.translate`."""
+"""Interface of the Redis functions that a node offers to its services: `self.kvdb`, `self.lock`, `self.cache`,
+`self.translate`.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,12 @@ from zatotx.interfaces.redis import ICommands, IPipelinedCommands, ITransactions
 
 
 class CommandRefusedError(RedisError):
-    """A command that services may not execute. It was not sent to Redis."""
+    """A command that services may not execute. It was rejected before it was sent to Redis."""
 
 
 class IServiceCommands(ICommands, IPipelinedCommands, ITransactions):
-    """Redis commands of services. Each method fails with CommandRefusedError, before anything is sent, for a command
-    that is not available to services or names a key of a cluster."""
+    """The Redis commands of services. A command that is not available to services, or that names an internal key of a
+    cluster, fails with CommandRefusedError before anything is sent."""
 
     def execute_fenced(name: str, token: int, commands: Sequence[Sequence[object]]) -> Deferred[list[object]]:
         """Executes commands atomically unless a higher fencing token was seen under this name, and fires with their
@@ -27,13 +29,13 @@ class IServiceCommands(ICommands, IPipelinedCommands, ITransactions):
 
 
 class IServiceRedis(Interface):
-    """Redis for the services of a node."""
+    """The Redis functions that the services of a node use."""
 
     commands: IServiceCommands = Attribute('The commands of services')
     leases = Attribute('ILeaseStore of self.lock')
     cache_store: ICacheStore = Attribute('ICacheStore of self.cache')
     data_dictionary: IDataDictionaryStore = Attribute('The data dictionary of self.translate')
-    cache_evictions = Attribute('Has add(cache, count), for entries that had to give way')
+    cache_usage = Attribute('Has note_write(cache, CacheWrite), for metrics and the log')
     cache_flights: dict[tuple[str, str], list[Deferred[tuple[bool, Any]]]] = Attribute(
         'The values that this process loads now: (cache, key) -> calls that wait for them'
     )

@@ -12,7 +12,7 @@ from zatotx.rules.limits.concurrency_limit import ConcurrencyLimit
 
 
 class IServiceEntry(Interface):
-    """One service of one version of a file, looked up once per request."""
+    """One service in one version of a file. It is looked up once per request."""
 
     name: str = Attribute('Unique in the cluster')
     cls: type = Attribute('The Service subclass')
@@ -27,8 +27,8 @@ class IServiceEntry(Interface):
 
 
 class IServiceMap(Interface):
-    """An immutable map of all services. A request uses one map from start to end, so that it sees one version of every
-    file, also through self.invoke."""
+    """An immutable map of all services. A request uses the same map from start to end, so that it sees one version of
+    every file, also through self.invoke."""
 
     def get(name: str) -> IServiceEntry | None:
         """Returns the service with that name, or None."""
@@ -38,13 +38,13 @@ class IServiceMap(Interface):
 
 
 class IServiceStore(Interface):
-    """Holds the current IServices and replaces it as a whole."""
+    """Holds the current IServiceMap, and replaces it as a whole."""
 
     current: IServiceMap = Attribute('The map that new requests use')
 
 
 class IServiceInvoker(Interface):
-    """Runs services."""
+    """Invokes services."""
 
     def invoke(entry: IServiceEntry, services: IServiceMap, message: Message, payload: Any) -> Awaitable[ServiceResult]:
         """Reads the input, runs hooks and the handle method. Raises BadInput for invalid input, and what the handle

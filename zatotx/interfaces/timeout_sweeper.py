@@ -1,4 +1,6 @@
-"""A sweep that enforces the timeouts of many objects together: a timer for each would cost more than most calls do."""
+"""Enforces the timeouts of many objects with a single timer, since a timer for each object would cost more than most
+calls.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from twisted.logger import Logger
 
 
 class HasTimeout(Protocol):
-    """An object with a timeout."""
+    """An object with a deadline, which TimeoutSweeper can watch."""
 
     @property
     def deadline(self) -> float:
@@ -21,7 +23,8 @@ class HasTimeout(Protocol):
 
 
 class TimeoutSweeper:
-    """Expires the watched objects whose timeout has passed, every `interval` seconds while something is watched.
+    """Checks every `interval` seconds, while objects are watched, whether the deadline of one has passed, and expires
+    it.
 
     A timeout fires at most one interval late; setting one is an assignment. `forget(expiring)` stops watching an
     object; it does nothing if the object is not watched.

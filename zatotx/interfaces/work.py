@@ -1,4 +1,4 @@
-"""Interfaces of the work stream, which holds asynchronous invocations until a server has run them."""
+"""Interfaces of the work stream, which stores asynchronous invocations until a server has processed them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from zatotx.model.work import WorkCounts, WorkDelivery, WorkMessage
 
 
 class IWorkStream(Interface):
-    """Accepts messages. Each one runs at least once, on any server or on the one it names, and survives the death of
-    the process that runs it. As durable as the broker's data."""
+    """Accepts messages of the work stream. Each message is processed at least once, on any server or on a named one,
+    and survives the death of the process that runs it. As durable as the broker's data."""
 
     def add(messages: Sequence[WorkMessage]) -> Deferred[None]:
         """Stores all messages or none; fires when they are stored. Fails with Timeout or ServiceUnavailable if the
@@ -20,7 +20,7 @@ class IWorkStream(Interface):
 
 
 class IResultGroups(Interface):
-    """Collects the results of several messages, until the last one is there. As durable as the broker's data."""
+    """Stores the results of a group of messages until the last result has arrived. As durable as the broker's data."""
 
     def open(group: str, parts: Sequence[str], final: bytes) -> Deferred[None]:
         """Opens a group for the results of these parts; `final` is kept with them."""
@@ -34,7 +34,7 @@ class IResultGroups(Interface):
 
 
 class IWorkConsumer(Interface):
-    """One process's consumer of one queue: the shared queue, or that of the messages for its server."""
+    """The consumer of one queue in one process. The queue is the shared one, or that of the messages for its server."""
 
     name: str = Attribute('Name of the consumer, unique among all consumers there ever are')
 
@@ -56,6 +56,10 @@ class IWorkConsumer(Interface):
     def retry(delivery: WorkDelivery, message: WorkMessage, delay: float) -> Deferred[None]:
         """Replaces a message by its next attempt, which any consumer of the queue receives after `delay` seconds.
         Fails like `take`; may be repeated."""
+
+    def give_back(delivery: WorkDelivery, delay: float) -> Deferred[None]:
+        """Puts back a message of a newer version, unchanged: any consumer of the queue receives it after `delay`
+        seconds. Fails like `take`; may be repeated."""
 
     def recover(is_dead: Callable[[str], bool], count: int) -> Deferred[list[WorkDelivery]]:
         """Takes over up to `count` messages of consumers that are dead, given their names. A broker that notices

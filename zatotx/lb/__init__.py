@@ -1,1 +1,1 @@
-"""The load balancer. Nothing of it is needed before its own issue."""
+"""The load balancer: distributes HTTP requests and TCP connections to servers."""

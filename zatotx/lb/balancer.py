@@ -1,4 +1,6 @@
-"""The load balancer of one process: starts it, applies configurations to it, drains and stops it."""
+"""The load balancer service of one process: starts the load balancer, applies configurations to it, drains and stops
+it.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +18,7 @@ from twisted.logger import Logger
 from zatotx.interfaces.reactor import IReactor
 from zatotx.lb.backends.checker import HealthChecker
 from zatotx.lb.backends.registry import BackendRegistry
+from zatotx.lb.backends.saved_states import SavedStates
 from zatotx.lb.config.files import ConfigurationFiles
 from zatotx.lb.config.model import Configuration, LogSettings
 from zatotx.lb.config.parser import parse_configuration
@@ -29,7 +32,7 @@ _POLL_INTERVAL = 0.02
 
 
 class ReloadableLogs(Protocol):
-    """The log files of the process."""
+    """The interface of the log files of a process, which can be reloaded."""
 
     def start(self) -> None:
         """Start writing."""
@@ -42,7 +45,7 @@ class ReloadableLogs(Protocol):
 
 
 class Part(Protocol):
-    """A part of the load balancer that runs while it does."""
+    """The interface of a component that runs while the load balancer runs."""
 
     def start(self) -> None:
         """Start it."""
@@ -52,7 +55,7 @@ class Part(Protocol):
 
 
 class ReleasableLock(Protocol):
-    """The lock of the load balancer's directory."""
+    """The interface of the lock of the load balancer's directory."""
 
     def release(self) -> None:
         """Release it. Idempotent."""
@@ -60,12 +63,11 @@ class ReleasableLock(Protocol):
 
 @define(eq=False, slots=False, kw_only=True)
 class LoadBalancer(Service):
-    """The service of one process: the only one, the parent of workers, or a worker. `checker` is None in a worker,
-    whose parent probes the servers. `load` returns the configuration to start with and its text, and raises StartError;
-    `read_source` returns the text that a reload applies. `parts` start before the first configuration is in force, and
-    stop at the end; `on_applied` is called after each configuration, which is
-    in force everywhere when its Deferred, if there is one, has fired.
-    `extend` adds servers that were discovered."""
+    """The load balancer service of one process: a single process, the parent of workers, or a worker. `checker` is None
+    in a worker, whose parent probes the servers. `load` returns the initial configuration and its text, and raises
+    StartError; `read_source` returns the text that a reload applies. `parts` start before the first configuration
+    becomes active, and stop at the end; `on_applied` is called after each configuration, which is active everywhere
+    when its Deferred, if there is one, has fired. `extend` adds discovered servers."""
 
     reactor: IReactor
     files: ConfigurationFiles
@@ -77,6 +79,7 @@ class LoadBalancer(Service):
     frontends: Frontends
     responder: StatisticsResponder
     checker: HealthChecker | None = None
+    states: SavedStates | None = None
     parts: Sequence[Part] = ()
     on_applied: Callable[[], Deferred[None] | None] = lambda: None
     extend: Callable[[Configuration], Configuration] = lambda configuration: configuration
@@ -193,6 +196,8 @@ class LoadBalancer(Service):
         if self.checker is not None:
             self.checker.configuration_changed()
             self.files.keep(source)
+        if self.states is not None:
+            self.states.forget_changed(extended)
         self.configuration, self.source = configuration, source
         applied = self.on_applied()
         if applied is not None:
@@ -248,7 +253,7 @@ class LoadBalancer(Service):
 
 
 def facts_of(control: Any) -> list[tuple[str, str]]:
-    """Return what the statistics page shows about the process."""
+    """Return the information about the process that the statistics page shows."""
     info = control.info()
     return [('version', str(info['version'])), ('process', str(info['pid'])), ('workers', str(info['workers'])),
             ('uptime', format_duration(info['uptime'])), ('connections', str(info['current_sessions'])),

@@ -1,4 +1,4 @@
-"""What the agent may ask of a running load balancer."""
+"""The operations of a running load balancer that its agent and statistics page can use."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from zatotx.lb.statistics.source import ReadSnapshot
 @implementer(IBalancerControl)
 @define(eq=False, kw_only=True)
 class BalancerControl:
-    """Administers a load balancer. `apply_source` puts the text of a configuration into force and returns its errors;
-    `set_server_state` sets the administrative state of a server, and raises LookupError."""
+    """Implements IBalancerControl for a running load balancer. `apply_source` applies the text of a configuration and
+    returns its errors; `set_server_state` sets the administrative state of a server, and raises LookupError."""
 
     clock: IReactorTime
     files: ConfigurationFiles

@@ -1,4 +1,4 @@
-"""A frontend: accepts connections of clients, and passes their requests or bytes on to backends."""
+"""Implements a frontend: accepts client connections, and passes their requests or bytes to backends."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ALPN = (b'http/1.1',)
 
 @frozen(eq=False, kw_only=True)
 class FrontendState:
-    """What a change of the configuration replaces."""
+    """The state of a frontend that is replaced when the configuration changes."""
 
     settings: Frontend
     http: HttpState
@@ -50,7 +50,7 @@ class FrontendState:
 
 @implementer(IFrontend)
 class DataPath:
-    """A frontend in HTTP or TCP mode. It accepts connections as soon as the first configuration is in force."""
+    """Implements IFrontend in HTTP or TCP mode. It accepts connections as soon as the first configuration is active."""
 
     def __init__(self, context: FrontendContext, *, dial: Dial | None = None) -> None:
         self._context = context
@@ -104,12 +104,23 @@ class DataPath:
                 link.make(name, backend, server, host, port), context.reactor, self._write_batch, self._sweeper,
                 label=f'the server {server} of the backend {name}',
             ),
+            find_counters=lambda name: context.exchange_log.counters(context.name, name),
             previous=state.http if state is not None else None,
         )  # fmt: skip
         return PreparedFrontend(self._commit, FrontendState(
-            settings=settings, http=http, tcp=_tcp_target(configuration, settings, link), tls=tls,
+            settings=settings, http=http, tcp=self._tcp_target(configuration, settings, link), tls=tls,
             proxy_factory=self._make_proxy_factory(settings, http),
         ))  # fmt: skip
+
+    def _tcp_target(self, configuration: Configuration, settings: Frontend, link: _LinkMaker) -> TcpTarget | None:
+        name, context = settings.default_backend, self._context
+        backend = configuration.backends.get(name)
+        if settings.mode != 'tcp' or backend is None:
+            return None
+        return TcpTarget(
+            name=name, settings=backend, link=lambda server, host, port: link.make(name, backend, server, host, port),
+            counters=context.exchange_log.counters(context.name, name), is_logged=settings.log,
+        )  # fmt: skip
 
     def _load_client_tls(self, configuration: Configuration, errors: list[str]) -> dict[ServerTls, TlsClientFactory]:
         """Load the files of the TLS settings of all servers."""
@@ -134,8 +145,9 @@ class DataPath:
         old, self._state = self._state, state
         if old is not None:
             for name, target in old.http.targets.items():
-                if state.http.targets.get(name) is not target:
-                    target.close()
+                successor = state.http.targets.get(name)
+                if successor is not target:
+                    target.hand_over(successor)
             if old.tls is not None and old.tls is not state.tls:
                 old.tls.stop()
         if state.tls is not None:
@@ -196,6 +208,11 @@ class DataPath:
             for waiter in waiting:
                 waiter.callback(None)
 
+    def server_down(self, backend: str, server: str) -> None:
+        """See IFrontend."""
+        for connection in list(self._connections):
+            connection.server_down(backend, server)
+
     # The end.
 
     def drain(self, idle_grace: float = 0.0) -> None:
@@ -238,7 +255,7 @@ class DataPath:
 @implementer(IPreparedFrontend)
 @frozen
 class PreparedFrontend:
-    """See IPreparedFrontend."""
+    """Implements IPreparedFrontend: a new configuration of a frontend that has been prepared and not yet applied."""
 
     _put_into_force: Callable[[FrontendState], None]
     _state: FrontendState
@@ -249,7 +266,7 @@ class PreparedFrontend:
 
 
 def make_frontend(context: FrontendContext) -> DataPath:
-    """Create a frontend; it is a MakeFrontend."""
+    """Create a frontend. This function implements the type MakeFrontend."""
     return DataPath(context)
 
 
@@ -269,16 +286,6 @@ class _LinkMaker:
             idle_timeout=backend.timeouts.idle, tls=self.tls[tls] if tls is not None else None,
             server_name=tls.server_name if tls is not None else '',
         )  # fmt: skip
-
-
-def _tcp_target(configuration: Configuration, settings: Frontend, link: _LinkMaker) -> TcpTarget | None:
-    name = settings.default_backend
-    backend = configuration.backends.get(name)
-    if settings.mode != 'tcp' or backend is None:
-        return None
-    return TcpTarget(
-        name=name, settings=backend, link=lambda server, host, port: link.make(name, backend, server, host, port)
-    )
 
 
 @implementer(IListenerOptions)

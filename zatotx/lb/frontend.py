@@ -1,4 +1,4 @@
-"""Where the composition of a load balancer and its data path meet: what a frontend gets, and what it must offer."""
+"""Interfaces of a frontend, and the context that it receives from the load balancer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zatotx.lb.config.model import Configuration
 
 @frozen(kw_only=True)
 class FrontendContext:
-    """What a frontend needs from the load balancer."""
+    """The resources of the load balancer that a frontend uses."""
 
     name: str
     reactor: IReactor
@@ -27,7 +27,7 @@ class FrontendContext:
 
 
 class IPreparedFrontend(Interface):
-    """The new state of a frontend, built beside the one in force."""
+    """A new configuration of a frontend, prepared while the current one is still active."""
 
     def commit() -> None:
         """Put the new state into force for new requests and connections. Must not fail."""
@@ -45,6 +45,10 @@ class IFrontend(Interface):
         """Build the state for the frontend's part of a configuration, which is valid by itself. Raises ValueError, one
         sentence for each error and line, for what only the data path can find (a certificate that cannot be
         loaded). Existing connections stay open."""
+
+    def server_down(backend: str, server: str) -> None:  # noqa: N805
+        """Send the requests that wait for a server to others, if they may be sent again: probes find the server
+        down."""
 
     def drain(idle_grace: float = 0.0) -> None:  # noqa: N805
         """End each connection with the response to its current request, or its next one; idle connections after

@@ -1,4 +1,5 @@
-"""The frontends of a load balancer and their listening sockets: applies configurations to them as a whole."""
+"""The frontends of a load balancer and their listening sockets. A configuration is applied to all of them or to
+none."""
 
 from __future__ import annotations
 
@@ -21,8 +22,8 @@ Listen = Callable[[str, Any], Deferred[IListeningPort]]
 
 
 class AddressFactory(Factory):
-    """The factory of one listening socket. Its connections go to `target`, which a configuration may replace while the
-    socket stays open."""
+    """The protocol factory of one listening socket. Its connections are passed to `target`, which a configuration may
+    replace while the socket stays open."""
 
     noisy = False
 
@@ -51,8 +52,8 @@ class _Running:
 
 @define(eq=False)
 class PreparedFrontends:
-    """The new state of all frontends, built beside the one in force. `errors`: one sentence each; if there is one,
-    only `discard` may be called."""
+    """The new state of all frontends, prepared while the current one stays active. `errors` has one sentence for each
+    error; if there is one, only `discard` may be called."""
 
     errors: list[str] = field(factory=list)
     running: dict[str, _Running] = field(factory=dict)
@@ -63,7 +64,7 @@ class PreparedFrontends:
 
 @define(eq=False, kw_only=True)
 class Frontends:
-    """The running frontends. `make` builds a frontend by name and mode, `listen` opens a listening socket."""
+    """The running frontends. `make` creates a frontend by name and mode, and `listen` opens a listening socket."""
 
     make: Callable[[str, Mode], IFrontend]
     listen: Listen
@@ -164,6 +165,11 @@ class Frontends:
             frontend.stop()
 
         frontend.wait_idle().addCallback(idle)
+
+    def server_down(self, backend: str, server: str) -> None:
+        """Let no request wait for a server that probes find down, if it may be sent to another one."""
+        for frontend in (*self._retired, *(running.frontend for running in self._running.values())):
+            frontend.server_down(backend, server)
 
     # The end of the process
 

@@ -1,4 +1,4 @@
-"""PROXY protocol headers for servers: they tell the addresses of the client's connection."""
+"""Creates the PROXY protocol headers that pass the client's addresses to servers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ VERSIONS = {'v1': 1, 'v2': 2}
 
 
 def proxy_header(version: str, transport: Any) -> bytes:
-    """Return the header for a client's transport; b'' if `version` is '' and none is sent."""
+    """Create the PROXY protocol header for a client's transport. Returns b'' if `version` is '', so that none is
+    sent."""
     if not version:
         return b''
     secure = hasattr(transport, 'getPeerCertificate') and getattr(transport, 'TLS', True)

@@ -1,4 +1,4 @@
-"""Opens connections to servers: TCP, the PROXY protocol header, and TLS."""
+"""Opens connections to backend servers: TCP, the PROXY protocol header, and TLS."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Dial = Callable[[str, int, IProtocolFactory, float], Deferred[IProtocol]]
 
 @frozen(kw_only=True)
 class ServerLink:
-    """How connections to a server are opened and kept."""
+    """The address, timeouts and TLS settings with which connections to a server are opened."""
 
     dial: Dial
     host: str
@@ -33,7 +33,8 @@ class ServerLink:
 
 
 def make_dialer(reactor: IReactor) -> Dial:
-    """Return a Dial. Names are resolved by the reactor's resolver, and their addresses are tried as RFC 8305 says."""
+    """Create a Dial that resolves names with the reactor's resolver, and tries their addresses by RFC 8305 (happy
+    eyeballs)."""
 
     def dial(host: str, port: int, factory: IProtocolFactory, timeout: float) -> Deferred[IProtocol]:
         endpoint: IStreamClientEndpoint
@@ -50,8 +51,8 @@ def make_dialer(reactor: IReactor) -> Dial:
 
 
 async def open_connection(link: ServerLink, protocol: Any, clock: IReactorTime, proxy_header: bytes) -> None:
-    """Connect a protocol to a server. The PROXY protocol header is written here if the connection uses TLS; otherwise
-    the protocol writes it, with its own writer. Raises errors of Twisted, and TlsHandshakeFailed.
+    """Connect a protocol to a server. If the connection uses TLS, this function writes the PROXY protocol header;
+    otherwise the protocol writes it with its own writer. Raises errors of Twisted, and TlsHandshakeFailed.
 
     The connection timeout does not include the TLS handshake: the caller cancels that.
     """

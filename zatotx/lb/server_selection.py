@@ -1,11 +1,13 @@
-"""Gets a slot of a server for a request or a TCP connection: at once or from the queue of the backend, and another one
-if the connection to the first server fails."""
+"""Selects a server for a request or a TCP connection: acquires a slot at once or through the queue of the backend, and
+selects another server if the connection to the first one fails.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -17,7 +19,7 @@ T = TypeVar('T')
 
 
 class SelectionOwner(Protocol):
-    """The request or connection that needs a server."""
+    """The interface of a request or connection that needs a server."""
 
     def slot_acquired(self, slot: IServerSlot) -> None:
         """Use the slot: connect to its server, through `wait_for`."""
@@ -29,24 +31,22 @@ class SelectionOwner(Protocol):
         """End: there is no server. `termination`: for the log."""
 
 
-class ServerSelection:
-    """`slot` is the current one. Each step that is waited for is cancelled by `release`, and is ignored after that.
+class ServerSelection(msgspec.Struct, eq=False):
+    """The selection of a server for one request. `slot` is the current server slot. `release` cancels pending steps,
+    whose results are then ignored.
 
     The owner is passed to each method: a reference to it would make a cycle, which only the garbage collector ends.
     """
 
-    _log = Logger()
-    __slots__ = ('_attempt', '_excluded', '_find_backend', '_key', '_name', '_waiting', 'retries', 'slot')
+    _log: ClassVar = Logger()
 
-    def __init__(self, find_backend: Callable[[str], IBackend], name: str, key: BalancingKey) -> None:
-        self._find_backend = find_backend
-        self._name = name
-        self._key = key
-        self._attempt = 0  # changes when the current step is given up
-        self._excluded: tuple[str, ...] = ()
-        self._waiting: Deferred[Any] | None = None
-        self.retries = 0
-        self.slot: IServerSlot | None = None
+    _find_backend: Callable[[str], IBackend]
+    _name: str
+    _key: BalancingKey
+    _attempt: int = 0  # changes when the current step is given up
+    _excluded: tuple[str, ...] = ()
+    _waiting: Deferred[Any] | None = None
+    slot: IServerSlot | None = None
 
     def acquire(self, owner: SelectionOwner) -> None:
         """Get a slot: calls one of the owner's methods."""
@@ -74,7 +74,6 @@ class ServerSelection:
 
     def acquire_another(self, owner: SelectionOwner) -> None:
         """Get a slot of a server that was not tried yet, if there is one. Call `release` before."""
-        self.retries += 1
         self.acquire(owner)
 
     def wait_for(

@@ -1,4 +1,5 @@
-"""Passes bytes both ways between a client and a server: a TCP connection, or an upgraded HTTP connection.
+"""A tunnel that passes bytes in both directions between a client and a server: a TCP connection, or an upgraded HTTP
+connection.
 
 Each side is read only while the other one accepts data, so that a tunnel holds little more than one read. When one side
 ends its direction, the other one is told (half-close), and the tunnel ends when both have. Twisted's TLS has no
@@ -16,7 +17,7 @@ from twisted.python.failure import Failure
 
 
 class TunnelWriter(Protocol):
-    """The writer of one side; see BufferedWriter."""
+    """The interface of the writer of one side (see BufferedWriter)."""
 
     is_backlogged: bool
     last_progress: float
@@ -27,31 +28,32 @@ class TunnelWriter(Protocol):
     def half_close(self) -> None: ...
 
 
-class TunnelClient(Protocol):
-    """The client's side. `deadline`: when `expire` is to be called."""
+class TunnelSide(Protocol):
+    """The interface of both sides of a tunnel."""
 
-    deadline: float
     writer: Any  # TunnelWriter
 
     def pause(self) -> None: ...
     def resume(self) -> None: ...
     def abort(self) -> None: ...
+
+
+class TunnelClient(TunnelSide, Protocol):
+    """The interface of the client's side of a tunnel. `deadline` is the time at which `expire` is called."""
+
+    deadline: float
+
     def end_tunnel(self) -> None: ...
 
 
-class TunnelServer(Protocol):
-    """The server's side."""
+class TunnelServer(TunnelSide, Protocol):
+    """The interface of the server's side of a tunnel."""
 
-    writer: Any  # TunnelWriter
-
-    def pause(self) -> None: ...
-    def resume(self) -> None: ...
-    def abort(self) -> None: ...
     def close(self) -> None: ...
 
 
 class Tunnel:
-    """One tunnel. `timeout`: seconds without a byte in either direction after which it ends."""
+    """A tunnel between a client and a server. It ends after `timeout` seconds without a byte in either direction."""
 
     __slots__ = (
         '_client',
@@ -85,14 +87,17 @@ class Tunnel:
 
     def client_data(self, data: bytes) -> None:
         """Pass bytes on to the server."""
-        if not data:
-            return
         self.received_bytes += len(data)
-        self._client.deadline = self._seconds() + self._timeout
-        writer = self._server.writer
-        writer.write(data)
-        if writer.is_backlogged:
-            self._client.pause()
+        self._pass(data, self._client, self._server)
+
+    def _pass(self, data: bytes, source: TunnelSide, target: TunnelSide) -> None:
+        """Pass bytes of one side on to the other one, and stop reading the first while the other does not accept
+        more."""
+        if data:
+            self._client.deadline = self._seconds() + self._timeout
+            target.writer.write(data)
+            if target.writer.is_backlogged:
+                source.pause()
 
     def client_half_closed(self) -> None:
         """Pass the end of the client's direction on."""
@@ -126,14 +131,8 @@ class Tunnel:
 
     def backend_data(self, data: bytes) -> None:
         """Pass bytes on to the client."""
-        if not data:
-            return
         self.sent_bytes += len(data)
-        self._client.deadline = self._seconds() + self._timeout
-        writer = self._client.writer
-        writer.write(data)
-        if writer.is_backlogged:
-            self._server.pause()
+        self._pass(data, self._server, self._client)
 
     def backend_half_closed(self) -> None:
         """Pass the end of the server's direction on."""

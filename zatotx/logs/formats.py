@@ -1,4 +1,4 @@
-"""The formats of log entries: a text line followed by an indented traceback, or a JSON object."""
+"""Log entry formats: text (a line followed by an indented traceback), or JSON (an object per line)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class LogEntry:
 
 
 def as_text(entry: LogEntry) -> str:
-    """Format an entry as Zato does: `time - LEVEL - service:cid (or logger) - message`, then the traceback."""
+    """Format an entry as text, as Zato does: `time - LEVEL - service:cid (or logger) - message`, then the traceback."""
     line = (
         f'{_local_time(entry.timestamp)} - {logging.getLevelName(entry.level)} - {escape_line(_source(entry))} - '
         + escape_line(entry.message)
@@ -48,7 +48,8 @@ def as_text(entry: LogEntry) -> str:
 
 
 def as_json(entry: LogEntry) -> str:
-    """Format an entry as a JSON object on one line. A `_` is appended to names of extras that are field names."""
+    """Format an entry as a JSON object on one line. A `_` is appended to the names of extra fields that collide with
+    standard fields."""
     fields: dict[str, Any] = {
         'ts': format_rfc3339(entry.timestamp),
         'level': logging.getLevelName(entry.level),
@@ -68,14 +69,14 @@ def as_json(entry: LogEntry) -> str:
 
 
 def missing_lines_as_json(count: int, reason: str) -> str:
-    """Return the line written in place of missing entries."""
+    """Return the JSON line that reports missing entries."""
     return encode_json(
         {'level': 'WARNING', 'message': f'Lines of this log missing here: {count} ({reason})', 'lost': count}
     )
 
 
 def encode_json(fields: Mapping[str, Any]) -> str:
-    """Encode fields as JSON in one line for every viewer."""
+    """Encode fields as JSON on a single line. Characters that some viewers treat as line ends are escaped."""
     try:
         text = msgspec.json.encode(fields, enc_hook=_to_str).decode()
     except Exception:  # an extra whose conversion fails

@@ -1,4 +1,4 @@
-"""Log levels: a default, and levels of categories and loggers."""
+"""Log levels: a default level, and the levels of categories and loggers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from attrs import frozen
 
 @frozen
 class LogCategory:
-    """A log file and the loggers whose entries, and those of loggers below them, are written to it."""
+    """A log file, and the loggers whose entries are written to it, including the loggers below them."""
 
     name: str
     file: str
@@ -28,7 +28,7 @@ ALL_CATEGORIES = (SERVER, ACCESS, *SEPARATE_CATEGORIES)
 
 
 def category_of(logger: str) -> LogCategory:
-    """Return the category of a logger by its dotted name."""
+    """Return the log category of a logger by its dotted name."""
     for category in SEPARATE_CATEGORIES:
         for prefix in category.loggers:
             if logger == prefix or logger.startswith(f'{prefix}.'):
@@ -50,8 +50,8 @@ _MAX_CACHED = 10_000  # names whose level is cached
 
 
 class LevelFilter:
-    """The log levels in force. The level of a logger takes precedence over that of its category, which takes precedence
-    over the default. Any thread may read; one thread changes them."""
+    """The current log levels. The level of a logger takes precedence over that of its category, which takes precedence
+    over the default. Any thread may read them; one thread changes them."""
 
     def __init__(self, default: str = 'info', table: Mapping[str, str] | None = None) -> None:
         """`table`: levels of categories (`kvdb`) and loggers (`crm`, `crm.get-balance`, `twisted.web`). Raises
@@ -113,5 +113,5 @@ class LevelFilter:
 
 
 def level_error(level: str) -> str:
-    """Return why a level is invalid, '' if it is valid."""
+    """Return an error message if a log level is invalid, otherwise ''."""
     return '' if level in _LEVELS else f'{level!r} is not one of {", ".join(LEVELS)}'

@@ -1,4 +1,4 @@
-"""Buffered lines of log files, collected on the hot path and written once per iteration of the reactor."""
+"""Line writers of log files: they buffer lines and write them once per reactor iteration."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ _CONTROLS |= {code: f'\\u{code:04x}' for code in (0x2028, 0x2029, *range(0x202A,
 
 
 def escape_line(text: str) -> str:
-    """Escape everything that could end the line or control a terminal, so that entries cannot be forged."""
+    """Escape every character that could end the line or control a terminal, so that entries cannot be forged."""
     return text if text.isprintable() else text.translate(_CONTROLS)
 
 
 @implementer(ILineSink)
 class LineWriter:
-    """A writer for the reactor's thread only, such as that of the access log; a line costs a list append."""
+    """A buffered line writer for the reactor's thread only, such as that of the access log. Writing a line only appends
+    it to a list."""
 
     def __init__(self, reactor: IReactorTime, file: LogFile) -> None:
         """`reactor`: IReactorTime. The writer owns the file."""
@@ -84,9 +85,9 @@ class LineWriter:
 
 @implementer(ILineSink)
 class SharedLineWriter:
-    """A writer for any thread, such as that of the server's log. The reactor's thread writes once per iteration, other
-    threads at once, so that a message about a stalled reactor is not delayed. No thread waits for the lock: the thread
-    that holds it writes the lines of the others."""
+    """A line writer for any thread, such as that of the server's log. The reactor's thread writes once per iteration,
+    and other threads at once, so that a message about a stalled reactor is not delayed. No thread waits for the lock:
+    the thread that holds it writes the lines of the others."""
 
     def __init__(self, reactor: IReactorTime, file: LogFile) -> None:
         """`reactor`: IReactorTime. The writer owns the file."""

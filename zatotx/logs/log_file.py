@@ -1,4 +1,4 @@
-"""A rotated log file that several processes append to, and whose errors never affect the rest of the server.
+"""A rotated log file to which several processes append. Its errors never affect the rest of the server.
 
 Each write is one call with O_APPEND, so the kernel keeps those of several processes apart. Before it, a stat of the
 path checks that it is still the open file: tools that rotate it, such as logrotate, need not send a signal. One process
@@ -22,14 +22,14 @@ _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 
 
 def missing_lines_message(count: int, reason: str) -> str:
-    """Return the line written in place of missing entries."""
+    """Return the text line that reports missing entries."""
     return f'Lines of this log missing here: {count} ({reason})'
 
 
 class LogFile:
-    """Appends entries, each a line or a line with its traceback. If a write fails (disk full or broken, directory
-    removed), entries are dropped and counted in `lost_entries`, and writing is retried a second later; the first entry
-    written then is preceded by a line with the number of missing ones.
+    """Appends entries to a log file; an entry is a line, or a line with its traceback. If writing fails (disk full or
+    broken, directory removed), entries are dropped and counted in `lost_entries`, and writing is retried a second
+    later. A line with the number of missing entries then precedes the first written entry.
 
     Not thread-safe, but safe to use from several processes.
     """

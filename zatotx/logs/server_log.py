@@ -1,4 +1,5 @@
-"""The log of a process: writes entries of twisted.logger and stdlib logging by category, in one format.
+"""The log of a process: writes entries of twisted.logger and stdlib logging to the files of their categories, in one
+format.
 
     2026-11-24 08:20:20,123 - INFO - crm.get-balance:5f1c… - what happened
 
@@ -48,14 +49,14 @@ ContextGetter = Callable[[], tuple[str, str]]
 
 
 def no_context() -> tuple[str, str]:
-    """Return no context, for processes without services."""
+    """Return no service name and correlation ID, for processes without services."""
     return '', ''
 
 
 @implementer(ILogObserver)
 class ServerLog:
-    """Writes entries of at least their logger's level; critical ones also go to standard error, for the user who
-    started the process."""
+    """Writes the log entries that have at least the level of their logger. Critical entries are also written to
+    standard error, for the user who started the process."""
 
     def __init__(
         self,
@@ -191,7 +192,8 @@ def _event_extras(event: dict[str, Any]) -> dict[str, Any]:
 
 
 class LoggedService(Service):
-    """Runs another service, and writes the process's log to a file until that service has stopped."""
+    """A Twisted service that runs another service, and writes the process's log to a file until that service has
+    stopped."""
 
     def __init__(self, service: IService, path: Path, reactor: IReactorTime) -> None:
         """Raises OSError if the file cannot be opened."""

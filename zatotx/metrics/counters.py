@@ -1,4 +1,4 @@
-"""Counters as plain attributes, updated on the hot path and read by scrapes.
+"""Counters as plain attributes, which requests increment and scrapes read.
 
 Only the reactor's thread writes them; any thread may read. A scrape may see a request counted whose duration is not yet
 observed, but a counter never decreases.
@@ -44,8 +44,8 @@ OTHER_ERROR = 'Exception'
 
 
 class Histogram:
-    """Counts durations. `buckets[i]` counts those of at most `bounds[i]` seconds and more than the previous bound; the
-    last bucket counts the rest."""
+    """A histogram of durations. `buckets[i]` counts the durations of at most `bounds[i]` seconds and more than the
+    previous bound; the last bucket counts all longer ones."""
 
     __slots__ = ('bounds', 'buckets', 'sum')
 
@@ -67,7 +67,8 @@ class Histogram:
 
 @implementer(ICallMeter)
 class CallCounters(Histogram):
-    """Counters of calls (of a service across its versions, of Redis …): a histogram of durations, and
+    """Counters of calls, such as those of a service across its versions or of Redis: a histogram of durations, and
+    these attributes:
 
     - `errors`: calls that failed; `errors_by_name` counts them by name of the error, ANY_KIND for errors outside the
     data model;
@@ -95,7 +96,7 @@ class CallCounters(Histogram):
 
 
 class OutgoingCounters(CallCounters):
-    """Counters of one outgoing connection, and
+    """Counters of one outgoing connection: those of calls, and these attributes:
 
     - `circuit_open`: its circuit breaker is open or half-open;
     - `circuit_half_open`: its circuit breaker is half-open, with a trial call in progress;
@@ -114,7 +115,7 @@ class OutgoingCounters(CallCounters):
 
 
 class ChannelCounters(Histogram):
-    """Counters of one channel: a histogram of the time from a request's head to its response, and
+    """Counters of one channel: a histogram of the time from a request's head to its response, and these attributes:
 
     - `requests`: requests received;
     - `answers[n]`: responses with status nxx; `answers[0]`: requests whose client disconnected first.

@@ -18,6 +18,7 @@ _SERVICE = ('service',)
 _CHANNEL = ('kind', 'channel')
 _OUTGOING = ('type', 'connection')
 _POOL = ('pool',)
+_CACHE = ('cache',)
 _USER = ('name',)
 
 
@@ -129,6 +130,9 @@ _DEFINITIONS = (
     MetricDefinition('zatotx_work_retries', COUNTER, 'Asynchronous invocations that were delayed for another run'),
     MetricDefinition('zatotx_work_dead_letters', COUNTER, 'Asynchronous invocations that became dead letters'),
     MetricDefinition(
+        'zatotx_work_newer', COUNTER, 'Asynchronous invocations that were left to nodes of a newer version'
+    ),
+    MetricDefinition(
         'zatotx_work_expired', COUNTER, 'Asynchronous invocations that expired before they ran'
     ),
     MetricDefinition(
@@ -142,6 +146,23 @@ _DEFINITIONS = (
         'zatotx_work_delayed', GAUGE, 'Asynchronous invocations of the cluster that wait for another run', merge=max
     ),
     MetricDefinition('zatotx_dead_letters', GAUGE, 'Dead letters stored in the ODB', merge=max),
+    MetricDefinition(
+        'zatotx_cache_evictions', COUNTER, 'Entries of a cache of services that this server evicted', _CACHE
+    ),
+    MetricDefinition(
+        'zatotx_cache_entries', GAUGE, 'Entries of a cache after the last write of this server', _CACHE, merge=max
+    ),
+    MetricDefinition(
+        'zatotx_cache_bytes',
+        GAUGE,
+        'Bytes of the keys and values of a cache after the last write of this server',
+        _CACHE,
+        merge=max,
+    ),
+    MetricDefinition('zatotx_cache_max_entries', GAUGE, 'Entries that each cache may have', merge=max),
+    MetricDefinition(
+        'zatotx_cache_max_bytes', GAUGE, 'Bytes that the keys and values of each cache may have', merge=max
+    ),
     MetricDefinition('zatotx_scheduler_leader', GAUGE, 'Whether this server leads the scheduler: 1 or 0', merge=max),
     MetricDefinition('zatotx_scheduler_epoch', GAUGE, 'The epoch in which this server leads, or 0', merge=max),
     MetricDefinition('zatotx_scheduler_jobs', GAUGE, 'Active jobs of the scheduler', merge=max),
@@ -211,8 +232,8 @@ assert len(DEFINITIONS) == len(_DEFINITIONS)
 
 
 def register(definitions: Iterable[MetricDefinition]) -> None:
-    """Add the metrics of kinds: once for each process that shows metrics. Raises ValueError where two metrics have one
-    name."""
+    """Add the metric definitions of kinds, once in each process that shows metrics. Raises ValueError if two metrics
+    have the same name."""
     for one in definitions:
         if DEFINITIONS.setdefault(one.name, one) is not one:
             raise ValueError(f'Two metrics are named {one.name}')

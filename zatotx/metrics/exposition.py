@@ -1,4 +1,4 @@
-"""The Prometheus exposition of metrics: concurrent scrapes share one text."""
+"""The exposition of metrics in the Prometheus text format. Concurrent scrapes share one text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from zatotx.metrics.snapshot import MetricSample, MetricSource, merge_samples, t
 
 
 def render_sample(sample: MetricSample) -> bytes:
-    """Render a sample. Takes tens of milliseconds with hundreds of services: call it in a worker thread."""
+    """Render a sample as text. Takes tens of milliseconds with hundreds of services, so it must be called in a worker
+    thread."""
     # Imported by the first scrape: the import takes a tenth of a second, which would delay the start.
     from prometheus_client.exposition import generate_latest
 
@@ -69,12 +70,12 @@ def no_peer_samples() -> Deferred[list[MetricSample]]:
 
 
 def ignore_result(sample: MetricSample) -> None:
-    """Discard a sample that is not needed again."""
+    """Do nothing with a sample, for a node that does not store its samples."""
 
 
 class MetricsExposition:
     """Renders metrics for scrapes. Requests that arrive while a text is being rendered share the next one, so that no
-    value is older than its request. For the reactor's thread."""
+    value is older than its request. Used in the reactor's thread only."""
 
     def __init__(self, sources: Sequence[MetricSource], offload: Callable[..., Deferred[Any]]) -> None:
         """`sources`: the metrics of this process. `offload` runs (function, *args) in a thread."""

@@ -1,5 +1,5 @@
-"""Detection of threads that hold the GIL: a `def` service in C code that does not release it (a sum over millions, a
-pathological regular expression) blocks the reactor as one in its thread does.
+"""Detects threads that hold the GIL for too long and thereby block the reactor, such as a `def` service in C code that
+does not release the GIL (a sum over millions, a pathological regular expression).
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ _WAITING_FILES = frozenset(
 
 
 class GilMonitor:
-    """Called by the watchdog's thread each time it wakes up. A check without findings takes two microseconds."""
+    """Checks which thread holds the GIL each time the watchdog's thread wakes up. A check that finds nothing takes two
+    microseconds."""
 
     def __init__(self, reactor_thread: int, deployed_name: Callable[[str], str]) -> None:
         """`reactor_thread`: the ident of the reactor's thread. `deployed_name`: the result of `files_below`."""
@@ -86,9 +87,9 @@ class GilMonitor:
 
 
 def is_waiting_for_gil(switches: int, delay: float) -> bool:
-    """Return whether a thread that woke up `delay` seconds too late was waiting for the GIL. `switches`: its voluntary
-    context switches since it went to sleep, which was one of them. CPU times do not tell: those of a virtual machine
-    include the time that other machines took."""
+    """Return whether a thread that woke up `delay` seconds too late was waiting for the GIL. `switches` is the number
+    of its voluntary context switches since it went to sleep, including the sleep itself. CPU times are not used,
+    because those of a virtual machine include the time that other machines took."""
     return switches - 1 >= delay / _MAX_GIL_WAIT
 
 

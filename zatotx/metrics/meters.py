@@ -1,4 +1,6 @@
-"""The meters of a process. Their number is bounded, because each adds several lines to every scrape."""
+"""Registries of the meters of a process. The number of meters is limited, because each adds several lines to every
+scrape.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,8 @@ _Slots = TypeVar('_Slots')
 
 @implementer(IMeters)
 class MeterSet(Generic[_Slots]):
-    """Counters by name. One thread at a time may add and remove; any thread may read."""
+    """A registry of meters of one type, by name. Only one thread at a time may add and remove meters; any thread may
+    read."""
 
     def __init__(
         self,
@@ -76,7 +79,7 @@ class MeterSet(Generic[_Slots]):
 
 
 class MeterRegistry:
-    """The meters of a process."""
+    """Holds all meters of a process."""
 
     def __init__(self, max_names: int = MAX_NAMES) -> None:
         self._max_names = max_names
@@ -119,7 +122,7 @@ class MeterRegistry:
 
 
 def channel_rows(label: tuple[str, ...], slots: ChannelCounters) -> Iterator[MetricRow]:
-    """Yield the metrics of one channel."""
+    """Yield the metric rows of one channel."""
     answers = list(slots.responses)  # read before `requests`, so that the number in flight is never negative
     requests = slots.requests
     yield 'zatotx_channel_requests', label, requests
@@ -131,7 +134,7 @@ def channel_rows(label: tuple[str, ...], slots: ChannelCounters) -> Iterator[Met
 
 
 def call_rows(prefix: str, label: tuple[str, ...], slots: CallCounters) -> Iterator[MetricRow]:
-    """Yield the metrics of calls, as `<prefix>_calls` and so on."""
+    """Yield the metric rows of calls, named `<prefix>_calls` and so on."""
     yield f'{prefix}_calls', label, slots.calls
     yield f'{prefix}_errors', label, slots.errors
     for kind, count in slots.errors_by_name.copy().items():
@@ -141,7 +144,7 @@ def call_rows(prefix: str, label: tuple[str, ...], slots: CallCounters) -> Itera
 
 
 def call_source(name: str, slots: CallCounters) -> MetricSource:
-    """Return the source of the metrics of a component that exists once."""
+    """Return the metrics source of a component that exists once."""
     return lambda: call_rows(f'zatotx_{name}', (), slots)
 
 
@@ -151,7 +154,8 @@ def call_source(name: str, slots: CallCounters) -> MetricSource:
 def service_metrics(
     current_services: Callable[[], Iterable[tuple[str, CallCounters]]], others: CallCounters | None = None
 ) -> MetricSource:
-    """Return the source of the services' metrics by name; services that share `others` are one series."""
+    """Return the metrics source of all services, by service name. Services that share the meter `others` are one
+    series."""
 
     def rows() -> Iterator[MetricRow]:
         has_others = False
@@ -167,18 +171,18 @@ def service_metrics(
 
 
 def single_value(name: str, read: Callable[[], float | Histogram]) -> MetricSource:
-    """Return the source of a metric without labels."""
+    """Return the metrics source of a single value without labels."""
     return lambda: [(name, (), read())]
 
 
 def build_info(facts: Mapping[str, str]) -> MetricSource:
-    """Return the source of the build information: version, python, node, cluster."""
+    """Return the metrics source of the build information: version, python, node, cluster."""
     labels = tuple(facts[name] for name in ('version', 'python', 'node', 'cluster'))
     return lambda: [('zatotx_build_info', labels, 1), ('zatotx_workers', (), 1)]
 
 
 def process_metrics() -> MetricSource:
-    """Return the source of this process's memory, CPU time and file descriptors."""
+    """Return the metrics source of this process's memory, CPU time and file descriptors."""
     collectors: list[Any] = []
 
     def rows() -> Iterator[MetricRow]:

@@ -1,4 +1,4 @@
-"""Samples: all metrics of a process at one moment, as a plain JSON value; merging of samples.
+"""Takes and merges samples. A sample contains all metrics of a process at one moment, as a plain JSON value.
 
     {"zatotx_service_calls": [[["crm.get-balance"], 12]],                 labels, value
      "zatotx_service_duration_seconds": [[["crm.get-balance"], [0.7, [3, 9, 0]]]], …}     labels, [sum, buckets]
@@ -23,8 +23,8 @@ _log = Logger()
 
 
 def take_snapshot(sources: Sequence[MetricSource]) -> MetricSample:
-    """Collect the rows of all sources. Takes milliseconds with hundreds of services: for a worker thread. A source that
-    fails is counted and logged; only its own metrics are missing."""
+    """Collect the rows of all sources. Takes milliseconds with hundreds of services, so it should run in a worker
+    thread. If a source fails, the failure is counted and logged, and only the metrics of that source are missing."""
     sample: MetricSample = {}
     failures = 0
     for source in sources:
@@ -48,8 +48,8 @@ def without_gauges(sample: MetricSample) -> MetricSample:
 
 
 def merge_samples(first: MetricSample, second: MetricSample) -> MetricSample:
-    """Merge the samples of two workers. Unknown metrics, and histograms with other buckets, are omitted: the other
-    worker may run another version during a rolling restart."""
+    """Merge the samples of two workers. Unknown metrics, and histograms with different buckets, are omitted, because
+    during a rolling restart the workers may run different versions."""
     return {
         name: _merge(name, first.get(name, ()), second.get(name, ()))
         for name in (*first, *(name for name in second if name not in first))

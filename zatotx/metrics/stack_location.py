@@ -1,4 +1,4 @@
-"""The location of a thread in terms of the service author: service, file and line."""
+"""Determines the code location of a thread in terms of the service author: service, file and line."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ _POLLING = frozenset({'epollreactor.py', 'pollreactor.py', 'selectreactor.py', '
 
 
 class StackLocation(NamedTuple):
-    """A location in the code; `service` is '' if no service is running there."""
+    """A location in the code. `service` is '' if no service is running there."""
 
     service: str
     position: str  # 'crm.py:12'
 
 
 def make_deployed_name(root: Path) -> Callable[[str], str]:
-    """Return a function from a code object's file name to its name for authors, '' for files not below `root`.
+    """Return a function that maps a code object's file name to the path shown to service authors, or to '' for a file
+    outside `root`.
 
     >>> files_below(Path('/env/work'))('/env/work/deployed/<64 hex digits>/crm/util.py')
     'crm/util.py'
@@ -39,8 +40,8 @@ def make_deployed_name(root: Path) -> Callable[[str], str]:
 
 
 def locate_frame(frame: FrameType, deployed_name: Callable[[str], str]) -> StackLocation | None:
-    """Return the innermost line of a deployed file, otherwise the innermost line; None if the thread only waits for
-    events. Runs no other code, so that the observed thread cannot continue meanwhile."""
+    """Return the innermost line of a deployed file in a stack, otherwise the innermost line, or None if the thread only
+    waits for events. Runs no other code, so that the observed thread cannot continue in the meantime."""
     with gc_disabled:
         return _find_location(frame, deployed_name)
 

@@ -6,14 +6,16 @@ Only the totals grow; the minute until which they are complete is replaced toget
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from zatotx.interfaces.statistics import IUsageStore
-from zatotx.model.service_usage import ServiceUsage, merge_usage
+from zatotx.model.service_usage import ServiceUsage, UsageByService, merge_usage
 from zatotx.rules.statistics.periods import MINUTE, PARTS, RETENTION, next_start, start_of, starts_between
 
 SETTLED = 120  # seconds after which all processes have recorded the calls of a minute
 RECOMPUTED = 600  # seconds during which records may still arrive, because Redis was unavailable
 RECORDS_READ = 1500  # seconds of records that are read if minutes are missing; they are kept a little longer
-_MAX_MINUTES = 60  # minutes that are processed together
+_TOGETHER = 10  # periods that are read together: with a thousand services, more would stall the node
 
 
 async def aggregate_minutes(store: IUsageStore, now: float) -> int:
@@ -24,7 +26,11 @@ async def aggregate_minutes(store: IUsageStore, now: float) -> int:
     stored = await store.stored(MINUTE, minutes)
     needed = [minute for minute, known in zip(minutes, stored, strict=True)
               if not known or minute >= end - RECOMPUTED]  # fmt: skip
-    usages = {minute: usage for minute, usage in zip(needed, await store.recorded(needed), strict=True) if usage}
+    usages: dict[int, UsageByService] = {}
+    for minute in needed:
+        (usage,) = await store.recorded([minute])
+        if usage:
+            usages[minute] = usage
     await store.store(MINUTE, usages)
     return len(usages)
 
@@ -56,7 +62,23 @@ async def summarize(store: IUsageStore, period: str, now: float) -> int:
 async def sum_of_parts(store: IUsageStore, period: str, start: int) -> dict[str, ServiceUsage]:
     """Return the usage of a period as the sum of its parts."""
     parts = list(starts_between(PARTS[period], start, next_start(period, start)))
-    return merge_usage(await store.usage(PARTS[period], parts))
+    return await sum_of_periods(store, PARTS[period], parts)
+
+
+async def sum_of_periods(store: IUsageStore, period: str, starts: Sequence[int]) -> dict[str, ServiceUsage]:
+    """Return the usage of several periods together."""
+    total: dict[str, ServiceUsage] = {}
+    for at in range(0, len(starts), _TOGETHER):
+        total = merge_usage((total, *await store.usage(period, starts[at : at + _TOGETHER])))
+    return total
+
+
+async def read_periods(store: IUsageStore, period: str, starts: Sequence[int]) -> list[dict[str, ServiceUsage]]:
+    """Return the usage of each period."""
+    found: list[dict[str, ServiceUsage]] = []
+    for at in range(0, len(starts), _TOGETHER):
+        found += await store.usage(period, starts[at : at + _TOGETHER])
+    return found
 
 
 async def add_to_totals(store: IUsageStore, now: float, max_minutes: int) -> int:
@@ -66,8 +88,7 @@ async def add_to_totals(store: IUsageStore, now: float, max_minutes: int) -> int
     until, totals = await store.totals()
     begin = max(until, end - RETENTION[MINUTE])
     minutes = list(starts_between(MINUTE, begin, end))[:max_minutes]
-    for at in range(0, len(minutes), _MAX_MINUTES):
-        totals = merge_usage((totals, *await store.usage(MINUTE, minutes[at : at + _MAX_MINUTES])))
+    totals = merge_usage((totals, await sum_of_periods(store, MINUTE, minutes)))
     if not minutes or not await store.replace_totals(until, minutes[-1] + 60, totals):
         return 0
     return len(minutes)

@@ -1,4 +1,6 @@
-"""`self.metrics`: metrics of services, counted in the reactor and in threads without a lock."""
+"""Implements `self.metrics`: metrics that services define. They are updated in the reactor and in threads without a
+lock.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ class _ThreadCells(threading.local):
 
 @implementer(IUserMetrics)
 class UserMetrics:
-    """Keeps at most `max_names` names per type of metric; later names share one series."""
+    """Stores the metrics that services define. It accepts at most `max_names` names per metric type; later names share
+    one series."""
 
     def __init__(self, max_names: int = MAX_NAMES) -> None:
         self._max_names = max_names

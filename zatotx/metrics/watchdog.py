@@ -1,4 +1,4 @@
-"""The reactor's watchdog: measures every stall of the reactor, and reports the service and line that caused long ones.
+"""The reactor's watchdog: measures every stall of the reactor, and reports the service and line that caused a long one.
 
 A timer in the reactor is due every 50 ms; its delay is the length of a stall. A thread wakes up as often and samples
 the stack of the reactor's thread if the timer is overdue. A stall of 100 ms is thus sampled at least once while it
@@ -27,8 +27,8 @@ _PAUSES_KEPT = 64
 
 
 class GcPauseMonitor:
-    """Measures every collection while started; any thread may read `pauses`. A collection causes two callbacks, which
-    take a microsecond."""
+    """Measures the pause of every garbage collection while it is started. Any thread may read `pauses`. A collection
+    causes two callbacks, which take a microsecond."""
 
     def __init__(self) -> None:
         self.pauses = Histogram(PAUSE_BUCKETS)
@@ -78,7 +78,8 @@ GARBAGE_COLLECTOR = StackLocation('', 'the garbage collector')
 
 
 class Watchdog:
-    """Start and stop it in the reactor's thread; any thread may read `stalls`."""
+    """Measures stalls of the reactor. It must be started and stopped in the reactor's thread; any thread may read
+    `stalls`."""
 
     def __init__(
         self, reactor: IReactorTime, deployed_name: Callable[[str], str], report: Callable[[str], None]
@@ -183,8 +184,8 @@ class Watchdog:
 
 
 def stack_shares(samples: Counter[StackLocation]) -> list[tuple[StackLocation, float]]:
-    """Return each service's share of a stall, at the location where it was sampled most: several services may run
-    before the reactor calls its next timer."""
+    """Return each service's share of a stall, with the location at which the service was sampled most often. Several
+    services can run before the reactor calls its next timer."""
     services: dict[str, Counter[StackLocation]] = {}
     for location, times in samples.items():
         services.setdefault(location.service, Counter())[location] += times
@@ -192,7 +193,7 @@ def stack_shares(samples: Counter[StackLocation]) -> list[tuple[StackLocation, f
 
 
 class ReportedStall(NamedTuple):
-    """A report that was made."""
+    """A reported stall: its time, the log message, and the service."""
 
     when: float  # Unix time
     message: str
@@ -200,8 +201,8 @@ class ReportedStall(NamedTuple):
 
 
 class StallReporter:
-    """Queues reports and makes at most one per second: one per location, with its longest stall. The last reports are
-    kept in `reported`, which any thread may read."""
+    """Queues reports of stalls, and logs at most one report per second: one for each location, with its longest stall.
+    The most recent reports are kept in `reported`, which any thread may read."""
 
     def __init__(self, report: Callable[[str], None], clock: Callable[[], float] = time) -> None:
         """`clock` returns Unix time."""
@@ -232,7 +233,7 @@ class StallReporter:
 
 
 def stall_message(location: StackLocation, count: int, longest: float, is_ongoing: bool) -> str:
-    """Format the message about a stall."""
+    """Format the log message about a stall."""
     if location == GARBAGE_COLLECTOR:
         return f'the garbage collector stopped the process for {longest:.2f} s{_times_suffix(count)}'
     subject = f'service {location.service!r}' if location.service else 'something other than a service'

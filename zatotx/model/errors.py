@@ -1,4 +1,4 @@
-"""Errors that a service or the broker raises to report why it cannot process a request.
+"""Exceptions that a service or the broker raises to report why a request cannot be processed.
 
 Names and argument order are Zato's: `BadRequest(cid, text)`. The caller receives the text of these errors, but never
 the text of any other exception.
@@ -143,7 +143,7 @@ class BadGateway(ServiceError):
 
 
 class BadStatus(BadGateway):
-    """Another system returned an error status. `response` is its response, `status_code` its status."""
+    """Another system returned an error status. `response` holds its response, and `status_code` its status code."""
 
     def __init__(self, cid: str | None = None, msg: str | None = None, response: Any = None) -> None:
         super().__init__(cid, msg)
@@ -152,7 +152,7 @@ class BadStatus(BadGateway):
 
 
 class RemoteFileError(BadGateway):
-    """A file server rejected an operation. `path`: what it concerned."""
+    """A file server rejected an operation. `path` is the path of the file or directory that the operation was for."""
 
     def __init__(self, cid: str | None = None, msg: str | None = None, path: str = '') -> None:
         super().__init__(cid, msg)
@@ -160,11 +160,11 @@ class RemoteFileError(BadGateway):
 
 
 class RemoteFileNotFound(RemoteFileError):
-    """There is no such file or directory on the file server."""
+    """The file server reports that the file or directory does not exist."""
 
 
 class RemoteStorageFull(RemoteFileError):
-    """The file server has no space left, or the quota of the account is used up."""
+    """The file server has no space left, or the account has used up its quota."""
 
 
 class ServiceUnavailable(_TemporaryError):
@@ -173,12 +173,12 @@ class ServiceUnavailable(_TemporaryError):
 
 
 class Overloaded(ServiceUnavailable):
-    """As many requests are being processed as may be: nothing was done for this one."""
+    """The limit of concurrent requests is reached, so this request was rejected before any processing."""
 
 
 class TransactionAborted(ServiceUnavailable):
-    """A database rolled the transaction back in favor of another one, as in a deadlock: it may succeed if it is
-    repeated."""
+    """A database rolled the transaction back in favor of another one, for example after a deadlock. Repeating the
+    transaction may succeed."""
 
 
 class Timeout(ServiceError):
@@ -187,11 +187,12 @@ class Timeout(ServiceError):
 
 
 class NotSent(Exception):
-    """Mixed into errors of messages that were certainly not sent, so that sending them again cannot duplicate them."""
+    """Mixin for errors of messages that were certainly not sent, so that sending them again cannot create
+    duplicates."""
 
 
 class MessageNotSent(NotSent, Timeout):
-    """A message could not be sent within its time."""
+    """A message could not be sent within its timeout."""
 
 
 class BrokerUnavailable(NotSent, ServiceUnavailable):
@@ -199,23 +200,24 @@ class BrokerUnavailable(NotSent, ServiceUnavailable):
 
 
 class MessageRefused(NotSent, BadGateway):
-    """The message broker did not take the message."""
+    """The message broker rejected the message."""
 
 
 class MessageUnroutable(NotSent, BadGateway):
-    """No queue gets the message: there is none for its routing key."""
+    """The message broker could not route the message to any queue."""
 
 
 class DeliveryUnknown(Timeout):
-    """A message was sent, and the broker did not confirm it: it may have it or not."""
+    """A message was sent, but the broker did not confirm it, so it is unknown whether the broker received it."""
 
 
 class ReplyTimeout(Timeout):
-    """A request was sent to a message broker, and no reply came in time."""
+    """A request was sent to a message broker, and no reply arrived within the timeout."""
 
 
 class MessagesNotSent(BadGateway):
-    """Some of several messages were not sent, or it is unknown. `errors`: number of the message, from 0, and its error.
+    """Some of several messages were not sent, or it is unknown whether they were sent. `errors` maps the index of each
+    such message, starting at 0, to its error.
     """
 
     def __init__(self, cid: str | None = None, msg: str | None = None, errors: Mapping[int, Exception] | None = None,
@@ -225,7 +227,7 @@ class MessagesNotSent(BadGateway):
 
 
 class Inactive(NotFound):
-    """The object exists but is not active. The message is Zato's: `[name] is inactive`."""
+    """The object exists but is not active. The message has Zato's wording: `[name] is inactive`."""
 
     def __init__(self, name: str, cid: str | None = None) -> None:
         super().__init__(cid, f'[{name}] is inactive')
@@ -233,11 +235,11 @@ class Inactive(NotFound):
 
 
 class NoSuchService(NotFound):
-    """The service that a message is for does not exist: it may be deployed later."""
+    """The service that a message is addressed to does not exist; it may be deployed later."""
 
 
 class InactiveService(Inactive, NoSuchService):
-    """The service that a message is for is not active."""
+    """The service that a message is addressed to is not active."""
 
 
 # The name of the same base class that Zato's services import.

@@ -1,4 +1,5 @@
-"""Disables garbage collection while the frames of other threads are inspected, which avoids a crash of CPython 3.11.
+"""Disables garbage collection while the stack frames of other threads are inspected, which avoids a crash of CPython
+3.11.
 
 CPython 3.11 creates frame objects, and the dict of their variables, on demand. The allocation can start a garbage
 collection, which runs Python code (`gc.callbacks`, finalizers) and so lets the other thread continue. If its frame ends
@@ -14,7 +15,7 @@ from threading import Lock
 
 
 class GcDisabled:
-    """A reentrant context manager inside which no allocation starts a garbage collection, in any thread."""
+    """A reentrant context manager that prevents garbage collection in all threads while it is active."""
 
     def __init__(self) -> None:
         self._lock = Lock()

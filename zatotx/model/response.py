@@ -95,9 +95,9 @@ class PeerResponse:
 
 
 def to_model(value: Any, model: Any) -> Any:
-    """Converts a decoded response to a model: a Struct, a dataclass, a Zato Model, or any type msgspec supports, such
-    as `list[Customer]`. If `value` is a list and `model` is not a collection type, each element is converted, as in
-    Zato.
+    """Converts a decoded response to a model: a Struct, a dataclass, a Zato Model, or any type that msgspec supports,
+    such as `list[Customer]`. If `value` is a list and `model` is not a collection type, each element is converted, as
+    in Zato.
 
     Raises ValueError if the value does not match; its text continues a sentence about the response.
     """

@@ -1,4 +1,4 @@
-"""SOAP-specific attributes of channels and messages, and SOAP faults."""
+"""The SOAP-specific attributes of channels and messages, and SOAP fault exceptions."""
 
 from __future__ import annotations
 
@@ -83,7 +83,8 @@ class SoapFault(ServiceError):
 
 
 class MustUnderstandFault(SoapFault):
-    """The request has headers with mustUnderstand that are not supported. `tags` are their names."""
+    """The SOAP fault for a request with unsupported mandatory headers (mustUnderstand). `tags` holds the names of these
+    headers."""
 
     def __init__(self, tags: Sequence[str], cid: str | None = None) -> None:
         self.tags = tuple(tags)
@@ -91,8 +92,9 @@ class MustUnderstandFault(SoapFault):
 
 
 class PeerFault(SoapFault):
-    """The fault that another system returned: `code` ('Sender', 'Receiver' …; '' for a code of its own, which then is
-    the first of `subcodes`), `string`, `actor`, and `detail` (elements). `response`: the response.
+    """A SOAP fault returned by another system. `code` is 'Sender', 'Receiver' or another standard code, or '' for a
+    non-standard code, which is then the first of `subcodes`. `string`, `actor` and `detail` (elements) are the other
+    parts of the fault, and `response` is the HTTP response.
 
     If the service does not catch it, the caller receives 502 and a sentence that names the connection: the fault was
     addressed to the broker, not to its callers.

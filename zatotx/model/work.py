@@ -12,6 +12,8 @@ from zatotx.model.message import Message, Principal, Reply, ServiceResult
 INVOKE_ASYNC, INVOKE_ASYNC_CALLBACK = 'invoke-async', 'invoke-async-callback'  # Zato's channels
 VALUE_FORMAT = 'dict'  # data format of messages that carry a Python value, as services pass them to each other
 
+WORK_VERSION = 1  # of the messages that this version of zatotx writes; it leaves alone those of higher ones
+
 DEFAULT_ATTEMPTS = 5
 DEFAULT_BACKOFF = 1.0  # seconds before the second attempt
 DEFAULT_GROWTH = 3.0
@@ -54,14 +56,21 @@ class WorkMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     first_failed: float = 0.0
     last_failed: float = 0.0
     cause: str = ''  # of the last failure
+    version: int = 1  # higher if older versions of zatotx must not run the message
 
 
 class WorkDelivery(msgspec.Struct, frozen=True, kw_only=True):
-    """A message of the work stream as a consumer received it."""
+    """A message that a consumer received from the work stream, with its delivery information."""
 
     message: WorkMessage
     entry: str  # identifies the delivery to its consumer
     crashes: int = 0  # deliveries whose process died before it settled them
+    data: bytes = b''  # the message as it is stored, if its version is higher than WORK_VERSION
+
+    @property
+    def is_newer(self) -> bool:
+        """Whether only a newer version of zatotx can run the message."""
+        return self.message.version > WORK_VERSION
 
 
 class WorkCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,44 +85,66 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(WorkMessage)
 
 
+class _Version(msgspec.Struct):
+    version: int = 1
+
+
+_version_decoder = msgspec.msgpack.Decoder(_Version)
+
+
 def encode_work(message: WorkMessage) -> bytes:
     """Encode a message as MessagePack. Raises TypeError for a payload that MessagePack cannot represent."""
     return _encoder.encode(message)
 
 
 def decode_work(data: bytes, entry: str) -> WorkMessage:
-    """Decode a message. Data that is not one, such as an entry that another program added, becomes a message without a
-    service, so that it ends as a dead letter with its data."""
+    """Decode a message. Invalid data, such as an entry that another program added, becomes a message without a service,
+    so that it ends up as a dead letter that contains the data."""
     try:
         return _decoder.decode(data)
     except msgspec.MsgspecError as error:
+        if (version := _version_of(data)) > WORK_VERSION:
+            return WorkMessage(id=entry, cid=entry, service='', version=version)
         return WorkMessage(id=entry, cid=entry, service='', payload=data, max_attempts=1, attempts=1,
                            cause=f'the message cannot be read: {error}')  # fmt: skip
 
 
+def make_delivery(data: bytes, entry: str, crashes: int) -> WorkDelivery:
+    """Return the delivery of a stored message."""
+    message = decode_work(data, entry)
+    return WorkDelivery(message=message, entry=entry, crashes=crashes,
+                        data=data if message.version > WORK_VERSION else b'')  # fmt: skip
+
+
+def _version_of(data: bytes) -> int:
+    try:
+        return _version_decoder.decode(data).version
+    except msgspec.MsgspecError:
+        return 1
+
+
 def to_timestamp(seconds: float) -> str:
-    """Return unix time as ISO 8601 in UTC without a zone, as in Zato's reports."""
+    """Format unix time as ISO 8601 in UTC without a zone, as in Zato's reports."""
     return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()
 
 
 class ValueMessage(Message):
     """A message whose payload is a Python value; `value` replaces the body."""
 
-    __slots__ = ('value',)
-    value: Any
+    value: Any = None
 
 
 class ValueReply(Reply):
-    """The reply to a ValueMessage: the result of the service, before it is encoded."""
+    """The reply to a ValueMessage: the service's result, before it is encoded."""
 
-    __slots__ = ('result',)
-    result: ServiceResult | None
+    result: ServiceResult | None = None
 
 
 __all__ = [
     'INVOKE_ASYNC',
     'INVOKE_ASYNC_CALLBACK',
     'VALUE_FORMAT',
+    'WORK_VERSION',
     'ValueMessage',
     'ValueReply',
     'WorkCounts',
@@ -121,5 +152,6 @@ __all__ = [
     'WorkMessage',
     'decode_work',
     'encode_work',
+    'make_delivery',
     'to_timestamp',
 ]

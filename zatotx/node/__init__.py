@@ -1,1 +1,1 @@
-"""The processes that host services and channels: servers, and later connectors."""
+"""Nodes: the processes that run services and channels, which are servers and connectors."""

@@ -1,5 +1,6 @@
-"""Findings of a node about its own components, one sentence each, for zato.health.findings and `zatotx doctor`. They do
-no I/O and only read state that is already known."""
+"""Detects health problems in a node's own components and reports each in one sentence, for zato.health.findings and
+`zatotx doctor`. The functions do no I/O and only read state that is already known.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ _WITHOUT_REDIS = {
 
 
 def find_odb_outage(config: LiveConfig) -> Iterator[str]:
-    """Yield a finding if the ODB was unavailable at the last attempt."""
+    """Yield a finding if the ODB was unavailable at the last attempt to use it."""
     if config.unavailable_reason:
         yield (f'the ODB could not be asked last time, the configuration of revision {config.snapshot.revision} stays '
                f'in force ({config.unavailable_reason}): see that the database runs and can be reached')  # fmt: skip
@@ -35,7 +36,7 @@ def find_redis_outage(client: RedisClient) -> Iterator[str]:
 
 
 def find_weakened_rate_limits(limiter: RateLimiter, client: RedisClient) -> Iterator[str]:
-    """Yield one finding for each way in which cluster-wide rate limits are weakened while Redis is unavailable."""
+    """Yield one finding for each way in which cluster-wide rate limits are less exact while Redis is unavailable."""
     if client.problem:
         for setting, names in limiter.exact_limits().items():
             what = _WITHOUT_REDIS[setting].format(names=', '.join(names))
@@ -43,14 +44,14 @@ def find_weakened_rate_limits(limiter: RateLimiter, client: RedisClient) -> Iter
 
 
 def find_refused_code(version_keeper: VersionManager) -> Iterator[str]:
-    """Yield a finding for each active code version that this node refused to import."""
+    """Yield a finding for each active code version that this node failed to import."""
     for reason in version_keeper.verdicts.values():
         if reason:
             yield f'deployed code is refused here ({reason}): deploy a version that can be imported, or roll back'
 
 
 def find_xml_name_leak(releases_names: bool) -> Iterator[str]:
-    """Yield a finding if the installed lxml never frees names of XML elements. `releases_names`:
+    """Yield a finding if the installed lxml never frees the names of XML elements. `releases_names` is the result of
     zatotx.wire.xml.name_cache.is_supported."""
     if not releases_names:
         yield ('names in XML documents are never let go of with the lxml that is installed, so that hostile ones take '
@@ -58,8 +59,8 @@ def find_xml_name_leak(releases_names: bool) -> Iterator[str]:
 
 
 def find_reactor_stalls(reports: Iterable[Any], now: float | None = None) -> Iterator[str]:
-    """Yield a finding for each reactor stall of the last hour that a deployed service caused; others cannot be fixed by
-    users. `reports`: the watchdog's last reports; `now`: unix time."""
+    """Yield a finding for each reactor stall of the last hour that a deployed service caused; users cannot fix others.
+    `reports` are the watchdog's last reports, and `now` is unix time."""
     since = (time() if now is None else now) - STALL_REPORT_AGE
     for report in tuple(reports):
         if report.when >= since and report.service and not report.service.startswith('zato.'):

@@ -1,4 +1,4 @@
-"""The live configuration of a node: the snapshot that is in force, kept up to date with the ODB.
+"""The active configuration of a node: a snapshot that is kept up to date with the ODB.
 
 The ODB's revision is authoritative. Redis only announces that it has changed; lost announcements do no harm, because a
 heartbeat reads the revision every two seconds and publishes which revision this node runs.
@@ -20,7 +20,7 @@ from zatotx.interfaces.config import IConfig, IConfigStore, NodeLoad, NodeRow, O
 from zatotx.interfaces.redis import IPubSub
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.rules.resilience.supervision import NODE_TIMEOUT
-from zatotx.schema.snapshot import Actor, Operation, Snapshot
+from zatotx.schema.snapshot import Actor, ChangeSet, Operation, Snapshot, SnapshotUpdate
 
 __all__ = [
     'HEARTBEAT_INTERVAL',
@@ -42,9 +42,9 @@ __all__ = [
 
 @define(eq=False)
 class CoalescingLock:
-    """Allows one attempt at a time. An attempt that starts after a caller began to wait serves that caller too; if it
-    fails because the ODB is unavailable, all waiting callers fail. If each of them tried again in turn, each would wait
-    for its own timeout."""
+    """Allows one attempt at a time. An attempt that starts after a caller began to wait also serves that caller. If it
+    fails because the ODB is unavailable, all waiting callers fail, since otherwise each of them would wait for its own
+    timeout."""
 
     _lock: DeferredLock = field(factory=DeferredLock)
     _started_count: int = 0
@@ -85,7 +85,7 @@ MAX_REASONS = 5  # logged per outage at most: some databases report a new reason
 
 @define(eq=False)
 class OutageLog:
-    """Logs each reason of an outage once until the ODB is available again, instead of every two seconds."""
+    """Logs each reason of an ODB outage once until the ODB is available again, instead of every two seconds."""
 
     log: Logger
     reason: str = ''  # the last reason; '' = the ODB is available
@@ -109,8 +109,8 @@ class OutageLog:
 
 
 async def prepare_all(preparers: Sequence[Prepare], snapshot: Snapshot) -> list[PreparedConfig]:
-    """Return the prepared changes of all `preparers`, in their order. If one raises, those already prepared are
-    discarded, the error is raised, and the current configuration stays in force."""
+    """Return the prepared changes of all `preparers`, in their order. If one of them raises an exception, the changes
+    already prepared are discarded, the exception is re-raised, and the current configuration stays active."""
     prepared: list[PreparedConfig] = []
     try:
         for prepare in preparers:
@@ -123,9 +123,9 @@ async def prepare_all(preparers: Sequence[Prepare], snapshot: Snapshot) -> list[
 
 
 def commit_all(prepared: Sequence[PreparedConfig]) -> list[Awaitable[None]]:
-    """Commit the prepared changes. Nothing is awaited between the commits, so no request is served by a mix of old and
-    new components. If one fails the others are committed anyway, and its error is raised at the end. Returns the
-    awaitables that finish the changes."""
+    """Commit the prepared changes. Nothing is awaited between the commits, so that no request is processed by a mix of
+    old and new components. If a commit fails, the others are committed nevertheless, and its error is raised at the
+    end. Returns awaitables that complete the changes."""
     finishing_steps: list[Awaitable[None]] = []
     first_error: Exception | None = None
     for part in prepared:
@@ -150,8 +150,8 @@ def commit_all(prepared: Sequence[PreparedConfig]) -> list[Awaitable[None]]:
 
 @define(eq=False)
 class LivenessMonitor:
-    """Remembers when each node's row last changed. A node seen for the first time counts as alive until its row has
-    been unchanged for NODE_TIMEOUT seconds. `clock` is the reactor."""
+    """Tracks when each node's row last changed. A node counts as alive until its row has been unchanged for
+    NODE_TIMEOUT seconds. `clock` is the reactor."""
 
     clock: IReactorTime
     _last_changes: dict[int, tuple[float, float]] = field(factory=dict, init=False)  # id -> (seen_at, local time)
@@ -171,20 +171,22 @@ class LivenessMonitor:
 HEARTBEAT_INTERVAL = 2.0  # seconds
 TOPIC = 'config'
 
+CHANGES_PER_STEP = 5000  # applied to the snapshot before other events are handled: 5 ms
+LARGE_CHANGE = 10_000  # objects
 _ATTEMPTS = 5  # at reading a snapshot that does not change meanwhile
 
 
 def live_nodes(nodes: Sequence[NodeRow], now: float) -> list[NodeRow]:
-    """Return the nodes that are alive, for callers that check only once: their status is `running`, and their last
-    heartbeat is recent. `now` is unix time of a clock in sync with those of the nodes; repeated checks use
-    LivenessMonitor."""
+    """Return the nodes whose status is `running` and whose last heartbeat is recent, for callers that check only once.
+    `now` is unix time of a clock that is synchronized with the nodes' clocks; repeated checks use LivenessMonitor."""
     return [node for node in nodes if node.up_status == 'running' and now - node.seen_at < NODE_TIMEOUT]
 
 
 async def wait_until_applied(
     store: IConfigStore, revision: int, timeout: float, liveness: LivenessMonitor
 ) -> list[str]:
-    """Wait until all live nodes run the revision. Returns the names of those that did not within `timeout` seconds."""
+    """Wait until all live nodes have applied the revision. Returns the names of the nodes that have not within
+    `timeout` seconds."""
     clock = liveness.clock
     deadline = clock.seconds() + timeout
     pause = 0.02
@@ -200,8 +202,9 @@ async def wait_until_applied(
 @implementer(IConfig)
 @define(eq=False)
 class LiveConfig:
-    """Follows the configuration in the ODB. `preparers` build what a new snapshot changes, before all of it is
-    committed at once; `verdicts` returns why this node refused each version of the deployed code, '' if it accepted it.
+    """Implements IConfig: follows the configuration in the ODB. `preparers` build the changes of a new snapshot before
+    all of them are committed at once. `verdicts` returns for each version of the deployed code why this node rejected
+    it, or '' if it accepted it.
     """
 
     store: IConfigStore
@@ -211,6 +214,7 @@ class LiveConfig:
     verdicts: Callable[[], Mapping[int, str]]
     node_id: int = 0  # set when the node has registered
     measure_load: Callable[[], NodeLoad] = NodeLoad
+    on_large_change: Callable[[], None] = lambda: None  # called when LARGE_CHANGE objects or more have changed
     snapshot: Snapshot = field(factory=Snapshot)
     newest: int = 0  # the ODB's revision when it was last read
     liveness: LivenessMonitor = field(
@@ -299,11 +303,20 @@ class LiveConfig:
         if changes.revision < current.revision:  # the ODB was restored from a backup: read everything again
             current, changes = Snapshot(), await self.store.changes(0)
         if changes.revision != self.snapshot.revision:
-            snapshot = current.apply_changes(changes)
+            snapshot = await self._next_snapshot(current, changes)
             finishing_steps = commit_all(await prepare_all(self.preparers, snapshot))
             self.snapshot = snapshot
+            if len(changes.changed) >= LARGE_CHANGE:
+                self.on_large_change()
             for finishing in finishing_steps:
                 await finishing
+
+    async def _next_snapshot(self, current: Snapshot, changes: ChangeSet) -> Snapshot:
+        """Build the snapshot after some changes, in steps between which the reactor handles other events."""
+        update = SnapshotUpdate(current, changes)
+        while update.advance(CHANGES_PER_STEP):
+            await deferLater(self.clock, 0)
+        return update.finish()
 
     async def _write_heartbeat(self) -> None:
         """Write the heartbeat and the revision that this node runs; also reads the ODB's revision."""

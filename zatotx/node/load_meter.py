@@ -1,4 +1,4 @@
-"""Measures what a process is busy with, for the heartbeats."""
+"""Measures the load of a process (CPU usage and requests in progress) for its heartbeats."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MIN_INTERVAL = 0.5  # seconds; heartbeats of changes follow each other closely
 
 @define(eq=False)
 class LoadMeter:
-    """Returns the load since the last call. `count_in_flight` returns the requests in progress."""
+    """Measures the load since the last call. `count_in_flight` returns the number of requests in progress."""
 
     count_in_flight: Callable[[], int]
     now: Callable[[], float] = monotonic

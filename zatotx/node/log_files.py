@@ -1,4 +1,4 @@
-"""The log files of a node."""
+"""Opens the log files of a node and changes its log levels."""
 
 from __future__ import annotations
 
@@ -136,8 +136,8 @@ MAX_NAME_LENGTH = 200  # maximum characters of a logger's name
 @implementer(ILogLevels)
 @define(eq=False)
 class LiveLogLevels:
-    """Changes log levels on all nodes. `others` sets the level in the other workers of this node, which also works
-    while Redis is unavailable."""
+    """Implements ILogLevels: changes log levels on all nodes. `others` sets the level in the other workers of this
+    node, even while Redis is unavailable."""
 
     logs: LogFiles
     bus: Any  # IBus

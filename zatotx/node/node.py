@@ -1,4 +1,4 @@
-"""The lifecycle of a node: in which order its components start, drain and stop.
+"""The lifecycle of a node: the order in which its components start, drain and stop.
 
 Start: read the configuration from the ODB, open the listeners (requests get a 503), load the deployed services, then
 serve. Stop: report not ready, close the listeners, let running requests finish within the grace period, then stop all
@@ -58,7 +58,7 @@ __all__ = [
 
 @frozen(kw_only=True)
 class NodeComponents:
-    """All components of a node. Node alone decides in which order they start and stop."""
+    """All components of a node. Only the Node determines the order in which they start and stop."""
 
     reactor: IReactor
     settings: Settings
@@ -90,8 +90,8 @@ ANYWHERE = '0.0.0.0'  # noqa: S104 - the default interface of Twisted endpoints
 
 
 def first_tcp_address(kind_settings: Mapping[str, Mapping[str, Any]]) -> tuple[str, int]:
-    """Return host and port of the first listener that has a port, from its Twisted endpoint description, e.g.
-    `tcp:17010` or `ssl:port=17010:interface=10.0.0.1:…`; ('', 0) if there is none."""
+    """Return the host and port of the first listener with a port, from its Twisted endpoint description, such as
+    `tcp:17010` or `ssl:port=17010:interface=10.0.0.1:…`, or ('', 0) if there is none."""
     for section in kind_settings.values():
         for description in section.get('listen', ()):
             _, *words = description.replace('\\:', '\0').split(':')
@@ -103,7 +103,7 @@ def first_tcp_address(kind_settings: Mapping[str, Mapping[str, Any]]) -> tuple[s
 
 
 def missing_service_operations(services: Iterable[Any], snapshot: Snapshot) -> list[Operation]:
-    """Return the operations that create the missing rows of internal services, so that each has an id for Zato's API,
+    """Return the operations that create the missing rows of internal services, so that each has an ID for Zato's API,
     and the jobs that belong to them: an older version of zatotx created the cluster without them."""
     missing = [entry for entry in services
                if entry.is_internal and snapshot.find('service', entry.name) is None]  # fmt: skip
@@ -134,7 +134,7 @@ DRAINED_REASON = 'An administrator has drained the server: resume or restart it'
 
 @define
 class NodeState:
-    """The phase, and why the node is not ready in this phase ('' = it is ready)."""
+    """The lifecycle phase of a node, and the reason why it is not ready in this phase ('' = it is ready)."""
 
     phase: str = STOPPED
     is_drained: bool = False  # by an administrator, until the next start
@@ -149,8 +149,8 @@ _log = Logger()
 
 @define(eq=False, slots=False)
 class Node(Service):
-    """A server: hosts services and the channels that clients connect to. Built by zatotx.tap; knows the order in which
-    its components start and stop, not how they work."""
+    """A server or connector: runs services, and the channels that clients connect to. zatotx.tap constructs it. It
+    determines the order in which its components start and stop."""
 
     components: NodeComponents
     config: LiveConfig

@@ -1,4 +1,4 @@
-"""The interface that a node offers to its internal services: `self.server` in zato.* services."""
+"""The API of a node for its internal services: `self.server` in zato.* services."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from zatotx.service.outgoing import ConnectionNamespaces
 @implementer(INode)
 @define(kw_only=True, eq=False)
 class NodeApi:
-    """Implements INode on the components of a node."""
+    """Implements INode by delegating to the components of a node."""
 
     name: str
     cluster: str

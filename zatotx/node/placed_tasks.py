@@ -1,4 +1,4 @@
-"""Runs the tasks of channels where their placement says: with a lock of the node, a lease of the cluster, or neither.
+"""Runs the tasks of channels according to their placement: with a lock of the node, a lease of the cluster, or neither.
 
 A process that dies gives its locks back, the kernel sees to that, and its leases run out: another candidate takes the
 task over within half a second, or within LEASE_TTL.
@@ -30,7 +30,7 @@ RETRY = 1.0  # seconds until a node that did not get the lease asks again
 
 @implementer(IPlacedTask)
 class IdleTask:
-    """A task that runs on other nodes only."""
+    """A placed task that this process never runs, because its placement selects other nodes."""
 
     def start(self) -> Deferred[None]:
         return succeed(None)
@@ -42,7 +42,7 @@ class IdleTask:
 @implementer(IPlacedTask)
 @define(eq=False, kw_only=True)
 class LeasedTask:
-    """A task that one process of the cluster runs: the one that holds the lease of that name."""
+    """A placed task that runs in one process of the cluster: the one that holds the lease with the task's name."""
 
     name: str
     leases: ILeaseStore
@@ -105,8 +105,8 @@ class LeasedTask:
 
 @define(eq=False, kw_only=True)
 class TaskPlacer:
-    """Makes placed tasks: PlaceTask of a node. `work`: the directory of its locks. `has_workers`: whether there may be
-    other processes of this node."""
+    """Creates placed tasks: the PlaceTask of a node. `work` is the directory of the locks, and `has_workers` says
+    whether this node may have other processes."""
 
     node: str
     work: Path

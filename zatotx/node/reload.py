@@ -1,4 +1,4 @@
-"""SIGHUP: reloads log settings and certificates of a running process."""
+"""Handles SIGHUP: reloads the log settings and certificates of a running process."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from zatotx.node.settings import Settings
 
 @frozen
 class SighupReloader:
-    """Reads the settings again and applies its [log] section, and reloads the certificates of `ssl:` endpoints. Errors
-    are logged as one sentence and leave the current settings in force. Blocks while these small files are read."""
+    """Reloads the [log] section of the settings, and the certificates of `ssl:` endpoints. An error is logged as one
+    sentence, and the current settings stay active. Blocks while these small files are read."""
 
     load_settings: Callable[[], Settings]  # raises StartError
     logs: Any  # reload(Log)

@@ -1,4 +1,4 @@
-"""Runs the messages of the work stream in this process: attempts, retries, expiration, callbacks, dead letters.
+"""Processes the messages of the work stream in this process: attempts, retries, expiration, callbacks and dead letters.
 
 A process consumes two queues, the shared one and that of its server. A message is settled only after its result is
 stored somewhere else: a retry in the work stream, a dead letter in the ODB, callbacks in the work stream. A process may
@@ -69,13 +69,15 @@ IDLE_WAIT = 20.0  # seconds that an idle consumer waits in one read; new message
 BATCH = 20  # maximum number of messages in one read
 DEFAULT_CONCURRENCY = 100  # messages of one queue that run at once in a process
 FULL_PAUSE, MAX_FULL_PAUSE = 0.05, 1.0  # seconds between two looks whether the limits admit a message
+NEWER_DELAY = 2.0  # seconds until a message of a newer version of zatotx is offered to all nodes again
 COUNT_EVERY = 5  # heartbeats between two refreshes of the figures that need a query
+TENDED_BY = 50  # nodes by which the shared queue is tended with each heartbeat, on average, however many there are
 _SHARED = ''
 
 
 @define
 class WorkCounters:
-    """What a process counts of its runs, and the last known figures of the cluster."""
+    """Counters of the messages that a process has run, and the most recent counts of the cluster."""
 
     runs: int = 0
     failures: int = 0
@@ -83,6 +85,7 @@ class WorkCounters:
     dead_letters: int = 0
     expired: int = 0
     recovered: int = 0
+    newer: int = 0
     running: int = 0
     queue: WorkCounts = field(factory=WorkCounts)  # the shared queue
     stored_letters: int = 0
@@ -95,6 +98,7 @@ class WorkCounters:
         yield 'zatotx_work_dead_letters', (), self.dead_letters
         yield 'zatotx_work_expired', (), self.expired
         yield 'zatotx_work_recovered', (), self.recovered
+        yield 'zatotx_work_newer', (), self.newer
         yield 'zatotx_work_running', (), self.running
         yield 'zatotx_work_waiting', (), self.queue.waiting
         yield 'zatotx_work_delayed', (), self.queue.delayed
@@ -103,7 +107,7 @@ class WorkCounters:
 
 @define(eq=False, kw_only=True)
 class WorkContext:
-    """What the runs of messages need of a node."""
+    """The parts of a node that processing work messages needs."""
 
     dispatcher: IDispatcher
     dead_letters: IDeadLetterStore
@@ -121,7 +125,7 @@ class WorkContext:
 
 @define(eq=False)
 class QueueRunner:
-    """Runs the messages of one queue."""
+    """Processes the messages of one queue."""
 
     consumer: IWorkConsumer
     context: WorkContext
@@ -207,6 +211,9 @@ class QueueRunner:
 
     async def _run(self, delivery: WorkDelivery) -> None:
         context, message = self.context, delivery.message
+        if delivery.is_newer:
+            await self._give_back(delivery)
+            return
         if delivery.crashes:
             message = record_crashes(message, delivery.crashes, context.now())
             self._record_crash(message)
@@ -256,6 +263,15 @@ class QueueRunner:
             await self._give_up(delivery, message)
         else:
             await self._retry(delivery, message, delay)
+
+    async def _give_back(self, delivery: WorkDelivery) -> None:
+        """Leave a message of a newer version of zatotx alone, during an upgrade: a node of that version runs it."""
+        if not self.context.counters.newer:
+            self._log.warn('The work stream has messages of version {version}, which need a newer zatotx: they are '
+                           'left to the nodes that have it', version=delivery.message.version)  # fmt: skip
+        self.context.counters.newer += 1
+        await self._until_stored(lambda: self.consumer.give_back(delivery, NEWER_DELAY))
+        self._release_in(NEWER_DELAY)
 
     def _status(self, message: WorkMessage, error: BaseException) -> int:
         """The status that decides about retries. A service that is missing or inactive may be back soon."""
@@ -374,7 +390,8 @@ class QueueRunner:
 
 @define(eq=False, kw_only=True)
 class WorkRunner:
-    """Runs the messages of this process's queues. `make_consumer` is called with queue and consumer name."""
+    """Processes the messages of this process's queues. `make_consumer` is called with the names of a queue and a
+    consumer."""
 
     context: WorkContext
     make_consumer: Callable[[str, str], IWorkConsumer]
@@ -389,6 +406,7 @@ class WorkRunner:
     _slots: dict[int, int] = field(factory=dict, init=False)  # row id -> slot of the processes of this server
     _tending: Deferred[None] | None = field(default=None, init=False)
     _heartbeats: int = field(default=0, init=False)
+    _tend_every: int = field(default=1, init=False)  # heartbeats
 
     _log = Logger()
 
@@ -427,13 +445,17 @@ class WorkRunner:
             self.context.clock.seconds(), self._referred,
         )  # fmt: skip
         self._slots = {row.id: row.worker for row in rows if row.name == self.node}
+        self._tend_every = max(1, sum(row.up_status == 'running' for row in rows) // TENDED_BY)
         if self._queues and self._tending is None:
             self._tending = Deferred.fromCoroutine(self._tend())
             self._tending.addErrback(self._untended).addBoth(self._tended)
 
     async def _tend(self) -> None:
-        for queue in self._queues:
-            await queue.tend(self._is_dead)
+        shared, own = self._queues
+        # In a large cluster every node sees every dead one, and the lists of consumers are long: the nodes take turns.
+        if self._heartbeats % self._tend_every == 0:
+            await shared.tend(self._is_dead)
+        await own.tend(self._is_dead)
         if self._heartbeats % COUNT_EVERY == 0:
             self.counters.queue = await self._queues[0].consumer.counts()
             self.counters.stored_letters = await self.context.dead_letters.count_dead_letters()
@@ -458,14 +480,15 @@ class WorkRunner:
 
 
 def deliver(dispatcher: IDispatcher, message: Message) -> Deferred[Reply]:
-    """Deliver a message; cancelling cancels the service."""
+    """Deliver a message to the dispatcher. Canceling the Deferred cancels the service."""
     attempt: Deferred[Reply] = Deferred(lambda _: pending.cancel())
     pending = dispatcher.deliver(message, attempt.callback)
     return attempt
 
 
 def make_message(work: WorkMessage, deadline: float) -> Message:
-    """Return the message for the pipeline. Its caller was authorized when the message was written."""
+    """Convert a work message to a message for the pipeline. Its caller was authorized when it was written to the work
+    stream."""
     spec = ChannelSpec(name=work.channel_name or work.channel, kind=work.channel, service=work.service,
                        data_format=work.data_format, is_builtin_endpoint=True)  # fmt: skip
     message: Message
@@ -482,7 +505,7 @@ def make_message(work: WorkMessage, deadline: float) -> Message:
 def make_run(
     work: WorkMessage, node: str, *, started: float, duration: float, result: str, cause: str
 ) -> JobRun:
-    """Return the entry of the history for a run of a job."""
+    """Create the history entry for a run of a job."""
     job = job_of(work.headers)
     return JobRun(
         job_id=0 if job is None else job.id, job=work.channel_name, service=work.service, cid=work.cid, node=node,
@@ -493,7 +516,7 @@ def make_run(
 
 
 def make_callbacks(work: WorkMessage, result: Any, now: float) -> list[WorkMessage]:
-    """Return the messages that carry the result of a service to its callbacks."""
+    """Create the messages that deliver the result of a service to its callbacks."""
     return [
         WorkMessage(id=new_cid(), cid=new_cid(), service=name, payload=result, channel=INVOKE_ASYNC_CALLBACK,
                     principal=work.principal, trace=work.trace, in_reply_to=work.cid, created_at=now)
@@ -502,7 +525,7 @@ def make_callbacks(work: WorkMessage, result: Any, now: float) -> list[WorkMessa
 
 
 def make_report(work: WorkMessage, result: Any, failure: str | None, now: float) -> dict[str, Any]:
-    """Return the report of a result for the callbacks of patterns, with Zato's names."""
+    """Create the report of a result for the callbacks of `self.patterns`, with Zato's names."""
     return {
         'source': work.source, 'target': work.service, 'response': result, 'req_ts_utc': to_timestamp(work.created_at),
         'resp_ts_utc': to_timestamp(now), 'ok': failure is None, 'exception': failure or '', 'cid': work.cid,
@@ -511,7 +534,7 @@ def make_report(work: WorkMessage, result: Any, failure: str | None, now: float)
 
 
 def result_value(reply: Reply) -> Any:
-    """Return the result of a service as MessagePack can represent it."""
+    """Convert the result of a service to a value that MessagePack can represent."""
     result = getattr(reply, 'result', None)
     if result is None:
         return reply.body
@@ -520,7 +543,7 @@ def result_value(reply: Reply) -> Any:
 
 
 def describe_error(error: BaseException) -> str:
-    """Return the cause of a failure as one line: the class and the message."""
+    """Return the cause of a failure as one line: the exception's class and message."""
     text = getattr(error, 'details', '') or str(error)
     return f'{type(error).__name__}: {text}' if text else type(error).__name__
 

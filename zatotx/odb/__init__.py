@@ -1,1 +1,1 @@
-"""The operational database (ODB): the configuration, and all kept versions of the deployed code."""
+"""The operational database (ODB), which stores the configuration and the versions of the deployed code."""

@@ -1,4 +1,4 @@
-"""Deployed files: their kept versions, which of them is active, and the services that follow from it.
+"""Stores the versions of deployed files, which version is active, and the services that the active version defines.
 
 As in Zato, a service whose file no longer defines it keeps its row: channels may refer to it, and the next file that
 defines a service of that name takes it over. Its `file` is then '', and requests for it fail for lack of code.
@@ -33,7 +33,7 @@ _COLUMNS_WITHOUT_CONTENT = [column for column in file_version.c if column.name !
 
 @frozen(kw_only=True)
 class NewFileVersion:
-    """A checked version to be deployed."""
+    """A validated version of a file that is to be deployed."""
 
     file: str
     form: str  # 'module' or 'package'
@@ -42,8 +42,8 @@ class NewFileVersion:
 
 
 def add_version(t: Transaction, new: NewFileVersion) -> FileVersion:
-    """Store and activate a version, together with its service rows. If the content equals the active version's, returns
-    that one and changes nothing. Raises Conflict if a service belongs to another file."""
+    """Store and activate a version, together with its service rows. If the content equals that of the active version,
+    return the active version and change nothing. Raises Conflict if a service belongs to another file."""
     kept = _versions(t.connection, t.cluster, new.file)
     active = next((v for v in kept if v.active), None)
     digest = sha256(new.content).hexdigest()
@@ -66,8 +66,8 @@ def add_version(t: Transaction, new: NewFileVersion) -> FileVersion:
 
 
 def activate_version(t: Transaction, file: str, number: int | None) -> FileVersion:
-    """Activate version `number` (None: the one before the active one). Raises NotFound, which lists the kept versions,
-    or Conflict if one of its services belongs to another file by now."""
+    """Activate version `number` of a file, or the version before the active one if `number` is None. Raises NotFound,
+    which lists the stored versions, or Conflict if one of the services now belongs to another file."""
     kept = _versions(t.connection, t.cluster, file)
     active = next((v for v in kept if v.active), None)
     selected = _select_version(file, kept, number)
@@ -87,7 +87,7 @@ def activate_version(t: Transaction, file: str, number: int | None) -> FileVersi
 
 
 def list_versions(connection: Connection, cluster: Cluster, file: str | None) -> list[FileVersion]:
-    """Return all kept versions, ordered by file and number."""
+    """Return the stored versions, ordered by file and number."""
     return _versions(connection, cluster, file)
 
 

@@ -1,4 +1,4 @@
-"""Transactions on the ODB: blocking (`Database`), and from the reactor through a thread pool (`AsyncDatabase`)."""
+"""Runs transactions on the ODB: blocking (`Database`), or from the reactor through a thread pool (`AsyncDatabase`)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from zatotx.odb.engine import dialect_of, driver_message, make_engine, map_error
 from zatotx.odb.engines.dialect import Dialect
 from zatotx.odb.executor import CancellableCall, DatabaseExecutor
 from zatotx.odb.mutations import apply_operations
-from zatotx.odb.schema_state import require_current_schema
+from zatotx.odb.schema_state import require_usable_schema
 from zatotx.odb.secrets import Secrets
 from zatotx.odb.transaction import Cluster, Transaction, begin_transaction, find_cluster
 from zatotx.schema.snapshot import Actor, Operation
@@ -36,8 +36,8 @@ _random = SystemRandom()
 
 @define(kw_only=True)
 class Database:
-    """One cluster of the ODB at a URL. The schema's version and the existence of the cluster are checked until the
-    check succeeds once, so the ODB may be unavailable at the start."""
+    """Runs blocking transactions on one cluster of the ODB at a URL. It checks the schema's version and the existence
+    of the cluster until the check succeeds once, so the ODB may be unavailable at the start."""
 
     url: str = field(repr=mask_url)
     cluster: str
@@ -107,7 +107,7 @@ class Database:
 
     def _cluster(self, connection: Connection) -> Cluster:
         if self._cached_cluster is None:
-            require_current_schema(connection, self.url)
+            require_usable_schema(connection, self.url)
             self._cached_cluster = find_cluster(connection, self.cluster, self.types, self.secrets)
         return self._cached_cluster
 
@@ -120,7 +120,7 @@ def _is_cut(error: DBAPIError, started: float) -> bool:
 
 @contextmanager
 def map_errors(url: str) -> Iterator[None]:
-    """Convert exceptions of the database to errors of the data model."""
+    """Convert database exceptions to errors of the data model; a context manager."""
     try:
         yield
     except Exception as error:
@@ -132,7 +132,7 @@ def map_errors(url: str) -> Iterator[None]:
 
 @frozen(kw_only=True)
 class AsyncDatabase:
-    """Runs transactions from the reactor in threads: one writes, several read, one hashes."""
+    """Runs transactions from the reactor in threads: one thread for writing, several for reading, one for hashing."""
 
     database: Database
     hash_executor: DatabaseExecutor

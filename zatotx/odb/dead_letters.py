@@ -1,4 +1,5 @@
-"""Dead letters in the ODB: messages that were given up, one row for each message id."""
+"""Dead letters in the ODB: messages whose processing was given up, one row per message ID. Their documents, with
+payload and headers, are encrypted with the secret key."""
 
 from __future__ import annotations
 
@@ -23,17 +24,17 @@ def add_dead_letter(connection: Connection, cluster: Cluster, message: WorkMessa
     connection.execute(select(cluster_table.c.id).where(cluster_table.c.id == cluster.id).with_for_update())
     if not _update(connection, cluster, message):
         row = {'cluster_id': cluster.id, 'message_id': message.id, 'message_key': hash_name(message.id)}
-        connection.execute(insert(dead_letter).values(**row, **_columns(message)))
+        connection.execute(insert(dead_letter).values(**row, **_columns(cluster, message)))
 
 
 def edit_dead_letter(connection: Connection, cluster: Cluster, message: WorkMessage) -> None:
-    """Replace the content of a dead letter. Raises NotFound."""
+    """Replace the content of an existing dead letter. Raises NotFound."""
     if not _update(connection, cluster, message):
         raise NotFound(None, f'There is no dead letter {message.id!r}')
 
 
 def list_dead_letters(connection: Connection, cluster: Cluster, which: DeadLetterFilter) -> list[WorkMessage]:
-    """Return dead letters, those that failed last first."""
+    """Return dead letters, those with the most recent failure first."""
     if which.ids:
         chunks = split_into_chunks(which.ids)
         found = [one for ids in chunks for one in _select(connection, cluster, which, _has_id(ids))]
@@ -43,7 +44,8 @@ def list_dead_letters(connection: Connection, cluster: Cluster, which: DeadLette
 
 
 def remove_dead_letters(connection: Connection, cluster: Cluster, messages: Sequence[WorkMessage]) -> int:
-    """Remove dead letters, except those that have failed again since they were read. Returns how many were removed."""
+    """Remove dead letters, except those that have failed again since they were read. Return the number of removed dead
+    letters."""
     removed = 0
     for message in messages:
         result = connection.execute(
@@ -70,20 +72,23 @@ def _select(
     if which.limit:
         query = query.limit(which.limit)
     for row in connection.execute(query):
-        yield decode_work(row.document, row.message_id)
+        yield decode_work(cluster.secrets.decrypt_document(row.document), row.message_id)
 
 
 def _update(connection: Connection, cluster: Cluster, message: WorkMessage) -> bool:
     found = connection.execute(select(_d.id).where(*_is(cluster, message))).scalar_one_or_none()
     if found is None:
         return False
-    connection.execute(update(dead_letter).where(_d.id == found).values(**_columns(message)))
+    connection.execute(update(dead_letter).where(_d.id == found).values(**_columns(cluster, message)))
     return True
 
 
-def _columns(message: WorkMessage) -> dict[str, Any]:
+def _columns(cluster: Cluster, message: WorkMessage) -> dict[str, Any]:
+    """Return the columns of a row, in a transaction that has locked the cluster: see key_rotation."""
+    cluster.secrets.refresh()
+    document = cluster.secrets.encrypt_document(encode_work(message))
     return {
-        'service': message.service, 'service_key': hash_name(message.service), 'document': encode_work(message),
+        'service': message.service, 'service_key': hash_name(message.service), 'document': document,
         'last_failed': message.last_failed,
     }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Conversion of objects between Structs, which programs use, and documents, which are stored.
+"""Converts objects between Structs, which the program uses, and documents, which the ODB stores.
 
 In a document, references are ids, so that a rename needs no update, and secrets are encrypted or hashed.
 """
@@ -37,8 +37,7 @@ def decode_document(text: str) -> Document:
 def protect_secrets(
     types: ObjectTypeRegistry, secrets: Secrets, operations: Sequence[Operation], report_progress: Callable[[], None]
 ) -> list[Operation]:
-    """Return the operations with their secrets encrypted or hashed. Slow because of the hashing; needs no
-    transaction."""
+    """Return the operations with their secrets encrypted or hashed. Hashing is slow; no transaction is needed."""
     ready = []
     for operation in operations:
         kinds = secret_fields(types[operation.type])
@@ -52,13 +51,13 @@ def protect_secrets(
 
 
 def has_secrets(types: ObjectTypeRegistry, operations: Iterable[Operation]) -> bool:
-    """Return whether `prepare` has anything to do."""
+    """Return whether `protect_secrets` would change any of the operations."""
     return any(secret_fields(types[o.type]).keys() & o.fields.keys() for o in operations)
 
 
 def to_struct(object_type: ObjectType, fields: Mapping[str, Any]) -> Any:
-    """Convert fields (references as names, secrets as given) to a Struct. Raises BadInput if they do not fit, which
-    callers normally rule out by validation."""
+    """Convert fields (references as names, secrets as given) to a Struct. Raises BadInput if the fields are invalid,
+    which callers normally rule out by validation."""
     try:
         return msgspec.convert(dict(fields), object_type.struct)
     except msgspec.ValidationError as error:
@@ -66,7 +65,8 @@ def to_struct(object_type: ObjectType, fields: Mapping[str, Any]) -> Any:
 
 
 def to_document(object_type: ObjectType, value: Any, ids: Mapping[tuple[str, str], int]) -> Document:
-    """Convert a Struct to a document. `ids`: (namespace, name) -> id of everything it refers to."""
+    """Convert a Struct to a document. `ids` maps (namespace, name) to the ID of each object that the Struct refers
+    to."""
     document: Document = msgspec.to_builtins(value)
     for info in reference_fields(object_type):
         document[info.name] = map_references(document[info.name], partial(_id_of, ids, info.ref))
@@ -78,7 +78,8 @@ def _id_of(ids: Mapping[tuple[str, str], int], space: str, name: str) -> int:
 
 
 def from_document(object_type: ObjectType, document: Document, names: Mapping[int, str], secrets: Secrets) -> Any:
-    """Convert a document to a Struct. Raises ServiceUnavailable, naming the object, if this version cannot read it."""
+    """Convert a document to a Struct. Raises ServiceUnavailable, naming the object, if this version of zatotx cannot
+    read it."""
     document = with_names(object_type, document, names)
     for name, kind in secret_fields(object_type).items():
         if name in document:
@@ -92,7 +93,7 @@ def from_document(object_type: ObjectType, document: Document, names: Mapping[in
 
 
 def with_names(object_type: ObjectType, document: Document, names: Mapping[int, str]) -> Document:
-    """Return the document with names instead of ids; secrets stay as stored."""
+    """Return the document with names in place of IDs. Secrets stay in their stored form."""
     named_document = dict(document)
     for info in reference_fields(object_type):
         if info.name in document:
@@ -101,7 +102,7 @@ def with_names(object_type: ObjectType, document: Document, names: Mapping[int, 
 
 
 def referenced_ids(object_type: ObjectType, document: Document) -> dict[str, int]:
-    """Return field path -> id of the object that the field refers to."""
+    """Return a mapping from field paths to the IDs of the objects that the fields refer to."""
     return {
         path: target
         for info in reference_fields(object_type)
@@ -110,7 +111,7 @@ def referenced_ids(object_type: ObjectType, document: Document) -> dict[str, int
 
 
 def names_by_id(connection: Connection, object_ids: Iterable[int]) -> dict[int, str]:
-    """Return id -> name."""
+    """Return a mapping from object IDs to names."""
     names: dict[int, str] = {}
     for chunk in split_into_chunks(sorted(set(object_ids))):
         rows = connection.execute(

@@ -1,4 +1,4 @@
-"""SQLAlchemy engines for the URL of an ODB."""
+"""Creates SQLAlchemy engines for the URL of an ODB."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ logging.getLogger('sqlalchemy.pool').setLevel(logging.CRITICAL)
 
 
 def dialect_of(url: str) -> Dialect:
-    """Return the dialect of a URL. Raises ValueError for an unusable URL."""
+    """Return the database dialect of a URL. Raises ValueError for an unusable URL."""
     return _DIALECTS[parse_url(url).get_backend_name()]
 
 
 def make_engine(url: str, purpose: Purpose = 'read') -> Engine:
-    """Create an engine for an existing database, without connecting. Raises ValueError for an unusable URL or if the
-    driver is missing."""
+    """Create an SQLAlchemy engine for an existing database, without connecting. Raises ValueError for an unusable URL
+    or if the driver is missing."""
     dialect = dialect_of(url)
     try:
         import_module(dialect.driver)
@@ -64,8 +64,8 @@ def _connect(url: str, dialect: Any, _: Any, args: Any, options: Any) -> Any:
 # password.
 
 def map_error(error: Exception, url: str) -> Exception:
-    """Return ServiceUnavailable if the database is unreachable, locked, full, read-only or not a database; otherwise
-    the error itself."""
+    """Convert an exception to ServiceUnavailable if the database is unreachable, locked, full, read-only or not a
+    database; otherwise return it unchanged."""
     if isinstance(error, PoolTimeout):
         return ServiceUnavailable(None, f'The ODB ({mask_url(url)}) has no free connection now')
     if _is_lost(error) or dialect_of(url).is_unavailable(error):
@@ -76,7 +76,7 @@ def map_error(error: Exception, url: str) -> Exception:
 
 
 def driver_message(error: Exception, url: str) -> str:
-    """Return the driver's message, without SQLAlchemy's statement and parameters."""
+    """Return the error message of the database driver, without SQLAlchemy's statement and parameters."""
     origin = getattr(error, 'orig', None) or error
     return dialect_of(url).error_message(origin) or type(origin).__name__
 

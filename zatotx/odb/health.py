@@ -1,4 +1,4 @@
-"""A health check of an ODB for `zatotx doctor`: blocking, and without side effects."""
+"""Checks the health of an ODB for `zatotx doctor`. Blocking, and without side effects."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _SIZE_QUERIES = {
 
 @frozen(kw_only=True)
 class OdbHealth:
-    """The state of a usable ODB at one moment."""
+    """The state of a usable ODB at the time of a check."""
 
     url: str  # masked
     title: str  # 'SQLite', 'PostgreSQL' …
@@ -54,8 +54,8 @@ class OdbHealth:
 
 
 def examine_odb(database: Database, *, write: bool = True) -> OdbHealth:
-    """Examine the ODB and close it. Raises errors of the data model if it is unreachable, has another schema version,
-    lacks the cluster, was written with another key or, with `write`, rejects writes."""
+    """Check the ODB and close it. Raises errors of the data model if the ODB is unreachable, has another schema
+    version, lacks the cluster, was written with another key or, with `write`, rejects writes."""
     with closing(database):
         dialect = dialect_of(database.url)
         backend = _backend(database.url)
@@ -81,7 +81,7 @@ def _used_types(connection: Connection, found: Cluster) -> frozenset[str]:
 
 
 def check_writable(database: Database) -> None:
-    """Make a write and roll it back. Raises ServiceUnavailable if the database rejects it."""
+    """Check that the database accepts writes, by a write that is rolled back. Raises ServiceUnavailable otherwise."""
     found: Cluster = database.read(lambda _, cluster_: cluster_)
     engine = make_engine(database.url, 'write')
     try:

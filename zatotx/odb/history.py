@@ -1,4 +1,4 @@
-"""The audit history of configuration changes, written in the transaction of each change with masked secrets."""
+"""The audit history of configuration changes. It is written in the transaction of each change, with secrets masked."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _h = history.c
 
 @frozen(kw_only=True)
 class HistoryEntry:
-    """One change, as recorded in the history."""
+    """One entry of the history: a change of an object and its author."""
 
     action: str  # 'create', 'edit', 'delete', 'deploy', 'activate'
     type: str
@@ -33,7 +33,7 @@ class HistoryEntry:
 
 @frozen(kw_only=True)
 class HistoryFilter:
-    """Selects entries of the history."""
+    """Criteria that select entries of the history."""
 
     type: str = ''  # a type of objects, or 'file'
     name: str = ''  # a present or former name of the object
@@ -71,12 +71,12 @@ def record_history(t: Transaction, entries: Iterable[HistoryEntry], at: float = 
 
 
 def record_event(t: Transaction, entry: HistoryEntry) -> None:
-    """Write an entry that belongs to no new revision, at the time of the actor if that is known."""
+    """Write a history entry for an event that creates no new revision, at the time of the actor if it is known."""
     record_history(evolve(t, revision=t.revision - 1), [entry], t.actor.at)
 
 
 def newest_entries(connection: Connection, cluster: Cluster, filter_: HistoryFilter) -> list[HistoryRow]:
-    """Return the latest entries that match, newest first."""
+    """Return the most recent entries that match the filter, newest first."""
     query = select(history).where(_h.cluster_id == cluster.id)
     if filter_.type:
         query = query.where(_h.type == filter_.type)

@@ -1,4 +1,4 @@
-"""Re-encryption of a cluster's secrets with a new key. Blocking functions for the command line.
+"""Re-encrypts the secrets of a cluster with a new key. Blocking functions for the command line.
 
 Every writer of secrets uses the first key present at the time of its transaction (mutations.py). Once all processes can
 read the new key, one pass over the rows therefore finds everything that the old key encrypted. The pass consists of
@@ -16,24 +16,25 @@ from zatotx.odb.database import Database
 from zatotx.odb.documents import decode_document, encode_document
 from zatotx.odb.executor import CancellableCall
 from zatotx.odb.secrets import Secrets
-from zatotx.odb.tables import cluster, config_object, object_version
+from zatotx.odb.tables import cluster, config_object, dead_letter, object_version
 from zatotx.odb.transaction import Cluster, begin_transaction
 from zatotx.schema.snapshot import Actor
 
 BATCH_SIZE = 500  # rows per transaction
+LETTERS = 50  # dead letters per transaction, whose documents may be large
 SECRET_TABLES = (config_object, object_version)  # the tables that contain secrets
 
 _ACTOR = Actor('zatotx', 'crypto rotate-key')
 
 
 def rotate_key(database: Database) -> int:
-    """Re-encrypt with the first key what another key of this cluster encrypted; returns the number of changed
-    documents. Raises errors of the data model.
+    """Re-encrypt all secrets that are not encrypted with the first key, and return the number of changed documents.
+    Raises errors of the data model.
 
     Secrets are recognized by their form and by the keys, not by the schema, so that objects of plugins that are not
     installed are included.
     """
-    changed = sum(_rotate_table(database, table) for table in SECRET_TABLES)
+    changed = sum(_rotate_table(database, table) for table in SECRET_TABLES) + _rotate_dead_letters(database)
     database.write(CancellableCall(), _renew_key_check)
     return changed
 
@@ -66,6 +67,31 @@ def _rotate_chunk(
     return changed, tuple(rows[-1][: len(keys)]) if len(rows) == BATCH_SIZE else None
 
 
+def _rotate_dead_letters(database: Database) -> int:
+    changed, last = 0, 0
+    while True:
+        found, last = database.write(CancellableCall(), partial(_rotate_letter_chunk, after=last))
+        changed += found
+        if not last:
+            return changed
+
+
+def _rotate_letter_chunk(connection: Connection, cluster_: Cluster, *, after: int) -> tuple[int, int]:
+    """Re-encrypt the next dead letters, also those that a former version did not encrypt. Returns how many were
+    changed, and the id of the last one, 0 at the end."""
+    begin_transaction(connection, cluster_, _ACTOR, lambda: None)
+    columns = dead_letter.c
+    query = select(columns.id, columns.document).where(columns.cluster_id == cluster_.id, columns.id > after)
+    rows = connection.execute(query.order_by(columns.id).limit(LETTERS)).all()
+    changed = 0
+    for row in rows:
+        re_encrypted = cluster_.secrets.reencrypt_document(row.document)
+        if re_encrypted != row.document:
+            connection.execute(update(dead_letter).where(columns.id == row.id).values(document=re_encrypted))
+            changed += 1
+    return changed, rows[-1].id if len(rows) == LETTERS else 0
+
+
 def _next_rows(table: Table, cluster_id: int, last_key: tuple[Any, ...] | None) -> Select[Any]:
     keys = list(table.primary_key.columns)
     query = select(*keys, table.c.document).where(table.c.cluster_id == cluster_id).order_by(*keys).limit(BATCH_SIZE)
@@ -80,7 +106,8 @@ def _next_rows(table: Table, cluster_id: int, last_key: tuple[Any, ...] | None) 
 
 
 def reencrypt_value(value: Any, secrets: Secrets) -> Any:
-    """Return a JSON value in which everything encrypted with another of the keys is re-encrypted with the first one."""
+    """Return a JSON value in which every secret that was encrypted with another key is re-encrypted with the first
+    key."""
     if isinstance(value, str):
         return secrets.reencrypt(value)
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Creation and maintenance of an ODB, for commands that run without a server: blocking functions.
+"""Creates and maintains an ODB for commands that run without a server. Blocking functions.
 
 All errors are those of zatotx.model.errors, or a ValueError whose text is a sentence for the user.
 """
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from attrs import Factory, frozen
-from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy import Connection, Engine, delete, insert, select, text
 
 from zatotx.model.errors import Conflict, NotFound, ServiceUnavailable
 from zatotx.odb import revisions
@@ -24,9 +24,9 @@ from zatotx.odb.executor import CancellableCall
 from zatotx.odb.mutations import OBJECT_ID_COUNTER, apply_operations
 from zatotx.odb.nodes import NodeAddress, add_node
 from zatotx.odb.revisions import snapshot_at
-from zatotx.odb.schema_state import State, require_current_schema, schema_state_of
+from zatotx.odb.schema_state import VERSION_TABLE, State, require_usable_schema, schema_state_of
 from zatotx.odb.secrets import Secrets
-from zatotx.odb.tables import cluster, counter, hash_name
+from zatotx.odb.tables import COMPATIBLE_SINCE, COMPATIBLE_SINCE_COUNTER, cluster, counter, hash_name
 from zatotx.odb.transaction import begin_transaction, find_cluster
 from zatotx.odb.urls import sqlite_path
 from zatotx.rules.enmasse.plan_restore import describe_step, plan_restore, to_operations
@@ -39,15 +39,15 @@ SCRIPT_LOCATION = 'zatotx.odb:migrations'  # works in an installed wheel, too
 
 
 def upgrade_schema(connection: Connection, dialect: Dialect, url: str, *, is_new: bool) -> bool:
-    """Upgrade the tables to this version in the connection's transaction; returns whether there was anything to do.
-    With `is_new` the tables are created; otherwise those of an ODB in use are upgraded. Concurrent upgrades are
+    """Upgrade the tables to this version in the connection's transaction, and return whether anything was changed. With
+    `is_new` the tables are created; otherwise those of an existing ODB are upgraded. Concurrent upgrades are
     serialized. Raises ServiceUnavailable if the schema is in another state."""
     dialect.lock_schema(connection)
     state = schema_state_of(connection)
     is_needed = _is_unused(connection, state) if is_new else state == 'older'
     if is_needed:
         _migrate(connection)
-    require_current_schema(connection, url)
+    require_usable_schema(connection, url)
     return is_needed
 
 
@@ -65,6 +65,10 @@ def _migrate(connection: Connection) -> None:
     config.set_main_option('script_location', SCRIPT_LOCATION)
     config.attributes['connection'] = connection
     command.upgrade(config, 'head')
+    version = connection.execute(text(f'SELECT version_num FROM {VERSION_TABLE}')).scalar()  # noqa: S608
+    name = COMPATIBLE_SINCE_COUNTER.format(version)
+    connection.execute(delete(counter).where(counter.c.name == name))
+    connection.execute(insert(counter).values(name=name, value=int(COMPATIBLE_SINCE)))
 
 
 @frozen(kw_only=True)
@@ -78,15 +82,15 @@ class NewCluster:
 
 
 def open_database(url: str, key: str, *, cluster: str, types: ObjectTypeRegistry) -> Database:
-    """Open the ODB for a command, which closes it after use. Raises ValueError for an unusable URL or key."""
+    """Open the ODB for a command, which must close it. Raises ValueError for an unusable URL or key."""
     return Database(url=url, cluster=cluster, types=types, secrets=Secrets(key))
 
 
 def create_odb(url: str, key: str, new: NewCluster, *, types: ObjectTypeRegistry, is_exclusive: bool = False) -> None:
-    """Create tables, cluster, nodes and first objects. A database on a server must exist and be empty, or have this
-    version's schema; then the cluster is added, unless it must be `is_exclusive`. An SQLite file is created. An
-    interrupted creation can be repeated. Raises Conflict if the cluster exists, ServiceUnavailable for an unusable
-    database."""
+    """Create the tables, the cluster, its nodes and its first objects. A database on a server must exist and be empty
+    or have this version's schema; in the latter case the cluster is added, unless the ODB must be `is_exclusive`. An
+    SQLite file is created. An interrupted creation can be repeated. Raises Conflict if the cluster exists, and
+    ServiceUnavailable for an unusable database."""
     secrets = Secrets(key)
     prepared = protect_secrets(types, secrets, new.operations, lambda: None)
     is_new_file = _create_file(url)
@@ -105,8 +109,8 @@ def create_odb(url: str, key: str, new: NewCluster, *, types: ObjectTypeRegistry
 
 
 def create_tables(url: str) -> bool:
-    """Create the tables of an ODB; returns False if the database has those of this version already. An SQLite file is
-    created. Raises ServiceUnavailable for an unusable database."""
+    """Create the tables of an ODB, and return False if the database already has this version's tables. An SQLite file
+    is created. Raises ServiceUnavailable for an unusable database."""
     is_new_file = _create_file(url)
     try:
         with _migration_connection(url) as connection:
@@ -118,22 +122,30 @@ def create_tables(url: str) -> bool:
 
 
 def schema_state(url: str) -> State:
-    """Return 'current', 'older' (needs an upgrade), 'newer' (than this zatotx), 'empty' or 'foreign'. Raises
-    ServiceUnavailable if there is no database."""
+    """Return 'current', 'older' (needs an upgrade), 'newer' (than this zatotx), 'compatible' (newer, but usable),
+    'empty' or 'foreign'. Raises ServiceUnavailable if there is no database."""
     with map_errors(url), _engine(url) as engine, engine.connect() as connection:
         return schema_state_of(connection)
 
 
+def needs_stopped_nodes(url: str) -> bool:
+    """Return whether nodes of the ODB's present version cannot use the schema of this version. Raises
+    ServiceUnavailable if there is no database."""
+    with map_errors(url), _engine(url) as engine, engine.connect() as connection:
+        version = connection.execute(text(f'SELECT version_num FROM {VERSION_TABLE}')).scalar()  # noqa: S608
+        return version is None or version < COMPATIBLE_SINCE
+
+
 def upgrade_odb(url: str) -> bool:
-    """Upgrade the tables to this version; returns whether there was anything to do. Runs in one transaction if the
-    database supports transactional DDL; otherwise an interrupted upgrade is completed by the next one. Raises
+    """Upgrade the tables to this version, and return whether anything was changed. Runs in one transaction if the
+    database supports transactional DDL; otherwise the next upgrade completes an interrupted one. Raises
     ServiceUnavailable for an ODB that is empty or of a newer version."""
     with _migration_connection(url) as connection:
         return upgrade_schema(connection, dialect_of(url), url, is_new=False)
 
 
 def read_snapshot(database: Database) -> Snapshot:
-    """Return the cluster's present objects."""
+    """Return the current objects of the cluster."""
     report_progress = CancellableCall().report_progress  # progress is not monitored
     return Snapshot().apply_changes(
         database.read(lambda connection, found: revisions.changes_since(connection, found, 0, report_progress))
@@ -141,12 +153,12 @@ def read_snapshot(database: Database) -> Snapshot:
 
 
 def read_snapshot_at(database: Database, revision: int) -> Snapshot:
-    """Return the cluster's objects at a revision. Raises NotFound if it is not kept."""
+    """Return the cluster's objects at a revision. Raises NotFound if the revision is no longer stored."""
     return database.read(lambda connection, found: snapshot_at(connection, found, revision))
 
 
 def write_operations(database: Database, change: Sequence[Operation], actor: Actor) -> int:
-    """Apply the operations, all or nothing; returns the revision. Raises as IConfigStore.write does."""
+    """Apply the operations in one transaction and return the new revision. Raises the errors of IConfigStore.write."""
     prepared = protect_secrets(database.types, database.secrets, change, lambda: None)
 
     call = CancellableCall()
@@ -160,15 +172,15 @@ def write_operations(database: Database, change: Sequence[Operation], actor: Act
 
 @frozen
 class RestoreResult:
-    """The result of a restore, or of its dry run."""
+    """The result of a restore, or of the dry run of a restore."""
 
     revision: int  # the new revision, or the present one if nothing changed
     lines: tuple[str, ...]  # the differences, with masked secrets
 
 
 def restore_revision(database: Database, revision: int, actor: Actor, *, dry_run: bool = False) -> RestoreResult:
-    """Restore the objects of a revision, all or nothing, as a new revision. Raises NotFound for a revision that is not
-    kept, Conflict if the same objects are changed concurrently."""
+    """Restore the objects of a revision in one transaction, as a new revision. Raises NotFound for a revision that is
+    not stored, and Conflict if the same objects are changed concurrently."""
     target = read_snapshot_at(database, revision)
     current = read_snapshot(database)
     steps = plan_restore(current, target, database.types)
@@ -179,7 +191,8 @@ def restore_revision(database: Database, revision: int, actor: Actor, *, dry_run
 
 
 def set_password(database: Database, name: str, password: str, actor: Actor) -> int:
-    """Set the `password` of the object of that name. Raises NotFound, or Conflict if several objects match."""
+    """Set the `password` of the object with the given name. Raises NotFound, or Conflict if several objects have the
+    name."""
     matching = [
         o for o in read_snapshot(database) if o.name == name and 'password' in secret_fields(database.types[o.type])
     ]

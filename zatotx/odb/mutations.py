@@ -1,4 +1,4 @@
-"""Changes of configuration objects: several at once, all or nothing, in one transaction.
+"""Applies changes of configuration objects: several changes in one transaction, all or nothing.
 
 The order matters: old references are deleted first, then objects (which must not be referenced any more); then names
 are checked (so that objects can swap theirs), objects and references are written, and the history is recorded.
@@ -45,7 +45,7 @@ _MAX_VALUE = 60  # characters of a value in a message
 
 
 def require_unchanged(t: Transaction, operation: Operation, row: Any) -> None:
-    """Raise Conflict if the object is not at the revision that its editor saw."""
+    """Raise Conflict if the object has changed since its editor loaded it."""
     if operation.revision is not None and operation.revision != row.revision:
         title = t.cluster.types[operation.type].title or operation.type
         raise Conflict(
@@ -56,7 +56,7 @@ def require_unchanged(t: Transaction, operation: Operation, row: Any) -> None:
 
 
 def require_not_deleted(t: Transaction, operation: Operation, object_id: int) -> None:
-    """Raise Conflict if the object that the editor saw was deleted."""
+    """Raise Conflict if the object has been deleted since its editor loaded it."""
     if operation.revision is None:
         return
     deleted = t.connection.execute(
@@ -104,7 +104,7 @@ OBJECT_ID_COUNTER = 'config_object'  # the row of `counter` that provides object
 
 
 def apply_operations(t: Transaction, operations: Sequence[Operation]) -> int:
-    """Apply the operations; returns the revision of the transaction.
+    """Apply the operations, and return the revision of the transaction.
 
     Raises Conflict for a name that is taken, an object that is still referenced or was changed since its editor read
     it, NotFound for an unknown id, BadInput for a reference to a missing object.

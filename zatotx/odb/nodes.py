@@ -1,4 +1,5 @@
-"""The servers of a cluster: which are up, which revision each has applied, and the results of deployments."""
+"""The servers of a cluster in the ODB: their state, the revision that each has applied, and the results of
+deployments."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ class NodeAddress:
 
 
 def add_node(connection: Connection, cluster: Cluster, address: NodeAddress) -> None:
-    """Insert a row for a server that was never up."""
+    """Insert a row for a server that has never been started."""
     connection.execute(
         insert(server).values(
             cluster_id=cluster.id,
@@ -43,7 +44,7 @@ def add_node(connection: Connection, cluster: Cluster, address: NodeAddress) -> 
 
 
 def register_node(connection: Connection, cluster: Cluster, address: NodeAddress) -> NodeRow:
-    """Mark a server as running, inserting its row if it has none."""
+    """Mark a server as running, and insert its row if there is none."""
     if _find_row(connection, cluster, address) is None:
         add_node(connection, cluster, address)
     running = {**_address_columns(address), 'pid': address.pid, 'up_status': RUNNING, 'applied_revision': 0,
@@ -62,7 +63,7 @@ def record_heartbeat(
     connection: Connection, cluster: Cluster, node_id: int, applied_revision: int, *, verdicts: Mapping[int, str],
     load: NodeLoad,
 ) -> int:
-    """Record a heartbeat; returns the cluster's revision. Raises NotFound if the server's row was removed."""
+    """Record a heartbeat, and return the cluster's revision. Raises NotFound if the server's row was removed."""
     updated = connection.execute(
         update(server)
         .where(server.c.id == node_id)
@@ -96,7 +97,7 @@ def rename_nodes(connection: Connection, cluster: Cluster, name: str, new_name: 
 
 
 def remove_nodes(connection: Connection, cluster: Cluster, node_id: int) -> None:
-    """Remove a server with all its workers. Raises Conflict if it is running, NotFound for an unknown id."""
+    """Remove a server and all its workers. Raises Conflict if it is running, NotFound for an unknown ID."""
     node = connection.execute(
         select(server).where(server.c.id == node_id, server.c.cluster_id == cluster.id)
     ).one_or_none()
@@ -119,8 +120,8 @@ def list_nodes(connection: Connection, cluster: Cluster) -> list[NodeRow]:
 
 
 def version_results(connection: Connection, cluster: Cluster, version_id: int) -> dict[str, str]:
-    """Return server name -> '' if its workers run the version, otherwise why the first of them rejected it. A server is
-    omitted while one of its running workers has not reported."""
+    """Return a mapping from server names to '' if all workers run the version, otherwise to the reason why the first of
+    them rejected it. A server is omitted while one of its running workers has not reported."""
     is_verdict_of_server = and_(version_verdict.c.server_id == server.c.id, version_verdict.c.version_id == version_id)
     rows = connection.execute(
         select(server.c.name, server.c.up_status, server.c.seen_at, version_verdict.c.verdict)

@@ -1,4 +1,4 @@
-"""The leader of the scheduler: one row for each cluster, whose epoch grows with each leader."""
+"""The leader of the scheduler in the ODB: one row for each cluster, whose epoch increases with each leader."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _l = scheduler_leader.c
 
 
 def read_leader(connection: Connection, cluster: Cluster) -> LeaderRecord:
-    """Return the leader; one with epoch 0 if there was none yet."""
+    """Return the record of the leader; its epoch is 0 if there has never been a leader."""
     row = connection.execute(select(scheduler_leader).where(_l.cluster_id == cluster.id)).one_or_none()
     if row is None:
         return LeaderRecord()
@@ -26,7 +26,7 @@ def read_leader(connection: Connection, cluster: Cluster) -> LeaderRecord:
 def claim_leadership(
     connection: Connection, cluster: Cluster, expected_epoch: int, lease_token: int, *, node: str, node_id: int
 ) -> int:
-    """Make a node the leader and return its epoch; 0 if the epoch is not the expected one any more."""
+    """Make a node the leader and return its epoch, or return 0 if the current epoch is not the expected one."""
     # Serializes claims, as the first one has no row to lock yet.
     connection.execute(select(cluster_table.c.id).where(cluster_table.c.id == cluster.id).with_for_update())
     current = read_leader(connection, cluster)
@@ -43,13 +43,13 @@ def claim_leadership(
 
 
 def confirm_leadership(connection: Connection, cluster: Cluster, epoch: int, written_until: float) -> bool:
-    """Record that the leader of this epoch leads; return whether its epoch is the newest."""
+    """Record that the leader of this epoch is still active, and return whether its epoch is the newest."""
     changes = {'confirmed_at': cluster.now(), 'written_until': written_until}
     return _update(connection, cluster, epoch, changes)
 
 
 def resign_leadership(connection: Connection, cluster: Cluster, epoch: int, written_until: float) -> None:
-    """Record that the leader of this epoch leads no more."""
+    """Record that the leader of this epoch has resigned."""
     _update(connection, cluster, epoch, {'node': '', 'node_id': 0, 'written_until': written_until})
 
 

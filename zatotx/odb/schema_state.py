@@ -1,16 +1,16 @@
-"""Comparison of an ODB's schema with the one this version needs. Works without alembic, so nodes can use it."""
+"""Compares an ODB's schema with the one that this version needs. Works without alembic, so that nodes can use it."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, inspect, select, text
 
 from zatotx.model.errors import ServiceUnavailable
-from zatotx.odb.tables import SCHEMA_VERSION, metadata
+from zatotx.odb.tables import COMPATIBLE_SINCE_COUNTER, SCHEMA_VERSION, counter, metadata
 from zatotx.wire.url_masking import mask_url
 
-State = Literal['current', 'older', 'newer', 'empty', 'foreign']
+State = Literal['current', 'older', 'newer', 'compatible', 'empty', 'foreign']  # compatible: newer, but usable
 
 VERSION_TABLE = 'alembic_version'
 STATE_MESSAGES = {
@@ -22,7 +22,8 @@ STATE_MESSAGES = {
 
 
 def schema_state_of(connection: Connection) -> State:
-    """Return how the ODB's schema relates to SCHEMA_VERSION. Migrations are numbered, so that they have an order."""
+    """Return the state of the ODB's schema relative to SCHEMA_VERSION: 'current', 'older', 'newer', 'empty' or
+    'foreign'."""
     tables = set(inspect(connection).get_table_names())
     if VERSION_TABLE not in tables:
         return 'foreign' if tables else 'empty'
@@ -34,11 +35,15 @@ def schema_state_of(connection: Connection) -> State:
         return 'foreign'
     if version == SCHEMA_VERSION:
         return 'current'
-    return 'older' if version < SCHEMA_VERSION else 'newer'
+    if version < SCHEMA_VERSION:
+        return 'older'
+    is_row = counter.c.name == COMPATIBLE_SINCE_COUNTER.format(version)
+    since = connection.execute(select(counter.c.value).where(is_row)).scalar()
+    return 'compatible' if since is not None and since <= int(SCHEMA_VERSION) else 'newer'
 
 
-def require_current_schema(connection: Connection, url: str) -> None:
-    """Raise ServiceUnavailable, with instructions, unless the schema is current."""
+def require_usable_schema(connection: Connection, url: str) -> None:
+    """Raise ServiceUnavailable, with instructions, unless this version can use the schema."""
     state = schema_state_of(connection)
-    if state != 'current':
+    if state not in ('current', 'compatible'):
         raise ServiceUnavailable(None, f'The ODB ({mask_url(url)}) {STATE_MESSAGES[state]}')

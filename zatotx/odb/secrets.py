@@ -1,8 +1,12 @@
-"""Secrets at rest: Fernet encryption if they must be read back, argon2id hashes if they are only verified, or both."""
+"""Encrypts and hashes secrets for storage: Fernet encryption if they must be read back, argon2id hashes if they are
+only verified, or both.
+"""
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
+from contextlib import suppress
 
 from argon2 import PasswordHasher, extract_parameters
 from argon2.exceptions import InvalidHashError
@@ -12,24 +16,25 @@ from zatotx.model.errors import ServiceUnavailable, StartError
 from zatotx.schema.secrets import ENCRYPTED, HASHED, combine, get_encrypted, get_hash, is_dual_secret
 
 _CHECK = 'zatotx'
+_ENCRYPTED_DOCUMENT = b'\xc1'  # the byte that MessagePack never uses
 
 # OWASP's smaller recommended setting for argon2id: 19 MiB, 2 passes, 1 lane.
 _hasher = PasswordHasher(memory_cost=19456, time_cost=2, parallelism=1)
 
 
 def new_key() -> str:
-    """Generate a key for Secrets."""
+    """Generate an encryption key for Secrets."""
     return Fernet.generate_key().decode('ascii')
 
 
 def hash_secret(clear: str) -> str:
-    """Return the argon2id hash; text that is such a hash already is returned as it is. Takes about 20 ms and 19 MiB:
-    never call it in the reactor's thread."""
+    """Return the argon2id hash of a secret; a value that is already hashed is returned unchanged. Takes about 20 ms and
+    19 MiB: never call it in the reactor's thread."""
     return clear if is_hash(clear) else _hasher.hash(clear)
 
 
 def is_hash(text: str) -> bool:
-    """Return whether the text is an argon2id hash that costs at most 64 MiB and 10 passes to verify."""
+    """Return whether the text is an argon2id hash whose verification takes at most 64 MiB and 10 passes."""
     if not text.startswith(HASHED):
         return False
     try:
@@ -40,7 +45,8 @@ def is_hash(text: str) -> bool:
 
 
 def split_keys(text: str) -> list[str]:
-    """Split the keys of a key file or of ZATOTX_SECRET_KEY, separated by lines or commas; the first one encrypts."""
+    """Split the text of a key file or of ZATOTX_SECRET_KEY into keys, separated by newlines or commas. The first key is
+    used for encryption."""
     return text.replace(',', ' ').split()
 
 
@@ -57,8 +63,8 @@ def _fernets(text: str) -> tuple[Fernet, ...]:
 
 
 class Secrets:
-    """Encrypts and decrypts with the key that all servers of a cluster share; during a rotation there are two keys, the
-    new one first.
+    """Encrypts and decrypts secrets with the key that all servers of a cluster share. During a key rotation there are
+    two keys, the new one first.
 
     `read_keys` reads the keys again: a running process refreshes them before it stores a secret, and when it meets one
     that it cannot decrypt. Not for the reactor's thread. Raises ValueError for text that is not a key.
@@ -101,11 +107,7 @@ class Secrets:
         if clear is None and self.refresh():
             clear = self._try_decrypt(stored)
         if clear is None:
-            raise ServiceUnavailable(
-                None,
-                'The secret key of this server is not the one that encrypted the ODB: all servers of a cluster '
-                'need the same config/secret.key or ZATOTX_SECRET_KEY'
-            )
+            raise _other_key()
         return clear
 
     def reencrypt(self, stored: str) -> str:
@@ -117,6 +119,35 @@ class Secrets:
             return stored
         clear = self._try_decrypt(stored)
         return stored if clear is None else self._encrypt(clear)
+
+    def encrypt_document(self, clear: bytes) -> bytes:
+        """Return a document of MessagePack, encrypted with the first key, behind a byte that MessagePack never uses."""
+        return _ENCRYPTED_DOCUMENT + urlsafe_b64decode(self._fernets[0].encrypt(clear))
+
+    def decrypt_document(self, stored: bytes) -> bytes:
+        """Return the document; one that is not encrypted, as those of former versions, is returned as it is. Raises
+        ServiceUnavailable if it was encrypted with another key."""
+        if not stored.startswith(_ENCRYPTED_DOCUMENT):
+            return stored
+        token = urlsafe_b64encode(stored.removeprefix(_ENCRYPTED_DOCUMENT))
+        while True:
+            for fernet in self._fernets:
+                with suppress(InvalidToken):
+                    return fernet.decrypt(token)
+            if not self.refresh():
+                raise _other_key()
+
+    def reencrypt_document(self, stored: bytes) -> bytes:
+        """Encrypt with the first key what another key encrypted, or none. What no key can decrypt is kept."""
+        if stored.startswith(_ENCRYPTED_DOCUMENT):
+            token = urlsafe_b64encode(stored.removeprefix(_ENCRYPTED_DOCUMENT))
+            with suppress(InvalidToken):
+                self._fernets[0].decrypt(token)
+                return stored
+        try:
+            return self.encrypt_document(self.decrypt_document(stored))
+        except ServiceUnavailable:
+            return stored
 
     def can_decrypt(self, stored: str) -> bool:
         """Return whether one of the keys encrypted the text."""
@@ -157,6 +188,14 @@ class Secrets:
     def check_key(self, stored: str) -> None:
         """Raise ServiceUnavailable if `stored` was made with another key."""
         self.decrypt(stored)
+
+
+def _other_key() -> ServiceUnavailable:
+    return ServiceUnavailable(
+        None,
+        'The secret key of this server is not the one that encrypted the ODB: all servers of a cluster need the same '
+        'config/secret.key or ZATOTX_SECRET_KEY',
+    )
 
 
 def _try_fernet(fernet: Fernet, stored: str) -> str | None:

@@ -1,4 +1,4 @@
-"""The implementation of IConfigStore on the ODB: methods return Deferreds, statements run in threads."""
+"""Implements IConfigStore on the ODB: methods return Deferreds, and statements run in threads."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from zatotx.wire.url_masking import mask_url
 
 
 def next_epoch(connection: Connection, cluster: Cluster, name: str) -> int:
-    """Return the next number of the sequence `name` of this cluster; the first is 1."""
+    """Return the next number of the cluster's sequence `name`, starting at 1."""
     _lock_cluster(connection, cluster)
     is_sequence = counter.c.name == _counter_name(cluster, name)
     last = connection.execute(select(counter.c.value).where(is_sequence)).scalar_one_or_none()
@@ -56,8 +56,8 @@ def _counter_name(cluster: Cluster, name: str) -> str:
 def open_store(
     url: str, key: str | Secrets, *, reactor: IThreadReactor, cluster: str, types: ObjectTypeRegistry
 ) -> ConfigStore:
-    """Open the ODB at an absolute URL (see urls.resolve). Nothing is connected to before the first call. Raises
-    ValueError for an unusable URL or key."""
+    """Open the ODB at an absolute URL (see odb.urls.make_absolute). Connects at the first call. Raises ValueError for
+    an unusable URL or key."""
     masked_url = mask_url(url)
     async_database = AsyncDatabase(
         database=Database(url=url, cluster=cluster, types=types, secrets=Secrets.of(key)),
@@ -71,7 +71,7 @@ def open_store(
 @implementer(IConfigStore, IDeadLetterStore, ILeaderStore)
 @frozen(kw_only=True)
 class ConfigStore:
-    """Implements IConfigStore, IDeadLetterStore and ILeaderStore; see the interfaces for each method."""
+    """Implements IConfigStore, IDeadLetterStore and ILeaderStore on the ODB."""
 
     _odb: AsyncDatabase
 
@@ -185,6 +185,6 @@ class ConfigStore:
 
 
 def set_call_meter(store: ConfigStore, meter: ICallMeter) -> ConfigStore:
-    """Count the store's calls from now on; returns the store."""
+    """Set the meter that counts the store's calls, and return the store."""
     store._odb.read_executor.meter = store._odb.write_executor.meter = meter
     return store

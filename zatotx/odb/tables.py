@@ -1,4 +1,4 @@
-"""The tables of the ODB, in SQLAlchemy Core. They behave the same on every database:
+"""Defines the tables of the ODB in SQLAlchemy Core. They behave the same on every database:
 
 - names are compared by the SHA-256 of their exact UTF-8 (`*_key`), independent of collations and index lengths;
 - documents are JSON in text columns, which are wide enough on MySQL, too; times are Unix time in floats;
@@ -29,6 +29,10 @@ from sqlalchemy import (
 from zatotx.odb.columns import BLOB, LONG_TEXT, TIMESTAMP
 
 SCHEMA_VERSION = '0004'  # the newest migration, which this code needs; checked by a test
+# The oldest version whose code can use this schema, as long as nodes are upgraded one after another. A migration that
+# older nodes can live with leaves it as it is: new tables, and new columns with a server default.
+COMPATIBLE_SINCE = '0004'
+COMPATIBLE_SINCE_COUNTER = 'schema {} compatible since'  # the row of `counter` with that number, by schema version
 
 metadata = MetaData(
     naming_convention={
@@ -41,7 +45,7 @@ metadata = MetaData(
 
 
 def hash_name(text: str) -> str:
-    """Return the key of a name: equal exactly for names of the same code points."""
+    """Return the hash by which a name is compared: equal for exactly the same code points."""
     return sha256(text.encode('utf-8')).hexdigest()
 
 
@@ -210,7 +214,7 @@ dead_letter = Table(
     Column('message_key', String(64), nullable=False),
     _text('service'),
     Column('service_key', String(64), nullable=False),
-    Column('document', BLOB, nullable=False),  # MessagePack
+    Column('document', BLOB, nullable=False),  # MessagePack, encrypted: see Secrets.encrypt_document
     Column('last_failed', TIMESTAMP, nullable=False),
     UniqueConstraint('cluster_id', 'message_key'),
     Index('ix_dead_letter_cluster_id_last_failed', 'cluster_id', 'last_failed'),

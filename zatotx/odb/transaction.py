@@ -22,7 +22,7 @@ _T = TypeVar('_T')
 
 @frozen(kw_only=True)
 class Cluster:
-    """A cluster in an ODB."""
+    """A cluster in an ODB, with what its statements need: object types and secrets."""
 
     id: int
     types: ObjectTypeRegistry
@@ -31,8 +31,8 @@ class Cluster:
 
 
 def find_cluster(connection: Connection, name: str, types: ObjectTypeRegistry, secrets: Secrets) -> Cluster:
-    """Return the cluster of that name. Raises ServiceUnavailable if it does not exist or was written with another
-    key."""
+    """Return the cluster with the given name. Raises ServiceUnavailable if it does not exist or was written with
+    another key."""
     row = connection.execute(
         select(cluster.c.id, cluster.c.key_check).where(cluster.c.name_key == hash_name(name))
     ).one_or_none()
@@ -43,14 +43,14 @@ def find_cluster(connection: Connection, name: str, types: ObjectTypeRegistry, s
 
 
 def revision_of(connection: Connection, cluster_id: int) -> int:
-    """Return the revision of a cluster."""
+    """Return the current revision of a cluster."""
     revision: int = connection.execute(select(cluster.c.revision).where(cluster.c.id == cluster_id)).scalar_one()
     return revision
 
 
 @frozen(kw_only=True)
 class Transaction:
-    """A write in progress: all changes in it take effect at `revision`, or none does."""
+    """A write transaction: either all of its changes take effect at `revision`, or none."""
 
     connection: Connection
     cluster: Cluster
@@ -62,8 +62,8 @@ class Transaction:
 def begin_transaction(
     connection: Connection, cluster_: Cluster, actor: Actor, report_progress: Callable[[], None]
 ) -> Transaction:
-    """Begin a transaction by locking the cluster, which serializes writes on every database. Getting the lock does not
-    count as progress: after a long wait, less time is left for the rest, so that the caller is answered in time."""
+    """Begin a transaction by locking the cluster, which serializes writes on every database. The time spent waiting for
+    the lock counts against the timeout of the call."""
     query = select(cluster.c.revision).where(cluster.c.id == cluster_.id).with_for_update()
     revision = connection.execute(query).scalar_one() + 1
     return Transaction(
@@ -72,11 +72,12 @@ def begin_transaction(
 
 
 def increment_revision(t: Transaction) -> None:
-    """Mark the transaction as a change, which increments the cluster's revision once, however often this is called."""
+    """Mark the transaction as a change, which increments the cluster's revision once, no matter how often this is
+    called."""
     t.connection.execute(update(cluster).where(cluster.c.id == t.cluster.id).values(revision=t.revision))
 
 
 def split_into_chunks(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    """Split the values into chunks that fit into one statement."""
+    """Split a sequence of values into chunks that fit into one SQL statement."""
     for start in range(0, len(values), CHUNK_SIZE):
         yield values[start : start + CHUNK_SIZE]

@@ -1,4 +1,4 @@
-"""SQLAlchemy URLs of the ODB: parsing, and making paths absolute."""
+"""Parses the SQLAlchemy URLs of ODBs, and makes their file paths absolute."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DRIVERS = {
 
 
 def parse_url(url: str) -> URL:
-    """Parse a URL. Raises ValueError, with the reason, for one this version cannot use."""
+    """Parse a URL. Raises ValueError, with the reason, if this version cannot use it."""
     if _is_ambiguous(url):
         raise ValueError('The URL of the ODB has an @ or / in its user or password: write @ as %40 and / as %2F')
     try:
@@ -44,13 +44,13 @@ def parse_url(url: str) -> URL:
 
 
 def sqlite_path(url: str) -> str | None:
-    """Return the path of an SQLite file; None for a database server. Raises ValueError as `parse_url` does."""
+    """Return the path of an SQLite file, or None for a database server. Raises ValueError like `parse_url`."""
     parsed = parse_url(url)
     return parsed.database if parsed.drivername == 'sqlite' else None
 
 
 def make_absolute(url: str, directory: str) -> str:
-    """Return the URL with the path of an SQLite file made absolute. Raises ValueError as `parse_url` does."""
+    """Return the URL with the path of an SQLite file made absolute. Raises ValueError like `parse_url`."""
     path = sqlite_path(url)
     if path is None:
         return url

@@ -1,1 +1,3 @@
-"""The pipeline that every message passes, whatever its protocol: authentication, decoding, invocation, encoding."""
+"""The pipeline that processes every message, independent of its protocol: authentication, decoding, invocation,
+encoding.
+"""

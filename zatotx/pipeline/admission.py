@@ -1,4 +1,4 @@
-"""Concurrency limits of the node, its channels and services, and the queue in front of a channel that has one.
+"""Admission control: concurrency limits of the node, its channels and services, and the queue of a channel.
 
 A request counts against the limit of the node from the moment it arrives, so that requests that wait for anything,
 including authentication, are bounded. It counts against the limits of its channel and its service once its principal is
@@ -29,7 +29,7 @@ ConcurrencyLimitFactory = Callable[
 
 
 class ChannelQueue:
-    """The concurrency limit of one channel and the requests that wait for it, in order of arrival."""
+    """The concurrency limit of one channel, and the requests that wait for it in order of arrival."""
 
     __slots__ = ('_channel', '_waiting', 'concurrency_limit', 'rejected', 'timed_out')
 
@@ -99,7 +99,7 @@ class ChannelQueue:
 
 
 class Admission:
-    """Enforces the concurrency limits of one node. Without a clock, requests are rejected rather than queued.
+    """Enforces the concurrency limits of one node. Without a clock, requests are rejected instead of queued.
 
     `make_limit` creates the concurrency limit of a channel.
     """
@@ -132,7 +132,8 @@ class Admission:
     def apply(self, snapshot: Snapshot) -> None:
         """Apply the channel limits of a snapshot, to waiting requests as well. Drops the queues of channels that are
         gone or no longer have a limit, once they are empty."""
-        limits = {o.name: limit for o in snapshot if (limit := getattr(o.value, 'max_in_flight', None))}
+        limits = {stored.name: limit for stored in snapshot.objects_with('max_in_flight')
+                  if (limit := stored.value.max_in_flight)}  # fmt: skip
         for key, queue in tuple(self._queues.items()):
             if key[1] in limits:
                 queue.concurrency_limit.limit = limits[key[1]]
@@ -228,7 +229,7 @@ class Admission:
 
 
 def service_full_error(entry: IServiceEntry) -> Overloaded:
-    """Return the error to raise when a service has reached its limit."""
+    """Return the error for a request to a service that has reached its concurrency limit."""
     return Overloaded(
         None, f'Service {entry.name} is processing {entry.concurrency_limit.limit} requests, its limit: try again later'
     )

@@ -1,4 +1,4 @@
-"""The entry point for channels: runs the pipeline's coroutine for each message and enforces its deadline.
+"""The entry point for channels: runs the pipeline's coroutine for each message and enforces its timeout.
 
 A coroutine that never waits costs neither a Deferred nor a timer. One that waits is resumed from callbacks directly, at
 a tenth of the cost of Deferred.fromCoroutine with a timer of its own.
@@ -37,8 +37,7 @@ _COMPLETED = _CompletedRequest()
 
 @implementer(IPendingRequest)
 class PendingRequest:
-    """A request that waits for something. It ends with exactly one of: a reply, a timeout reply, or no reply because it
-    was cancelled."""
+    """A request in progress. It ends with a reply, with a timeout reply, or without a reply because it was canceled."""
 
     __slots__ = ('_answered', '_coroutine', '_dispatcher', '_message', '_waiting')
 
@@ -122,7 +121,7 @@ class PendingRequest:
 
 @implementer(IDispatcher)
 class Dispatcher:
-    """Runs the pipeline for messages, with deadlines on the reactor's clock."""
+    """Runs the pipeline for messages, with timeouts on the reactor's clock."""
 
     def __init__(self, pipeline: Pipeline, clock: IReactorTime) -> None:
         self._pipeline = pipeline

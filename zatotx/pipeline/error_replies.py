@@ -1,4 +1,4 @@
-"""Converts exceptions to replies, in this module only."""
+"""Converts exceptions to error replies. This is the only module that does so."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from zatotx.model.message import Message, Reply
 
 
 class ErrorReplies:
-    """Builds the reply to an exception. The text of a ServiceError is sent to the caller. For any other exception, the
-    caller receives the correlation ID and a constant sentence, and the traceback is logged once."""
+    """Creates the reply for an exception. The message of a ServiceError is sent to the caller. For any other exception,
+    the caller receives the correlation ID and a constant sentence, and the traceback is logged once."""
 
     keep_tracebacks = False  # whether `Reply.error` keeps its traceback
     _log = Logger()
@@ -51,8 +51,8 @@ class ErrorReplies:
 
 
 def unwrap_first_error(error: BaseException) -> BaseException:
-    """Return the error that a service failed with; for several awaited together with gatherResults, the error of the
-    first that failed."""
+    """Return the error with which a service failed. For several awaitables that gatherResults combined, this is the
+    error of the first one that failed."""
     while isinstance(error, FirstError):
         first = error.subFailure.value
         assert first is not None

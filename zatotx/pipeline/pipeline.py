@@ -27,7 +27,7 @@ _Checked = Principal | NeedsBody | Awaitable[Principal | NeedsBody]  # the resul
 
 @define
 class Pipeline:
-    """Processes a message: concurrency limits, authentication, rate limits, decoding, invocation, encoding.
+    """Processes messages: concurrency limits, authentication, rate limits, decoding, invocation, encoding.
 
     `unavailable_reason` is the reason why no message is processed now, '' if messages are: a node that is still
     starting replies 503 with it.
@@ -60,9 +60,11 @@ class Pipeline:
                 node_limit = admission.node
             if message.principal is None or self.unavailable_reason:
                 checked = (
-                    await self._authenticate_and_count(message) if channel.rate_limits else self.authenticate(message)
-                )
-                if isinstance(checked, Principal):  # the usual case needs no coroutine
+                    await self._authenticate_and_count(message) if channel.rate_limits
+                    else self.authenticate(message) if self.unavailable_reason
+                    else self.authentication.check(message)
+                )  # fmt: skip
+                if type(checked) is Principal:  # the usual case needs no coroutine
                     message.principal = checked
                 else:
                     message.principal = await self._authenticate_slowly(checked, message)
@@ -88,7 +90,7 @@ class Pipeline:
             outcome = await self.invoker.invoke(entry, services, message, payload)
             reply: Reply = codec.encode(outcome, message)
         except CancelledError as error:
-            _count_failed(entry, began, Timeout(message.cid) if hasattr(message, 'has_expired') else error)
+            _count_failed(entry, began, Timeout(message.cid) if message.has_expired else error)
             raise
         except (Exception, SystemExit) as error:  # a service's sys.exit() ends the request, not the server
             explained = self._explain_and_count(error, entry, outcome, began)
@@ -158,7 +160,7 @@ class Pipeline:
         """Decode a body that is in a file, content-encoded or large. If that takes time, reading and decoding run
         together in a thread, so that at most one body per thread is in memory."""
         body, principal = message.body, message.principal
-        if principal is not None and principal.kind != ANONYMOUS.kind and hasattr(message, 'memory_charge'):
+        if principal is not None and principal.kind != ANONYMOUS.kind and message.memory_charge is not None:
             message.memory_charge.mark_authenticated()
         if isinstance(body, bytes):
             is_small = len(body) <= codec.thread_threshold
@@ -235,8 +237,8 @@ class Pipeline:
 
 
 def decode_body(message: Message, codec: ICodec) -> object:
-    """Decode a message whose body may be large or in a file; for use in threads. Raises what the codec raises, and
-    ServiceUnavailable if the memory budget is exhausted."""
+    """Decode a message whose body may be large or in a file; must be called in a thread. Raises the errors of the
+    codec, and ServiceUnavailable if the memory budget is exhausted."""
     body = message.body
     if not isinstance(body, bytes):
         if codec.reads_stream and body.seekable:
@@ -252,7 +254,7 @@ def decode_body(message: Message, codec: ICodec) -> object:
 
 def _read_into_memory(message: Message, body: Body) -> int:
     """Read a body into memory; returns its size in bytes."""
-    charge = getattr(message, 'memory_charge', None)
+    charge = message.memory_charge
     if charge is None:
         data = body.read()
     else:
@@ -265,7 +267,7 @@ def _read_into_memory(message: Message, body: Body) -> int:
 
 
 def _charge(message: Message, size: int) -> None:
-    if size and hasattr(message, 'memory_charge') and not message.memory_charge.reserve(size):
+    if size and message.memory_charge is not None and not message.memory_charge.reserve(size):
         raise ServiceUnavailable(message.cid, OUT_OF_BUDGET)
 
 
@@ -280,8 +282,8 @@ async def _principal(checked: _Checked) -> Principal | None:
 
 
 def require_role(entry: IServiceEntry, message: Message) -> None:
-    """Raise Forbidden if the service requires a role that the principal lacks. A principal that is not known yet
-    passes, and an endpoint of the broker with a service of its own does its own authorization."""
+    """Raise Forbidden if the principal lacks the role that the service requires. A message without a principal passes,
+    because a built-in endpoint with its own service does its own authorization."""
     principal, channel = message.principal, message.channel
     if not entry.roles or principal is None or (channel.is_builtin_endpoint and channel.service):
         return

@@ -1,4 +1,4 @@
-"""Rate limits of channels: counts requests per channel, principal or address, and rejects those over a limit.
+"""Rate limits of channels: counts requests per channel, principal or address, and rejects those that exceed a limit.
 
 All limits of a request are checked together: it counts against all of them or, if one is exceeded, against none. Limits
 counted in this process are checked before those in Redis, so that what they reject costs no call to Redis.
@@ -104,7 +104,8 @@ class RateLimiter:
         names = {item.name for item in stored}
         self._removed = {name: rule for name, rule in self._rules.items() if name not in names}
         self._rules = {item.name: _rule(item) for item in stored if item.value.is_active}
-        limited = {item.name: limits for item in snapshot if (limits := getattr(item.value, 'rate_limits', None))}
+        limited = {item.name: limits for item in snapshot.objects_with('rate_limits')
+                   if (limits := item.value.rate_limits)}  # fmt: skip
         self._names_in_use = frozenset(name for limits in limited.values() for name in limits)
         self._limits_by_names = {}
         for channel in [channel for channel in self.refused if channel[1] not in limited]:
@@ -219,7 +220,7 @@ class RateLimiter:
 
 
 def message_network(message: Message) -> str:
-    """Return the caller's address, or '' if unknown; IPv6 addresses are reduced to the network that one customer
+    """Return the caller's network, or '' if it is unknown: an IPv4 address, or the IPv6 network that one customer
     usually has."""
     return client_network(message.http.peer) if message.http is not None else ''
 

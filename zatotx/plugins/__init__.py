@@ -1,4 +1,6 @@
-"""Kinds: one folder a protocol. A package elsewhere can ship one too, in a `zatotx/plugins/` of its own."""
+"""Connector kinds: each is one package that implements one protocol. Other distributions can add kinds in their own
+`zatotx/plugins/`.
+"""
 
 from twisted.plugin import pluginPackagePaths
 

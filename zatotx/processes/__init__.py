@@ -1,2 +1,3 @@
-"""What the process of every component needs: listening sockets with TLS, worker processes and their supervision, the
-lock of a directory, the secret key."""
+"""Code that the processes of all components need: listening sockets with TLS, worker processes and their supervision,
+directory locks, and the secret key.
+"""

@@ -1,4 +1,4 @@
-"""Advisory lock files for a directory or a Unix socket, which the kernel releases when the process that holds them
+"""Advisory lock files for a directory or a Unix socket. The kernel releases a lock when the process that holds it
 dies."""
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from zatotx.model.errors import StartError
 
 
 class DirectoryLock:
-    """An exclusive lock on a directory, held from `acquire` to `release`. The lock file contains the process id of the
+    """An exclusive lock on a directory, held from `acquire` to `release`. The lock file contains the process ID of the
     holder."""
 
     def __init__(self, path: Path) -> None:

@@ -1,5 +1,4 @@
-"""Parses Twisted endpoint descriptions by running Twisted's own parsers on a reactor that only records what it is asked
-to listen on."""
+"""Parses Twisted endpoint descriptions by running Twisted's own parsers with a reactor that only records the calls."""
 
 from __future__ import annotations
 
@@ -17,7 +16,7 @@ _INET_KINDS = ('tcp', 'tcp6', 'ssl')
 
 @frozen(kw_only=True)
 class EndpointSpec:
-    """The parsed endpoint description: what a reactor is asked to listen on."""
+    """A parsed endpoint description: the arguments with which the reactor would be asked to listen."""
 
     factory: Any
     address: int | str = 0  # a port, or the path of a Unix socket
@@ -59,8 +58,8 @@ class _RecordingReactor:
 
 
 def parse_endpoint(description: str, factory: Any) -> EndpointSpec | None:
-    """Return the parsed description; None for an endpoint type other than TCP, TLS, Unix or inherited sockets. Raises
-    what Twisted's parsers raise, and errors about the certificate's files."""
+    """Parse an endpoint description. Returns None for an endpoint type other than TCP, TLS, Unix or inherited sockets.
+    Raises the errors of Twisted's parsers, and errors about the certificate's files."""
     reactor: Any = _RecordingReactor()
     errors: list[Exception] = []
     endpoint = serverFromString(reactor, add_defaults(strip_proxy_prefix(description)))
@@ -75,14 +74,14 @@ def parse_endpoint(description: str, factory: Any) -> EndpointSpec | None:
 
 
 def strip_proxy_prefix(description: str) -> str:
-    """Return the description of what a `haproxy:` endpoint listens on; other descriptions are returned unchanged.
-    `node.proxy_protocol` reads the PROXY protocol."""
+    """Return the description of the endpoint inside a `haproxy:` endpoint; other descriptions are returned unchanged.
+    `processes.proxy_protocol` reads the PROXY protocol."""
     return description.removeprefix(PROXY_PREFIX)
 
 
 def add_defaults(description: str) -> str:
-    """Return the description with our defaults for missing parameters: a longer accept queue than Twisted's 50, and a
-    Unix socket to which only the server's user and group may connect, whereas Twisted admits everyone."""
+    """Add zatotx's defaults for missing parameters to an endpoint description: a longer accept queue than Twisted's 50,
+    and a Unix socket to which only the server's user and group may connect, whereas Twisted admits every user."""
     kind, *words = description.replace('\\:', '\0').split(':')
     if kind in _INET_KINDS and 'backlog=' not in description:
         return f'{description}:backlog={BACKLOG}'

@@ -1,4 +1,4 @@
-"""The number of files that a process may open."""
+"""Raises the limit of the number of files that a process may open."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ MAX_OPEN_FILES = 65_536  # file descriptors that a process requests; the hard li
 
 
 def raise_file_limit() -> None:
-    """Raise the soft limit of file descriptors as far as the hard limit allows. Each connection takes one descriptor,
-    and the usual soft limit of 1024 exists for programs that use select()."""
+    """Raise the soft limit of file descriptors to the hard limit. Each connection takes one descriptor, and the usual
+    soft limit of 1024 only exists for programs that use select()."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     target = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < target:

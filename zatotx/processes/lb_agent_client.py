@@ -1,4 +1,4 @@
-"""A client of the load balancer's agent, for processes with a reactor."""
+"""A client for the load balancer's agent, for processes with a reactor."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ TIMEOUT = 20.0  # seconds of one call; the agent itself gives up after fifteen
 
 
 class AgentUnreachableError(Exception):
-    """There was no usable response of the agent: one sentence with its address."""
+    """The agent did not return a usable response. The message is one sentence with the agent's address."""
 
 
 class AgentClientFiles(NamedTuple):
-    """The files of a client, in PEM format. They are read for each call, so renewed ones need no restart."""
+    """The TLS files of an agent client, in PEM format. They are read for each call, so that renewed files need no
+    restart."""
 
     certificate: Path  # followed by intermediate certificates
     key: Path
@@ -37,9 +38,9 @@ class AgentClientFiles(NamedTuple):
 
 
 class LoadBalancerAgentClient:
-    """Calls the agent at `host` and `port`. `files`: None = over plain HTTP, to an agent without TLS. Each call is a
-    connection of its own, and fails with AgentCallError if the agent rejects it, otherwise with AgentUnreachableError
-    within `timeout` seconds."""
+    """Calls the agent at `host` and `port`. If `files` is None, uses plain HTTP, for an agent without TLS. Each call
+    opens a new connection, and fails with AgentCallError if the agent rejects it, or with AgentUnreachableError within
+    `timeout` seconds."""
 
     def __init__(
         self, reactor: IReactor, host: str, port: int, files: AgentClientFiles | None, timeout: float = TIMEOUT

@@ -1,4 +1,4 @@
-"""TLS of a listener: its certificate, its cipher suites and its application protocols (ALPN)."""
+"""The TLS settings of a listener: its certificate, cipher suites and application protocols (ALPN)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class NoApplicationProtocol(SSL.Error):
 
 @implementer(IOpenSSLServerConnectionCreator)
 class ReloadableCertificate:
-    """The TLS context of one listener, used by TLSMemoryBIOFactory. After `reload`, new connections get the new
-    certificate and existing ones keep theirs. While `requests_client_certificate` is true, clients may present a
+    """The TLS context of one listener, used by TLSMemoryBIOFactory. After `reload`, new connections use the new
+    certificate, and existing ones keep theirs. While `requests_client_certificate` is true, clients may send a
     certificate."""
 
     def __init__(self, description: str, context: Any, options: IListenerOptions | None = None) -> None:
@@ -71,9 +71,9 @@ class ReloadableCertificate:
 
 
 def make_alpn_callback(supported: Sequence[bytes]) -> Callable[[Any, Sequence[bytes]], bytes]:
-    """Return an ALPN callback for OpenSSL. Twisted's own callback selects an empty name if no protocol matches, which
-    ends the handshake with an `internal_error` alert; an exception makes it `no_application_protocol` (RFC 7301 §3.2).
-    It is an SSL.Error, which Twisted treats as a failed handshake and not as a bug."""
+    """Create an ALPN callback for OpenSSL. Twisted's own callback selects an empty name if no protocol matches, which
+    ends the handshake with an `internal_error` alert; raising an exception makes it `no_application_protocol` (RFC 7301
+    §3.2). The exception is an SSL.Error, which Twisted treats as a failed handshake and not as a bug."""
 
     def select(_connection: Any, offered: Sequence[bytes]) -> bytes:
         for protocol in supported:

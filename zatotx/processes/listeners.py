@@ -1,4 +1,5 @@
-"""Opens the listening sockets of a node: binds them, or adopts those that the parent process of the workers has bound.
+"""Opens the listening sockets of a node: binds them, or adopts sockets that the parent process of the workers has
+bound.
 
 TLS is added to the connections here and not by the reactor, so that the certificate can be replaced while the socket
 stays open.
@@ -35,8 +36,8 @@ def _no_shared_counter(name: str) -> None:
 @define(eq=False)
 class Listeners:
     """Opens the listeners of a node's kinds. `inherited_descriptors` maps endpoint descriptions to descriptors of
-    sockets that the parent process has bound; `borrower` asks it for others; `find_shared_counter` returns the
-    workers' shared counter of a name."""
+    sockets that the parent process has bound; `borrower` requests further sockets from the parent;
+    `find_shared_counter` returns the workers' shared counter of a given name."""
 
     reactor: IReactor
     inherited_descriptors: Mapping[str, int] = field(factory=dict)

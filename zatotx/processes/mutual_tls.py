@@ -1,4 +1,4 @@
-"""Mutual TLS for a listener: clients need a certificate of a configured authority that is not revoked.
+"""Mutual TLS for a listener: clients need a certificate that a configured authority has issued and not revoked.
 
 The files are read again when they have changed, before the next handshake: a renewed certificate and a new revocation
 list take effect without a restart, each time in a new OpenSSL context. Files that cannot be used are logged, and the
@@ -55,7 +55,7 @@ SubjectCheck = Callable[[x509.Name], str]  # returns why a subject is refused, a
 
 
 class MutualTlsFiles(NamedTuple):
-    """The files of a listener, in PEM format."""
+    """The TLS files of a listener with mutual TLS, in PEM format."""
 
     certificate: Path  # followed by intermediate certificates
     key: Path
@@ -64,11 +64,11 @@ class MutualTlsFiles(NamedTuple):
 
 
 class MutualTlsError(StartError):
-    """The files of a listener cannot be used: one sentence."""
+    """The TLS files of a listener cannot be used. The message is one sentence."""
 
 
 def load_context(files: MutualTlsFiles) -> SSL.Context:
-    """Return a new context with the certificates in the files. Raises MutualTlsError."""
+    """Create an OpenSSL context with the certificates in the files. Raises MutualTlsError."""
     chain = _parse(files.certificate, parse_certificates)
     key = _load_key(files.key)
     if key.public_key() != chain[0].public_key():
@@ -120,8 +120,8 @@ def _load_key(path: Path) -> Any:
 
 
 class ClientVerifier:
-    """Verifies the certificate of one client. `error`: why it is refused, '' = it is not, so far; `subject`: of the
-    verified certificate."""
+    """Verifies the certificate of one client. `error` is the reason why the certificate is rejected, or '' if it has
+    not been rejected; `subject` is the subject of the verified certificate."""
 
     __slots__ = ('_check_subject', 'error', 'subject')
 
@@ -158,7 +158,7 @@ def _describe(certificate: x509.Certificate) -> str:
 
 @implementer(IOpenSSLServerConnectionCreator)
 class MutualTlsContext:
-    """The TLS side of a listener, for TLSMemoryBIOFactory."""
+    """The server-side TLS context of a listener with mutual TLS, for TLSMemoryBIOFactory."""
 
     def __init__(self, files: MutualTlsFiles, check_subject: SubjectCheck, log: Logger) -> None:
         """Raises MutualTlsError. `log`: where changes of the files are logged."""
@@ -206,7 +206,7 @@ class MutualTlsContext:
 
 @implementer(IHandshakeListener)
 class ClientObserver(ProtocolWrapper):
-    """Stands between TLS and the protocol of a listener, and logs clients that are refused."""
+    """A protocol wrapper between TLS and the protocol of a listener. It logs clients that are rejected."""
 
     handshake_completed = False
     verifier: ClientVerifier | None = None  # what is known about the client's certificate
@@ -220,9 +220,10 @@ class ClientObserver(ProtocolWrapper):
             self.factory.log_refusal(self.transport, self.verifier.error if self.verifier else '', reason)
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
+
 class RefusalLog:
-    """Logs what a listener refuses: at most MAX_LINES lines in WINDOW seconds, so that nobody can fill the log. Others
-    are counted. `what`: the name of the listener."""
+    """Logs the clients that a listener rejects: at most MAX_LINES lines in WINDOW seconds, so that nobody can flood the
+    log; further ones are only counted. `what` is the name of the listener."""
 
     def __init__(self, what: str, log: Logger, clock: IReactorTime) -> None:
         self._what = what
@@ -245,7 +246,7 @@ class RefusalLog:
 
 
 class ClientObserverFactory(WrappingFactory[ClientObserver]):
-    """Wraps the factory of the protocol that TLS carries."""
+    """The factory of ClientObserver. It wraps the factory of the protocol that TLS carries."""
 
     protocol = ClientObserver
     noisy = False
@@ -256,13 +257,13 @@ class ClientObserverFactory(WrappingFactory[ClientObserver]):
 
     def log_refusal(self, transport: Any, error: str, reason: Failure) -> None:
         """Log a client whose handshake has failed."""
-        self._refusals.add('refused a client at', transport.getPeer(), error or _describe_failure(reason))
+        self._refusals.add('refused a client at', transport.getPeer(), error or describe_failure(reason))
 
 
 class LingeringTransport:
-    """A TCP transport that is closed in two steps: no more bytes are sent, and those of the client are read until it
-    closes its side, at most LINGER seconds. Closed at once, the kernel would reset a connection on which a request of
-    the client is on its way, and the client would lose the TLS alert that says why it is refused."""
+    """A TCP transport that closes in two steps: it stops sending, and reads the client's data until the client closes
+    its side, for at most LINGER seconds. If it closed at once, the kernel would reset a connection on which a request
+    of the client is in transit, and the client would lose the TLS alert with the reason for the rejection."""
 
     def __init__(self, transport: Any, clock: IReactorTime) -> None:
         self._transport = transport
@@ -294,8 +295,8 @@ class LingeringTransport:
 
 
 class LingeringTlsTransport(BufferingTLSTransport):
-    """TLS over a LingeringTransport, for at most LIFETIME seconds: a client that does not close its side after its
-    response would keep others out in the end."""
+    """TLS over a LingeringTransport, for at most LIFETIME seconds, because clients that do not close their side after
+    the response would otherwise exhaust the connection limit."""
 
     _end: IDelayedCall | None = None
 
@@ -319,9 +320,10 @@ class LingeringTlsTransport(BufferingTLSTransport):
 
 
 class MutualTlsFactory(TLSMemoryBIOFactory):
-    """The factory of a listener: TLS by `context` around the protocols of `factory`. `what`: the name of the listener
-    in the log. There are at most MAX_CONNECTIONS at a time: beyond them, the oldest one in its handshake is closed, so
-    that nobody without a certificate can keep others out; if there is none, the new one."""
+    """The TLS factory of a listener: TLS by `context` around the protocols of `factory`. `what` is the name of the
+    listener in the log. There are at most MAX_CONNECTIONS connections: beyond that, the oldest connection that is still
+    in its handshake is closed, so that clients without a certificate cannot block others; if there is none, the new
+    connection is closed."""
 
     protocol = LingeringTlsTransport
 
@@ -353,7 +355,8 @@ def _address(address: Any) -> str:
     return f'{host}:{port}' if host is not None else str(address)
 
 
-def _describe_failure(reason: Failure) -> str:
+def describe_failure(reason: Failure) -> str:
+    """Return why a TLS handshake with a client has failed, as a clause."""
     error = reason.value
     entries = error.args[0] if isinstance(error, SSL.Error) and error.args and isinstance(error.args[0], list) else ()
     texts = [str(entry[2]) for entry in entries if len(entry) > 2]

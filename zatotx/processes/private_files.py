@@ -1,5 +1,6 @@
-"""Reads the files that configuration values refer to with `file:PATH`: small UTF-8 files that only their owner can
-read."""
+"""Reads the files to which configuration values refer with `file:PATH`: small UTF-8 files that only their owner can
+read.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +15,13 @@ MAX_BYTES = 1024 * 1024  # bytes
 
 
 def make_reader(directory: Path) -> FileReader:
-    """Return a function that reads referenced files; relative paths are relative to `directory`."""
+    """Return a function that reads referenced files. Relative paths are relative to `directory`."""
     return partial(read_file, directory)
 
 
 def read_file(base_directory: Path, path: str) -> str:
-    """Return the file's text without its last line end. `path` is absolute, or relative to `base_directory`. Raises
-    ValueError with one sentence that names the file if it is missing, accessible to others, too large or not text."""
+    """Return the file's text without its trailing newline. `path` is absolute, or relative to `base_directory`. Raises
+    ValueError, with one sentence that names the file, if it is missing, accessible to others, too large or not text."""
     if not path.strip() or '\0' in path:
         raise ValueError("'file:' names no file")
     full_path = base_directory / path

@@ -1,4 +1,4 @@
-"""`haproxy:` endpoints: the PROXY protocol header of a connection is read before its protocol is created.
+"""`haproxy:` endpoints, which read the PROXY protocol header of a connection before they create its protocol.
 
 The protocol therefore sees the client's address from the start. Twisted's own wrapper connects the protocol first,
 which then takes the proxy for its client. It also expects the header inside TLS, where no proxy sends it, and does not
@@ -24,7 +24,7 @@ HEADER_TIMEOUT = 10.0  # seconds; proxies send the header immediately
 
 
 class ProxyProtocolFactory(Factory):
-    """Wraps a protocol factory: reads and removes the PROXY protocol header of each connection."""
+    """Wraps a protocol factory so that the PROXY protocol header of each connection is read and removed."""
 
     noisy = False
 

@@ -1,5 +1,6 @@
-"""Finds the cluster's secret key: ZATOTX_SECRET_KEY, otherwise config/secret.key. A key read from stdin (`--secret-key
--`) is stored in that variable, in this process only."""
+"""Finds the cluster's secret key: the variable ZATOTX_SECRET_KEY, otherwise the file config/secret.key. A key that is
+read from stdin (`--secret-key -`) is stored in the variable, in this process only.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ MAX_KEY_LINE = 4096  # maximum bytes of the line with the key, or with the two k
 
 
 def read_key(path: Path, environ: Mapping[str, str]) -> str:
-    """Return the key's text. Raises StartError if it is missing, or readable by users other than its owner."""
+    """Return the text of the secret key. Raises StartError if the key is missing, or readable by users other than its
+    owner."""
     if environ.get(KEY_VARIABLE):
         return environ[KEY_VARIABLE].strip()
     try:
@@ -38,7 +40,7 @@ def _reason(error: OSError | UnicodeDecodeError) -> str:
 
 
 def read_key_from_stdin() -> str:
-    """Return the first line of stdin, prompting without echo on a terminal; '' if there is no stdin or no line."""
+    """Return the first line of stdin, prompting without echo on a terminal, or '' if there is no stdin or no line."""
     stream = sys.stdin
     if stream is None:
         return ''

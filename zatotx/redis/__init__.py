@@ -1,1 +1,1 @@
-"""Redis: the client, pub/sub announcements, leases, streams, and the embedded server of an environment."""
+"""Redis: the client, publish/subscribe, leases, streams, and the embedded server of an environment."""

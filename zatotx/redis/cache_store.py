@@ -1,4 +1,4 @@
-"""The storage of self.cache in Redis: Lua scripts, each of which leaves a cache consistent."""
+"""Stores the entries of self.cache in Redis, with Lua scripts that each leave a cache consistent."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ while redis.call('HLEN', values) > max_entries or tonumber(redis.call('GET', byt
     remove(oldest[1])
     evicted = evicted + 1
 end
-return {written, evicted}
+return {written, evicted, redis.call('HLEN', values), tonumber(redis.call('GET', bytes) or '0')}
 """)
 
 _DELETE = Script('delete cache entries', _PRELUDE + """
@@ -172,7 +172,7 @@ return count
 
 @implementer(ICacheStore)
 class RedisCacheStore:
-    """See ICacheStore. All servers of a cluster share the caches."""
+    """Implements ICacheStore on Redis. All servers of a cluster share the caches."""
 
     def __init__(self, scripts: IScriptRunner, keys: RedisKeys, kind: str, limits: CacheLimits) -> None:
         """`kind`: the part of the keys' names before the name of the cache."""
@@ -200,12 +200,12 @@ class RedisCacheStore:
                     raise ValueError(error)
             options = (data, repr(float(expiry)), int(only_existing), self._limits.max_entries, self._limits.max_bytes)
             written: list[str] = []
-            evicted = 0
+            evicted = entries = size = 0
             for batch in _batches(keys):
-                one, gave_way = await self._scripts.run(_SET, self._names(cache), (*options, *batch))
+                one, gave_way, entries, size = await self._scripts.run(_SET, self._names(cache), (*options, *batch))
                 written += map(_text, one)
                 evicted += gave_way
-            return CacheWrite(written=written, evicted=evicted)
+            return CacheWrite(written=written, evicted=evicted, entries=entries, size=size)
 
         return Deferred.fromCoroutine(write())
 

@@ -1,4 +1,4 @@
-"""A Redis client whose commands each have a deadline."""
+"""A Redis client with a timeout for each command."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _INFO_INTERVAL = 10.0  # seconds between two INFO commands
 
 @implementer(ICommands, IPipelinedCommands, ITransactions)
 class RedisClient(ConnectionService):
-    """One connection for all commands of a node.
+    """Implements ICommands: executes all commands of a node over one connection.
 
     While Redis is unavailable, commands fail at once and are never queued. A command without a reply within `timeout`
     seconds fails, and the connection is replaced, since later replies could no longer be matched to commands. INFO is
@@ -187,7 +187,7 @@ def _upper(word: object) -> str:
 
 @implementer(IScriptRunner)
 class ScriptRunner:
-    """Runs scripts over the shared connection, with a deadline for each step."""
+    """Implements IScriptRunner over the shared connection, with a timeout for each step."""
 
     def __init__(self, client: ICommands) -> None:
         self._client = client

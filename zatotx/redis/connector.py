@@ -1,4 +1,4 @@
-"""Connections to an address: TCP, TLS, or a Unix socket with a path of any length."""
+"""Opens connections to a Redis address: TCP, TLS, or a Unix socket with a path of any length."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ from zatotx.redis.url import RedisAddress, TlsOptions
 
 
 def tls_client_options(host: str, tls: TlsOptions) -> Any:
-    """Return Twisted's options for a connection to `host`: TLS 1.2 or newer, with verification of chain and name. The
-    files are read for each connection, so that renewed ones are used. Raises UnusableServerError for unusable files."""
+    """Return Twisted's TLS options for a connection to `host`: TLS 1.2 or newer, with verification of certificate chain
+    and name. The files are read for each connection, so that renewed ones are used. Raises UnusableServerError for
+    unusable files."""
     from twisted.internet.ssl import TLSVersion, optionsForClientTLS, platformTrust, trustRootFromCertificates
 
     trust = trustRootFromCertificates(_certificates(tls.ca)) if tls.ca else platformTrust()
@@ -90,9 +91,10 @@ class _SingleProtocolFactory(Factory):
 
 
 async def connect(reactor: IReactor, address: RedisAddress, protocol: Any, timeout: float) -> None:
-    """Connect `protocol` (an IProtocol) to the address within `timeout` seconds. Raises what Twisted's endpoints raise,
-    OSError if the directory of the socket does not exist, UnfitError for unusable TLS files. A certificate that is not
-    trusted is detected by the first command: the connection ends then, and the protocol learns the reason."""
+    """Connect `protocol` (an IProtocol) to the address within `timeout` seconds. Raises the errors of Twisted's
+    endpoints, OSError if the directory of the socket does not exist, and UnusableServerError for unusable TLS files. An
+    untrusted certificate is only detected by the first command: then the connection ends, and the protocol receives the
+    reason."""
     if not address.path:
         endpoint: Any = HostnameEndpoint(reactor, address.host, address.port, timeout=timeout)
         if address.tls is not None:
@@ -123,9 +125,9 @@ def _unix_endpoint(reactor: IReactor, path: str, timeout: float) -> Any:
 
 
 async def perform_handshake(protocol: Any, address: RedisAddress, name: str, *, master: bool) -> None:
-    """Authenticate, select the database, set the connection's name, and check that the server replies, because a frozen
-    one accepts connections, too. With `master` it must be a master, as a sentinel claimed. Raises what the commands
-    raise, and UnusableServerError."""
+    """Authenticate, select the database, set the connection's name, and check that the server replies, because even a
+    frozen server accepts connections. With `master`, also check that the server is a master, as a sentinel claimed.
+    Raises the errors of the commands, and UnusableServerError."""
     await authenticate(protocol, address)
     if address.db:
         await protocol.send_command('SELECT', address.db)
@@ -155,9 +157,9 @@ async def _require_master(protocol: Any) -> None:
 
 
 async def send_single_command(reactor: IReactor, address: RedisAddress, *words: str, timeout: float = 2.0) -> object:
-    """Connect, authenticate, send one command and return its reply. Raises ResponseError if Redis rejects it,
-    RedisRefused if Redis cannot execute it now, the reason for the disconnect if Redis disconnects, Timeout after
-    `timeout` seconds without a reply, and what connecting raises."""
+    """Connect, authenticate, send one command and return its reply. Raises RedisError if Redis rejects the command,
+    RedisNotReady if Redis cannot execute it at the moment, the reason for the disconnect if Redis disconnects, Timeout
+    after `timeout` seconds without a reply, and the errors of connecting."""
     protocol = make_protocol(reactor, str(address), timeout)
     await connect(reactor, address, protocol, timeout)
     try:

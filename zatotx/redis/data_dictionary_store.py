@@ -1,4 +1,6 @@
-"""The data dictionary in Redis: one document with a revision, and a hash for translating by one HGET."""
+"""Stores the data dictionary in Redis: one document with a revision, and a hash with which one HGET finds a
+translation.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,7 @@ return 1
 
 @implementer(IDataDictionaryStore)
 class RedisDataDictionaryStore:
-    """See IDataDictionaryStore."""
+    """Implements IDataDictionaryStore on Redis."""
 
     def __init__(self, client: ICommands, scripts: IScriptRunner, keys: RedisKeys, kind: str) -> None:
         """`kind`: the part of the keys' names before the last one."""

@@ -1,4 +1,4 @@
-"""Errors of Redis, converted to those of the data model."""
+"""Converts errors of Redis to errors of the data model."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _NO_REPLY, _CANNOT_SERVE = 'did not reply', ' cannot serve this now: '
 
 
 class UnusableServerError(Exception):
-    """The Redis server or its settings cannot be used. The message is a clause that continues 'Redis at … is
-    unavailable: '."""
+    """The Redis server or its settings cannot be used. The message is a clause that follows 'Redis at … is unavailable:
+    '."""
 
 
 def make_reply_error(text: str, server: str) -> RedisError | RedisNotReady:
-    """Convert an error reply of Redis. `where` names the server: 'Redis at …'."""
+    """Convert an error reply of Redis to an exception. `server` is the name of the server in messages: 'Redis at …'."""
     code = text.partition(' ')[0]
     if code in _STATE_ERRORS:
         return RedisNotReady(f'{server}{_CANNOT_SERVE}{_STATE_ERRORS[code]} ({text.rstrip(".")})', code)
@@ -39,17 +39,18 @@ def make_reply_error(text: str, server: str) -> RedisError | RedisNotReady:
 
 
 def make_timeout_error(server: str, command: str, timeout: float) -> Timeout:
-    """Return the error of a command without a reply within `timeout` seconds."""
+    """Create the error for a command that got no reply within `timeout` seconds."""
     return Timeout(None, f'{server} {_NO_REPLY} to {command} within {timeout:g} s')
 
 
 def make_connection_lost_error(server: str) -> ServiceUnavailable:
-    """Return the error of a command whose connection ended before its reply."""
+    """Create the error for a command whose connection was lost before the reply."""
     return ServiceUnavailable(None, f'{server} was lost before it replied: the command may have been executed')
 
 
 def disconnect_cause(error: Exception, protocol: Any) -> Exception:
-    """Return the reason why a first command failed: what ended the connection is more useful than that it ended."""
+    """Return the cause of the failure of a connection's first command: the reason why the connection ended, if there is
+    one, since it says more than that the connection was lost."""
     if type(error) is ServiceUnavailable and protocol.dropped:
         return UnusableServerError(protocol.dropped)
     if type(error) is ServiceUnavailable and protocol.close_reason is not None:
@@ -58,7 +59,7 @@ def disconnect_cause(error: Exception, protocol: Any) -> Exception:
 
 
 def describe_error(error: BaseException, timeout: float) -> str:
-    """Return why connecting failed or a connection ended, as a clause that continues 'Redis at … is unavailable: '."""
+    """Return, as a clause that follows 'Redis at … is unavailable: ', why connecting failed or a connection ended."""
     if isinstance(error, RedisError):
         return f'it rejected the connection: {error}'
     if isinstance(error, TimeoutError):

@@ -1,4 +1,4 @@
-"""Names of keys and channels in Redis: all data of a cluster is below `zatotx:<cluster>:`."""
+"""Names of Redis keys and channels. All data of a cluster is below `zatotx:<cluster>:`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from zatotx.rules.redis.command_table import CLUSTER_PREFIX
 
 @frozen
 class RedisKeys:
-    """Creates the names of one cluster. Two clusters on one Redis never share a name: ':' and similar characters in the
-    cluster's name are percent-encoded."""
+    """Creates the Redis key and channel names of one cluster. Clusters that share one Redis never share a name, because
+    ':' and similar characters in the cluster's name are percent-encoded."""
 
     cluster: str
     prefix: str = field(init=False)

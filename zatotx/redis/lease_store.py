@@ -1,4 +1,4 @@
-"""The storage of leases in Redis: three atomic Lua scripts."""
+"""Stores leases in Redis with three atomic Lua scripts."""
 
 from __future__ import annotations
 
@@ -15,36 +15,38 @@ from zatotx.rules.resilience.lease import token_base
 
 @frozen
 class LeaseGranted:
-    """The lease was granted."""
+    """The reply to a lease request: the lease was granted, with a fencing token."""
 
     token: int
 
 
 @frozen
 class LeaseTaken:
-    """Another owner holds the lease, for `seconds_left` more seconds unless it is renewed."""
+    """The reply to a lease request: another owner holds the lease, for `seconds_left` more seconds unless it is
+    renewed."""
 
     seconds_left: float
 
 
 @frozen
 class EpochNeeded:
-    """Redis cannot know all tokens issued so far: it was wiped, or its process was restarted and may have lost the last
-    writes. The caller must fetch an epoch after it receives this `ticket`."""
+    """The reply to a lease request if Redis cannot know all tokens issued so far, because it was wiped, or was
+    restarted and may have lost the last writes. The caller must fetch a new epoch after it receives this `ticket`."""
 
     ticket: str
 
 
 @frozen
 class EpochSeed:
-    """The response to Unseeded: an epoch from the database."""
+    """The response to EpochNeeded: a new epoch from the database."""
 
     ticket: str
     epoch: int
 
 
 class ILeaseBackend(Protocol):
-    """Stores leases. Every method fails as ICommands.execute does; the operation may have been done all the same."""
+    """The storage of leases. Every method fails like ICommands.execute; the operation may have been executed
+    nevertheless."""
 
     def take(
         self, name: str, owner: str, ttl: float, seed: EpochSeed | None
@@ -108,7 +110,7 @@ return redis.call('DEL', KEYS[1])
 
 
 class RedisLeaseBackend:
-    """An ILeaseStore on the shared connection."""
+    """Implements ILeaseBackend on Redis, over the shared connection."""
 
     def __init__(self, scripts: IScriptRunner, keys: RedisKeys) -> None:
         self._scripts = scripts

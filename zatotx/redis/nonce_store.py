@@ -1,4 +1,4 @@
-"""Nonces in Redis, one expiring key each. Those used in one iteration of the reactor are sent in one write."""
+"""Stores nonces in Redis, as one expiring key each. The nonces of one reactor iteration are sent in one write."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PendingNonce = tuple[str, int, Deferred[bool]]  # name, ttl in milliseconds, re
 
 @implementer(INonceStore)
 class RedisNonceStore:
-    """Records used nonces over the shared connection."""
+    """Implements INonceStore over the shared connection."""
 
     def __init__(self, clock: IReactorTime, client: IPipelinedCommands, keys: RedisKeys) -> None:
         self._clock = clock

@@ -1,7 +1,8 @@
-"""Keys of processed messages in Redis.
+"""Stores the idempotency keys of processed messages in Redis.
 
 A key is `running` while a process works on its message, and `done` afterwards. A running key expires soon unless its
-process renews it: the message of a process that died is not taken for processed.
+process renews it: the message of a process that died is not taken for processed. Apart from these, a key says that its
+message was given to a service.
 """
 
 from __future__ import annotations
@@ -39,6 +40,11 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then
     redis.call('DEL', KEYS[1])
 end
 """)
+_NOTE = Script('note a delivery', """
+local was_noted = redis.call('EXISTS', KEYS[1])
+redis.call('SET', KEYS[1], '1', 'PX', ARGV[1])
+return was_noted
+""")
 _RENEW = Script('renew a key', """
 if redis.call('GET', KEYS[1]) == ARGV[1] then
     redis.call('PEXPIRE', KEYS[1], ARGV[2])
@@ -49,7 +55,7 @@ end
 @implementer(IProcessedKeys)
 @define(eq=False)
 class RedisProcessedKeys:
-    """Remembers keys for all nodes of a cluster. See IProcessedKeys for each method."""
+    """Implements IProcessedKeys for all nodes of a cluster."""
 
     clock: IReactorTime
     scripts: IScriptRunner
@@ -81,6 +87,9 @@ class RedisProcessedKeys:
         name = self.keys.key('processed', key)
         token = self._running.pop(name, '')
         return self.scripts.run(_RELEASE, [name], [token]).addCallback(lambda _: None)
+
+    def note_delivery(self, key: str, ttl: float) -> Deferred[bool]:
+        return self.scripts.run(_NOTE, [self.keys.key('delivered', key)], [_milliseconds(ttl)]).addCallback(bool)
 
     def stop(self) -> None:
         """Renew no more keys: those of messages that still run expire soon."""

@@ -18,11 +18,22 @@ from zatotx.redis.reconnecting_connection import ConnectionLog, ConnectionServic
 from zatotx.redis.url import RedisAddress
 
 MAX_MESSAGE_LENGTH = 65_536  # characters; nodes announce nothing longer
+MESSAGE_VERSION = 1  # of the announcements that this version of zatotx understands; it ignores those of higher ones
+_VERSION_MARK = '\x02'  # begins announcements of higher versions: the mark, the version, the mark, the text
+
+
+def version_of(message: str) -> int:
+    """Return the version of an announcement: 1 unless it begins with another one. A change that older nodes would
+    misunderstand needs a higher version; the ODB's revision tells them that the configuration has changed."""
+    if not message.startswith(_VERSION_MARK):
+        return 1
+    number, found, _ = message[1:].partition(_VERSION_MARK)
+    return int(number) if found and number.isascii() and number.isdigit() else MESSAGE_VERSION + 1
 
 
 @implementer(IPubSub)
 class RedisPubSub(ConnectionService):
-    """Receives on a connection of its own and publishes through the client's.
+    """Implements IPubSub: receives on a dedicated connection, and publishes over the client's connection.
 
     Subscriptions are renewed after every reconnect; messages published in between are lost. A PING every `timeout`
     seconds detects a connection that no longer responds.
@@ -102,6 +113,9 @@ class RedisPubSub(ConnectionService):
         listeners = self._listeners.get(channel, ()) if isinstance(channel, str) else ()
         if not isinstance(message, str) or len(message) > MAX_MESSAGE_LENGTH:
             self._log.warn('A message on {channel} is not an announcement and is ignored', channel=channel)
+            return
+        if version_of(message) > MESSAGE_VERSION:
+            self._log.debug('An announcement on {channel} is of a newer version and is left to others', channel=channel)
             return
         for listener in tuple(listeners):
             try:

@@ -1,4 +1,4 @@
-"""Token buckets of rate limits in Redis, charged by one script call per iteration of the reactor.
+"""Stores rate-limit buckets in Redis, and charges them with one script call per reactor iteration.
 
 The clock of Redis is used, so the clocks of servers need not agree. A bucket is a key that stores its theoretical
 arrival time (GCRA) in nanoseconds since the epoch, and that expires at that time.
@@ -96,7 +96,8 @@ class _Batch:
 
 @implementer(ISharedRateBuckets)
 class RedisRateBuckets:
-    """Charges buckets over the shared connection. While a reply is overdue, further calls fail at once."""
+    """Implements ISharedRateBuckets over the shared connection. While a reply is overdue, further calls fail at
+    once."""
 
     def __init__(self, clock: IReactorTime, scripts: IScriptRunner, keys: RedisKeys) -> None:
         """`clock`: IReactorTime."""

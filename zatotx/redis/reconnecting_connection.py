@@ -24,7 +24,8 @@ from zatotx.rules.resilience.retry import backoff_delay
 
 
 class ConnectionLog:
-    """Logs each change once: that Redis is connected, why it is not, and problems with its settings."""
+    """Logs each change of the connection state once: Redis is connected, the reason why it is not, and problems with
+    the server's settings."""
 
     _log = Logger('zatotx.redis')
 
@@ -70,8 +71,8 @@ class ConnectionState(Enum):
 
 
 class ReconnectingConnection:
-    """Keeps a protocol connected: connects, performs the handshake, prepares the protocol, and retries with growing
-    delays when any of this fails or the connection ends. With sentinels, it looks up the master before each attempt and
+    """Keeps a protocol connected: connects, performs the handshake, prepares the protocol, and retries with increasing
+    delays if any of this fails or the connection ends. With sentinels, it looks up the master before each attempt and
     while it is connected."""
 
     _log = Logger()
@@ -240,7 +241,7 @@ class ReconnectingConnection:
 
 
 class ConnectionService(Service):
-    """Base class of services that use a reconnecting connection."""
+    """Base class of Twisted services that use a reconnecting connection."""
 
     def __init__(self, connection: ReconnectingConnection) -> None:
         self._connection = connection

@@ -1,4 +1,4 @@
-"""The restricted user of Redis that services' commands run as.
+"""Switches connections to a restricted Redis user, under which the commands of services run.
 
 A connection authenticates as the server's own user, creates a user that cannot reach the keys of clusters or administer
 the server, and then authenticates as that user: Redis itself rejects what services must not do, Lua scripts included.
@@ -21,7 +21,7 @@ _ATTEMPTS = 3  # another process of this server may set its password between our
 
 
 class RestrictedUser:
-    """Switches connections to a restricted user. `is_enforced`: whether the last connection was switched."""
+    """Switches connections to the restricted user. `is_enforced` says whether the last connection was switched."""
 
     def __init__(self, name: str, cluster_keys: Sequence[str], connection_log: ConnectionLog) -> None:
         """`name` of the user, the same for all processes of a server. `cluster_keys`: patterns of keys of the cluster

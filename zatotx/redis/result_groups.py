@@ -1,4 +1,4 @@
-"""Groups of results in Redis, one hash each."""
+"""Stores the results of groups of invocations in Redis, in one hash per group."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ return redis.call('HGETALL', KEYS[1])
 @implementer(IResultGroups)
 @frozen
 class RedisResultGroups:
-    """See IResultGroups for each method."""
+    """Implements IResultGroups on Redis."""
 
     client: ICommands
     scripts: IScriptRunner

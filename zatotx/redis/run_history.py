@@ -1,4 +1,4 @@
-"""The history of the runs of jobs: the last ones of each job, and a limited number in all.
+"""The history of job runs in Redis: the last runs of each job, limited in total.
 
 A stream has the runs in order. A sorted set without scores has a member `job:entry` for each of them, by which the runs
 of one job are found and counted.
@@ -78,7 +78,7 @@ _decoder = msgspec.msgpack.Decoder(JobRun)
 
 @implementer(IRunHistory)
 class RedisRunHistory:
-    """The runs of a cluster. See IRunHistory for each method."""
+    """Implements IRunHistory for one cluster."""
 
     def __init__(
         self, client: ICommands, scripts: IScriptRunner, keys: RedisKeys, *, max_per_job: int = MAX_PER_JOB,

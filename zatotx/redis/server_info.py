@@ -1,4 +1,4 @@
-"""Parsing of INFO, and checks of a server's settings."""
+"""Parses the reply to the Redis command INFO, and checks the server's settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ OLDEST_SUPPORTED = (6, 2)  # XAUTOCLAIM, GETDEL, SET … GET
 
 @frozen(kw_only=True)
 class ServerInfo:
-    """The parts of INFO that are used. Fields missing in it are '' or 0."""
+    """The used fields of the reply to INFO. Missing fields are '' or 0."""
 
     product: str = ''  # 'valkey', 'redis'
     version: str = ''  # of the product
@@ -52,7 +52,7 @@ def parse_info(info: str) -> ServerInfo:
 
 
 def unsupported_reason(info: ServerInfo) -> str:
-    """Return why this server cannot be used at all, as a clause; '' if it can be used."""
+    """Return the reason why a server cannot be used at all, as a clause, or '' if it can be used."""
     if info.mode == 'cluster':
         return (
             'it runs in cluster mode, where a transaction cannot access all keys: use a Redis without'
@@ -64,7 +64,8 @@ def unsupported_reason(info: ServerInfo) -> str:
 
 
 def configuration_warnings(info: ServerInfo, server: str) -> Iterator[str]:
-    """Yield what an administrator should change, one sentence each. `server`: 'Redis at …'."""
+    """Yield a warning, as a sentence, for each setting that an administrator should change. `server` is 'Redis at
+    …'."""
     if info.maxmemory_policy not in ('', 'noeviction'):
         yield (
             f'{server} has maxmemory-policy {info.maxmemory_policy}: when its memory is full it evicts keys, including '

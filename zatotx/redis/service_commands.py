@@ -1,4 +1,6 @@
-"""The Redis commands of services: checked against the table of commands, on a connection of a restricted user."""
+"""The Redis commands of services. They are checked against the table of allowed commands, and run on a connection of a
+restricted user.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ Words = Sequence[object]
 
 @implementer(IServiceCommands)
 class ServiceCommands:
-    """Executes the commands of services that the table allows. Strips the keys of clusters from replies."""
+    """Implements IServiceCommands: executes the commands that the table allows, and removes the internal keys of
+    clusters from replies."""
 
     def __init__(self, client: Any, fenced: IFencedWriter, scripts_problem: Callable[[], str]) -> None:
         """`client`: ICommands, IPipelinedCommands and ITransactions. `fenced` writes through the same client.

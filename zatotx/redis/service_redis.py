@@ -1,4 +1,4 @@
-"""Redis for the services of a node, on a connection of their own.
+"""The Redis functions for the services of a node, on a dedicated connection.
 
 A slow or large command of a service delays only other services, never the leases and streams of the cluster.
 """
@@ -15,8 +15,8 @@ from zatotx.interfaces.cache import ICacheStore
 from zatotx.interfaces.data_dictionary import IDataDictionaryStore
 from zatotx.interfaces.redis import ILeaseStore
 from zatotx.interfaces.service_redis import IServiceCommands, IServiceRedis
-from zatotx.redis.cache_evictions import CacheEvictions
 from zatotx.redis.cache_store import RedisCacheStore
+from zatotx.redis.cache_usage import CacheUsage
 from zatotx.redis.client import RedisClient, ScriptRunner
 from zatotx.redis.data_dictionary_store import RedisDataDictionaryStore
 from zatotx.redis.fencing import FencedWriter
@@ -33,7 +33,8 @@ SERVICE_KEYS = 'services'  # keys of the cluster that services use through their
 @implementer(IServiceRedis)
 @frozen
 class ServiceRedis:
-    """See IServiceRedis. `client` is started and stopped with the node."""
+    """Implements IServiceRedis: the Redis functions that services use. `client` is started and stopped with the
+    node."""
 
     client: RedisClient
     user: RestrictedUser
@@ -41,7 +42,7 @@ class ServiceRedis:
     leases: ILeaseStore
     cache_store: ICacheStore
     data_dictionary: IDataDictionaryStore
-    cache_evictions: CacheEvictions
+    cache_usage: CacheUsage
     cache_flights: dict[tuple[str, str], list[Deferred[tuple[bool, Any]]]] = field(factory=dict)
 
 
@@ -56,7 +57,7 @@ def make_service_redis(
     connection_log: ConnectionLog,
     limits: CacheLimits = DEFAULT_LIMITS,
 ) -> ServiceRedis:
-    """Return the Redis of the services of a node, not yet started. `leases`: those of the cluster."""
+    """Create the IServiceRedis of a node; it is not started. `leases` is the lease store of the cluster."""
     name = keys.connection_name(node) + ':services'
     user = RestrictedUser(name, [keys.key(SERVICE_KEYS, '*')], connection_log)
     client = RedisClient(
@@ -67,5 +68,5 @@ def make_service_redis(
     commands = ServiceCommands(client, fenced, lambda: '' if user.is_enforced else user.problem)
     cache_store = RedisCacheStore(scripts, keys, f'{SERVICE_KEYS}:cache', limits)
     dictionary = RedisDataDictionaryStore(client, scripts, keys, f'{SERVICE_KEYS}:data-dict')
-    evictions = CacheEvictions(reactor, limits)
-    return ServiceRedis(client, user, commands, leases, cache_store, dictionary, evictions)
+    usage = CacheUsage(reactor, limits)
+    return ServiceRedis(client, user, commands, leases, cache_store, dictionary, usage)

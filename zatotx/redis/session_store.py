@@ -1,4 +1,4 @@
-"""The sessions of the web admin's users in Redis, one expiring key each."""
+"""Stores the login sessions of the web admin's users in Redis, as one expiring key each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zatotx.redis.keys import RedisKeys
 @implementer(ISessionStore)
 @frozen(kw_only=True)
 class RedisSessionStore:
-    """Implements ISessionStore. The value of a key is the Unix time at which the session began."""
+    """Implements ISessionStore on Redis. The value of a key is the Unix time at which the session began."""
 
     client: ICommands
     keys: RedisKeys

@@ -45,8 +45,8 @@ return 1
 
 @implementer(IStream)
 class RedisStream:
-    """One stream with its consumer group. The group is created when it is first needed, and again if Redis lost it; it
-    then starts at the beginning of the stream, so that no remaining entry is missed."""
+    """Implements IStream: one Redis stream with its consumer group. The group is created when it is first needed, and
+    again if Redis has lost it; it then starts at the beginning of the stream, so that no remaining entry is missed."""
 
     _log = Logger('zatotx.redis')
 
@@ -133,7 +133,7 @@ class RedisStream:
 
 
 def is_group_missing(error: RedisError) -> bool:
-    """Return whether the error says that the stream or its group does not exist, including the error of a blocked
+    """Return whether an error means that the stream or its group does not exist. Includes the error of a blocked
     read."""
     return error.code in ('NOGROUP', 'UNBLOCKED') or 'no such key' in str(error)
 
@@ -179,9 +179,9 @@ _CHECK_THRESHOLD = 1000  # unacknowledged entries above which the consumer check
 
 @implementer(IConsumer)
 class StreamConsumer(ConnectionService):
-    """A consumer in the stream's group. Redis remembers which entries it delivered, so a lost reply loses nothing:
-    after each reconnect, and after each call that failed or was cancelled, the consumer first claims its own entries
-    that no caller received."""
+    """Implements IConsumer. Redis remembers which entries it delivered, so a lost reply loses nothing: after each
+    reconnect, and after each call that failed or was cancelled, the consumer first claims those of its entries that no
+    caller received."""
 
     def __init__(
         self, reactor: IReactor, address: RedisAddress, stream: RedisStream, *, consumer: str, timeout: float = 5.0,

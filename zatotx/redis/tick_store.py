@@ -1,4 +1,4 @@
-"""The ticks that the scheduler's leaders wrote: each is added to the work stream once, by one Lua script.
+"""Writes the ticks of the scheduler's leaders to the work stream, each tick once, with one Lua script.
 
 A hash has the epoch of the leader; writes of another epoch are refused. A second hash has the last tick of each job. If
 Redis loses its data, both hashes and the work stream are lost together; the next leader finds no epoch, and sets the
@@ -68,7 +68,7 @@ return {'written', table.concat(results)}
 
 @implementer(ITickStore)
 class RedisTickStore:
-    """Writes ticks to the work stream of a cluster. See ITickStore for each method."""
+    """Implements ITickStore for one cluster."""
 
     def __init__(self, client: ICommands, scripts: IScriptRunner, keys: RedisKeys, work: RedisWorkStream) -> None:
         self._client = client

@@ -1,4 +1,4 @@
-"""Parsing of Redis URLs: `[kvdb] url` and `--redis-url`."""
+"""Parses Redis URLs: the setting `[kvdb] url` and the option `--redis-url`."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _SCHEMES = ('redis', 'rediss', 'redis+sentinel', 'rediss+sentinel', 'unix')
 
 @frozen(kw_only=True)
 class TlsOptions:
-    """Absolute paths of files for TLS; '' = the system's CAs, and no client certificate. The server is always
-    verified."""
+    """Absolute paths of the files for TLS. '' means the system's CA certificates, and no client certificate. The server
+    is always verified."""
 
     ca: str = ''
     cert: str = ''
@@ -34,7 +34,7 @@ class TlsOptions:
 
 @frozen(kw_only=True)
 class Sentinels:
-    """The sentinels to query for the master of that name."""
+    """The addresses of the Redis Sentinels to query, and the name of the master."""
 
     hosts: tuple[tuple[str, int], ...]
     master: str
@@ -82,8 +82,8 @@ class RedisAddress:
 
 
 def parse_address(url: str, directory: Path, tls: TlsOptions | None = None) -> RedisAddress:
-    """Parse a URL. Relative paths in it are resolved against `directory`. `tls` holds the files from the settings,
-    which options of the URL override. Raises StartError with one sentence that contains no secrets."""
+    """Parse a Redis URL. Relative paths in it are resolved against `directory`. `tls` holds the files from the
+    settings, which options in the URL override. Raises StartError with one sentence that contains no secrets."""
     scheme, colon, rest = url.partition('://')
     if scheme not in _SCHEMES or not colon:
         raise StartError(f'The Redis URL starts with {scheme[:20] if colon else "no scheme"!r}: write {URL_FORMS}')
@@ -97,7 +97,7 @@ def parse_address(url: str, directory: Path, tls: TlsOptions | None = None) -> R
 
 
 def resolve_paths(url: str, directory: Path) -> str:
-    """Return the URL with its paths made absolute. Raises StartError as `parse_address` does."""
+    """Return the URL with its paths made absolute. Raises StartError like `parse_address`."""
     parse_address(url, directory)
     head, _, query = url.partition('?')
     if head.startswith('unix://'):

@@ -1,4 +1,4 @@
-"""Deferreds that wait for a state that may come and go."""
+"""Deferreds that wait for an event which can occur repeatedly."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from twisted.python.failure import Failure
 
 
 class WaiterSet:
-    """A set of Deferreds, each of which may be cancelled."""
+    """A set of Deferreds that fire together and can be cancelled individually."""
 
     def __init__(self) -> None:
         self._waiters: list[Deferred[None]] = []

@@ -1,4 +1,5 @@
-"""The work stream on Redis: one stream for each queue, a sorted set of its delayed messages, a list for each order key.
+"""The work stream on Redis: a stream for each queue, a sorted set for its delayed messages, and a list for each order
+key.
 
 Every step is one atomic script, so that a process may die between any two of them: a message is always in the stream,
 in the sorted set, or settled. XACK leaves entries in the stream, so the scripts delete them too.
@@ -18,7 +19,7 @@ from zope.interface import implementer
 from zatotx.interfaces.reactor import IReactor
 from zatotx.interfaces.redis import ICommands, IScriptRunner, Script, StreamEntry
 from zatotx.interfaces.work import IWorkConsumer, IWorkStream
-from zatotx.model.work import WorkCounts, WorkDelivery, WorkMessage, decode_work, encode_work
+from zatotx.model.work import WorkCounts, WorkDelivery, WorkMessage, encode_work, make_delivery
 from zatotx.redis.keys import RedisKeys
 from zatotx.redis.reconnecting_connection import ConnectionLog
 from zatotx.redis.streams import CONSUMER_GROUP, RedisStream, StreamConsumer
@@ -91,7 +92,8 @@ return math.max(0, math.ceil(following[2] - now))
 
 @implementer(IWorkStream)
 class RedisWorkStream:
-    """Adds messages, and makes the consumers of a process. `target` of a message names its queue."""
+    """Implements IWorkStream: adds messages, and creates the consumers of a process. The `target` of a message is the
+    name of its queue."""
 
     def __init__(self, client: ICommands, scripts: IScriptRunner, keys: RedisKeys) -> None:
         self.client = client
@@ -136,7 +138,7 @@ class RedisWorkStream:
 
 @implementer(IWorkConsumer)
 class RedisWorkConsumer:
-    """Consumes one queue over a connection of its own. See IWorkConsumer for each method."""
+    """Implements IWorkConsumer: consumes one queue over a dedicated connection."""
 
     def __init__(
         self, reactor: IReactor, address: RedisAddress, work: RedisWorkStream, *, queue: str, name: str,
@@ -171,9 +173,15 @@ class RedisWorkConsumer:
         return finished.addCallback(lambda _: self._consumer.discard([delivery.entry]))
 
     def retry(self, delivery: WorkDelivery, message: WorkMessage, delay: float) -> Deferred[None]:
+        return self._delay(delivery, encode_work(message), delay)
+
+    def give_back(self, delivery: WorkDelivery, delay: float) -> Deferred[None]:
+        return self._delay(delivery, delivery.data, delay)
+
+    def _delay(self, delivery: WorkDelivery, data: bytes, delay: float) -> Deferred[None]:
         retried = self._work.scripts.run(
             _RETRY, [self._stream.key, self._work.delayed_key(self._queue)],
-            [CONSUMER_GROUP, delivery.entry, max(0, round(delay * 1000)), encode_work(message)],
+            [CONSUMER_GROUP, delivery.entry, max(0, round(delay * 1000)), data],
         )  # fmt: skip
         return retried.addCallback(lambda _: self._consumer.discard([delivery.entry]))
 
@@ -213,4 +221,4 @@ def _stream_name(queue: str) -> str:
 def _delivery(entry: StreamEntry, crashes: int) -> WorkDelivery:
     body = entry.fields.get(_FIELD, b'')
     data = body.encode('utf-8') if isinstance(body, str) else body
-    return WorkDelivery(message=decode_work(data, entry.id), entry=entry.id, crashes=crashes)
+    return make_delivery(data, entry.id, crashes)

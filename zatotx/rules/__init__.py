@@ -1,1 +1,1 @@
-"""Decisions as pure functions: time and random numbers are parameters."""
+"""Decisions as pure functions. The current time and random numbers are parameters."""

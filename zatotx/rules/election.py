@@ -1,4 +1,4 @@
-"""The election of the scheduler's leader, as a pure state machine.
+"""The leader election of the scheduler, as a pure state machine.
 
 A candidate needs a lease in Redis and an epoch in the ODB, which grows with each leader. The lease decides among nodes
 that see the same Redis; the epoch decides where Redis lost its data, or where two nodes see two of them: a leader whose
@@ -29,7 +29,7 @@ RIVAL_SILENCE = 12.0  # seconds without a confirmation after which a leader with
 
 
 class Phase(Enum):
-    """What a node does."""
+    """The phase of a node in the election: follower, claiming the leadership, or leader."""
 
     FOLLOWING = 'following'
     CLAIMING = 'claiming'
@@ -38,8 +38,8 @@ class Phase(Enum):
 
 @frozen
 class KnownLeader:
-    """The leader in the ODB as this node last saw it. `changed_at`: when its record last changed, on this node's
-    monotonic clock."""
+    """The last leader record that this node has read from the ODB. `changed_at` is the time at which the record last
+    changed, on this node's monotonic clock."""
 
     epoch: int = 0
     lease_token: int = 0
@@ -50,7 +50,7 @@ class KnownLeader:
 
 @frozen
 class Election:
-    """The state of one node."""
+    """The election state of one node."""
 
     phase: Phase = Phase.FOLLOWING
     lease_token: int = 0  # 0 = no lease
@@ -65,30 +65,31 @@ class Election:
 
 
 def measure_clock(state: Election, offset: float) -> Election:
-    """The state after a comparison of the clocks."""
+    """Return the state after this node's clock was compared with that of Redis."""
     return evolve(state, clock_offset=offset)
 
 
 def see_record(state: Election, record: KnownLeader, now: float) -> Election:
-    """The state after the ODB's record of the leader was read. `now`: monotonic."""
+    """Return the state after the leader record was read from the ODB. `now` is monotonic time."""
     known = state.known
     is_same = (record.epoch, record.confirmed_at) == (known.epoch, known.confirmed_at)
     return evolve(state, known=evolve(record, changed_at=known.changed_at if is_same else now))
 
 
 def may_request_lease(state: Election) -> bool:
-    """Whether the node may ask for the lease."""
+    """Return whether the node may request the lease."""
     return state.phase is Phase.FOLLOWING and state.is_clock_right
 
 
 def grant_lease(state: Election, token: int) -> Election:
-    """The state after the lease was granted."""
+    """Return the state after the lease was granted."""
     return evolve(state, phase=Phase.CLAIMING, lease_token=token, epoch=0)
 
 
 def may_claim(state: Election, now: float) -> bool:
-    """Whether the holder of a lease may claim the next epoch. Tokens of one Redis grow, and so do those of one that
-    was wiped. A lower token than the last leader's is that of another Redis: then the last leader must be silent."""
+    """Return whether the holder of the lease may claim the next epoch. Lease tokens increase, also after Redis was
+    wiped. A token lower than that of the last leader therefore comes from a different Redis; then the holder must wait
+    until the last leader is silent."""
     known = state.known
     if state.phase is not Phase.CLAIMING:
         return False
@@ -98,17 +99,17 @@ def may_claim(state: Election, now: float) -> bool:
 
 
 def win(state: Election, epoch: int) -> Election:
-    """The state after the epoch was claimed."""
+    """Return the state after the epoch was claimed: this node is the leader."""
     return evolve(state, phase=Phase.LEADING, epoch=epoch)
 
 
 def resign(state: Election) -> Election:
-    """The state without lease and epoch."""
+    """Return the state without lease and epoch."""
     return evolve(state, phase=Phase.FOLLOWING, lease_token=0, epoch=0)
 
 
 def resignation_reason(state: Election) -> str:
-    """Why a leader must resign, as the end of a sentence; '' if it need not."""
+    """Return why a leader must resign, as a clause, or '' if it need not."""
     if state.phase is not Phase.LEADING:
         return ''
     if not state.is_clock_right:
@@ -119,5 +120,5 @@ def resignation_reason(state: Election) -> str:
 
 
 def may_fire(state: Election, *, is_lease_held: bool) -> bool:
-    """Whether the node may write ticks now."""
+    """Return whether the node may write ticks now."""
     return state.phase is Phase.LEADING and is_lease_held and not resignation_reason(state)

@@ -1,5 +1,5 @@
-"""Addresses that channels listen on, as people write them: `0.0.0.0:17021`, `[::]:17021`, or an endpoint description of
-Twisted. Pure."""
+"""Parses the addresses that channels listen on: `0.0.0.0:17021`, `[::]:17021`, or a Twisted endpoint description.
+Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LOCALHOST = '127.0.0.1'
 
 
 def to_endpoint(address: str) -> str:
-    """Return the endpoint description of an address. Endpoint descriptions are returned unchanged."""
+    """Convert an address to a Twisted endpoint description. Endpoint descriptions are returned unchanged."""
     found = _HOST_PORT.match(address)
     if found is None:
         return address
@@ -23,7 +23,7 @@ def to_endpoint(address: str) -> str:
 
 
 def address_error(address: str) -> str:
-    """Return what is wrong with an address, '' if nothing is."""
+    """Return an error message if an address is invalid, otherwise ''."""
     found = _HOST_PORT.match(address)
     if found is not None and 1 <= int(found['port']) <= 65_535:
         return ''

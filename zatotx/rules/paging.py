@@ -1,5 +1,6 @@
-"""Searches, sorts and pages the rows of a list, by the fields `query`, `sort`, `paginate`, `cur_page` and `page_size`
-of a get-list request, as in Zato 3. Pure functions."""
+"""Filters, sorts and pages the rows of a list, by the fields `query`, `sort`, `paginate`, `cur_page` and `page_size` of
+a get-list request, as in Zato 3. Pure functions.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +16,14 @@ _T = TypeVar('_T')
 
 
 class PageRequested(NamedTuple):
-    """The page that a request names."""
+    """The page that a get-list request asks for: number and size."""
 
     size: int  # rows
     number: int  # from 1
 
 
 def requested_page(request: Mapping[str, Any]) -> PageRequested | None:
-    """Return the requested page; None if all rows are requested. Raises BadInput."""
+    """Return the page that a get-list request asks for, or None if it asks for all rows. Raises BadInput."""
     if parse_bool(str(request.get('paginate', ''))) is not True:
         return None
     errors: list[tuple[str, str]] = []
@@ -34,7 +35,7 @@ def requested_page(request: Mapping[str, Any]) -> PageRequested | None:
 
 
 def slice_page(items: Sequence[_T], page: PageRequested) -> tuple[Sequence[_T], dict[str, Any]]:
-    """Return the items of a page, the last one if there are fewer, and its position."""
+    """Return the items of a page and its position. If there are fewer pages, return the last one."""
     pages = max(1, -(-len(items) // page.size))
     number = min(page.number, pages)
     meta = {
@@ -46,7 +47,7 @@ def slice_page(items: Sequence[_T], page: PageRequested) -> tuple[Sequence[_T], 
 
 def select_rows(rows: Sequence[_Row], request: Mapping[str, Any]) -> Any:
     """Return the rows that match `query`, sorted by the column `sort` (`-column` = descending). With `paginate`, return
-    one page of them as `data`, beside its position in `_meta`. Raises BadInput."""
+    one page of them as `data`, and its position as `_meta`. Raises BadInput."""
     page = requested_page(request)
     found = sort_rows(filter_rows(rows, str(request.get('query') or '')), str(request.get('sort') or ''))
     if page is None:
@@ -56,7 +57,7 @@ def select_rows(rows: Sequence[_Row], request: Mapping[str, Any]) -> Any:
 
 
 def filter_rows(rows: Sequence[_Row], query: str) -> list[_Row]:
-    """Return the rows in whose texts every word of the query occurs, whatever the case."""
+    """Return the rows that contain every word of the query in one of their texts. Ignores case."""
     words = query.lower().split()
     return [row for row in rows if _matches(row, words)] if words else list(rows)
 
@@ -67,8 +68,8 @@ def _matches(row: _Row, words: Sequence[str]) -> bool:
 
 
 def sort_rows(rows: list[_Row], sort: str) -> list[_Row]:
-    """Return the rows sorted by a column: numbers before texts, texts without regard to case. Rows that lack it come
-    last; '' = unchanged."""
+    """Return the rows sorted by a column: numbers before texts, and texts without regard to case. Rows without the
+    column come last. An empty `sort` keeps the order."""
     if not sort:
         return rows
     column = sort.removeprefix('-')

@@ -1,5 +1,5 @@
-"""Decides which nodes run the channels of a kind, which processes of a cluster run a channel, and which lock makes sure
-that no other process runs it too.
+"""Decides which nodes run the channels of a kind, which processes of a cluster run a channel, and which lock prevents
+that a second process runs the channel, too.
 
 ==========================  ==========================  =======================
 placement                   candidates                  exclusive lock
@@ -28,7 +28,8 @@ SERVER, CONNECTOR = 'server', 'connector'  # types of nodes
 
 
 class Placement(Enum):
-    """Where a channel runs."""
+    """Where a channel runs: in every worker, in one worker of each node, on every node, on one node of the cluster, or
+    on named nodes."""
 
     EVERY_WORKER = 'every_worker'
     ONE_WORKER_PER_NODE = 'one_worker_per_node'
@@ -38,7 +39,7 @@ class Placement(Enum):
 
 
 class LockScope(Enum):
-    """Among which processes a channel runs only once."""
+    """The scope of a lock: the processes among which only one runs the channel."""
 
     NONE = 'none'
     NODE = 'node'
@@ -47,7 +48,7 @@ class LockScope(Enum):
 
 @frozen
 class PlacementDecision:
-    """Whether a process may run a channel, and the lock that it has to hold while it does."""
+    """The decision whether a process may run a channel, and the lock that it has to hold while it does."""
 
     is_candidate: bool
     lock: LockScope = LockScope.NONE
@@ -63,15 +64,16 @@ _LOCKS = {
 
 
 def runs_channels(kind: str, runs_in: str, node_type: str, selected_kinds: Collection[str] | None) -> bool:
-    """Return whether a node of this type runs the channels of a kind. `runs_in`: the type of nodes that the kind
-    declares; `selected_kinds`: the kinds for connectors that the node's settings name, None = the default."""
+    """Return whether nodes of `node_type` run the channels of a kind. `runs_in` is the node type that the kind
+    declares, and `selected_kinds` the connector kinds in the node's settings, or None for the default."""
     if runs_in != CONNECTOR:
         return node_type == runs_in
     return node_type == CONNECTOR if selected_kinds is None else kind in selected_kinds
 
 
 def decide_placement(placement: Placement, node: str, named_nodes: Collection[str] = ()) -> PlacementDecision:
-    """The decision for a process of `node`. `named_nodes`: those that the channel's configuration names."""
+    """Return the placement decision for a process of `node`. `named_nodes` are the nodes that the channel's
+    configuration names."""
     if node not in named_nodes and (named_nodes or placement is Placement.NAMED_NODES):
         return PlacementDecision(is_candidate=False)
     return PlacementDecision(is_candidate=True, lock=_LOCKS[placement])

@@ -1,4 +1,6 @@
-"""The jobs of the configuration, with their schedules. Every node keeps them loaded, so that it can lead at once."""
+"""The active jobs of the configuration, with their schedules. Every node keeps them loaded, so that it can become the
+leader at any time.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,6 @@ from functools import partial
 
 from attrs import define, field, frozen
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from zatotx.interfaces.config import PreparedConfig
@@ -15,14 +16,15 @@ from zatotx.rules.scheduling.misfire import MisfirePolicy, misfire_policy
 from zatotx.rules.scheduling.timetable import MICROSECONDS, TickSchedule, make_schedule
 from zatotx.schema.scheduler_job import SCHEDULER_JOB, SchedulerJob
 from zatotx.schema.snapshot import Snapshot, StoredObject
+from zatotx.system.time_slices import TimeSlices
 
 SLICE = 0.005  # seconds that the scheduler works before other parts of the node have a turn
-_CHECK_EVERY = 64  # jobs between two looks at the clock
 
 
 @frozen(eq=False)
 class LoadedJob:
-    """An active job. `changed_at`: when it was created, edited or resumed, as a tick; no earlier tick is missed."""
+    """An active job in the job table. `changed_at` is the tick at which it was created, edited or resumed; earlier
+    ticks do not count as missed."""
 
     id: int
     value: SchedulerJob
@@ -34,25 +36,30 @@ class LoadedJob:
 
 @define(eq=False)
 class JobTable:
-    """The active jobs by id. `follower` is called with the ids of new or changed jobs, and of those that are gone.
-    `now` returns unix time."""
+    """The active jobs by ID. `follower` is called with the IDs of new, changed and removed jobs. `now` returns unix
+    time."""
 
     clock: IReactorTime
     now: Callable[[], float]
     jobs: Mapping[int, LoadedJob] = field(factory=dict)
     unusable: Mapping[int, str] = field(factory=dict)  # jobs that this node cannot schedule: id -> a sentence
     follower: Callable[[Sequence[int], Sequence[int]], None] | None = None
+    _snapshot: Snapshot = field(factory=Snapshot, init=False)  # that the jobs belong to
 
     _log = Logger()
 
     async def prepare(self, snapshot: Snapshot) -> PreparedConfig:
         """Build the table of a snapshot, beside the current one. Thousands of jobs are built in slices, so that the
         node does not stall."""
+        if snapshot.has_same_objects(self._snapshot, SCHEDULER_JOB.key) and not self.unusable:
+            return PreparedConfig()
         current, loaded, changed = self.jobs, dict[int, LoadedJob](), list[int]()
         unusable: dict[int, str] = {}
-        deadline, count = self.clock.seconds() + SLICE, 0
-        for stored in snapshot:
-            if stored.type != SCHEDULER_JOB.key or not stored.value.is_active:
+        slices = TimeSlices(self.clock, SLICE)
+        for stored in snapshot.iter_type(SCHEDULER_JOB.key):
+            if slices.is_over():
+                await slices.next()
+            if not stored.value.is_active:
                 continue
             job = current.get(stored.id)
             if job is None or job.revision != stored.revision:
@@ -63,12 +70,8 @@ class JobTable:
                     continue
                 changed.append(stored.id)
             loaded[stored.id] = job
-            count += 1
-            if count % _CHECK_EVERY == 0 and self.clock.seconds() > deadline:
-                await deferLater(self.clock, 0)
-                deadline = self.clock.seconds() + SLICE
-        gone = [job_id for job_id in current if job_id not in loaded]
-        return PreparedConfig(partial(self._commit, loaded, unusable, changed=changed, gone=gone))
+        gone = list(current.keys() - loaded.keys())
+        return PreparedConfig(partial(self._commit, snapshot, loaded, unusable, changed=changed, gone=gone))
 
     def _load(self, stored: StoredObject) -> LoadedJob:
         changed_at = round(stored.changed_at * MICROSECONDS)
@@ -78,10 +81,10 @@ class JobTable:
         return LoadedJob(stored.id, stored.value, schedule, misfire_policy(stored.value), bound, stored.revision)
 
     def _commit(
-        self, loaded: Mapping[int, LoadedJob], unusable: Mapping[int, str], *, changed: Sequence[int],
-        gone: Sequence[int],
+        self, snapshot: Snapshot, loaded: Mapping[int, LoadedJob], unusable: Mapping[int, str], *,
+        changed: Sequence[int], gone: Sequence[int],
     ) -> None:
-        self.jobs = loaded
+        self._snapshot, self.jobs = snapshot, loaded
         for job_id, sentence in unusable.items():
             if job_id not in self.unusable:
                 self._log.error('{sentence}', sentence=sentence)

@@ -1,4 +1,5 @@
-"""Elects the leader of the scheduler: holds the lease, claims the epoch, and runs a term for as long as both are valid.
+"""Takes part in the election of the scheduler's leader: holds the lease, claims the epoch, and runs a term as long as
+both are valid.
 
 The decisions are in zatotx.rules.election. A node that follows asks for the lease when it is about to expire, or when
 the leader announces that it has released it.
@@ -42,7 +43,7 @@ _STEP_TIMEOUT = 1.0  # seconds that the steps of a resignation may take, each
 
 
 class ITerm(Protocol):
-    """A term of leadership, which writes ticks."""
+    """The interface of a term of leadership, during which ticks are written."""
 
     def start(self) -> None:
         """Begin to write ticks."""
@@ -61,7 +62,8 @@ MakeTerm = Callable[[int, LeaderRecord, Callable[[], bool], Callable[[str], None
 
 @define(eq=False, kw_only=True)
 class Leadership:
-    """Takes part in the election. `now` returns unix time; `read_server_clock` fires with that of Redis."""
+    """Takes part in the leader election. `now` returns unix time; the Deferred of `read_server_clock` fires with the
+    time of Redis."""
 
     clock: IReactorTime
     now: Callable[[], float]

@@ -1,4 +1,4 @@
-"""What a node counts of the scheduler."""
+"""The scheduler metrics of a node."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LATE = 1.0  # seconds after which a tick that is written counts as late
 
 @define
 class SchedulerCounters:
-    """Figures of this node, as leader and as one that runs jobs."""
+    """Counters of the scheduler on this node, as leader and as a node that runs jobs."""
 
     is_leader: bool = False
     epoch: int = 0

@@ -1,4 +1,4 @@
-"""Takes note of the runs of jobs in this process: counts them, and adds them to the history in batches."""
+"""Records the runs of jobs in this process: counts them, and adds them to the history in batches."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MAX_CAUSE = 200  # characters of a cause
 @implementer(IRunRecorder)
 @define(eq=False, kw_only=True)
 class RunRecorder:
-    """See IRunRecorder. `now` returns unix time."""
+    """Implements IRunRecorder. `now` returns unix time."""
 
     clock: IReactorTime
     now: Callable[[], float]

@@ -1,4 +1,4 @@
-"""The scheduler of a node: keeps the jobs loaded, takes part in the election, and records runs."""
+"""The scheduler of a node: keeps the jobs loaded, takes part in the leader election, and records runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MAX_LISTED = 5  # jobs that a finding names
 @implementer(IScheduler)
 @define(eq=False, kw_only=True)
 class Scheduler:
-    """See IScheduler. `now` returns unix time; `has_service` whether a service can be invoked."""
+    """Implements IScheduler. `now` returns unix time; `has_service` returns whether a service can be invoked."""
 
     clock: IReactorTime
     now: Callable[[], float]
@@ -125,7 +125,7 @@ class Scheduler:
 
 
 def make_server_clock(execute: Callable[..., Deferred[Any]]) -> Callable[[], Deferred[float]]:
-    """Return a function that fires with the unix time of Redis. `execute`: of ICommands."""
+    """Return a function whose Deferred fires with the unix time of Redis. `execute` is ICommands.execute."""
 
     def read() -> Deferred[float]:
         return execute('TIME').addCallback(lambda reply: int(reply[0]) + int(reply[1]) / 1_000_000)

@@ -1,4 +1,4 @@
-"""What a leader does: takes the due ticks off a heap ten times a second, and writes them to the work stream.
+"""The leader's loop: takes due ticks from a heap ten times per second, and writes them to the work stream.
 
 Ticks of one job are written one after another: the next one is put on the heap when the last one is stored. So a write
 that failed is repeated before any later tick of its job, and the store refuses what it has already.
@@ -56,8 +56,8 @@ class _Due:
 
 @define(eq=False, kw_only=True)
 class TickLoop:
-    """Writes the ticks of one term of leadership. `now` returns unix time, `may_fire` whether this node leads at this
-    moment, and `on_outdated` is called when Redis says that it does not."""
+    """Writes the ticks of one term of leadership. `now` returns unix time, and `may_fire` whether this node is
+    currently the leader; `on_outdated` is called when Redis rejects its writes because it is not."""
 
     clock: IReactorTime
     now: Callable[[], float]

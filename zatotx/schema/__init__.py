@@ -1,2 +1,3 @@
-"""Object types as msgspec Structs, and what is derived from them: validation, documentation, references. No Twisted, no
-I/O."""
+"""Object types declared as msgspec Structs, and everything derived from them: validation, documentation, references. No
+Twisted, no I/O.
+"""

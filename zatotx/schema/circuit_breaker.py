@@ -1,4 +1,4 @@
-"""When an outgoing connection of any kind suspends its calls."""
+"""The circuit breaker settings that outgoing connections of all kinds share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zatotx.schema.meta import field
 
 
 class CircuitBreakerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """When calls to a failing peer are suspended."""
+    """Circuit breaker settings: when calls to a failing peer are suspended, and for how long."""
 
     failures: Annotated[
         int, field('Consecutive calls without a response, or over HTTP with status 5xx, that open the circuit', ge=1,

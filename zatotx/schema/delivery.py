@@ -1,5 +1,6 @@
-"""What object types may say about the delivery of messages: channels `retry`, `dead_letter` and `idempotent`, outgoing
-connections `delivery`."""
+"""Schema fields for message delivery: `retry`, `dead_letter` and `idempotent` of channels, and `delivery` of outgoing
+connections.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ _KEY = r'^(message|body|header:.*\S.*|json:/.*)$'
 
 
 class DeliveryRetry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Retries of messages whose service failed: see rules.resilience.delivery.DeliveryPolicy."""
+    """Settings for retrying messages whose service failed (see rules.resilience.delivery.DeliveryPolicy)."""
 
     attempts: Annotated[int, field('Attempts in all', ge=1, le=1000)] = 3
     backoff: Annotated[float, field('Seconds of the longest first delay; it doubles', gt=0, le=3600)] = 1.0
@@ -22,7 +23,7 @@ class DeliveryRetry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class Idempotency(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How duplicates of a message are recognized: see rules.resilience.idempotency."""
+    """Settings for recognizing duplicate messages (see rules.resilience.idempotency)."""
 
     key: Annotated[
         str, field("Where the key is: 'message' (its id at the peer), 'body', 'header:NAME' or 'json:/pointer'",
@@ -35,8 +36,8 @@ DIRECT, GUARANTEED = 'direct', 'guaranteed'
 
 
 class OutgoingDelivery(ConfigObject, frozen=True, kw_only=True):
-    """Base class of the object types of outgoing connections that may store what they send: see
-    connectors.guaranteed_delivery."""
+    """Base class of the object types of outgoing connections that support guaranteed delivery (see
+    connectors.guaranteed_delivery)."""
 
     delivery: Annotated[
         str, field('direct: a call sends at once; guaranteed: it stores what is sent, and the cluster sends it until '
@@ -45,8 +46,8 @@ class OutgoingDelivery(ConfigObject, frozen=True, kw_only=True):
 
 
 class DeliveryKeys(ConfigObject, frozen=True, kw_only=True):
-    """Base class of the object types of channels that receive messages: the keys that say what happens to messages
-    that fail or come twice. A kind whose peers wait for a reply may give `dead_letter` another default."""
+    """Base class of the object types of channels that receive messages: the fields for failed messages and duplicates.
+    A kind whose peers wait for a reply may change the default of `dead_letter`."""
 
     retry: Annotated[DeliveryRetry | None, field('Retries of failed messages; none = one attempt')] = None
     dead_letter: Annotated[bool, field('Whether messages that failed for the last time become dead letters')] = True

@@ -1,4 +1,4 @@
-"""The texts by which people find an object type and its fields: headings, labels, and the area of the menu.
+"""Display labels of object types and their fields: headings, field labels, and menu areas.
 
 They are derived from the declarations, so that a type of any kind has them.
 """
@@ -30,7 +30,7 @@ def field_label(name: str) -> str:
 
 
 def heading_of(object_type: ObjectType) -> str:
-    """Return the heading of a list of objects: 'REST channels', 'Outgoing REST', 'JWT definitions'."""
+    """Return the heading of a list of objects, such as 'REST channels', 'Outgoing REST' or 'JWT definitions'."""
     if object_type.heading:
         return object_type.heading
     title = object_type.title or field_label(object_type.key)
@@ -40,7 +40,7 @@ def heading_of(object_type: ObjectType) -> str:
 
 
 def area_of(object_type: ObjectType) -> str:
-    """Return the area of the menu that a type belongs to, by its section and its Zato prefix."""
+    """Return the menu area of an object type, derived from its section and its Zato prefix."""
     section, prefix = object_type.section, '' if object_type.zato is None else object_type.zato.prefix
     if section == 'security' or section == 'groups':
         return SECURITY

@@ -1,5 +1,6 @@
-"""The declaration of an object type. ODB storage, validation, zato.* services, enmasse, CLI help and documentation are
-derived from it and from the annotations of its Struct."""
+"""Classes and functions to declare an object type. ODB storage, validation, zato.* services, enmasse, CLI help and
+documentation are derived from the declaration and from the annotations of its Struct.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from msgspec import Meta, inspect
 
 
 class ZatoApi(msgspec.Struct, frozen=True, kw_only=True):
-    """The zato.* services of an object type: `zato.<prefix>.<action>`, and Zato's field names (feature map 8.8)."""
+    """The zato.* services of an object type (`zato.<prefix>.<action>`), and the field names that Zato uses in them."""
 
     prefix: str  # 'security.basic-auth'
     actions: tuple[str, ...] = ('create', 'edit', 'delete', 'get-list')
@@ -60,7 +61,7 @@ def field(
     check: Callable[[Any], str] | None = None,
     **bounds: Any,
 ) -> Meta:
-    """Metadata of one field, for `Annotated[type, field(...)]`.
+    """Creates the metadata of one field, for `Annotated[type, field(...)]`.
 
     `secret`: 'encrypted' (Fernet, can be decrypted), 'hashed' (argon2id, can only be verified) or 'both'. `ref`: the
     enmasse section of the object that the value names ('security', 'service'). `ref_purpose`: what the object must be
@@ -91,6 +92,7 @@ _KINDS: Mapping[type, str] = {
     inspect.StructType: 'mapping',
 }
 _cache: dict[type[Any], tuple[FieldInfo, ...]] = {}  # Structs do not change after their definition
+_hints: dict[type[Any], Mapping[str, Any]] = {}
 _BOUNDS = ('gt', 'ge', 'lt', 'le', 'min_length', 'max_length', 'pattern')
 
 
@@ -99,7 +101,7 @@ class FieldInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     kind: str  # 'text', 'bool', 'int', 'float', 'datetime', 'list', 'mapping', 'any'
-    hint: Any  # its annotation, including the bounds
+    declared_in: type[Any]  # the Struct that it is a field of
     optional: bool  # whether None is allowed
     required: bool
     default: Any = NO_DEFAULT  # NO_DEFAULT if required
@@ -112,6 +114,14 @@ class FieldInfo(msgspec.Struct, frozen=True, kw_only=True):
     check: Callable[[Any], str] | None = None
     struct: type[Any] | None = None  # the Struct of a nested mapping
     bounds: Mapping[str, Any] = {}  # the given ones of gt, ge, lt, le, min_length, max_length, pattern
+
+    @property
+    def hint(self) -> Any:
+        """Its annotation, including the bounds."""
+        hints = _hints.get(self.declared_in)
+        if hints is None:  # evaluated on demand: a start would take 30 ms longer
+            hints = _hints[self.declared_in] = get_type_hints(self.declared_in, include_extras=True)
+        return hints[self.name]
 
 
 def fields_of(object_type: ObjectType) -> tuple[FieldInfo, ...]:
@@ -138,24 +148,24 @@ def iter_references(info: FieldInfo, value: Any) -> list[tuple[str, Any]]:
 
 
 def map_references(value: Any, replace: Callable[[Any], Any]) -> Any:
-    """Returns a field's value with `replace` applied to each reference."""
+    """Returns a field's value with each reference replaced by the result of `replace`."""
     if isinstance(value, list | tuple):
         return [replace(name) for name in value]
     return None if value is None else replace(value)
 
 
 def secret_fields(object_type: ObjectType) -> Mapping[str, str]:
-    """Returns the secret fields: name -> 'encrypted', 'hashed' or 'both'."""
+    """Returns a mapping from the names of the secret fields to 'encrypted', 'hashed' or 'both'."""
     return secret_fields_of_struct(object_type.struct)
 
 
 def secret_fields_of_struct(struct: type[Any]) -> Mapping[str, str]:
-    """Like secrets_of, for a Struct."""
+    """Returns the secret fields of a Struct, in the same form as `secret_fields`."""
     return {f.name: f.secret for f in fields_of_struct(struct) if f.secret}
 
 
 def fields_of_struct(struct: type[Any]) -> tuple[FieldInfo, ...]:
-    """Like fields_of, for a Struct or for the Struct of a nested mapping (FieldInfo.struct)."""
+    """Returns the fields of a Struct, or of the Struct of a nested mapping (FieldInfo.struct), in declaration order."""
     fields = _cache.get(struct)
     if fields is None:
         fields = _cache[struct] = _read_struct(struct)
@@ -166,17 +176,16 @@ def _read_struct(struct: type[Any]) -> tuple[FieldInfo, ...]:
     described = inspect.type_info(struct)
     if not isinstance(described, inspect.StructType):
         raise TypeError(f'{struct!r} is not a msgspec.Struct')
-    hints = get_type_hints(struct, include_extras=True)
-    return tuple(_field(f, hints[f.name]) for f in described.fields)
+    return tuple(_field(f, struct) for f in described.fields)
 
 
-def _field(declared: inspect.Field, hint: Any) -> FieldInfo:
+def _field(declared: inspect.Field, struct: type[Any]) -> FieldInfo:
     meta: dict[str, Any] = {}
     kind, optional = _inspect_type(declared.type, meta)
     return FieldInfo(
         name=declared.name,
         kind=kind,
-        hint=hint,
+        declared_in=struct,
         optional=optional,
         required=declared.required,
         default=_default(declared),

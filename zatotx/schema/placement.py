@@ -1,4 +1,4 @@
-"""What the object types of channels that fetch messages may say about the nodes that run them."""
+"""Schema fields that select the nodes on which a channel that fetches messages runs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ COMPETING, SINGLE = 'every_node', 'one_node_of_cluster'
 
 
 class PlacementKeys(DeliveryKeys, frozen=True, kw_only=True):
-    """Base class of the object types of channels that fetch messages, with the keys of their delivery. A kind whose
-    peers give every message to every node may give `placement` another default."""
+    """Base class of the object types of channels that fetch messages: `placement` and the delivery fields. A kind whose
+    peers give every message to every node may change the default of `placement`."""
 
     placement: Annotated[
         str, field('every_node: the nodes compete for the messages; one_node_of_cluster: one node fetches them, and '

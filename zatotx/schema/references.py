@@ -1,4 +1,4 @@
-"""References between objects: resolves ids to names and names to ids, as of a snapshot."""
+"""References between configuration objects: resolves IDs to names and names to IDs within a snapshot."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zatotx.schema.type_registry import ObjectTypeRegistry
 
 
 class References(Protocol):
-    """The objects that can be referred to. `namespace`: the namespace, as in a field's `ref`."""
+    """The objects of one namespace that fields can refer to. `namespace` has the form of a field's `ref`."""
 
     def name_of(self, namespace: str, object_id: int) -> str | None:
         """Returns the name of the object with that id, or None."""
@@ -31,7 +31,7 @@ class References(Protocol):
 
 
 class SnapshotReferences:
-    """The references to the objects of a snapshot."""
+    """Implements ReferenceTargets for the objects of a snapshot."""
 
     __slots__ = ('_snapshot', '_types')
 
@@ -92,9 +92,9 @@ def reference_error(
     info: FieldInfo, name: str, target_type: ObjectType | None, usable_types: Sequence[str],
     known_names: Iterable[str] = (),
 ) -> str:
-    """Returns the error of a reference to an object of type `target_type` (None: it does not exist), or ''.
-    `usable_types`: the keys of the types that the field may refer to. `known_names`: the existing names, used only to
-    suggest a similar name."""
+    """Returns the error message for an invalid reference, or '' if the reference is valid. `target_type` is the type of
+    the referenced object, or None if it does not exist; `usable_types` are the keys of the types that the field may
+    refer to; `known_names` are the existing names, used only to suggest a similar name."""
     if target_type is None:
         return f'{missing_object_error(info.ref, name)}{did_you_mean(name, known_names)}'
     if target_type.key not in usable_types:
@@ -103,5 +103,5 @@ def reference_error(
 
 
 def missing_object_error(namespace: str, name: str) -> str:
-    """Returns the error for a reference to a missing object."""
+    """Returns the error message for a reference to a missing object."""
     return f'there is no {namespace} called {name!r}'

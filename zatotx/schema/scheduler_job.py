@@ -1,4 +1,4 @@
-"""Jobs of the scheduler: services that run once, at intervals, or when a cron expression matches."""
+"""The object type of scheduler jobs: services that run once, at intervals, or when a cron expression matches."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _OWN_FIELDS: Mapping[str, tuple[str, ...]] = {
 
 
 def timezone_error(name: str) -> str:
-    """Returns why a time zone cannot be used; '' if it can."""
+    """Returns an error message if a time zone name cannot be used, otherwise ''."""
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -53,7 +53,7 @@ def timezone_error(name: str) -> str:
 
 
 def cron_error(text: str) -> str:
-    """Returns why a cron expression cannot be used; '' if it can."""
+    """Returns an error message if a cron expression cannot be used, otherwise ''."""
     try:
         parse_cron(text)
     except CronError as error:
@@ -62,7 +62,7 @@ def cron_error(text: str) -> str:
 
 
 class SchedulerJob(ConfigObject, frozen=True, kw_only=True):
-    """A job of the scheduler."""
+    """A scheduler job: the service that it runs and its schedule."""
 
     name: Annotated[str, field('Name of the job', min_length=1, max_length=200)]
     is_active: Annotated[bool, field('Whether it is scheduled; `execute` runs it in any case')] = True
@@ -149,8 +149,8 @@ def _errors(job: SchedulerJob) -> Iterator[tuple[str, str]]:
 
 
 def past_start_error(job: SchedulerJob, before: SchedulerJob | None, now: datetime) -> list[tuple[str, str]]:
-    """Returns the error of an active one-time job whose time is over when it is created or moved; it would never run.
-    Jobs that have run keep their time, so that importing them again is no error."""
+    """Returns an error message if an active one-time job would never run, because its time is in the past when it is
+    created or moved. The time of a job that has already run is accepted, so that the job can be imported again."""
     if job.job_type != ONE_TIME or not job.is_active or job.start_date is None or job.start_date > now:
         return []
     if before is not None and before.job_type == ONE_TIME and before.start_date == job.start_date:
@@ -172,7 +172,7 @@ SCHEDULER_JOB = ObjectType(
 
 
 def default_job_operations() -> list[Operation]:
-    """Returns what creates the jobs that every cluster has initially, with the rows of their services."""
+    """Returns the operations that create the jobs that every cluster initially has, and the rows of their services."""
     services = [
         Operation(action='create', type='service', name=name,
                   fields={'name': name, 'impl_name': '', 'is_internal': True})
@@ -182,6 +182,6 @@ def default_job_operations() -> list[Operation]:
 
 
 def default_job_operation(name: str) -> Operation:
-    """Returns what creates one of the jobs that every cluster has initially."""
+    """Returns the operation that creates one of the jobs that every cluster initially has."""
     job = SchedulerJob(name=name, service=name, job_type=INTERVAL_BASED, **DEFAULT_JOBS[name])
     return Operation(action='create', type=SCHEDULER_JOB.key, name=name, fields=msgspec.structs.asdict(job))

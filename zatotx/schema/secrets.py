@@ -1,4 +1,4 @@
-"""Secrets in configuration objects: how they are masked as `******`, and those that are stored in two forms.
+"""Masks secrets in configuration objects as `******`, and handles secrets that are stored both hashed and encrypted.
 
 Values without a schema (settings, URLs) are masked by their names and forms; see also zatotx.wire.url_masking.
 """
@@ -34,8 +34,7 @@ class ConfigObject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def mask_setting(name: str, value: Any) -> Any:
-    """Masks secrets in a setting: text whose name indicates a secret, and passwords in URLs. `name`: name of the
-    setting."""
+    """Masks a setting whose name indicates a secret, and passwords in URLs. `name` is the name of the setting."""
     if isinstance(value, str):
         return MASK if value and is_secret_name(name) else _ENCRYPTED.sub(f'enc:{MASK}', mask_urls(value))
     if isinstance(value, Mapping):
@@ -56,18 +55,18 @@ _BETWEEN = f' {ENCRYPTED}'
 
 
 def combine(hashed: str, sealed: str) -> str:
-    """Combines a hash and an encrypted secret into the stored form."""
+    """Combines a hash and an encrypted secret into the stored form of a dual secret."""
     return f'{hashed} {sealed}'
 
 
 def get_hash(stored: str) -> str:
-    """Returns the hash to verify a password against; '' if no password is set."""
+    """Returns the hash to verify a password against, or '' if no password is set."""
     return stored.partition(_BETWEEN)[0]
 
 
 def get_encrypted(stored: str) -> str:
-    """Returns the encrypted secret for OutgoingContext.unseal; '' if there is none, or only a hash: then the password
-    must be set again before an outgoing connection can use it."""
+    """Returns the encrypted secret, for OutgoingContext.unseal. Returns '' if no password is set or only a hash is
+    stored; then the password must be set again before an outgoing connection can use it."""
     return f'{ENCRYPTED}{stored.partition(_BETWEEN)[2]}' if is_dual_secret(stored) else ''
 
 

@@ -1,4 +1,4 @@
-"""Documentation of an object type: the table in the docs, and the help lines of the CLI."""
+"""Generates documentation of an object type: the table in the reference pages, and the help lines of the CLI."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _COMPARED = {'gt': '>', 'ge': '>=', 'lt': '<', 'le': '<='}
 
 
 def field_table(object_type: ObjectType, types: ObjectTypeRegistry | None = None) -> str:
-    """Returns a Markdown table of the fields: name, type, default, meaning. Fields of a nested mapping follow it, by
-    path. `types`: the object types that fields may refer to, to list those that a reference is limited to."""
+    """Returns a Markdown table of the fields with name, type, default and meaning, followed by the fields of nested
+    mappings. `types` are the object types that exist; the table names those that a reference is limited to."""
     rows = ['| Field | Type | Default | Meaning |', '| --- | --- | --- | --- |', *_rows(fields_of(object_type), types)]
     return '\n'.join(rows) + '\n'
 
@@ -35,7 +35,7 @@ def field_help(info: FieldInfo) -> str:
 
 
 def describe_type(info: FieldInfo) -> str:
-    """Describes the type of a field: kind, choices, bounds and reference."""
+    """Returns a description of a field's type: data type, choices, bounds and reference."""
     if info.choices:
         return ', '.join(choice or '(empty)' for choice in info.choices)
     parts = [_reference_type(info) if info.ref else info.kind]
@@ -50,7 +50,7 @@ def _reference_type(info: FieldInfo) -> str:
 
 
 def describe_default(info: FieldInfo) -> str:
-    """Returns the default as text; '' if the field is required."""
+    """Returns the default of a field as text, or '' if the field is required."""
     return '' if info.default is NO_DEFAULT else _default(info.default)
 
 

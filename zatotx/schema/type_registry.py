@@ -1,4 +1,4 @@
-"""Registry of the object types of a node, by key, by section or by zato.* prefix."""
+"""Registry of the object types of a node, indexed by key, section and zato.* prefix."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from zatotx.schema.service import SERVICE
 
 
 def namespace_of(object_type: ObjectType) -> str:
-    """Returns the namespace in which names of this type are unique, as used by a field's `ref`: the section, so that
-    security definitions of different types cannot share a name, or the key of a type without section."""
+    """Returns the namespace in which names of this type must be unique, in the form of a field's `ref`: the section of
+    the type, so that security definitions of different types cannot share a name, or the key of a type without a
+    section."""
     return object_type.section or object_type.key
 
 
 class ObjectTypeRegistry:
-    """An immutable collection of object types. Raises ValueError with all errors in their declarations."""
+    """An immutable registry of object types. Raises ValueError with all errors in their declarations."""
 
     __slots__ = ('_by_key', '_by_space')
 

@@ -1,4 +1,4 @@
-"""Validation of documents against an object type; reports every error with its path.
+"""Validates documents against an object type and reports every error with its path.
 
 msgspec stops at the first error, so each field is converted separately.
 """
@@ -18,7 +18,8 @@ FieldError = tuple[str, str]  # (path of the field, error)
 
 
 def validate(object_type: ObjectType, document: Mapping[str, Any]) -> tuple[Any, list[FieldError]]:
-    """Returns the Struct and no errors, or None and all errors. Never raises for invalid input.
+    """Validates a document. Returns (Struct, no errors) if it is valid, otherwise (None, all errors). Never raises for
+    invalid input.
 
     Only the form of references is checked, not whether the objects exist.
     """
@@ -29,25 +30,26 @@ def validate(object_type: ObjectType, document: Mapping[str, Any]) -> tuple[Any,
 
 
 def validate_edit(object_type: ObjectType, current: Any, changes: Mapping[str, Any]) -> tuple[Any, list[FieldError]]:
-    """Like validate, for an existing object of which some fields change; a mapping changes as a whole."""
+    """Validates an edit of an existing object. Returns the same as `validate`. A nested mapping is replaced as a
+    whole."""
     return validate(object_type, {**msgspec.structs.asdict(current), **normalize(object_type, changes)})
 
 
 def validate_change(object_type: ObjectType, value: Any, before: Any, now: datetime) -> list[FieldError]:
-    """Returns the errors of a valid object that has them at this time only: see ObjectType.validate_change. `value` may
-    be None, as `validate` returns it for an invalid object."""
+    """Returns the errors of a valid object that depend on the current time or the previous value (see
+    ObjectType.validate_change). `value` may be None, as `validate` returns it for an invalid object."""
     if value is None or object_type.validate_change is None:
         return []
     return list(object_type.validate_change(value, before, now))
 
 
 def normalize(object_type: ObjectType, document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Returns fields as the type stores them. Applying it twice makes no difference."""
+    """Returns the fields in the form in which the type stores them. Normalizing is idempotent."""
     return document if object_type.normalize is None else object_type.normalize(document)
 
 
 def unknown_field_error(key: str, known: Iterable[str]) -> str:
-    """Returns the error for a key that is not among `known`."""
+    """Returns the error message for a key that is not among the `known` keys."""
     from difflib import get_close_matches  # few processes need it
 
     matches = get_close_matches(key, list(known), n=1)
@@ -164,7 +166,7 @@ def parse_request(object_type: ObjectType, request: Mapping[str, Any], reference
 
 
 def zato_name(object_type: ObjectType, field: str) -> str:
-    """Returns Zato's name of a field."""
+    """Returns Zato's name of a field in the API of an object type."""
     return field if object_type.zato is None else object_type.zato.zato_names.get(field, field)
 
 
@@ -247,7 +249,7 @@ def parse_datetime(text: str) -> Any:
 
 
 def parse_list(text: str) -> list[str]:
-    """Splits comma-separated text."""
+    """Splits comma-separated text into a list."""
     return [item.strip() for item in text.split(',') if item.strip()]
 
 

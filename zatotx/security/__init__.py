@@ -1,5 +1,6 @@
-"""Security types: one module each, or one folder. A package elsewhere can ship one too, in a `zatotx/security/` of its
-own."""
+"""Security types: each is one module or one package. Other distributions can add security types in their own
+`zatotx/security/`.
+"""
 
 from twisted.plugin import pluginPackagePaths
 

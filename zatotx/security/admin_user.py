@@ -1,4 +1,6 @@
-"""Users of the web admin. They log in at /zato/admin/login and get a session, whose token /zato/admin/invoke takes."""
+"""Users of the web admin. They log in at /zato/admin/login and receive a session token, which /zato/admin/invoke
+requires.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ from zatotx.schema.snapshot import StoredObject
 
 
 class AdminUser(SecurityDefinition, frozen=True, kw_only=True):
-    """A user of the web admin."""
+    """The security definition of a web admin user."""
 
     username: Annotated[
         str,
@@ -69,7 +71,7 @@ ADMIN_USER_TYPE = ObjectType(
 
 
 class SessionAuthenticator:
-    """Authenticates by the sessions of one user."""
+    """Authenticates one web admin user by a session token."""
 
     needs_body = False
     scheme = 'admin_session'
@@ -102,7 +104,7 @@ class SessionAuthenticator:
 
 
 def make_authenticator(stored: StoredObject, dependencies: AuthenticationDependencies) -> SessionAuthenticator:
-    """Create the authenticator of a user."""
+    """Create the authenticator of a web admin user."""
     return SessionAuthenticator(dependencies, stored)
 
 

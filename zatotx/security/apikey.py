@@ -1,4 +1,4 @@
-"""API keys in a header field or in the query string (feature map 4)."""
+"""API keys, in a header field or in the query string (feature map 4)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _header_error(header: str) -> str:
 
 
 class ApiKey(SecurityDefinition, frozen=True, kw_only=True):
-    """An API key in a header field or a query parameter."""
+    """The security definition of an API key in a header field or a query parameter."""
 
     header: Annotated[
         str, field('Header field that carries the key', max_length=200, check=_header_error)
@@ -69,7 +69,7 @@ _NO_PRINCIPAL = NO_DEFINITION.encode()
 
 
 class ApiKeyAuthenticator:
-    """Authenticates by one API key definition."""
+    """Authenticates callers by one API key definition."""
 
     needs_body = False
     challenge = CHALLENGE
@@ -121,12 +121,12 @@ class ApiKeyAuthenticator:
 
 
 def make_authenticator(stored: StoredObject, dependencies: AuthenticationDependencies) -> ApiKeyAuthenticator:
-    """Create the authenticator of a definition."""
+    """Create the authenticator of an API key definition."""
     return ApiKeyAuthenticator(dependencies.comparison, stored)
 
 
 def make_credentials(stored: StoredObject, context: CredentialsContext) -> OutgoingCredentials:
-    """Return the credentials of outgoing connections."""
+    """Return the credentials that outgoing connections send for an API key definition."""
     key = stored.value.password
     if stored.value.query:
         return OutgoingCredentials(query=encode_query({stored.value.query: key}))

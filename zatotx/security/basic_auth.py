@@ -1,4 +1,4 @@
-"""HTTP Basic authentication (RFC 7617) against argon2id hashes.
+"""HTTP Basic authentication (RFC 7617) with argon2id password hashes.
 
 Verifying a hash takes tens of milliseconds by design, so it runs in a thread, once per credentials. Later requests
 compare a keyed digest of the header. The password itself is never kept, and the key is generated anew for each process.
@@ -36,7 +36,7 @@ def _username_error(username: str) -> str:
 
 
 class BasicAuth(SecurityDefinition, frozen=True, kw_only=True):
-    """Credentials for HTTP Basic Auth."""
+    """The security definition of credentials for HTTP Basic authentication."""
 
     username: Annotated[
         str,
@@ -94,7 +94,7 @@ class _PendingLogin:
 
 
 class BasicAuthAuthenticator:
-    """Authenticates by one Basic auth definition."""
+    """Authenticates callers by one Basic authentication definition."""
 
     needs_body = False
     scheme = 'basic_auth'
@@ -209,13 +209,14 @@ class BasicAuthAuthenticator:
 
 
 def make_authenticator(stored: StoredObject, dependencies: AuthenticationDependencies) -> BasicAuthAuthenticator:
-    """Create the authenticator of a definition."""
+    """Create the authenticator of a Basic authentication definition."""
     return BasicAuthAuthenticator(dependencies.verifier, stored)
 
 
 def make_credentials(stored: StoredObject, context: CredentialsContext) -> OutgoingCredentials:
-    """Return the credentials of outgoing connections (RFC 7617). Channels use the definition too, so its password is
-    stored as a hash and, encrypted, for outgoing calls. Raises UnusableCredentials if only the hash is known."""
+    """Return the credentials that outgoing connections send (RFC 7617). Channels can use the same definition, so its
+    password is stored both as a hash and, for outgoing calls, encrypted. Raises UnusableCredentials if only the hash is
+    stored."""
     encrypted = get_encrypted(stored.value.password)
     if not encrypted and stored.value.password:
         raise UnusableCredentials(

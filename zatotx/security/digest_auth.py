@@ -1,4 +1,4 @@
-"""HTTP Digest Auth credentials for outgoing connections.
+"""HTTP Digest authentication: the security definition of credentials for outgoing connections.
 
 The other module of this type is the HTTP client's plugins/http/rest/digest_auth.py.
 """
@@ -21,7 +21,7 @@ def _username_error(username: str) -> str:
 
 
 class DigestAuth(ConfigObject, frozen=True, kw_only=True):
-    """User name and password for HTTP Digest Auth (RFC 7616)."""
+    """The security definition of a user name and password for HTTP Digest authentication (RFC 7616)."""
 
     name: Annotated[
         str,

@@ -47,7 +47,8 @@ def _certificates_error(text: str) -> str:
 
 
 class OAuth2Client(ConfigObject, frozen=True, kw_only=True):
-    """A client of an authorization server with the client credentials grant (RFC 6749 §4.4)."""
+    """The security definition of a client of an authorization server, with the client credentials grant (RFC 6749
+    §4.4)."""
 
     name: Annotated[
         str,

@@ -1,4 +1,5 @@
-"""Technical accounts, Zato's legacy credentials: X-Zato-User and X-Zato-Password (feature map 4)."""
+"""Technical accounts, Zato's legacy credentials in the header fields X-Zato-User and X-Zato-Password (feature map
+4)."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from zatotx.schema.snapshot import StoredObject
 
 
 class TechAccount(SecurityDefinition, frozen=True, kw_only=True):
-    """A user name and a password in the header fields X-Zato-User and X-Zato-Password."""
+    """The security definition of a user name and password in the header fields X-Zato-User and X-Zato-Password."""
 
     username: Annotated[
         str,
@@ -58,8 +59,8 @@ _USER, _PASSWORD = b'x-zato-user', b'x-zato-password'
 
 
 class TechAccountAuthenticator:
-    """Authenticates by one technical account. User name and password are compared together, so that an unknown user
-    takes as long as a wrong password."""
+    """Authenticates callers by one technical account. User name and password are compared together, so that an unknown
+    user takes as long as a wrong password."""
 
     needs_body = False
     scheme = 'tech_account'
@@ -101,7 +102,7 @@ class TechAccountAuthenticator:
 
 
 def make_authenticator(stored: StoredObject, dependencies: AuthenticationDependencies) -> TechAccountAuthenticator:
-    """Create the authenticator of an account."""
+    """Create the authenticator of a technical account."""
     return TechAccountAuthenticator(dependencies.comparison, stored)
 
 

@@ -53,7 +53,8 @@ _DAY = 24 * 60 * 60
 
 
 class Wss(SecurityDefinition, frozen=True, kw_only=True):
-    """A WS-Security UsernameToken: verified by SOAP channels, sent by outgoing SOAP connections."""
+    """The security definition of a WS-Security UsernameToken, which SOAP channels verify and outgoing SOAP connections
+    send."""
 
     username: Annotated[str, field('Username of the token', min_length=1, max_length=1000)]
     password: Annotated[
@@ -93,14 +94,15 @@ _UNAVAILABLE = 'Nonces cannot be checked for reuse now'
 
 
 class FailedAuthentication(Unauthorized):
-    """Unauthorized, reported on SOAP channels with the fault code of SOAP Message Security §12."""
+    """The error for failed WS-Security authentication. SOAP channels report it with the fault code of SOAP Message
+    Security §12."""
 
     soap_subcodes = (FAILED_AUTHENTICATION,)
 
 
 @define
 class WssDependencies:
-    """The collaborators shared by all WS-Security authenticators of a node. `now`: seconds since 1970."""
+    """The collaborators that all WS-Security authenticators of a node share. `now` returns seconds since 1970."""
 
     comparison: SecretComparison
     nonces: INonceStore
@@ -108,7 +110,7 @@ class WssDependencies:
 
 
 class WssAuthenticator:
-    """Authenticates by one WS-Security definition."""
+    """Authenticates callers by one WS-Security definition."""
 
     needs_body = True
     scheme = 'wss'
@@ -180,20 +182,20 @@ class WssAuthenticator:
 
 
 def security_header_of(message: Message) -> SecurityHeader | None:
-    """Return the Security header addressed to this node; None if the message has none or is not SOAP. Raises
-    Malformed."""
-    soap_message = getattr(message, 'soap', None)
+    """Return the Security header of a message that is addressed to this node, or None if the message has none or is not
+    SOAP. Raises Malformed."""
+    soap_message = message.soap
     if soap_message is not None:
         return (
             read_security_header(soap_message.headers, VERSIONS[soap_message.version]) if soap_message.headers else None
         )
-    root = getattr(message, 'parsed', None)  # an envelope on a plain XML channel
+    root = message.parsed  # an envelope on a plain XML channel
     version = envelope.soap_version(root) if hasattr(root, 'tag') else None
     return None if version is None else read_security_header(envelope.read_envelope(root).headers, version)
 
 
 def wss_requirements(definition: Wss) -> WssRequirements:
-    """Return the requirements of a definition."""
+    """Return the requirements that a WS-Security definition places on tokens."""
     return WssRequirements(
         definition.username,
         definition.password.encode('utf-8'),
@@ -205,7 +207,7 @@ def wss_requirements(definition: Wss) -> WssRequirements:
 
 
 def make_authenticator(stored: StoredObject, dependencies: AuthenticationDependencies) -> WssAuthenticator:
-    """Create the authenticator of a definition."""
+    """Create the authenticator of a WS-Security definition."""
     return WssAuthenticator(WssDependencies(dependencies.comparison, dependencies.nonces), stored)
 
 
@@ -213,15 +215,16 @@ _NONCE_SIZE = 16  # bytes
 
 
 def new_username_token(username: str, password: str, *, is_digest: bool) -> UsernameToken:
-    """Create the UsernameToken of one message (UsernameToken Profile 1.0 §3.1), with a new nonce. The time is included
-    in clear text too, because peers reject old or repeated tokens."""
+    """Create the UsernameToken of one message (UsernameToken Profile 1.0 §3.1), with a new nonce. With clear-text
+    passwords the time is included, too, because peers reject old or repeated tokens."""
     now = datetime.now(UTC)
     created = f'{now:%Y-%m-%dT%H:%M:%S}.{now.microsecond // 1000:03d}Z'
     return UsernameToken(username, password, is_digest, token_bytes(_NONCE_SIZE), created, now.timestamp())
 
 
 def make_credentials(stored: StoredObject, context: CredentialsContext) -> OutgoingCredentials:
-    """Return the credentials of outgoing SOAP connections. Raises UnusableCredentials if there is no password."""
+    """Return the credentials that outgoing SOAP connections send. Raises UnusableCredentials if there is no
+    password."""
     value = stored.value
     if not value.password:
         raise UnusableCredentials(f'its security definition {stored.name} has no password yet')

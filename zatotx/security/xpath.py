@@ -1,4 +1,4 @@
-"""XPath definitions: authentication by a user name and a password inside an XML body (feature map 4)."""
+"""XPath definitions: authentication by a user name and a password in an XML body (feature map 4)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ _MAX_LENGTH = 4096
 
 
 class XPath(SecurityDefinition, frozen=True, kw_only=True):
-    """XPath expressions that select the user name and the password in the body of XML and SOAP messages."""
+    """The security definition with XPath expressions that select the user name and the password in the body of XML and
+    SOAP messages."""
 
     username: Annotated[str, field('Required user name in the body', min_length=1, max_length=1000)]
     username_expr: Annotated[
@@ -77,7 +78,7 @@ Offload = Callable[..., Deferred[Any]]
 
 
 class XPathAuthenticator:
-    """Authenticates by one XPath definition, on XML channels."""
+    """Authenticates callers of XML channels by one XPath definition."""
 
     needs_body = True
     scheme = 'xpath'
@@ -100,7 +101,7 @@ class XPathAuthenticator:
 
     def extract_key(self, message: Message) -> str | None:
         """Return ANY_OF_THEM if the body is XML."""
-        return ANY_DEFINITION if is_element(getattr(message, 'parsed', None)) else None
+        return ANY_DEFINITION if is_element(message.parsed) else None
 
     def check(self, message: Message) -> Principal | Awaitable[Principal]:
         """Return the principal, at once unless the document is large or the caller is throttled. Raises
@@ -140,7 +141,7 @@ class XPathAuthenticator:
 
 
 def make_authenticator(stored: StoredObject, dependencies: AuthenticationDependencies) -> XPathAuthenticator:
-    """Create the authenticator of a definition."""
+    """Create the authenticator of an XPath definition."""
     return XPathAuthenticator(dependencies.comparison, dependencies.offload, stored)
 
 

@@ -1,4 +1,6 @@
-"""`self.invoke_async`: one service calls another through the work stream, without waiting for it."""
+"""Implements `self.invoke_async`: a service invokes another one through the work stream, without waiting for the
+result.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ ZATO_OPTIONS = frozenset(('transport', 'zato_ctx', 'environ'))
 
 
 class AsyncInvocation(msgspec.Struct, kw_only=True):
-    """The arguments of a call of self.invoke_async."""
+    """The arguments of a self.invoke_async call."""
 
     target: Any  # a name, a name and a server ('crm.pay@server1'), or a Service subclass
     payload: Any = ''
@@ -49,8 +51,8 @@ class AsyncInvocation(msgspec.Struct, kw_only=True):
 
 
 def invoke_async(invocation: Invocation, call: AsyncInvocation) -> Any:
-    """Write a message to the work stream. On the reactor the result is a Deferred of the cid, which is being written
-    whether it is awaited or not; in a thread it is the cid.
+    """Write an invocation message to the work stream. On the reactor, return a Deferred that fires with the correlation
+    ID; the message is written even if the Deferred is not awaited. In other threads, return the correlation ID.
 
     Raises NotFound for an unknown service or server, BadRequest for a payload that cannot be stored, and
     ServiceUnavailable or Timeout if the broker of the work stream is unavailable.
@@ -59,8 +61,8 @@ def invoke_async(invocation: Invocation, call: AsyncInvocation) -> Any:
 
 
 def run_anywhere(invocation: Invocation, make: Callable[[], Any]) -> Any:
-    """Run a coroutine on the reactor from the calling thread, the reactor's or a service's: a Deferred on the reactor,
-    the result in a thread."""
+    """Run a coroutine on the reactor from any thread. On the reactor's thread, return a Deferred; in other threads,
+    block and return the result."""
     invoker = invocation.invoker
     if get_ident() == invoker.io_thread:
         return Deferred.fromCoroutine(make())
@@ -68,7 +70,7 @@ def run_anywhere(invocation: Invocation, make: Callable[[], Any]) -> Any:
 
 
 async def add_invocation(invocation: Invocation, call: AsyncInvocation) -> str:
-    """Write the message of a call; returns its cid."""
+    """Write the message of an asynchronous invocation to the work stream, and return its correlation ID."""
     name, _, pattern = target_name(call.target).partition('@')
     message = make_work(
         invocation, name, call.payload, cid=call.cid or invocation.message.cid, channel=call.channel or INVOKE_ASYNC,
@@ -87,7 +89,8 @@ async def add_invocation(invocation: Invocation, call: AsyncInvocation) -> str:
 
 
 def make_work(invocation: Invocation, name: str, payload: Any, *, cid: str, **fields: Any) -> WorkMessage:
-    """Return a message for a service, on behalf of the caller of this one. Raises NotFound."""
+    """Return the message of an asynchronous invocation of a service, with the identity of the current caller. Raises
+    NotFound."""
     require_service(invocation, name)
     message = invocation.message
     return WorkMessage(id=new_cid(), cid=cid, service=name, payload=to_payload(payload), principal=message.principal,
@@ -108,21 +111,21 @@ async def add_work(invocation: Invocation, messages: list[WorkMessage]) -> None:
 
 
 def target_name(target: Any) -> str:
-    """Return the name of a service given by name or class."""
+    """Return the name of a target service, which is given by name or class."""
     name: str = target if isinstance(target, str) else target.get_name()
     return name
 
 
 def require_service(invocation: Invocation, name: str) -> None:
-    """Raise NotFound unless there is a service of that name."""
+    """Raise NotFound unless a service with the given name exists."""
     if invocation.services.get(name) is None:
         suggestion = did_you_mean(name, (candidate.name for candidate in invocation.services))
         raise NotFound(invocation.message.cid, f'Service {name} does not exist{suggestion}')
 
 
 def callbacks_of(invocation: Invocation, name: str, callback: Any) -> tuple[str, ...]:
-    """Return the names of the services that get the result: those given, or the implicit one if it exists. Raises
-    NotFound."""
+    """Return the names of the services that receive the result: the given ones, or the implicit callback if it exists.
+    Raises NotFound."""
     if callback is None or callback == '':
         implicit = IMPLICIT_CALLBACK.format(name)
         return (implicit,) if invocation.services.get(implicit) is not None else ()
@@ -134,8 +137,8 @@ def callbacks_of(invocation: Invocation, name: str, callback: Any) -> tuple[str,
 
 
 def to_payload(payload: Any, data_format: str | None = None, *, as_json: bool = False) -> Any:
-    """Return the payload as it is stored. Models become dicts, XML elements bytes.
-    Raises BadRequest for text that is not JSON though the data format is."""
+    """Convert a payload to the form in which it is stored: models become dicts, and XML elements bytes. Raises
+    BadRequest for text that is not JSON if the data format is JSON."""
     if is_element(payload):
         return to_bytes(payload)
     if not isinstance(payload, (str, bytes)):
@@ -154,8 +157,8 @@ def to_payload(payload: Any, data_format: str | None = None, *, as_json: bool = 
 
 
 async def find_server(invocation: Invocation, pattern: str) -> str:
-    """Return a server whose name matches a pattern such as `server1` or `eu-*`, preferably one that runs. Raises
-    NotFound naming the servers there are."""
+    """Return a server whose name matches a pattern such as `server1` or `eu-*`, preferably a running one. Raises
+    NotFound, which lists the existing servers."""
     rows = await invocation.invoker.node.odb.nodes()
     matching = [row for row in rows if fnmatchcase(row.name, pattern)]
     running = [row.name for row in matching if row.up_status == 'running']

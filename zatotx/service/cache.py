@@ -1,4 +1,4 @@
-"""`self.cache`: caches that all servers of a cluster share (feature map 3.9)."""
+"""Implements `self.cache`: caches that all servers of a cluster share (feature map 3.9)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LOAD_TTL, _LOAD_WAIT = 10.0, 30.0  # seconds: of the lease while a loader runs,
 
 @frozen
 class CacheEntry:
-    """An entry of a cache, with Zato's fields. Times are Unix time in seconds, 0.0 if there was none."""
+    """A cache entry with Zato's fields. Times are Unix time in seconds, or 0.0 if the event never happened."""
 
     key: str
     value: Any
@@ -38,7 +38,8 @@ class CacheEntry:
 
 
 class SharedCache:
-    """One cache. Its methods are awaitable in async services, and return results in `def` services.
+    """One cache that all servers share. Its methods are awaitable in async services, and return results in `def`
+    services.
 
     Values are None, bool, int, float, str, bytes, aware datetimes, lists and dicts of them; tuples come back as lists,
     others raise TypeError. `expiry` is in seconds from the write, 0.0 = never. Raises Timeout and ServiceUnavailable
@@ -159,8 +160,8 @@ class SharedCache:
     ) -> list[str]:
         data = encode_value(value)
         result = await self._store.set(self.name, keys, data, _check_expiry(expiry), only_existing=only_existing)
-        if result.evicted:
-            self._access.redis.cache_evictions.add(self.name, result.evicted)
+        if keys:
+            self._access.redis.cache_usage.note_write(self.name, result)
         return list(result.written)
 
     async def _items(self, details: bool) -> list[tuple[str, Any]]:
@@ -255,7 +256,7 @@ class SharedCache:
 
 
 class Caches(SharedCache):
-    """`self.cache`: the methods of the default cache, and further caches by name."""
+    """The object `self.cache`: the methods of the default cache, and access to other caches by name."""
 
     def __init__(self, service: Any) -> None:
         super().__init__(RedisAccess(service._zatotx), DEFAULT_CACHE)

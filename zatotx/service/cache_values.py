@@ -1,4 +1,4 @@
-"""The values of self.cache as bytes: MessagePack."""
+"""Serializes the values of self.cache with MessagePack."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SIMPLE = frozenset({type(None), bool, int, float, str, bytes})
 
 
 def encode_value(value: object) -> bytes:
-    """Serialize a value. Raises TypeError for one that would not come back as it is."""
+    """Serialize a value. Raises TypeError for a value that deserialization would not restore unchanged."""
     _check(value, '')
     try:
         return msgspec.msgpack.encode(value)
@@ -20,7 +20,7 @@ def encode_value(value: object) -> bytes:
 
 
 def decode_value(data: bytes) -> Any:
-    """Return a value that was serialized by `encode_value`."""
+    """Deserialize a value that `encode_value` serialized."""
     return msgspec.msgpack.decode(data)
 
 

@@ -1,4 +1,4 @@
-"""Values that services see on `self`: channel, deadline, WSGI environ, logger, `time` and `user_config`."""
+"""Attributes that services have on `self`: channel, deadline, WSGI environ, logger, `time` and `user_config`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from zatotx.service.redis_access import RedisAccess
 
 
 class Channel(str):
-    """The channel of a request; a string equal to Zato's constant for its kind ('http-soap', 'invoke' …)."""
+    """The channel of a request. A string that equals Zato's constant for the channel's type ('http-soap', 'invoke' and
+    others)."""
 
     type: str
     name: str
@@ -30,7 +31,7 @@ class Channel(str):
 
 
 class Deadline:
-    """The time by which the response of a request must be ready."""
+    """The time by which the response to a request must be ready."""
 
     __slots__ = ('_seconds', 'at')
 
@@ -56,7 +57,8 @@ class Deadline:
 
 
 def wsgi_environ(message: Message) -> dict[str, Any]:
-    """Return the HTTP part of a message as a WSGI environ, as in Zato; {} for messages from other channels."""
+    """Convert the HTTP attributes of a message to a WSGI environ, as in Zato. Returns {} for messages from other
+    channels."""
     http = message.http
     if http is None:
         return {}
@@ -78,7 +80,7 @@ def wsgi_environ(message: Message) -> dict[str, Any]:
 
 
 class ServiceLogger(logging.LoggerAdapter[logging.Logger]):
-    """A LoggerAdapter that adds the attributes `service` and `cid` to each record, for the log format."""
+    """A LoggerAdapter that adds the attributes `service` and `cid` to each record, for use in the log format."""
 
     def __init__(self, service: str, cid: str) -> None:
         super().__init__(logging.getLogger(service), {'service': service, 'cid': cid})
@@ -96,7 +98,8 @@ STORED_KEY = 'kvdb:date-format:{}'
 
 
 class TimeUtil:
-    """Current and other times as text. The formats are Arrow's: https://arrow.readthedocs.io, *Supported tokens*.
+    """Formats the current and other times as text, with the format tokens of Arrow: https://arrow.readthedocs.io,
+    *Supported tokens*.
 
     A format `kvdb:<name>` is stored in Redis under the key `kvdb:date-format:<name>`, as in Zato: with such a format,
     a call must be awaited in async services, and raises Timeout or ServiceUnavailable if Redis is unavailable.
@@ -162,7 +165,7 @@ async def _read(access: RedisAccess, format: str) -> str:
 
 
 def load_user_config(files: Mapping[str, Path]) -> Bunch:
-    """Load INI files by name, accessible as `self.user_config.<name>.<section>.<key>`.
+    """Load INI files by name. Their values are accessible as `self.user_config.<name>.<section>.<key>`.
 
     Values are text; keys keep their case. Blocks: call it outside the reactor's thread. Raises ValueError naming every
     file that cannot be read and the reason.

@@ -1,4 +1,4 @@
-"""Finds the service call that the running code belongs to by walking the stack, so that requests pay nothing for it."""
+"""Finds the service call of the running code by walking the stack, so that requests have no overhead."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MAX_FRAMES = 200  # frames
 
 
 def find_current_call() -> tuple[str, str]:
-    """Return the service name and correlation id of the innermost service call on the stack, or two empty strings.
+    """Return the service name and correlation ID of the innermost service call on the stack, or two empty strings.
 
     It takes microseconds and serves log records that do not carry these fields themselves.
     """

@@ -1,4 +1,4 @@
-"""The hooks that a service may define around `handle`, and the order in which they run (feature map 3.4).
+"""The hooks that a service can define in addition to `handle`, and the order in which they run (feature map 3.4).
 
 A hook that a class does not override adds no cost to a call. Exceptions in `before_…`, `after_…` and `finalize_handle`
 are logged and ignored, as in Zato; those of `validate_…` and of `handle` end the call.
@@ -15,7 +15,7 @@ from zatotx.model.errors import BadRequest
 
 
 class Hooks:
-    """The hooks of a service; each does nothing by default."""
+    """Base class with the hooks of a service; each does nothing by default."""
 
     @staticmethod
     def before_add_to_store(logger: Any) -> Any:
@@ -53,7 +53,7 @@ class Hooks:
 
 
 class JobHooks:
-    """The hooks of the individual job types."""
+    """Base class with the hooks for the job types of the scheduler."""
 
     def before_one_time_job(self) -> Any:
         """Called before a one-time job."""
@@ -108,7 +108,8 @@ Steps = Generator[Any, Any, Any]
 
 
 def hook_steps(service: Any, handler: Any, hooks: frozenset[str], job_type: str | None) -> Steps:
-    """Yield the result of each step, which may be awaitable; the caller sends back the awaited value.
+    """Yield the results of the hooks and the handler, one after the other. A result may be awaitable; then the caller
+    sends back the awaited value.
 
     The generator returns what `handle` returned.
     """
@@ -139,7 +140,7 @@ def _log_errors(service: Any, name: str) -> Steps:
 
 
 async def run_steps(steps: Steps) -> Any:
-    """Run the steps on the reactor."""
+    """Run the hooks and the handler on the reactor."""
     try:
         value = next(steps)
         while True:
@@ -155,7 +156,7 @@ async def run_steps(steps: Steps) -> Any:
 
 
 def run_steps_blocking(steps: Steps, wait: Callable[[Awaitable[Any]], Any]) -> Any:
-    """Run the steps in a thread; `wait` blocks until an awaitable has its result."""
+    """Run the hooks and the handler in a thread. `wait` blocks until an awaitable has its result."""
     try:
         value = next(steps)
         while True:

@@ -1,4 +1,4 @@
-"""Invocation: one call of a service. Prepares the instance of the service, reads its input, builds its outcome."""
+"""One invocation of a service: prepares the service instance, reads its input, and builds its outcome."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from http import HTTPStatus
 from threading import Lock
 from typing import Any, Protocol
 
+import msgspec
 from twisted.internet.defer import Deferred
 
 from zatotx.interfaces.services import IServiceMap
@@ -21,7 +22,7 @@ from zatotx.service.io.validation_error import ValidationError
 from zatotx.service.metadata import Handler
 from zatotx.service.missing_await import find_missing_await
 from zatotx.service.request import Request
-from zatotx.service.response import Payload, Response, payload_content
+from zatotx.service.response import Payload, Response, make_response, payload_content
 from zatotx.service.server_sent_events import encode_event_stream
 from zatotx.service.service_entry import ServiceEntry
 from zatotx.service.soap import check_mandatory_headers
@@ -31,7 +32,7 @@ from zatotx.wire.xml.parser import is_element
 
 
 class ServiceRunner(Protocol):
-    """What an invocation needs of the Invoker that runs it."""
+    """The attributes and methods of the Invoker that an invocation needs."""
 
     reactor: IThreadReactor
     threads: ServiceThreadCalls
@@ -49,31 +50,23 @@ class ServiceRunner(Protocol):
         """Run a prepared `def` service in a service thread. See Invoker."""
 
 
-class Invocation:
-    """One call of one service, and its position in a chain of calls."""
+class Invocation(msgspec.Struct, eq=False):
+    """One invocation of one service, and its position in a chain of invocations."""
 
-    __slots__ = (
-        'depth', 'entry', 'environ', 'handler', 'invoker', 'message', 'parent', 'payload', 'raw_request', 'returned_at',
-        'services', 'started_at', 'thread_call', 'waiting_thread',
-    )  # fmt: skip
-
-    def __init__(
-        self, invoker: ServiceRunner, entry: Any, services: IServiceMap, message: Message, payload: Any
-    ) -> None:
-        self.invoker = invoker
-        self.entry: ServiceEntry = entry
-        self.services = services  # the same immutable table for the whole chain
-        self.message = message
-        self.payload = payload
-        self.raw_request: Any = None  # request.raw_request, if it is not the message's body
-        self.parent: Invocation | None = None
-        self.depth = 0
-        self.thread_call: ThreadCall | None = None  # the call in the service thread that runs it
-        self.waiting_thread: ThreadLender | None = None  # a waiting thread of a caller in the chain
-        self.handler: Handler = None  # type: ignore[assignment]  # set by prepare_instance
-        self.environ: dict[str, Any] | None = None
-        self.started_at = invoker.now()
-        self.returned_at = 0.0
+    invoker: ServiceRunner
+    entry: ServiceEntry
+    services: IServiceMap  # the same immutable table for the whole chain
+    message: Message
+    payload: Any
+    started_at: float  # seconds since 1970
+    raw_request: Any = None  # request.raw_request, if it is not the message's body
+    parent: Invocation | None = None
+    depth: int = 0
+    thread_call: ThreadCall | None = None  # the call in the service thread that runs it
+    waiting_thread: ThreadLender | None = None  # a waiting thread of a caller in the chain
+    handler: Handler = None  # type: ignore[assignment]  # set by prepare_instance
+    environ: dict[str, Any] | None = None
+    returned_at: float = 0.0
 
     @property
     def job_type(self) -> str | None:
@@ -93,12 +86,13 @@ class Invocation:
 
 
 def describe_invocation(invocation: Invocation) -> str:
-    """Return the service and the correlation id, for log messages."""
+    """Return the service name and the correlation ID, for log messages."""
     return f'Service {invocation.entry.name} (cid {invocation.message.cid})'
 
 
 def prepare_instance(invocation: Invocation, *, with_input: bool = True) -> Any:
-    """Create the service instance of a call, select its handler and, unless `with_input` is false, read its input.
+    """Create the service instance of an invocation, select its handler and, unless `with_input` is false, read its
+    input.
 
     Raises Inactive, MethodNotAllowed, BadInput, NotUnderstood.
     """
@@ -112,14 +106,14 @@ def prepare_instance(invocation: Invocation, *, with_input: bool = True) -> Any:
     service._zatotx = invocation
     declaration = entry.metadata.io
     service.request = Request(invocation.message, invocation.payload, invocation.raw_request, invocation)
-    service.response = Response(declaration.output)
+    service.response = make_response(declaration.output)
     if with_input and declaration.input is not None:
         read_input(service, invocation)
     return service
 
 
 def select_handler(invocation: Invocation) -> Handler:
-    """Select `handle_VERB` or `handle`. Raises MethodNotAllowed listing the allowed methods."""
+    """Select the method `handle_VERB` or `handle`. Raises MethodNotAllowed, which lists the allowed methods."""
     metadata, http = invocation.entry.metadata, invocation.message.http
     handler = metadata.verbs.get(http.method) if http is not None else None
     if handler is None and http is not None and http.method == 'HEAD':
@@ -158,7 +152,8 @@ def read_input(service: Any, invocation: Invocation) -> None:
 
 
 def explain_unread_json(message: Message) -> str:
-    """Explain that a JSON body was not read because its channel has no data format; '' if that is not the case."""
+    """Return the explanation that a JSON body was not parsed because its channel has no data format, or '' if that is
+    not the case."""
     channel, body = message.channel, message.body
     if channel.data_format or message.http is None or not isinstance(body, bytes):
         return ''
@@ -169,7 +164,7 @@ def explain_unread_json(message: Message) -> str:
 
 
 def build_outcome(service: Any, invocation: Invocation) -> ServiceResult:
-    """Build the outcome of a call from what the service set on its response. Raises BadOutput."""
+    """Build the outcome of an invocation from the attributes that the service set on its response. Raises BadOutput."""
     entry = invocation.entry
     declaration = entry.metadata.io
     response: Response = service.response
@@ -188,14 +183,15 @@ def build_outcome(service: Any, invocation: Invocation) -> ServiceResult:
         except ValidationError as error:
             forgotten = find_missing_await(entry.cls, response._payload)
             raise forgotten or BadOutput(entry.name, error.errors, invocation.message.cid) from None
-        outcome = ServiceResult(value, element=declaration.output.element, internal=entry.is_internal)
+        outcome = ServiceResult(value, declaration.output.element, entry.is_internal)
+    elif entry.is_internal:
+        outcome = ServiceResult(value, declaration.element, True)
     else:
-        outcome = ServiceResult(
-            value, element=declaration.element if entry.is_internal else '', internal=entry.is_internal
-        )
+        outcome = ServiceResult(value)
     if invocation.message.channel.data_format in XML:
         _write_xml(outcome, invocation, value)
-    if response.__dict__.keys() <= _PAYLOAD_ONLY:  # the usual case: the service set nothing but a payload
+    fields = response.__dict__
+    if len(fields) == 1 and '_payload' in fields:  # the usual case: the service set nothing but a payload
         return outcome
     outcome.status = _status_code(response)
     return _with_response_fields(outcome, response)
@@ -207,9 +203,6 @@ def _write_xml(outcome: ServiceResult, invocation: Invocation, value: Any) -> No
         xml_codec.serialize_response(outcome, invocation.entry.metadata.io, invocation.message, invocation.entry.name)
     except InternalServerError as error:
         raise (find_missing_await(invocation.entry.cls, value) or error) from None
-
-
-_PAYLOAD_ONLY = frozenset(('_output', '_payload'))
 
 
 def _with_response_fields(outcome: ServiceResult, response: Response) -> ServiceResult:
@@ -234,7 +227,8 @@ def _status_code(response: Response) -> int:
 
 
 async def stream_chunks(invocation: Invocation, chunks: Any, heartbeat: float = 0.0) -> AsyncIterator[bytes]:
-    """Yield the chunks of a streamed response as bytes; with a `heartbeat` (seconds), as server-sent events.
+    """Yield the chunks of a streamed response as bytes. With a `heartbeat` (seconds), format them as server-sent
+    events.
 
     A plain iterator is read in the service threads. Closing the returned generator closes the service's generator too,
     so that its `finally` blocks run and its resources are released.

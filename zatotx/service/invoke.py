@@ -1,4 +1,6 @@
-"""`self.invoke`: one service calls another. It returns an awaitable on the reactor, the result itself in a thread."""
+"""Implements `self.invoke`: a service invokes another one. It returns an awaitable on the reactor, and the result in a
+thread.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,7 @@ ZATO_OPTIONS = frozenset(
 
 
 class ServiceInvocation(msgspec.Struct, kw_only=True):
-    """The arguments of a call of self.invoke."""
+    """The arguments of a self.invoke call."""
 
     target: Any  # a name or a Service subclass
     payload: Any = ''
@@ -48,7 +50,7 @@ class ServiceInvocation(msgspec.Struct, kw_only=True):
 
 
 def invoke_service(invocation: Invocation, call: ServiceInvocation) -> Any:
-    """Invoke a service from the calling thread, the reactor's or a service's.
+    """Invoke a service from the reactor's thread or from a service's thread.
 
     Raises NotFound and Inactive naming the service, ServiceUnavailable if the service has reached its limit of
     concurrent calls, InternalServerError if calls are nested too deeply.
@@ -73,7 +75,10 @@ def child_invocation(invocation: Invocation, call: ServiceInvocation) -> Invocat
         chain = _chain(invocation, name)
         raise InternalServerError(cid, f'Services invoke each other more than {MAX_DEPTH} deep: {chain}')
     message = _create_message(invocation, call, name)
-    child = Invocation(invocation.invoker, entry, invocation.services, message, call.payload)
+    invoker = invocation.invoker
+    child = Invocation(
+        invoker, entry, invocation.services, message, call.payload, invoker.now()  # type: ignore[arg-type]  # the entries of a service table are ServiceEntry
+    )
     decode = _DECODERS.get(call.options.get('data_format'))
     if decode is not None and isinstance(call.payload, (str, bytes)) and call.payload:
         child.payload = decode(call.payload)
@@ -204,7 +209,7 @@ def _run_in_this_thread(invoker: ServiceRunner, child: Invocation, thread_call: 
 
 
 def caller_result(outcome: ServiceResult | None, call: ServiceInvocation) -> Any:
-    """Return what the caller of self.invoke gets: the response value without its response element."""
+    """Return the result of self.invoke: the response value without its response element."""
     if outcome is None:
         return None
     value: Any = outcome.value if outcome.stream is None else outcome.stream

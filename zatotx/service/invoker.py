@@ -1,4 +1,4 @@
-"""Invoker: runs services (input, hooks, handler, output) for the dispatcher and for `self.invoke`."""
+"""Runs services (input, hooks, handler, output) for the dispatcher and for `self.invoke`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from zatotx.system.thread_pool import IThreadReactor
 
 @implementer(IServiceInvoker)
 class Invoker:
-    """Runs service calls. Must be created in the reactor's thread.
+    """Runs services. Must be created in the reactor's thread.
 
     `pool` runs `def` services and is started by its owner; `node` is `self.server` of the services built into zatotx.
     """
@@ -55,7 +55,9 @@ class Invoker:
         Raises what the handler raised, BadInput for invalid input, BadOutput for output that does not match its
         declaration, Inactive, MethodNotAllowed.
         """
-        return self.perform(Invocation(self, entry, services, message, payload))
+        return self.perform(
+            Invocation(self, entry, services, message, payload, self.now())  # type: ignore[arg-type]  # the entries of a service table are ServiceEntry
+        )
 
     def explain_error(self, error: BaseException, entry: IServiceEntry, result: ServiceResult | None) -> BaseException:
         """Replace an error that a missing `await` caused by one that says where. See IInvoker."""

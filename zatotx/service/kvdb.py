@@ -1,4 +1,4 @@
-"""`self.kvdb`: Redis commands under redis-py's names (feature map 1.5)."""
+"""Implements `self.kvdb`: Redis commands under redis-py's method names (feature map 1.5)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _SCANS = {'scan_iter': 'scan', 'hscan_iter': 'hscan', 'sscan_iter': 'sscan', 'zs
 
 
 class RedisMethods:
-    """Redis as one service call sees it. Awaitable in async services: `await self.kvdb.get('key')`; in `def` services
-    `self.kvdb.get('key')` returns the result, and so does Zato's form `self.kvdb.conn.get('key')`.
+    """The Redis methods of one service invocation. They are awaitable in async services: `await self.kvdb.get('key')`.
+    In `def` services, `self.kvdb.get('key')` returns the result, and so does Zato's form `self.kvdb.conn.get('key')`.
 
     Keys are used as they are. Those that begin with `zatotx:` belong to the cluster and are rejected. Strings are
     returned as `str`, or `bytes` if they are not UTF-8. Raises Timeout and ServiceUnavailable naming Redis, RedisError
@@ -91,7 +91,8 @@ class RedisMethods:
 
 
 class RedisPipeline:
-    """Commands that are sent together. Each method returns the pipeline; `execute` returns the list of results."""
+    """Redis commands that are sent together. Each method returns the pipeline, and `execute` returns the list of
+    results."""
 
     def __init__(self, access: RedisAccess, transaction: bool) -> None:
         self._access = access

@@ -1,5 +1,6 @@
-"""lazy_attribute: a descriptor that computes an attribute on first access, so that creating service instances is
-cheap."""
+"""Defines lazy_attribute: a descriptor that computes an attribute on first access, so that creating service instances
+is cheap.
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any
 
 from attrs import frozen
@@ -17,7 +17,7 @@ from zatotx.service.service import Service
 
 
 def mentions_name(cls: type, base: type, name: str) -> bool:
-    """Return whether any method that `cls` adds to `base` mentions `name`, as an attribute or as a string constant.
+    """Return whether any method that `cls` adds to `base` contains `name`, as an attribute or as a string constant.
 
     Nested functions and classes are searched too. Functions defined elsewhere that receive `self` are not.
     """
@@ -52,7 +52,7 @@ VERBS = ('GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS')
 
 
 class BadDeclaration(ValueError):  # noqa: N818 - describes what the author wrote
-    """Raised for a class that cannot be a service; `errors` lists every reason, one sentence each."""
+    """Raised for a class that cannot be a service. `errors` lists every reason, one sentence each."""
 
     def __init__(self, errors: list[str]) -> None:
         self.errors = tuple(errors)
@@ -70,7 +70,7 @@ class Handler:
 
 @frozen(kw_only=True)
 class ServiceMetadata:
-    """What the invoker needs to know to run a service class."""
+    """The metadata of a service class that the invoker needs."""
 
     io: ServiceIO
     handle: Handler | None
@@ -87,7 +87,7 @@ class ServiceMetadata:
 
 
 def describe_service(cls: type) -> ServiceMetadata:
-    """Return the metadata of a Service subclass. Raises BadDeclaration listing everything that is wrong with it."""
+    """Return the metadata of a Service subclass. Raises BadDeclaration, which lists all errors."""
     errors: list[str] = []
     handle = _handler(cls, 'handle', errors) if getattr(cls, 'handle', None) is not Service.handle else None
     verbs: dict[str, Handler] = {}
@@ -137,6 +137,11 @@ def _handler(cls: type, name: str, errors: list[str]) -> Handler | None:
 
 def _accepts_only_self(function: Callable[..., Any]) -> bool:
     """Return whether a method can be called without arguments."""
+    if type(function) is FunctionType and not function.__dict__:  # a plain function: its signature is its code's
+        code = function.__code__
+        required = code.co_argcount - len(function.__defaults__ or ())
+        takes_self = code.co_argcount > 0 or bool(code.co_flags & inspect.CO_VARARGS)
+        return takes_self and required <= 1 and code.co_kwonlyargcount == len(function.__kwdefaults__ or ())
     try:
         inspect.signature(function).bind(None)
     except TypeError:

@@ -1,4 +1,4 @@
-"""Diagnoses a missing `await` in a service, and reports the file and line.
+"""Detects a missing `await` in a service, and reports the file and line.
 
 It runs only after an error: when a response cannot be serialized because it contains an awaitable, or when code used a
 coroutine as if it were a value.
@@ -22,13 +22,13 @@ from zatotx.service.service import Service
 _SEARCHED = 1000  # values of a response that are searched
 _SHOWN = 3  # locations to report
 _HASH = 64  # hex digits of a SHA-256; the directory of a deployed version is named by its hash
-_INVOKE = ('invoke', 'invoke_by_impl_name')
+_INVOKE = ('invoke', 'invoke_by_id', 'invoke_by_impl_name')
 # Attributes of a service that lead to connections.
 _CONNECTIONS = frozenset({'cache', 'kvdb', 'out', 'outgoing', 'rest'})
 
 
 class MissingAwait(TypeError):  # noqa: N818 - the name says what is missing
-    """Raised for a missing `await`; the message says where it belongs and before which call."""
+    """Raised for a missing `await`. The message says in which line, and before which call."""
 
 
 class _Call(NamedTuple):
@@ -41,7 +41,7 @@ class _Call(NamedTuple):
 
 
 def explain_error(error: BaseException, service_class: type, payload: object) -> BaseException:
-    """Return MissingAwait in place of an error that a missing `await` caused, otherwise the error itself.
+    """Return MissingAwait for an error that a missing `await` caused, and other errors unchanged.
 
     `payload` is the response that the service set, or None if it did not get that far.
     """
@@ -57,7 +57,7 @@ def explain_error(error: BaseException, service_class: type, payload: object) ->
 
 
 def find_missing_await(service_class: type, payload: object) -> MissingAwait | None:
-    """Return the MissingAwait error for a response that contains an awaitable; None if it contains none."""
+    """Return the MissingAwait error for a response that contains an awaitable, or None if it contains none."""
     awaitable = _awaitable_in(payload)
     if awaitable is None:
         return None
@@ -169,7 +169,7 @@ def _location_in_traceback(error: BaseException, cls: type) -> str:
 
 
 def display_path(filename: str) -> str:
-    """Return the path of a deployed file as its author knows it: `crm.py`, `crm/util.py`."""
+    """Return the path of a deployed file relative to its source package, such as `crm.py` or `crm/util.py`."""
     parts = filename.split('/')
     hash_index = max((index for index, part in enumerate(parts) if len(part) == _HASH), default=len(parts) - 2)
     return '/'.join(parts[hash_index + 1 :])

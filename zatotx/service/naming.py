@@ -1,4 +1,4 @@
-"""Names of services, and the default name of a class that does not set one (feature map 3.1)."""
+"""Determines the names of services, including the default name of a class that does not set one (feature map 3.1)."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ DEPLOYED_PACKAGE = 'zatotx_deployed'  # the package that contains a namespace fo
 
 
 def original_module_name(module: str) -> str:
-    """Return a module's name as its author knows it: `zatotx_deployed.v12.crm.util` -> `crm.util`."""
+    """Return a module's original name, such as `crm.util` for `zatotx_deployed.v12.crm.util`."""
     return module.split('.', 2)[2] if module.startswith(f'{DEPLOYED_PACKAGE}.') else module
 
 
 def implementation_name(cls: type) -> str:
-    """Return module and class as their author knows them, for any version: `crm.orders.GetBalance`."""
+    """Return the original module and class name, independent of the version, such as `crm.orders.GetBalance`."""
     return f'{original_module_name(cls.__module__)}.{cls.__qualname__}'
 
 
 def class_name_to_dashed(name: str) -> str:
-    """Convert a class name to dashes: `GetClientDetails` -> `get-client-details`, `HTTPPing` -> `http-ping`."""
+    """Convert a class name to dashes, such as `GetClientDetails` to `get-client-details` and `HTTPPing` to
+    `http-ping`."""
     letters: list[str] = []
     for position, letter in enumerate(name):
         if letter == '_':
@@ -38,7 +39,8 @@ def _overrides_get_name(cls: type) -> bool:
 
 
 def service_name(cls: type, module: str = '') -> str:
-    """Return the name of a Service subclass: its own `name`, else its `get_name()`, else `<module>.<class>`.
+    """Return the name of a Service subclass: its `name` attribute, else the result of its `get_name()`, else
+    `<module>.<class>`.
 
     `module` is the logical dotted name of the deployed file (`my_api`, `crm.orders`); the default is the class's
     `__module__`. A `name` inherited from another service is ignored.

@@ -1,4 +1,4 @@
-"""`self.out`, alias `self.outgoing`: the outgoing connections, by kind and name."""
+"""Implements `self.out`, alias `self.outgoing`: the outgoing connections, by kind and name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from zatotx.service.thread_calls import ThreadLender
 
 @implementer(IServiceCall)
 class OutgoingCall:
-    """ICall of a service invocation."""
+    """Implements IServiceCall for a service invocation."""
 
     __slots__ = ('_invocation', 'cid', 'deadline', 'service', 'trace')
 
@@ -71,7 +71,7 @@ NOT_INSTALLED = 'connections of kind {} are not installed here'
 
 
 class OutgoingNamespace:
-    """Descriptor for the connections of one kind, which are looked up on first access."""
+    """A descriptor for the connections of one kind, which are looked up on first access."""
 
     def __init__(self, kind: str) -> None:
         self._kind = kind
@@ -89,7 +89,8 @@ class OutgoingNamespace:
 
 
 class Outgoing:
-    """The outgoing connections as one call sees them: `self.out.rest['CRM']`, `self.outgoing.sql.get('CRM')`.
+    """The outgoing connections as attributes for one service invocation: `self.out.rest['CRM']`,
+    `self.outgoing.sql.get('CRM')`.
 
     A connection that does not exist raises NotFound naming kind and name.
     """
@@ -107,7 +108,7 @@ class Outgoing:
 
 
 class UnavailableKind:
-    """The connections of a kind that this node does not have; every access raises NotFound."""
+    """A placeholder for the connections of a kind that this node does not have. Every access raises NotFound."""
 
     def __init__(self, kind: str, reason: str, cid: str) -> None:
         self._kind = kind
@@ -130,7 +131,7 @@ class UnavailableKind:
 @implementer(IOutgoingConnections)
 @define(eq=False)
 class ConnectionNamespaces:
-    """The outgoing connections of a node.
+    """Implements IOutgoingConnections: the outgoing connections of a node.
 
     `kinds` maps a kind to the function that returns its connections for one call, `pings` an object type to the
     function that pings a connection.

@@ -1,4 +1,4 @@
-"""`self.patterns`: parallel, fanout and invoke_retry, as in Zato.
+"""Implements `self.patterns`: parallel, fanout and invoke_retry, as in Zato.
 
 Each can be called itself: `patterns.parallel(targets)` invokes the targets at once and returns their results. The forms
 with `invoke` and callbacks go through the work stream: they return a cid, and survive the death of any process.
@@ -31,7 +31,7 @@ Targets = Mapping[Any, Any]  # service -> payload
 
 @frozen
 class TargetResult:
-    """The result of one target: `response`, or `exception` where it failed."""
+    """The result of invoking one target: `response`, or `exception` if it failed."""
 
     target: str
     ok: bool
@@ -41,7 +41,7 @@ class TargetResult:
 
 @frozen
 class Parallel:
-    """Invokes several services at once."""
+    """Invokes several services in parallel."""
 
     _invocation: Invocation
 
@@ -82,7 +82,7 @@ class Parallel:
 
 @frozen
 class Fanout:
-    """Invokes several services, and others when all results are there."""
+    """Invokes several services in parallel, and then the final callbacks when all results are available."""
 
     _invocation: Invocation
 
@@ -113,7 +113,7 @@ class Fanout:
 
 @frozen
 class InvokeRetry:
-    """Invokes a service again until it succeeds."""
+    """Invokes a service, and again until it succeeds or the maximum number of repeats is reached."""
 
     _invocation: Invocation
 
@@ -177,7 +177,7 @@ class InvokeRetry:
 
 @frozen
 class Patterns:
-    """What `self.patterns` offers."""
+    """The object `self.patterns`, with the patterns as attributes."""
 
     _invocation: Invocation
 
@@ -212,7 +212,7 @@ async def _add_targets(invocation: Invocation, targets: Targets, callback: Any, 
 
 
 def read_pause(seconds: float | None, minutes: float | None) -> float:
-    """Return a pause in seconds. Raises ValueError."""
+    """Return a pause, given in seconds or minutes, in seconds. Raises ValueError."""
     if seconds is not None and minutes is not None:
         raise ValueError('Give either seconds or minutes, not both')
     pause = minutes * 60 if minutes is not None else DEFAULT_SECONDS if seconds is None else seconds
@@ -222,6 +222,6 @@ def read_pause(seconds: float | None, minutes: float | None) -> float:
 
 
 def check_repeats(repeats: int) -> None:
-    """Raise ValueError for a wrong number."""
+    """Raise ValueError for an invalid number of repeats."""
     if not 1 <= repeats <= 1_000_000:
         raise ValueError(f'repeats is 1 to 1,000,000, not {repeats}')

@@ -1,4 +1,4 @@
-"""Access to Redis from one service call, for `self.kvdb`, `self.lock`, `self.cache` and `self.translate`."""
+"""Gives one service invocation access to Redis, for `self.kvdb`, `self.lock`, `self.cache` and `self.translate`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zatotx.service.outgoing import OutgoingCall
 
 
 class RedisAccess:
-    """Runs coroutines that use Redis: their awaitable in an async service, their result in a `def` service."""
+    """Runs coroutines that use Redis. Returns an awaitable in an async service, and the result in a `def` service."""
 
     __slots__ = ('_invocation', 'run')
 

@@ -1,10 +1,12 @@
-"""`self.request`: the request that a service processes."""
+"""Implements `self.request`: the request that a service processes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
+
+import msgspec
 
 from zatotx.model.errors import BadInput
 from zatotx.model.message import HTTPView, Message
@@ -19,7 +21,7 @@ _NO_HTTP = HTTPView('', b'', '', b'', {}, {}, '')
 
 
 class Headers(Mapping[str, str]):
-    """Header fields by case-insensitive name; repeated fields are joined by a comma."""
+    """Header fields by case-insensitive name. Repeated fields are joined with a comma."""
 
     __slots__ = ('_raw',)
 
@@ -43,7 +45,7 @@ class Headers(Mapping[str, str]):
 
 
 class HTTPRequest:
-    """The HTTP part of a request; empty if the request did not arrive over HTTP."""
+    """The HTTP attributes of a request; empty if the request did not arrive over HTTP."""
 
     def __init__(self, message: Message, payload: Any) -> None:
         view = message.http or _NO_HTTP
@@ -77,14 +79,13 @@ class HTTPRequest:
         return self.POST
 
 
-class Request:
-    """The request that a service processes. `payload` is the decoded body, `input` the declared input."""
+class Request(msgspec.Struct, dict=True, eq=False):
+    """The request that a service processes. `payload` is the decoded body, and `input` the declared input."""
 
-    def __init__(self, message: Message, payload: Any, raw: Any = None, run: Any = None) -> None:
-        self._message = message
-        self._raw = raw
-        self._run = run
-        self.payload = payload
+    _message: Message
+    payload: Any
+    _raw: Any = None
+    _run: Any = None
 
     @lazy_attribute
     def raw_request(self) -> Any:

@@ -1,4 +1,4 @@
-"""`self.response`: the response of a service."""
+"""Implements `self.response`: the response of a service."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _set = object.__setattr__
 
 
 class Payload:
-    """`response.payload` of a service that declares its output by names.
+    """The `response.payload` of a service that declares its output by names.
 
     It supports attributes, keys, `[:] =` and `append`. Names that are not declared are ignored when the response is
     serialized.
@@ -83,7 +83,7 @@ def payload_content(payload: Payload) -> Any:
 
 
 def to_payload(value: Any, names: Iterable[str], repeated: bool) -> Payload:
-    """Create a Payload from a whole value: a dict, Struct, dataclass, row, or a list of these."""
+    """Create a Payload from a complete value: a dict, Struct, dataclass, row, or a list of these."""
     payload = Payload()
     if isinstance(value, Payload):
         return value
@@ -111,9 +111,7 @@ class Response:
     heartbeat: float = 0.0  # seconds; above 0 the chunks are server-sent events
     _payload: Any = ''
     _headers: dict[str, str] | None = None
-
-    def __init__(self, output: Any = None) -> None:
-        self._output = output
+    _output: Any = None  # the declaration of the output, set by `make_response`
 
     soap: lazy_attribute[SoapResponse] = lazy_attribute(
         lambda self: SoapResponse(), 'The SOAP envelope of the response: headers.'
@@ -172,3 +170,11 @@ class Response:
         self.heartbeat = heartbeat
         for name, value in (('Cache-Control', 'no-cache'), ('X-Accel-Buffering', 'no')):  # the latter is read by nginx
             self.headers.setdefault(name, value)
+
+
+def make_response(output: Any) -> Response:
+    """Return the response of a service that declares this output; None = none."""
+    response = Response()
+    if output is not None:
+        response._output = output
+    return response

@@ -1,4 +1,4 @@
-"""`self.schedule`: jobs that services create, and `self.job`: the job that a service runs for."""
+"""Implements `self.schedule`, with which services create jobs, and `self.job`, the job that a service runs for."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PREFIX = 'self.schedule'  # of the names of jobs that get none
 
 
 class Schedule:
-    """Creates jobs. To be awaited in `async def` services, as all that reaches out."""
+    """Creates scheduler jobs. Its methods must be awaited in `async def` services."""
 
     def __init__(self, invocation: Invocation) -> None:
         self._invocation = invocation

@@ -1,4 +1,4 @@
-"""Server-sent events as a response body: the events of a service in order, and keep-alive comments between them."""
+"""Streams a service's events as server-sent events in a response body, with keep-alive comments between them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HEARTBEAT_INTERVAL = 15.0  # seconds; shorter than the idle timeouts of common p
 async def encode_event_stream(
     events: AsyncIterable[Any], clock: IReactorTime, heartbeat: float
 ) -> AsyncIterator[bytes]:
-    """Yield encoded events as they become available, and a comment whenever there was none for `heartbeat` seconds.
+    """Encode events as they become available, and yield a comment whenever there was no event for `heartbeat` seconds.
 
     The comments reveal clients that went away, and keep proxies from closing an idle connection. Closing the generator
     closes `events`.

@@ -1,4 +1,4 @@
-"""`Service`: the base class that users subclass."""
+"""Defines `Service`, the base class of users' services."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from zatotx.interfaces.meters import NullUserMetrics, UserMetrics
+from zatotx.model.errors import NotFound
 from zatotx.model.job import ScheduledJob, job_of
 from zatotx.model.message import ANONYMOUS, Message, Principal
 from zatotx.model.work import INVOKE_ASYNC
-from zatotx.schema.service import DEFAULT_SLOW_THRESHOLD
+from zatotx.schema.service import DEFAULT_SLOW_THRESHOLD, SERVICE
 from zatotx.service.cache import Caches
 from zatotx.service.compat.bunch import Bunch
 from zatotx.service.context import Channel, Deadline, ServiceLogger, TimeUtil, wsgi_environ
@@ -24,7 +25,7 @@ from zatotx.service.naming import implementation_name, service_name
 from zatotx.service.outgoing import Outgoing
 from zatotx.service.redis_access import RedisAccess
 from zatotx.service.request import Request
-from zatotx.service.response import Response
+from zatotx.service.response import Response, make_response
 from zatotx.service.translation import translate
 
 
@@ -56,7 +57,7 @@ def _slow_threshold(service: Service) -> int:
 
 
 class Service(Hooks, JobHooks):
-    """One unit of integration logic. A new instance serves each call; class attributes are shared.
+    """Base class of services. A new instance is created for each invocation; class attributes are shared.
 
     Write `async def handle(self)` to run on the reactor, or plain `def handle(self)` to run in a thread, where the same
     calls return results instead of awaitables; or `handle_GET`, `handle_POST` … for individual HTTP verbs. Set
@@ -85,7 +86,7 @@ class Service(Hooks, JobHooks):
     )
     request: lazy_attribute[Request] = lazy_attribute(_request, 'The request.')
     response: lazy_attribute[Response] = lazy_attribute(
-        lambda self: Response(self._zatotx.entry.metadata.io.output), 'The response.'
+        lambda self: make_response(self._zatotx.entry.metadata.io.output), 'The response.'
     )
     channel: lazy_attribute[Channel] = lazy_attribute(
         lambda self: Channel.from_spec(self._zatotx.message.channel),
@@ -240,6 +241,13 @@ class Service(Hooks, JobHooks):
         """Invoke a service by module and class: `crm.GetBalance`."""
         names = (entry.name for entry in self._zatotx.services if implementation_name(entry.cls) == impl)
         return self.invoke(next(names, impl), *args, **options)
+
+    def invoke_by_id(self, service_id: int | str, *args: Any, **options: Any) -> Any:
+        """Invoke a service by its id in the ODB, which `zato.service.get-list` shows. Raises NotFound."""
+        stored = self._zatotx.invoker.node.config.snapshot.get(int(service_id))
+        if stored is None or stored.type != SERVICE.key:
+            raise NotFound(self.cid, f'No service has the id {service_id}')
+        return self.invoke(stored.name, *args, **options)
 
     def log_input(self, user_msg: str = '', level: int = logging.INFO, suppress_keys: Iterable[str] = ()) -> None:
         """Log the input of the service. Secrets are masked, by their type or name."""

@@ -1,4 +1,4 @@
-"""ServiceEntry: a deployed service in the service store."""
+"""The entry of a deployed service in the service store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zatotx.service.naming import service_name
 @implementer(IServiceEntry)
 @frozen(kw_only=True, eq=False)
 class ServiceEntry:
-    """One service of one version of a deployed file. Immutable: a new version is a new entry."""
+    """One service of one version of a deployed file. Immutable: each new version has a new entry."""
 
     name: str
     cls: type

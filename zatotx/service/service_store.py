@@ -1,4 +1,5 @@
-"""The services of a node: an immutable table of the current ones, and the store that replaces it atomically."""
+"""The services of a node: an immutable table of the current services, and the store that replaces the table
+atomically."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from zatotx.service.service_entry import ServiceEntry
 
 @implementer(IServiceMap)
 class ServiceTable:
-    """An immutable mapping of service names to entries.
+    """An immutable mapping from service names to entries.
 
     It holds references to the versions that define its services, so that their modules stay importable until the last
     request that uses the table is over.
@@ -45,7 +46,7 @@ class ServiceTable:
 @implementer(IServiceStore)
 @define(eq=False)
 class ServiceStore:
-    """The services built into zatotx and those of the deployed files. Reactor's thread only."""
+    """Holds the built-in services and those of the deployed files. Used in the reactor's thread only."""
 
     internal: Sequence[ServiceEntry]
     make_stats: Callable[[str], Any]  # service name -> new counters
@@ -163,7 +164,7 @@ class ServiceStore:
 def resolve_conflicts(
     running: Mapping[str, CheckedVersion], new_versions: Mapping[str, CheckedVersion]
 ) -> tuple[dict[str, CheckedVersion], dict[str, str]]:
-    """Merge fresh versions into the running ones; return the resulting files, and the rejected files with the reason.
+    """Merge new versions with the running ones. Returns the resulting files, and the rejected files with the reason.
 
     A fresh file is rejected if one of its services still belongs to another file whose new version was rejected.
     """

@@ -1,4 +1,4 @@
-"""SOAP values of services: `self.request.soap`, `self.response.soap`, `soap_understands`."""
+"""SOAP attributes of services: `self.request.soap`, `self.response.soap`, `soap_understands`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _NONE = SoapMessage('', '', (), (), None)
 
 
 class SoapRequest:
-    """The SOAP envelope of a request; empty if the request did not arrive on a SOAP channel."""
+    """The SOAP attributes of a request; empty if the request did not arrive on a SOAP channel."""
 
     __slots__ = ('_message',)
 
     def __init__(self, message: Message) -> None:
-        self._message: SoapMessage = getattr(message, 'soap', _NONE)
+        self._message: SoapMessage = message.soap or _NONE
 
     @property
     def version(self) -> str:
@@ -53,7 +53,7 @@ class SoapRequest:
 
 
 class SoapResponse:
-    """The SOAP envelope of the response."""
+    """The SOAP attributes of the response."""
 
     def __init__(self) -> None:
         self.headers: list[Any] = []  # lxml elements, or XML
@@ -64,7 +64,7 @@ class SoapResponse:
 
 
 def parse_understood_headers(value: Any) -> tuple[str, ...]:
-    """Return the names in a `soap_understands`, which is one name or several. Raises TypeError."""
+    """Return the header names in the attribute `soap_understands`, which is one name or several. Raises TypeError."""
     names = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else (value,)
     for name in names:
         if not isinstance(name, str) or not name.strip('{}'):
@@ -73,11 +73,12 @@ def parse_understood_headers(value: Any) -> tuple[str, ...]:
 
 
 def check_mandatory_headers(message: Message, understood_headers: tuple[str, ...]) -> None:
-    """Raise MustUnderstandFault if a mandatory header of the message was not processed (SOAP 1.1, section 4.2.3).
+    """Raise MustUnderstandFault if the service does not understand a mandatory header of the message (SOAP 1.1, section
+    4.2.3).
 
     Headers are processed by the service, and wsse:Security by the authenticator if it authenticated the caller.
     """
-    envelope: SoapMessage | None = getattr(message, 'soap', None)
+    envelope = message.soap
     if envelope is None or not envelope.must_understand:
         return
     understood = {*understood_headers}

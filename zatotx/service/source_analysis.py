@@ -1,4 +1,5 @@
-"""Analyzes the source of a service for its HTTP documentation: uploaded files, content types, statuses, raised errors.
+"""Analyzes the source code of a service for its HTTP documentation: uploaded files, content types, statuses and raised
+errors.
 
 The source is parsed, never run, so values held in variables are not known.
 """
@@ -25,7 +26,7 @@ _OUTGOING = frozenset({'out', 'outgoing'})
 
 @define
 class SourceFacts:
-    """The facts found in the source of a service."""
+    """The facts that the analysis found in the source code of a service."""
 
     files: dict[str, bool] | None = None  # name of an upload -> whether it is required; None: it reads none
     streams: dict[str, None] = field(factory=dict)  # content types of streamed responses, in order
@@ -50,7 +51,7 @@ class SourceFacts:
 
 
 def analyze_source(cls: type, base: type) -> SourceFacts:
-    """Analyze a class and the classes it inherits from below `base`. A class without source yields no facts."""
+    """Analyze a class and the classes between it and `base`. A class without source code yields no facts."""
     facts = SourceFacts()
     for cls_in_mro in cls.__mro__:
         if cls_in_mro not in base.__mro__:

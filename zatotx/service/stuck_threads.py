@@ -1,4 +1,4 @@
-"""Reports threads that keep running a `def` service after its deadline; Python cannot kill them.
+"""Reports threads that continue to run a `def` service after its timeout; Python cannot kill them.
 
 Each occupies a thread of the pool. It is reported in the log, repeatedly with growing intervals and with the line that
 it executes, in the metrics, and as a finding of `zatotx doctor`.
@@ -45,7 +45,7 @@ class _AbandonedCall:
 
 @define(eq=False)
 class StuckThreads:
-    """Watches abandoned calls from `add` until they end. Reactor's thread only, except `count`."""
+    """Watches abandoned calls from `add` until they end. Used in the reactor's thread only, except for `count`."""
 
     clock: IReactorTime
     _abandoned: dict[int, _AbandonedCall] = field(factory=dict, init=False)  # by id of the call
@@ -93,7 +93,8 @@ class StuckThreads:
 
 
 def thread_location(thread: int) -> str:
-    """Return the line of deployed code that a thread executes (`crm.py:14`), otherwise its innermost line."""
+    """Return the line of deployed code that a thread executes (`crm.py:14`), or its innermost line if it executes other
+    code."""
     frame = sys._current_frames().get(thread)
     if frame is None:
         return 'an unknown place'

@@ -1,4 +1,5 @@
-"""Calls between the reactor and the service threads: running `def` services, and blocking on results from the reactor.
+"""Calls between the reactor and the service threads: runs `def` services, and lets them wait for results from the
+reactor.
 
 A thread that blocks lends itself to the call it waits for: a `def` service invoked by that call runs in it. Therefore
 services that invoke services never wait for each other's threads, however small the pool is.
@@ -78,7 +79,7 @@ class ThreadCall:
 
 
 class ThreadLender:
-    """A service thread that waits for a result from the reactor, and meanwhile runs jobs."""
+    """A service thread that waits for a result from the reactor, and runs other jobs in the meantime."""
 
     __slots__ = ('_items', '_lock', '_open')
 
@@ -123,7 +124,7 @@ class ThreadLender:
 
 
 class JobRunner(Protocol):
-    """What runs jobs in threads, as DaemonThreadPool does; started and stopped by its owner."""
+    """Interface of a thread pool that runs jobs, such as DaemonThreadPool. Its owner starts and stops it."""
 
     def callInThread(self, job: Callable[[], object]) -> None:
         """Queue a job."""

@@ -1,4 +1,6 @@
-"""`self.request.files`: uploaded files, read from the stored body and loaded into memory only on request."""
+"""Implements `self.request.files`: uploaded files, which are read from the stored body and loaded into memory only on
+request.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ CHUNK_SIZE = 256 * 1024  # bytes
 
 
 class UploadedFile:
-    """An uploaded file. `filename` is the name that the client gave it: text that must never be used as a path.
+    """An uploaded file. `filename` is the name that the client sent, and must never be used as a path.
 
     In `async def` services, await `read` and `save` and iterate over `chunks` with `async for`; in `def` services they
     return results directly.
@@ -78,7 +80,8 @@ class UploadedFile:
 
 
 class FileChunks:
-    """The content of a file in chunks, for `for` in `def` services and `async for` in `async def` services."""
+    """Iterates over the content of a file in chunks, with `for` in `def` services and `async for` in `async def`
+    services."""
 
     def __init__(self, file: UploadedFile, size: int) -> None:
         self._file, self._size = file, size
@@ -93,11 +96,12 @@ class FileChunks:
 
 
 class MissingFile(BadInput, KeyError):  # noqa: N818 - named as its parent
-    """Raised for a file that the request does not contain: status 400, and a KeyError as for any mapping."""
+    """Raised for a file that the request does not contain. Its status is 400; it is also a KeyError, as for any
+    mapping."""
 
 
 class UploadedFiles(Mapping[str, UploadedFile]):
-    """The uploaded files by the names of their form fields; `getlist` returns all files of one name.
+    """The uploaded files by the names of their form fields. `getlist` returns all files of one name.
 
     A missing file raises MissingFile.
     """
@@ -127,7 +131,7 @@ class UploadedFiles(Mapping[str, UploadedFile]):
 def uploaded_files_of(invocation: Any) -> UploadedFiles:
     """Return the uploaded files of an invocation."""
     message = invocation.message
-    parts = getattr(message, 'parsed', ())
+    parts = message.parsed
     return (
         UploadedFiles(UploadedFile(part, message.body, invocation) for part in parts)
         if isinstance(parts, tuple)

@@ -1,1 +1,1 @@
-"""Files and threads of the operating system, which several layers share."""
+"""Atomic writes of files, and thread pools, which several layers share."""

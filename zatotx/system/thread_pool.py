@@ -1,4 +1,4 @@
-"""Thread pools: threads start on demand and take jobs from one SimpleQueue.
+"""Thread pools whose threads start on demand and take jobs from one SimpleQueue.
 
 Under load, a call costs a tenth of one in twisted.python.threadpool, and the threads do not keep the process alive.
 """
@@ -25,15 +25,15 @@ Job = Callable[[], object]
 
 
 def shorten_switch_interval() -> None:
-    """Make threads that compute pass on the GIL after 0.2 ms instead of Python's 5 ms. The reactor's thread waits at
-    least so long each time it wants the GIL back: after the poll, each read and each write, and several times as long
-    if several threads compute. With four of them and 200 requests per second, 5 ms and sometimes 0.5 ms are too much:
-    the requests queue up."""
+    """Make threads that compute release the GIL after 0.2 ms instead of Python's default of 5 ms. The reactor's thread
+    waits at least that long each time it needs the GIL again: after the poll, each read and each write; and several
+    times as long if several threads compute. With four threads and 200 requests per second, 5 ms and sometimes 0.5 ms
+    are too long, and requests queue up."""
     sys.setswitchinterval(SWITCH_INTERVAL)
 
 
 class IThreadReactor(IReactorTime, IReactorFromThreads):
-    """A reactor with timers, which threads can call."""
+    """A reactor with timers that other threads can call."""
 
 
 class DaemonThreadPool:
@@ -124,8 +124,8 @@ class DaemonThreadPool:
 
 
 async def stop_pools(reactor: IThreadReactor, pools: Sequence[DaemonThreadPool], timeout: float = STOP_TIMEOUT) -> bool:
-    """Stop the pools. Threads that do not finish within `timeout` seconds are abandoned; returns whether there are
-    none."""
+    """Stop the pools. Threads that do not finish within `timeout` seconds are abandoned. Returns whether all threads
+    have finished."""
     stopped: Deferred[bool] = Deferred()
 
     def stop() -> None:
@@ -152,7 +152,7 @@ async def stop_pools(reactor: IThreadReactor, pools: Sequence[DaemonThreadPool],
 
 def make_offload(reactor: IReactorFromThreads, pool: DaemonThreadPool) -> Callable[..., Deferred[Any]]:
     """Return a function `(function, *args)` that runs `function` in a thread of the pool and returns a Deferred, which
-    fires in the reactor's thread. A call that is cancelled before a thread has started it is not run."""
+    fires in the reactor's thread. A call that is canceled before a thread has started it is not run."""
 
     def offload(function: Callable[..., Any], *args: Any, **named: Any) -> Deferred[Any]:
         job = _Job(reactor, partial(function, *args, **named))

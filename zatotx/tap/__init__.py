@@ -1,2 +1,3 @@
-"""Twistd plugins: one module per plugin, each with `Options` and `makeService`. Objects are constructed and wired here
-only."""
+"""Twistd plugins: one module per plugin, with `Options` and `makeService`, and the modules that construct and connect
+the components of each process.
+"""

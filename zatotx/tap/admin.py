@@ -1,4 +1,4 @@
-"""The twistd plugin `zato-admin`: `twistd -n zato-admin --dir PATH/web-admin`."""
+"""The twistd plugin `zato-admin`, which runs the web admin: `twistd -n zato-admin --dir PATH/web-admin`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ PID_FILE = 'web_admin.pid'
 
 
 class Options(DirectoryOptions):
-    """Options of the plugin: --dir, the web-admin/ directory of an environment."""
+    """Command-line options of the web admin's plugin: --dir, the web-admin/ directory of an environment."""
 
     longdesc = 'Runs the web admin of a zatotx environment. Example: twistd -n zato-admin --dir /opt/env/web-admin'
 
 
 def makeService(options: Options) -> IService:
-    """Return the web admin of the directory, to be started by twistd."""
+    """Create the web admin of the directory; twistd starts it."""
     return make_component_service(options, _build, PID_FILE)
 
 

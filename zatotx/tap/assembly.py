@@ -1,4 +1,4 @@
-"""Composition root of a node, a server or a connector: constructs every component and wires them together."""
+"""Composition root of a node, which is a server or a connector: constructs every component and connects them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from zatotx.metrics.exposition import MetricsExposition
 from zatotx.metrics.meters import MeterRegistry
 from zatotx.model.errors import StartError
 from zatotx.node import findings
-from zatotx.node.gc_tuning import MemoryTrimmer, share_malloc_arena
+from zatotx.node.gc_tuning import MemoryTrimmer, freeze_objects, share_malloc_arena
 from zatotx.node.live_config import LiveConfig
 from zatotx.node.load_meter import LoadMeter
 from zatotx.node.log_files import LiveLogLevels, LogFiles
@@ -113,13 +113,13 @@ from zatotx.wire.xml import name_cache
 
 
 def make_server(directory: str, reactor: IReactor, worker_spec: WorkerSpec | None = None) -> Node:
-    """Return the server of a directory, not yet started; with a `worker_spec`, one of its workers. Raises
+    """Create the server of a directory, or with a `worker_spec`, one of its workers. It is not started. Raises
     StartError."""
     return _make_node(directory, reactor, SERVER, worker_spec)
 
 
 def make_connector(directory: str, reactor: IReactor) -> Node:
-    """Return the connector of a directory, not yet started. Raises StartError."""
+    """Create the connector of a directory. It is not started. Raises StartError."""
     return _make_node(directory, reactor, CONNECTOR, None)
 
 
@@ -195,19 +195,7 @@ class _NodeBuilder:
         infrastructure, settings, reactor = self._infrastructure(), self.settings, self.reactor
         limited = infrastructure.limits
         endpoints = self._endpoints(infrastructure)
-        config = LiveConfig(
-            infrastructure.odb,
-            infrastructure.redis.announcements,
-            reactor,
-            [
-                infrastructure.version_keeper.prepare_snapshot,
-                prepare_without_build(limited.admission.apply),
-                infrastructure.scheduler.prepare,
-                *endpoints.preparers,
-            ],
-            lambda: infrastructure.version_keeper.verdicts,
-        )
-        config.measure_load = LoadMeter(lambda: limited.admission.node.active)
+        config = self._config(infrastructure, endpoints)
         deployer = Deployer(
             odb=infrastructure.odb, config=config, keeper=infrastructure.version_keeper,
             apply_revision=config.apply_and_announce,
@@ -269,6 +257,25 @@ class _NodeBuilder:
             worker_group=make_worker_group(self.home / 'work', self.worker_spec, node_api, reactor),
         )
         return Node(parts, config, state, self.worker_spec)
+
+    def _config(self, infrastructure: _Infrastructure, endpoints: _Endpoints) -> LiveConfig:
+        """The configuration in use, which it prepares everywhere before a change takes effect."""
+        admission = infrastructure.limits.admission
+        config = LiveConfig(
+            infrastructure.odb,
+            infrastructure.redis.announcements,
+            self.reactor,
+            [
+                infrastructure.version_keeper.prepare_snapshot,
+                prepare_without_build(admission.apply),
+                infrastructure.scheduler.prepare,
+                *endpoints.preparers,
+            ],
+            lambda: infrastructure.version_keeper.verdicts,
+        )
+        config.measure_load = LoadMeter(lambda: admission.node.active)
+        config.on_large_change = freeze_objects
+        return config
 
     def _pickup_task(self, infrastructure: _Infrastructure, deployer: Deployer) -> Any:
         """The task that deploys files of the pickup directory. Connectors have none: any server's is enough."""
@@ -413,6 +420,7 @@ class _NodeBuilder:
             *limited.metric_sources(infrastructure.services),
             infrastructure.work_counters.rows,
             infrastructure.scheduler.metrics,
+            infrastructure.redis.services.cache_usage.rows,
             make_certificate_source(endpoints.listeners),
         ]
         finders = [

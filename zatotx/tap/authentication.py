@@ -32,7 +32,7 @@ def make_authentication_dependencies(
     sessions: ISessionStore,
     fetcher: IFetcher | None,
 ) -> AuthenticationDependencies:
-    """Return the collaborators of the authenticators of a node. `fetcher`: None = no installed kind provides one."""
+    """Return the collaborators of a node's authenticators. `fetcher` is None if no installed kind provides one."""
     comparison = SecretComparison(reactor)
     return AuthenticationDependencies(
         reactor=reactor,
@@ -46,7 +46,7 @@ def make_authentication_dependencies(
 
 
 def make_admin_sessions(dependencies: AuthenticationDependencies, config: IConfig) -> AdminSessions:
-    """Return what logs the users of the web admin in."""
+    """Create the object that logs in the users of the web admin."""
     return AdminSessions(
         snapshot=lambda: config.snapshot,
         verifier=dependencies.verifier,
@@ -56,11 +56,12 @@ def make_admin_sessions(dependencies: AuthenticationDependencies, config: IConfi
 
 
 def make_authentication_policy(dependencies: AuthenticationDependencies) -> AuthenticationPolicy:
-    """Return the authentication policy of a node, without any definitions yet."""
+    """Create the authentication policy of a node, without any security definitions yet."""
     types = {key: one for key, one in find_security_types().items() if one.authenticator}
     return AuthenticationPolicy(
         {key: partial(_make_authenticator, one.authenticator, dependencies) for key, one in types.items()},
         {key: one.challenge for key, one in types.items()},
+        dependencies.reactor,
     )
 
 
@@ -70,8 +71,8 @@ def _make_authenticator(path: str, dependencies: AuthenticationDependencies, sto
 
 
 def make_client_certificate_preparer(listeners: Listeners) -> Callable[[Snapshot], None]:
-    """Return a function that applies a snapshot: TLS listeners request client certificates while any definition that
-    authenticates by them is active."""
+    """Return a function that applies a snapshot: TLS listeners request client certificates while a security definition
+    that needs them is active."""
 
     def apply(snapshot: Snapshot) -> None:
         listeners.request_client_certificates(requires_client_certificates(snapshot))

@@ -1,4 +1,5 @@
-"""The service that twistd runs for one component of an environment.
+"""The Twisted service that twistd runs for a component of an environment. It handles start errors, signals and the pid
+file.
 
 It wraps the component with what all processes of an environment have in common: a pid file while it runs, one sentence
 on stderr and exit code 1 if it cannot start, exit code 0 after SIGTERM.
@@ -43,7 +44,7 @@ def print_error(sentence: str) -> None:
 
 
 def format_error(error: BaseException) -> str:
-    """Return a message for an exception that has none written for people."""
+    """Return a message for an exception whose own text is not meant for users."""
     if isinstance(error, OSError) and error.strerror:
         return f'{error.strerror}: {error.filename}' if error.filename else error.strerror
     return str(error) or type(error).__name__
@@ -51,8 +52,8 @@ def format_error(error: BaseException) -> str:
 
 def fail_start(reactor: IReactor, sentence: str, failure: Failure | None = None, *,
                report: Callable[[str], None] | None = None) -> None:
-    """End a process whose component cannot start: print the sentence to stderr, stop everything in order, exit with
-    code 1.
+    """End a process whose component cannot start: print the sentence to stderr, stop all services in order, and exit
+    with code 1.
 
     `failure` is given for unexpected exceptions, so that the log shows the traceback. `report` receives the sentence
     instead of stderr.
@@ -75,12 +76,12 @@ def exit_cleanly_on_sigterm(reactor: IReactor) -> None:
 
 
 def call_on_signal(reactor: IReactor, number: signal.Signals, action: Callable[[], object]) -> None:
-    """Call `action` in the reactor's thread whenever the signal arrives. Must be called in the main thread."""
+    """Call `action` in the reactor's thread whenever a signal is received. Must be called in the main thread."""
     signal.signal(number, lambda _number, _frame: reactor.callFromThread(action))
 
 
 def stop_reactor(reactor: IReactor) -> None:
-    """Stop the reactor; does nothing if it is stopping already."""
+    """Stop the reactor. Does nothing if it is already stopping."""
     with suppress(ReactorNotRunning):  # it is stopping already
         reactor.stop()
 
@@ -102,8 +103,8 @@ def _exit(code: int) -> None:
 # measured.
 
 class MonotonicEpollReactor(EPollReactor):
-    """EPollReactor that calls selectables directly, and whose `seconds()` is monotonic: its values can be compared with
-    each other, but are not times of day."""
+    """An EPollReactor that calls selectables directly, and whose `seconds()` is monotonic: its values can be compared
+    with each other, but are not times of day."""
 
     seconds = staticmethod(monotonic)
 
@@ -149,7 +150,7 @@ SIGNALS = {signal.SIGHUP: 'reload', signal.SIGUSR2: 'replace'}  # signal -> opti
 
 
 class DirectoryOptions(usage.Options):
-    """Command-line options of a component that has its own directory."""
+    """Base class of command-line options of a component that has its own directory."""
 
     optParameters = [['dir', 'd', '', "The component's directory in an environment, e.g. PATH/server1."]]
 
@@ -164,14 +165,15 @@ class DirectoryOptions(usage.Options):
 
 
 def running_reactor() -> IReactor:
-    """Return the reactor of this process, which is installed with the first import."""
+    """Return the reactor of this process, which the first import installs."""
     from twisted.internet import reactor
 
     return cast(IReactor, reactor)
 
 
 def make_component_service(options: DirectoryOptions, build: BuildComponent, pid_file: str) -> IService:
-    """Build the component and wrap it in a ComponentService. Raises SystemExit with code 1 if it cannot be built."""
+    """Build a component and wrap it in a ComponentService. Raises SystemExit with code 1 if the component cannot be
+    built."""
     reactor_in_use = running_reactor()
 
     directory = Path(options['dir']).absolute()
@@ -187,13 +189,13 @@ def make_component_service(options: DirectoryOptions, build: BuildComponent, pid
 
 
 def report_startup_error(error: Exception, report: Callable[[str], None] | None = None) -> SystemExit:
-    """Print why the component cannot start, and return the SystemExit to raise."""
+    """Print the reason why a component cannot start, and return the SystemExit to raise."""
     (report or print_error)(format_error(error))
     return SystemExit(1)
 
 
 class ComponentService(Service):
-    """Starts and stops a component; see the module's docstring."""
+    """Starts and stops a component, and reports start errors (see the module's docstring)."""
 
     def __init__(self, part: IService, pid_file: Path, reactor: IReactor) -> None:
         self._part = part
@@ -272,8 +274,9 @@ COREDUMP_FILTER = Path('/proc/self/coredump_filter')
 
 
 def disable_core_dumps() -> None:
-    """Disable core dumps of this process and its children. The resource limit prevents core files; it does not apply to
-    a program that receives the dump, e.g. systemd-coredump, so the kernel is told to include no memory. See core(5)."""
+    """Disable core dumps of this process and its children. The resource limit prevents core files, but does not apply
+    to a program that receives the dump, such as systemd-coredump; therefore the kernel is also configured to include no
+    memory. See core(5)."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError):  # the kernel lacks it, or /proc is read-only: the limit still applies
         COREDUMP_FILTER.write_text('0')

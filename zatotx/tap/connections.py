@@ -11,9 +11,9 @@ from typing import Any
 from attrs import frozen
 from msgspec.structs import replace
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 
-from zatotx.connectors.kind_registry import FoundKind
+from zatotx.connectors.kind_registry import FoundKind, object_types
 from zatotx.interfaces.config import IConfigStore
 from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.interfaces.outgoing import IFetcher
@@ -38,7 +38,7 @@ from zatotx.service.outgoing import ConnectionNamespaces
 
 @frozen
 class RedisConnections:
-    """The connections of a node to Redis, not yet started."""
+    """The connections of a node to Redis; they are not started."""
 
     client: RedisClient
     announcements: RedisPubSub
@@ -51,7 +51,8 @@ class RedisConnections:
 
 
 def make_redis_connections(settings: Settings, home: Path, reactor: IReactor, odb: Any) -> RedisConnections:
-    """Return the connections of a node. `odb`: see make_leases. Raises StartError if the URL is not valid."""
+    """Create the Redis connections of a node. `odb` is used as in make_leases. Raises StartError if the URL is
+    invalid."""
     kvdb, main = settings.kvdb, settings.main
     address = parse_address(kvdb.url, home, TlsOptions(ca=kvdb.ca, cert=kvdb.cert, key=kvdb.key))
     shared: Any = {
@@ -74,14 +75,15 @@ def make_redis_connections(settings: Settings, home: Path, reactor: IReactor, od
 
 
 def make_leases(reactor: IReactor, client: RedisClient, odb: IConfigStore, cluster: str) -> LeaseStore:
-    """The leases of a cluster. The ODB's epochs make their tokens grow over a loss of Redis."""
+    """Create the lease store of a cluster. Epochs from the ODB ensure that lease tokens increase even if Redis loses
+    its data."""
     store = RedisLeaseBackend(ScriptRunner(client), RedisKeys(cluster))
     return LeaseStore(reactor, store, partial(odb.next_epoch, 'redis'))
 
 
 @frozen(kw_only=True)
 class OutgoingDependencies:
-    """The collaborators that every kind receives."""
+    """The collaborators that the outgoing connections of every kind receive."""
 
     reactor: IReactor
     settings: Settings
@@ -94,7 +96,7 @@ class OutgoingDependencies:
 
 
 def make_outgoing_kinds(kinds: Sequence[FoundKind], dependencies: OutgoingDependencies) -> list[Any]:
-    """Return an IOutgoingKind for every enabled kind that has outgoing connections."""
+    """Create an IOutgoingKind for every enabled kind that has outgoing connections."""
     outgoing = []
     for found in kinds:
         if found.enabled and found.kind.outgoing:
@@ -103,16 +105,24 @@ def make_outgoing_kinds(kinds: Sequence[FoundKind], dependencies: OutgoingDepend
 
 
 def make_outgoings(made: Sequence[Any], kinds: Sequence[FoundKind]) -> ConnectionNamespaces:
-    """Return the outgoing connections as services use them. Accessing a kind whose library is missing raises an error
-    that says what to install."""
+    """Create the outgoing connections in the form in which services use them. Accessing a kind whose library is missing
+    raises an error that says what to install."""
     namespaces = {name: namespace for kind in made for name, namespace in kind.namespaces.items()}
     pings = {object_type: kind.ping for kind in made for object_type in kind.pingable_types}
+    for found in kinds:
+        if not found.enabled:
+            pings.update({type_.key: partial(_fail_ping, found) for type_ in object_types([found])})
     disabled = {found.kind.name.replace('-', '_'): found.missing_reason for found in kinds if not found.enabled}
     return ConnectionNamespaces(namespaces, pings, disabled)
 
 
+def _fail_ping(found: FoundKind, object_type: str, name: str) -> Deferred[str]:
+    """Answer the ping of a connection whose kind is disabled."""
+    return fail(ServiceUnavailable(None, f'{name} cannot be used: {found.missing_reason}'))
+
+
 def find_fetcher(made: Sequence[Any]) -> Any:
-    """Return the first kind that provides IFetcher; None if there is none."""
+    """Return the first kind that provides IFetcher, or None if there is none."""
     return next((kind for kind in made if IFetcher.providedBy(kind)), None)
 
 
@@ -129,8 +139,8 @@ def _context(kind: str, shared: OutgoingDependencies) -> OutgoingContext:
 
 
 def load_decrypted_settings(read: Callable[[], Settings], key: Callable[[], str]) -> Settings:
-    """Read and decrypt the settings. Tries twice, because a key rotation may end between reading the settings and
-    reading the key. Raises StartError."""
+    """Read and decrypt the settings. A second attempt is made if decryption fails, because a key rotation may end
+    between reading the settings and reading the key. Raises StartError."""
     try:
         return decrypt_urls(read(), key())
     except StartError:

@@ -1,4 +1,4 @@
-"""The twistd plugin `zato-connector`: `twistd -n zato-connector --dir PATH/connector1`.
+"""The twistd plugin `zato-connector`, which runs a connector: `twistd -n zato-connector --dir PATH/connector1`.
 
 A connector is the node of a server that no client connects to: it runs the channels that fetch messages, and services.
 It listens for its own endpoints only, by default on the loopback interface.
@@ -18,7 +18,8 @@ PID_FILE = 'connector.pid'
 
 
 class Options(DirectoryOptions):
-    """Options of the plugin: the directory of a connector, the source of the secret key."""
+    """Command-line options of the connector's plugin: the directory of a connector, and the source of the secret
+    key."""
 
     longdesc = (
         'Runs one connector of a zatotx environment. Example: twistd -n zato-connector --dir /opt/env/connector1. '
@@ -33,7 +34,7 @@ class Options(DirectoryOptions):
 
 
 def makeService(options: Options) -> IService:
-    """Return the connector of the directory, not yet started."""
+    """Create the connector of the directory; twistd starts it."""
 
     def build(directory: str, reactor: IReactor) -> IService:
         from zatotx.tap.assembly import make_connector

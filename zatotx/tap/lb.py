@@ -1,4 +1,4 @@
-"""The twistd plugin `zato-lb`: `twistd -n zato-lb --dir PATH/load-balancer`."""
+"""The twistd plugin `zato-lb`, which runs a load balancer: `twistd -n zato-lb --dir PATH/load-balancer`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_WORKERS = 64
 
 
 class Options(DirectoryOptions):
-    """Options of the plugin: --dir, the load-balancer/ directory of an environment."""
+    """Command-line options of the load balancer's plugin: --dir, the load-balancer/ directory of an environment."""
 
     longdesc = (
         'Runs the load balancer of a zatotx environment. Example: twistd -n zato-lb --dir /opt/env/load-balancer. '
@@ -40,7 +40,7 @@ class Options(DirectoryOptions):
 
 
 def makeService(options: Options) -> IService:
-    """Return the load balancer of the directory, not yet started."""
+    """Create the load balancer of the directory; twistd starts it."""
     if options['worker'] is not None:
         from zatotx.tap.lb_worker import make_worker
 
@@ -60,8 +60,8 @@ def makeService(options: Options) -> IService:
 
 
 def read_worker_count(directory: Path) -> int:
-    """Return [main] workers of lb.toml; 1 if the file has no usable value. Errors in the file are reported later, when
-    it is read as a whole."""
+    """Return the setting [main] workers of lb.toml, or 1 if it is missing or invalid. Errors in the file are reported
+    later, when the whole file is parsed."""
     try:
         main = tomllib.loads((directory / 'config' / 'lb.toml').read_text('utf-8')).get('main', {})
         return int(main.get('workers', 1))

@@ -1,4 +1,4 @@
-"""Builds the load balancer's agent, and what keeps its revocation list valid."""
+"""Builds the load balancer's agent, and the task that renews its certificate revocation list."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from zatotx.system.thread_pool import DaemonThreadPool, make_offload
 
 
 class ConfiguredAgent(MultiService):
-    """Runs the agent if it is enabled when the load balancer starts. If its revocation list is that of an authority
-    whose key is here, the list is signed again before it expires."""
+    """Runs the agent if it is enabled when the load balancer starts. If the key of the authority that issued its
+    revocation list is available, the list is signed again before it expires."""
 
     def __init__(self, directory: Path, control: IBalancerControl, settings: Callable[[], AgentSettings],
                  reactor: IReactor) -> None:  # fmt: skip
@@ -61,7 +61,7 @@ class ConfiguredAgent(MultiService):
 def make_agent(
     directory: Path, control: IBalancerControl, settings: Callable[[], AgentSettings], reactor: IReactor
 ) -> IService:
-    """Return the agent of a load balancer as a service, not yet started. `settings` returns [agent] of the
-    configuration when the service is started."""
+    """Create the agent of a load balancer as a service; it is not started. `settings` returns the section [agent] of
+    the configuration when the service is started."""
     service: IService = ConfiguredAgent(directory, control, settings, reactor)
     return service

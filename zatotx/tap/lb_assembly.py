@@ -1,5 +1,6 @@
-"""Composition root of a load balancer: constructs its components and wires them together, for a single process, for the
-parent of workers, and for a worker."""
+"""Composition root of a load balancer: constructs its components and connects them, for a single process, for the
+parent of workers, and for a worker.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +13,10 @@ from attrs import define, field
 from zatotx.interfaces.reactor import IReactor
 from zatotx.lb.backends.checker import HealthChecker, make_checker
 from zatotx.lb.backends.registry import BackendRegistry
+from zatotx.lb.backends.saved_states import SavedStates
 from zatotx.lb.balancer import LoadBalancer, facts_of
 from zatotx.lb.config.files import ConfigurationFiles
-from zatotx.lb.config.model import AgentSettings, Configuration, Mode, Stats
+from zatotx.lb.config.model import AdministrativeState, AgentSettings, Configuration, Mode, Stats
 from zatotx.lb.control import BalancerControl
 from zatotx.lb.data_path import make_frontend
 from zatotx.lb.discovery.member_list import add_members
@@ -36,7 +38,7 @@ TITLE = 'zatotx load balancer'
 
 
 def make_load_balancer(directory: Path, reactor: IReactor) -> LoadBalancer:
-    """Return the load balancer of a directory as a single process, not yet started. Raises StartError."""
+    """Create the load balancer of a directory as a single process. It is not started. Raises StartError."""
     raise_file_limit()
     disable_core_dumps()  # they would contain private keys
     lock = DirectoryLock(directory / 'work' / 'lock')
@@ -49,7 +51,7 @@ def make_load_balancer(directory: Path, reactor: IReactor) -> LoadBalancer:
         balancer = base.balancer = LoadBalancer(
             reactor=reactor, files=base.files, load=base.files.load, read_source=base.files.read, logs=base.logs,
             lock=lock, registry=base.registry, frontends=frontends, responder=base.responder, checker=checker,
-            extend=base.add_discovered,
+            states=base.use_saved_states(), extend=base.add_discovered,
         )  # fmt: skip
         poller = base.make_poller(balancer)
         balancer.parts = (recorder, poller)
@@ -63,7 +65,7 @@ def make_load_balancer(directory: Path, reactor: IReactor) -> LoadBalancer:
 
 @define
 class LoadBalancerBase:
-    """What every process of a load balancer has."""
+    """The components that every process of a load balancer has."""
 
     directory: Path
     reactor: IReactor
@@ -75,15 +77,22 @@ class LoadBalancerBase:
     frontends: Frontends | None = field(default=None, init=False)
     balancer: LoadBalancer | None = field(default=None, init=False)
     control: BalancerControl | None = field(default=None, init=False)
+    states: SavedStates | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.files = ConfigurationFiles(self.directory)
         self.logs = LoadBalancerLogs(self.directory / 'logs', self.reactor)
         self.registry = BackendRegistry(clock=self.reactor)
         self.counters = ExchangeCounters(
-            self.reactor, self.registry, lines=self.logs.exchange_lines, is_logged=self._is_logged,
+            self.reactor, self.registry, lines=self.logs.exchange_lines,
             frontends=lambda: {} if self.frontends is None else self.frontends.by_name,
         )  # fmt: skip
+
+    def use_saved_states(self) -> SavedStates:
+        """Start servers with the administrative states that were set, and return what saves them."""
+        states = self.states = SavedStates(self.directory)
+        self.registry.find_state = states.find
+        return states
 
     def make_checker(self) -> HealthChecker:
         """Return what probes the servers."""
@@ -111,6 +120,7 @@ class LoadBalancerBase:
             facts=lambda: [] if self.control is None else facts_of(self.control),
         )  # fmt: skip
         frontends = self.frontends = Frontends(make=self.frontend_maker(), listen=listeners.listen)
+        self.registry.on_server_down = lambda server: frontends.server_down(server.backend, server.name)
         return frontends
 
     def frontend_maker(self) -> Callable[[str, Mode], IFrontend]:
@@ -135,16 +145,17 @@ class LoadBalancerBase:
         configuration = None if self.balancer is None else self.balancer.configuration
         return AgentSettings() if configuration is None else configuration.agent
 
-    def _is_logged(self, frontend: str) -> bool:
-        configuration = None if self.balancer is None else self.balancer.configuration
-        found = None if configuration is None else configuration.frontends.get(frontend)
-        return found is None or found.log
-
 
 def make_control(base: LoadBalancerBase, balancer: LoadBalancer, read: ReadSnapshot) -> BalancerControl:
-    """Return what the agent and the statistics page see of a load balancer."""
+    """Create the IBalancerControl through which the agent and the statistics page use a load balancer."""
+
+    def set_state(backend: str, name: str, state: AdministrativeState) -> None:
+        server = base.registry.find_server(backend, name)
+        if base.states is not None:
+            base.states.save(backend, name, state, server.config.state)
+        server.set_admin_state(state)
+
     return BalancerControl(
         clock=base.reactor, files=base.files, read=read, apply_source=balancer.apply_source,
-        set_server_state=lambda backend, name, state: base.registry.find_server(backend, name).set_admin_state(state),
-        started=base.reactor.seconds(),
+        set_server_state=set_state, started=base.reactor.seconds(),
     )  # fmt: skip

@@ -37,7 +37,7 @@ from zatotx.tap.lb_assembly import TITLE, LoadBalancerBase
 
 
 def make_parent(directory: Path, reactor: IReactor, workers: int) -> LoadBalancerParent:
-    """Return the parent of that many workers, not yet started. Raises StartError."""
+    """Create the parent process of a load balancer with `workers` workers. It is not started. Raises StartError."""
     raise_file_limit()
     disable_core_dumps()  # they would contain private keys
     handover = receive_handover(os.environ)
@@ -127,7 +127,7 @@ class _ParentBuilder:
         balancer = base.balancer = LoadBalancer(
             reactor=reactor, files=files, load=files.load, read_source=files.read, logs=ParentLogs(base.logs),
             lock=NoLock(), registry=base.registry, frontends=frontends, responder=base.responder, checker=checker,
-            extend=base.add_discovered,
+            states=base.use_saved_states(), extend=base.add_discovered,
         )  # fmt: skip
         self._poller = base.make_poller(balancer)
         balancer.parts = (shared, recorder, self._poller)
@@ -136,7 +136,7 @@ class _ParentBuilder:
 
 
 def grace_of(balancer: LoadBalancer) -> float:
-    """Return the grace period in force, in seconds."""
+    """Return the current grace period of a load balancer, in seconds."""
     return 0.0 if balancer.configuration is None else balancer.configuration.shutdown.grace
 
 

@@ -1,4 +1,4 @@
-"""The worker process of a load balancer, `twistd zato-lb --worker K`; started only by the parent process."""
+"""The worker process of a load balancer, `twistd zato-lb --worker K`, which only the parent process starts."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from zatotx.tap.worker import WorkerService
 
 
 def make_worker(options: DirectoryOptions) -> IService:
-    """Return the worker, not yet started. If it cannot be built, the error is sent to the parent and SystemExit with
-    code 1 is raised."""
+    """Create the worker; twistd starts it. If it cannot be built, the error is sent to the parent process and
+    SystemExit with code 1 is raised."""
     try:
         spec = read_worker_spec()
     except (OSError, ValueError) as error:
@@ -48,7 +48,7 @@ def make_worker(options: DirectoryOptions) -> IService:
 
 
 def make_balancer(directory: Path, reactor: IReactor, spec: WorkerSpec) -> LoadBalancer:
-    """Return the load balancer of a worker. Raises StartError, or OSError."""
+    """Create the load balancer of a worker. Raises StartError, or OSError."""
     raise_file_limit()
     disable_core_dumps()  # they would contain private keys
     work = directory / 'work'

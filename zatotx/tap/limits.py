@@ -1,4 +1,4 @@
-"""Builds what limits the load of a server: concurrency limits, queues, thread pools, budgets."""
+"""Builds the load limits of a server: concurrency limits, queues, thread pools and memory budgets."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ _log = Logger()
 
 
 def find_xml_name_leak() -> list[str]:
-    """Return the findings on the memory that names in XML documents take; none before lxml is loaded."""
+    """Return the findings about the memory that names in XML documents take, or none if lxml is not loaded."""
     return list(findings.find_xml_name_leak(name_cache.was_supported()))
 
 
 def log_xml_name_leak() -> None:
-    """Log these findings as errors."""
+    """Log the findings about names in XML documents as errors."""
     for sentence in findings.find_xml_name_leak(False):
         _log.error('{sentence}', sentence=sentence)
 
@@ -62,12 +62,12 @@ MakeConcurrencyLimit = Callable[
 
 
 def make_process_limit(name: str, limit: int) -> ConcurrencyLimit:
-    """Return a concurrency limit that counts this process only."""
+    """Create a concurrency limit that counts only the requests of this process."""
     return ConcurrencyLimit(limit)
 
 
 def make_rate_limiter(reactor: IReactorTime, client: Any, cluster: str, buckets: ILocalRateBuckets) -> RateLimiter:
-    """Return the rate limiter of a node. `client`: zatotx.redis.client.RedisClient."""
+    """Create the rate limiter of a node. `client` is a zatotx.redis.client.RedisClient."""
     return RateLimiter(RedisRateBuckets(reactor, ScriptRunner(client), RedisKeys(cluster)), buckets, reactor.seconds)
 
 
@@ -82,7 +82,7 @@ def _budget(limits: Limits) -> MessageLimits:
 
 @define
 class ServerLimits:
-    """The limits of a server, built from its settings."""
+    """The load limits of a server, built from its settings."""
 
     settings: Settings
     reactor: IReactorTime
@@ -165,12 +165,12 @@ def _pool_rows(pool: DaemonThreadPool) -> Iterator[MetricRow]:
 
 
 def server_start_time(work: Path) -> float:
-    """Return when the server was started, in unix time; for a worker, when its parent was started."""
+    """Return when the server was started, in unix time. For a worker, return when its parent process was started."""
     return (work / 'lock').stat().st_mtime
 
 
 def make_counter_lookup(work: Path, worker_spec: WorkerSpec) -> Callable[[str], SharedCounterRow | None]:
-    """Return a function that gives this process's row of a shared counter by name, or None if the server has a single
+    """Return a function that returns this process's row of a shared counter by name, or None if the server has a single
     process."""
     if not worker_spec.is_worker:
         return lambda name: None
@@ -194,13 +194,13 @@ def make_limit_factory(shared_counter: Callable[[str], SharedCounterRow | None])
 
 
 def make_rate_buckets(work: Path, worker_spec: WorkerSpec) -> ILocalRateBuckets:
-    """Return the rate-limit buckets of this process, shared with the other workers if there are any."""
+    """Create the rate-limit buckets of this process, which are shared with the other workers if there are any."""
     return cast('ILocalRateBuckets', SharedBuckets(work) if worker_spec.is_worker else RateBuckets())
 
 
 def make_worker_group(work: Path, worker_spec: WorkerSpec, node_api: NodeApi, reactor: IReactor) -> WorkerGroup | None:
-    """Return the WorkerGroup that connects a worker with the others for metrics, findings and log levels; None without
-    workers."""
+    """Create the WorkerGroup, which connects a worker with the others for metrics, findings and log levels; return None
+    for a server without workers."""
     if not worker_spec.is_worker:
         return None
     group = WorkerGroup(
@@ -217,6 +217,6 @@ def make_worker_group(work: Path, worker_spec: WorkerSpec, node_api: NodeApi, re
 
 
 def make_pickup_task(pickup: Any, work: Path, reactor: IReactorTime) -> SingletonTask:
-    """Return the pickup watcher as a task that runs in one process of the server."""
+    """Create the task that runs the pickup watcher in one process of the server."""
     return SingletonTask(name='the pickup directory', lock=DirectoryLock(work / 'duty-pickup.lock'), begin=pickup.start,
                 end=pickup.stop, clock=reactor)  # fmt: skip

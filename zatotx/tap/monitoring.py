@@ -83,7 +83,7 @@ class Monitoring:
 
 
 def make_certificate_source(listeners: Any) -> MetricSource:
-    """Return a metric source with the expiry times of the listeners' TLS certificates. `listeners`:
+    """Return a metrics source with the expiry times of the listeners' TLS certificates. `listeners` is a
     zatotx.processes.listeners.Listeners."""
 
     def rows() -> Iterator[MetricRow]:

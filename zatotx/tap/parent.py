@@ -26,8 +26,8 @@ from zatotx.tap.component_service import RUN_TWISTD, disable_core_dumps, fail_st
 
 
 def make_parent(directory: str, reactor: IReactor, workers: int | None) -> WorkerParent:
-    """Return the parent of the workers of a directory, not yet started. `workers` overrides the number in server.toml.
-    Raises StartError."""
+    """Create the parent process of the workers of a directory. It is not started. `workers` overrides the number in
+    server.toml. Raises StartError."""
     home = Path(directory)
     work = home / 'work'
     kinds = find_kinds()
@@ -67,7 +67,7 @@ def make_parent(directory: str, reactor: IReactor, workers: int | None) -> Worke
 
 
 def make_parent_settings(settings: Settings, kinds: list[FoundKind], workers: int | None) -> ParentSettings:
-    """Return the part of the settings that the parent process needs."""
+    """Return the settings that the parent process needs."""
     sections: dict[str, str] = {}
     for found in kinds:
         if found.enabled and found.kind.runs_in == SERVER:

@@ -1,4 +1,4 @@
-"""The twistd plugin `zato-redis`: `twistd -n zato-redis --dir PATH/redis`."""
+"""The twistd plugin `zato-redis`, which runs the embedded Redis: `twistd -n zato-redis --dir PATH/redis`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ PID_FILE = 'redis.pid'
 
 
 class Options(DirectoryOptions):
-    """Options of the plugin: --dir, the redis/ directory of an environment."""
+    """Command-line options of the Redis plugin: --dir, the redis/ directory of an environment."""
 
     longdesc = 'Runs the Redis (Valkey) of a zatotx environment. Example: twistd -n zato-redis --dir /opt/env/redis'
 
 
 def makeService(options: Options) -> IService:
-    """Return the Redis service of the directory, to be started by twistd."""
+    """Create the Redis service of the directory; twistd starts it."""
     return make_component_service(options, _build, PID_FILE)
 
 

@@ -1,4 +1,4 @@
-"""The twistd plugin `zato-server`: `twistd -n zato-server --dir PATH/server1`."""
+"""The twistd plugin `zato-server`, which runs a server: `twistd -n zato-server --dir PATH/server1`."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ SECRET_KEY_OPTION = ['secret-key', None, None, '"-": read the secret key from st
 
 
 def read_secret_key_option(given: str | None) -> None:
-    """Read the key as the option says. Raises UsageError if stdin has no key, and if the key itself is on the command
-    line."""
+    """Read the secret key according to the option. Raises UsageError if stdin contains no key, or if the key itself is
+    on the command line."""
     if given is None:
         return
     if given != '-':
@@ -42,7 +42,8 @@ MAX_WORKERS = 64
 
 
 class Options(DirectoryOptions):
-    """Options of the plugin: the directory of a server, the number of workers, the source of the secret key."""
+    """Command-line options of the server's plugin: the directory of a server, the number of workers, and the source of
+    the secret key."""
 
     longdesc = (
         'Runs one server of a zatotx environment. Example: twistd -n zato-server --dir /opt/env/server1. SIGTERM stops '
@@ -67,7 +68,7 @@ class Options(DirectoryOptions):
 
 
 def makeService(options: Options) -> IService:
-    """Return the server of the directory, or its parent process if there are several workers, not yet started."""
+    """Create the server of the directory, or its parent process if there are several workers; twistd starts it."""
     if options['worker'] is not None:
         from zatotx.tap.worker import make_worker
 
@@ -86,8 +87,8 @@ def makeService(options: Options) -> IService:
 
 
 def read_worker_count(directory: Path) -> int:
-    """Return [main] workers of server.toml; 1 if the file has no usable value. Errors in the file are reported later,
-    when it is read as a whole."""
+    """Return the setting [main] workers of server.toml, or 1 if it is missing or invalid. Errors in the file are
+    reported later, when the whole file is parsed."""
     try:
         main = tomllib.loads((directory / 'config' / 'server.toml').read_text('utf-8')).get('main', {})
         return int(main.get('workers', 1))

@@ -1,4 +1,4 @@
-"""Builds the work stream of a server and what runs its messages."""
+"""Builds the work stream of a server, and the runner that processes its messages."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from zatotx.redis.work_stream import RedisWorkConsumer, RedisWorkStream
 
 
 def make_work_stream(client: RedisClient, cluster: str) -> RedisWorkStream:
-    """Return the work stream of a cluster."""
+    """Create the work stream of a cluster."""
     return RedisWorkStream(client, ScriptRunner(client), RedisKeys(cluster))
 
 
 def make_result_groups(client: RedisClient, cluster: str) -> RedisResultGroups:
-    """Return the groups of results of a cluster."""
+    """Create the store for the results of groups of invocations in a cluster."""
     return RedisResultGroups(client, ScriptRunner(client), RedisKeys(cluster))
 
 
 def make_processed_keys(reactor: IReactor, client: RedisClient, cluster: str) -> RedisProcessedKeys:
-    """Return the keys of the messages that the channels of a cluster have processed."""
+    """Create the store for the idempotency keys of messages that the channels of a cluster have processed."""
     return RedisProcessedKeys(reactor, ScriptRunner(client), RedisKeys(cluster))
 
 
@@ -41,7 +41,7 @@ def make_work_runner(
     pipeline: Pipeline, dispatcher: IDispatcher, dead_letters: IDeadLetterStore, counters: WorkCounters,
     recorder: IRunRecorder,
 ) -> WorkRunner:
-    """Return what runs the messages of this process, not yet started."""
+    """Create the runner that processes the work messages of this process; it is not started."""
     context = WorkContext(
         dispatcher=dispatcher, dead_letters=dead_letters, clock=reactor, has_room=pipeline.has_room,
         has_service=lambda name: pipeline.store.current.get(name) is not None,

@@ -1,4 +1,4 @@
-"""The worker process of a server, `twistd zato-server --worker K`; started only by the server's parent process."""
+"""The worker process of a server, `twistd zato-server --worker K`, which only the server's parent process starts."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from zatotx.tap.component_service import (
 
 
 def make_worker(options: DirectoryOptions) -> IService:
-    """Return the worker, not yet started. If it cannot be built, the error is sent to the parent and SystemExit with
-    code 1 is raised."""
+    """Create the worker; twistd starts it. If it cannot be built, the error is sent to the parent process and
+    SystemExit with code 1 is raised."""
     from zatotx.tap.assembly import make_server
 
     try:
@@ -45,8 +45,8 @@ def make_worker(options: DirectoryOptions) -> IService:
 
 
 class WorkerService(ComponentService):
-    """Runs a component, a node or a load balancer, as a worker: writes no pid file, which is the parent's, and reports
-    errors to the parent instead of stderr."""
+    """Runs a component, which is a node or a load balancer, as a worker: it writes no pid file, since the parent
+    process has one, and reports errors to the parent process instead of stderr."""
 
     def __init__(self, component: Any, directory: Path, reactor: IReactor, control_pipe: ControlPipe) -> None:
         """`component`: an IService with `reload()`, and `retire()`, whose Deferred fires when its clients are done."""

@@ -1,4 +1,4 @@
-"""The test kit for services: a broker in memory, scripted connections, a clock (docs/testing.md).
+"""The test kit for services: an in-memory broker, scripted connections, and a clock (docs/testing.md).
 
     from zatotx.testing import ServiceTestCase, load
 

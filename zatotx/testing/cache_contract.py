@@ -1,4 +1,4 @@
-"""Tests that every ICacheStore must pass: the one in memory, and the one in a real Redis."""
+"""Contract tests that every implementation of ICacheStore must pass: the in-memory one, and the one on Redis."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ else:
 
 
 class CacheStoreContract(Case):
-    """Tests of ICacheStore."""
+    """Contract tests of ICacheStore."""
 
     def store(self, limits: CacheLimits) -> ICacheStore:
         """Return a store; all stores of a test have the same entries."""
@@ -36,7 +36,7 @@ class CacheStoreContract(Case):
         verifyObject(ICacheStore, store)
         self.assertEqual(list(await store.get('c', ['a'])), [])
         written = await store.set('c', ['a'], b'\xff1', 0)
-        self.assertEqual((list(written.written), written.evicted), (['a'], 0))
+        self.assertEqual((list(written.written), written.evicted, written.entries, written.size), (['a'], 0, 1, 3))
         (first,) = await store.get('c', ['a'], touch=False)
         self.assertEqual((first.key, first.data, first.hits, first.last_read), ('a', b'\xff1', 0, 0))
         self.assertGreater(first.last_write, 0)

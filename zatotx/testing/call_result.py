@@ -1,4 +1,4 @@
-"""The results of calls in tests."""
+"""Results of calls in users' tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zatotx.wire.xml.parser import parse
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of a service call, before a channel has serialized it."""
+    """The result of a service call in a test, before a channel serializes it."""
 
     payload: Any = None  # without its response element; a stream is collected as bytes
     status: int = 200
@@ -26,7 +26,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChannelAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The response that a client of a channel receives."""
+    """The response that a client of a channel receives, in a test."""
 
     status: int
     body: bytes
@@ -58,12 +58,12 @@ class ChannelAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def collect_stream(stream: AsyncIterator[bytes]) -> bytes:
-    """Collect a streamed response."""
+    """Collect the chunks of a streamed response."""
     return b''.join([chunk async for chunk in stream])
 
 
 def make_answer(outcome: ServiceResult, streamed: bytes | None, cid: str) -> Answer:
-    """Return the result of a service call."""
+    """Return the Answer for the result of a service call."""
     return Answer(
         payload=outcome.value if streamed is None else streamed,
         status=outcome.status,
@@ -75,7 +75,7 @@ def make_answer(outcome: ServiceResult, streamed: bytes | None, cid: str) -> Ans
 
 
 def make_channel_answer(reply: Reply, streamed: bytes | None, cid: str) -> ChannelAnswer:
-    """Return the response of a channel."""
+    """Return the ChannelAnswer for the reply of a channel."""
     return ChannelAnswer(
         status=reply.status,
         body=reply.body if streamed is None else streamed,
@@ -90,7 +90,8 @@ T = TypeVar('T')
 
 
 class Pending(Generic[T]):
-    """A call in progress: advance the clock, check whether it still waits, get its result. It may be awaited too.
+    """A call in progress in a test. The test advances the clock, checks whether the call still waits, and gets its
+    result, or awaits it.
 
     `read` creates the result from the reply and the streamed body; `settled` raises the errors that fail the test.
     """

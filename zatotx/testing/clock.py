@@ -1,4 +1,4 @@
-"""The clock of a test, which moves only when the test advances it, or to the next event that a call waits for."""
+"""The clock of a test. It only advances when the test advances it, or to the next event that a call waits for."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from zatotx.system.thread_pool import IThreadReactor
 
 @implementer(IReactorTime)
 class ReactorTimers:
-    """The timers that a test sets on a running reactor; remaining ones are cancelled when the kit is closed."""
+    """The timers that a test sets on a running reactor. Remaining timers are cancelled when the kit is closed."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
@@ -85,7 +85,8 @@ _SERVICE_THREAD = 0  # not a valid thread identifier
 
 
 class InlineThreads(ServiceThreadCalls):
-    """Service thread calls without threads; sets `invoker.io_thread` to the thread that the running code simulates."""
+    """Service thread calls without threads: functions run inline, and `invoker.io_thread` is set to the thread that the
+    running code simulates."""
 
     __slots__ = ('_clock', '_invoker')
 

@@ -1,4 +1,4 @@
-"""Doubles of the values that connections return: HTTP responses and database rows."""
+"""Test doubles of the values that connections return: HTTP responses and database rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from zatotx.wire.xml import parser
 
 @frozen(kw_only=True)
 class Response(PeerResponse):
-    """The result of a call of an HTTP connection: names as in `requests`, and `data`, the parsed body."""
+    """The result of a call on a scripted HTTP connection: attributes as in `requests`, and `data`, the parsed body."""
 
     status_code: int = 200
     _data: Any = None
@@ -56,7 +56,7 @@ class Response(PeerResponse):
 
 @frozen(kw_only=True)
 class StreamedResponse(Response):
-    """The result of a call with `stream=True`; the body is read in chunks, here in a single one."""
+    """The result of a scripted call with `stream=True`. The body is read in chunks, here as a single chunk."""
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._pieces()
@@ -76,7 +76,7 @@ class StreamedResponse(Response):
 
 
 def complete_response(value: Any, title: str, cid: str, options: Mapping[str, Any]) -> Any:
-    """Return a scripted value as the call of a connection returns it.
+    """Convert a scripted value to a response, as the call of an HTTP connection returns it.
 
     A Response gets the name of the connection, and the model or stream that the call's options request.
     """
@@ -146,14 +146,14 @@ def copy_containers(value: Any) -> Any:
 
 
 class ScriptedResult(Protocol):
-    """The result of a scripted call."""
+    """The result of a scripted call: immediate, delayed or none."""
 
     async def run(self, call: Any, cid: str, clock: IReactorTime) -> Any: ...
 
 
 @define(frozen=True)
 class ImmediateResult:
-    """Returns immediately what a function returns for the call."""
+    """A scripted result that is returned immediately. A function computes it for the call."""
 
     make: Callable[[Any], Any]
     make_error: Callable[[str], Exception] | None = None
@@ -171,7 +171,7 @@ class ImmediateResult:
 
 @define(frozen=True)
 class DelayedResult:
-    """Another result after some seconds."""
+    """A scripted result that is returned after some seconds."""
 
     seconds: float
     result: ScriptedResult
@@ -184,7 +184,7 @@ class DelayedResult:
 
 @define(frozen=True)
 class NoResult:
-    """Waits until the caller cancels."""
+    """A scripted call without a result: it waits until the caller cancels it."""
 
     async def run(self, call: Any, cid: str, clock: IReactorTime) -> Any:
         return await Deferred()

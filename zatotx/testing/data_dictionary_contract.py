@@ -1,4 +1,5 @@
-"""Tests that every IDataDictionaryStore must pass: the one in memory, and the one in a real Redis."""
+"""Contract tests that every implementation of IDataDictionaryStore must pass: the in-memory one, and the one on
+Redis."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ POLAND, CODE = ('CRM', 'country', 'PL'), ('ERP', 'ctry', '616')
 
 
 class DataDictionaryContract(Case):
-    """Tests of IDataDictionaryStore."""
+    """Contract tests of IDataDictionaryStore."""
 
     def dictionary_store(self) -> IDataDictionaryStore:
         """Return the store under test, which is empty."""

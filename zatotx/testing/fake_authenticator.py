@@ -1,4 +1,4 @@
-"""Doubles of authenticators, controlled by the test."""
+"""Test doubles of authenticators, which the test controls."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zatotx.schema.snapshot import StoredObject
 
 
 class FieldAuthenticator:
-    """Accepts requests with the definition's password in a header field.
+    """A test double of an authenticator: accepts requests with the definition's password in a header field.
 
     While `is_delayed` is true, checks wait until the test fires the Deferreds in `waiting`. `error` is raised instead
     of checking.
@@ -57,7 +57,8 @@ class FieldAuthenticator:
 
 
 async def authenticate(policy: IAuthenticationPolicy, message: Message) -> Principal:
-    """Return the principal that the policy accepts, reading the body if needed. Raises what the policy raises."""
+    """Authenticate a message with a policy, reading the body if necessary, and return the principal. Raises the errors
+    of the policy."""
     result: Any = await _await_result(policy.check(message))
     if isinstance(result, NeedsBody):
         result = await _await_result(policy.check_body(message))

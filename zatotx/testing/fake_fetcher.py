@@ -1,4 +1,4 @@
-"""A double of IFetcher with documents in memory, and the tests that every IFetcher must pass."""
+"""A test double of IFetcher with documents in memory, and the contract tests that every IFetcher must pass."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ else:
 @implementer(IFetcher)
 @define
 class FakeFetcher:
-    """An IFetcher in memory; fetching other URLs fails with ServiceUnavailable.
+    """An in-memory IFetcher. Fetching an unknown URL fails with ServiceUnavailable.
 
     `documents` maps a URL to a document or to the exception that fetching it raises. `fetched_urls` lists the fetched
     URLs in order. While `holding` is true, results are withheld until `release`.
@@ -64,7 +64,8 @@ class FakeFetcher:
 
 
 class FetcherContract(Case):
-    """A mixin for trial's TestCase; subclasses provide the fetcher and publish documents."""
+    """Contract tests of IFetcher, as a mixin for trial's TestCase. Subclasses provide the fetcher and publish
+    documents."""
 
     def fetcher(self) -> IFetcher:
         """Return the fetcher under test."""

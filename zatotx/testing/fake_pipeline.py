@@ -1,4 +1,4 @@
-"""Doubles for the parts around the pipeline: services that are plain functions, and messages."""
+"""Test doubles of the collaborators of the pipeline: services that are plain functions, and messages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OPEN_CHANNEL = ChannelSpec(name='test', kind='http-soap', service='test.service'
 
 
 class CountingStats:
-    """Counts what the dispatcher reports about a service."""
+    """Counts the calls and errors that the dispatcher reports for a service."""
 
     def __init__(self) -> None:
         self.in_flight = 0
@@ -33,7 +33,7 @@ class CountingStats:
 
 @implementer(IServiceEntry)
 class FunctionEntry:
-    """A service implemented by a coroutine function (message, payload) -> Outcome."""
+    """A service entry whose service is a coroutine function (message, payload) -> ServiceResult."""
 
     def __init__(self, name: str, function: Callable[[Message, Any], Any], *, internal: bool = False,
                  active: bool = True) -> None:
@@ -50,7 +50,7 @@ class FunctionEntry:
 
 @implementer(IServiceMap)
 class FunctionServices:
-    """A table of FunctionEntry objects by name."""
+    """An IServiceMap of FunctionEntry objects by name."""
 
     def __init__(self, *entries: FunctionEntry) -> None:
         self._entries = {entry.name: entry for entry in entries}
@@ -64,7 +64,7 @@ class FunctionServices:
 
 @implementer(IServiceStore)
 class FunctionServiceStore:
-    """A service store with FunctionServices."""
+    """A service store that contains FunctionServices."""
 
     def __init__(self, *entries: FunctionEntry) -> None:
         self.current = FunctionServices(*entries)
@@ -72,7 +72,7 @@ class FunctionServiceStore:
 
 @implementer(IServiceInvoker)
 class FunctionInvoker:
-    """Invokes a FunctionEntry."""
+    """An IServiceInvoker that invokes FunctionEntry objects."""
 
     async def invoke(self, entry: Any, services: IServiceMap, message: Message, payload: Any) -> ServiceResult:
         outcome: ServiceResult = await entry.function(message, payload)
@@ -83,7 +83,7 @@ class FunctionInvoker:
 
 
 class MemorySpooledBody:
-    """A body stored outside memory, like a temporary file (model.message.Body); readers must not close it."""
+    """A message body outside of memory, like a temporary file (model.message.Body). Readers must not close it."""
 
     is_nonblocking = False
     seekable = True

@@ -1,4 +1,4 @@
-"""The real Invoker, codecs and error responses, adapted to the test kit: results and log events are kept."""
+"""The invoker, codecs and error replies of the test kit: the real classes, which also record results and log events."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from zatotx.testing.scripted_connections import ScriptedOutgoing
 
 @implementer(IWorkStream)
 class RecordedWork:
-    """A work stream that keeps what is written, and runs nothing."""
+    """An IWorkStream that records the written messages and processes none."""
 
     def __init__(self) -> None:
         self.messages: list[WorkMessage] = []
@@ -47,7 +47,7 @@ class RecordedWork:
 
 
 class RecordedGroups:
-    """Groups of results that are opened and never completed."""
+    """Groups of results that are created and never completed."""
 
     def open(self, group: str, parts: Sequence[str], final: bytes) -> Deferred[None]:
         """See IResultGroups."""
@@ -56,7 +56,7 @@ class RecordedGroups:
 
 @define(eq=False)
 class RecordedConfig:
-    """A configuration that keeps the jobs that services create. It is its own snapshot."""
+    """A configuration that records the jobs that services create. It is its own snapshot."""
 
     jobs: list[StoredObject] = field(factory=list)
 
@@ -79,7 +79,7 @@ class RecordedConfig:
 
 @define(eq=False)
 class KitNode:
-    """The node as services see it in a test."""
+    """The node that services use as `self.server` in a test."""
 
     outgoing: ScriptedOutgoing
     service_redis: MemoryServiceRedis
@@ -91,7 +91,7 @@ class KitNode:
 
 
 class KitInvoker(Invoker):
-    """An Invoker that keeps the outcome of each call's first service, before it is serialized."""
+    """An Invoker that records the outcome of the first service of each call, before it is serialized."""
 
     def __init__(self, clock: Any, node: KitNode, recorder: LogRecorder, **options: Any) -> None:
         self.pool = DaemonThreadPool('service', 5)  # its threads start only if a reactor runs
@@ -115,7 +115,9 @@ class KitInvoker(Invoker):
     def invoke(
         self, entry: IServiceEntry, services: IServiceMap, message: Message, payload: Any
     ) -> Coroutine[Any, Any, ServiceResult]:
-        invocation = Invocation(self, entry, services, message, payload)
+        invocation = Invocation(
+            self, entry, services, message, payload, self.now()  # type: ignore[arg-type]  # the entries of a service table are ServiceEntry
+        )
         request = self.requests.pop(id(message))
         if request.invoke_payload is not NO_PAYLOAD:  # as zatotx.service.invoke.child_invocation does
             invocation.payload = invocation.raw_request = request.invoke_payload
@@ -130,14 +132,15 @@ class KitInvoker(Invoker):
 
 @implementer(ICodec)
 class NullCodec(RawCodec):
-    """A codec that does not serialize, as services pass values to each other."""
+    """A codec that does not serialize, for values that services pass to each other."""
 
     def encode_value(self, value: object) -> bytes:
         return b''
 
 
 class KitCodecs(CodecRegistry):
-    """The codecs of channels, and none for values that services pass to each other."""
+    """The codec registry of the test kit: the real codecs of channels, and NullCodec for values that services pass to
+    each other."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -151,7 +154,7 @@ class KitCodecs(CodecRegistry):
 
 
 class KitErrorReplies(ErrorReplies):
-    """Error responses whose log events are kept."""
+    """Error replies whose log events are recorded."""
 
     keep_tracebacks = True  # keeps traceback frames, as tests show the failing line
 

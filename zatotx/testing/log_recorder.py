@@ -1,4 +1,4 @@
-"""Records the log of services and the broker during a test, as records of the standard library's logging."""
+"""Records the log messages of services and the broker during a test, as records of the standard library's logging."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LEVELS = {'debug': logging.DEBUG, 'info': logging.INFO, 'warn': logging.WARNING
 
 @implementer(ILogObserver)
 class LogRecorder(logging.Handler):
-    """Keeps every record of the watched loggers from DEBUG on, whatever levels the program sets.
+    """Records every message of the watched loggers, from level DEBUG on, regardless of the configured levels.
 
     It is also a log observer of Twisted and keeps events as records.
     """

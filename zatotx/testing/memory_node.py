@@ -1,4 +1,6 @@
-"""Nodes in one process without ports: real ODB, threads and pipeline, but a message bus in memory."""
+"""In-memory nodes for tests, in one process and without ports: real ODB, threads and pipeline, but an in-memory message
+bus.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,7 @@ _templates: dict[tuple[str, ...], Path] = {}  # object types -> an ODB that is c
 
 @implementer(IPubSub)
 class MemoryBus:
-    """A bus that delivers every announcement immediately; with `is_disconnected`, none."""
+    """An in-memory IPubSub that delivers every announcement immediately, or none while `is_disconnected`."""
 
     def __init__(self) -> None:
         self.subscriptions: list[tuple[str, Callable[[str], None]]] = []
@@ -74,7 +76,7 @@ class MemoryBus:
 
 @implementer(ILogLevels)
 class MemoryLevels:
-    """Log levels in memory; the level 'loud' is rejected as unknown."""
+    """In-memory log levels. The level 'loud' is rejected as unknown."""
 
     def __init__(self) -> None:
         self.levels = {'': 'info'}
@@ -90,7 +92,7 @@ class MemoryLevels:
 
 
 def make_odb(directory: Path, types: ObjectTypeRegistry, operations: Sequence[Operation] = ()) -> str:
-    """Create a SQLite ODB with one cluster and return its URL."""
+    """Create an SQLite ODB with one cluster, and return its URL."""
     key = tuple(sorted(object_type.key for object_type in types))
     template = _templates.get(key)
     if template is None or not template.exists():
@@ -103,7 +105,7 @@ def make_odb(directory: Path, types: ObjectTypeRegistry, operations: Sequence[Op
 
 @define
 class MemoryScheduler:
-    """A scheduler that runs nothing: the leader is read from the ODB."""
+    """A scheduler that runs nothing. It reads the leader from the ODB."""
 
     odb: Any
     history: Any = None
@@ -137,7 +139,7 @@ class RecordingRestarter:
 
 @implementer(INode)
 class MemoryNode:
-    """A node in memory: `await start()`, then `call`, `await stop()` at the end."""
+    """A node in memory. Use `await start()`, then `call`, and `await stop()` at the end."""
 
     def __init__(self, reactor: Any, name: str, directory: Path, url: str, **parts: Any) -> None:
         """Create a node; `parts` are types (ObjectTypeRegistry), bus, and optionally internal (ServiceEntry
@@ -277,7 +279,7 @@ class MemoryNode:
 
 
 def internal_entry(cls: type) -> ServiceEntry:
-    """Return the entry of a zato.* service."""
+    """Return the service entry of a zato.* service."""
     return ServiceEntry.for_class(cls, is_internal=True)
 
 

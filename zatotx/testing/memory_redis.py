@@ -1,4 +1,4 @@
-"""Doubles of what is built on Redis: leases, nonces, rate limits and work streams in memory."""
+"""In-memory test doubles of the components on Redis: leases, nonces, sessions, rate limits and streams."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from zatotx.rules.resilience.lease import token_base
 
 @define(slots=False)
 class MemoryLeaseStore:
-    """A lease store in memory that behaves like the one in Redis. `lose_data` simulates the loss of Redis's data."""
+    """An in-memory ILeaseBackend that behaves like the one on Redis. `lose_data` simulates the loss of Redis's data."""
 
     clock: Any  # seconds()
     held: dict[str, tuple[str, int, float]] = field(factory=dict)  # name -> owner, token, expiry time
@@ -89,7 +89,7 @@ class MemoryLeaseStore:
 
 
 class EpochSequence:
-    """A double of the ODB's sequence of epochs."""
+    """A test double of the ODB's sequence of epochs."""
 
     def __init__(self) -> None:
         self.last = 0
@@ -100,13 +100,13 @@ class EpochSequence:
 
 
 def memory_leases(clock: Any, store: MemoryLeaseStore | None = None) -> LeaseStore:
-    """Return ILeases in memory that use this clock (IReactorTime)."""
+    """Create an in-memory ILeaseStore that uses the given clock (IReactorTime)."""
     return LeaseStore(clock, store or MemoryLeaseStore(clock), EpochSequence(), now=clock.seconds)
 
 
 @implementer(INonceStore)
 class MemoryNonces:
-    """INonces in memory. Instances that share `used` act as processes of one cluster.
+    """An in-memory INonceStore. Instances that share `used` act as processes of one cluster.
 
     `error` is the exception that every call fails with, None to succeed.
     """
@@ -128,8 +128,8 @@ class MemoryNonces:
 
 @implementer(ISessionStore)
 class MemorySessions:
-    """ISessionStore in memory; `clock` also stands for Unix time. `error` is the exception that every call fails with,
-    None to succeed."""
+    """An in-memory ISessionStore. `clock` also supplies Unix time. `error` is the exception that every call raises, or
+    None."""
 
     def __init__(self, clock: IReactorTime, idle_timeout: float = IDLE_TIMEOUT) -> None:
         self._clock = clock
@@ -162,7 +162,8 @@ class MemorySessions:
 @implementer(ISharedRateBuckets)
 @define(eq=False)
 class MemoryRates:
-    """IRates in memory that behaves like the one in Redis; results arrive in the next turn of a clock.
+    """An in-memory ISharedRateBuckets that behaves like the one on Redis. Results arrive in the next iteration of the
+    clock.
 
     `unavailable_reason` is the reason why calls fail, '' to succeed; `charged_names` lists the names of all calls.
     """
@@ -210,7 +211,7 @@ class _Delivery:
 @implementer(IStream)
 @define(eq=False)
 class MemoryStream:
-    """A work stream in memory that uses a clock (seconds() and callLater())."""
+    """An in-memory IStream that uses a clock (seconds() and callLater())."""
 
     clock: Any
     entries: dict[str, dict[str, str | bytes]] = field(factory=dict)  # by id, oldest first
@@ -264,7 +265,7 @@ class MemoryStream:
 @implementer(IConsumer)
 @define(eq=False)
 class MemoryConsumer:
-    """A consumer of a MemoryStream."""
+    """An in-memory IConsumer of a MemoryStream."""
 
     stream: MemoryStream
     consumer: str

@@ -1,4 +1,4 @@
-"""The stores of the scheduler in memory: the leader, the ticks, and the history of runs."""
+"""In-memory stores of the scheduler: the leader, the ticks, and the history of runs."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from zatotx.model.work import WorkMessage
 @implementer(ILeaderStore)
 @define(eq=False)
 class MemoryLeaderStore:
-    """The leader of a cluster. `now` returns unix time; `problem` is raised by every method if it is set;
-    with `is_frozen` none of them ever answers."""
+    """An in-memory ILeaderStore. `now` returns unix time. If `problem` is set, every method raises it; while
+    `is_frozen`, no method ever returns a result."""
 
     now: Callable[[], float] = lambda: 0.0
     record: LeaderRecord = field(factory=LeaderRecord)
@@ -66,8 +66,8 @@ class MemoryLeaderStore:
 @implementer(ITickStore)
 @define(eq=False)
 class MemoryTickStore:
-    """The ticks of a cluster. `added` has the messages that were written, `unsettled` the order keys of those that have
-    not ended; `problem` is raised by every method if it is set."""
+    """An in-memory ITickStore. `added` has the written messages, and `unsettled` the order keys of messages that have
+    not ended. If `problem` is set, every method raises it."""
 
     added: list[WorkMessage] = field(factory=list)
     unsettled: set[str] = field(factory=set)
@@ -125,7 +125,7 @@ class MemoryTickStore:
 @implementer(IRunRecorder)
 @define(eq=False)
 class MemoryRunRecorder:
-    """Keeps the runs."""
+    """An IRunRecorder that records runs in a list."""
 
     runs: list[JobRun] = field(factory=list)
 

@@ -1,4 +1,4 @@
-"""A work stream in memory, without a broker."""
+"""An in-memory work stream, without Redis."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from zope.interface import implementer
 
 from zatotx.interfaces.work import IWorkConsumer, IWorkStream
-from zatotx.model.work import WorkCounts, WorkDelivery, WorkMessage, decode_work, encode_work
+from zatotx.model.work import WorkCounts, WorkDelivery, WorkMessage, encode_work, make_delivery
 
 
 @define
@@ -32,7 +32,7 @@ class _Queue:
 @implementer(IWorkStream)
 @define(eq=False)
 class MemoryWorkStream:
-    """A work stream in memory that uses a clock (seconds() and callLater())."""
+    """An in-memory IWorkStream that uses a clock (seconds() and callLater())."""
 
     clock: Any
     queues: dict[str, _Queue] = field(factory=dict)
@@ -73,7 +73,8 @@ class MemoryWorkStream:
 @implementer(IWorkConsumer)
 @define(eq=False)
 class MemoryWorkConsumer:
-    """A consumer of a MemoryWorkStream. `problem` makes its methods fail, as if the broker were away."""
+    """An in-memory IWorkConsumer of a MemoryWorkStream. If `problem` is set, its methods fail, as if Redis were
+    unavailable."""
 
     work: MemoryWorkStream
     name: str
@@ -144,6 +145,9 @@ class MemoryWorkConsumer:
         self._queue.delayed.append((self.work.clock.seconds() + delay, body))
         self._queue.delayed.sort()
 
+    def give_back(self, delivery: WorkDelivery, delay: float) -> Deferred[None]:
+        return maybeDeferred(self._retry, delivery, delivery.data, delay)
+
     def recover(self, is_dead: Callable[[str], bool], count: int) -> Deferred[list[WorkDelivery]]:
         return maybeDeferred(self._recover, is_dead, count)
 
@@ -176,7 +180,7 @@ class MemoryWorkConsumer:
 
     def _delivered(self, key: str, entry: _Entry) -> WorkDelivery:
         entry.consumer, entry.deliveries = self.name, entry.deliveries + 1
-        return WorkDelivery(message=decode_work(entry.body, key), entry=key, crashes=entry.deliveries - 1)
+        return make_delivery(entry.body, key, entry.deliveries - 1)
 
     def _check(self) -> None:
         if self.problem is not None:

@@ -1,4 +1,4 @@
-"""Tests that every implementation of the Redis interfaces must pass, the doubles in memory like the real ones.
+"""Contract tests that every implementation of the Redis interfaces must pass: the in-memory doubles and the real ones.
 
 The mixins are combined with trial's TestCase, which creates the objects under test; `later` lets time pass and `got`
 waits for a result.
@@ -33,7 +33,7 @@ class _Contract(Case):
 
 
 class LeaseContract(_Contract):
-    """Tests of ILeases. TTL is long enough to renew a lease after a third of it."""
+    """Contract tests of ILeaseStore. TTL is long enough to renew a lease after a third of it."""
 
     TTL = 1.0
 
@@ -117,7 +117,7 @@ class LeaseContract(_Contract):
 
 
 class StreamContract(_Contract):
-    """Tests of IStream and IConsumer."""
+    """Contract tests of IStream and IConsumer."""
 
     IDLE = 0.3
 
@@ -235,7 +235,7 @@ class StreamContract(_Contract):
 
 
 class RateContract(_Contract):
-    """Tests of IRates. SLOW restores nothing during a test, QUICK does."""
+    """Contract tests of ISharedRateBuckets. The rate SLOW restores nothing during a test; QUICK does."""
 
     SLOW, QUICK = Rate.from_limit(1, 60, 5), Rate.from_limit(5, 1, 3)
 
@@ -310,7 +310,7 @@ class RateContract(_Contract):
 
 
 class SessionContract(_Contract):
-    """Tests of ISessionStore, with an idle time of SHORT."""
+    """Contract tests of ISessionStore, with an idle timeout of SHORT."""
 
     SHORT = 0.4
 
@@ -342,7 +342,7 @@ class SessionContract(_Contract):
 
 
 class NonceContract(_Contract):
-    """Tests of INonces. SHORT expires while a test waits."""
+    """Contract tests of INonceStore. A nonce with the lifetime SHORT expires while a test waits."""
 
     SHORT, LONG = 0.2, 60.0
 

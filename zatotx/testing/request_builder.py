@@ -1,4 +1,4 @@
-"""Builds the message that a channel would deliver from the arguments of a test's call."""
+"""Builds the message that a channel would deliver from the arguments of a call in a test."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ File = bytes | tuple[str, bytes] | tuple[str, bytes, str]  # content; or file na
 
 
 def encode_multipart(fields: Mapping[str, Any], files: Mapping[str, File | list[File]]) -> bytes:
-    """Return the multipart body. Values of fields are text or lists of text.
+    """Encode form fields and files as a multipart body. Values of fields are text or lists of text.
 
     Raises ValueError if a file contains the boundary.
     """
@@ -60,7 +60,7 @@ XML = 'xml'
 
 
 class Request(TypedDict, total=False):
-    """The arguments of a call besides its payload. All are optional."""
+    """The arguments of a call in a test, except for its payload. All are optional."""
 
     channel: str  # the kind of channel: 'http-soap' (the default), 'invoke', 'amqp', 'scheduler' …
     channel_name: str  # 'test'
@@ -86,7 +86,7 @@ _KNOWN = Request.__optional_keys__
 
 @frozen
 class BuiltRequest:
-    """A message for the dispatcher, and values that are not part of it."""
+    """A message for the dispatcher, and the parts of the call that are not in the message."""
 
     message: Message
     invoke_payload: Any = NO_PAYLOAD  # the payload of a call by self.invoke, which is passed unchanged
@@ -94,7 +94,7 @@ class BuiltRequest:
 
 
 def build_message(service: str, payload: Any, request: Request, *, now: float, cid: str) -> BuiltRequest:
-    """Build the message. `now` is in seconds on the clock.
+    """Build the message of a call. `now` is in seconds on the clock.
 
     Raises TypeError for an argument that Request does not have, and for a payload that the data format cannot
     represent.

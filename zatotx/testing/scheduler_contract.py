@@ -1,4 +1,4 @@
-"""Tests that every ITickStore and every ILeaderStore must pass."""
+"""Contract tests that every implementation of ITickStore and ILeaderStore must pass."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ else:
 
 
 def tick(job_id: int, moment: int, *, order_key: str = '', skips_overlap: bool = False) -> TickWrite:
-    """Return a tick."""
+    """Create a tick for contract tests."""
     cid = tick_cid('c', job_id, moment)
     message = WorkMessage(id=cid, cid=cid, service='a.b', payload=f'{job_id}:{moment}', order_key=order_key)
     return TickWrite(job_id=job_id, tick=moment, message=message, skips_overlap=skips_overlap)
 
 
 class TickStoreContract(Case):
-    """Combined with trial's TestCase, which makes the store, tells what was added and loses its data."""
+    """Contract tests of ITickStore. The subclass, a TestCase of trial, creates the store, returns the written messages
+    and simulates the loss of its data."""
 
     def tick_store(self) -> ITickStore:
         """Return the store, always the same one."""
@@ -96,7 +97,7 @@ class TickStoreContract(Case):
 
 
 class LeaderStoreContract(Case):
-    """Combined with trial's TestCase, which makes the store."""
+    """Contract tests of ILeaderStore. The subclass, a TestCase of trial, creates the store."""
 
     def leader_store(self) -> ILeaderStore:
         """Return the store, always the same one."""

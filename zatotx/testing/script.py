@@ -1,4 +1,4 @@
-"""Scripts of tests: how connections and other services respond, in which order."""
+"""Scripts for tests: define which results connections and other services return, and in which order."""
 
 from __future__ import annotations
 
@@ -28,14 +28,15 @@ MISSING, INACTIVE = 'missing', 'inactive'
 
 
 class Unscripted(AssertionError):  # noqa: N818 - names what was called
-    """Raised when a service calls something that the test did not script.
+    """Raised if a service makes a call that the test did not script.
 
     The test fails even if the service catches it.
     """
 
 
 def canonical_kind(kind: str) -> str:
-    """Return zatotx's name of a kind: self.out.rest and Zato's self.outgoing.plain_http are the same connections."""
+    """Return zatotx's name of a kind. For example, self.out.rest and Zato's self.outgoing.plain_http are the same
+    connections."""
     return KIND_ALIASES.get(kind, kind)
 
 
@@ -73,7 +74,7 @@ class Call:
 
 @define(frozen=True)
 class Matcher:
-    """Selects the calls that an entry of a script applies to."""
+    """Selects the calls to which a script entry applies."""
 
     method: str = ''  # '' = any
     args: tuple[Any, ...] = ()
@@ -107,7 +108,7 @@ def _same(expected: Any, actual: Any) -> bool:
 
 @define(eq=False)
 class ScriptEntry:
-    """One entry of a script."""
+    """One entry of a script: a condition on calls, and the result for matching calls."""
 
     matcher: Matcher
     result: ScriptedResult
@@ -132,7 +133,8 @@ class ScriptEntry:
 
 
 class Script:
-    """The script of one connection or service; the first entry that matches a call and is not used up applies."""
+    """The script of one connection or service. The first entry that matches a call and has uses left supplies the
+    result."""
 
     def __init__(self, kind: str, name: str) -> None:
         self.kind, self.name = kind, name
@@ -161,7 +163,7 @@ class Script:
 
 
 class Expectation:
-    """Defines the result of matching calls: each method adds an entry to the script.
+    """Defines the results of matching calls. Each method adds an entry to the script.
 
     An entry is used once, or `times` times; with None, any number of times including none.
     """
@@ -278,7 +280,7 @@ class ConnectionScript(Expectation):
 
 
 class Scripts:
-    """All scripts of a test, the calls made, and the calls without a script."""
+    """All scripts of a test, the calls that were made, and the calls that had no script."""
 
     def __init__(self) -> None:
         self.scripts: dict[tuple[str, str], Script] = {}

@@ -1,4 +1,4 @@
-"""Scripted outgoing connections: `self.outgoing` in the test, `self.out` in the service."""
+"""Scripted outgoing connections: `self.outgoing` in the test, and `self.out` in the service."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ZATO_SEND: Mapping[str, tuple[str, ...]] = {
 
 
 class OutgoingScripts:
-    """`self.outgoing` in a test: `self.outgoing.rest['CRM'].answers(…)`, for every kind."""
+    """The object `self.outgoing` in a test: `self.outgoing.rest['CRM'].answers(…)`, for every kind."""
 
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
@@ -38,7 +38,7 @@ class OutgoingScripts:
 
 
 class KindScripts:
-    """The connections of one kind, in a test."""
+    """The scripts of the connections of one kind, in a test."""
 
     def __init__(self, scripts: Scripts, kind: str) -> None:
         self._scripts, self._kind = scripts, kind
@@ -49,7 +49,7 @@ class KindScripts:
 
 @implementer(IOutgoingConnections)
 class ScriptedOutgoing:
-    """The outgoing connections of a test's node: every kind and name exists and follows its script."""
+    """The outgoing connections of a test's node. Every kind and name exists and follows its script."""
 
     def __init__(self, scripts: Scripts, clock: IReactorTime) -> None:
         self.scripts, self.clock = scripts, clock
@@ -67,7 +67,7 @@ class ScriptedOutgoing:
 
 
 class KindDouble:
-    """`self.out.<kind>` in a service under test."""
+    """The test double of `self.out.<kind>` in a service."""
 
     def __init__(self, outgoing: ScriptedOutgoing, kind: str, call: IServiceCall) -> None:
         self._outgoing, self._kind, self._call = outgoing, kind, call
@@ -89,7 +89,7 @@ class KindDouble:
 
 
 class ConnectionDouble:
-    """`self.out.<kind>[<name>]` in a service under test: every method exists and follows the script.
+    """The test double of `self.out.<kind>[<name>]` in a service. Every method exists and follows the script.
 
     REST and SOAP connections have only the methods and arguments of the real ones.
     """
@@ -169,7 +169,7 @@ class ConnectionDouble:
 
 
 class ContextDouble:
-    """A transaction of a scripted connection: what is called in it follows the connection's script."""
+    """The test double of a connection's transaction. Calls within it follow the script of the connection."""
 
     def __init__(self, connection: ConnectionDouble) -> None:
         self._connection = connection
@@ -188,7 +188,7 @@ class ContextDouble:
 
 
 class IteratorDouble:
-    """A result that is read item by item; the script gives all of them as a list."""
+    """The test double of a result that is read item by item. The script gives all items as a list."""
 
     def __init__(self, run: Callable[[], Any]) -> None:
         self._run = run
@@ -220,7 +220,8 @@ class IteratorDouble:
 
 
 class ZatoConnDouble:
-    """`.conn` of an HTTP connection: `conn.get(cid, params)`, `conn.post(cid, data, params, headers=…)`."""
+    """The test double of `.conn` of an HTTP connection: `conn.get(cid, params)`, `conn.post(cid, data, params,
+    headers=…)`."""
 
     def __init__(self, connection: ConnectionDouble) -> None:
         self._connection = connection

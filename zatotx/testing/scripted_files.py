@@ -1,4 +1,4 @@
-"""Files of scripted connections: the script of `open` gives their content, or a file to write to."""
+"""Files of scripted connections: the script of `open` specifies their content, or a file to write to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CHUNK_SIZE = 64 * 1024
 
 
 class ScriptedReader:
-    """FileReader of bytes in memory."""
+    """A FileReader of bytes in memory."""
 
     def __init__(self, content: bytes) -> None:
         self._chunks = [content[start : start + CHUNK_SIZE] for start in range(0, len(content), CHUNK_SIZE)]
@@ -28,7 +28,8 @@ class ScriptedReader:
 
 
 class ScriptedWriter:
-    """FileWriter to a file of the test, e.g. an io.BytesIO, which gets nothing if the service gives the file up."""
+    """A FileWriter that writes to a file of the test, such as an io.BytesIO. Nothing is written if the service aborts
+    the file."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -50,7 +51,8 @@ class ScriptedWriter:
 def open_scripted(
     call: IServiceCall, run: Callable[[], Any], args: Sequence[Any], options: Mapping[str, Any]
 ) -> Any:
-    """Return what `open(path, mode, encoding)` of a scripted connection returns; `run` runs its script."""
+    """Return the file object for a call of `open(path, mode, encoding)` on a scripted connection. `run` runs the script
+    of the connection."""
     given = {**dict(zip(('path', 'mode', 'encoding'), args, strict=False)), **options}
     path, mode = given.get('path', ''), given.get('mode', 'rb')
     encoding = '' if 'b' in mode else given.get('encoding', 'utf-8')

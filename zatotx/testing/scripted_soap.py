@@ -1,4 +1,4 @@
-"""Scripted SOAP connections: their signature, and the conversion of scripted values to their responses."""
+"""Scripted SOAP connections: their signature, and the conversion of scripted values to responses."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ CLIENT = ('using', 'type', 'service', 'factory')  # attributes of `.client`, bes
 
 @frozen(kw_only=True)
 class SoapResponse(Response):
-    """The result of a call of a SOAP connection."""
+    """The result of a call on a scripted SOAP connection."""
 
     envelope: Any = None
     soap_headers: tuple[Any, ...] = ()
 
 
 def read_scripted_response(response: Any, title: str, cid: str) -> Any:
-    """Return a response as a SOAP connection returns it.
+    """Convert a scripted value to a response, as a SOAP connection returns it.
 
     `data` is an element if the value is XML, the content of the Body if it is an envelope. Raises PeerFault for an
     envelope with a fault, BadStatus for a status that is not successful.
@@ -66,7 +66,7 @@ def _parsed(value: Any) -> Any:
 
 
 class SoapRecord(dict[str, Any]):
-    """A record as in zeep: its fields are attributes and keys."""
+    """A record as in zeep, whose fields are both attributes and keys."""
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -90,7 +90,7 @@ RunOperation = Callable[[str, tuple[Any, ...], Mapping[str, Any]], Any]  # runs 
 
 @frozen
 class SoapClientDouble:
-    """`.client` of a SOAP connection: every operation exists and follows the script.
+    """The test double of `.client` of a SOAP connection. Every operation exists and follows the script.
 
     `made` returns a value as a method does, awaitable in `async def` services.
     """
@@ -133,7 +133,7 @@ class SoapClientDouble:
 
 @frozen
 class SoapFactoryDouble:
-    """`.client.factory` of a SOAP connection."""
+    """The test double of `.client.factory` of a SOAP connection."""
 
     _made: Callable[[Any], Any]
 

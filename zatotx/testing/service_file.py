@@ -1,4 +1,4 @@
-"""Loads the services of a file for a test, as a deployment does but from the file's own path.
+"""Loads the services of a file for a test, like a deployment but from the file's own path.
 
 Breakpoints and coverage therefore apply to the file itself.
 """
@@ -22,7 +22,7 @@ from zatotx.service.service import Service
 
 
 class ServiceFile:
-    """A loaded module or package: its module's names as attributes, its services in `services`."""
+    """A loaded module or package. Its attributes are the names in the module, and `services` holds its services."""
 
     def __init__(self, checked: CheckedVersion) -> None:
         self._checked = checked  # keeps the modules importable
@@ -46,7 +46,7 @@ class ServiceFile:
 
 
 def load(path: str | Path) -> ServiceFile:
-    """Load the services of a module, or of a package directory. Imports of Zato and relative imports work.
+    """Load the services of a module or of a package directory. Imports of Zato and relative imports work.
 
     Raises BadRequest listing every mistake with file and line, as a deployment does; OSError if the file cannot be
     read.

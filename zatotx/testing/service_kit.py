@@ -1,4 +1,5 @@
-"""ServiceKit: a broker in memory for one test, with the real pipeline and services but scripted connections."""
+"""Defines ServiceKit: an in-memory broker for one test, with the real pipeline and services but scripted
+connections."""
 
 from __future__ import annotations
 
@@ -48,7 +49,7 @@ from zatotx.testing.service_file import ServiceFile
 
 @implementer(IServiceMap, IServiceStore)
 class FakeServices:
-    """Services by name. Calling one that is neither provided nor scripted fails the test."""
+    """An IServiceMap of services by name. Calling a service that is neither provided nor scripted fails the test."""
 
     def __init__(self, scripts: Scripts, clock: Any) -> None:
         self._scripts, self._clock = scripts, clock
@@ -150,7 +151,7 @@ class ObservedEffects:
 
 
 class ServiceKit(ObservedEffects):
-    """Runs services in memory. As a context manager, it checks at the end that the whole script was used.
+    """Runs services in memory. As a context manager, it checks at the end that every script entry was used.
 
     `services` are classes and files loaded with `load`; a class that is called need not be listed. `user_config` maps
     file -> section -> key -> value. `starts_at` is the value of self.time at second 0 of the clock. `reactor` is the

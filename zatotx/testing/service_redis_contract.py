@@ -1,4 +1,6 @@
-"""Tests that every IServiceRedis must pass: the one in memory, and the one of a node on a real Redis."""
+"""Contract tests that every implementation of IServiceRedis must pass: the in-memory one, and the one of a node on
+Redis.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +89,7 @@ _IN_MEMORY_ONLY_WITH_A_SERVER = frozenset({'dump', 'eval', 'evalsha'})
 
 
 class ServiceRedisContract(Case):
-    """Tests of IServiceRedis."""
+    """Contract tests of IServiceRedis."""
 
     def service_redis(self) -> IServiceRedis:
         """Return the object under test, whose database is empty."""

@@ -1,4 +1,4 @@
-"""`ServiceTestCase`: a test case that has its own ServiceKit in every test."""
+"""Defines `ServiceTestCase`: a test case with a new ServiceKit for every test."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from zatotx.testing.service_kit import STARTS_AT, ServiceKit, ServiceSource, Tar
 
 
 class ServiceTesting:
-    """The methods of a test of services, as a mixin for test cases of unittest or trial; list it before the test case.
+    """The methods of a test of services, as a mixin for test cases of unittest or trial. List it before the test case
+    class.
 
     Class attributes configure the kit. No setUp is needed: the kit is created on first use.
     """
@@ -126,7 +127,7 @@ def _finish(case: Any, kit: ServiceKit) -> None:
 
 
 class ServiceTestCase(ServiceTesting, TestCase):
-    """A test case for unittest, pytest and trial. No reactor runs, and none is needed."""
+    """A test case for tests of services with unittest, pytest and trial. It needs no reactor."""
 
 
 __all__ = ['ServiceTestCase', 'ServiceTesting']

@@ -1,4 +1,4 @@
-"""Tests that every implementation of the work stream must pass: IWorkStream and IWorkConsumer."""
+"""Contract tests that every implementation of IWorkStream and IWorkConsumer must pass."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zope.interface.verify import verifyObject
 
 from zatotx.interfaces.work import IWorkConsumer, IWorkStream
 from zatotx.model.message import Principal
-from zatotx.model.work import WorkMessage
+from zatotx.model.work import WORK_VERSION, WorkMessage, decode_work
 
 if TYPE_CHECKING:
     from twisted.trial.unittest import TestCase as Case
@@ -19,13 +19,13 @@ else:
 
 
 def work(number: int, **fields: Any) -> WorkMessage:
-    """Return a message."""
+    """Create a work message for contract tests."""
     return WorkMessage(id=f'id-{number}', cid=f'cid-{number}', service='a.b', payload={'n': number}, **fields)
 
 
 class WorkStreamContract(Case):
-    """Combined with trial's TestCase, which makes the objects under test; `later` lets time pass and `got` waits for a
-    result. DELAY is long enough to be noticed."""
+    """Contract tests of IWorkStream and IWorkConsumer. The subclass, a TestCase of trial, creates the objects under
+    test; `later` lets time pass, and `got` waits for a result. DELAY is long enough to be noticed."""
 
     DELAY = 0.3
 
@@ -63,6 +63,23 @@ class WorkStreamContract(Case):
         (delivery,) = await self.got(consumer.take(5, 0))
         self.assertEqual(delivery.message, message)
         self.assertEqual(delivery.crashes, 0)
+
+    async def test_newer_version(self) -> None:
+        """A message of a newer version arrives with its version, even if its form is unknown; it is put back unchanged,
+        and offered again after a delay."""
+        stream, consumer = self.work_stream(), await self.consumer('1.a')
+        await self.got(stream.add([work(1, version=WORK_VERSION + 1, order_key='k'), work(2, order_key='k')]))
+        (delivery,) = await self.got(consumer.take(5, 0))
+        self.assertTrue(delivery.is_newer)
+        self.assertEqual(decode_work(delivery.data, '').payload, {'n': 1})
+        await self.got(consumer.give_back(delivery, self.DELAY))
+        self.assertEqual(await self.got(consumer.take(5, 0)), [])
+        await self.later(self.DELAY)
+        await self.got(consumer.release_due())
+        (again,) = await self.got((await self.consumer('2.a')).take(5, 0))
+        self.assertEqual((again.data, again.crashes), (delivery.data, 0))
+        await self.got(consumer.finish(again))
+        self.assertEqual(await self.numbers(consumer), [2])
 
     async def test_each_to_one(self) -> None:
         """Each message goes to one consumer, in the order they were added, also those added before the consumers."""

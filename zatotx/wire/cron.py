@@ -1,4 +1,4 @@
-"""Cron expressions: five fields, names of months and days, and nicknames such as @daily, as in crontab(5).
+"""Parses cron expressions: five fields, names of months and days, and nicknames such as @daily, as in crontab(5).
 
 `minute hour day-of-month month day-of-week`; each field is `*`, a number, a range `a-b`, any of them with a step `/n`,
 or a list of these. Sunday is 0 or 7. If neither day field begins with `*`, a date matches if either field matches, as
@@ -29,7 +29,8 @@ _LEAP_YEAR = 2000
 
 
 class CronError(ValueError):
-    """An invalid cron expression. The message is one sentence without its subject."""
+    """The exception for an invalid cron expression. The message is a predicate, such as "has …", that follows the name
+    of the expression."""
 
 
 @frozen
@@ -59,7 +60,7 @@ _FIELDS = (
 
 @frozen
 class CronExpression:
-    """A parsed expression. All tuples are sorted; weekdays are 0 (Sunday) to 6."""
+    """A parsed cron expression. All tuples are sorted; weekdays are numbered from 0 (Sunday) to 6."""
 
     minutes: tuple[int, ...]
     hours: tuple[int, ...]
@@ -71,14 +72,14 @@ class CronExpression:
 
 
 def expand_nickname(text: str) -> str:
-    """Returns the five fields of a nickname such as @daily; other text with single spaces."""
+    """Expands a nickname such as @daily to five fields; returns other text with runs of spaces collapsed."""
     words = ' '.join(text.split())
     return NICKNAMES.get(words.lower(), words)
 
 
 @lru_cache(maxsize=4096)
 def parse_cron(text: str) -> CronExpression:
-    """Parses an expression. Raises CronError."""
+    """Parses a cron expression. Raises CronError."""
     if len(text) > MAX_LENGTH:
         raise CronError(f'has {len(text)} characters, and at most {MAX_LENGTH} are allowed')
     expanded = expand_nickname(text)

@@ -38,7 +38,7 @@ _implementations = get_default_algorithms()
 
 @frozen
 class VerificationKey:
-    """One key and the algorithms it may be used with."""
+    """A key for verifying signatures, and the algorithms that it may be used with."""
 
     material: Any = field(repr=False)  # a key of cryptography, or the bytes of a secret
     algorithms: frozenset[str]
@@ -53,8 +53,8 @@ class VerificationKey:
 
 
 def key_from_secret(secret: str) -> VerificationKey:
-    """Returns the key for a shared secret. Raises Malformed, without the secret in its message, if it is too short for
-    every algorithm, or is a public key."""
+    """Returns the verification key for a shared secret. Raises Malformed, without the secret in its message, if the
+    secret is a public key or too short for every algorithm."""
     material = secret.encode('utf-8')
     algorithms = frozenset(name for name, min_bytes in HMAC_BYTES.items() if len(material) >= min_bytes)
     if not algorithms:
@@ -67,8 +67,8 @@ def key_from_secret(secret: str) -> VerificationKey:
 
 
 def key_from_pem(text: str) -> VerificationKey:
-    """Returns the key for a public key or a certificate in PEM form. Raises Malformed if it is something else or
-    unsuitable."""
+    """Returns the verification key for a public key or certificate in PEM form. Raises Malformed for other text and for
+    unsuitable keys."""
     if 'PRIVATE KEY-----' in text:
         raise Malformed('is a private key: give the public one')
     data = text.encode('utf-8')
@@ -80,7 +80,8 @@ def key_from_pem(text: str) -> VerificationKey:
 
 
 def key_from_jwk(jwk: Mapping[str, Any]) -> VerificationKey:
-    """Returns the key for a JWK. Raises Malformed if it is not for signature verification, private, weak or invalid."""
+    """Returns the verification key for a JWK. Raises Malformed if the JWK is invalid, weak, private, or not meant for
+    signature verification."""
     kty, kid = jwk.get('kty'), jwk.get('kid')
     if not isinstance(kty, str) or kty not in _PARSERS_BY_KTY:
         raise Malformed('is of no type that has public keys')
@@ -103,8 +104,8 @@ def key_from_jwk(jwk: Mapping[str, Any]) -> VerificationKey:
 
 
 def parse_key_set(body: bytes) -> tuple[list[VerificationKey], list[str]]:
-    """Returns the unique keys of a JWK Set (RFC 7517 §5) that can verify signatures, and the reasons why the others
-    cannot. Raises Malformed if it is not a JWK Set."""
+    """Parses a JWK Set (RFC 7517 §5). Returns its distinct keys that can verify signatures, and the reasons why the
+    others cannot. Raises Malformed if the body is not a JWK Set."""
     entries = decode_object(body).get('keys')
     if not isinstance(entries, list):
         raise Malformed('the document has no list called keys')
@@ -148,7 +149,7 @@ MAX_LENGTH = 16_384  # bytes of a token; request heads are limited elsewhere, ot
 
 
 class SignedToken(msgspec.Struct, frozen=True):
-    """A parsed token whose signature was not verified."""
+    """A parsed JSON Web Signature that has not been verified yet."""
 
     header: Mapping[str, Any]
     signed_data: bytes  # the signed data
@@ -157,8 +158,8 @@ class SignedToken(msgspec.Struct, frozen=True):
 
 
 def parse_compact_jws(token: bytes) -> SignedToken:
-    """Splits and decodes a token, except for its payload, which must only be decoded after verification. Raises
-    Malformed, without the input in its message."""
+    """Splits a compact JWS and decodes its header and signature. The payload must only be decoded after verification.
+    Raises Malformed, without the input in its message."""
     if len(token) > MAX_LENGTH:
         raise Malformed(f'the token is longer than {MAX_LENGTH} bytes')
     parts = token.split(b'.')

@@ -1,4 +1,4 @@
-"""JSON codec (RFC 8259) based on msgspec. Strict: rejects what JSONTestSuite requires to be rejected."""
+"""JSON codec (RFC 8259) based on msgspec. It strictly rejects everything that JSONTestSuite requires to be rejected."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _decode = msgspec.json.Decoder().decode
 
 
 def decode(body: bytes | bytearray | str) -> Any:
-    """Decodes a JSON text to dict, list, str, int, float, bool or None.
+    """Decodes JSON to dict, list, str, int, float, bool or None.
 
     Integers beyond 64 bits are kept, within msgspec's limits; of repeated keys the last one wins. Raises Malformed:
     invalid syntax, invalid UTF-8, lone surrogates, numbers out of range, nesting deeper than the interpreter's stack,
@@ -66,7 +66,7 @@ def write_error(cid: str, details: str) -> bytes:
 
 
 def with_success(cid: str, element: str, value: object) -> dict[str, object]:
-    """Returns the response of a zato.* service in Zato's JSON format: `zato_env`, and the value beside it."""
+    """Returns the response of a zato.* service in Zato's JSON format: `zato_env` and, in `element`, the value."""
     return {'zato_env': {'result': 'ZATO_OK', 'cid': cid, 'details': ''}, element: value}
 
 
@@ -121,8 +121,8 @@ _STRUCTURAL = (b',', b'{', b'[')
 
 
 def has_more_keys(body: bytes, max_keys: int) -> bool:
-    """Returns whether a JSON text has more than `max_keys` keys and elements, counted by commas and opening brackets
-    outside strings. Linear; invalid JSON gets some result."""
+    """Returns whether JSON has more than `max_keys` keys and elements, counted as commas and opening brackets outside
+    strings. Takes linear time; the result for invalid JSON is undefined."""
     if len(body) <= max_keys or sum(map(body.count, _STRUCTURAL)) <= max_keys:
         return False
     count, in_string = 0, False
@@ -138,14 +138,14 @@ def has_more_keys(body: bytes, max_keys: int) -> bool:
 
 
 def estimate_memory(body: bytes) -> int:
-    """Estimates the bytes of memory of a decoded JSON text or form: its strings, of which those with a non-ASCII
-    character may take four bytes per character, and one object per comma and bracket."""
+    """Estimates how many bytes of memory decoded JSON or a decoded form takes: its strings, of which those with a
+    non-ASCII character may take four bytes per character, and one object per comma and bracket."""
     texts = len(body) if body.isascii() else 4 * len(body)
     return texts + _OBJECT_SIZE * sum(map(body.count, _STRUCTURAL))
 
 
 def exceeds_depth(body: bytes, value: object, max_depth: int) -> bool:
-    """Returns whether the decoded value nests more than `max_depth` objects and lists."""
+    """Returns whether the decoded value nests objects and lists more than `max_depth` levels deep."""
     if len(body) <= max_depth or body.count(b'{') + body.count(b'[') <= max_depth:
         return False
     level = [value] if type(value) in (dict, list) else []
@@ -179,8 +179,8 @@ def _slices(body: bytes) -> Iterator[bytes]:
 # exploit that, so tokens with duplicate names are rejected (RFC 7515 §4, RFC 7519 §4).
 
 def decode_object(text: bytes) -> dict[str, Any]:
-    """Decodes a JSON object. Raises Malformed: what `wire.json.codec.decode` rejects, other JSON types, a duplicate
-    name at any depth."""
+    """Decodes a JSON object. Raises Malformed for invalid JSON, for other JSON types, and for duplicate names at any
+    depth."""
     value = decode(text)
     if type(value) is not dict:
         raise Malformed('the text is no JSON object')

@@ -1,5 +1,6 @@
-"""The messages of the load balancer's agent: `POST /api/CALL` with a JSON object of arguments, answered by
-`{"result": …}` or `{"error": {"message": …, "errors": […]}}`."""
+"""Encodes and decodes the messages of the load balancer's agent: `POST /api/CALL` with a JSON object of arguments. The
+response is `{"result": …}` or `{"error": {"message": …, "errors": […]}}`.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +16,9 @@ MAX_MESSAGE = 4 * 1024 * 1024  # bytes of a request or response
 
 
 class AgentCallError(Exception):
-    """The agent rejected a call. The text is one sentence; `errors` lists the errors one by one; `status` is the HTTP
-    status: 400 wrong arguments or an invalid configuration, 404 there is no such call or object, 409 a conflict with
-    another change, 504 the load balancer did not answer in time."""
+    """The agent rejected a call. The message is one sentence, and `errors` lists the single errors. `status` is the
+    HTTP status: 400 for wrong arguments or an invalid configuration, 404 for an unknown call or object, 409 for a
+    conflict with another change, 504 if the load balancer did not respond in time."""
 
     def __init__(self, message: str, errors: Sequence[str] = (), status: int = 400) -> None:
         super().__init__(message)
@@ -26,12 +27,12 @@ class AgentCallError(Exception):
 
 
 def encode_call(arguments: Mapping[str, Any]) -> bytes:
-    """Return the body of a request."""
+    """Encode the arguments of a call as a request body."""
     return json_codec.encode(arguments)
 
 
 def decode_call(body: bytes) -> dict[str, Any]:
-    """Return the arguments of a call; an empty body has none. Raises Malformed."""
+    """Decode a request body to the arguments of a call. An empty body means no arguments. Raises Malformed."""
     if not body.strip():
         return {}
     arguments = json_codec.decode(body)
@@ -41,17 +42,18 @@ def decode_call(body: bytes) -> dict[str, Any]:
 
 
 def encode_result(result: object) -> bytes:
-    """Return the body of a successful response."""
+    """Encode the result of a call as the body of a successful response."""
     return json_codec.encode({'result': result})
 
 
 def encode_error(error: AgentCallError) -> bytes:
-    """Return the body of an error response."""
+    """Encode an error as the body of an error response."""
     return json_codec.encode({'error': {'message': str(error), 'errors': list(error.errors)}})
 
 
 def decode_response(status: int, body: bytes) -> Any:
-    """Return the result of a call. Raises AgentCallError, and Malformed if it is not the response of an agent."""
+    """Decode a response and return the result of the call. Raises AgentCallError for an error response, and Malformed
+    if the response is not from an agent."""
     document = json_codec.decode(body)
     if isinstance(document, dict):
         if status == 200 and 'result' in document:

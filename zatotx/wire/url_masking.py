@@ -1,5 +1,4 @@
-"""Masks the secrets of URLs for logs, messages and reprs: passwords before the host, and query parameters that carry
-keys. Every secret becomes `***`."""
+"""Masks the secrets of URLs as `***` in logs, messages and reprs: passwords, and query parameters that carry keys."""
 
 from __future__ import annotations
 
@@ -23,7 +22,7 @@ _HOST_AND_PORT = re.compile(r'(\[[^\[\]]*\]|[^:\[\]]*)(:\d*)?')
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether the name of a setting or of a query parameter says that its value is a secret."""
+    """Return whether the name of a setting or query parameter indicates that its value is a secret."""
     return _SECRET_NAME.search(name) is not None
 
 
@@ -33,8 +32,8 @@ def mask_urls(text: str) -> str:
 
 
 def mask_url(url: str) -> str:
-    """Mask the passwords of one URL. A URL that may be parsed in several ways is not shown at all: its password may
-    contain an unescaped `@` or `/`."""
+    """Mask the password of a URL. A URL that can be parsed in several ways is hidden completely, because its password
+    may contain an unescaped `@` or `/`."""
     if not _is_unambiguous(url):
         return UNREADABLE
     location, mark, query = url.partition('?')
@@ -52,8 +51,8 @@ def _is_unambiguous(url: str) -> bool:
 
 
 def mask_request_target(target: bytes, names: frozenset[str] = KEY_PARAMETERS) -> bytes:
-    """Mask the values of these query parameters in the target of an HTTP request, and the user and password of an
-    absolute URL. `names`: in lower case."""
+    """Mask the values of query parameters in an HTTP request target, and the user and password of an absolute URL.
+    `names` are the names of the parameters, in lower case."""
     path, mark, query = target.partition(b'?')
     if b'@' in path:
         path = _mask_userinfo(path)

@@ -52,7 +52,7 @@ class Faults:
         return delays.pop() if delays else 0.0
 
 
-class Controlled(Protocol):
+class ControlledQueueManager(Protocol):
     """What the commands need of the queue manager."""
 
     queues: Any
@@ -70,7 +70,7 @@ class Controlled(Protocol):
 class ControlServer:
     """Carries out the commands of tests."""
 
-    def __init__(self, qmgr: Controlled) -> None:
+    def __init__(self, qmgr: ControlledQueueManager) -> None:
         self._qmgr = qmgr
 
     def opened(self, connection: socket.socket) -> list[Any]:

@@ -54,7 +54,7 @@ _INTEGERS = {3: 'depth', 9: 'inhibit_get', 10: 'inhibit_put', 13: 'max_message_l
 _TEXTS = {2016: ('name', 48), 2019: ('backout_queue', 48)}
 
 
-class Refused(Exception):  # noqa: N818 - it becomes a reply
+class CallFailed(Exception):  # noqa: N818 - it becomes a reply
     """The call fails with a reason code. `results`: what the reply holds nevertheless."""
 
     def __init__(self, reason: int, completion: int = FAILED, results: bytes = b'') -> None:
@@ -62,7 +62,7 @@ class Refused(Exception):  # noqa: N818 - it becomes a reply
         self.reason, self.completion, self.results = reason, completion, results
 
 
-class Broken(Exception):  # noqa: N818 - it ends a connection
+class ConnectionBroken(Exception):  # noqa: N818 - it ends a connection
     """The connection is to be closed without a reply."""
 
 
@@ -75,10 +75,10 @@ class Client:
         self.user, self.is_connected = '', False
         self.objects: dict[int, tuple[Queue | None, int]] = {}  # handle -> queue (None = queue manager), options
         self.unit = UnitOfWork()
-        self.waiting: Waiting | None = None
+        self.pending_get: PendingGet | None = None
 
 
-class Waiting:
+class PendingGet:
     """An MQGET that waits for a message."""
 
     def __init__(self, client: Client, queue: Queue, body: bytes, until: float, options: int) -> None:
@@ -97,7 +97,7 @@ class QueueManager:
         self.is_available = True
         self.faults = Faults()
         self.clients: dict[socket.socket, Client] = {}
-        self._waiters: dict[str, deque[Waiting]] = {}
+        self._pending_gets: dict[str, deque[PendingGet]] = {}
         self._delayed: list[tuple[float, Client, bytes]] = []
         self._next_object = 1
         self.forget: Callable[[socket.socket], object] = _ignore  # called with each socket before it is closed
@@ -119,7 +119,7 @@ class QueueManager:
         """A connection is gone, without MQDISC or after it: what is left of its unit of work is backed out."""
         if self.clients.pop(client.socket, None) is None:
             return
-        self._stop_waiting(client)
+        self._end_get(client)
         for handle in tuple(client.objects):
             self._close(client, handle)
         self.queues.back_out(client.unit)
@@ -134,15 +134,15 @@ class QueueManager:
     def quiesce(self, reason: int) -> None:
         """Begin to end in good order (0 = no longer): calls that ask for it fail, waiting ones at once."""
         self.quiescing = reason
-        for waiters in self._waiters.values():
-            for waiting in [one for one in waiters if one.options & _FAIL_QUIESCING and reason]:
-                self._stop_waiting(waiting.client)
-                self._reply(waiting.client, FAILED, reason, b'')
+        for pending in self._pending_gets.values():
+            for get in [one for one in pending if one.options & _FAIL_QUIESCING and reason]:
+                self._end_get(get.client)
+                self._reply(get.client, FAILED, reason, b'')
 
     # -- requests
 
     def received(self, client: Client, data: bytes) -> None:
-        """Handle what a client has sent. Raises Broken."""
+        """Handle what a client has sent. Raises ConnectionBroken."""
         client.received += data
         while len(client.received) >= 4:
             (length,) = struct.unpack_from('=i', client.received)
@@ -159,13 +159,13 @@ class QueueManager:
             if client.socket in self.clients:
                 try:
                     self._handle(client, request)
-                except Broken:
+                except ConnectionBroken:
                     self.closed(client)
-        waits = [one for waiters in self._waiters.values() for one in waiters]
-        for waiting in [one for one in waits if one.until <= now]:
-            self._stop_waiting(waiting.client)
-            self._reply(waiting.client, FAILED, NO_MSG, b'')
-        ends = [one.until for one in waits if one.until > now] + [one[0] for one in self._delayed]
+        gets = [one for pending in self._pending_gets.values() for one in pending]
+        for get in [one for one in gets if one.until <= now]:
+            self._end_get(get.client)
+            self._reply(get.client, FAILED, NO_MSG, b'')
+        ends = [one.until for one in gets if one.until > now] + [one[0] for one in self._delayed]
         return max(0.0, min(ends) - now) if ends else None
 
     def _request(self, client: Client, request: bytes) -> None:
@@ -180,7 +180,7 @@ class QueueManager:
         fault = self.faults.take(CALLS[operation])
         if fault is not None and not fault.after:
             if fault.reason == CONNECTION_BROKEN:
-                raise Broken
+                raise ConnectionBroken
             if fault.reason == BACKED_OUT:
                 self.queues.back_out(client.unit)
             completion = WARNING if fault.reason == BACKED_OUT and CALLS[operation] == 'MQCMIT' else FAILED
@@ -188,11 +188,11 @@ class QueueManager:
             return
         try:
             results = getattr(self, '_' + CALLS[operation].lower())(client, body)
-        except Refused as refused:
-            self._reply(client, refused.completion, refused.reason, refused.results)
+        except CallFailed as failed:
+            self._reply(client, failed.completion, failed.reason, failed.results)
             return
         if fault is not None:
-            raise Broken
+            raise ConnectionBroken
         if results is not None:  # else the call waits
             self._reply(client, OK, 0, results)
 
@@ -205,7 +205,7 @@ class QueueManager:
 
     def _refuse_when_quiescing(self, options: int) -> None:
         if self.quiescing and options & _FAIL_QUIESCING:
-            raise Refused(self.quiescing)
+            raise CallFailed(self.quiescing)
 
     # -- calls
 
@@ -216,17 +216,17 @@ class QueueManager:
         user = body[108 : 108 + size].decode('utf-8', 'replace')
         password = body[112 + size :].decode('utf-8', 'replace')
         if not self.is_available:
-            raise Refused(Q_MGR_NOT_AVAILABLE)
+            raise CallFailed(Q_MGR_NOT_AVAILABLE)
         if name not in ('', '*', self.name):
-            raise Refused(Q_MGR_NAME_ERROR)
+            raise CallFailed(Q_MGR_NAME_ERROR)
         if self.channels and channel not in self.channels:
-            raise Refused(UNKNOWN_CHANNEL)
+            raise CallFailed(UNKNOWN_CHANNEL)
         if self.channels.get(channel, '') != cipher:
-            raise Refused(SSL_INITIALIZATION)
+            raise CallFailed(SSL_INITIALIZATION)
         if self.users and self.users.get(user) != password:
-            raise Refused(NOT_AUTHORIZED)
+            raise CallFailed(NOT_AUTHORIZED)
         if self.quiescing:
-            raise Refused(self.quiescing)
+            raise CallFailed(self.quiescing)
         client.user, client.is_connected = user, True
         return b''
 
@@ -239,7 +239,7 @@ class QueueManager:
         descriptor = bytearray(body[4:])
         self._refuse_when_quiescing(options)
         if options & ~_OO_KNOWN:
-            raise Refused(OPTIONS_ERROR)
+            raise CallFailed(OPTIONS_ERROR)
         queue = self._find(descriptor, client)
         if queue is not None:
             self._begin_input(client, queue, options)
@@ -253,12 +253,12 @@ class QueueManager:
         if type_ == 5:  # the queue manager itself
             return None
         if type_ != 1:
-            raise Refused(OBJECT_TYPE_ERROR)
+            raise CallFailed(OBJECT_TYPE_ERROR)
         queue = self.queues.by_name.get(name_of(bytes(descriptor[12:60])))
         if queue is None or name_of(bytes(descriptor[60:108])) not in ('', self.name):
-            raise Refused(UNKNOWN_OBJECT)
+            raise CallFailed(UNKNOWN_OBJECT)
         if client.user in queue.attributes['denied_users']:
-            raise Refused(NOT_AUTHORIZED)
+            raise CallFailed(NOT_AUTHORIZED)
         return queue
 
     @staticmethod
@@ -267,7 +267,7 @@ class QueueManager:
             return
         exclusive = bool(options & _OO_EXCLUSIVE) or (bool(options & 1) and bool(queue.attributes['exclusive']))
         if queue.exclusive_owner is not None or (exclusive and queue.inputs):
-            raise Refused(OBJECT_IN_USE)
+            raise CallFailed(OBJECT_IN_USE)
         if exclusive:
             queue.exclusive_owner = client
         queue.inputs += 1
@@ -275,7 +275,7 @@ class QueueManager:
     def _mqclose(self, client: Client, body: bytes) -> bytes:
         (handle,) = struct.unpack_from('=i', body)
         if handle not in client.objects:
-            raise Refused(HOBJ_ERROR)
+            raise CallFailed(HOBJ_ERROR)
         self._close(client, handle)
         return b''
 
@@ -294,15 +294,15 @@ class QueueManager:
         (handle,) = struct.unpack_from('=i', body)
         queue, options = client.objects.get(handle, (None, 0))
         if queue is None:
-            raise Refused(HOBJ_ERROR)
+            raise CallFailed(HOBJ_ERROR)
         if not options & _OO_OUTPUT:
-            raise Refused(NOT_OPEN_FOR_OUTPUT)
+            raise CallFailed(NOT_OPEN_FOR_OUTPUT)
         return self._put(client, queue, body[4:])
 
     def _mqput1(self, client: Client, body: bytes) -> bytes:
         queue = self._find(bytearray(body[:168]), client)
         if queue is None:
-            raise Refused(OBJECT_TYPE_ERROR)
+            raise CallFailed(OBJECT_TYPE_ERROR)
         return self._put(client, queue, body[168:])
 
     def _put(self, client: Client, queue: Queue, body: bytes) -> bytes:
@@ -313,16 +313,16 @@ class QueueManager:
         flags, attributes = get_long(options, 8), queue.attributes
         self._refuse_when_quiescing(flags)
         if flags & ~_PMO_KNOWN:
-            raise Refused(OPTIONS_ERROR)
+            raise CallFailed(OPTIONS_ERROR)
         if attributes['inhibit_put']:
-            raise Refused(PUT_INHIBITED)
+            raise CallFailed(PUT_INHIBITED)
         if len(data) > attributes['max_message_length']:
-            raise Refused(MSG_TOO_BIG)
+            raise CallFailed(MSG_TOO_BIG)
         if queue.depth >= attributes['max_depth']:
-            raise Refused(Q_FULL)
+            raise CallFailed(Q_FULL)
         unit = client.unit if flags & _PMO_SYNCPOINT else None
         if unit is not None and len(unit) >= self.max_uncommitted:
-            raise Refused(SYNCPOINT_LIMIT)
+            raise CallFailed(SYNCPOINT_LIMIT)
         sequence = self.queues.next_sequence()
         defaults = {'priority': attributes['priority'], 'persistence': attributes['persistence'], 'ccsid': 1208}
         descriptor = md.complete(given, sequence, qmgr=self.name, user=client.user, defaults=defaults,
@@ -337,22 +337,22 @@ class QueueManager:
         (handle,) = struct.unpack_from('=i', body)
         queue, opened = client.objects.get(handle, (None, 0))
         if queue is None:
-            raise Refused(HOBJ_ERROR)
+            raise CallFailed(HOBJ_ERROR)
         if not opened & _OO_INPUT:
-            raise Refused(NOT_OPEN_FOR_INPUT)
+            raise CallFailed(NOT_OPEN_FOR_INPUT)
         (size,) = struct.unpack_from('=i', body, 8)
         options = body[16 + size :]
         flags, wait = struct.unpack_from('=ii', options, 8)
         self._refuse_when_quiescing(flags)
         if flags & ~_GMO_KNOWN:
-            raise Refused(OPTIONS_ERROR)
+            raise CallFailed(OPTIONS_ERROR)
         result = self._try_get(client, queue, body)
         if result is None:
             if not flags & _GMO_WAIT:
-                raise Refused(NO_MSG)
+                raise CallFailed(NO_MSG)
             until = time.monotonic() + wait / 1000 if wait >= 0 else float('inf')
-            client.waiting = Waiting(client, queue, body, until, flags)
-            self._waiters.setdefault(queue.name, deque()).append(client.waiting)
+            client.pending_get = PendingGet(client, queue, body, until, flags)
+            self._pending_gets.setdefault(queue.name, deque()).append(client.pending_get)
         return result
 
     def _try_get(self, client: Client, queue: Queue, body: bytes) -> bytes | None:
@@ -362,7 +362,7 @@ class QueueManager:
         options = bytearray(body[16 + size :])
         flags = get_long(options, 8)
         if queue.attributes['inhibit_get']:
-            raise Refused(GET_INHIBITED)
+            raise CallFailed(GET_INHIBITED)
         message = queue.take(_match_of(given, options), time.time())
         if message is None:
             return None
@@ -376,33 +376,33 @@ class QueueManager:
         results = head + data[:capacity]
         if len(data) > capacity and not flags & _GMO_ACCEPT_TRUNCATED:
             queue.add(message)
-            raise Refused(TRUNCATED_FAILED, WARNING, results)
+            raise CallFailed(TRUNCATED_FAILED, WARNING, results)
         if unit is not None and len(unit) >= self.max_uncommitted:
             queue.add(message)
-            raise Refused(SYNCPOINT_LIMIT)
+            raise CallFailed(SYNCPOINT_LIMIT)
         self.queues.got(queue, message, unit)
         if len(data) > capacity:
-            raise Refused(TRUNCATED_ACCEPTED, WARNING, results)
+            raise CallFailed(TRUNCATED_ACCEPTED, WARNING, results)
         return results
 
     def _serve_waiters(self, queue: Queue) -> None:
         """A queue has changed: messages may have come, or MQGET may be inhibited."""
-        for waiting in tuple(self._waiters.get(queue.name, ())):
-            client = waiting.client
+        for get in tuple(self._pending_gets.get(queue.name, ())):
+            client = get.client
             try:
-                results = self._try_get(client, queue, waiting.body)
-            except Refused as refused:
-                self._stop_waiting(client)
-                self._reply(client, refused.completion, refused.reason, refused.results)
+                results = self._try_get(client, queue, get.body)
+            except CallFailed as failed:
+                self._end_get(client)
+                self._reply(client, failed.completion, failed.reason, failed.results)
                 continue
             if results is not None:
-                self._stop_waiting(client)
+                self._end_get(client)
                 self._reply(client, OK, 0, results)
 
-    def _stop_waiting(self, client: Client) -> None:
-        waiting, client.waiting = client.waiting, None
-        if waiting is not None:
-            self._waiters[waiting.queue.name].remove(waiting)
+    def _end_get(self, client: Client) -> None:
+        get, client.pending_get = client.pending_get, None
+        if get is not None:
+            self._pending_gets[get.queue.name].remove(get)
 
     def _mqcmit(self, client: Client, body: bytes) -> bytes:
         self.queues.commit(client.unit)
@@ -415,7 +415,7 @@ class QueueManager:
     def _mqinq(self, client: Client, body: bytes) -> bytes:
         handle, integers, text_length, size = struct.unpack_from('=iiii', body)
         if handle not in client.objects:
-            raise Refused(HOBJ_ERROR)
+            raise CallFailed(HOBJ_ERROR)
         queue = client.objects[handle][0]
         found_integers, found_text = b'', b''
         for selector in struct.unpack_from(f'={size // 4}i', body, 16):
@@ -425,20 +425,20 @@ class QueueManager:
             else:
                 found_text += value
         if len(found_integers) != 4 * integers:
-            raise Refused(SELECTOR_ERROR)
+            raise CallFailed(SELECTOR_ERROR)
         return found_integers + found_text[:text_length].ljust(text_length, b'\0')
 
     def _attribute(self, queue: Queue | None, selector: int) -> int | bytes:
         if queue is None:
             values: dict[int, int | bytes] = {2: 1208, 31: 920, 32: 3, 2015: padded(self.name, 48)}
             if selector not in values:
-                raise Refused(SELECTOR_ERROR)
+                raise CallFailed(SELECTOR_ERROR)
             return values[selector]
         if selector in _TEXTS:
             name, length = _TEXTS[selector]
             return padded(str(queue.attributes.get(name, getattr(queue, name, ''))), length)
         if selector not in _INTEGERS:
-            raise Refused(SELECTOR_ERROR)
+            raise CallFailed(SELECTOR_ERROR)
         name = _INTEGERS[selector]
         value: int = queue.attributes[name] if name in queue.attributes else getattr(queue, name)
         return value
@@ -447,11 +447,11 @@ class QueueManager:
         handle, size = struct.unpack_from('=ii', body)
         queue = client.objects.get(handle, (None, 0))[0]
         if queue is None:
-            raise Refused(HOBJ_ERROR)
+            raise CallFailed(HOBJ_ERROR)
         selectors = struct.unpack_from(f'={size // 4}i', body, 8)
         values = struct.unpack_from(f'={len(selectors)}i', body, 12 + size) if len(body) >= 12 + 2 * size else ()
         if len(values) != len(selectors) or any(selector not in (9, 10) for selector in selectors):
-            raise Refused(SELECTOR_ERROR)
+            raise CallFailed(SELECTOR_ERROR)
         self.queues.define(queue.name, {_INTEGERS[selector]: value
                                         for selector, value in zip(selectors, values, strict=True)})
         return b''
@@ -501,7 +501,7 @@ def _read(qmgr: QueueManager, control: ControlServer, selector: selectors.BaseSe
         if data:
             owner.received(client, data)
             return
-    except (OSError, Broken):
+    except (OSError, ConnectionBroken):
         pass
     if owner is control:
         selector.unregister(source)

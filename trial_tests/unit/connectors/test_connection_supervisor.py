@@ -15,6 +15,7 @@ from zatotx.connectors.connection_supervisor import (
     ConnectionState,
     ConnectionSupervisor,
 )
+from zatotx.connectors.failure_log import FailureLogGroup
 
 
 class SupervisorTests(SynchronousTestCase):
@@ -111,6 +112,32 @@ class SupervisorTests(SynchronousTestCase):
             self.bring_up()
         self.assertEqual([formatEvent(event) for event in events],
                          ['Definition rabbit (amqp): refused', 'Definition rabbit (amqp) works again'])  # fmt: skip
+
+    def test_one_line_for_a_group(self) -> None:
+        """Of connections that share a log, one line says that they fail, and one that all of them work again."""
+        group = FailureLogGroup('Channel in (jms-wmq)', self.clock.seconds)
+        attempts: list[Deferred[str]] = []
+
+        def connect() -> Deferred[str]:
+            attempts.append(Deferred())
+            return attempts[-1]
+
+        members = [ConnectionSupervisor('x', connect, self.close, clock=self.clock, up=str, down=list,
+                                        failures=group.make_log()) for _ in range(100)]  # fmt: skip
+        with capturedLogs() as events:
+            for member in members:
+                member.start()
+            for _ in range(3):
+                failing, attempts = attempts, []
+                for attempt in failing:
+                    attempt.errback(ConnectionRefusedError('refused'))
+                self.clock.advance(60.0)
+            self.assertTrue(all('refused' in next(member.findings()) for member in members))
+            for attempt in attempts:
+                self.assertEqual(len(events), 1)
+                attempt.callback('up')
+        self.assertEqual([formatEvent(event) for event in events],
+                         ['Channel in (jms-wmq): refused', 'Channel in (jms-wmq) works again'])  # fmt: skip
 
     def test_an_attempt_that_takes_too_long(self) -> None:
         """A peer that accepts and then says nothing is given up after the timeout."""

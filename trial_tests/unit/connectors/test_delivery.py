@@ -57,6 +57,7 @@ class Memory:
         self.letters: list[DeadLetter] = []
         self.keys: set[str] = set()
         self.confirmed: list[tuple[str, float]] = []
+        self.noted: set[str] = set()
         self.is_away = False
 
     def store(self, letter: DeadLetter) -> Deferred[None]:
@@ -75,6 +76,13 @@ class Memory:
             return fail(OSError('away'))
         self.confirmed.append((key, ttl))
         return succeed(None)
+
+    def note_delivery(self, key: str, ttl: float) -> Deferred[bool]:
+        if self.is_away:
+            return fail(OSError('away'))
+        was_noted = key in self.noted
+        self.noted.add(key)
+        return succeed(was_noted)
 
     def release(self, key: str) -> Deferred[None]:
         self.keys.discard(key)

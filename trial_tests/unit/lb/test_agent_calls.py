@@ -85,6 +85,7 @@ class ReadingTests(CallsTestCase):
         """Commands have Zato's numbers and HAProxy's names and form."""
         self.assertIn('Uptime: 1d 2h03m04s\n', self.call('execute_command', command=1))
         self.assertIn('Version: 1.2\n', self.call('execute_command', command='show info', timeout=0.25, extra=''))
+        self.assertIn('Uptime_sec: 93784\n', self.call('execute_command', command=1))
         head, line, *_ = self.call('execute_command', command=2).splitlines()
         values = dict(zip(head.removeprefix('# ').split(','), line.split(','), strict=True))
         self.assertEqual((values['pxname'], values['svname'], values['status'], values['stot'], values['addr']),

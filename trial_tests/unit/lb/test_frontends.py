@@ -50,6 +50,9 @@ class FrontendDouble:
             raise ValueError(self.error)
         return PreparedDouble(self, configuration)
 
+    def server_down(self, backend: str, server: str) -> None:
+        self.state = f'{backend}/{server} is down'
+
     def drain(self, idle_grace: float = 0.0) -> None:
         self.state = 'drains'
 

@@ -197,6 +197,18 @@ class TcpTests(LoadBalancerTests):
         self.assertEqual(memory.dialed, [18000, 18001])
         self.assertEqual(memory.backend.outcomes, [[Outcome.NOT_CONNECTED], []])
 
+    def test_server_that_probes_find_down(self) -> None:
+        """A connection that the server has not accepted yet goes to another one; those that it has accepted stay."""
+        memory = self.make()
+        memory.client()
+        memory.accepts = False
+        memory.client()
+        memory.accepts = True
+        for name in ('one', 'two'):
+            memory.frontend.server_down('main', name)
+        self.assertEqual(memory.dialed, [18000, 18001, 18000])
+        self.assertEqual([server.closed for server in memory.servers], [False, False])
+
     def test_queue(self) -> None:
         """A connection waits until a server has room, and leaves the queue when its client does."""
         memory = self.make()

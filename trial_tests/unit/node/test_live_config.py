@@ -11,10 +11,11 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublish
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from trial_tests.support.iterations import run_iteration
 from zatotx.interfaces.config import NodeRow, OutdatedSnapshot, PreparedConfig
 from zatotx.model.errors import ServiceUnavailable, Timeout, Unauthorized
 from zatotx.model.message import ChannelSpec, Principal
-from zatotx.node.live_config import HEARTBEAT_INTERVAL, NODE_TIMEOUT, LiveConfig, live_nodes
+from zatotx.node.live_config import CHANGES_PER_STEP, HEARTBEAT_INTERVAL, NODE_TIMEOUT, LiveConfig, live_nodes
 from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.schema.snapshot import Actor, ChangeSet, Operation, Snapshot, StoredObject
 from zatotx.security.basic_auth import BasicAuth
@@ -100,6 +101,22 @@ class LiveConfigTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(self.change()), 1)
         self.assertEqual((self.applied, self.bus.announced, self.store.beats), ([1], ['1'], [1]))
         self.assertIsNotNone(self.config.snapshot.find('basic_auth', 'u1'))
+
+    def test_a_large_change_is_applied_in_steps(self) -> None:
+        """Other events are handled after each 5000 objects; then the change is in force, and the large number of
+        objects is reported once."""
+        large: list[int] = []
+        self.config.on_large_change = lambda: large.append(self.config.snapshot.revision)
+        self.store.revision = 2 * CHANGES_PER_STEP
+        syncing, steps = Deferred.fromCoroutine(self.config.sync()), 0
+        while not syncing.called:
+            self.assertEqual((self.applied, len(self.config.snapshot)), ([], 0))
+            self.assertTrue(run_iteration(self.clock))
+            steps += 1
+        self.successResultOf(syncing)
+        self.assertEqual((steps, self.applied, len(self.config.snapshot)), (2, [10_000], 10_000))
+        self.assertEqual(self.successResultOf(self.change()), 10_001)
+        self.assertEqual(large, [10_000])
 
     def test_an_announcement_is_followed_at_once(self) -> None:
         """Old news is no reason to look."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -14,9 +15,9 @@ from zatotx.interfaces.config import NodeRow
 from zatotx.interfaces.pipeline import IDispatcher, IPendingRequest
 from zatotx.model.errors import BadRequest, ServiceUnavailable
 from zatotx.model.message import Message, Reply, ServiceResult
-from zatotx.model.work import ValueReply, WorkMessage
-from zatotx.node.work_runner import WorkContext, WorkRunner
-from zatotx.testing.memory_work import MemoryWorkStream
+from zatotx.model.work import WORK_VERSION, ValueReply, WorkMessage
+from zatotx.node.work_runner import NEWER_DELAY, TENDED_BY, WorkContext, WorkRunner
+from zatotx.testing.memory_work import MemoryWorkConsumer, MemoryWorkStream
 from zatotx.testing.work_contract import work
 
 
@@ -180,6 +181,21 @@ class RunTests(RunnerCase):
         self.assertEqual([m.cid for m in self.dispatcher.messages], ['cid-2'])
         self.assertEqual((self.left(), self.runner.counters.expired), (0, 1))
 
+    def test_newer_version(self) -> None:
+        """A message that a newer version of zatotx wrote is neither run nor lost, whatever its form: it stays in the
+        work stream for the nodes of that version."""
+        newer = msgspec.msgpack.encode({'version': WORK_VERSION + 1, 'id': ['another', 'form'], 'added': True})
+        self.work.append('', newer)
+        self.add(work(2))
+        for _ in range(20):
+            self.clock.advance(NEWER_DELAY / 2)
+        self.assertEqual([message.cid for message in self.dispatcher.messages], ['cid-2'])
+        self.assertEqual(self.letters.stored, [])
+        self.assertGreater(self.runner.counters.newer, 3)
+        self.runner.drain()
+        queue = self.work.queue('')
+        self.assertEqual([body for _, body in queue.delayed] + [one.body for one in queue.entries.values()], [newer])
+
     def test_full_server(self) -> None:
         """While the concurrency limits admit nothing, messages wait; that is no attempt."""
         self.room = False
@@ -248,6 +264,26 @@ class DeathTests(RunnerCase):
         self.assertEqual(len(self.dispatcher.messages), 1)
         self.beat(1, times=1)
         self.assertEqual((len(self.dispatcher.messages), self.runner.counters.recovered), (2, 1))
+
+    def test_large_cluster(self) -> None:
+        """In a large cluster the nodes take turns at taking over messages, so that the load of the broker does not grow
+        with the square of their number; what a dead node had still runs."""
+        others = tuple(range(3, 3 + 4 * TENDED_BY))
+        self.runner.drain()
+        self.add(work(1))
+        self.successResultOf(self.work.consumer('2.dead').take(1, 0))
+        self.runner = self.another('server1', 1)
+        asked: list[str] = []
+        recover = MemoryWorkConsumer.recover
+
+        def note(consumer: MemoryWorkConsumer, *args: Any) -> Deferred[Any]:
+            asked.append(consumer.queue)
+            return recover(consumer, *args)
+
+        self.patch(MemoryWorkConsumer, 'recover', note)
+        self.beat(1, *others, times=16, among=(1, 2, *others))
+        self.assertEqual(asked.count(''), 4)
+        self.assertEqual([message.cid for message in self.dispatcher.messages], ['cid-1'])
 
     def test_odb_outage(self) -> None:
         """While this node cannot write its heartbeat, no other node is taken for dead."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from base64 import b64encode
 from typing import Any
 
@@ -11,6 +12,8 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from trial_tests.support.iterations import run_iteration
+from zatotx.interfaces.config import PreparedConfig
 from zatotx.interfaces.pipeline import IAuthenticationPolicy
 from zatotx.model.errors import ServiceUnavailable, TooManyRequests, Unauthorized
 from zatotx.model.message import ChannelSpec, Message, Principal
@@ -19,10 +22,12 @@ from zatotx.pipeline.security.password_verifier import MAX_WAITING_PER_NETWORK, 
 from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.pipeline.security.secret_comparison import MAX_ATTEMPTS_PER_NETWORK, SecretComparison
 from zatotx.rules.security.password_hash import verify_password
-from zatotx.schema.snapshot import Snapshot, StoredObject
+from zatotx.schema.snapshot import ChangeSet, Snapshot, StoredObject
 from zatotx.security import apikey, basic_auth
 from zatotx.security.apikey import ApiKey
 from zatotx.security.basic_auth import CACHE_SIZE, BasicAuth, BasicAuthAuthenticator
+from zatotx.system.time_slices import SLICE
+from zatotx.testing.fake_authenticator import FieldAuthenticator
 from zatotx.testing.fake_pipeline import make_message
 
 HASH = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash('p:ž')
@@ -42,6 +47,41 @@ def login(username: str = 'user', password: str = 'p:ž', *, peer: str = '127.0.
     assert inbound.http is not None
     inbound.http.peer = peer
     return inbound
+
+
+class PrepareTests(SynchronousTestCase):
+    """How the definitions of a snapshot come into force."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.made: list[str] = []
+        self.guard = AuthenticationPolicy({'basic_auth': self.make}, clock=self.clock)
+
+    def make(self, stored: StoredObject) -> FieldAuthenticator:
+        self.made.append(stored.name)
+        self.clock.rightNow += SLICE / 10
+        return FieldAuthenticator(stored)
+
+    def test_many_definitions_are_prepared_in_slices(self) -> None:
+        """No slice makes more than 64 authenticators that take a tenth of it each."""
+        values = [BasicAuth(name=f'u{number}', username='u') for number in range(300)]
+        snapshot = Snapshot(1, [StoredObject(n, 'basic_auth', value, 1) for n, value in enumerate(values)])
+        preparing, made = self.guard.prepare(snapshot), [0, len(self.made)]
+        self.assertNoResult(preparing)
+        while run_iteration(self.clock):
+            made.append(len(self.made))
+        self.successResultOf(preparing).commit()
+        self.assertEqual(made[-1], 300)
+        self.assertLessEqual(max(after - before for before, after in itertools.pairwise(made)), 64)
+
+    def test_a_change_of_other_objects_makes_nothing(self) -> None:
+        """The definitions are not even looked at."""
+        first = Snapshot(1, [definition()])
+        self.guard.apply(first)
+        self.made.clear()
+        other = first.apply_changes(ChangeSet(2, (StoredObject(7, 'other', definition().value, 2),)))
+        self.assertEqual(self.successResultOf(self.guard.prepare(other)), PreparedConfig())
+        self.assertEqual(self.made, [])
 
 
 class GuardCase(SynchronousTestCase):

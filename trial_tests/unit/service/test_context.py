@@ -60,7 +60,7 @@ class ContextTests(SynchronousTestCase):
         service = calls.entries[0].cls()
         from zatotx.service.invocation import Invocation
 
-        service._zatotx = Invocation(calls.invoker, calls.entries[0], calls.services, inbound, '')
+        service._zatotx = Invocation(calls.invoker, calls.entries[0], calls.services, inbound, '', 0.0)
         calls.clock.advance(10)
         deadline = service.deadline
         self.assertEqual((deadline.remaining, deadline.passed, float(deadline)), (50, False, 60))

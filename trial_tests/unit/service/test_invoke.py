@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -12,6 +13,8 @@ from trial_tests.support.invoking import CID, Calls, outcome_of
 from zatotx import Inactive, Int, InternalServerError, NotFound, Service, Timeout
 from zatotx.metrics.counters import CallCounters
 from zatotx.model.errors import BadInput
+from zatotx.schema.service import ServiceConfig
+from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.service.compat.bunch import Bunch
 from zatotx.service.service_entry import ServiceEntry
 
@@ -125,6 +128,21 @@ class InvokeTests(SynchronousTestCase):
             return outcome_of(calls.start(calls.http())).value
         self.assertEqual(asked(f'{__name__}.Summed').sum, 3)
         self.assertIn('no.Such', self.assertRaises(NotFound, asked, 'no.Such').details)
+
+    def test_by_id(self) -> None:
+        """Zato's invoke_by_id works; an unknown id, and one of another object, are named."""
+        stored = [StoredObject(7, 'service', ServiceConfig(name='summed', impl_name='x', is_internal=False), 1),
+                  StoredObject(8, 'channel_rest', ServiceConfig(name='other'), 1)]  # fmt: skip
+
+        def asked(service_id: int | str) -> Any:
+            class ById(Service):
+                async def handle(self) -> None:
+                    self.response.payload = await self.invoke_by_id(service_id, {'x': 1, 'y': 2})
+            calls = Calls(ById, Summed, node=SimpleNamespace(config=SimpleNamespace(snapshot=Snapshot(1, stored))))
+            return outcome_of(calls.start(calls.http())).value
+        self.assertEqual([asked(7), asked('7')], [{'sum': 3}, {'sum': 3}])
+        for unknown in (8, 9):
+            self.assertIn(f'the id {unknown}', self.assertRaises(NotFound, asked, unknown).details)
 
     def test_bad_input_of_the_called_service(self) -> None:
         """The caller may catch BadInput; otherwise it is the response to the request."""

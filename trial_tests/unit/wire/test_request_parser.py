@@ -568,6 +568,52 @@ class ReasonTests(SynchronousTestCase):
         parser.feed(request()[10:])
         self.assertIsInstance(parser.next(), RequestHead)
 
+    def test_repeated_requests(self) -> None:
+        """`take_repeated` returns the body of a request whose head is that of the last one and whose body is complete;
+        `next` parses every other request, whatever was tried before."""
+        parser = RequestParser(ParserLimits())
+        one, two = request(b'Content-Length: 2', body=b'ab'), request(b'Content-Length: 2', b'X: 1', body=b'cd')
+
+        def parsed() -> tuple[RequestHead, bytes | None]:
+            head = parser.next()
+            assert isinstance(head, RequestHead)
+            return head, parser.take_whole_body()
+
+        parser.feed(one + one[:-2] + b'xy' + two + one)
+        first, body = parsed()
+        self.assertEqual((body, parser.take_repeated(first), parser.take_repeated(first)), (b'ab', b'xy', None))
+        second, body = parsed()
+        self.assertEqual((second.headers[b'x'], body), (b'1', b'cd'))
+        self.assertIsNone(parser.take_repeated(first))  # the last head is another one
+        third, body = parsed()
+        self.assertEqual((third, body, parser.is_idle), (first, b'ab', True))
+        for position in range(len(one)):  # incomplete
+            parser.feed(one[:position])
+            self.assertIsNone(parser.take_repeated(third))
+            if position % 2:
+                self.assertIsNone(parser.next() if position < len(one) - 2 else None)
+            parser.feed(one[position:])
+            taken = parser.take_repeated(third)
+            self.assertEqual(taken if taken is not None else parsed()[1], b'ab', position)
+            self.assertTrue(parser.is_idle)
+
+    def test_what_is_not_taken_as_repeated(self) -> None:
+        """A chunked body has no known length, and what is inside a body is no request."""
+        parser = RequestParser(ParserLimits())
+        parser.feed(chunked(b'0\r\n\r\n') + chunked(b'0\r\n\r\n'))
+        head = parser.next()
+        self.assertIsInstance(head, RequestHead)
+        self.assertIs(parser.next(), END)
+        assert isinstance(head, RequestHead)
+        self.assertIsNone(parser.take_repeated(head))
+        inner = request(b'Content-Length: 100')
+        parser = RequestParser(ParserLimits())
+        parser.feed(inner + inner)
+        head = parser.next()
+        assert isinstance(head, RequestHead)
+        self.assertIsNone(parser.take_repeated(head))
+        self.assertEqual(parser.next(), inner)  # of the body
+
     def test_whole_bodies(self) -> None:
         """`take_whole` returns a complete body of known length only, and ends the message."""
         parser = RequestParser(ParserLimits())
@@ -582,3 +628,24 @@ class ReasonTests(SynchronousTestCase):
         parser.feed(request(b'Connection: close', b'Content-Length: 1', body=b'xy'))
         parser.next()
         self.assertEqual((parser.take_whole_body(), parser.is_finished, parser.pending_bytes), (b'x', True, 0))
+
+    def test_repeated_requests_without_body(self) -> None:
+        """`feed_repeated` takes a whole request that has the previous head and no body, and leaves all other input."""
+        plain = request()
+        parser = RequestParser(ParserLimits())
+        self.assertIsNone(parser.feed_repeated(plain))
+        parser.feed(plain)
+        head = parser.next()
+        self.assertIsNone(parser.feed_repeated(plain), 'inside a message')
+        self.assertIs(parser.next(), END)
+        for other in (plain[:-1], plain + b'G', request(b'A: b')):
+            self.assertIsNone(parser.feed_repeated(other))
+        self.assertIs(parser.feed_repeated(plain), head)
+        self.assertTrue(parser.is_between_messages)
+        parser.feed(b'G')
+        self.assertIsNone(parser.feed_repeated(plain), 'after the beginning of another request')
+        parser = RequestParser(ParserLimits())
+        parser.feed(request(b'Content-Length: 2', body=b'ab'))
+        parser.next()
+        self.assertEqual(parser.take_whole_body(), b'ab')
+        self.assertIsNone(parser.feed_repeated(request(b'Content-Length: 2', body=b'')), 'a body follows')

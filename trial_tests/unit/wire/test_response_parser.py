@@ -331,3 +331,31 @@ class PropertyTests(SynchronousTestCase):
             return head + body
         parts = [part for part in pieces(body, set(chunks)) if part]
         return head + b''.join(b'%x\r\n%b\r\n' % (len(part), part) for part in parts) + b'0\r\n\r\n'
+
+
+class RepeatedResponseTests(SynchronousTestCase):
+    def test_repeated_responses(self) -> None:
+        """`feed_repeated` takes a whole response with the previous head, and leaves all other input."""
+        head = b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n'
+        parser = ResponseParser(RESPONSE_LIMITS)
+        parser.expect_response('GET')
+        self.assertIsNone(parser.feed_repeated(head + b'ab'))
+        parser.feed(head + b'ab')
+        first = parser.next()
+        self.assertEqual(parser.take_whole_body(), b'ab')
+        self.assertIsNone(parser.feed_repeated(head + b'cd'), 'no response is expected')
+        parser.expect_response('GET')
+        for other in (head + b'c', head + b'cde', head.replace(b'OK', b'KO') + b'cd'):
+            self.assertIsNone(parser.feed_repeated(other))
+        self.assertEqual(parser.feed_repeated(head + b'cd'), (first, b'cd'))
+        self.assertTrue(parser.is_between_messages)
+        parser.expect_response('GET')
+        parser.feed(head[:5])
+        self.assertIsNone(parser.feed_repeated(head + b'cd'), 'after the beginning of a response')
+        parser = ResponseParser(RESPONSE_LIMITS)
+        parser.expect_response('GET')
+        parser.feed(head + b'ab')
+        parser.next()
+        parser.take_whole_body()
+        parser.expect_response('HEAD')
+        self.assertIsNone(parser.feed_repeated(head), 'the response to another method')

@@ -1,4 +1,4 @@
-"""Data dictionaries: entries, translations between them, a form that translates, import and export."""
+"""Screens of the data dictionary: entries, translations, translating a value, import and export."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _check(what: str) -> str:
 
 
 async def show_list(request: PageRequest, what: str) -> Response:
-    """Show entries or translations."""
+    """Show the entries or translations."""
     rows = await request.call(f'{SERVICES[_check(what)]}.get-list')
     columns = [Column(name, LABELS[name]) for name in FIELDS[what]]
     values = {'title': TITLES[what], 'what': what, 'table': page_of(rows, request), 'columns': columns,
@@ -40,12 +40,12 @@ async def show_list(request: PageRequest, what: str) -> Response:
 
 
 async def show_create(request: PageRequest, what: str) -> Response:
-    """Show the form of a new row."""
+    """Show the form for a new entry or translation."""
     return await _form_page(request, _check(what), {})
 
 
 async def show_edit(request: PageRequest, what: str, row_id: int) -> Response:
-    """Show the form of a row."""
+    """Show the form for an existing entry or translation."""
     return await _form_page(request, what, await _row(request, _check(what), row_id))
 
 
@@ -69,12 +69,12 @@ async def _form_page(request: PageRequest, what: str, row: dict[str, Any], error
 
 
 async def create(request: PageRequest, what: str) -> Response:
-    """Create a row."""
+    """Create an entry or translation."""
     return await _save(request, _check(what), 'create', {})
 
 
 async def edit(request: PageRequest, what: str, row_id: int) -> Response:
-    """Change a row."""
+    """Edit an entry or translation."""
     return await _save(request, _check(what), 'edit', {'id': row_id})
 
 
@@ -90,7 +90,7 @@ async def _save(request: PageRequest, what: str, action: str, payload: dict[str,
 
 
 async def show_delete(request: PageRequest, what: str, row_id: int) -> Response:
-    """Ask for a confirmation."""
+    """Show the confirmation for deleting an entry or translation."""
     row = await _row(request, _check(what), row_id)
     affected = await _translations_of(request, row) if what == 'entries' else []
     values = {'title': 'Delete', 'back': f'/key-value/{what}', 'translations': affected[:MAX_AFFECTED],
@@ -106,13 +106,13 @@ async def _translations_of(request: PageRequest, entry: Mapping[str, Any]) -> li
 
 
 async def delete(request: PageRequest, what: str, row_id: int) -> Response:
-    """Delete a row."""
+    """Delete an entry or translation."""
     await request.call(f'{SERVICES[_check(what)]}.delete', {'id': row_id})
     return Redirect(f'/key-value/{what}', 'Deleted.')
 
 
 async def show_translate(request: PageRequest) -> Response:
-    """Show the form that translates, and the result."""
+    """Show the form for translating a value, and the result."""
     given = {name: request.argument(name) for name in TRANSLATION[:5]}
     result = None
     if all(given.values()):
@@ -124,13 +124,13 @@ async def show_translate(request: PageRequest) -> Response:
 
 
 async def export(request: PageRequest) -> Response:
-    """Send the whole data dictionary."""
+    """Export the whole data dictionary as a file."""
     done = await request.call('zato.kvdb.data-dict.impexp.export')
     return FileDownload(done['data'].encode(), 'data-dictionary.txt', 'text/plain')
 
 
 async def replace(request: PageRequest) -> Response:
-    """Replace the whole data dictionary by a file that was exported, after a confirmation that says what changes."""
+    """Replace the whole data dictionary with an exported file."""
     file = request.files.get('file')
     data = request.text('data') if file is None else file.content.decode('ascii', 'replace')
     if not data.strip():

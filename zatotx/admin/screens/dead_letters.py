@@ -1,4 +1,4 @@
-"""Dead letters: messages that were given up. List, view, edit, replay, purge."""
+"""Screens of dead letters, messages whose processing was given up: list, view, edit, replay, delete."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COLUMNS = (
 
 
 async def show_list(request: PageRequest) -> Response:
-    """Show the dead letters."""
+    """Show the list of dead letters."""
     rows = await request.call('zato.dead-letter.get-list', {'limit': MAX_ROWS})
     values = {'title': 'Dead letters', 'table': page_of(rows, request), 'columns': COLUMNS, 'request': request}
     return Page('dead_letters.html', values)
@@ -42,7 +42,7 @@ def _letter_page(letter: dict[str, Any], messages: list[str] | None = None, stat
 
 
 async def edit(request: PageRequest, letter_id: str) -> Response:
-    """Change the payload or the service of a dead letter."""
+    """Edit the payload or the service of a dead letter."""
     text, service = request.text('payload'), request.text('service')
     letter = await request.call('zato.dead-letter.get', {'id': letter_id})
     payload: Any = text
@@ -61,7 +61,7 @@ async def edit(request: PageRequest, letter_id: str) -> Response:
 
 
 async def replay(request: PageRequest) -> Response:
-    """Let dead letters run again."""
+    """Replay dead letters."""
     done = await request.call('zato.dead-letter.replay', _selection(request))
     return Redirect('/dead-letters', f'{done["replayed"]} messages run again.')
 

@@ -1,4 +1,4 @@
-"""The whole configuration as YAML: export, and import with the differences shown before they are applied."""
+"""Screens for exporting the configuration as YAML, and for importing it after the changes have been shown."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHANGED = 'The cluster has changed since this was shown: look at what would chan
 
 
 async def show(request: PageRequest) -> Response:
-    """Show the forms of the export and of the import."""
+    """Show the forms for export and import."""
     return _page('')
 
 
@@ -33,13 +33,13 @@ def digest_of(plan: Mapping[str, Any]) -> str:
 
 
 async def export(request: PageRequest) -> Response:
-    """Send the configuration as YAML; secrets are placeholders."""
+    """Export the configuration as YAML; secrets are placeholders."""
     done = await request.call('zato.enmasse.export')
     return FileDownload(done['yaml'].encode(), f'configuration-{done["revision"]}.yaml', 'application/yaml')
 
 
 async def load(request: PageRequest) -> Response:
-    """Show what a document would change, or with `apply` change it."""
+    """Show the changes that an import would make, or with `apply` make them."""
     file = request.files.get('file')
     text = request.text('document') if file is None else file.content.decode('utf-8', 'replace')
     is_applied = bool(request.text('apply'))

@@ -1,4 +1,4 @@
-"""The history of changes: who changed what, the difference, and going back to a revision."""
+"""Screens of the history of configuration changes: author and differences of each change, and restoring a revision."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COLUMNS = (
 
 
 async def show_history(request: PageRequest) -> Response:
-    """Show the latest changes, those that servers make when they start only on demand."""
+    """Show the most recent changes. Changes that servers make when they start are shown on demand only."""
     filters = {name: request.argument(name) for name in ('type', 'name') if request.argument(name)}
     rows = await request.call('zato.history.get-list', {'limit': MAX_ROWS, **filters})
     shows_starts = request.argument('starts') == '1'
@@ -42,27 +42,27 @@ async def show_revision(request: PageRequest, revision: int) -> Response:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Return the fields that differ: name, old and new value."""
+    """Return the fields that differ, each with its name, old value and new value."""
     names = dict.fromkeys((*old, *new))
     return [(name, old.get(name), new.get(name)) for name in names if old.get(name) != new.get(name)]
 
 
 async def show_restore(request: PageRequest, revision: int) -> Response:
-    """Show what a return to a revision would change."""
+    """Show the changes that restoring a revision would make."""
     plan = await request.call('zato.history.restore', {'revision': revision, 'dry_run': True})
     values = {'title': f'Restore revision {revision}', 'revision': revision, 'plan': plan}
     return Page('history_restore.html', values)
 
 
 async def restore(request: PageRequest, revision: int) -> Response:
-    """Go back to a revision."""
+    """Restore the configuration of a revision."""
     done = await request.call('zato.history.restore', {'revision': revision})
     text = f'Revision {revision} is restored as revision {done["revision"]}: {done["changed"]} changes.'
     return Redirect('/history', text)
 
 
 async def download(request: PageRequest, revision: int) -> Response:
-    """Send the configuration at a revision as YAML, without secrets."""
+    """Download the configuration at a revision as YAML, without secrets."""
     found = await request.call('zato.history.export', {'revision': revision})
     return FileDownload(found['yaml'].encode(), f'revision-{revision}.yaml', 'application/yaml')
 

@@ -1,4 +1,4 @@
-"""The first page: the cluster at a glance, what needs attention, and recent changes. And the end of a session."""
+"""The home screen: an overview of the cluster, problems that need attention, recent changes, and logging out."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Notice:
 
 
 async def show_home(request: PageRequest) -> Response:
-    """Show the first page."""
+    """Show the home page."""
     rows, info, catalog, counted, history, balancer, dead_letters = await run_together(
         request.call('zato.server.get-status'), request.call('zato.info.get-info'), request.catalog(),
         request.call('zato.schema.get-counts'), _recent_changes(request), _balancer_notices(request),
@@ -80,8 +80,8 @@ async def _recent_changes(request: PageRequest) -> list[dict[str, Any]]:
 
 
 def is_news(row: Mapping[str, Any]) -> bool:
-    """Return whether an entry of the history is a change that somebody made: no login, and no row that a deployment
-    creates for a service."""
+    """Return whether a history entry is a change that a user made: not a login, and not a row that a deployment creates
+    for a service."""
     return not row['action'].startswith('log') and (row['type'], row['action']) != ('service', 'create')
 
 
@@ -131,7 +131,7 @@ def balancer_notices(servers: Any) -> list[Notice]:
 
 
 async def send_live_figures(request: PageRequest) -> Response:
-    """Send the live figures to a browser."""
+    """Stream the live statistics to a browser."""
     return EventStream()
 
 

@@ -1,4 +1,5 @@
-"""The load balancer: its servers and their states, its configuration, commands. Through its agent, not the cluster.
+"""Screens of the load balancer: its servers and their states, its configuration, and commands. They use the load
+balancer's agent, not the cluster's API.
 
 The agent knows this admin by its certificate only, so the roles of users are enforced here.
 """
@@ -27,7 +28,7 @@ _log = Logger()
 
 
 async def call_agent(request: PageRequest, name: str, /, **arguments: Any) -> Any:
-    """Call the agent. Raises ApiError."""
+    """Call a method of the load balancer's agent, and return its result. Raises ApiError."""
     if request.balancer is None:
         raise ApiError(404, ['This web admin knows no load balancer: set [load_balancer] agent in config/admin.toml.'])
     try:
@@ -39,7 +40,8 @@ async def call_agent(request: PageRequest, name: str, /, **arguments: Any) -> An
 
 
 async def change_by_agent(request: PageRequest, name: str, /, *, may: bool, **arguments: Any) -> Any:
-    """Change something through the agent, if the user may. Raises ApiError."""
+    """Call a method of the load balancer's agent that changes something, if the user has permission (`may`), and log
+    the call. Raises ApiError."""
     if not may:
         raise ApiError(403, ['Your role does not allow that.'])
     result = await call_agent(request, name, **arguments)
@@ -49,7 +51,7 @@ async def change_by_agent(request: PageRequest, name: str, /, *, may: bool, **ar
 
 
 async def show(request: PageRequest) -> Response:
-    """Show the servers."""
+    """Show the servers of the load balancer."""
     found: Mapping[str, Mapping[str, Any]] = await call_agent(request, 'get_server_data_dict')
     uptime = await call_agent(request, 'get_uptime_info')
     servers = sorted(found.values(), key=lambda row: (row['backend'], row['name']))
@@ -91,7 +93,7 @@ async def save_edit(request: PageRequest) -> Response:
 
 
 async def set_state(request: PageRequest) -> Response:
-    """Let a server take requests, drain it, or put it into maintenance."""
+    """Set the administrative state of a server: ready, draining, or in maintenance."""
     name, backend, state = (request.text(field) for field in ('name', 'backend', 'state'))
     if state not in STATES:
         raise ApiError(400, ['Choose a state.'])
@@ -101,7 +103,7 @@ async def set_state(request: PageRequest) -> Response:
 
 
 async def show_source(request: PageRequest) -> Response:
-    """Show the text of the configuration, without its secrets."""
+    """Show the configuration text, without its secrets."""
     source = await call_agent(request, 'get_config_source_code')
     return _source_page(mask_source(source), sha256(source.encode()).hexdigest())
 
@@ -114,7 +116,7 @@ def _source_page(source: str, revision: str, *, messages: list[str] | None = Non
 
 
 async def save_source(request: PageRequest) -> Response:
-    """Validate a configuration, or with `save` put it into force, unless somebody else has changed it meanwhile."""
+    """Validate a configuration. With `save`, apply it, unless it was changed in the meantime."""
     source, revision, is_saved = request.text('source'), request.text('revision'), bool(request.text('save'))
     try:
         complete = unmask_source(source, await call_agent(request, 'get_config_source_code'))
@@ -133,7 +135,7 @@ async def save_source(request: PageRequest) -> Response:
 
 
 async def show_command(request: PageRequest) -> Response:
-    """Show the result of a command."""
+    """Show the output of an agent's command."""
     command = request.argument('command')
     result = await call_agent(request, 'execute_command', command=command) if command in COMMANDS else ''
     values = {'title': 'Load balancer commands', 'command': command, 'commands': COMMANDS, 'result': result}
@@ -141,7 +143,7 @@ async def show_command(request: PageRequest) -> Response:
 
 
 async def show_add(request: PageRequest) -> Response:
-    """Show the form of a new server."""
+    """Show the form for a new server."""
     return Page('load_balancer_server.html', {'title': 'Add server', 'typed': {}, 'messages': []})
 
 

@@ -1,5 +1,6 @@
-"""What can be done with objects of any type besides editing them: delete, switch on and off, new password, ping, and
-the same for several at once."""
+"""Actions on objects of any type other than editing: delete, activate and deactivate, change the password, ping, and
+actions on several objects at once.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from zatotx.admin.type_catalog import TypeDescription
 
 
 async def show_delete(request: PageRequest, key: str, object_id: str) -> Response:
-    """Ask for a confirmation, naming what depends on the object."""
+    """Show the confirmation for deleting an object, with the objects that depend on it."""
     one = await find_type(request, key)
     row = await find_row(request, one, object_id)
     return await _delete_page(request, one, row, [])
@@ -65,7 +66,7 @@ async def undo(request: PageRequest) -> Response:
 
 
 async def show_password(request: PageRequest, key: str, object_id: str) -> Response:
-    """Show the form of a new password."""
+    """Show the form for a new password."""
     one = await find_type(request, key)
     return _password_page(one, await find_row(request, one, object_id))
 
@@ -78,7 +79,7 @@ def _password_page(one: TypeDescription, row: dict[str, Any], error: ApiError | 
 
 
 async def change_password(request: PageRequest, key: str, object_id: str) -> Response:
-    """Set a new password."""
+    """Change the password of an object."""
     one = await find_type(request, key)
     row = await find_row(request, one, object_id)
     passwords = {name: request.text(name) for name in ('password1', 'password2')}
@@ -92,7 +93,7 @@ async def change_password(request: PageRequest, key: str, object_id: str) -> Res
 
 
 async def ping(request: PageRequest, key: str, object_id: str) -> Response:
-    """Ping the peer of a connection and show its answer."""
+    """Ping the peer of a connection and show the result."""
     one = await find_type(request, key)
     row = await find_row(request, one, object_id)
     try:
@@ -107,7 +108,7 @@ async def ping(request: PageRequest, key: str, object_id: str) -> Response:
 
 
 async def switch(request: PageRequest, key: str, object_id: str) -> Response:
-    """Switch an object on or off."""
+    """Activate or deactivate an object."""
     one = await find_type(request, key)
     is_active = request.text('is_active') == 'true'
     changed = await request.call(one.service('edit'), {**one.fixed_fields, 'id': object_id, 'is_active': is_active})
@@ -115,7 +116,8 @@ async def switch(request: PageRequest, key: str, object_id: str) -> Response:
 
 
 async def change_many(request: PageRequest, key: str) -> Response:
-    """Switch several objects on or off, delete or export them; what cannot be done is named, and the rest is done."""
+    """Activate, deactivate or delete several objects. Objects for which the action fails are listed; the others are
+    changed."""
     one = await find_type(request, key)
     ids, action = list(request.form.get('id', ())), request.text('action')
     if not ids:

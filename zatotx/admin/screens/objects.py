@@ -1,4 +1,4 @@
-"""Lists and forms of configuration objects: one code for all types, drawn from their descriptions."""
+"""Lists and forms of configuration objects, which are created from the descriptions of object types."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NO_TYPE = 'The cluster has no objects of this type'
 
 
 async def find_type(request: PageRequest, key: str) -> TypeDescription:
-    """Return the type with that key. Raises ApiError."""
+    """Return the object type with the given key. Raises ApiError."""
     found = (await request.catalog()).get(key)
     if found is None:
         raise ApiError(404, [f'{_NO_TYPE}: {key}'])
@@ -46,7 +46,7 @@ async def show_list(request: PageRequest, key: str) -> Response:
 
 
 async def show_create(request: PageRequest, key: str) -> Response:
-    """Show the form of a new object, or with `from` of a copy of an existing one."""
+    """Show the form for a new object, or with `from` for a copy of an existing object."""
     one = await find_type(request, key)
     row = None
     if source := request.argument('from'):
@@ -68,13 +68,13 @@ async def create(request: PageRequest, key: str) -> Response:
 
 
 async def show_edit(request: PageRequest, key: str, object_id: str) -> Response:
-    """Show the form of an object."""
+    """Show the form for an existing object."""
     one = await find_type(request, key)
     return await form_page(request, one, row=await find_row(request, one, object_id))
 
 
 async def edit(request: PageRequest, key: str, object_id: str) -> Response:
-    """Change an object, unless somebody else has changed it since the form was loaded."""
+    """Edit an object, unless it was changed after the form was loaded."""
     one = await find_type(request, key)
     payload = {**to_request(one, request.form), 'id': object_id, 'revision': request.text('revision')}
     row = {'id': object_id, 'name': request.text('name'), 'revision': request.text('revision')}
@@ -109,7 +109,8 @@ async def form_page(
     request: PageRequest, one: TypeDescription, *, row: Mapping[str, Any] | None = None, is_new: bool = False,
     typed: FormData | None = None, error: ApiError | None = None, differences: Sequence[Difference] | None = None,
 ) -> Page:  # fmt: skip
-    """Return the page with a form. Raises the error if it is not about what was typed."""
+    """Return the page with the edit form and its validation errors. Raises the error if the user's input did not cause
+    it."""
     if error is not None and error.status not in IN_PLACE | UNAVAILABLE:
         raise error
     field_errors = {} if error is None else error.field_errors
@@ -132,7 +133,7 @@ async def form_page(
 
 
 async def find_choices(request: PageRequest, one: TypeDescription) -> Choices:
-    """Return the names that the reference fields of a type may have. Raises ApiError."""
+    """Return the names of the objects that the reference fields of a type may refer to. Raises ApiError."""
     by_types: dict[str, list[str]] = {}
     choices: dict[str, list[str]] = {}
     for info in one.fields:

@@ -1,4 +1,4 @@
-"""Remote commands of the key-value server."""
+"""The screen for executing Redis commands."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ DESTROYING = frozenset({'DEL', 'EXPIRE', 'EXPIREAT', 'HDEL', 'LPOP', 'LREM', 'LT
 
 
 async def show(request: PageRequest) -> Response:
-    """Show the form."""
+    """Show the form for a Redis command."""
     return _page()
 
 
 async def execute(request: PageRequest) -> Response:
-    """Execute a command and show its result; one that deletes something after a confirmation."""
+    """Execute a Redis command and show its result."""
     command = request.text('command')
     word = (command.split() or [''])[0].upper()
     if word in DESTROYING and request.text('confirmed') != command:

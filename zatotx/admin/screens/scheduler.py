@@ -1,4 +1,4 @@
-"""Jobs of the scheduler: what runs next, what ran and how long it took, execute now."""
+"""Screens of scheduler jobs: next runs, past runs and their durations, and executing a job now."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def show_list(request: PageRequest) -> Response:
 
 
 def describe_schedule(job: Mapping[str, Any]) -> str:
-    """Return in words when a job runs."""
+    """Return a readable description of a job's schedule."""
     if job.get('job_type') == 'cron_style':
         zone = job.get('timezone') or 'UTC'
         return f'{job.get("cron_definition")}' if zone == 'UTC' else f'{job.get("cron_definition")} ({zone})'
@@ -71,13 +71,13 @@ def mean_duration(runs: Sequence[Mapping[str, Any]]) -> float | None:
 
 
 async def execute(request: PageRequest, job_id: int) -> Response:
-    """Run a job now."""
+    """Execute a job now."""
     done = await request.call(f'{PREFIX}.execute', {'id': job_id})
     return Redirect(f'/scheduler/{job_id}', f'{done["name"]} runs now, with the cid {done["cid"]}.')
 
 
 async def set_active(request: PageRequest, job_id: int) -> Response:
-    """Pause a job, or resume it."""
+    """Pause or resume a job."""
     is_active = request.text('is_active') == 'true'
     done = await request.call(f'{PREFIX}.set-active-status', {'id': job_id, 'is_active': is_active})
     return Redirect(f'/scheduler/{job_id}', f'{done["name"]} is {"resumed" if is_active else "paused"}.')

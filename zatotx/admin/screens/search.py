@@ -1,4 +1,4 @@
-"""One search over the names of everything."""
+"""The screen that searches services and objects of all types by name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_PER_TYPE = 20
 
 @frozen
 class Hit:
-    """One object that was found."""
+    """One search result."""
 
     title: str
     name: str
@@ -23,7 +23,7 @@ class Hit:
 
 
 async def show(request: PageRequest) -> Response:
-    """Show the services and objects whose names or texts contain the words."""
+    """Show the services and objects whose names or texts contain the search words."""
     query = request.argument('q').strip()
     hits: list[Hit] = []
     if query:

@@ -1,4 +1,4 @@
-"""Services: the list, and the upload with the verdict of each server."""
+"""Screens of services: list, details, invocation, upload, versions, and settings."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def _list_page(request: PageRequest, status: int = 200, **more: Any) -> Pa
 
 
 async def upload(request: PageRequest) -> Response:
-    """Deploy a file on all servers and show the verdict of each."""
+    """Deploy a file on all servers, and show the result of each."""
     file = request.files.get('file')
     if file is None or not file.filename:
         return await _list_page(request, 400, messages=[EMPTY_UPLOAD])

@@ -1,4 +1,6 @@
-"""What users choose for themselves: time zone, form of dates and times, colors, and the password."""
+"""The screen for display preferences (time zone and colors, stored in a cookie because the web admin stores no data)
+and for the user's own password.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,7 @@ def _page(request: PageRequest, chosen: Mapping[str, str], error: ApiError | Non
 
 
 async def show_password(request: PageRequest) -> Response:
-    """Show the form of a new password."""
+    """Show the form for a new password."""
     return _password_page()
 
 

@@ -1,4 +1,5 @@
-"""Statistics of services since the servers started: most used, slowest, most errors; as a table and as CSV."""
+"""Screens of service statistics since the servers started: most used, slowest, and most errors, as a table and as
+CSV."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ TOP = 5  # services in each of the lists beside the table
 
 
 async def show(request: PageRequest) -> Response:
-    """Show the statistics."""
+    """Show the service statistics."""
     answers = await request.call_each('zato.stats.get-current')
     shows_internal = request.argument('internal') == '1'
     rows = merge_rows(answers, with_internal=shows_internal)
@@ -33,7 +34,7 @@ async def show(request: PageRequest) -> Response:
 
 
 async def download(request: PageRequest) -> Response:
-    """Send the statistics as CSV."""
+    """Download the service statistics as CSV."""
     rows = merge_rows(await request.call_each('zato.stats.get-current'), with_internal=True)
     text = io.StringIO()
     writer = csv.DictWriter(text, [column.name for column in COLUMNS], extrasaction='ignore')
@@ -43,13 +44,13 @@ async def download(request: PageRequest) -> Response:
 
 
 def safe_cell(value: Any) -> Any:
-    """Return a value that a spreadsheet does not take for a formula."""
+    """Return a value that a spreadsheet does not interpret as a formula."""
     return f"'{value}" if isinstance(value, str) and value[:1] in ('=', '+', '-', '@') else value
 
 
 def merge_rows(answers: Sequence[Mapping[str, Any]], *, with_internal: bool) -> list[dict[str, Any]]:
-    """Return the figures of each service over all servers, the most used first. The percentile is the largest of the
-    servers'."""
+    """Merge the statistics of all servers by service, the most used service first. The percentile is the largest of the
+    servers' percentiles."""
     merged: dict[str, dict[str, Any]] = {}
     for answer in answers:
         for row in answer['services']:
@@ -67,7 +68,7 @@ def merge_rows(answers: Sequence[Mapping[str, Any]], *, with_internal: bool) -> 
 
 
 def top(rows: Sequence[Mapping[str, Any]], column: str) -> list[tuple[str, Any, int]]:
-    """Return the services with the highest values: name, value, and percent of the highest."""
+    """Return the services with the highest values of a column: name, value, and percentage of the highest value."""
     best = [row for row in sorted(rows, key=lambda row: -row[column]) if row[column]][:TOP]
     return [(row['name'], row[column], max(1, round(100 * row[column] / best[0][column]))) for row in best]
 

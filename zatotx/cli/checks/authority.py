@@ -1,4 +1,6 @@
-"""Checks of the certificate authority of an environment: its files, its revocation list, and what it has issued."""
+"""Checks of the certificate authority of an environment: its files, its revocation list, and the certificates that it
+has issued.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,7 @@ def _end_of_validity(path: Path, end: datetime, now: float, renew: str) -> Itera
 
 
 def check_revocation_list(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """Check that the revocation list is valid, and has all revocations."""
+    """Check that the revocation list is valid and contains all revocations."""
     from zatotx.ca.errors import AuthorityError
 
     authority = _open(scene, part)
@@ -77,7 +79,7 @@ def check_revocation_list(scene: CheckContext, part: Component) -> Iterator[tupl
 
 
 def list_validity(path: Path, now: float, remedy: str) -> Iterator[tuple[str, str]]:
-    """Check that the revocation lists in a file are valid. `remedy`: what to do otherwise."""
+    """Check that the revocation lists in a file are valid. `remedy` is the instruction for the user if they are not."""
     from zatotx.wire.certificates import parse_revocation_lists
     from zatotx.wire.malformed import Malformed
 

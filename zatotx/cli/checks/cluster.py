@@ -1,5 +1,6 @@
-"""Checks of the running cluster: the nodes by their rows in the ODB, and what each server of this environment reports
-about itself."""
+"""Checks of the running cluster: the rows of the nodes in the ODB, and the problems that the servers of this
+environment report.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def check_nodes(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """Check that every node that was not stopped sends heartbeats and runs the cluster's revision."""
+    """Check that every node that was not stopped sends heartbeats and has applied the cluster's current revision."""
     found: OdbHealth = scene.cached(inspect_odb, part)
     local = {node.name for node in scene.environment.nodes}
     for row in found.nodes:
@@ -38,7 +39,7 @@ def check_nodes(scene: CheckContext, part: Component) -> Iterator[tuple[str, str
 
 
 def check_node(row: Any, revision: int, now: float) -> Iterator[tuple[str, str]]:
-    """Check a node whose status is `running`. `row`: NodeRow."""
+    """Check a node whose status is `running`. `row` is its NodeRow."""
     silent = now - row.seen_at
     name = f'worker {row.worker} of {row.name}' if row.worker else row.name
     if silent > NODE_TIMEOUT:
@@ -50,8 +51,8 @@ def check_node(row: Any, revision: int, now: float) -> Iterator[tuple[str, str]]
 
 
 def expected_process_count(part: Component) -> int:
-    """Return how many processes a server should have; 0 if it is not running. The row of a worker with a higher number
-    is left from an earlier run."""
+    """Return how many processes a server should have, or 0 if it is not running. Rows of workers with higher numbers
+    are left over from an earlier run, and are ignored."""
     process = running_process(part)
     if process is None:
         return 0
@@ -65,7 +66,8 @@ def _first(scene: CheckContext, part: Component) -> bool:
 
 
 def check_server_findings(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """Report the findings of a running server about itself, and whether its version is not the installed one."""
+    """Report the problems that a running server has detected, and whether its version differs from the installed
+    one."""
     process = running_process(part)
     if process is None or not holds_port(process.pid, first_tcp_address(part).port):
         return
@@ -79,7 +81,7 @@ def check_server_findings(scene: CheckContext, part: Component) -> Iterator[tupl
 
 
 def invoke_on_server(part: Component, service: str) -> dict[str, Any]:
-    """Return the response of an internal service of exactly this server. Raises CommandError."""
+    """Invoke an internal service on this particular server, and return its response. Raises CommandError."""
     headers = {
         'Authorization': basic_auth(read_credentials(part.path.parent, 'api')),
         'Content-Type': 'application/json',

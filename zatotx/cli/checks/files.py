@@ -1,4 +1,4 @@
-"""Checks of files: present, readable, and not accessible to others."""
+"""Checks of files: whether they exist, are readable, and are not accessible to others."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def check_credentials(scene: CheckContext, part: Component) -> Iterator[tuple[st
 
 
 def check_info_file(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """Check that .zato-info names the component in a directory."""
+    """Check that the .zato-info file in a directory names the component."""
     path = part.path / INFO_FILE
     try:
         if read_info(part.path).get('component') not in TYPES:
@@ -122,7 +122,7 @@ def check_redis_certificates(scene: CheckContext, part: Component) -> Iterator[t
 
 
 def check_certificate(certificate: Path, key: Path, now: float) -> Iterator[tuple[str, str]]:
-    """Check a certificate and its key. `now`: Unix time."""
+    """Check a certificate and its key. `now` is Unix time."""
     yield from check_validity(certificate, now)
     first = next(iter(_certificates(certificate)), None)
     if first is None:

@@ -1,4 +1,4 @@
-"""Checks and findings."""
+"""Data types of `zatotx doctor`: a check, its context, and a finding, the problem that a check found."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Finding(NamedTuple):
 
 
 class CheckContext:
-    """The input of all checks in one run. Caches what several checks need."""
+    """The input of all checks in one run. It caches data that several checks need."""
 
     def __init__(self, environment: Environment, now: Callable[[], float] = time.time) -> None:
         """`now` returns Unix time."""
@@ -62,7 +62,7 @@ CheckFunction = Callable[[CheckContext, Component], Iterable[tuple[str, str]]]  
 
 
 class Check(NamedTuple):
-    """A check of `zatotx doctor`."""
+    """The definition of a check of `zatotx doctor`."""
 
     subject: str  # one or two words, shown in findings
     description: str  # the problems that it finds, for the documentation
@@ -72,5 +72,6 @@ class Check(NamedTuple):
 
 
 def as_component(environment: Environment) -> Component:
-    """Return the environment as a Component without a process, to which checks of the environment are applied."""
+    """Return the environment as a Component without a process, so that checks of the whole environment can be applied
+    to it."""
     return Component(ENVIRONMENT, Path(environment.environment))

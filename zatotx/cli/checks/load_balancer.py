@@ -1,4 +1,4 @@
-"""Checks of load balancers."""
+"""Checks of the configuration of load balancers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zatotx.cli.environment.layout import Component
 
 
 def check_configuration(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """Check lb.toml as the load balancer itself does."""
+    """Check lb.toml in the same way as the load balancer itself."""
     from zatotx.lb.config.parser import parse_configuration
 
     try:

@@ -22,7 +22,7 @@ FEW_FILES, TOO_FEW_FILES = 4096, 256  # file descriptors per process
 
 
 def check_disk_space(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """Check the free space where a component writes; once per file system."""
+    """Check the free disk space in the directories to which a component writes, once for each file system."""
     seen: set[int] = set()
     for directory in (*operations_of(part).writable_directories(part), part.path.parent / 'odb'):
         if directory.is_dir() and (device := directory.stat().st_dev) not in seen:
@@ -31,7 +31,7 @@ def check_disk_space(scene: CheckContext, part: Component) -> Iterator[tuple[str
 
 
 def check_file_system(directory: Path, found: Any) -> Iterator[tuple[str, str]]:
-    """Check the free space of a file system, by the result of statvfs."""
+    """Check the free space of a file system from the result of statvfs."""
     free, total = found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
     fix = 'remove files, or enlarge the file system'
     if free < TOO_LITTLE:
@@ -44,7 +44,7 @@ def check_file_system(directory: Path, found: Any) -> Iterator[tuple[str, str]]:
 
 
 def check_descriptor_limit(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """Check that a server may open enough files and connections."""
+    """Check that a server can open enough files and connections."""
     limit, process_name = effective_limit(part, 'Max open files', resource.RLIMIT_NOFILE)
     fix = "raise it ('ulimit -n 65536' before the start, LimitNOFILE=65536 with systemd) and restart the server"
     if limit < TOO_FEW_FILES:
@@ -54,7 +54,7 @@ def check_descriptor_limit(scene: CheckContext, part: Component) -> Iterator[tup
 
 
 def check_core_dumps(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """Check that a server that crashes leaves no core dump, which would contain keys and passwords."""
+    """Check that a crashing server does not write a core dump, which would contain keys and passwords."""
     process = running_process(part)
     if process is None or get_setting(read_settings(part), 'main', 'core_dumps', False):
         return
@@ -65,8 +65,8 @@ def check_core_dumps(scene: CheckContext, part: Component) -> Iterator[tuple[str
 
 
 def effective_limit(part: Component, name: str, number: int) -> tuple[int, str]:
-    """Return a soft limit of a component's process, and whose limit it is. If the component is stopped, the limit that
-    it would have: the hard limit, to which a server raises the soft one."""
+    """Return the soft resource limit of a component's process, and a description of whose limit it is. If the component
+    is stopped, return the limit that it would have: the hard limit, to which a server raises the soft one."""
     process = running_process(part)
     if process is not None:
         found = read_limit(Path(f'/proc/{process.pid}/limits'), name, lambda path: path.read_text())
@@ -77,7 +77,7 @@ def effective_limit(part: Component, name: str, number: int) -> tuple[int, str]:
 
 
 def read_limit(path: Path, name: str, read: Callable[[Path], str]) -> int | None:
-    """Return the soft limit of that name in /proc/PID/limits; None if it cannot be read."""
+    """Return the soft limit with the given name from /proc/PID/limits, or None if it cannot be read."""
     try:
         line = next(line for line in read(path).splitlines() if line.startswith(name))
     except (OSError, StopIteration):
@@ -87,7 +87,7 @@ def read_limit(path: Path, name: str, read: Callable[[Path], str]) -> int | None
 
 
 def check_running(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """Check that a component is running, or was stopped together with the others."""
+    """Check that a component is running, or was stopped together with the other components."""
     if running_process(part) is not None:
         return
     if part.pid_file.exists():
@@ -106,7 +106,7 @@ def check_ready(scene: CheckContext, part: Component) -> Iterator[tuple[str, str
 
 
 def check_ports(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """Check that a server's ports are free, or in use by the server itself."""
+    """Check that a server's ports are free, or are in use by the server itself."""
     file, process = part.settings_path, running_process(part)
     for address in operations_of(part).listen_addresses(part):
         if process is not None and holds_port(process.pid, address.port):
@@ -133,7 +133,7 @@ def check_duplicate_ports(scene: CheckContext, part: Component) -> Iterator[tupl
 
 
 def check_redis_program(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """Check that a server program for the embedded Redis is installed."""
+    """Check that a Redis server program is installed for the embedded Redis."""
     from zatotx.model.errors import StartError
     from zatotx.redis.server_process import find_server_binary
 

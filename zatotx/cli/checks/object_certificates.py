@@ -1,4 +1,4 @@
-"""Checks of the certificates and revocation lists in the configuration of the cluster."""
+"""Checks of the certificates and revocation lists that are stored in the configuration of the cluster."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CLIENT_FIELD = 'tls_cert'  # the own certificate comes first; other fields hold
 
 
 def read_objects(part: Component) -> list[StoredObject]:
-    """Return the objects of the cluster. Raises CommandError."""
+    """Return the configuration objects of the cluster. Raises CommandError."""
     from zatotx.odb.maintenance import open_database, read_snapshot
 
     cluster = get_setting(read_settings(part), 'main', 'cluster', '')
@@ -38,7 +38,7 @@ def read_objects(part: Component) -> list[StoredObject]:
 
 
 def check_objects(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """Check the certificates and revocation lists in objects, once for the environment."""
+    """Check the certificates and revocation lists in configuration objects, once for the environment."""
     if part != next(each for each in components_of(part.path.parent) if each.type.is_node):
         return
     try:

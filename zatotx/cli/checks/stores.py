@@ -1,4 +1,4 @@
-"""Checks of the ODB and Redis: reachable, of the right version, usable; and of the clocks of both."""
+"""Checks that the ODB and Redis are reachable, of a supported version, and usable, and that their clocks agree."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ _STRUCT = 256  # bytes, at least the size of struct timex on any platform; all z
 
 
 def is_clock_unsynchronized() -> bool:
-    """Whether the kernel reports that its clock is not synchronized. False if that cannot be determined."""
+    """Return whether the kernel reports that its clock is not synchronized. Returns False if the state cannot be
+    determined."""
     try:
         state: int = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_STRUCT))
     except (OSError, AttributeError):
@@ -56,7 +57,7 @@ def inspect_odb(part: Component) -> OdbHealth:
 
 
 class RedisInspection(NamedTuple):
-    """What Redis reports about itself, when, and how long the request took."""
+    """The information that Redis reports about itself, the time of the request, and its duration."""
 
     facts: ServerInfo
     at: float  # Unix time
@@ -64,7 +65,8 @@ class RedisInspection(NamedTuple):
 
 
 def inspect_redis(part: Component) -> RedisInspection | None:
-    """Inspect Redis with the settings of a server; None for an embedded Redis that is stopped. Raises CommandError."""
+    """Inspect Redis with the settings of a server. Returns None for an embedded Redis that is stopped. Raises
+    CommandError."""
     from zatotx.model.errors import ServiceUnavailable
     from zatotx.redis.sync_probe import probe_redis
 
@@ -82,7 +84,7 @@ def inspect_redis(part: Component) -> RedisInspection | None:
 
 
 def check_odb(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """Check that the ODB is reachable, readable and writable, and not too large for SQLite."""
+    """Check that the ODB is reachable, readable, writable, and not too large for SQLite."""
     found: OdbHealth = scene.cached(inspect_odb, part)
     if found.title == 'SQLite' and found.size > LARGE_SQLITE_FILE:
         yield WARNING, (f'the ODB ({found.url}) has {found.size // 1024**3} GiB, which is large for SQLite: move it to '
@@ -90,7 +92,7 @@ def check_odb(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]
 
 
 def check_dead_letters(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """Check that no message was given up."""
+    """Check that there are no dead letters."""
     first = next(one for one in components_of(part.path.parent) if one.kind == SERVER)
     found: OdbHealth | None = _inspect_or_none(scene, inspect_odb, part) if part == first else None
     if found is not None and found.dead_letters:
@@ -109,7 +111,8 @@ def check_kinds(scene: CheckContext, part: Component) -> Iterator[tuple[str, str
 
 
 def missing_libraries(kinds: Iterable[FoundKind], used: Container[str]) -> Iterator[str]:
-    """Yield a sentence for each disabled kind of which there are objects. `used`: the keys of their types."""
+    """Yield a sentence for each disabled kind whose objects are in use. `used` contains the keys of the types of all
+    objects."""
     from zatotx.connectors.kind_registry import object_types
 
     for found in kinds:
@@ -118,7 +121,7 @@ def missing_libraries(kinds: Iterable[FoundKind], used: Container[str]) -> Itera
 
 
 def check_redis(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """Check that Redis is reachable, persists its data, and has memory left."""
+    """Check that Redis is reachable, persists its data, and has free memory."""
     from zatotx.redis.server_info import configuration_warnings
 
     inspection: RedisInspection | None = scene.cached(inspect_redis, part)
@@ -137,7 +140,7 @@ def check_redis(scene: CheckContext, part: Component) -> Iterator[tuple[str, str
 
 
 def check_clocks(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """Check that this machine, the ODB, Redis and the other nodes have the same time."""
+    """Check that the clocks of this machine, the ODB, Redis and the other nodes agree."""
     for ahead, clock_owner in _differences(scene, part):
         if abs(ahead) > MAX_CLOCK_DIFFERENCE:
             severity = BROKEN if abs(ahead) > NODE_TIMEOUT else WARNING
@@ -151,7 +154,7 @@ def check_clocks(scene: CheckContext, part: Component) -> Iterator[tuple[str, st
 
 
 def check_ntp(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """Check that NTP synchronizes the clock of a machine whose cluster has other machines."""
+    """Check that the clock is synchronized by NTP if the cluster spans several machines."""
     found: OdbHealth | None = _inspect_or_none(scene, inspect_odb, part)
     local = {server.name for server in components_of(part.path.parent)}
     if found is not None and any(row.name not in local for row in found.nodes) and is_clock_unsynchronized():

@@ -1,4 +1,4 @@
-"""Checks of the TLS files in the directories of components, wherever their certificates come from."""
+"""Checks of the TLS files in the directories of components, regardless of who issued the certificates."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ MAX_SIZE = 1024 * 1024  # bytes of a file that is read
 
 
 def check_component_certificates(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """Check all certificates in the directories tls, tls-agent and so on. Those of the environment's authority are
-    checked there."""
+    """Check all certificates in the directories tls, tls-agent and so on. Certificates that the environment's own
+    authority issued are checked by `check_authority`."""
     for path in sorted(part.path.glob('tls*/*')):
         if path.suffix in SUFFIXES and not _is_in_authority(path, part) and _has_certificate(path):
             yield from check_validity(path, scene.now())
@@ -36,7 +36,7 @@ def _has_certificate(path: Path) -> bool:
 
 
 def check_agent_files(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """Check that the agent of a load balancer can use its TLS files, and that its revocation list is valid."""
+    """Check that a load balancer's agent can use its TLS files, and that its revocation list is valid."""
     from zatotx.lb.agent.service import tls_files
     from zatotx.lb.agent.subject_fields import make_subject_check
     from zatotx.lb.config.model import AgentSettings

@@ -1,5 +1,6 @@
-"""Checks of versions: of Python and libraries, of the components of an environment, and of kinds whose library is
-missing."""
+"""Checks of the versions of Python, of libraries and of an environment's components, and of the libraries that kinds
+need.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +19,12 @@ _REQUIREMENT = re.compile(r'(?P<name>[A-Za-z0-9._-]+)\s*(\[[^\]]*\])?\s*(?P<boun
 
 
 def check_installed_python(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """Check that zatotx is tested on this version of Python."""
+    """Check that zatotx has been tested on the installed version of Python."""
     yield from check_python_version(tuple(int(piece) for piece in platform.python_version_tuple()[:2]))
 
 
 def check_python_version(version: tuple[int, ...]) -> Iterator[tuple[str, str]]:
-    """Check a version of Python."""
+    """Check that zatotx has been tested on a version of Python."""
     version_text = '.'.join(map(str, version))
     supported = f'{".".join(map(str, OLDEST_PYTHON))} to {".".join(map(str, NEWEST_PYTHON))}'
     if version < OLDEST_PYTHON:
@@ -38,8 +39,8 @@ def check_libraries(scene: CheckContext, part: Component) -> Iterator[tuple[str,
 
 
 def find_outdated(requirements: Iterable[str], version: Callable[[str], str | None]) -> Iterator[tuple[str, str]]:
-    """Yield each requirement that is not met; requirements of extras are left to the kinds that need them. `version`:
-    name -> installed version, None if it is not installed."""
+    """Yield each requirement that is not met. Requirements of extras are ignored, since kinds check them. `version`
+    maps a name to the installed version, or to None if it is not installed."""
     for text in requirements:
         found = _REQUIREMENT.match(text)
         if found is None or 'extra' in (found['marker'] or ''):
@@ -62,7 +63,7 @@ def find_installed_version(name: str) -> str | None:
 
 
 def version_numbers(version: str) -> tuple[int, ...]:
-    """Return the leading numbers of a version; '26.10.0rc1' -> (26, 10, 0)."""
+    """Return the leading numbers of a version, such as (26, 10, 0) for '26.10.0rc1'."""
     found = re.match(r'\d+(\.\d+)*', version)
     return tuple(int(piece) for piece in found[0].split('.')) if found else ()
 

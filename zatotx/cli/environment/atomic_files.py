@@ -1,4 +1,4 @@
-"""Files that only their owner can read, and directories; both are written atomically."""
+"""Creates directories, and files that only their owner can read, atomically."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PRIVATE_DIR = 0o700
 
 
 def make_private_dir(path: Path) -> Path:
-    """Create a directory with mode 0700, including its parents, whatever the umask."""
+    """Create a directory, including its parents, with mode 0700 regardless of the umask."""
     if not path.is_dir():
         make_private_dir(path.parent)
         path.mkdir(mode=PRIVATE_DIR)
@@ -27,18 +27,18 @@ def make_private_dir(path: Path) -> Path:
 
 
 def write_private_file(path: Path, text: str) -> None:
-    """Write a file with mode 0600 atomically: a reader sees the old text or the new one. Raises OSError."""
+    """Write a file with mode 0600 atomically: a reader sees either the old or the new text. Raises OSError."""
     write_file(path, text.encode('utf-8'), durable=True)
 
 
 def toml_string(text: str) -> str:
-    """Return text as a TOML basic string: JSON's escapes are valid in TOML, except that TOML requires DEL to be
+    """Format text as a TOML basic string. JSON's escapes are valid in TOML, except that TOML requires DEL to be
     escaped."""
     return json.dumps(text, ensure_ascii=False).replace('\x7f', '\\u007f')
 
 
 def is_private(path: Path) -> bool:
-    """Whether group and others have no access."""
+    """Return whether group and others have no access to a path."""
     return path.stat().st_mode & 0o077 == 0
 
 
@@ -52,8 +52,7 @@ PREFIX = '.quickstart-'
 
 @contextmanager
 def atomic_directory(target: Path, last: str) -> Iterator[Path]:
-    """Yield a temporary directory to fill. Its contents appear at `target` when the block succeeds, and are removed
-    otherwise.
+    """Yield a temporary directory to fill. It is renamed to `target` if the block succeeds, and removed otherwise.
 
     `target` must be absent or empty, otherwise CommandError is raised. `last` is the file that marks a complete
     directory: if the directory itself cannot be moved (`target` is a mount point), its entries are moved, and this one
@@ -75,7 +74,8 @@ def atomic_directory(target: Path, last: str) -> Iterator[Path]:
 
 
 def existing_parent(target: Path) -> Path:
-    """Return the parent of the target, created if absent. Raises CommandError if that fails."""
+    """Return the parent directory of the target, and create it if it does not exist. Raises CommandError if that
+    fails."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -108,7 +108,7 @@ def remove_abandoned(parent: Path, prefix: str) -> None:
 
 
 def publish(temporary: Path, target: Path, last: str) -> None:
-    """Move the temporary directory into place."""
+    """Rename the temporary directory to its target."""
     if temporary.parent != target:
         temporary.rename(target.resolve() if target.is_symlink() else target)
         return

@@ -1,4 +1,4 @@
-"""The servers to which the load balancer of an environment sends requests, for restarts without a failed request."""
+"""Waits for the load balancer of an environment during a rolling restart, so that no request fails."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ _PROBES = 4.0  # seconds in which a load balancer notices that a server is ready
 
 
 def wait_until_balanced(server: Component) -> None:
-    """Wait until the environment's load balancer sends requests to a server that has become ready, so that the next one
-    can be stopped. Does nothing if no load balancer runs. If its agent cannot be asked, waits for its probes."""
+    """Wait until the environment's load balancer sends requests to a server that has become ready, so that the next
+    server can be stopped. Does nothing if no load balancer is running. If its agent cannot be reached, waits for the
+    duration of its probes."""
     from zatotx.cli.lb_agent import servers_up
 
     balancers = [part for part in components_of(server.path.parent) if part.kind == LOAD_BALANCER]

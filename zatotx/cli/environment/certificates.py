@@ -1,4 +1,4 @@
-"""The certificate authority of an environment, and the certificates that quickstart creates with it."""
+"""Creates the certificate authority of an environment, and its certificates during quickstart."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _UNSAFE = re.compile(r'[^A-Za-z0-9._-]')
 
 
 def write_authority(environment: Path, plan: EnvironmentPlan) -> None:
-    """Create the authority in PATH/ca, with certificates for the load balancer's agent and its clients and, if the plan
-    says so, for the servers."""
+    """Create the certificate authority in PATH/ca, with certificates for the load balancer's agent and its clients and,
+    if the plan says so, for the servers."""
     from zatotx.ca.authority import CertificateAuthority
     from zatotx.ca.certificate_builder import LOCAL_HOSTS, PROFILES
     from zatotx.ca.errors import AuthorityError
@@ -76,7 +76,7 @@ def _subject(common_name: str) -> Subject:
 
 
 def local_host_name() -> tuple[str, ...]:
-    """Return the name of this machine, or nothing if it cannot be in a certificate."""
+    """Return the name of this machine in a list, or an empty list if a certificate cannot contain it."""
     from zatotx.ca.errors import AuthorityError
     from zatotx.ca.subject import make_alternative_names
 
@@ -89,14 +89,13 @@ def local_host_name() -> tuple[str, ...]:
 
 
 def server_certificate_name(cluster: str, server: str) -> str:
-    """Return what the files of a server's certificate are named after, with a cluster name of any characters."""
+    """Return the base name of the files of a server's certificate. The cluster's name may contain any characters."""
     safe = _UNSAFE.sub('_', cluster)[: 63 - len(server)].lstrip('._-') or 'zatotx'
     return f'{safe}-{server}'
 
 
 def reload_servers(authority: Path, certificate: Path) -> list[str]:
-    """Make the running servers of the authority's environment load a new certificate, if they use it. Returns their
-    names."""
+    """Reload the certificate in the running servers of the authority's environment that use it. Returns their names."""
     environment = authority.parent
     if authority.name != AUTHORITY or not (environment / CREDENTIALS).is_file():
         return []
@@ -112,9 +111,9 @@ def reload_servers(authority: Path, certificate: Path) -> list[str]:
 
 
 def link_certificate(directory: Path, prefix: str, name: str) -> None:
-    """Create links in a directory of a component to the certificate `name` of the environment's authority: PREFIX-cert,
-    PREFIX-priv-key, PREFIX-ca-certs, PREFIX-crl, all `.pem`. They lead to the newest files, so a certificate that is
-    renewed is in use without a copy; a component on another machine has copies in their places. `directory` is a
+    """Create links in a component's directory to the certificate `name` of the environment's authority: PREFIX-cert,
+    PREFIX-priv-key, PREFIX-ca-certs, PREFIX-crl, all `.pem`. They point to the newest files, so that a renewed
+    certificate is in use without copying it; a component on another machine has copies instead. `directory` is a
     directory in a component's directory."""
     make_private_dir(directory)
     authority = Path('..', '..', AUTHORITY)

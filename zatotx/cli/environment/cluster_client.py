@@ -1,4 +1,4 @@
-"""A client for the cluster of an environment: invokes services on any of its servers through /zato/api/invoke."""
+"""A client that invokes services on any server of an environment's cluster, through /zato/api/invoke."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ SLACK = 5.0  # seconds by which the server's deadline is earlier than ours, so t
 
 
 class PasswordRejectedError(CommandError):
-    """The cluster does not accept the password of admin.invoke in credentials.toml."""
+    """The cluster rejects the password of admin.invoke in credentials.toml."""
 
 
 class ClusterClient:
-    """Invokes services as admin.invoke, on the server in PATH, or on the first one that is reachable."""
+    """Invokes services as the user admin.invoke, on the server in PATH, or on the first reachable server."""
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
@@ -94,20 +94,20 @@ class ClusterClient:
 
 
 def raise_for_status(response: BlockingResponse) -> BlockingResponse:
-    """Return the response if the call succeeded. Raises CommandError with the errors of a failed one, one per line if
-    there are several."""
+    """Return the response if the call succeeded. Otherwise raises CommandError with the errors, one per line if there
+    are several."""
     if response.status >= 400:
         raise combine_errors(split_errors(response), 'The server reported {} errors')
     return response
 
 
 def error_reason(response: BlockingResponse) -> str:
-    """Return the server's message for a failed call."""
+    """Return the error message in the server's response to a failed call."""
     return '; '.join(split_errors(response))
 
 
 def split_errors(response: BlockingResponse) -> list[str]:
-    """Return the errors of a failed call one by one."""
+    """Return the single errors of a failed call as a list."""
     try:
         env = json.loads(response.body)['zato_env']
         details, cid = env['details'], env.get('cid', '')
@@ -119,7 +119,7 @@ def split_errors(response: BlockingResponse) -> list[str]:
 
 
 def response_element(response: BlockingResponse) -> Any:
-    """Return the only element beside zato_env in an internal service's response; None if there is none."""
+    """Return the only element besides zato_env in the response of an internal service, or None if there is none."""
     document = json.loads(response.body or b'null')
     if not isinstance(document, dict):
         return document

@@ -1,4 +1,5 @@
-"""What all nodes of an environment's cluster share: its name, database, Redis and secret key.
+"""The file with the settings that all nodes of an environment's cluster share: the cluster's name, database, Redis and
+secret key.
 
 `zatotx create cluster` writes it to PATH/config/cluster.toml and PATH/config/secret.key, for an environment whose nodes
 are created later. In any other environment it is read from the first node.
@@ -36,7 +37,8 @@ url = {redis}
 
 
 class SharedSettings(NamedTuple):
-    """What the nodes of a cluster share. The URLs as settings files have them: encrypted if they contain a password."""
+    """The settings that the nodes of a cluster share. The URLs are as in settings files: encrypted if they contain a
+    password."""
 
     cluster: str
     odb_url: str
@@ -45,7 +47,7 @@ class SharedSettings(NamedTuple):
 
 
 def stored_urls(plan: EnvironmentPlan) -> tuple[str, str]:
-    """Return the URLs of database and Redis as the nodes of a new environment have them."""
+    """Return the URLs of the database and Redis in the form in which the nodes of a new environment store them."""
     return (
         plan.stored_url(plan.odb_url) or f'sqlite:///../{ODB_FILE}',
         plan.stored_url(plan.redis_url) or REDIS_URL,
@@ -53,7 +55,7 @@ def stored_urls(plan: EnvironmentPlan) -> tuple[str, str]:
 
 
 def write_cluster_file(environment: Path, plan: EnvironmentPlan) -> None:
-    """Write the files that nodes are created from."""
+    """Write the cluster file and the secret key, from which nodes are created later."""
     make_private_dir(environment / 'config')
     write_private_file(environment / KEY_FILE, plan.key + '\n')
     odb, redis = stored_urls(plan)
@@ -62,7 +64,8 @@ def write_cluster_file(environment: Path, plan: EnvironmentPlan) -> None:
 
 
 def read_shared_settings(environment: Path) -> SharedSettings:
-    """Return what the nodes of an environment share. Raises CommandError if it has no node and no cluster file."""
+    """Return the settings that the nodes of an environment share. Raises CommandError if it has neither a node nor a
+    cluster file."""
     node = next((part for part in components_of(environment) if part.type.is_node), None)
     if node is not None:
         return _parse(node.settings_path, read_secret_key(node))
@@ -73,7 +76,7 @@ def read_shared_settings(environment: Path) -> SharedSettings:
 
 
 def next_name(environment: Path, parts: tuple[Component, ...], kind: str, prefix: str) -> tuple[str, int]:
-    """Return the name and the number of the next component of a type: `server3`, 3."""
+    """Return the name and the number of the next component of a type, such as (`server3`, 3)."""
     number = 1 + sum(part.kind == kind for part in parts)
     while (environment / f'{prefix}{number}').exists():
         number += 1

@@ -1,4 +1,4 @@
-"""The types of component that an environment may have, and in which order they start."""
+"""The types of components that an environment can have, and the order in which they start."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ SERVER, REDIS, CONNECTOR, LOAD_BALANCER, WEB_ADMIN = 'SERVER', 'REDIS', 'CONNECT
 
 
 class ComponentType(NamedTuple):
-    """A type of component. What the commands do with it is in the module of that name in `components/`."""
+    """A type of component. The module of that name in `components/` implements its operations."""
 
     name: str  # as `.zato-info` contains it; Zato's names
     plugin: str  # its twistd plugin

@@ -1,4 +1,4 @@
-"""Access to the ODB and the Redis of an environment, without a running server."""
+"""Access to the ODB and Redis of an environment without a running server."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def odb_url(part: Component) -> str:
 
 
 def command_actor(command: str) -> Actor:
-    """Return who runs the command, for the history: the operating system's account."""
+    """Return the author of a command's changes for the history: the account of the operating system."""
     from zatotx.schema.snapshot import Actor
 
     try:
@@ -54,7 +54,7 @@ def command_actor(command: str) -> Actor:
 
 @contextmanager
 def convert_errors() -> Iterator[None]:
-    """Convert database errors to CommandError."""
+    """Convert database errors to CommandError; a context manager."""
     from zatotx.model.errors import ServiceError
 
     try:
@@ -67,7 +67,8 @@ def convert_errors() -> Iterator[None]:
 
 @contextmanager
 def open_odb(environment: Environment) -> Iterator[Database]:
-    """Open the database of an environment, and close it at the end. Database errors are raised as CommandError."""
+    """Open the database of an environment; a context manager that closes it. Database errors are raised as
+    CommandError."""
     from zatotx.odb.maintenance import open_database
 
     part = any_server(environment)
@@ -82,7 +83,7 @@ def open_odb(environment: Environment) -> Iterator[Database]:
 
 
 def redis_address(part: Component) -> RedisAddress:
-    """Return the address of a server's Redis. Raises CommandError if the settings contain no valid one."""
+    """Return the address of a server's Redis. Raises CommandError if it is missing in the settings or invalid."""
     from zatotx.model.errors import StartError
     from zatotx.redis.url import TlsOptions, parse_address
     from zatotx.schema.secrets import ENCRYPTED
@@ -99,12 +100,12 @@ def redis_address(part: Component) -> RedisAddress:
 
 
 def is_embedded(address: RedisAddress, part: Component) -> bool:
-    """Whether the address is that of the embedded Redis, a component of the environment."""
+    """Return whether the address is that of the embedded Redis, which is a component of the environment."""
     return address.path == str((part.path.parent / 'redis' / 'redis.sock').resolve())
 
 
 def external_redis_error(part: Component, timeout: float) -> str:
-    """Return why an external Redis cannot be used, as a sentence; '' if it can."""
+    """Return the reason why an external Redis cannot be used, as a sentence, or '' if it can be used."""
     from zatotx.model.errors import ServiceUnavailable
     from zatotx.redis.sync_probe import probe_redis
 

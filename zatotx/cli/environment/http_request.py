@@ -1,4 +1,4 @@
-"""A blocking HTTP request to a running server, with a timeout for the whole request."""
+"""Sends a blocking HTTP request to a running server, with a timeout for the whole request."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class BlockingResponse(NamedTuple):
 
 
 class UnreachableError(Exception):
-    """No connection was made, so nothing was processed and another server may be tried."""
+    """No connection could be established, so nothing was processed and another server may be tried."""
 
 
 class CutOffError(Exception):
@@ -38,8 +38,8 @@ class CutOffError(Exception):
 
 
 def send_request(address: ListenAddress, request: BlockingRequest, timeout: float) -> BlockingResponse:
-    """Send a request and return the response, within `timeout` seconds. Raises UnreachableError or CutOffError, each
-    with a sentence."""
+    """Send a request, and return the response within `timeout` seconds. Raises UnreachableError or CutOffError with a
+    message for the user."""
     end = time.monotonic() + timeout
     connection = connect(address, timeout)
     try:
@@ -68,7 +68,7 @@ def connect(address: ListenAddress, timeout: float) -> http.client.HTTPConnectio
 
 
 def tls_context(certificate: Path | None) -> ssl.SSLContext:
-    """Return a TLS context that trusts exactly this certificate, or the system's CAs if there is none."""
+    """Return a TLS context that trusts exactly one certificate, or the system's CAs if none is given."""
     if certificate is None:
         return ssl.create_default_context()
     context = ssl.create_default_context(cafile=str(certificate))
@@ -78,7 +78,7 @@ def tls_context(certificate: Path | None) -> ssl.SSLContext:
 
 
 def send_and_receive(connection: http.client.HTTPConnection, request: BlockingRequest, end: float) -> BlockingResponse:
-    """Send the request and read the whole response, limiting each step to the remaining time."""
+    """Send the request and read the whole response. Each step is limited to the remaining time."""
     headers = {'Connection': 'close', **request.headers}
     connection.request(request.method, request.target, body=request.body or None, headers=headers)
     response = connection.getresponse()
@@ -93,7 +93,7 @@ def send_and_receive(connection: http.client.HTTPConnection, request: BlockingRe
 
 
 def read_body(connection: http.client.HTTPConnection, response: http.client.HTTPResponse, end: float) -> bytes:
-    """Read the body until `end` on the monotonic clock. Raises TimeoutError."""
+    """Read the body of a response until the time `end` on the monotonic clock. Raises TimeoutError."""
     pieces = []
     while piece := response.read1(CHUNK):
         pieces.append(piece)
@@ -106,6 +106,6 @@ def read_body(connection: http.client.HTTPConnection, response: http.client.HTTP
 
 
 def basic_auth(user: Credentials) -> str:
-    """Return the Authorization header of a user."""
+    """Return the Authorization header of a user for Basic authentication."""
     pair = f'{user.username}:{user.password}'.encode()
     return 'Basic ' + base64.b64encode(pair).decode('ascii')

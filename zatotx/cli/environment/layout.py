@@ -1,4 +1,4 @@
-"""The layout of an environment on disk: its components, their files and ports, the credentials of its users."""
+"""The layout of an environment on disk: its components, their files and ports, and the credentials of its users."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CREDENTIALS = 'credentials.toml'
 
 
 class Component(NamedTuple):
-    """A component of an environment: a directory with a process of its own."""
+    """A component of an environment: a directory with its own process."""
 
     kind: str  # the name of its ComponentType: SERVER, REDIS …
     path: Path  # absolute
@@ -49,7 +49,7 @@ class Component(NamedTuple):
 
 
 class Environment(NamedTuple):
-    """What PATH refers to: an environment, and the selected components of it."""
+    """An environment, and the components of it that the argument PATH selects."""
 
     environment: Path
     components: tuple[Component, ...]  # all components, or the one that PATH names
@@ -106,7 +106,7 @@ def read_info(directory: Path) -> dict[str, Any]:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Return a parsed TOML file. Raises CommandError that names the line of the error."""
+    """Parse a TOML file. Raises CommandError, which names the line of the error."""
     try:
         with path.open('rb') as file:
             return tomllib.load(file)
@@ -115,13 +115,13 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 class UnresolvedSetting(str):
-    """A setting with a reference that cannot be resolved, as it is written; `reason` is the error."""
+    """A setting with a reference that cannot be resolved, in its original form. `reason` is the error."""
 
     reason: str
 
 
 def read_settings(part: Component) -> dict[str, Any]:
-    """Return the settings of a component, with references replaced by their values, or by UnresolvedSetting if they
+    """Return the settings of a component. References are replaced with their values, or with UnresolvedSetting if they
     cannot be resolved."""
     from zatotx.node.settings import resolve_references
 
@@ -137,7 +137,7 @@ def read_settings(part: Component) -> dict[str, Any]:
 
 
 def get_setting(values: Mapping[str, Any], section: str, key: str, default: Any) -> Any:
-    """Return one value of server.toml, or the default if there is no usable value. Raises CommandError for a reference
+    """Return one value of server.toml, or the default if it is missing or unusable. Raises CommandError for a reference
     that cannot be resolved."""
     found = values.get(section, {})
     value = found.get(key, default) if isinstance(found, Mapping) else default
@@ -149,7 +149,7 @@ def get_setting(values: Mapping[str, Any], section: str, key: str, default: Any)
 
 
 def parse_number(text: str, default: float) -> float:
-    """Convert the value of a reference to a number, as the server does."""
+    """Convert the text of a resolved reference to a number, as the server does."""
     try:
         return type(default)(text)
     except ValueError:
@@ -157,7 +157,7 @@ def parse_number(text: str, default: float) -> float:
 
 
 def cluster_name(environment: Environment) -> str:
-    """Return the cluster name of the first server; '' in an environment without servers."""
+    """Return the cluster name of the first server, or '' in an environment without servers."""
     for part in components_of(environment.environment):
         if part.kind == SERVER:
             return str(get_setting(read_settings(part), 'main', 'cluster', ''))
@@ -170,7 +170,7 @@ class Credentials(NamedTuple):
 
 
 def read_credentials(environment: Path, section: str) -> Credentials:
-    """Return one user of credentials.toml, e.g. 'api'."""
+    """Return the user in one section of credentials.toml, such as 'api'."""
     path = environment / CREDENTIALS
     found = read_toml(path).get(section)
     if not isinstance(found, dict) or not {'username', 'password'} <= found.keys():

@@ -13,7 +13,7 @@ WILDCARDS = {'': '127.0.0.1', '0.0.0.0': '127.0.0.1', '::': '::1'}  # noqa: S104
 
 
 class ListenAddress(NamedTuple):
-    """An address to connect to."""
+    """The address of a listening server, to which commands connect."""
 
     scheme: str  # 'http' or 'https'
     host: str
@@ -42,7 +42,8 @@ def split_description(description: str) -> list[str]:
 
 
 def parse_listen_address(description: str, directory: Path) -> ListenAddress | None:
-    """Return the address of a `tcp:` or `ssl:` description, with files relative to `directory`; None for any other."""
+    """Parse a `tcp:` or `ssl:` endpoint description; file names are relative to `directory`. Returns None for other
+    descriptions."""
     kind, *rest = split_description(description)
     named = dict(field.split('=', 1) for field in rest if '=' in field)
     positional = [field for field in rest if '=' not in field]
@@ -57,7 +58,7 @@ def parse_listen_address(description: str, directory: Path) -> ListenAddress | N
 
 
 def listen_descriptions(part: Component) -> Iterator[str]:
-    """The endpoint descriptions of all kinds in the settings of a server."""
+    """Return the endpoint descriptions of all kinds in the settings of a server."""
     from zatotx.connectors.kind_registry import find_kinds
 
     settings = read_settings(part)
@@ -66,7 +67,7 @@ def listen_descriptions(part: Component) -> Iterator[str]:
 
 
 def tcp_addresses(part: Component) -> Iterator[ListenAddress]:
-    """Yield all TCP addresses in the settings of a server, of every kind: the kinds' sections have a `listen`."""
+    """Yield all TCP addresses in the settings of a server, from the `listen` settings of all kinds."""
     settings = read_settings(part)
     for section, values in settings.items():
         if isinstance(values, Mapping) and 'listen' in values:
@@ -77,7 +78,7 @@ def tcp_addresses(part: Component) -> Iterator[ListenAddress]:
 
 
 def first_tcp_address(part: Component) -> ListenAddress:
-    """Return the first TCP address that serves the broker's own endpoints, which commands call."""
+    """Return the first TCP address that serves the broker's built-in endpoints, which commands call."""
     found = list(tcp_addresses(part))
     if len({address.section for address in found}) != 1:  # otherwise commands need not find the kinds, which is slow
         sections = endpoint_sections()
@@ -90,7 +91,7 @@ def first_tcp_address(part: Component) -> ListenAddress:
 
 
 def endpoint_sections() -> list[str]:
-    """Return the sections of the kinds that serve the broker's own endpoints."""
+    """Return the names of the settings sections of the kinds that serve the broker's built-in endpoints."""
     from zatotx.connectors.kind_registry import find_kinds
 
     return [found.kind.name for found in find_kinds() if found.kind.serves_endpoints]

@@ -1,4 +1,4 @@
-"""What the ODB of an environment knows about its cluster: revision, leader and nodes."""
+"""Reads information about the cluster from the ODB of an environment: revision, leader and nodes."""
 
 from __future__ import annotations
 
@@ -42,12 +42,13 @@ def odb_info(environment: Environment) -> tuple[dict[str, Any], dict[str, Any], 
 
 
 def without_stopped_workers(rows: Iterable[Any]) -> list[Any]:
-    """Omit stopped workers with numbers above 0, which remain after workers were replaced."""
+    """Return the rows without stopped workers whose number is above 0; they are left over after workers were
+    replaced."""
     return [row for row in rows if row.worker == 0 or row.up_status == RUNNING]
 
 
 def node_info(row: Any, now: float) -> dict[str, Any]:
-    """Return a row of the ODB, one per worker, for output. `row`: NodeRow; `now`: Unix time."""
+    """Convert a node's row, one per worker, to a dict for output. `row` is a NodeRow, and `now` is Unix time."""
     up = row.up_status == RUNNING
     return {
         'name': row.name,

@@ -1,4 +1,4 @@
-"""The plan of a new environment: what quickstart creates, and in which steps."""
+"""The plan of a new environment: the options of quickstart, and the steps that create the environment."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ SERVER_PORT = 17010  # port of server1; each further server has the next one
 
 
 class CreationStep(NamedTuple):
-    """A step of quickstart."""
+    """One step of the creation of an environment."""
 
     text: str
     run: Callable[[], None]
 
 
 class EnvironmentPlan(NamedTuple):
-    """The options of quickstart, with the generated secrets."""
+    """The options of quickstart, and the generated secrets."""
 
     cluster: str
     servers: int

@@ -1,4 +1,4 @@
-"""Starts components as processes of their own and stops them: waits until they are ready, or have drained."""
+"""Starts components as processes and stops them. Waits until they are ready, or have drained."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ RUN_TWISTD = 'from twisted.scripts.twistd import run; run()'
 
 
 class LaunchedProcess(NamedTuple):
-    """A component that was just started."""
+    """The process of a component that was just started."""
 
     part: Component
     process: subprocess.Popen[bytes]
@@ -53,7 +53,7 @@ def twistd_command(part: Component) -> list[str]:
 
 
 def start_process(part: Component, *, is_restartable: bool = True) -> LaunchedProcess:
-    """Start the component in its own session, so that it outlives this process and its terminal."""
+    """Start the component in a new session, so that it continues after this process and its terminal end."""
     log = rotate_stderr_log(part.stderr_log)
     key = os.environ.get(KEY_VARIABLE, '') if part.type.is_node else ''
     with log.open('ab') as stderr:
@@ -81,14 +81,15 @@ def process_environment(*, is_restartable: bool) -> dict[str, str]:
 
 
 def pass_secret_key(process: subprocess.Popen[bytes], key: str) -> None:
-    """Write the secret key to the process's stdin: the environment of a process can be read as long as it runs."""
+    """Write the secret key to the process's stdin, because other processes can read the environment of a process as
+    long as it runs."""
     assert process.stdin is not None
     with suppress(BrokenPipeError), process.stdin as pipe:  # if it has ended already, the reason is in stderr.log
         pipe.write(key.encode('utf-8') + b'\n')
 
 
 def rotate_stderr_log(path: Path) -> Path:
-    """Return the file for the stderr of a process, rotated if it is too large."""
+    """Open the file for the stderr of a process, and rotate it if it is too large."""
     path.parent.mkdir(mode=0o700, exist_ok=True)
     if path.exists() and path.stat().st_size > STDERR_KEPT:
         path.replace(path.with_name(f'{path.name}.1'))
@@ -97,7 +98,7 @@ def rotate_stderr_log(path: Path) -> Path:
 
 
 def port_conflict(part: Component) -> str:
-    """Return a sentence if another program uses a port of the component; '' otherwise."""
+    """Return an error message if another program uses a port of the component, otherwise ''."""
     for address in operations_of(part).listen_addresses(part):
         if not wait_until_free(address.host, address.port, part):
             pid = port_owner(address.port)
@@ -108,8 +109,9 @@ def port_conflict(part: Component) -> str:
 
 
 def wait_until_free(host: str, port: int, part: Component) -> bool:
-    """Wait until the port is free; returns False if another program uses it. After SIGKILL the port of a process stays
-    in use for a moment without an owner; and the workers of a killed parent close their sockets as soon as they notice.
+    """Wait until the port is free, and return False if another program uses it. After SIGKILL, the port of a process
+    remains in use for a moment without an owner, and the workers of a killed parent close their sockets as soon as they
+    notice.
     """
     end = time.monotonic() + PORT_RELEASE_TIMEOUT
     while not is_free(host, port):
@@ -125,7 +127,7 @@ def wait_until_free(host: str, port: int, part: Component) -> bool:
 def start_components(
     parts: Sequence[Component], timeout: float = START_TIMEOUT, *, is_restartable: bool = True
 ) -> list[str]:
-    """Start all components that are stopped, in parallel. Returns errors, one sentence per component. `is_restartable`:
+    """Start all stopped components in parallel. Returns the errors, one sentence per component. `is_restartable`:
     whether they may be replaced while this process runs."""
     errors, launched = [], []
     for part in parts:
@@ -146,7 +148,7 @@ def start_components(
 
 
 def await_ready(part: Component, launched: LaunchedProcess | None, end: float) -> list[str]:
-    """Wait until a component is ready. Returns a list with the error, if it fails."""
+    """Wait until a component is ready. Returns a list with the error if it fails to start."""
     while True:
         has_ended = launched is None or launched.process.poll() is not None  # checked before the probe
         state = probe_component(part)
@@ -163,7 +165,7 @@ def await_ready(part: Component, launched: LaunchedProcess | None, end: float) -
 
 
 def why_ended(launched: LaunchedProcess) -> str:
-    """Return why a process ended: its last line on stderr, or which program uses its port."""
+    """Return the reason why a process ended: its last line on stderr, or the program that uses its port."""
     message = last_stderr_lines(launched)
     return (port_conflict(launched.part) or message) if IN_USE in message else message
 
@@ -183,8 +185,8 @@ KILL_WAIT = 5.0
 
 
 def stop_components(parts: Sequence[Component]) -> list[str]:
-    """Stop components in the reverse of their start order, those with the same number in parallel. Returns errors, one
-    sentence each."""
+    """Stop components in the reverse of their start order; those with the same number stop in parallel. Returns the
+    errors, one sentence each."""
     errors = []
     for _, group in groupby(reversed(parts), key=lambda part: part.type.start_order):
         stopping = list(group)
@@ -211,12 +213,12 @@ def stop_in_parallel(parts: Sequence[Component]) -> list[str]:
 
 
 def stop_timeout(part: Component) -> float:
-    """Return how many seconds a component may take to stop: its grace period plus a margin."""
+    """Return how many seconds a component may take to stop: its grace period and a margin."""
     return operations_of(part).grace_period(part) + MARGIN
 
 
 def kill_process(part: Component, process: Process, limit: float) -> str:
-    """Kill a process that did not stop. Returns the message about it."""
+    """Kill a process that did not stop in time. Returns a message about it."""
     process.send(signal.SIGKILL)
     if process.ended_within(KILL_WAIT):
         return f'{part.name} did not end within {limit:g} s of SIGTERM and was killed: see {part.path}/logs for why'

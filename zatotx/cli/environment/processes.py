@@ -1,4 +1,4 @@
-"""Finds the processes of a component: by pid file, by port, and workers by the status file of their parent."""
+"""Finds the processes of a component: by pid file, by port, and its workers by the parent's status file."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class Process(NamedTuple):
 
 
 def running_process(part: Component) -> Process | None:
-    """Return the process of a component; None if its pid file is absent or stale, or names a process of another
-    program."""
+    """Return the running process of a component, or None if its pid file is absent or stale, or names a process of
+    another program."""
     try:
         pid = int(part.pid_file.read_text())
     except (FileNotFoundError, ValueError):
@@ -59,8 +59,8 @@ def running_process(part: Component) -> Process | None:
 
 
 def runs_component(pid: int, part: Component) -> bool:
-    """Whether the process is twistd running this component: the name of the plugin, then --dir with exactly this
-    directory."""
+    """Return whether the process is a twistd that runs this component: the name of the plugin, then --dir with exactly
+    this directory."""
     try:
         return component_directory(pid, (part.plugin,)) == part.path.resolve()
     except OSError:  # it has ended, or belongs to another user
@@ -68,8 +68,8 @@ def runs_component(pid: int, part: Component) -> bool:
 
 
 def describe_process(pid: int) -> str:
-    """Describe a process for messages: `server1 of /home/ann/env/qs-1 (process 12)` for a component, else `process 12
-    (nginx)`."""
+    """Return a description of a process for messages: `server1 of /home/ann/env/qs-1 (process 12)` for a component,
+    otherwise `process 12 (nginx)`."""
     try:
         name = Path(f'/proc/{pid}/comm').read_text().strip()
         directory = component_directory(pid, [each.plugin for each in TYPES.values()])
@@ -79,8 +79,8 @@ def describe_process(pid: int) -> str:
 
 
 def component_directory(pid: int, plugins: Sequence[str]) -> Path | None:
-    """Return the directory of the component that a process runs, by its command line; None if it runs none of these
-    twistd plugins. Raises OSError if the process has ended or belongs to another user."""
+    """Return the directory of the component that a process runs, from its command line, or None if it runs none of the
+    given twistd plugins. Raises OSError if the process has ended or belongs to another user."""
     arguments = [os.fsdecode(argument) for argument in Path(f'/proc/{pid}/cmdline').read_bytes().split(b'\0')]
     directory = directory_option(arguments)
     if not directory or not any(plugin in arguments for plugin in plugins):
@@ -102,7 +102,7 @@ LISTEN = '0A'  # a socket's state in /proc/net/tcp
 
 
 def is_free(host: str, port: int) -> bool:
-    """Whether a server could listen on the port now, with SO_REUSEADDR as in Twisted."""
+    """Return whether a server could listen on the port now, with SO_REUSEADDR as in Twisted."""
     family = socket.AF_INET6 if ':' in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -114,13 +114,13 @@ def is_free(host: str, port: int) -> bool:
 
 
 def holds_port(pid: int, port: int) -> bool:
-    """Whether the process itself has a listening socket on the port."""
+    """Return whether the process itself has a listening socket on the port."""
     socket_links = {f'socket:[{inode}]' for inode in listening_inodes(port)}
     return bool(socket_links & open_files(pid))
 
 
 def port_owner(port: int) -> int | None:
-    """Return the process that listens on the port, if we have permission to see it."""
+    """Return the process that listens on the port, or None if permissions do not allow this process to see it."""
     socket_links = {f'socket:[{inode}]' for inode in listening_inodes(port)}
     for entry in Path('/proc').iterdir():
         if entry.name.isdecimal() and socket_links & open_files(int(entry.name)):
@@ -142,7 +142,8 @@ def listening_inodes(port: int) -> list[str]:
 
 
 def open_files(pid: int) -> set[str]:
-    """Return the link targets of a process's descriptors; empty if it has ended or belongs to another user."""
+    """Return the link targets of a process's file descriptors, or nothing if it has ended or belongs to another
+    user."""
     try:
         return {link_target(entry) for entry in Path(f'/proc/{pid}/fd').iterdir()}
     except OSError:
@@ -160,7 +161,7 @@ REPLACE_TIMEOUT = 60.0  # seconds that replacing one worker may take in addition
 
 
 def read_worker_status(part: Component, process: Process | None) -> StatusFile | None:
-    """Return the status that the parent process of a server's workers has written; None if the server has a single
+    """Return the status that the parent process of a server's workers has written, or None if the server has a single
     process or is stopped."""
     if process is None:
         return None
@@ -168,7 +169,7 @@ def read_worker_status(part: Component, process: Process | None) -> StatusFile |
 
 
 def missing_workers(part: Component, process: Process) -> str:
-    """Return a sentence if not all workers serve requests; '' if they do or there are none."""
+    """Return a sentence if some workers do not serve requests, or '' if all do or there are none."""
     status = read_worker_status(part, process)
     if status is None or status.ready_count >= status.wanted:
         return ''
@@ -176,8 +177,8 @@ def missing_workers(part: Component, process: Process) -> str:
 
 
 def replace_workers(part: Component, grace: float) -> list[str] | None:
-    """Make the parent process replace all workers, which keeps the listening sockets. Returns errors, one sentence
-    each; None if the server has no parent process."""
+    """Make the parent process replace all workers. The listening sockets stay open. Returns the errors, one sentence
+    each, or None if the server has no parent process."""
     process = running_process(part)
     status = read_worker_status(part, process)
     if process is None or status is None:

@@ -22,7 +22,8 @@ class Health(NamedTuple):
 
 
 def probe_component(part: Component, timeout: float = TIMEOUT) -> Health:
-    """Return the current state of a component. If it does not respond within `timeout` seconds it is not ready."""
+    """Return the current state of a component. A component that does not respond within `timeout` seconds is not
+    ready."""
     process = running_process(part)
     if process is None:
         return Health('stopped')

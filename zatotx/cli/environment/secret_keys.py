@@ -1,4 +1,4 @@
-"""Access to the secret key of an environment."""
+"""Reads the secret key of an environment, and the values that are encrypted with it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ def key_file(part: Component) -> Path:
 
 
 def any_server(environment: Environment) -> Component:
-    """Return the server in PATH, or the environment's first one: all servers share one key and one database."""
+    """Return the server in PATH, or the first server of the environment, because all servers share one key and one
+    database."""
     found = environment.servers or [part for part in components_of(environment.environment) if part.kind == SERVER]
     if not found:
         raise CommandError(f'{environment.environment} has no server.')
@@ -45,7 +46,7 @@ def read_secret_key(part: Component) -> str:
 
 
 def open_secrets(part: Component) -> Secrets:
-    """Return the Secrets with which values of a server are encrypted and decrypted. Raises CommandError like
+    """Return the Secrets object that encrypts and decrypts the values of a server. Raises CommandError like
     read_secret_key."""
     from zatotx.odb.secrets import Secrets
 

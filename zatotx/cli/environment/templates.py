@@ -1,4 +1,4 @@
-"""The files that every new environment and component has: `credentials.toml`, `.zato-info`."""
+"""Writes the files that every new environment and component has: `credentials.toml` and `.zato-info`."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def add_credentials(path: Path, section: str, user: Credentials) -> None:
 
 
 def write_info(directory: Path, component: str) -> None:
-    """Write `.zato-info` with Zato's fields: the type of component, and who created it when with which version."""
+    """Write `.zato-info` with Zato's fields: the type of the component, its creator, the time, and the version."""
     info = {
         'component': component,
         'version': __version__,
@@ -58,7 +58,7 @@ def write_info(directory: Path, component: str) -> None:
 
 
 def user_name() -> str:
-    """Return the name of the current user, or the user id if there is no name, as in many containers."""
+    """Return the name of the current user, or the user ID if there is no name, as in many containers."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -1,4 +1,4 @@
-"""Buffered writers: write to a transport that a slow client may block at any time.
+"""Buffered writers for transports: they apply backpressure if a slow peer blocks the transport.
 
 Data that the transport does not accept is queued, in order, and passed on in slices. So the memory used by a slow
 client is bounded by what was written before `is_backlogged` became true, and the time since its last progress is known.
@@ -21,13 +21,13 @@ RELAY_READ_SIZE = 128 * 1024  # the same for what is only passed on: halves the 
 
 
 class Flushable(Protocol):
-    """A writer with batched output."""
+    """A writer with batched output, which is flushed once per reactor iteration."""
 
     def flush(self) -> None: ...
 
 
 class WriteBatch:
-    """The writers to flush at the end of this reactor iteration.
+    """The writers to flush at the end of the current reactor iteration.
 
     Twisted's own write costs two changes of the epoll set and a reactor iteration per response; sending each at once
     wakes the peer for each, which is even more expensive on a busy machine. So plain TCP connections batch their
@@ -54,7 +54,7 @@ class WriteBatch:
 
 @implementer(IPushProducer)
 class BufferedWriter:
-    """Writes to any transport that pauses a push producer when its own buffer is full (TLS, Unix sockets).
+    """A buffered writer for any transport that pauses a push producer when its own buffer is full (TLS, Unix sockets).
 
     `is_backlogged`: the client has not received everything yet; callers should write only what they must.
     `can_half_close`: whether the transport supports `half_close`.
@@ -165,8 +165,8 @@ class BufferedWriter:
 
 @implementer(IPushProducer)
 class SocketWriter(BufferedWriter):
-    """Writes to a plain TCP connection: directly to the socket, at the end of the reactor's iteration, see
-    WriteBatch.
+    """A buffered writer for plain TCP connections that bypasses the transport: it writes directly to the socket, once
+    per reactor iteration (see WriteBatch).
 
     Only what the socket does not accept goes through Twisted's buffer, with a pull producer that is asked for more when
     that buffer is empty.
@@ -263,14 +263,14 @@ class SocketWriter(BufferedWriter):
 
 
 def enlarge_reads(transport: Any, size: int = LARGE_READ_SIZE) -> None:
-    """Read as much per call as Twisted does, or `size` bytes: the peer sends more than messages of the usual size."""
+    """Set the read buffer of a transport to `size` bytes, for a peer that sends unusually large messages."""
     transport.bufferSize = size
 
 
 def make_writer(
     transport: Any, on_drained: Callable[[], None], seconds: Callable[[], float], write_batch: WriteBatch
 ) -> BufferedWriter:
-    """Return the writer that fits a transport. Checks the transport's exact type: a TLS transport forwards unknown
+    """Create the writer for a transport. Checks the transport's exact type, because a TLS transport forwards unknown
     attributes to the TCP transport below it, and must not be mistaken for one."""
     if isinstance(transport, TCPConnection) and not transport.TLS:
         return SocketWriter(transport, on_drained, seconds, write_batch)

@@ -1,4 +1,4 @@
-"""The writers of client connections: those of `buffered_writer`, plus the checks that only a client needs."""
+"""Writers for client connections: those of `buffered_writer`, with additional checks that only a client needs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from zatotx.connectors.http.buffered_writer import BufferedWriter, SocketWriter,
 
 
 class ClientWriter(Protocol):
-    """Writes requests. `is_backlogged` and `last_progress` are those of BufferedWriter."""
+    """The interface with which a client writes requests. `is_backlogged` and `last_progress` are those of
+    BufferedWriter."""
 
     is_backlogged: bool
     last_progress: float
@@ -33,7 +34,7 @@ class ClientWriter(Protocol):
 
 
 class TcpClientWriter(SocketWriter):
-    """Writes to plain TCP connections."""
+    """A client writer for plain TCP connections."""
 
     __slots__ = ('_unsent',)
 
@@ -64,7 +65,7 @@ class TcpClientWriter(SocketWriter):
 
 
 class TransportClientWriter(BufferedWriter):
-    """Writes to TLS and other transports."""
+    """A client writer for TLS and other transports."""
 
     __slots__ = ()
 
@@ -81,7 +82,7 @@ class TransportClientWriter(BufferedWriter):
 def make_client_writer(
     transport: Any, on_drained: Callable[[], None], seconds: Callable[[], float], write_batch: WriteBatch
 ) -> ClientWriter:
-    """Return the writer that fits a transport, by its exact type: see `buffered_writer.make_writer`."""
+    """Create the client writer for a transport by its exact type (see `buffered_writer.make_writer`)."""
     if isinstance(transport, TCPConnection) and not transport.TLS:
         return TcpClientWriter(transport, on_drained, seconds, write_batch)
     return TransportClientWriter(transport, on_drained, seconds)

@@ -1,4 +1,6 @@
-"""The idle connections of a pool: the last one used is reused first, and those idle for too long are closed."""
+"""The idle connections of a connection pool. The most recently used one is reused first; connections that are idle for
+too long are closed.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ SOCKET_CHECK_AGE = 1.0  # seconds of idleness after which checking the socket is
 
 
 class IdleConnection(Protocol):
-    """A connection that can be idle."""
+    """The interface of a connection in the pool of idle connections."""
 
     idle_since: float  # seconds of the reactor's clock
 

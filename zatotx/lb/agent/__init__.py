@@ -1,1 +1,1 @@
-"""The load balancer's agent: an HTTPS API for its administration, for clients with a certificate."""
+"""The agent of the load balancer: an HTTPS API for its administration, for clients with a certificate."""

@@ -1,4 +1,4 @@
-"""The agent's HTTP API, a Klein application: `POST /api/CALL`."""
+"""The HTTP API of the load balancer's agent, a Klein application: `POST /api/CALL`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NO_SUBJECT = 'a client without TLS'
 
 
 class AgentApplication:
-    """Serves the calls over HTTP. A change is not cancelled when its client disconnects."""
+    """Serves the agent's calls over HTTP. A change is not canceled when its client disconnects."""
 
     _log = Logger()
 
@@ -123,14 +123,15 @@ class AgentApplication:
 
 
 class AgentSite(Site):
-    """The HTTP factory. It has no access log: changes and refusals are logged where they are made."""
+    """The HTTP factory of the agent. It has no access log, because changes and rejected requests are logged
+    elsewhere."""
 
     def log(self, request: Request) -> None:
         """Log nothing."""
 
 
 class OneRequestChannel(HTTPChannel):
-    """A server connection that is closed after one response."""
+    """A server connection that closes after one response."""
 
     def checkPersistence(self, request: Request, version: bytes) -> bool:
         request.responseHeaders.setRawHeaders(b'connection', [b'close'])
@@ -138,8 +139,9 @@ class OneRequestChannel(HTTPChannel):
 
 
 def check_origin(request: Request) -> None:
-    """Reject requests that a browser sends for a web page: a page must not administer the load balancer by the
-    certificate of the browser's user, or by an agent without TLS on the user's machine. Raises AgentCallError."""
+    """Reject requests that a browser sends on behalf of a web page, because a page must not administer the load
+    balancer with the certificate of the browser's user, or through an agent without TLS on the user's machine. Raises
+    AgentCallError."""
     if request.requestHeaders.hasHeader(b'origin'):
         raise AgentCallError('The agent serves no web pages: requests with an Origin are rejected', (), 403)
 

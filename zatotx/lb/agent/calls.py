@@ -1,4 +1,4 @@
-"""The calls of the agent's API, with Zato's names, over the control of a running load balancer."""
+"""Implements the calls of the agent's API, with Zato's names, on a running load balancer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _Name = Annotated[str, Meta(min_length=1, max_length=200)]
 
 
 class Arguments(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The base class of the arguments of a call."""
+    """Base class of the arguments of a call."""
 
 
 class NoArguments(Arguments, frozen=True, kw_only=True):
@@ -79,13 +79,13 @@ class IsAlive(Arguments, frozen=True, kw_only=True):
 
 
 def source_revision(source: str) -> str:
-    """Return the revision of the text of a configuration, which a change may be based on."""
+    """Return the revision of a configuration text, which a client sends with a change to detect conflicts."""
     return hashlib.sha256(source.encode('utf-8')).hexdigest()
 
 
 class AgentCalls:
-    """Answers the calls. Changes are made one after another, and logged with the subject of the client's certificate.
-    `work_config`: the agent's own settings, without secrets."""
+    """Implements the agent's calls. Changes are made one after another, and logged with the subject of the client's
+    certificate. `work_config` has the agent's own settings, without secrets."""
 
     _log = Logger()
 
@@ -220,6 +220,9 @@ class AgentCalls:
             await self._control.set_state(server.backend, server.name, arguments.state)
         except LookupError:
             raise AgentCallError(f'The backend {server.backend} has no server {server.name}', (), 404) from None
+        except OSError as error:
+            raise AgentCallError(f'The state is unchanged, because it cannot be saved: {error.strerror}', (), 500
+                                 ) from None
         self._log.info('{subject} set the server {server} of {backend} to {state}', subject=subject,
                        server=server.name, backend=server.backend, state=arguments.state)
         return True

@@ -1,4 +1,4 @@
-"""The commands of HAProxy's stats socket that the agent executes, with output in HAProxy's form."""
+"""Implements the commands of HAProxy's stats socket that the agent supports, with output in HAProxy's format."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ COMMANDS = {0: 'help', 1: 'show info', 2: 'show stat', 3: 'show errors', 4: 'sho
 _STAT_COLUMNS = (
     'pxname', 'svname', 'qcur', 'scur', 'stot', 'econ', 'status', 'weight', 'act', 'bck', 'lastchg', 'addr',
 )  # fmt: skip
-_INFO_NAMES = {'version': 'Version', 'pid': 'Pid', 'uptime': 'Uptime_sec', 'workers': 'Nbproc',
+_INFO_NAMES = {'name': 'Name', 'version': 'Version', 'pid': 'Pid', 'uptime': 'Uptime_sec', 'workers': 'Nbproc',
                'current_sessions': 'CurrConns', 'total_sessions': 'CumConns'}  # fmt: skip
 
 
 def format_command(name: str, control: IBalancerControl) -> str:
-    """Return the output of a command of COMMANDS."""
+    """Return the output of one of the COMMANDS."""
     if name == 'show info':
         return format_info(control.info())
     if name == 'show stat':
@@ -33,14 +33,16 @@ def format_command(name: str, control: IBalancerControl) -> str:
 
 
 def format_info(info: Mapping[str, str | int | float]) -> str:
-    """Return `Name: value` lines, with HAProxy's names for what it has too."""
-    lines = [f'{_INFO_NAMES.get(name, name)}: {value}' for name, value in info.items()]
+    """Format information about the process as `Name: value` lines, with HAProxy's names where it has the same
+    information."""
+    lines = [f'{_INFO_NAMES.get(name, name)}: {int(value) if isinstance(value, float) else value}'
+             for name, value in info.items()]  # fmt: skip
     lines.append(f'Uptime: {format_uptime(float(info.get("uptime", 0)))}')
     return '\n'.join(lines) + '\n'
 
 
 def format_uptime(seconds: float) -> str:
-    """Return a duration as HAProxy writes it: 1d 2h03m04s."""
+    """Format a duration as HAProxy does: 1d 2h03m04s."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
@@ -48,7 +50,7 @@ def format_uptime(seconds: float) -> str:
 
 
 def format_stat(servers: Iterable[ServerStatus]) -> str:
-    """Return the statistics of all servers as CSV, a subset of HAProxy's columns."""
+    """Format the statistics of all servers as CSV with a subset of HAProxy's columns."""
     lines = [f'# {",".join(_STAT_COLUMNS)},']
     for server in servers:
         values = (

@@ -1,4 +1,4 @@
-"""Edits of the text of lb.toml that keep its comments and its order. Pure."""
+"""Edits the text of lb.toml and preserves comments and order. Pure."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ PLACEHOLDER_HOST, PLACEHOLDER_PORT = '127.0.0.1', 1  # of a server that was adde
 
 
 class EditError(ValueError):
-    """An edit cannot be made: one sentence. `is_conflict`: an object of that name exists already; otherwise there is
-    none."""
+    """An edit is impossible. The message is one sentence. `is_conflict` says whether an object with the name already
+    exists; otherwise the object does not exist."""
 
     def __init__(self, message: str, *, is_conflict: bool = False) -> None:
         super().__init__(message)
@@ -26,8 +26,8 @@ class EditError(ValueError):
 
 
 def replace_config(source: str, config: Mapping[str, Any]) -> str:
-    """Return the text with the content of `config`: values that are equal stay as they are written, with their
-    comments. Raises EditError."""
+    """Return the text with the content of `config`. Unchanged values keep their formatting and comments. Raises
+    EditError."""
     reason = ''
     for replace in (_merge, _replace_tables):
         document = _parse(source)
@@ -69,8 +69,8 @@ def _is_same(current: Any, value: Any) -> bool:
 
 
 def add_server(source: str, backend: str, name: str, values: Mapping[str, Any]) -> str:
-    """Return the text with another server in a backend. Without an address it gets a placeholder, and is in
-    maintenance. Raises EditError."""
+    """Return the text with a server added to a backend. If no address is given, the server gets a placeholder address
+    and is in maintenance. Raises EditError."""
     if not {'host', 'port'} <= values.keys():
         values = {'host': PLACEHOLDER_HOST, 'port': PLACEHOLDER_PORT, **values, 'state': 'maint'}
     expected, found = _load(source, backend)
@@ -106,7 +106,7 @@ def remove_server(source: str, backend: str, name: str) -> str:
 
 
 def rename_server(source: str, backend: str, old: str, new: str) -> str:
-    """Return the text with another name for a server, whose values and comments stay. Raises EditError."""
+    """Return the text with a server renamed; its values and comments are preserved. Raises EditError."""
     expected, found = _load(source, backend)
     _check_known(found, backend, old)
     if new in found:

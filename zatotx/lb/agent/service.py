@@ -1,4 +1,4 @@
-"""The agent as a service of the load balancer's process: its settings, its listener."""
+"""Starts and configures the load balancer's agent, which runs in the load balancer's process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BACKLOG = 50
 
 
 class AgentConfiguration(Protocol):
-    """The section [agent] of lb.toml. Paths are relative to the load balancer's directory."""
+    """The interface of the section [agent] of lb.toml. Paths are relative to the load balancer's directory."""
 
     @property
     def listen(self) -> str: ...  # HOST:PORT
@@ -42,7 +42,8 @@ class AgentConfiguration(Protocol):
 
 
 class AgentService(Service):
-    """Listens for those who administer a load balancer. `control`: of the running load balancer."""
+    """Listens for connections of clients that administer a load balancer. `control` controls the running load
+    balancer."""
 
     _log = Logger()
 
@@ -91,7 +92,7 @@ class AgentService(Service):
 
 
 def tls_files(settings: AgentConfiguration, directory: Path) -> MutualTlsFiles:
-    """Return the files of the agent's TLS. Raises StartError if a setting is missing."""
+    """Return the TLS files of the agent. Raises StartError if a setting is missing."""
     missing = [name for name in ('key', 'ca') if not getattr(settings, name)]
     if missing:
         raise StartError(f'[agent] {", ".join(missing)}: missing beside certificate')
@@ -102,7 +103,7 @@ def tls_files(settings: AgentConfiguration, directory: Path) -> MutualTlsFiles:
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """Return host and port of HOST:PORT. Raises StartError."""
+    """Split HOST:PORT into host and port. Raises StartError."""
     host, _, port = address.rpartition(':')
     if not host or not port.isdecimal() or int(port) > 65535:
         raise StartError(f'[agent] listen: {address!r} is not HOST:PORT, such as 127.0.0.1:20151')
@@ -114,7 +115,7 @@ def _interface(host: str) -> str:
 
 
 def work_config(settings: AgentConfiguration, directory: Path) -> dict[str, Any]:
-    """Return the agent's settings for `get_work_config`: addresses and paths, no secrets."""
+    """Return the agent's settings for the call `get_work_config`: addresses and paths, without secrets."""
     host, port = split_address(settings.listen)
     return {
         'host': host, 'port': port, 'work_dir': str(directory), 'certfile': settings.certificate,

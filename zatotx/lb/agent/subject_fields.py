@@ -1,4 +1,4 @@
-"""The fields that the subject of a client's certificate must have (Zato's `verify_fields`). Pure."""
+"""Checks the required fields in the subject of a client's certificate (Zato's `verify_fields`). Pure."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _LONG_NAMES = {
 
 
 def make_subject_check(required: Mapping[str, str]) -> Callable[[Name], str]:
-    """Return a function that returns which required fields a subject does not have, as a clause; '' if it has all.
-    `required`: values by field, such as CN or commonName. Raises StartError that names all unknown fields."""
+    """Return a function that checks a subject, and returns the missing required fields as a clause, or ''. `required`
+    maps fields, such as CN or commonName, to values. Raises StartError, which names all unknown fields."""
     by_oid: dict[str, tuple[str, str]] = {}
     errors = []
     for field, value in required.items():

@@ -1,1 +1,1 @@
-"""The backends of a load balancer at run time: servers, their health, queues."""
+"""The running backends of a load balancer: servers, health checks, queues."""

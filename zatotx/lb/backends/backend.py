@@ -1,4 +1,4 @@
-"""A backend at run time: chooses the server of each request, and queues requests while all servers are full."""
+"""A running backend: chooses the server for each request, and queues requests while all servers are busy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from zatotx.interfaces.load_balancer import BalancingKey, IBackend, IServerSlot, NoServerAvailableError, ServerStatus
 from zatotx.lb.backends.server import BackendServer, ServerSlot
-from zatotx.lb.config.model import Backend
+from zatotx.lb.config.model import AdministrativeState, Backend
 from zatotx.rules.balancing.algorithms import choose_lowest_load, choose_power_of_two, choose_round_robin
 from zatotx.rules.balancing.availability import select_available
 from zatotx.rules.balancing.consistent_hash import choose_consistent_hash, hash_text
@@ -25,6 +25,8 @@ _SLOW_START_STEP = 0.5  # seconds between updates of the weights of servers in s
 _SHARED_QUEUE_STEP = 0.02  # seconds between looks at servers that requests of other workers fill
 
 ServerHook = Callable[[BackendServer], None]
+# Returns the administrative state of a server, by the names of backend and server and its state in lb.toml.
+FindState = Callable[[str, str, AdministrativeState], AdministrativeState]
 
 
 @define(eq=False)
@@ -40,14 +42,16 @@ class _Waiting:
 @implementer(IBackend)
 @define(eq=False, kw_only=True)
 class RunningBackend:
-    """The servers of a backend and its queue. `on_server_added` and `on_server_removed` are called with each server
-    that a configuration adds or removes."""
+    """Implements IBackend: the servers of a backend and its queue. `on_server_added` and `on_server_removed` are called
+    with each server that a configuration adds or removes."""
 
     name: str
     cluster: str
     clock: IReactorTime
     on_server_added: ServerHook = lambda server: None
     on_server_removed: ServerHook = lambda server: None
+    on_server_down: ServerHook = lambda server: None
+    find_state: FindState = lambda backend, server, configured: configured  # with which a server starts
     shares_load: bool = False  # whether other workers send requests to the same servers
     random: Callable[[], float] = random.random
     key_headers: Collection[str] = field(default=(), init=False)
@@ -60,6 +64,7 @@ class RunningBackend:
     _by_cookie: dict[str, BackendServer] = field(factory=dict, init=False)
     _cookie_name: str = field(default='', init=False)
     _has_limits: bool = field(default=False, init=False)
+    _is_plain: bool = field(default=True, init=False)  # any available server may be chosen for any request
     _queue: deque[_Waiting] = field(factory=deque, init=False)
     _expiry: Any = field(default=None, init=False)  # IDelayedCall of the end of the next ejection
     _slow_start_loop: LoopingCall = field(init=False)
@@ -92,21 +97,26 @@ class RunningBackend:
         starts_slowly = bool(self.servers)
         for name, server_config in config.servers.items():
             server = self.servers.get(name)
+            is_new = server is None
             if server is None:
                 server = BackendServer(name, self.name, self.cluster, clock=self.clock.seconds,
                                        starts_slowly=starts_slowly)
+                server.queue, server.on_down = self._queue, self._server_down
                 added.append(server)
             server.on_change = server.on_room = _do_nothing
             server.configure(server_config, config)
+            if is_new:
+                server.set_admin_state(self.find_state(self.name, name, server_config.state))
             self.servers[name] = server
         for server in removed:
             del self.servers[server.name]
             server.on_change = server.on_room = _do_nothing
+            server.on_down = _ignore_server
         self._prepare_choice()
         for server in added:
             self.on_server_added(server)
         for server in self.servers.values():
-            server.on_change, server.on_room = self._servers_changed, self._room_changed
+            server.on_change, server.on_room = self._servers_changed, self._serve_queue
         for server in removed:
             self.on_server_removed(server)
         self._servers_changed()
@@ -122,6 +132,7 @@ class RunningBackend:
         self.key_cookies = hashed_cookies + ((self._cookie_name,) if self._cookie_name else ())
         self._by_cookie = {server.cookie: server for server in self.servers.values()}
         self._has_limits = any(server.limit for server in self.servers.values())
+        self._is_plain = not self._has_limits and not self._cookie_name
         self._choose = self._make_choice(config, source, name)
 
     def _make_choice(self, config: Backend, source: str, name: str
@@ -146,6 +157,8 @@ class RunningBackend:
 
     def acquire_now(self, key: BalancingKey, excluded: Collection[str] = ()) -> IServerSlot | None:
         """See IBackend."""
+        if self._is_plain and not excluded and self._available:
+            return self._choose(self._available, key).occupy('')
         if self._queue and self._has_limits:  # those that wait come first
             return None
         return self._acquire(key, excluded)
@@ -213,10 +226,6 @@ class RunningBackend:
         seconds = self._config.timeouts.queue
         waiting.acquired.errback(self._unavailable(f'all of its servers were full for {seconds:g} s'))
 
-    def _room_changed(self) -> None:
-        if self._queue:
-            self._serve_queue()
-
     def _serve_queue(self) -> None:
         """Give slots to those that wait, in their order, as far as there is room."""
         for waiting in tuple(self._queue):
@@ -249,6 +258,11 @@ class RunningBackend:
             self._slow_start_loop.start(_SLOW_START_STEP, now=False)
         if self._queue:
             self._serve_queue()
+
+    def _server_down(self, server: BackendServer) -> None:
+        """Let requests that wait for a server go to another one, if there is one."""
+        if self._available:
+            self.on_server_down(server)
 
     def _plan_expiry(self) -> None:
         """Refresh the servers when the next ejection ends."""
@@ -286,7 +300,12 @@ class RunningBackend:
             waiting.acquired.errback(self._unavailable('the load balancer stops'))
         for server in self.servers.values():
             server.on_change = server.on_room = _do_nothing
+            server.on_down = _ignore_server
 
 
 def _do_nothing() -> None:
     """The hooks of a server that no backend uses."""
+
+
+def _ignore_server(server: BackendServer) -> None:
+    """The same for the hook that gets the server."""

@@ -1,4 +1,5 @@
-"""Active health checks: probes all servers at their intervals, and a server that traffic has ejected at once."""
+"""Active health checks: probes all servers at their intervals, and probes a server at once when traffic has ejected
+it."""
 
 from __future__ import annotations
 
@@ -159,7 +160,7 @@ class _CheckedServer:
 
 
 def make_checker(reactor: IReactor, dial: Dial, directory: Path, registry: BackendRegistry) -> HealthChecker:
-    """Return the checker of a registry, which probes each server from its addition to its removal."""
+    """Create the health checker of a registry. It probes each server from its addition to its removal."""
     checker = HealthChecker(
         reactor=reactor, directory=directory, find_backend=lambda name: registry.find(name).config,
         run=lambda target: run_probe(reactor, dial, target),

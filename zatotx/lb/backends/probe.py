@@ -1,4 +1,5 @@
-"""One probe of a server: a connection, and for HTTP a request whose response must have an expected status."""
+"""A single health probe of a server: a connection, and for HTTP a request whose response must have an expected
+status."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ _PROXY_HEADERS = {'': b'', 'v1': b'PROXY UNKNOWN\r\n', 'v2': b'\r\n\r\n\0\r\nQUI
 
 @frozen(kw_only=True)
 class ProbeTarget:
-    """What is probed, and how."""
+    """The address and the check of a server to probe."""
 
     host: str
     port: int
@@ -80,12 +81,12 @@ class _Connection(Protocol):
 
 
 class ProbeFailed(Exception):  # noqa: N818 - a result, whose text is a sentence fragment
-    """The probe shows that the server is not available."""
+    """The probe shows that the server is unavailable."""
 
 
 def run_probe(reactor: IReactor, dial: Dial, target: ProbeTarget) -> Deferred[str]:
-    """Probe a server. Fires with '', or with why the server is not available, as a sentence fragment, after at most the
-    timeout of the check."""
+    """Probe a server. The Deferred fires within the timeout of the check with '', or with the reason why the server is
+    unavailable, as a sentence fragment."""
     timeout = target.check.timeout
 
     def timed_out(result: object, _timeout: float) -> None:

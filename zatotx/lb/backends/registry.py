@@ -1,4 +1,4 @@
-"""The backends of a load balancer by name: applies configurations to them."""
+"""Registry of the running backends of a load balancer by name. It applies configurations to them."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
 from zatotx.interfaces.load_balancer import ServerStatus
-from zatotx.lb.backends.backend import RunningBackend, ServerHook
+from zatotx.lb.backends.backend import FindState, RunningBackend, ServerHook
 from zatotx.lb.backends.server import BackendServer
 from zatotx.lb.config.model import Configuration
 
 
 @define(eq=False, kw_only=True)
 class BackendRegistry:
-    """The running backends. A backend that a configuration removes serves no new request, but the slots of its servers
-    stay valid."""
+    """The running backends by name. A backend that a configuration removes receives no new requests, but the slots of
+    its servers stay valid."""
 
     clock: IReactorTime
     on_server_added: ServerHook = lambda server: None
     on_server_removed: ServerHook = lambda server: None
+    on_server_down: ServerHook = lambda server: None
+    find_state: FindState = lambda backend, server, configured: configured
     shares_load: bool = False
     _backends: dict[str, RunningBackend] = field(factory=dict, init=False)
     on_applied: list[Callable[[], None]] = field(factory=list, init=False)
@@ -55,7 +57,8 @@ class BackendRegistry:
             if name not in self._backends:
                 self._backends[name] = RunningBackend(
                     name=name, cluster=cluster, clock=self.clock, on_server_added=self.on_server_added,
-                    on_server_removed=self.on_server_removed, shares_load=self.shares_load,
+                    on_server_removed=self.on_server_removed, on_server_down=self.on_server_down,
+                    find_state=self.find_state, shares_load=self.shares_load,
                 )  # fmt: skip
             self._backends[name].apply(config)
 

@@ -1,9 +1,10 @@
-"""A server of a backend at run time: its load, its health, its administrative state and its counters."""
+"""A server of a running backend: its load, health, administrative state and counters."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 
+import msgspec
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -22,13 +23,9 @@ def _no_load() -> int:
     return 0
 
 
-def _ignore_load(in_flight: int) -> None:
-    """Ignore the load: there are no other workers that need to know it."""
-
-
 class BackendServer:
-    """A server of a backend. `on_change` is called when it becomes available or ceases to be, or its load has room
-    again. The attributes are read by the algorithms for each request, so they are plain."""
+    """A server of a running backend. `on_change` is called when it becomes available or unavailable, or its load drops
+    below its limit. The attributes are plain, because the algorithms read them for each request."""
 
     _log = Logger()
 
@@ -57,10 +54,12 @@ class BackendServer:
         self.health = ServerHealth()
         self.policy = HealthPolicy()
         self.load_of_others: Callable[[], int] = _no_load  # requests of the other workers to this server
-        self.publish_load: Callable[[int], None] = _ignore_load
+        self.publish_load: Callable[[int], None] | None = None  # None = there are no other workers
         self.on_change: Callable[[], None] = lambda: None
+        self.queue: Sized = ()  # of the backend: the requests that wait for room
         self.on_room: Callable[[], None] = lambda: None
         self.on_ejection: Callable[[], None] = lambda: None
+        self.on_down: Callable[[BackendServer], None] = lambda server: None  # after probes have failed
         self.logs_changes = True  # False in a worker, whose parent logs them
         self._clock = clock
         self._config: Server | None = None
@@ -103,7 +102,7 @@ class BackendServer:
     def refresh(self) -> None:
         """Compute the condition from configuration, health and time, and log a change of the state."""
         now = self._clock()
-        was_usable = self.is_usable
+        was_usable, was_down = self.is_usable, self.is_down
         self.is_ready = self.admin_state == 'ready' and self.config.weight > 0
         self.is_down = self.health.is_down
         self.is_ejected = self.is_ejected_elsewhere or self.health.is_ejected(now)
@@ -116,6 +115,8 @@ class BackendServer:
             if self.logs_changes:
                 self._log_change(state)
         self.on_change()
+        if self.is_down and not was_down:
+            self.on_down(self)
 
     def update_weight(self) -> bool:
         """Update the effective weight; returns whether the server is still in its slow start."""
@@ -181,19 +182,22 @@ class BackendServer:
         """Return a slot for one request. `cookie`: the value of the sticky cookie to set."""
         self.in_flight += 1
         self.total += 1
-        self.publish_load(self.in_flight)
-        return ServerSlot(self, cookie)
+        if self.publish_load is not None:
+            self.publish_load(self.in_flight)
+        return ServerSlot(self, self.name, self.host, self.port, cookie)
 
     def vacate(self, outcome: Outcome) -> None:
         """Give a slot back."""
         self.in_flight -= 1
-        self.publish_load(self.in_flight)
+        if self.publish_load is not None:
+            self.publish_load(self.in_flight)
         if outcome is Outcome.RESPONDED:
             if self.health.traffic_failures:
                 self.health = self.health.record_traffic_success()
         elif outcome in FAILURES:
             self._record_failure(outcome)
-        self.on_room()
+        if self.queue:
+            self.on_room()
 
     def _record_failure(self, outcome: Outcome) -> None:
         self.errors += 1
@@ -204,17 +208,14 @@ class BackendServer:
 
 
 @implementer(IServerSlot)
-class ServerSlot:
-    """The right to send one request to a server."""
+class ServerSlot(msgspec.Struct, eq=False):
+    """Implements IServerSlot: permission to send one request to a server."""
 
-    __slots__ = ('_server', 'cookie', 'host', 'name', 'port')
-
-    def __init__(self, server: BackendServer, cookie: str) -> None:
-        self._server: BackendServer | None = server
-        self.name = server.name
-        self.host = server.host
-        self.port = server.port
-        self.cookie = cookie
+    _server: BackendServer | None
+    name: str
+    host: str
+    port: int
+    cookie: str
 
     def release(self, outcome: Outcome) -> None:
         server, self._server = self._server, None
@@ -223,7 +224,7 @@ class ServerSlot:
 
 
 def make_policy(backend: Backend) -> HealthPolicy:
-    """Return when servers of a backend go down and come back."""
+    """Return the health policy of a backend's servers."""
     check, ejection = backend.check, backend.ejection
     return HealthPolicy(
         interval=check.interval, rise=check.rise, fall=check.fall, is_checked=check.type != 'none',

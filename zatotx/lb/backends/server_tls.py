@@ -1,4 +1,4 @@
-"""TLS settings of the connections to a server, from the files that lb.toml names."""
+"""The TLS settings of connections to a server, from the files that lb.toml names."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from zatotx.lb.config.model import ServerTls
 
 
 def make_server_tls(config: ServerTls, directory: Path) -> TlsClientFactory:
-    """Return the factory of TLS connections to a server. Relative paths begin at `directory`. Raises ValueError with
-    one sentence for files that cannot be used."""
+    """Create the TLS factory for connections to a server. Relative paths are relative to `directory`. Raises
+    ValueError, with one sentence, for files that cannot be used."""
     try:
         settings = TlsSettings(ca=_read(config.ca, directory), certificate=_read(config.certificate, directory),
                                key=_read(config.key, directory), verify=config.verify)

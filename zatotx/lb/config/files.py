@@ -1,4 +1,4 @@
-"""The files of a load balancer's configuration: lb.toml, and a copy of the last one that was in force."""
+"""The configuration files of a load balancer: lb.toml, and a copy of the last configuration that was active."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ LAST_GOOD_FILE = 'work/last-good-lb.toml'
 
 @frozen
 class ConfigurationFiles:
-    """Reads and writes the files below a load balancer's directory. Blocks while these small files are read."""
+    """Reads and writes the configuration files below a load balancer's directory. Blocks while these small files are
+    read."""
 
     directory: Path
 

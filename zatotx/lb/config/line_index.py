@@ -1,5 +1,6 @@
-"""Finds the lines of a TOML document on which tables and keys stand, for error messages. tomllib reports lines for
-errors of syntax only. Pure."""
+"""Finds the line numbers of tables and keys in a TOML document, for error messages, because tomllib reports lines for
+syntax errors only. Pure.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +35,7 @@ def index_lines(source: str) -> dict[KeyPath, int]:
 
 
 def find_line(lines: dict[KeyPath, int], path: Sequence[str]) -> int:
-    """Return the line of a path, or of the innermost table around it; 1 if there is none."""
+    """Return the line number of a path, or of the innermost table that contains it, or 1 if there is none."""
     for length in range(len(path), 0, -1):
         found = lines.get(tuple(path[:length]))
         if found is not None:

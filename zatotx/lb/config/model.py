@@ -1,4 +1,4 @@
-"""The configuration of a load balancer as typed values: what `lb.toml` contains.
+"""The typed model of a load balancer's configuration: the content of `lb.toml`.
 
 Each table of the file is a Struct here. Times are seconds, sizes are bytes, and paths are relative to the load
 balancer's directory. `zatotx.lb.config.parser` reads the file and fills defaults in: `[timeouts]` of the file applies
@@ -33,7 +33,7 @@ METRICS_PATH = '/zato-lb-metrics'
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The base class of the tables of lb.toml; secrets are masked in its repr."""
+    """Base class of the tables of lb.toml. Secrets are masked in its repr."""
 
     def __repr__(self) -> str:
         fields = (f'{name}={mask_setting(name, value)!r}' for name, value in msgspec.structs.asdict(self).items())
@@ -44,8 +44,9 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class ListenerTls(Section, frozen=True, kw_only=True):
-    """TLS of a frontend. The directory holds PEM files, each with a certificate chain and its key, or a pair NAME.crt
-    (or NAME.pem) and NAME.key. The server name that a client asks for (SNI) selects the certificate."""
+    """The TLS settings of a frontend. The directory holds PEM files, each with a certificate chain and its key, or
+    pairs of NAME.crt (or NAME.pem) and NAME.key. The server name that a client requests (SNI) selects the
+    certificate."""
 
     certificates: str = 'tls'  # a directory, whose changes take effect without a restart, or one PEM file
     default: str = ''  # file name of the certificate for clients that name no known server; '' = the first by name
@@ -57,7 +58,7 @@ class ListenerTls(Section, frozen=True, kw_only=True):
 
 
 class AddressRateLimit(Section, frozen=True, kw_only=True):
-    """A rate per client address."""
+    """A rate limit per client address."""
 
     count: Annotated[int, Meta(ge=1)]  # how many in `seconds`
     seconds: Annotated[int, Meta(ge=1, le=86_400)] = 1  # the time for `count`
@@ -65,15 +66,15 @@ class AddressRateLimit(Section, frozen=True, kw_only=True):
 
 
 class HeaderRules(Section, frozen=True, kw_only=True):
-    """Changes to the header fields of messages; removals come first."""
+    """Changes to the header fields of messages. Removals are applied first."""
 
     set: dict[str, str] = {}  # name -> value; replaces all fields of that name
     remove: tuple[str, ...] = ()  # names
 
 
 class RoutingRule(Section, frozen=True, kw_only=True):
-    """A routing rule: requests that match all of its conditions go to its backend. The first rule that matches
-    wins."""
+    """A routing rule: requests that match all of its conditions are sent to its backend. The first matching rule
+    applies."""
 
     backend: Name  # where matching requests go
     host: str = ''  # a host name, or '*.example.com' for its subdomains; '' = any
@@ -82,7 +83,7 @@ class RoutingRule(Section, frozen=True, kw_only=True):
 
 
 class ClientTimeouts(Section, frozen=True, kw_only=True):
-    """Timeouts of the connections of clients."""
+    """The timeouts of client connections."""
 
     client: Seconds = 15  # inactivity of a client that is sending or receiving
     request: Seconds = 15  # from the first byte of a request to the end of its head
@@ -90,7 +91,7 @@ class ClientTimeouts(Section, frozen=True, kw_only=True):
 
 
 class Frontend(Section, frozen=True, kw_only=True):
-    """Where clients connect to."""
+    """The configuration of a frontend: the addresses to which clients connect, and the routing of their requests."""
 
     listen: tuple[str, ...]  # each HOST:PORT, or a Twisted endpoint description without TLS
     default_backend: str = ''  # for requests that no route matches; '' = they are answered with 404
@@ -119,7 +120,7 @@ class Frontend(Section, frozen=True, kw_only=True):
 
 
 class ServerTls(Section, frozen=True, kw_only=True):
-    """TLS of connections to a server."""
+    """The TLS settings of connections to a server."""
 
     verify: bool = True  # whether its certificate and name are verified
     ca: str = ''  # PEM file; '' = the authorities of the system
@@ -129,7 +130,7 @@ class ServerTls(Section, frozen=True, kw_only=True):
 
 
 class Server(Section, frozen=True, kw_only=True):
-    """A server of a backend."""
+    """The configuration of a backend's server."""
 
     host: Name  # name or address
     port: Port  # of the server
@@ -141,7 +142,7 @@ class Server(Section, frozen=True, kw_only=True):
 
 
 class HealthCheck(Section, frozen=True, kw_only=True):
-    """The active health check of a backend's servers."""
+    """The configuration of a backend's active health checks."""
 
     type: Literal['http', 'tcp', 'none'] = 'http'  # 'tcp' = a connection is enough; default with mode = "tcp"
     path: str = '/zato/ready'  # of the request
@@ -155,7 +156,7 @@ class HealthCheck(Section, frozen=True, kw_only=True):
 
 
 class Ejection(Section, frozen=True, kw_only=True):
-    """When a server is ejected because connections to it fail; the status of a response never counts."""
+    """The settings for ejecting a server after connection failures. Response status codes are ignored."""
 
     failures: Annotated[int, Meta(ge=0, le=10_000)] = 3  # consecutive failures; 0 = never
     duration: Seconds = 10  # of the first ejection; it doubles with each further one
@@ -163,7 +164,7 @@ class Ejection(Section, frozen=True, kw_only=True):
 
 
 class Retries(Section, frozen=True, kw_only=True):
-    """When a request is sent again, to another server if there is one."""
+    """The settings for sending a request again, to another server if there is one."""
 
     attempts: Annotated[int, Meta(ge=0, le=10)] = 2  # beyond the first
     max_body: Annotated[int, Meta(ge=0, le=16_777_216)] = 65_536  # bytes of a request body that are held for it
@@ -171,8 +172,8 @@ class Retries(Section, frozen=True, kw_only=True):
 
 
 class StickyCookie(Section, frozen=True, kw_only=True):
-    """A cookie that keeps a client on one server. Its name gets the name of the cluster as a suffix, because browsers
-    share cookies among all ports of a host."""
+    """The settings of a sticky cookie, which directs all requests of a client to one server. The cluster's name is
+    appended to the name of the cookie, because browsers share cookies among all ports of a host."""
 
     name: Annotated[str, Meta(pattern=_COOKIE_NAME)] = 'zato-lb'  # of each backend another one
     max_age: Annotated[int, Meta(ge=0)] = 0  # seconds; 0 = until the browser ends
@@ -181,7 +182,7 @@ class StickyCookie(Section, frozen=True, kw_only=True):
 
 
 class ServerTimeouts(Section, frozen=True, kw_only=True):
-    """Timeouts of the connections to servers."""
+    """The timeouts of connections to servers."""
 
     connect: Seconds = 15  # until a connection is established
     server: Seconds = 15  # inactivity of a server that has to respond or to receive
@@ -191,8 +192,8 @@ class ServerTimeouts(Section, frozen=True, kw_only=True):
 
 
 class Discovery(Section, frozen=True, kw_only=True):
-    """Servers that join and leave by themselves: known servers are asked for the list of all servers of the cluster, on
-    a REST channel with the service `zato.server.get-list`, whose user needs no more than the role `monitor`."""
+    """The settings of server discovery: known servers are queried for the list of all servers of the cluster, on a REST
+    channel with the service `zato.server.get-list`, whose user only needs the role `monitor`."""
 
     username: Name  # of a Basic Auth definition
     password: str  # in clear
@@ -203,7 +204,7 @@ class Discovery(Section, frozen=True, kw_only=True):
 
 
 class Backend(Section, frozen=True, kw_only=True):
-    """A group of servers that do the same."""
+    """The configuration of a backend: a group of equivalent servers."""
 
     servers: dict[Name, Server] = {}
     mode: Mode = 'http'  # that of its frontends
@@ -227,7 +228,7 @@ class Backend(Section, frozen=True, kw_only=True):
 
 
 class MainSettings(Section, frozen=True, kw_only=True):
-    """The process itself. Changes take effect with the next start."""
+    """The settings of the process. Changes become active at the next start."""
 
     cluster: Name  # name of the cluster, which is a part of the names of cookies
     name: Name = 'load-balancer'  # of this load balancer
@@ -235,7 +236,7 @@ class MainSettings(Section, frozen=True, kw_only=True):
 
 
 class Stats(Section, frozen=True, kw_only=True):
-    """The statistics page and the metrics, on frontends with `stats = true`."""
+    """The settings of the statistics page and the metrics, on frontends with `stats = true`."""
 
     path: str = STATS_PATH  # of the statistics page
     metrics_path: str = METRICS_PATH  # of the metrics for Prometheus
@@ -245,7 +246,7 @@ class Stats(Section, frozen=True, kw_only=True):
 
 
 class LogSettings(Section, frozen=True, kw_only=True):
-    """LogSettings files in logs/."""
+    """The settings of the log files in logs/."""
 
     level: str = 'info'  # trace1, debug, info, warning, error, critical
     levels: dict[str, str] = {}  # by logger, e.g. zatotx.lb.backends
@@ -254,13 +255,13 @@ class LogSettings(Section, frozen=True, kw_only=True):
 
 
 class ShutdownSettings(Section, frozen=True, kw_only=True):
-    """What happens after SIGTERM."""
+    """The settings of the shutdown after SIGTERM."""
 
     grace: Annotated[float, Meta(ge=0, le=3_600)] = 30  # seconds that requests and tunnels get to finish
 
 
 class AgentSettings(Section, frozen=True, kw_only=True):
-    """The agent: an HTTPS API for the administration of this load balancer."""
+    """The settings of the agent: an HTTPS API for the administration of this load balancer."""
 
     listen: str = '127.0.0.1:20151'  # HOST:PORT
     enabled: bool = False  # whether there is an agent
@@ -272,14 +273,14 @@ class AgentSettings(Section, frozen=True, kw_only=True):
 
 
 class ErrorBody(msgspec.Struct, frozen=True):
-    """The body of a response that the load balancer itself gives."""
+    """The configured body of the load balancer's own responses with one status."""
 
     content_type: str
     body: bytes
 
 
 class Configuration(Section, frozen=True, kw_only=True):
-    """The whole configuration, validated."""
+    """The complete, validated configuration."""
 
     main: MainSettings
     frontends: dict[Name, Frontend] = {}

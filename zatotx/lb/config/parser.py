@@ -1,4 +1,4 @@
-"""Reads the text of lb.toml: returns the configuration, or all of its errors, each with its line."""
+"""Parses the text of lb.toml, and returns the configuration, or all of its errors with their lines."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ _TIMEOUT_TABLES = {'frontends': ClientTimeouts, 'backends': ServerTimeouts}
 
 
 class ParsedConfiguration(NamedTuple):
-    """The result of reading a configuration: either `configuration` is None, or there are no errors."""
+    """The result of parsing a configuration: either `configuration` is None, or there are no errors."""
 
     configuration: Configuration | None
     errors: list[str]  # one sentence each, in the order of their lines
 
 
 def parse_configuration(source: str, directory: Path) -> ParsedConfiguration:
-    """Read the text of lb.toml. `directory`: of the load balancer, for the files that the text names. Blocks while
-    these small files are read."""
+    """Parse the text of lb.toml. `directory` is the load balancer's directory, for the files that the text names.
+    Blocks while these small files are read."""
     try:
         document = tomllib.loads(source)
     except tomllib.TOMLDecodeError as error:

@@ -1,4 +1,4 @@
-"""The text of a new lb.toml, which `zatotx quickstart create` and `zatotx create load-balancer` write."""
+"""The template of a new lb.toml, which `zatotx quickstart create` and `zatotx create load-balancer` write."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ AGENT_PORT = 20151  # Zato's
 
 
 class ServerAddress(NamedTuple):
-    """A server of the cluster."""
+    """The name and address of a server of the cluster."""
 
     name: str
     host: str
@@ -105,7 +105,7 @@ def make_configuration(
     agent_port: int = AGENT_PORT, has_agent: bool = False, agent_tls: bool = True,
     has_agent_crl: bool = True, servers_tls: bool = False,
 ) -> str:
-    """Return the text of lb.toml. All texts must be without quotation marks, backslashes and control characters."""
+    """Create the text of lb.toml. No argument may contain quotation marks, backslashes and control characters."""
     head = _HEAD.format(name=name, cluster=cluster, frontend=FRONTEND, backend=BACKEND, listen=f'127.0.0.1:{port}')
     tls = f'tls = {{ca = "{AUTHORITIES}"}}\n' if servers_tls else ''
     tables = ''.join(

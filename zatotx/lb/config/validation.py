@@ -1,4 +1,4 @@
-"""Checks of a configuration that concern more than one value, or more than a value's type and range."""
+"""Validates a configuration: checks that involve more than one value, or more than a value's type and range."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _RESERVED_FIELDS = frozenset({'connection', 'content-length', 'transfer-encoding
 
 
 class ConfigurationError(NamedTuple):
-    """A error in a configuration."""
+    """An error in a configuration."""
 
     path: tuple[str, ...]  # of the value; () = the whole document
     text: str  # a sentence without its period, and without a capital letter
@@ -33,7 +33,7 @@ Errors = Iterator[ConfigurationError]
 
 
 def find_errors(configuration: Configuration, directory: Path) -> list[ConfigurationError]:
-    """Return all errors. Relative file names begin at `directory`."""
+    """Return all errors in a configuration. File names are relative to `directory`."""
     return [
         *_check_process(configuration),
         *_check_listeners(configuration),

@@ -1,1 +1,1 @@
-"""Servers of a cluster that join and leave by themselves: known servers are asked for the list of all."""
+"""Discovers the servers of a cluster: known servers are queried for the list of all servers."""

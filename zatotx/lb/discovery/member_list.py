@@ -1,4 +1,4 @@
-"""The servers in the response of `zato.server.get-list`, and how they become servers of a backend. Pure."""
+"""Parses the response of `zato.server.get-list`, and adds its servers to backends. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _RUNNING = 'running'
 
 
 class Member(msgspec.Struct, frozen=True):
-    """A server of the cluster that runs."""
+    """A running server of the cluster."""
 
     name: Annotated[str, Meta(min_length=1, max_length=200)]
     host: Annotated[str, Meta(min_length=1, max_length=200)]
@@ -35,8 +35,8 @@ class _Response(msgspec.Struct, frozen=True):
 
 
 def parse_member_list(body: bytes) -> list[Member]:
-    """Return the servers that run, by name. Raises ValueError with a sentence fragment if the response is something
-    else."""
+    """Parse the response and return the running servers by name. Raises ValueError, with a sentence fragment, for an
+    invalid response."""
     try:
         rows = msgspec.json.decode(body, type=_Response).zato_server_get_list_response
         found = [
@@ -55,8 +55,8 @@ def _address(row: _Row) -> str:
 
 
 def add_members(configuration: Configuration, members: Mapping[str, Sequence[Member]]) -> Configuration:
-    """Return the configuration with the members of the backends that discover servers. Servers in the file stay as they
-    are, also if a member has their name or their address."""
+    """Return the configuration with the discovered members added to their backends. Servers in the configuration file
+    are not changed, even if a member has their name or their address."""
     backends = {
         name: _with_members(backend, members.get(name, ())) if backend.discovery is not None else backend
         for name, backend in configuration.backends.items()

@@ -1,4 +1,4 @@
-"""Asks known servers for the list of all servers of the cluster, and reports when it has changed."""
+"""Polls known servers for the list of all servers of the cluster, and reports changes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ _decoder = msgspec.json.Decoder(dict[str, list[Member]])
 
 
 def read_members(directory: Path) -> Members:
-    """Return the last lists of a load balancer's directory, by backend; empty if there are none."""
+    """Read the last server lists from a load balancer's directory, by backend. Returns an empty dict if there are
+    none."""
     try:
         return _decoder.decode((directory / CACHE_FILE).read_bytes())
     except (OSError, msgspec.DecodeError):
@@ -40,8 +41,8 @@ def read_members(directory: Path) -> Members:
 
 @define(eq=False, kw_only=True)
 class DiscoveryPoller:
-    """Asks at the interval of each backend that discovers servers. `on_change` is called after the lists on disk have
-    changed."""
+    """Polls for the servers of each backend that uses discovery, at the backend's interval. `on_change` is called after
+    the stored lists have changed."""
 
     reactor: IReactor  # IReactorTime
     directory: Path

@@ -1,4 +1,4 @@
-"""One request for the list of servers."""
+"""Sends one request for the list of the cluster's servers."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ MAX_BODY = 4 * 1024 * 1024  # bytes: some 10,000 servers
 
 
 class RequestFailed(Exception):  # noqa: N818 - a result, whose text is a sentence fragment
-    """The server did not respond with a list."""
+    """The server did not respond with a list of servers."""
 
 
 @frozen(kw_only=True)
 class KnownServer:
-    """A server that is asked."""
+    """A server that is queried for the list of servers."""
 
     name: str
     host: str
@@ -72,8 +72,8 @@ class _Connection(Protocol):
 
 
 def request_list(reactor: IReactor, dial: Dial, server: KnownServer, settings: Discovery) -> Deferred[bytes]:
-    """Fire with the body of the response. Fails with RequestFailed, or errors of Twisted and TLS, after at most TIMEOUT
-    seconds."""
+    """Request the list of servers. The Deferred fires with the body of the response, or fails with RequestFailed, or
+    errors of Twisted and TLS, within TIMEOUT seconds."""
 
     def timed_out(result: object, timeout: float) -> None:
         raise RequestFailed(f'it does not respond within {timeout:g} s')

@@ -1,1 +1,1 @@
-"""Configurations of other load balancers that do what lb.toml says."""
+"""Exports lb.toml as an equivalent configuration of other load balancers."""

@@ -1,18 +1,31 @@
-"""The static configuration of Envoy (API v3) that does what lb.toml says, as JSON, which Envoy reads like YAML. Pure.
+"""Generates a static Envoy configuration (API v3) that is equivalent to lb.toml, as JSON, which Envoy parses like YAML.
+Pure.
 
-Envoy has no counterpart for: statuses and bodies of single errors, limits of the rate of one address, backup servers
-other than by priority, and the statistics page. `notes` lists what is affected.
+Envoy has no counterpart for: statuses and bodies of single errors, limits of the rate of one address, limits and queues
+of single servers, backup servers other than by priority, and the statistics page. `notes` lists what is affected.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from zatotx.lb.config.model import Backend, Configuration, Frontend, HeaderRules, RoutingRule, Server
+from zatotx.lb.config.model import (
+    Backend,
+    Configuration,
+    Frontend,
+    HeaderRules,
+    HealthCheck,
+    RoutingRule,
+    Server,
+    ServerTls,
+)
+from zatotx.lb.tls.certificate_files import chain_files, key_file
 from zatotx.rules.balancing.sticky_cookie import make_cookie_name
 from zatotx.rules.listen_address import to_endpoint
+from zatotx.wire.http.host import is_address
 
 _TYPES = 'type.googleapis.com/envoy.extensions'
 _HTTP_MANAGER = f'{_TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager'
@@ -21,16 +34,19 @@ _TCP_PROXY = f'{_TYPES}.filters.network.tcp_proxy.v3.TcpProxy'
 _POLICIES = {'round_robin': 'ROUND_ROBIN', 'least_connections': 'LEAST_REQUEST', 'power_of_two': 'LEAST_REQUEST',
              'consistent_hash': 'RING_HASH'}  # fmt: skip
 
+_SYSTEM_AUTHORITIES = '/etc/ssl/certs/ca-certificates.crt'  # Envoy has no default
+
 Json = dict[str, Any]
 
 
 def export_envoy(configuration: Configuration, directory: Path) -> str:
-    """Return the text of envoy.json. `directory`: of the load balancer, where relative file names begin."""
+    """Generate the text of envoy.json. `directory` is the load balancer's directory, to which file names are
+    relative."""
     document = {
         'static_resources': {
             'listeners': [
-                _listener(configuration, name, frontend, address, directory)
-                for name, frontend in configuration.frontends.items() for address in frontend.listen
+                _listener(configuration, name, frontend, number, directory)
+                for name, frontend in configuration.frontends.items() for number in range(len(frontend.listen))
             ],
             'clusters': [_cluster(name, backend, directory) for name, backend in configuration.backends.items()],
         }
@@ -39,7 +55,7 @@ def export_envoy(configuration: Configuration, directory: Path) -> str:
 
 
 def notes(configuration: Configuration) -> list[str]:
-    """Return what lb.toml says and the exported configuration does not do, one sentence each."""
+    """Return the settings of lb.toml that the exported configuration does not implement, one sentence for each."""
     found = []
     for name, frontend in configuration.frontends.items():
         if frontend.request_rate or frontend.connection_rate:
@@ -48,12 +64,18 @@ def notes(configuration: Configuration) -> list[str]:
             found.append(f'frontends.{name}: access lists need the RBAC filter')
         if frontend.stats:
             found.append(f"frontends.{name}: there is no statistics page; see Envoy's admin interface")
+    for name, backend in configuration.backends.items():
+        if any(server.max_connections for server in backend.servers.values()):
+            found.append(f'backends.{name}: max_connections of single servers, and their queue, are not exported')
+        if len({server.tls for server in backend.servers.values()}) > 1:
+            found.append(f'backends.{name}: all servers are connected to with the TLS settings of the first one')
     if configuration.error_files:
         found.append('error_files: bodies of errors are not exported')
     return found
 
 
-def _listener(configuration: Configuration, name: str, frontend: Frontend, address: str, directory: Path) -> Json:
+def _listener(configuration: Configuration, name: str, frontend: Frontend, number: int, directory: Path) -> Json:
+    """Return the listener of an address of a frontend. Names of listeners are unique."""
     filters = [_http_manager(configuration, name, frontend)] if frontend.mode == 'http' else [{
         'name': 'envoy.filters.network.tcp_proxy',
         'typed_config': {'@type': _TCP_PROXY, 'stat_prefix': name, 'cluster': frontend.default_backend},
@@ -61,7 +83,8 @@ def _listener(configuration: Configuration, name: str, frontend: Frontend, addre
     chain: Json = {'filters': filters}
     if frontend.tls is not None:
         chain['transport_socket'] = _listener_tls(frontend, directory)
-    listener: Json = {'name': name, 'address': _address(address), 'filter_chains': [chain]}
+    listener: Json = {'name': f'{name}-{number + 1}' if number else name,
+                      'address': _address(frontend.listen[number]), 'filter_chains': [chain]}  # fmt: skip
     if frontend.proxy_protocol:
         listener['listener_filters'] = [{
             'name': 'envoy.filters.listener.proxy_protocol',
@@ -87,13 +110,14 @@ def _socket_address(host: str, port: int) -> Json:
 def _listener_tls(frontend: Frontend, directory: Path) -> Json:
     tls = frontend.tls
     assert tls is not None
-    path = directory / tls.certificates
-    files = [path] if path.is_file() else sorted(path.glob('*.pem'))
-    certificates = [{'certificate_chain': {'filename': str(file)}, 'private_key': {'filename': str(file)}}
-                    for file in files]
-    context: Json = {'tls_certificates': certificates}
+    certificates = [{'certificate_chain': _file(file), 'private_key': _file(key_file(file))}
+                    for file in chain_files(directory / tls.certificates)]
+    minimum = {'TLSv1.2': 'TLSv1_2', 'TLSv1.3': 'TLSv1_3'}[tls.minimum_version]
+    context: Json = {'tls_certificates': certificates, 'tls_params': {'tls_minimum_protocol_version': minimum}}
     if tls.client_ca:
-        context['validation_context'] = {'trusted_ca': {'filename': str(directory / tls.client_ca)}}
+        context['validation_context'] = {'trusted_ca': _file(directory / tls.client_ca)}
+        if tls.client_crl:
+            context['validation_context']['crl'] = _file(directory / tls.client_crl)
     config: Json = {'@type': f'{_TYPES}.transport_sockets.tls.v3.DownstreamTlsContext', 'common_tls_context': context,
                     'require_client_certificate': tls.client_certificates == 'required'}
     return {'name': 'envoy.transport_sockets.tls', 'typed_config': config}
@@ -195,29 +219,60 @@ def _cluster(name: str, backend: Backend, directory: Path) -> Json:
             'max_ejection_percent': 100,
         }  # fmt: skip
     tls = next((server.tls for server in backend.servers.values() if server.tls is not None), None)
+    socket: Json | None = None
     if tls is not None:
-        context: Json = {}
-        if tls.verify and tls.ca:
-            context['validation_context'] = {'trusted_ca': {'filename': str(directory / tls.ca)}}
-        cluster['transport_socket'] = {'name': 'envoy.transport_sockets.tls', 'typed_config': {
-            '@type': f'{_TYPES}.transport_sockets.tls.v3.UpstreamTlsContext', 'common_tls_context': context,
-            **({'sni': tls.server_name} if tls.server_name else {})}}  # fmt: skip
+        names = sorted({tls.server_name or server.host for server in backend.servers.values()})
+        socket = _server_tls(tls, names, directory)
+    if backend.proxy_protocol:
+        config: Json = {'version': backend.proxy_protocol.upper()}
+        socket = {'name': 'envoy.transport_sockets.upstream_proxy_protocol', 'typed_config': {
+            '@type': f'{_TYPES}.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport', 'config': config,
+            'transport_socket': socket or {
+                'name': 'envoy.transport_sockets.raw_buffer',
+                'typed_config': {'@type': f'{_TYPES}.transport_sockets.raw_buffer.v3.RawBuffer'}}}}  # fmt: skip
+    if socket is not None:
+        cluster['transport_socket'] = socket
     return cluster
+
+
+def _server_tls(tls: ServerTls, names: Sequence[str], directory: Path) -> Json:
+    """Return the TLS settings of connections to servers, whose certificates are valid for one of these names. Without
+    them, Envoy would accept any certificate of the authority."""
+    context: Json = {}
+    if tls.verify:
+        context['validation_context'] = {
+            'trusted_ca': _file(directory / tls.ca if tls.ca else Path(_SYSTEM_AUTHORITIES)),
+            'match_typed_subject_alt_names': [
+                {'san_type': 'IP_ADDRESS' if is_address(name) else 'DNS', 'matcher': {'exact': name}} for name in names
+            ],
+        }
+    if tls.certificate:
+        context['tls_certificates'] = [{'certificate_chain': _file(directory / tls.certificate),
+                                        'private_key': _file(directory / (tls.key or tls.certificate))}]
+    return {'name': 'envoy.transport_sockets.tls', 'typed_config': {
+        '@type': f'{_TYPES}.transport_sockets.tls.v3.UpstreamTlsContext', 'common_tls_context': context,
+        **({'sni': tls.server_name} if tls.server_name else {})}}  # fmt: skip
+
+
+def _file(path: Path) -> Json:
+    return {'filename': str(path)}
 
 
 def _endpoints(backend: Backend) -> list[Json]:
     groups: list[Json] = []
     for priority, is_backup in enumerate((False, True)):
-        members = [_endpoint(server) for server in backend.servers.values()
+        members = [_endpoint(server, backend.check) for server in backend.servers.values()
                    if server.backup == is_backup and server.state != 'maint']
         if members:
             groups.append({'priority': priority if groups else 0, 'lb_endpoints': members})
     return groups
 
 
-def _endpoint(server: Server) -> Json:
-    return {'endpoint': {'address': _socket_address(server.host, server.port)},
-            'load_balancing_weight': max(1, server.weight),
+def _endpoint(server: Server, check: HealthCheck) -> Json:
+    endpoint: Json = {'address': _socket_address(server.host, server.port)}
+    if check.port:
+        endpoint['health_check_config'] = {'port_value': check.port}
+    return {'endpoint': endpoint, 'load_balancing_weight': max(1, server.weight),
             'health_status': 'DRAINING' if server.state == 'drain' or not server.weight else 'UNKNOWN'}
 
 

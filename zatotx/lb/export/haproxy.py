@@ -1,4 +1,4 @@
-"""The configuration of HAProxy (2.6 or newer) that does what lb.toml says. Pure.
+"""Generates a HAProxy configuration (2.6 or newer) that is equivalent to lb.toml. Pure.
 
 What HAProxy has no counterpart for is a comment in the result, so that nothing is lost quietly.
 """
@@ -23,7 +23,8 @@ _FORWARDED = {
 
 
 def export_haproxy(configuration: Configuration, directory: Path) -> str:
-    """Return the text of haproxy.cfg. `directory`: of the load balancer, where relative file names begin."""
+    """Generate the text of haproxy.cfg. `directory` is the load balancer's directory, to which file names are
+    relative."""
     lines = ['# Generated from lb.toml by `zatotx lb export --for haproxy`.']
     lines += _section('global', _global(configuration))
     lines += _section('defaults', _defaults(configuration, directory))

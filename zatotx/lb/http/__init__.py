@@ -1,1 +1,1 @@
-"""HTTP mode of the load balancer: requests are parsed, routed and written again for a server."""
+"""The HTTP mode of the load balancer: requests are parsed, routed, and rewritten for a server."""

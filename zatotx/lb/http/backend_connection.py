@@ -1,4 +1,4 @@
-"""A connection to a server of a backend: carries one exchange after the other."""
+"""A connection to a backend server, which handles one request and response after another."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CLOSE_TIMEOUT = 5.0  # seconds that a server has to close its side of a connecti
 
 
 class BackendUser(Protocol):
-    """What uses a connection: an exchange, or a tunnel."""
+    """The interface of an exchange or tunnel that uses a connection."""
 
     def backend_data(self, data: bytes) -> None:
         """Process bytes from the server."""
@@ -33,7 +33,7 @@ class BackendUser(Protocol):
 
 
 class ConnectionOwner(Protocol):
-    """The pool of a connection."""
+    """The interface of the pool that owns a connection."""
 
     def connection_lost(self, connection: BackendConnection) -> None:
         """Forget a connection that is closed."""
@@ -41,8 +41,9 @@ class ConnectionOwner(Protocol):
 
 @implementer(IProtocol)
 class BackendConnection:
-    """`user` is the exchange in progress; None while the connection is idle. `rewritten` caches the last response head
-    as it was written for a client, because servers send identical heads within a second."""
+    """A connection to a backend server. `user` is the exchange in progress, or None while the connection is idle.
+    `rewritten` caches the last response head as it was written for a client, because servers send identical heads
+    within one second."""
 
     __slots__ = (
         '_batch',

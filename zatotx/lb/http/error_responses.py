@@ -1,4 +1,4 @@
-"""The responses that the load balancer gives itself, without a server. Pure."""
+"""Creates the load balancer's own responses, without a server. Pure."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def error_response(
     status: int, details: str, bodies: Mapping[int, ErrorBody] = _NO_BODIES,
     fields: tuple[tuple[bytes, bytes], ...] = (),
 ) -> LocalResponse:
-    """Returns an error response: with the configured body of this status, otherwise in Zato's JSON form. A temporary
-    error (429, 503) gets a Retry-After field."""
+    """Creates an error response with the configured body of the status, or otherwise in Zato's JSON format. A temporary
+    error (429, 503) has a Retry-After field."""
     if status in (429, 503) and not any(name == b'Retry-After' for name, _ in fields):
         fields += _RETRY
     body = bodies.get(status) or (ERROR_503 if status == 503 else None)
@@ -40,12 +40,13 @@ def error_response(
 
 
 def redirect_response(location: bytes) -> LocalResponse:
-    """Returns a permanent redirect that keeps method and body (RFC 9110 §15.4.9)."""
+    """Creates a permanent redirect that preserves the method and body (RFC 9110 §15.4.9)."""
     return LocalResponse(308, 'text/plain', b'', ((b'Location', location),))
 
 
 def write_local(response: LocalResponse, connection: bytes, *, has_body: bool = True) -> bytes:
-    """Returns the whole response. `connection`: as in `write_response`. `has_body`: False for responses to HEAD."""
+    """Serializes a complete response. `connection` is used as in `write_response`; `has_body` is False for responses to
+    HEAD."""
     lines = [b'%b: %b\r\n' % field for field in response.fields]
     head = b'HTTP/1.1 %d %b\r\nContent-Type: %b\r\nContent-Length: %d\r\nServer: zatotx-lb\r\n%b%b\r\n' % (
         response.status, _phrase(response.status), response.content_type.encode('latin-1'), len(response.body),
@@ -55,7 +56,7 @@ def write_local(response: LocalResponse, connection: bytes, *, has_body: bool = 
 
 
 def error_bytes(status: int, details: str, bodies: Mapping[int, ErrorBody] = _NO_BODIES) -> bytes:
-    """Returns an error response that ends its connection."""
+    """Serializes an error response after which the connection is closed."""
     return write_local(error_response(status, details, bodies), CLOSE)
 
 

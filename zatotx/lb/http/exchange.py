@@ -1,4 +1,5 @@
-"""One request of a client and its response: chooses a server, and streams both ways with back-pressure.
+"""An exchange: one request of a client and its response. It selects a server, and streams in both directions with
+backpressure.
 
 A body is never held as a whole: while one side does not accept data, reading from the other one pauses. Of a request's
 body up to `[retries] max_body` bytes are kept until the response begins, so that the request can be sent again.
@@ -6,6 +7,9 @@ body up to `[retries] max_body` bytes are kept until the response begins, so tha
 
 from __future__ import annotations
 
+from typing import cast
+
+import msgspec
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
@@ -16,7 +20,7 @@ from zatotx.lb.http.error_responses import error_response, write_local
 from zatotx.lb.http.exchange_client import ExchangeClient
 from zatotx.lb.http.exchange_record import log_exchange
 from zatotx.lb.http.half_close_probe import HalfCloseProbe
-from zatotx.lb.http.http_state import PreparedRequest
+from zatotx.lb.http.http_state import BackendTarget, PreparedRequest
 from zatotx.lb.http.request_rewriting import WEBSOCKET
 from zatotx.lb.http.response_rewriting import (
     CLOSE,
@@ -34,6 +38,7 @@ from zatotx.lb.server_selection import ServerSelection
 from zatotx.lb.tunnel import Tunnel
 from zatotx.wire.http1.chunked import EndOfBody
 from zatotx.wire.http1.limits import MessageRejected
+from zatotx.wire.http1.request_parser import RequestParser
 from zatotx.wire.http1.response_parser import ResponseHead
 
 NO_SERVER = 'No server is available to handle the request'
@@ -41,66 +46,38 @@ _QUEUE_SLACK = 1.0  # seconds after which a backend that does not enforce its ow
 _HTTP_1_1 = (1, 1)
 
 
-class Exchange:
-    """One exchange. `request_sent`: the whole request was passed to the writer of the server. `head`: of the response,
-    once it has begun."""
+class Exchange(msgspec.Struct, eq=False):
+    """An HTTP request and its response. A Struct takes a third of the time of an `__init__` method to create.
 
-    __slots__ = (
-        '_connection',
-        '_data',
-        '_held',
-        '_held_size',
-        '_is_chunked',
-        '_is_ended',
-        '_keep_alive',
-        '_lost',
-        '_parser',
-        '_pool',
-        '_selection',
-        '_target',
-        'acquired_at',
-        'client',
-        'connected_at',
-        'head',
-        'prepared',
-        'received_bytes',
-        'request_sent',
-        'responded_at',
-        'sent_bytes',
-        'server',
-        'started_at',
-        'status',
-    )
+    `target` is None only if the load balancer itself responds. `request_sent` says whether the whole request was passed
+    to the writer of the server, and `head` is the head of the response once it has begun."""
 
-    def __init__(self, client: ExchangeClient, prepared: PreparedRequest, now: float) -> None:
-        self.client = client
-        self._parser = client.parser
-        self.prepared = prepared
-        target = prepared.target
-        if target is not None:
-            self._target = target
-            self._selection = ServerSelection(client.runtime.find_backend, target.name, prepared.key)
-        self.started_at = now
-        self.acquired_at = self.connected_at = self.responded_at = -1.0
-        self._pool: ServerPool | None = None
-        self._connection: BackendConnection | None = None
-        self._data = b''  # what was written first to the current server
-        self._held: list[bytes] | None = []  # the parts of the body that were sent; None = they are too large to keep
-        self._held_size = 0
-        self._keep_alive = prepared.head.keep_alive
-        self._is_chunked = False  # whether the body of the response is sent in chunks
-        self._is_ended = False
-        self._lost: Failure | None = None  # why the server's connection was lost, while its data is still being sent
-        self.request_sent = False
-        self.head: ResponseHead | None = None
-        self.status = 0
-        self.server = ''
-        self.received_bytes = self.sent_bytes = 0
-
-    @property
-    def retries(self) -> int:
-        """How often the request was sent again."""
-        return self._selection.retries if self.prepared.target is not None else 0
+    client: ExchangeClient
+    prepared: PreparedRequest
+    _target: BackendTarget
+    _parser: RequestParser
+    started_at: float
+    request_sent: bool
+    _keep_alive: bool
+    acquired_at: float = -1.0
+    connected_at: float = -1.0
+    responded_at: float = -1.0
+    head: ResponseHead | None = None
+    status: int = 0
+    server: str = ''
+    received_bytes: int = 0
+    sent_bytes: int = 0
+    retries: int = 0  # how often the request was sent again
+    _selection: ServerSelection = cast(ServerSelection, None)  # set by `start`, if a server is needed
+    _pool: ServerPool | None = None
+    _connection: BackendConnection | None = None
+    _data: bytes = b''  # what was written first to the current server
+    # The parts of the body that were sent; None = they are too large to keep.
+    _held: list[bytes] | None = msgspec.field(default_factory=list)
+    _held_size: int = 0
+    _is_chunked: bool = False  # whether the body of the response is sent in chunks
+    _is_ended: bool = False
+    _lost: Failure | None = None  # why the server's connection was lost, while its data is still being sent
 
     # Choosing a server.
 
@@ -113,13 +90,15 @@ class Exchange:
             local = runtime.local_responder.respond(head.method, head.path, head.query, head.headers)
             if local is None:
                 local = error_response(404, error_responses.NO_BACKEND, prepared.state.configuration.error_bodies)
-        elif local is None and not runtime.admits_request(prepared.client_address, now):
+        elif local is None and runtime.limits_requests and not runtime.admits_request(prepared.client_address, now):
             local = error_response(429, error_responses.TOO_MANY_REQUESTS, prepared.state.configuration.error_bodies)
         if local is not None:
             self._respond(local, 'PR' if local.status >= 400 else 'LR')
             return
-        self._target.budget.add_request()
-        self._selection.acquire(self)
+        target = self._target
+        target.budget.add_request()
+        selection = self._selection = ServerSelection(runtime.find_backend, target.name, prepared.key)
+        selection.acquire(self)
 
     def slot_awaited(self) -> None:
         """See SelectionOwner."""
@@ -136,9 +115,12 @@ class Exchange:
         client, settings = self.client, self._target.settings
         now = self.acquired_at = client.runtime.seconds()
         self.server = slot.name
-        pool = self._pool = self._target.pool(slot.name, slot.host, slot.port)
+        target = self._target
+        pool = self._pool = target.pools.get((slot.name, slot.host, slot.port)) or target.add_pool(slot)
         header = proxy_header(settings.proxy_protocol, client.transport) if settings.proxy_protocol else b''
-        connection = None if header else self._take_idle(pool, now)
+        connection = None if header else pool.take(now)
+        if connection is not None and not self.prepared.is_idempotent:
+            connection = self._skip_stale(connection, pool, now)
         if connection is not None:
             self._send(connection, now)
             return
@@ -146,14 +128,13 @@ class Exchange:
         client.pause_if_full()
         self._selection.wait_for(pool.connect(header), self._connected, self._not_connected)
 
-    def _take_idle(self, pool: ServerPool, now: float) -> BackendConnection | None:
-        """Return an idle connection, if there is one. For a request that cannot be sent twice, its socket is asked
-        first whether the server has just closed it, as servers do that stop."""
-        connection = pool.take(now)
-        if not self.prepared.is_idempotent:
-            while connection is not None and connection.is_stale():
-                connection.abort()
-                connection = pool.take(now)
+    def _skip_stale(self, found: BackendConnection, pool: ServerPool, now: float) -> BackendConnection | None:
+        """Return an idle connection for a request that cannot be sent twice: its socket is asked first whether the
+        server has just closed it, as servers do that stop."""
+        connection: BackendConnection | None = found
+        while connection is not None and connection.is_stale():
+            connection.abort()
+            connection = pool.take(now)
         return connection
 
     def _connected(self, connection: BackendConnection) -> None:
@@ -339,8 +320,11 @@ class Exchange:
         connection, client = self._connection, self.client
         assert connection is not None
         parser = connection.parser
-        parser.feed(data)
         now = client.runtime.seconds()
+        if self.head is None and (repeated := parser.feed_repeated(data)) is not None:
+            self._pass_whole(*repeated, connection, now)
+            return
+        parser.feed(data)
         client.deadline = now + self._target.settings.timeouts.server
         if self.head is not None:
             self._pump_response()
@@ -362,14 +346,19 @@ class Exchange:
             else:
                 self._give_up(Outcome.MALFORMED, 502, error_responses.BAD_GATEWAY, 'PH')
             return
-        written = self._begin_response(head, connection)
         body = parser.take_whole_body()
         if body is None:
-            client.writer.write(written)
+            client.writer.write(self._begin_response(head, connection))
             self._pump_response()
-            return
-        self.sent_bytes = len(written) + len(body)
-        client.writer.write(written + body if body else written)
+        else:
+            self._pass_whole(head, body, connection, now)
+
+    def _pass_whole(self, head: ResponseHead, body: bytes, connection: BackendConnection, now: float) -> None:
+        """Pass on a response that has arrived completely, in one write."""
+        self.responded_at = now
+        written = self._begin_response(head, connection) + body
+        self.sent_bytes = len(written)
+        self.client.writer.write(written)
         self._finish(now)
 
     def backend_drained(self) -> None:
@@ -515,25 +504,46 @@ class Exchange:
         if not self.request_sent or connection.writer.is_backlogged:
             connection.abort()
         elif connection.parser.is_between_messages and not self._target.settings.proxy_protocol:
-            if connection.is_paused:
-                connection.resume()
+            connection.resume()
             assert self._pool is not None
             self._pool.add(connection, now)
         else:
             connection.close()
 
     def _give_up(self, outcome: Outcome, status: int, details: str, termination: str) -> None:
-        """Handle the failure of a server before its response: send the request to another one, or answer. A request
-        whose method is not idempotent is sent again only if no byte of it was written to the socket."""
-        connection, target, selection = self._connection, self._target, self._selection
-        may_repeat = self._held is not None and outcome is not Outcome.MALFORMED and (
-            self.prepared.is_idempotent or connection is None or connection.writer.has_unsent(self._data)
-        )
+        """Handle the failure of a server before its response: send the request to another one, or answer."""
+        may_repeat = outcome is not Outcome.MALFORMED and self._may_repeat()
         self._release(outcome)
-        if may_repeat and selection.retries < target.settings.retries.attempts and target.budget.take_retry():
-            selection.acquire_another(self)
+        if may_repeat and self._take_retry():
+            self._selection.acquire_another(self)
         else:
             self._fail(status, details, termination)
+
+    def server_down(self, backend: str, server: str) -> None:
+        """Send the request to another server, if it waits for this one, and may be sent again. Otherwise it goes on
+        waiting: the server may only be slow to answer probes."""
+        if self._is_ended or self.head is not None or self._selection.slot is None:
+            return
+        if (backend, server) == (self._target.name, self.server) and self._may_repeat() and self._take_retry():
+            self._release(Outcome.ABANDONED)
+            self._selection.acquire_another(self)
+
+    def _may_repeat(self) -> bool:
+        """Return whether the request may be sent again: no byte of it was written to the socket, or its method is
+        idempotent; and what was sent is still held."""
+        connection = self._connection
+        return self._held is not None and (
+            self.prepared.is_idempotent or connection is None or connection.writer.has_unsent(self._data)
+        )
+
+    def _take_retry(self) -> bool:
+        """Return whether the limits of retries allow one more, and count it."""
+        target = self._target
+        if self.retries >= target.settings.retries.attempts or not target.budget.take_retry():
+            return False
+        self.retries += 1
+        target.counters.count_retry()
+        return True
 
     def _release(self, outcome: Outcome) -> None:
         """Give back the slot and close the connection: the exchange does not use them any more."""

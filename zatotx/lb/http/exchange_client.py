@@ -1,4 +1,4 @@
-"""The client connection of an exchange: what it offers, and what uses it."""
+"""The interfaces between an exchange and its client connection."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zatotx.wire.http1.request_parser import RequestParser
 
 
 class ConnectionUser(Protocol):
-    """What a client connection passes its events to: an exchange, or a tunnel."""
+    """The interface of an exchange or tunnel, to which a client connection passes its events."""
 
     def client_data(self, data: bytes) -> None:
         """Process bytes from the client."""
@@ -30,7 +30,7 @@ class ConnectionUser(Protocol):
 
 
 class ExchangeClient(Protocol):
-    """The client connection of an exchange."""
+    """The interface of the client connection of an exchange."""
 
     runtime: HttpRuntime
     parser: RequestParser

@@ -1,4 +1,4 @@
-"""Records of finished exchanges for the log."""
+"""Creates the log records of finished exchanges."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zatotx.lb.http.request_rewriting import Peer
 
 
 class LoggedClient(Protocol):
-    """The client connection of an exchange, as the log shows it."""
+    """The attributes of a client connection that are logged."""
 
     runtime: HttpRuntime
     peer: Peer
@@ -20,7 +20,8 @@ class LoggedClient(Protocol):
 
 
 class LoggedExchange(Protocol):
-    """An exchange, as the log shows it. Times are seconds of the reactor's clock; -1 = this was not reached."""
+    """The attributes of an exchange that are logged. Times are in seconds on the reactor's clock; -1 means that a phase
+    was not reached."""
 
     prepared: PreparedRequest
     started_at: float
@@ -42,12 +43,22 @@ class LoggedExchange(Protocol):
 
 
 def log_exchange(exchange: LoggedExchange, termination: str, now: float) -> None:
-    """Log a finished exchange."""
+    """Count a finished exchange, and log it if its frontend logs all, or it failed."""
+    prepared, client = exchange.prepared, exchange.client
+    has_failed = prepared.counters.count(
+        exchange.status, termination, exchange.received_bytes, exchange.sent_bytes, now - client.head_began
+    )
+    is_written = prepared.state.settings.log
+    if is_written or has_failed:
+        client.runtime.exchange_log.log(_make_record(exchange, termination, now), is_written=is_written)
+
+
+def _make_record(exchange: LoggedExchange, termination: str, now: float) -> ExchangeRecord:
     prepared, client = exchange.prepared, exchange.client
     target = prepared.target
     started, acquired = exchange.started_at, exchange.acquired_at
     connected, responded = exchange.connected_at, exchange.responded_at
-    client.runtime.exchange_log.log(ExchangeRecord(
+    return ExchangeRecord(
         frontend=client.runtime.name,
         backend=target.name if target is not None else '',
         server=exchange.server,
@@ -65,16 +76,21 @@ def log_exchange(exchange: LoggedExchange, termination: str, now: float) -> None
         retries=exchange.retries,
         termination=termination,
         request_line=prepared.request_line,
-    ))  # fmt: skip
+    )
 
 
 def log_rejected(client: LoggedClient, *, status: int, sent: int, request_line: bytes) -> None:
-    """Log bytes that were no request, and were answered with an error."""
+    """Log malformed input of a client, which was answered with an error response."""
     runtime = client.runtime
     now = runtime.seconds()
+    termination = 'cR' if status == 408 else 'PR'
+    is_written = runtime.state.settings.log
+    has_failed = runtime.state.counters.count(status, termination, 0, sent, now - client.head_began)
+    if not is_written and not has_failed:
+        return
     runtime.exchange_log.log(ExchangeRecord(
         frontend=runtime.name, backend='', server='', client_address=client.peer.address, client_port=client.peer_port,
         started_at=client.head_began, head_time=-1, queue_time=-1, connect_time=-1, response_time=-1,
         total_time=now - client.head_began, status=status, received_bytes=0, sent_bytes=sent, retries=0,
-        termination='cR' if status == 408 else 'PR', request_line=request_line,
-    ))  # fmt: skip
+        termination=termination, request_line=request_line,
+    ), is_written=is_written)  # fmt: skip

@@ -1,11 +1,11 @@
-"""The HTTP connection of a client: parses its requests, and starts an exchange for each, one after the other."""
+"""The HTTP connection of a client: parses its requests, and starts an exchange for each, one after another."""
 
 from __future__ import annotations
 
 from enum import Enum, auto
 from functools import partial
 from math import inf
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IHandshakeListener, IProtocol
@@ -25,7 +25,7 @@ from zatotx.lb.http.exchange import Exchange
 from zatotx.lb.http.exchange_client import ConnectionUser
 from zatotx.lb.http.exchange_record import log_rejected
 from zatotx.lb.http.http_runtime import HttpRuntime
-from zatotx.lb.http.http_state import PreparedRequest
+from zatotx.lb.http.http_state import BackendTarget, PreparedRequest
 from zatotx.lb.http.request_rewriting import Peer
 from zatotx.rules.http.forwarding import UNIX
 from zatotx.wire.http.client_cert import write_client_cert
@@ -39,7 +39,7 @@ MAX_BODY = 1 << 62  # bytes: the servers limit the bodies
 
 
 class ClientPhase(Enum):
-    """What a connection does while it has no exchange."""
+    """The phase of a connection while it has no exchange."""
 
     IDLE = auto()  # waits for the next request
     IN_HEAD = auto()  # waits for the rest of a head
@@ -49,13 +49,14 @@ class ClientPhase(Enum):
 
 
 IDLE, IN_HEAD, LINGERING, CLOSING, CLOSED = ClientPhase
-_ENDING = frozenset((LINGERING, CLOSING, CLOSED))
+_ENDING = (LINGERING, CLOSING, CLOSED)
 
 
 @implementer(IProtocol, IHalfCloseableProtocol, IHandshakeListener)
 class FrontendConnection:
-    """`exchange` is the request in progress, or the tunnel that the connection has become. `deadline` is when the
-    timeout of the current phase or exchange passes, in seconds of the reactor's clock."""
+    """An HTTP connection of a client. `exchange` is the request in progress, or the tunnel that the connection has
+    become. `deadline` is the time at which the timeout of the current phase or exchange expires, in seconds on the
+    reactor's clock."""
 
     __slots__ = (
         '_idle_since',
@@ -123,6 +124,10 @@ class FrontendConnection:
             enlarge_reads(self.transport, RELAY_READ_SIZE)
         if self.exchange is not None:
             self.exchange.client_data(data)
+        elif self._phase is IDLE and (head := self.parser.feed_repeated(data)) is not None:
+            self._begin(head, is_complete=True)
+            if self.exchange is None:
+                self._next()
         elif self._phase not in _ENDING:
             self.parser.feed(data)
             self._next()
@@ -176,13 +181,16 @@ class FrontendConnection:
             assert type(head) is RequestHead
             self._begin(head)
 
-    def _begin(self, head: RequestHead) -> None:
+    def _begin(self, head: RequestHead, *, is_complete: bool = False) -> None:
+        """Start the exchange of a request. `is_complete`: no body follows, and the parser has passed the end."""
         runtime = self.runtime
         now = runtime.seconds()
         last = self._last
         if last is None or last.head is not head or last.state is not runtime.state:
             last = self._last = runtime.state.prepare(head, self.peer)
-        exchange = self.exchange = Exchange(self, last, now)
+        # An exchange without a target, whose response is local, does not use it.
+        exchange = self.exchange = Exchange(self, last, cast(BackendTarget, last.target), self.parser, now, is_complete,
+                                            head.keep_alive)  # fmt: skip
         if self._phase is not IN_HEAD:
             self.head_began = now
         self._phase = IDLE
@@ -286,6 +294,11 @@ class FrontendConnection:
         """Close the connection after a tunnel, when everything is written."""
         self.exchange = None
         self._close()
+
+    def server_down(self, backend: str, server: str) -> None:
+        """See ClientConnectionHandle."""
+        if isinstance(self.exchange, Exchange):
+            self.exchange.server_down(backend, server)
 
     def close_if_idle(self) -> None:
         """Close the connection if no request is in progress: the frontend is draining."""

@@ -1,4 +1,4 @@
-"""What all HTTP connections of a frontend share."""
+"""The state shared by all HTTP connections of a frontend."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from zatotx.rules.limits.rate_buckets import SECOND, Rate, RateBuckets
 
 @define(eq=False, kw_only=True)
 class HttpRuntime:
-    """`state` is replaced when the configuration changes."""
+    """The clock, counters, sweeper and current state of an HTTP frontend, which its connections share. `state` is
+    replaced when the configuration changes."""
 
     name: str
     clock: IReactorTime
@@ -33,6 +34,11 @@ class HttpRuntime:
     on_lost: Callable[[], None]
     _request_buckets: RateBuckets = field(factory=RateBuckets)
 
+    @property
+    def limits_requests(self) -> bool:
+        """Whether the rate of requests from an address is limited."""
+        return self.state.settings.request_rate is not None
+
     def admits_request(self, address: str, now: float) -> bool:
         """Return whether the rate of requests from an address allows one more, and count it."""
         limit = self.state.settings.request_rate
@@ -47,5 +53,5 @@ class HttpRuntime:
 
 
 def is_admitted(buckets: RateBuckets, address: str, rate: Rate, now: float) -> bool:
-    """Return whether the rate of an address allows one more call, and count it."""
+    """Charge one call to the rate limit of an address, and return whether it is admitted."""
     return rate.admits(buckets.charge(address, rate, int(now * SECOND)))

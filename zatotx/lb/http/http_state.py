@@ -1,4 +1,5 @@
-"""The state of an HTTP frontend that a change of the configuration replaces: routes, rules, and links to servers.
+"""The state of an HTTP frontend that is replaced when the configuration changes: routes, rules, and connection pools of
+servers.
 
 A client that keeps its connection usually sends identical heads, and the parser then returns the same RequestHead
 again. So everything that follows from the head and the configuration is computed once, as a `PreparedRequest`.
@@ -11,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 import msgspec
 from attrs import define, frozen
 
-from zatotx.interfaces.load_balancer import BalancingKey, IBackend, LocalResponse
+from zatotx.interfaces.load_balancer import BalancingKey, IBackend, IServerSlot, ITrafficCounters, LocalResponse
 from zatotx.lb.config.model import Backend, Configuration, Frontend
 from zatotx.lb.http.error_responses import (
     FORBIDDEN,
@@ -42,33 +43,49 @@ _ALLOWED = ((b'Allow', b'DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT'),)
 
 @define(eq=False, kw_only=True)
 class BackendTarget:
-    """A backend as a frontend uses it. `pools` by name of the server and its address."""
+    """A backend with the rules and connection pools of one frontend. `pools` are indexed by the server's name and
+    address."""
 
     name: str
     settings: Backend
     request_rules: RequestRules
     response_rules: ResponseRules
     budget: RetryBudget
+    counters: ITrafficCounters
     make_pool: Callable[[str, str, int], ServerPool]  # of a server's name, host and port
     cookie: bytes = b''  # Set-Cookie line with a place for the value; b'' = no sticky cookie
     pools: dict[tuple[str, str, int], ServerPool]
 
-    def pool(self, server: str, host: str, port: int) -> ServerPool:
-        """Return the pool of a server."""
-        key = (server, host, port)
-        pool = self.pools.get(key)
-        if pool is None:
-            pool = self.pools[key] = self.make_pool(server, host, port)
+    def add_pool(self, slot: IServerSlot) -> ServerPool:
+        """Create the pool of a server."""
+        pool = self.pools[slot.name, slot.host, slot.port] = self.make_pool(slot.name, slot.host, slot.port)
         return pool
+
+    def hand_over(self, successor: BackendTarget | None) -> None:
+        """Pass the connections on to the target that replaces this one, where its servers are the same. The others are
+        closed, after the exchanges in progress."""
+        if successor is not None and successor.budget.percent == self.budget.percent:
+            successor.budget = self.budget
+        for key, pool in self.pools.items():
+            if successor is not None and self._link_settings(*key) == successor._link_settings(*key):
+                successor.pools[key] = pool
+            else:
+                pool.close()
+
+    def _link_settings(self, name: str, host: str, port: int) -> object:
+        """Return what connections to a server depend on; an object that equals nothing if there is no such server."""
+        server, settings = self.settings.servers.get(name), self.settings
+        if server is None or (server.host, server.port) != (host, port):
+            return object()
+        return server.tls, settings.timeouts.connect, settings.timeouts.idle, settings.proxy_protocol
 
     def close(self) -> None:
         """Close the connections to all servers, after the exchanges in progress."""
-        for pool in self.pools.values():
-            pool.close()
+        self.hand_over(None)
 
 
 class PreparedRequest(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """What follows from the head of a request and the state of the frontend."""
+    """The routing result and rewriting rules for one request, from its head and the state of the frontend."""
 
     head: RequestHead
     state: HttpState
@@ -77,6 +94,7 @@ class PreparedRequest(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     local: LocalResponse | None = None  # the response, if no server is needed
     is_page: bool = False  # whether a page of the load balancer is asked for
     target: BackendTarget | None = None
+    counters: ITrafficCounters
     data: bytes = b''  # the head for the server
     key: BalancingKey
     is_websocket: bool = False
@@ -85,12 +103,13 @@ class PreparedRequest(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 @frozen(eq=False, kw_only=True)
 class HttpState:
-    """The state of a frontend. It is not modified, but replaced."""
+    """The immutable state of an HTTP frontend. A configuration change replaces it."""
 
     settings: Frontend
     configuration: Configuration
     routes: tuple[CompiledRoute, ...]
     targets: Mapping[str, BackendTarget]
+    counters: ITrafficCounters  # of requests for which no backend is chosen
     allow: TrustedProxies | None
     deny: TrustedProxies | None
     trusted_proxies: TrustedProxies
@@ -107,15 +126,17 @@ class HttpState:
         local = self._local_response(head, peer, address)
         if local is not None or self._is_page(head):
             return PreparedRequest(head=head, state=self, client_address=address, request_line=line, local=local,
-                                   is_page=local is None, key=key)  # fmt: skip
+                                   counters=self.counters, is_page=local is None, key=key)  # fmt: skip
         target = self.targets.get(choose_backend(self.routes, self.settings.default_backend, head))
         if target is None:
             missing = error_response(404, NO_BACKEND, self.configuration.error_bodies)
             return PreparedRequest(
-                head=head, state=self, client_address=address, request_line=line, local=missing, key=key
-            )
+                head=head, state=self, client_address=address, request_line=line, local=missing, key=key,
+                counters=self.counters,
+            )  # fmt: skip
         return PreparedRequest(
             head=head, state=self, client_address=address, request_line=line, target=target,
+            counters=target.counters,
             data=write_request(head, peer, target.request_rules), key=self._key(address, target.name, head),
             is_websocket=requests_websocket(head), is_idempotent=head.method in IDEMPOTENT_METHODS,
         )  # fmt: skip
@@ -154,10 +175,11 @@ class HttpState:
 
 def make_http_state(
     name: str, configuration: Configuration, *, find_backend: Callable[[str], IBackend], is_alive: Callable[[], bool],
-    make_pool: Callable[[str, Backend, str, str, int], ServerPool], previous: HttpState | None,
+    make_pool: Callable[[str, Backend, str, str, int], ServerPool], find_counters: Callable[[str], ITrafficCounters],
+    previous: HttpState | None,
 ) -> HttpState:
-    """Compile the configuration of a frontend. Targets of `previous` are reused if nothing of them has changed, with
-    their connections."""
+    """Create the state of a frontend from its configuration. Unchanged targets of `previous` are reused with their
+    connections."""
     settings = configuration.frontends[name]
     used = {settings.default_backend, *(route.backend for route in settings.routes)}
     targets: dict[str, BackendTarget] = {}
@@ -168,24 +190,27 @@ def make_http_state(
         ):  # fmt: skip
             targets[backend] = known
         else:
-            targets[backend] = _make_target(backend, configuration, settings, make_pool)
+            targets[backend] = _make_target(
+                backend, configuration, settings, make_pool=make_pool, counters=find_counters(backend)
+            )
     return HttpState(
         settings=settings, configuration=configuration, routes=tuple(map(CompiledRoute.from_route, settings.routes)),
-        targets=targets, allow=parse_trusted_proxies(settings.allow) if settings.allow else None,
+        targets=targets, counters=find_counters(''),
+        allow=parse_trusted_proxies(settings.allow) if settings.allow else None,
         deny=parse_trusted_proxies(settings.deny) if settings.deny else None,
         trusted_proxies=parse_trusted_proxies(settings.trusted_proxies), find_backend=find_backend, is_alive=is_alive,
     )  # fmt: skip
 
 
 def _make_target(
-    name: str, configuration: Configuration, settings: Frontend,
-    make_pool: Callable[[str, Backend, str, str, int], ServerPool],
+    name: str, configuration: Configuration, settings: Frontend, *,
+    make_pool: Callable[[str, Backend, str, str, int], ServerPool], counters: ITrafficCounters,
 ) -> BackendTarget:
     backend = configuration.backends[name]
     requests = (settings.request_headers, backend.request_headers)
     responses = (backend.response_headers, settings.response_headers)
     return BackendTarget(
-        name=name, settings=backend, pools={}, budget=RetryBudget(backend.retries.budget),
+        name=name, settings=backend, pools={}, budget=RetryBudget(backend.retries.budget), counters=counters,
         request_rules=RequestRules.from_settings(
             settings.forwarded, [field for rules in requests for field in rules.remove],
             [rules.set for rules in requests],

@@ -1,4 +1,4 @@
-"""Writes the head of a request for a server, from the parsed head of the client's request. Pure.
+"""Rewrites the head of a client's request for a server. Pure.
 
 Nothing of the client's head is forwarded as it was received: the request line and each field are written again from
 parsed values, the framing from what the parser has found. Hop-by-hop fields (RFC 9110 §7.6.1) are removed, and so are
@@ -34,7 +34,7 @@ IDEMPOTENT_METHODS = frozenset(
 
 
 class Peer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The peer of a client connection, as servers are told about it."""
+    """The client-side connection information that is sent to servers, such as the client's address."""
 
     address: str  # an IP address, or 'unix'
     is_tls: bool
@@ -71,8 +71,8 @@ class RequestRules:
 
 
 def requests_websocket(head: RequestHead) -> bool:
-    """Returns whether a request asks for the WebSocket protocol (RFC 6455 §4.1). No other protocol is tunnelled:
-    through an upgrade to HTTP/2 a client could send requests that are not checked."""
+    """Returns whether a request asks for the WebSocket protocol (RFC 6455 §4.1). No other protocol is tunneled, because
+    through an upgrade to HTTP/2 a client could send unchecked requests."""
     upgrade = head.headers.get(b'upgrade')
     if upgrade is None or upgrade.lower() != WEBSOCKET or head.version != (1, 1) or head.length != 0:
         return False
@@ -80,7 +80,7 @@ def requests_websocket(head: RequestHead) -> bool:
 
 
 def write_request(head: RequestHead, peer: Peer, rules: RequestRules) -> bytes:
-    """Returns the head of the request for a server, including its empty line."""
+    """Returns the head of the request for a server, including the empty line."""
     removed = _REMOVED | rules.removed
     if b'connection' in head.headers:
         removed |= _connection_options(head)
@@ -98,7 +98,7 @@ def write_request(head: RequestHead, peer: Peer, rules: RequestRules) -> bytes:
 
 
 def request_target(head: RequestHead) -> bytes:
-    """Returns the target in origin-form, or `*` (RFC 9112 §3.2)."""
+    """Returns the request target in origin-form, or `*` (RFC 9112 §3.2)."""
     return head.path + b'?' + head.query if head.query or b'?' in head.target else head.path
 
 

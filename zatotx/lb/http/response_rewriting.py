@@ -1,4 +1,4 @@
-"""Writes the head of a response for a client, from the parsed head of a server's response. Pure.
+"""Rewrites the head of a server's response for a client. Pure.
 
 As with requests, each field is written again from parsed values, hop-by-hop fields are removed, and the framing is what
 fits the client: chunked for HTTP/1.1 if the length is not known, until the connection closes for HTTP/1.0.
@@ -41,8 +41,9 @@ class ResponseRules:
 def write_response(
     head: ResponseHead, rules: ResponseRules, connection: bytes, *, is_chunked: bool, has_body: bool
 ) -> bytes:
-    """Returns the head of the response for a client, including its empty line. `connection`: KEEP_ALIVE,
-    KEEP_ALIVE_1_0 or CLOSE. `is_chunked`: the body is sent in chunks. `has_body`: False for responses to HEAD."""
+    """Returns the head of the response for a client, including the empty line. `connection` is KEEP_ALIVE,
+    KEEP_ALIVE_1_0 or CLOSE; `is_chunked` says whether the body is sent in chunks; `has_body` is False for responses to
+    HEAD."""
     framing = b''
     if is_chunked:
         framing = _CHUNKED
@@ -56,12 +57,12 @@ def write_response(
 
 
 def write_interim(head: ResponseHead) -> bytes:
-    """Returns an interim response (RFC 9110 §15.2): 100 Continue, 103 Early Hints."""
+    """Returns an interim response (RFC 9110 §15.2), such as 100 Continue or 103 Early Hints."""
     return b'HTTP/1.1 %d %b\r\n%b\r\n' % (head.status, head.reason, b''.join(_kept_lines(head, _NO_RULES)))
 
 
 def write_switch(head: ResponseHead, rules: ResponseRules) -> bytes:
-    """Returns the head of a response 101, after which both sides speak another protocol."""
+    """Returns the head of a 101 response, after which both sides use another protocol."""
     upgrade = b'Upgrade: %b\r\n' % head.headers.get(b'upgrade', b'websocket')
     return b'HTTP/1.1 101 %b\r\n%b%b%b%b\r\n' % (
         head.reason, b''.join(_kept_lines(head, rules)), rules.added, _SWITCHING, upgrade,
@@ -69,12 +70,12 @@ def write_switch(head: ResponseHead, rules: ResponseRules) -> bytes:
 
 
 def with_field(response_head: bytes, line: bytes) -> bytes:
-    """Returns a written head with one more field line."""
+    """Returns a serialized head with one more field line."""
     return b'%b%b\r\n' % (response_head[:-2], line)
 
 
 def write_last_chunk(end: EndOfBody) -> bytes:
-    """Return the end of a chunked body. The parser has checked the trailers."""
+    """Return the end of a chunked body. The parser has already checked the trailers."""
     if not end.trailers:
         return b'0\r\n\r\n'
     return b'0\r\n%b\r\n' % b''.join([b'%b: %b\r\n' % field for field in end.trailers])

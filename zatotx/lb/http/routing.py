@@ -1,4 +1,4 @@
-"""Routes requests to backends: by host, path and header fields. Pure."""
+"""Routes requests to backends by host, path and header fields. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SUBDOMAINS = '*.'
 
 @frozen
 class CompiledRoute:
-    """A routing rule, ready to be compared with heads."""
+    """A routing rule in the form in which it is matched against request heads."""
 
     backend: str
     host: str  # lower case; '' = any
@@ -54,7 +54,7 @@ class CompiledRoute:
 
 
 def request_host(head: RequestHead) -> str:
-    """Returns the host of a request in lower case, without its port and a final dot."""
+    """Returns the host of a request in lower case, without port and trailing dot."""
     host = head.headers.get(b'host', b'').decode('latin-1').lower()
     if host[:1] == '[':
         return host.partition(']')[0] + ']'
@@ -62,7 +62,7 @@ def request_host(head: RequestHead) -> str:
 
 
 def choose_backend(routes: Sequence[CompiledRoute], default: str, head: RequestHead) -> str:
-    """Returns the backend of the first rule that matches, or `default`; '' = none."""
+    """Returns the backend of the first matching rule, or `default`; '' means none."""
     if not routes:
         return default
     host = request_host(head)

@@ -1,4 +1,4 @@
-"""The connections to one server of a backend, from one frontend: idle ones are reused by any client."""
+"""A pool of the connections from one frontend to one backend server. Any client can reuse an idle connection."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from zatotx.lb.server_link import ServerLink, open_connection
 
 
 class ServerPool:
-    """`connect` opens a connection, `take` and `add` reuse idle ones."""
+    """The connections to one server. `connect` opens a connection; `take` and `add` reuse idle ones."""
 
     _log = Logger()
 

@@ -1,1 +1,3 @@
-"""Statistics of a load balancer: counters, their sums over the workers, the statistics page, metrics, the log."""
+"""Statistics of a load balancer: counters, their sums over all workers, the statistics page, metrics, and the request
+log.
+"""

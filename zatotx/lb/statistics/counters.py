@@ -1,4 +1,4 @@
-"""The counters of one worker: counts and logs each finished exchange."""
+"""Counts and logs the finished exchanges of one worker."""
 
 from __future__ import annotations
 
@@ -6,89 +6,90 @@ import time
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import reduce
 
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from zatotx.interfaces.connector_kind import ILineSink
-from zatotx.interfaces.load_balancer import ExchangeRecord, IExchangeLog
+from zatotx.interfaces.load_balancer import ExchangeRecord, IExchangeLog, ITrafficCounters
 from zatotx.lb.backends.registry import BackendRegistry
 from zatotx.lb.frontend import IFrontend
 from zatotx.lb.statistics.log_format import LineFormatter, Loads
-from zatotx.lb.statistics.snapshot import BackendFigures, FrontendFigures, StatisticsSnapshot, Traffic
+from zatotx.lb.statistics.snapshot import STATUS_CLASSES, BackendFigures, FrontendFigures, StatisticsSnapshot, Traffic
 from zatotx.metrics.counters import LATENCY_BUCKETS
 
 MAX_RECENT_ERRORS = 100
 
 
+@implementer(ITrafficCounters)
 class TrafficCounters:
-    """Implements the counting of exchanges; see Traffic."""
+    """Counters of exchanges, with the attributes of Traffic."""
 
-    __slots__ = ('buckets', 'received_bytes', 'requests', 'responses', 'retries', 'seconds', 'sent_bytes')
+    __slots__ = ('buckets', 'received_bytes', 'responses', 'retries', 'seconds', 'sent_bytes')
 
     def __init__(self) -> None:
-        self.requests = self.received_bytes = self.sent_bytes = self.retries = 0
-        self.responses = [0] * 6
+        self.received_bytes = self.sent_bytes = self.retries = 0
+        self.responses = [0] * STATUS_CLASSES
         self.seconds = 0.0
         self.buckets = [0] * (len(LATENCY_BUCKETS) + 1)
 
-    def count(self, record: ExchangeRecord) -> None:
-        """Count a finished exchange."""
-        self.requests += 1
-        self.responses[record.status // 100] += 1
-        self.received_bytes += record.received_bytes
-        self.sent_bytes += record.sent_bytes
-        self.retries += record.retries
-        self.seconds += record.total_time
-        self.buckets[bisect_left(LATENCY_BUCKETS, record.total_time)] += 1
+    def count(self, status: int, termination: str, received: int, sent: int, seconds: float) -> bool:
+        """See ITrafficCounters."""
+        self.responses[status // 100] += 1
+        if received:
+            self.received_bytes += received
+        self.sent_bytes += sent
+        self.seconds += seconds
+        self.buckets[bisect_left(LATENCY_BUCKETS, seconds)] += 1
+        return has_failed(status, termination)
+
+    def count_retry(self) -> None:
+        """See ITrafficCounters."""
+        self.retries += 1
 
     def snapshot(self) -> Traffic:
         """Return a copy of the present figures."""
         return Traffic(
-            requests=self.requests, responses=list(self.responses), received_bytes=self.received_bytes,
+            requests=sum(self.responses), responses=list(self.responses), received_bytes=self.received_bytes,
             sent_bytes=self.sent_bytes, retries=self.retries, seconds=self.seconds, buckets=list(self.buckets),
         )  # fmt: skip
 
 
+def has_failed(status: int, termination: str) -> bool:
+    """Return whether an exchange is one of the errors that are shown."""
+    return status >= 500 or status == 400 or termination[0] in 'SsP'
+
+
 @implementer(IExchangeLog)
 class ExchangeCounters:
-    """Counts the exchanges of this process by frontend and backend, and logs them. `frontends` returns the running
-    frontends by name; `is_logged` whether those of a frontend are logged."""
+    """Implements IExchangeLog: counts the exchanges of this process by frontend and backend, and logs them. `frontends`
+    returns the running frontends by name; `is_logged` returns whether the exchanges of a frontend are logged."""
 
     def __init__(
         self, clock: IReactorTime, registry: BackendRegistry, *, lines: ILineSink,
-        frontends: Callable[[], Mapping[str, IFrontend]], is_logged: Callable[[str], bool],
+        frontends: Callable[[], Mapping[str, IFrontend]],
     ) -> None:  # fmt: skip
         self._clock = clock
         self._registry = registry
         self._lines = lines
         self._frontends = frontends
-        self._is_logged = is_logged
-        self._by_frontend: dict[str, TrafficCounters] = {}
-        self._by_backend: dict[str, TrafficCounters] = {}
+        self._counters: dict[tuple[str, str], TrafficCounters] = {}  # by frontend and backend
         self._formatter = LineFormatter()
         self._errors: deque[str] = deque(maxlen=MAX_RECENT_ERRORS)
         self._offset = 0.0  # unix time minus the reactor's time
 
-    def log(self, record: ExchangeRecord) -> None:
+    def counters(self, frontend: str, backend: str) -> TrafficCounters:
         """See IExchangeLog."""
-        frontend = self._by_frontend.get(record.frontend)
-        if frontend is None:
-            frontend = self._by_frontend[record.frontend] = TrafficCounters()
-        frontend.count(record)
-        if record.backend:
-            backend = self._by_backend.get(record.backend)
-            if backend is None:
-                backend = self._by_backend[record.backend] = TrafficCounters()
-            backend.count(record)
-        is_error = record.status >= 500 or record.status == 400 or record.termination[0] in 'SsP'
-        is_logged = self._is_logged(record.frontend)
-        if is_logged or is_error:
-            line = self._format(record)
-            if is_logged:
-                self._lines.write_line(line)
-            if is_error:
-                self._errors.append(line)
+        return self._counters.setdefault((frontend, backend), TrafficCounters())
+
+    def log(self, record: ExchangeRecord, *, is_written: bool) -> None:
+        """See IExchangeLog."""
+        line = self._format(record)
+        if is_written:
+            self._lines.write_line(line)
+        if has_failed(record.status, record.termination):
+            self._errors.append(line)
 
     def _format(self, record: ExchangeRecord) -> str:
         offset = time.time() - self._clock.seconds()
@@ -118,19 +119,23 @@ class ExchangeCounters:
 
     def snapshot(self) -> StatisticsSnapshot:
         """Return all figures of this process."""
-        nothing = TrafficCounters()
         return StatisticsSnapshot(
             frontends={
                 name: FrontendFigures(
                     connections=frontend.connections, total_connections=frontend.total_connections,
                     rejected_connections=frontend.rejected_connections,
-                    traffic=self._by_frontend.get(name, nothing).snapshot(),
+                    traffic=self._traffic(0, name),
                 ) for name, frontend in self._frontends().items()
             },
             backends={
                 name: BackendFigures(queued=backend.queue_length, rejected=backend.rejected,
-                                     traffic=self._by_backend.get(name, nothing).snapshot())
+                                     traffic=self._traffic(1, name))
                 for name, backend in self._registry.backends.items()
             },
             servers=self._registry.statuses(), recent_errors=self.recent_errors(),
         )  # fmt: skip
+
+    def _traffic(self, position: int, name: str) -> Traffic:
+        """Return the sum of the counters that have this name at this position of their key."""
+        found = [counters.snapshot() for key, counters in self._counters.items() if key[position] == name]
+        return reduce(Traffic.plus, found, Traffic())

@@ -1,4 +1,4 @@
-"""The metrics of a load balancer for Prometheus: their definitions, and their values in a snapshot."""
+"""The Prometheus metrics of a load balancer: their definitions, and their values in a snapshot."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ Row = tuple[str, tuple[str, ...], Any]
 
 
 def sample_metrics(snapshot: StatisticsSnapshot) -> dict[str, list[Any]]:
-    """Return the metrics of a snapshot, as zatotx.metrics.exposition renders them."""
+    """Convert a snapshot to a metrics sample, which zatotx.metrics.exposition renders."""
     sample: dict[str, list[Any]] = {}
     for name, labels, figure in _rows(snapshot):
         sample.setdefault(f'zatotx_lb_{name}', []).append([list(labels), figure])

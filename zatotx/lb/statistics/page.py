@@ -1,5 +1,4 @@
-"""The statistics page: one HTML document without scripts and without anything from elsewhere. Its charts are SVG. Pure.
-"""
+"""Renders the statistics page: one HTML document without scripts and external resources. Its charts are SVG. Pure."""
 
 from __future__ import annotations
 
@@ -32,7 +31,7 @@ _WIDTH, _HEIGHT = 300, 80  # pixels of a chart
 
 
 def render_page(snapshot: StatisticsSnapshot, *, title: str, facts: Sequence[tuple[str, str]], refresh: int) -> bytes:
-    """Return the page. `facts`: (name, value) of the process; `refresh`: seconds."""
+    """Render the page. `facts` are (name, value) pairs about the process; `refresh` is in seconds."""
     body = [
         f'<h1>{escape(title)}</h1>',
         '<p>' + ' · '.join(f'{escape(name)} {escape(value)}' for name, value in facts) + '</p>',
@@ -134,7 +133,7 @@ def _head(titles: Iterable[str]) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Return a duration such as 1d 2h, in its two largest units."""
+    """Format a duration in its two largest units, such as 1d 2h."""
     rest = int(seconds)
     parts: list[str] = []
     for unit, size in (('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)):

@@ -1,4 +1,4 @@
-"""The pages of the load balancer itself: statistics and metrics, for those who know the credentials."""
+"""Serves the load balancer's statistics and metrics pages, which require credentials."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ _CHALLENGE = LocalResponse(
 @implementer(ILocalResponder)
 @define(eq=False, kw_only=True)
 class StatisticsResponder:
-    """Responds to requests of frontends with `stats = true`. `settings` is replaced when the configuration changes;
-    `read` returns the figures; `facts` what the page shows about the process."""
+    """Implements ILocalResponder: responds to requests to frontends with `stats = true`. `settings` is replaced when
+    the configuration changes; `read` returns the statistics, and `facts` the information about the process."""
 
     settings: Stats
     read: ReadSnapshot
@@ -64,7 +64,8 @@ class StatisticsResponder:
 
 
 def prepare_metrics() -> None:
-    """Register the metrics, and import what renders them: the first scrape would wait for the import."""
+    """Register the metrics, and import the modules that render them, since otherwise the first scrape would wait for
+    the import."""
     import prometheus_client.exposition  # noqa: F401
 
     register(DEFINITIONS)

@@ -1,4 +1,4 @@
-"""All figures of a load balancer at one moment, as values that are encoded as JSON; sums over its workers. Pure."""
+"""A snapshot of all statistics of a load balancer, as JSON-compatible values, and the sums over its workers. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Figures = TypeVar('Figures')
 
 
 class Traffic(msgspec.Struct, kw_only=True):
-    """What a frontend or a backend has processed."""
+    """The counters of requests, connections and bytes of a frontend or backend."""
 
     requests: int = 0  # or TCP connections
     responses: list[int] = msgspec.field(default_factory=lambda: [0] * STATUS_CLASSES)
@@ -44,7 +44,7 @@ class Traffic(msgspec.Struct, kw_only=True):
 
 
 class FrontendFigures(msgspec.Struct, kw_only=True):
-    """The figures of one frontend."""
+    """The statistics of one frontend."""
 
     connections: int = 0
     total_connections: int = 0
@@ -66,7 +66,7 @@ class FrontendFigures(msgspec.Struct, kw_only=True):
 
 
 class BackendFigures(msgspec.Struct, kw_only=True):
-    """The figures of one backend."""
+    """The statistics of one backend."""
 
     queued: int = 0
     rejected: int = 0  # requests for which no server was available
@@ -83,7 +83,7 @@ class BackendFigures(msgspec.Struct, kw_only=True):
 
 
 class HistoryPoint(msgspec.Struct, frozen=True):
-    """One second of the charts."""
+    """The values of one second in the charts."""
 
     time: float  # unix time
     requests: float  # per second
@@ -93,7 +93,7 @@ class HistoryPoint(msgspec.Struct, frozen=True):
 
 
 class StatisticsSnapshot(msgspec.Struct, kw_only=True):
-    """All figures of a worker, or of the whole load balancer."""
+    """All statistics of a worker, or of the whole load balancer."""
 
     frontends: dict[str, FrontendFigures] = msgspec.field(default_factory=dict)
     backends: dict[str, BackendFigures] = msgspec.field(default_factory=dict)
@@ -123,7 +123,7 @@ class StatisticsSnapshot(msgspec.Struct, kw_only=True):
 
 
 def merge(snapshots: Iterable[StatisticsSnapshot]) -> StatisticsSnapshot:
-    """Return the sums of the workers' figures. The state of a server is that of the first snapshot that has it."""
+    """Merge the statistics of the workers. The state of a server is taken from the first snapshot that contains it."""
     return reduce(_merge_two, snapshots, StatisticsSnapshot(workers=0))
 
 
@@ -163,7 +163,7 @@ def _padded(buckets: list[int], length: int) -> list[int]:
 
 def make_history_point(now: float, seconds: float, before: StatisticsSnapshot, after: StatisticsSnapshot
                        ) -> HistoryPoint:
-    """Return the point of the charts for the time between two snapshots."""
+    """Return the chart values for the time between two snapshots."""
     old, new = _total(before), _total(after)
     requests = max(0, new.requests - old.requests)
     return HistoryPoint(

@@ -1,5 +1,6 @@
-"""Where the statistics of the whole load balancer come from: this process alone, or what the parent has collected from
-all workers."""
+"""Provides the statistics of the whole load balancer: those of this process, or those that the parent process has
+collected from all workers.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +21,8 @@ ReadSnapshot = Callable[[], StatisticsSnapshot]  # the figures of the whole load
 
 @define(eq=False, kw_only=True)
 class RecordedStatistics:
-    """Adds a history, one point a second, to the figures that `read` returns. `publish` is called with each new
-    snapshot."""
+    """Records a history, with one point per second, of the statistics that `read` returns. `publish` is called with
+    each new snapshot."""
 
     clock: IReactorTime
     read: ReadSnapshot

@@ -1,1 +1,1 @@
-"""TCP mode of the load balancer: connections of any protocol."""
+"""The TCP mode of the load balancer: connections of any protocol."""

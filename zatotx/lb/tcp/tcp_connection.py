@@ -1,4 +1,4 @@
-"""A TCP connection of a client, which is passed on to a server as it is."""
+"""A client's TCP connection, whose bytes are passed to a server unchanged."""
 
 from __future__ import annotations
 
@@ -37,57 +37,122 @@ CLOSE_TIMEOUT = 5.0  # seconds that a peer has to accept the rest and to close i
 _QUEUE_SLACK = 1.0  # seconds after which a backend that does not enforce its own queue timeout is given up
 
 
-@implementer(IProtocol, IHalfCloseableProtocol, IHandshakeListener)
-class TcpFrontendConnection:
-    """Waits for a server, and then is the client's side of a tunnel. Nothing is read before the server is connected,
-    and over TLS no server is looked for before the handshake is complete.
+@implementer(IProtocol, IHalfCloseableProtocol)
+class TcpConnection:
+    """One side of a tunnel: its transport and writer, and what both sides do alike.
 
     `deadline`: when the timeout of what it waits for passes, in seconds of the reactor's clock."""
+
+    __slots__ = ('_is_lost', '_is_paused', '_runtime', '_tunnel', 'deadline', 'transport', 'writer')
+
+    def __init__(self, runtime: TcpRuntime) -> None:
+        self._runtime = runtime
+        self._is_lost = self._is_paused = False
+        self._tunnel: Tunnel | None = None
+        self.deadline = inf
+
+    def makeConnection(self, transport: Any) -> None:
+        """Set up the connection."""
+        runtime = self._runtime
+        self.transport = transport
+        if isinstance(transport.getPeer(), IPv4Address | IPv6Address):
+            transport.setTcpNoDelay(True)
+        self.writer: BufferedWriter = make_writer(transport, self._drained, runtime.seconds, runtime.write_batch)
+
+    def connectionMade(self) -> None:
+        """Do nothing: `makeConnection` does it all."""
+
+    def dataReceived(self, data: bytes) -> None:
+        """Pass bytes on."""
+        if len(data) == READ_SIZE:
+            enlarge_reads(self.transport, RELAY_READ_SIZE)
+        self._received(data)
+
+    def readConnectionLost(self) -> None:
+        """Pass the end of the peer's direction on."""
+        raise NotImplementedError
+
+    def writeConnectionLost(self) -> None:
+        """Do nothing: our own half-close was sent."""
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Note that the connection is closed."""
+        self._is_lost = True
+        self._runtime.sweeper.remove(self)
+
+    def _received(self, data: bytes) -> None:
+        raise NotImplementedError
+
+    def _drained(self) -> None:
+        raise NotImplementedError
+
+    def expire(self, now: float) -> None:
+        """Enforce the timeout; called by the sweeper."""
+        raise NotImplementedError
+
+    def pause(self) -> None:
+        """Stop reading."""
+        if not self._is_paused and not self._is_lost:
+            self._is_paused = True
+            self.transport.pauseProducing()
+
+    def resume(self) -> None:
+        """Continue reading."""
+        if self._is_paused and not self._is_lost:
+            self._is_paused = False
+            self.transport.resumeProducing()
+
+    def abort(self) -> None:
+        """Close the connection at once, without what is not sent yet."""
+        if not self._is_lost:
+            self.transport.abortConnection()
+
+    def close(self) -> None:
+        """Close the connection when everything is written."""
+        if not self._is_lost:
+            self.deadline = self._runtime.seconds() + CLOSE_TIMEOUT
+            self._runtime.sweeper.add(self)
+            self.writer.close()
+
+
+@implementer(IHandshakeListener)
+class TcpFrontendConnection(TcpConnection):
+    """Waits for a server, and then is the client's side of a tunnel. Nothing is read before the server is connected,
+    and over TLS no server is looked for before the handshake is complete."""
 
     _log = Logger()
     __slots__ = (
         '_acquired_at',
         '_connected_at',
         '_handshake_timeout',
-        '_is_lost',
-        '_is_paused',
         '_is_recorded',
         '_peer',
-        '_runtime',
+        '_retries',
         '_selection',
         '_server',
         '_started_at',
         '_target',
-        '_tunnel',
-        'deadline',
-        'transport',
-        'writer',
     )
 
     def __init__(self, runtime: TcpRuntime, target: TcpTarget, *, handshake_timeout: float = 0.0) -> None:
         """`handshake_timeout`: seconds for the TLS handshake; 0 = there is none."""
-        self._runtime = runtime
+        super().__init__(runtime)
         self._handshake_timeout = handshake_timeout
         self._target = target
         self._acquired_at = self._connected_at = -1.0
-        self._is_lost = self._is_paused = self._is_recorded = False
+        self._is_recorded = False
         self._server = ''
-        self._tunnel: Tunnel | None = None
-        self.deadline = inf
+        self._retries = 0
 
     # Methods that Twisted calls.
 
     def makeConnection(self, transport: Any) -> None:
         """Start looking for a server."""
-        runtime = self._runtime
-        self.transport = transport
-        address = transport.getPeer()
+        super().makeConnection(transport)
+        runtime, address = self._runtime, transport.getPeer()
         is_tcp = isinstance(address, IPv4Address | IPv6Address)
         self._peer = (address.host, address.port) if is_tcp else (UNIX, 0)
-        if is_tcp:
-            transport.setTcpNoDelay(True)
         self._started_at = runtime.seconds()
-        self.writer: BufferedWriter = make_writer(transport, self._drained, runtime.seconds, runtime.write_batch)
         runtime.connections.add(self)
         runtime.sweeper.add(self)
         key = BalancingKey(self._peer[0], {}, {})
@@ -106,13 +171,7 @@ class TcpFrontendConnection:
         self.pause()
         self._selection.acquire(self)
 
-    def connectionMade(self) -> None:
-        """Do nothing: `makeConnection` does it all."""
-
-    def dataReceived(self, data: bytes) -> None:
-        """Pass bytes on."""
-        if len(data) == READ_SIZE:
-            enlarge_reads(self.transport, RELAY_READ_SIZE)
+    def _received(self, data: bytes) -> None:
         if self._tunnel is not None:
             self._tunnel.client_data(data)
 
@@ -121,13 +180,9 @@ class TcpFrontendConnection:
         if self._tunnel is not None:
             self._tunnel.client_half_closed()
 
-    def writeConnectionLost(self) -> None:
-        """Do nothing: our own half-close was sent."""
-
     def connectionLost(self, reason: Failure) -> None:
         """End: the client is gone."""
-        self._is_lost = True
-        self._runtime.sweeper.remove(self)
+        super().connectionLost(reason)
         if self._tunnel is not None:
             self._tunnel.client_lost()
         elif not self._is_recorded:
@@ -176,7 +231,9 @@ class TcpFrontendConnection:
         """Try another server: not a byte of the client was read yet."""
         selection = self._selection
         selection.release(Outcome.NOT_CONNECTED)
-        if selection.retries < self._target.settings.retries.attempts:
+        if self._retries < self._target.settings.retries.attempts:
+            self._retries += 1
+            self._target.counters.count_retry()
             selection.acquire_another(self)
         else:
             self.slot_unavailable(termination)
@@ -190,17 +247,18 @@ class TcpFrontendConnection:
 
     def _record(self, termination: str, received: int, sent: int) -> None:
         self._is_recorded = True
-        now = self._runtime.seconds()
+        now, target = self._runtime.seconds(), self._target
         acquired, connected, started = self._acquired_at, self._connected_at, self._started_at
+        if not target.counters.count(0, termination, received, sent, now - started) and not target.is_logged:
+            return
         address, port = self._peer
-        retries = self._selection.retries
         self._runtime.exchange_log.log(ExchangeRecord(
-            frontend=self._runtime.name, backend=self._target.name, server=self._server, client_address=address,
+            frontend=self._runtime.name, backend=target.name, server=self._server, client_address=address,
             client_port=port, started_at=started, head_time=-1, queue_time=acquired - started if acquired >= 0 else -1,
             connect_time=connected - acquired if connected >= 0 else -1, response_time=-1, total_time=now - started,
-            status=0, received_bytes=received, sent_bytes=sent, retries=retries, termination=termination,
+            status=0, received_bytes=received, sent_bytes=sent, retries=self._retries, termination=termination,
             request_line=b'',
-        ))  # fmt: skip
+        ), is_written=target.is_logged)  # fmt: skip
 
     def expire(self, now: float) -> None:
         """Enforce the timeout; called by the sweeper."""
@@ -215,64 +273,38 @@ class TcpFrontendConnection:
         else:
             self.slot_unavailable(QUEUE_TIMEOUT)
 
+    def server_down(self, backend: str, server: str) -> None:
+        """Try another server, unless this one has accepted the connection."""
+        if self._tunnel is None and not self._is_recorded and self._selection.slot is not None and (
+            (backend, server) == (self._target.name, self._server)
+        ):  # fmt: skip
+            self._try_next()
+
     def close_if_idle(self) -> None:
         """Do nothing: a connection that is passed on is in use until one side ends it."""
-
-    # The side of a tunnel.
-
-    def pause(self) -> None:
-        """Stop reading."""
-        if not self._is_paused and not self._is_lost:
-            self._is_paused = True
-            self.transport.pauseProducing()
-
-    def resume(self) -> None:
-        """Continue reading."""
-        if self._is_paused and not self._is_lost:
-            self._is_paused = False
-            self.transport.resumeProducing()
-
-    def abort(self) -> None:
-        """Close the connection at once, without what is not sent yet."""
-        if not self._is_lost:
-            self.transport.abortConnection()
 
     def end_tunnel(self) -> None:
         """Close the connection after a tunnel, when everything is written."""
         self._tunnel = None
-        if not self._is_lost:
-            self.deadline = self._runtime.seconds() + CLOSE_TIMEOUT
-            self.writer.close()
+        self.close()
 
 
-@implementer(IProtocol, IHalfCloseableProtocol)
-class TcpBackendConnection:
-    """The server's side of a tunnel."""
+class TcpBackendConnection(TcpConnection):
+    """The connection to a server in TCP mode: the server's side of a tunnel."""
 
-    __slots__ = ('_early', '_end', '_is_lost', '_is_paused', '_proxy_header', '_runtime', '_tunnel', 'deadline',
-                 'transport', 'writer')  # fmt: skip
+    __slots__ = ('_early', '_end', '_proxy_header')
 
     def __init__(self, runtime: TcpRuntime, proxy_header: bytes) -> None:
-        self._runtime = runtime
+        super().__init__(runtime)
         self._proxy_header = proxy_header
-        self._is_lost = self._is_paused = False
-        self._tunnel: Tunnel | None = None
         self._early: list[bytes] = []  # what the server has sent before `begin`
         self._end: Failure | None = None
-        self.deadline = inf
 
     def makeConnection(self, transport: Any) -> None:
         """Set up the connection, and write the PROXY protocol header, if there is one."""
-        runtime = self._runtime
-        self.transport = transport
-        if isinstance(transport.getPeer(), IPv4Address | IPv6Address):
-            transport.setTcpNoDelay(True)
-        self.writer: BufferedWriter = make_writer(transport, self._drained, runtime.seconds, runtime.write_batch)
+        super().makeConnection(transport)
         if self._proxy_header:
             self.writer.write(self._proxy_header)
-
-    def connectionMade(self) -> None:
-        """Do nothing: `makeConnection` does it all."""
 
     def begin(self, tunnel: Tunnel) -> None:
         """Start passing bytes on."""
@@ -283,10 +315,7 @@ class TcpBackendConnection:
         if self._end is not None:
             tunnel.backend_lost(self._end)
 
-    def dataReceived(self, data: bytes) -> None:
-        """Pass bytes on."""
-        if len(data) == READ_SIZE:
-            enlarge_reads(self.transport, RELAY_READ_SIZE)
+    def _received(self, data: bytes) -> None:
         if self._tunnel is not None:
             self._tunnel.backend_data(data)
         else:
@@ -300,13 +329,9 @@ class TcpBackendConnection:
             self._end = Failure(ConnectionDone())
             self.transport.loseConnection()
 
-    def writeConnectionLost(self) -> None:
-        """Do nothing: our own half-close was sent."""
-
     def connectionLost(self, reason: Failure) -> None:
         """End the tunnel."""
-        self._is_lost = True
-        self._runtime.sweeper.remove(self)
+        super().connectionLost(reason)
         if self._tunnel is not None:
             self._tunnel.backend_lost(reason)
         else:
@@ -315,30 +340,6 @@ class TcpBackendConnection:
     def _drained(self) -> None:
         if self._tunnel is not None:
             self._tunnel.backend_drained()
-
-    def pause(self) -> None:
-        """Stop reading."""
-        if not self._is_paused and not self._is_lost:
-            self._is_paused = True
-            self.transport.pauseProducing()
-
-    def resume(self) -> None:
-        """Continue reading."""
-        if self._is_paused and not self._is_lost:
-            self._is_paused = False
-            self.transport.resumeProducing()
-
-    def abort(self) -> None:
-        """Close the connection at once, without what is not sent yet."""
-        if not self._is_lost:
-            self.transport.abortConnection()
-
-    def close(self) -> None:
-        """Close the connection when everything is written."""
-        if not self._is_lost:
-            self.deadline = self._runtime.seconds() + CLOSE_TIMEOUT
-            self._runtime.sweeper.add(self)
-            self.writer.close()
 
     def expire(self, now: float) -> None:
         """Abort the connection: the server does not accept the rest. Called by the sweeper."""

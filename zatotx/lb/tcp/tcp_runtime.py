@@ -1,4 +1,4 @@
-"""What all TCP connections of a frontend share."""
+"""The state shared by all TCP connections of a frontend."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from attrs import define, field, frozen
 from twisted.internet.interfaces import IReactorTime
 
 from zatotx.connectors.http.buffered_writer import WriteBatch
-from zatotx.interfaces.load_balancer import IBackend, IExchangeLog
+from zatotx.interfaces.load_balancer import IBackend, IExchangeLog, ITrafficCounters
 from zatotx.interfaces.timeout_sweeper import TimeoutSweeper
 from zatotx.lb.config.model import Backend
 from zatotx.lb.connection_handle import ClientConnectionHandle
@@ -17,16 +17,18 @@ from zatotx.lb.server_link import ServerLink
 
 @frozen(eq=False, kw_only=True)
 class TcpTarget:
-    """The backend of a TCP frontend."""
+    """The backend of a TCP frontend, with its connection settings."""
 
     name: str
     settings: Backend
     link: Callable[[str, str, int], ServerLink]  # of a server's name, host and port
+    counters: ITrafficCounters
+    is_logged: bool
 
 
 @define(eq=False, kw_only=True)
 class TcpRuntime:
-    """The environment of TCP connections."""
+    """The clock, counters, sweeper and backends of a TCP frontend, which its connections share."""
 
     name: str
     clock: IReactorTime

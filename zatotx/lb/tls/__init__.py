@@ -1,1 +1,1 @@
-"""TLS of the listeners of the load balancer."""
+"""TLS of the load balancer's listeners: certificate files and contexts."""

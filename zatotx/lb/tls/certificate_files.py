@@ -1,4 +1,6 @@
-"""The certificates of a listener: a directory of PEM files, or one file, and the names that they are valid for."""
+"""Loads the certificates of a listener from a directory of PEM files, or one file, and determines the names for which
+they are valid.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +30,9 @@ class CertificateFile:
 
 
 def load_certificate_files(path: Path) -> list[CertificateFile]:
-    """Load a directory, or one file, in the order of the names. Raises ValueError: one line for each file that cannot
-    be used, or if there is none."""
-    files = _chain_files(path) if path.is_dir() else [path]
+    """Load the certificates of a directory, sorted by file name, or of one file. Raises ValueError, with one line for
+    each unusable file, or if there is none."""
+    files = chain_files(path)
     loaded, errors = [], []
     for file in files:
         try:
@@ -45,8 +47,8 @@ def load_certificate_files(path: Path) -> list[CertificateFile]:
 
 
 def file_versions(paths: Sequence[Path]) -> tuple[tuple[str, int, int], ...]:
-    """Return what changes when one of the files, or a file of one of the directories, is replaced: names, inodes and
-    times of modification."""
+    """Return values that change when one of the files, or a file in one of the directories, is replaced: names, inodes
+    and modification times."""
     versions = []
     for path in paths:
         try:
@@ -62,30 +64,38 @@ def file_versions(paths: Sequence[Path]) -> tuple[tuple[str, int, int], ...]:
     return tuple(versions)
 
 
-def _chain_files(directory: Path) -> list[Path]:
-    return [file for file in sorted(directory.iterdir())
+def chain_files(path: Path) -> list[Path]:
+    """Return the files of a directory that hold certificates, or the file itself."""
+    if not path.is_dir():
+        return [path]
+    return [file for file in sorted(path.iterdir())
             if file.suffix in _CHAIN_SUFFIXES and file.is_file() and not file.name.startswith('.')]  # fmt: skip
+
+
+def key_file(file: Path) -> Path:
+    """Return the file that holds the key of the certificate in a file."""
+    beside = file.with_suffix(_KEY_SUFFIX)
+    return beside if beside.is_file() else file
 
 
 def _load(file: Path) -> CertificateFile:
     chain = load_certificates(file.read_bytes())
-    beside = file.with_suffix(_KEY_SUFFIX)
-    key_file = beside if beside.is_file() else file
+    found = key_file(file)
     try:
-        key = load_pem_private_key(key_file.read_bytes(), None)
+        key = load_pem_private_key(found.read_bytes(), None)
     except TypeError:
-        raise ValueError(f'the key in {key_file.name} is encrypted with a pass phrase: store it without one') from None
+        raise ValueError(f'the key in {found.name} is encrypted with a pass phrase: store it without one') from None
     except UnsupportedAlgorithm:
-        raise ValueError(f'the key in {key_file.name} is of a kind that is not supported') from None
+        raise ValueError(f'the key in {found.name} is of a kind that is not supported') from None
     except ValueError:
-        raise ValueError(f'there is no private key in {key_file.name}, nor in a file {beside.name}') from None
+        raise ValueError(f'there is no private key in {found.name}, nor in a file {file.stem}{_KEY_SUFFIX}') from None
     if not isinstance(key, Key) or key.public_key() != chain[0].public_key():
-        raise ValueError(f'the key in {key_file.name} is not the key of the certificate')
+        raise ValueError(f'the key in {found.name} is not the key of the certificate')
     return CertificateFile(file.name, chain, PKey.from_cryptography_key(key), certificate_names(chain[0]))
 
 
 def certificate_names(certificate: Certificate) -> frozenset[str]:
-    """Return the host names and addresses that a certificate is valid for, in lower case."""
+    """Return the host names and addresses for which a certificate is valid, in lower case."""
     try:
         names = certificate.extensions.get_extension_for_class(SubjectAlternativeName).value
     except ExtensionNotFound:

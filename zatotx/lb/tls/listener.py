@@ -1,4 +1,5 @@
-"""TLS of a frontend: a context for each certificate, selected by the server name (SNI), and replaced when files change.
+"""TLS of a frontend: a context for each certificate, selected by the server name (SNI), and replaced when the files
+change.
 
 A context is never modified once it is in use: a changed certificate gets a new one. All contexts of a frontend are set
 up alike, because OpenSSL takes verification and versions from the context that a connection begins with, and the store
@@ -17,13 +18,15 @@ from OpenSSL.crypto import X509, X509StoreFlags
 from twisted.internet.interfaces import IDelayedCall, IOpenSSLServerConnectionCreator, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
 from zatotx.connectors.tls_settings import INTERMEDIATE_CIPHERS, load_certificates
 from zatotx.lb.config.model import ListenerTls
 from zatotx.lb.tls.certificate_files import CertificateFile, file_versions, load_certificate_files
+from zatotx.lb.tls.tls_connection import FrontendTlsConnection
 from zatotx.processes.listener_tls import make_alpn_callback
+from zatotx.processes.mutual_tls import ClientVerifier, RefusalLog
 
 WATCH_INTERVAL = 2.0  # seconds between two looks at the files
 _VERSIONS = {'TLSv1.2': SSL.TLS1_2_VERSION, 'TLSv1.3': SSL.TLS1_3_VERSION}
@@ -36,7 +39,7 @@ _CRL_BEGIN = b'-----BEGIN X509 CRL-----'
 
 
 class ContextSet:
-    """The contexts of a frontend by the names of their certificates. Not modified once it is built."""
+    """The TLS contexts of a frontend by the names in their certificates. Immutable."""
 
     def __init__(self, settings: ListenerTls, directory: Path, alpn: Sequence[bytes]) -> None:
         """Load all files. Raises ValueError, one line for each error."""
@@ -89,7 +92,7 @@ class ContextSet:
 
 @implementer(IOpenSSLServerConnectionCreator)
 class TlsListener:
-    """TLS of all listeners of a frontend. `contexts` is replaced when a file changes."""
+    """Creates the TLS connections of all listeners of a frontend. `contexts` is replaced when a file changes."""
 
     _log = Logger()
 
@@ -105,18 +108,22 @@ class TlsListener:
         self._versions = self._read_versions()
         self._watch_call: IDelayedCall | None = None
         self.contexts = ContextSet(settings, self._directory, alpn)
+        self._refusals = RefusalLog(f'The frontend {name}', self._log, clock)
         self._factory = TLSMemoryBIOFactory(self, False, Factory(), clock)
 
     def wrap(self, protocol: Any) -> Any:
         """Return a protocol that speaks TLS and passes what it decrypts to `protocol`."""
-        return TLSMemoryBIOProtocol(self._factory, protocol)
+        return FrontendTlsConnection(self._factory, protocol, self._refusals)
 
     def serverConnectionForTLS(self, tlsProtocol: object) -> SSL.Connection:
         """Return an OpenSSL connection; called by Twisted for each client."""
         contexts = self.contexts
         connection = SSL.Connection(contexts.default, None)
         if contexts.verify_mode != SSL.VERIFY_NONE:  # a context that SNI selects does not carry it
-            connection.set_verify(contexts.verify_mode, _is_verified)
+            verifier = ClientVerifier(_accept_subject)
+            connection.set_verify(contexts.verify_mode, verifier.verify)
+            if isinstance(tlsProtocol, FrontendTlsConnection):
+                tlsProtocol.verifier = verifier
         return connection
 
     def start(self) -> None:
@@ -189,6 +196,11 @@ def _make_context(
         context.set_verify(_VERIFY[settings.client_certificates], _is_verified)
         context.set_session_id(b'zatotx-lb')
     return context
+
+
+def _accept_subject(_subject: Any) -> str:
+    """Accept each subject: servers decide what a verified certificate allows."""
+    return ''
 
 
 def _is_verified(_connection: Any, _certificate: X509, _code: int, _depth: int, ok: int) -> bool:

@@ -1,1 +1,1 @@
-"""A load balancer with several worker processes: what they share, and their parent."""
+"""Load balancers with several worker processes: their parent process, and the state that they share."""

@@ -1,5 +1,6 @@
-"""The parent process of a load balancer with workers: holds the sockets, probes the servers, serves the agent, and
-supervises the workers. It processes no requests itself."""
+"""The parent process of a load balancer with workers: holds the listening sockets, probes the servers, runs the agent,
+and supervises the workers. It processes no requests itself.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ _POLL_INTERVAL = 0.01
 
 @define(eq=False)
 class ParentLogs:
-    """The log files as the LoadBalancer of the parent sees them: WorkerParent opens and closes them."""
+    """The log files as used by the parent's LoadBalancer. WorkerParent opens and closes them."""
 
     _files: LoadBalancerLogs
 
@@ -37,7 +38,7 @@ class ParentLogs:
 
 
 class NoLock:
-    """The lock as the LoadBalancer of the parent sees it: WorkerParent releases it."""
+    """A lock that does nothing, for the parent's LoadBalancer, because WorkerParent releases the real lock."""
 
     def release(self) -> None:
         """Do nothing."""
@@ -45,8 +46,8 @@ class NoLock:
 
 @define(eq=False, slots=False, kw_only=True)
 class LoadBalancerParent(Service):
-    """The service of the parent process. `balancer` has the sockets, the probes and the agent; `workers` the
-    processes."""
+    """The Twisted service of the parent process. `balancer` has the sockets, the probes and the agent; `workers`
+    supervises the processes."""
 
     balancer: LoadBalancer
     workers: WorkerParent

@@ -1,5 +1,6 @@
-"""What the processes of a load balancer tell each other about servers, in shared counters: the parent the results of
-probes and the administrative state, each worker its load and its ejections."""
+"""State of the servers that the processes of a load balancer share in shared counters: the parent publishes the results
+of probes and the administrative state, and each worker its load and its ejections.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +34,8 @@ class _Rows:
 
 @define(eq=False, kw_only=True)
 class SharedServers:
-    """The servers of a registry and their counters; `add` and `remove` are its hooks. A server for which there is no
-    room in the counters is known to this process only."""
+    """Base class for sharing the state of a registry's servers; the registry calls `add` and `remove`. If there is no
+    free counter for a server, its state is not shared."""
 
     clock: IReactorTime
     find_row: FindRow
@@ -86,7 +87,7 @@ class SharedServers:
 
 
 class ParentServers(SharedServers):
-    """The parent's side: publishes the states, and probes a server at once that a worker ejects."""
+    """The parent's side: publishes the states of servers, and probes a server at once when a worker ejects it."""
 
     def connect(self, rows: _Rows) -> None:
         """Nothing to connect: the parent has no load."""
@@ -107,7 +108,7 @@ class ParentServers(SharedServers):
 
 
 class WorkerServers(SharedServers):
-    """A worker's side: applies the states that the parent publishes, and publishes load and ejections."""
+    """The worker's side: applies the states that the parent publishes, and publishes load and ejections."""
 
     def connect(self, rows: _Rows) -> None:
         """Share the load of the server."""

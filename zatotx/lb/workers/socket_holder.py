@@ -1,5 +1,6 @@
-"""The listening sockets of a load balancer with workers: the parent binds them, holds those that the configuration
-names, and lends them to the workers."""
+"""The listening sockets of a load balancer with workers: the parent binds them, keeps the configured ones open, and
+lends them to the workers.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ _RETRY_INTERVAL = 0.05
 
 @define(eq=False)
 class HeldSocketLender(SocketLender):
-    """A SocketLender that keeps the sockets open that the configuration names, whether or not a worker uses them."""
+    """A SocketLender that keeps the configured sockets open, whether or not a worker uses them."""
 
     held: set[str] = field(factory=set, init=False)
     has_workers: bool = field(default=False, init=False)
@@ -61,7 +62,7 @@ class HeldSocketLender(SocketLender):
 @implementer(IListeningPort)
 @define(eq=False)
 class HeldPort:
-    """A listening socket that this process holds and does not accept on."""
+    """A listening socket that this process holds open, and on which it does not accept connections."""
 
     _lender: HeldSocketLender
     _description: str
@@ -81,7 +82,7 @@ class HeldPort:
 
 @define(eq=False)
 class SocketHolder:
-    """Opens the listening sockets in the parent process, for Frontends."""
+    """Opens the listening sockets in the parent process, on behalf of Frontends."""
 
     lender: HeldSocketLender
     work: Path

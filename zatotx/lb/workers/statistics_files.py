@@ -1,5 +1,6 @@
-"""The statistics of workers, in files of work/ that are written each second: each worker writes its own figures, the
-parent the sums, which any worker shows."""
+"""The statistics files of workers in work/, which are written every second: each worker writes its own statistics, and
+the parent writes the sums, which any worker shows.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +24,12 @@ _log = Logger()
 
 
 def worker_file(work: Path, slot: int) -> Path:
-    """Return the file of a worker."""
+    """Return the path of a worker's statistics file."""
     return work / f'statistics-{slot}.json'
 
 
 def write_snapshot(path: Path, snapshot: StatisticsSnapshot) -> None:
-    """Write figures. Errors are logged: the next second brings another try."""
+    """Write statistics to a file. Errors are only logged, because the file is written again a second later."""
     try:
         write_file(path, msgspec.json.encode(snapshot))
     except OSError as error:
@@ -36,7 +37,7 @@ def write_snapshot(path: Path, snapshot: StatisticsSnapshot) -> None:
 
 
 def read_snapshot(path: Path) -> StatisticsSnapshot | None:
-    """Return the figures in a file; None if it is missing, or of another version."""
+    """Read the statistics in a file. Returns None if the file is missing, or of another version."""
     try:
         return _decoder.decode(path.read_bytes())
     except (OSError, msgspec.DecodeError):
@@ -45,7 +46,7 @@ def read_snapshot(path: Path) -> StatisticsSnapshot | None:
 
 @define(eq=False, kw_only=True)
 class WorkerStatistics:
-    """A worker's side: writes its figures, and reads the sums."""
+    """The worker's side: writes its statistics, and reads the sums."""
 
     clock: IReactorTime
     work: Path
@@ -77,8 +78,8 @@ class WorkerStatistics:
 
 @define(eq=False, kw_only=True)
 class ParentStatistics:
-    """The parent's side: sums the figures of all workers, including those that have ended. `read_own` returns the
-    states of the servers, `slots` those of the workers that run."""
+    """The parent's side: sums the statistics of all workers, including those that have ended. `read_own` returns the
+    states of the servers, and `slots` the slots of the running workers."""
 
     work: Path
     read_own: Callable[[], StatisticsSnapshot]

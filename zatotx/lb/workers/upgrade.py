@@ -1,5 +1,5 @@
-"""Replaces the program of a running load balancer by what is installed now: the parent process executes itself again,
-with its sockets, and the new workers take over from the old ones, one by one.
+"""Upgrades a running load balancer to the installed version: the parent process executes itself again with its sockets,
+and new workers take over from the old ones, one after another.
 
 The process keeps its id, so that its supervisor notices nothing. The listening sockets stay open, and so does the pipe
 to each old worker: it would end at once if its parent ended. When all new workers serve, the old ones are told to
@@ -34,14 +34,14 @@ _CHECK = 'import zatotx.tap.lb_assembly, zatotx.tap.lb_parent, zatotx.tap.lb_wor
 
 
 class OldWorker(msgspec.Struct, frozen=True):
-    """A worker of the program before."""
+    """A worker process of the previous program."""
 
     pid: int
     command_descriptor: int  # the pipe to it
 
 
 class Handover(msgspec.Struct, frozen=True, kw_only=True):
-    """What the parent process hands over to itself."""
+    """The state that the parent process passes to itself during an upgrade."""
 
     sockets: dict[str, int] = {}  # endpoint description -> descriptor
     workers: tuple[OldWorker, ...] = ()
@@ -49,7 +49,7 @@ class Handover(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def receive_handover(environment: Mapping[str, str]) -> Handover:
-    """Return what the program before has handed over; nothing at an ordinary start."""
+    """Return the state that the previous program has passed, or an empty Handover at an ordinary start."""
     text = environment.get(VARIABLE, '')
     handover = msgspec.json.decode(text, type=Handover) if text else Handover()
     for descriptor in (*handover.sockets.values(), *(worker.command_descriptor for worker in handover.workers)):
@@ -59,8 +59,8 @@ def receive_handover(environment: Mapping[str, str]) -> Handover:
 
 @define(eq=False, kw_only=True)
 class Upgrade:
-    """Upgrades a parent process. `before_exec` is called right before the program is replaced; `on_change` when the
-    number of finished upgrades has changed."""
+    """Upgrades a parent process. `before_exec` is called immediately before the program is replaced; `on_change` is
+    called when the number of finished upgrades has changed."""
 
     reactor: IReactor  # IReactorTime, IReactorProcess
     lender: HeldSocketLender
@@ -155,7 +155,8 @@ def _has_ended(pid: int) -> bool:
 
 
 def check_program(reactor: IReactor) -> Deferred[str]:
-    """Fire with '', or with why the installed program cannot be loaded."""
+    """Check whether the installed program can be loaded. The Deferred fires with '', or with the reason why it
+    cannot."""
     check = _ProgramCheck()
     reactor.spawnProcess(check, sys.executable, [sys.executable, '-c', _CHECK], env=dict(os.environ))
     return check.done

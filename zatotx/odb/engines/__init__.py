@@ -1,1 +1,1 @@
-"""Database dialects: how to connect, the meaning of errors, and the lock around migrations."""
+"""Database dialects: connecting, the interpretation of errors, and the lock for migrations."""

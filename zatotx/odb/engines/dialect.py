@@ -1,4 +1,4 @@
-"""The interface of database dialects, and the timeouts common to them.
+"""The interface of database dialects, and the timeouts that all dialects share.
 
 Everything that waits for a database ends before `executor.DEADLINE`, so that its thread is free when the caller gets
 its timeout; migrations have no waiting caller, and may take longer.
@@ -24,7 +24,7 @@ Purpose = Literal['read', 'write', 'migrate']
 
 @frozen(kw_only=True)
 class Dialect:
-    """One database dialect: stateless functions and facts."""
+    """The interface of a database dialect: stateless functions and constants."""
 
     title: str  # the product's name, for messages
     make_engine: Callable[[URL, Purpose], Engine]
@@ -38,5 +38,5 @@ class Dialect:
 
 
 def max_connections(purpose: Purpose) -> int:
-    """Return the size of an engine's pool: one connection per thread that uses it."""
+    """Return the maximum size of an engine's connection pool: one connection for each thread that uses it."""
     return MAX_READERS if purpose == 'read' else 1

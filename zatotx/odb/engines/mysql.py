@@ -1,4 +1,4 @@
-"""The MariaDB and MySQL dialect, with PyMySQL.
+"""The MariaDB and MySQL dialect, based on PyMySQL.
 
 - Reads use REPEATABLE READ for a consistent snapshot. Writes use READ COMMITTED, which takes no gap locks, and lock the
 row of the cluster first (statement_context.begin), so that writes are serialized and see each other's commits.
@@ -37,7 +37,7 @@ _HINTS = {
 
 
 def make_engine(url: URL, purpose: Purpose) -> Engine:
-    """Create an engine for one purpose, without connecting."""
+    """Create an SQLAlchemy engine for one purpose, without connecting."""
     timeout = _MIGRATION_TIMEOUT if purpose == 'migrate' else STATEMENT_TIMEOUT
     engine = create_engine(
         url,
@@ -98,23 +98,23 @@ def lock_schema(connection: Connection) -> None:
 
 
 def is_unavailable(error: Exception) -> bool:
-    """Return whether the error is about the database. PyMySQL raises InternalError for errors of files and disks, whose
-    numbers are below 1000."""
+    """Return whether an error was caused by the database rather than by the statement. PyMySQL raises InternalError for
+    errors of files and disks, whose numbers are below 1000."""
     if isinstance(error, OperationalError | InterfaceError):
         return True
     return isinstance(error, DBAPIError) and 0 < _error_number(error.orig) < 1000
 
 
 def is_retryable(error: Exception) -> bool:
-    """Return whether a retry may succeed. This includes constraint violations: the data changed since the transaction
-    read it, and the retry reports a better error."""
+    """Return whether a retry may succeed. This includes constraint violations: the data has changed since the
+    transaction read it, and the retry reports a better error."""
     return isinstance(error, IntegrityError) or (
         isinstance(error, DBAPIError) and _error_number(error.orig) in _RETRYABLE
     )
 
 
 def error_message(error: Exception) -> str:
-    """Return the server's message without its number, with a hint for some errors."""
+    """Return the server's error message without its number, with a hint for some errors."""
     text_or_error = error.args[1] if len(error.args) > 1 else error
     message = ' '.join(str(text_or_error).split())
     hint = _HINTS.get(_error_number(error), '')

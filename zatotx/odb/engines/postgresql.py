@@ -1,4 +1,4 @@
-"""The PostgreSQL dialect, with psycopg 3.
+"""The PostgreSQL dialect, based on psycopg 3.
 
 - Reads use REPEATABLE READ for a consistent snapshot. Writes use READ COMMITTED and lock the row of the cluster first
 (statement_context.begin), so that writes are serialized and see each other's commits.
@@ -34,7 +34,7 @@ _RETRYABLE = ('40001', '40P01')  # serialization_failure, deadlock_detected
 
 
 def make_engine(url: URL, purpose: Purpose) -> Engine:
-    """Create an engine for one purpose, without connecting."""
+    """Create an SQLAlchemy engine for one purpose, without connecting."""
     engine = create_engine(
         url,
         connect_args=_connect_args(url, purpose),
@@ -92,20 +92,20 @@ def lock_schema(connection: Connection) -> None:
 
 
 def is_unavailable(error: Exception) -> bool:
-    """Return whether the error is about the database, not about the statement."""
+    """Return whether an error was caused by the database rather than by the statement."""
     if isinstance(error, OperationalError | InterfaceError):
         return True
     return isinstance(error, DBAPIError) and _sqlstate(error).startswith(_UNAVAILABLE_STATES)
 
 
 def is_retryable(error: Exception) -> bool:
-    """Return whether a retry may succeed. This includes constraint violations: the data changed since the transaction
-    read it, and the retry reports a better error."""
+    """Return whether a retry may succeed. This includes constraint violations: the data has changed since the
+    transaction read it, and the retry reports a better error."""
     return isinstance(error, IntegrityError) or (isinstance(error, DBAPIError) and _sqlstate(error) in _RETRYABLE)
 
 
 def error_message(error: Exception) -> str:
-    """Return libpq's message as one line, with a hint for some errors."""
+    """Return libpq's error message as one line, with a hint for some errors."""
     message = ' '.join(str(error).split())
     sqlstate = getattr(error, 'sqlstate', '') or ''
     if sqlstate == '42501':

@@ -1,4 +1,4 @@
-"""The SQLite dialect, the default database of an environment.
+"""The SQLite dialect. SQLite is the default database of an environment.
 
 - WAL mode: readers never wait for the writer. A committed transaction is in the operating system's cache, so it
 survives kill -9 of the process; `synchronous=NORMAL` loses only the last ones when the machine loses power.
@@ -23,8 +23,8 @@ from zatotx.odb.engines.dialect import MIGRATION_LOCK_TIMEOUT, STATEMENT_TIMEOUT
 
 
 def make_engine(url: URL, purpose: Purpose) -> Engine:
-    """Create an engine for an existing file; never creates one. For migrations foreign keys are off, because recreating
-    a table would delete the rows that refer to it."""
+    """Create an SQLAlchemy engine for an existing file; never creates a file. Foreign keys are disabled for migrations,
+    because recreating a table would delete the rows that refer to it."""
     path = url.database
     assert path is not None
     engine = create_engine(
@@ -44,7 +44,7 @@ def make_engine(url: URL, purpose: Purpose) -> Engine:
 
 
 def create_database_file(path: str) -> None:
-    """Create the empty database of a new ODB. Raises OSError if the file exists or its directory does not."""
+    """Create the empty database file of a new ODB. Raises OSError if the file exists or its directory does not."""
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     connection = _connect(path, 'write')
     connection.execute('PRAGMA journal_mode=WAL')
@@ -95,8 +95,8 @@ def _require_same_file(info: dict[Any, Any], path: str) -> None:
 
 
 def is_unavailable(error: Exception) -> bool:
-    """Return whether the error is about the database. SQLite raises a plain DatabaseError for a file that is malformed
-    or not a database."""
+    """Return whether an error was caused by the database rather than by the statement. SQLite raises a plain
+    DatabaseError for a file that is malformed or not a database."""
     return isinstance(error, OperationalError | InterfaceError) or type(error) is DatabaseError
 
 

@@ -1,1 +1,1 @@
-"""Schema migrations with alembic: one numbered script per migration in `versions/`."""
+"""Schema migrations with alembic. Each migration is one numbered script in `versions/`."""

@@ -1,4 +1,6 @@
-"""Codecs of data formats, one per module; `registry` selects the one that decodes a message and encodes its reply."""
+"""Codecs of data formats, one per module. The `registry` selects the codec that decodes a message and encodes its
+reply.
+"""
 
 from __future__ import annotations
 

@@ -24,7 +24,8 @@ _BODY_METHODS = frozenset({'POST', 'PUT', 'PATCH'})
 
 
 class BaseCodec:
-    """Implements the encoding half of ICodec; subclasses encode a single value and a single error."""
+    """Base class that implements the encoding methods of ICodec. Subclasses encode a single value and a single
+    error."""
 
     content_type: ClassVar[bytes]
     text_type: ClassVar[bytes] = b''  # content type of text responses; b'' = content_type
@@ -73,7 +74,7 @@ class BaseCodec:
 
 
 def has_own_body(message: Message) -> bool:
-    """Return whether the message must have a body: its method allows one, and the URL carries no input instead."""
+    """Return whether a message must have a body: its method allows one, and the URL contains no input."""
     http = message.http
     if http is None or message.channel.is_builtin_endpoint:
         return False
@@ -81,14 +82,14 @@ def has_own_body(message: Message) -> bool:
 
 
 def wrap_in_envelope(outcome: ServiceResult, cid: str) -> dict[str, Any]:
-    """Wrap the value in its response element; for zato.* services, with `zato_env` next to it (Zato's wire form)."""
+    """Wrap the value in its response element. For zato.* services, add `zato_env` (Zato's wire format)."""
     if not outcome.internal:
         return {outcome.element: outcome.value}
     return json_codec.with_success(cid, outcome.element, outcome.value)
 
 
 def encode_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    """Encode header fields set by a service for the wire."""
+    """Encode the header fields that a service has set as bytes."""
     return [(name.encode('ascii'), str(value).encode('utf-8')) for name, value in headers.items()]
 
 
@@ -117,12 +118,11 @@ class JsonCodec(BaseCodec):
         """Return the value of the body, or None if the message has none. Raises BadRequest for malformed JSON and for
         values nested too deeply. An empty body is malformed unless the method has no body or the URL carries the
         input."""
-        body = message.body
+        body: bytes = message.body  # type: ignore[assignment]  # the pipeline has read spooled bodies into memory
         if not body:
             if has_own_body(message):
                 raise BadRequest(message.cid, 'Malformed JSON: the body is empty')
             return None
-        assert isinstance(body, bytes)  # the pipeline has read spooled bodies into memory
         try:
             value = json_codec.decode(body)
         except json_codec.Malformed as error:
@@ -140,8 +140,8 @@ class JsonCodec(BaseCodec):
 
 @implementer(ICodec)
 class RawCodec(JsonCodec):
-    """The payload is the body's bytes, unchanged. Text responses are sent as plain text (feature map 3.6); responses
-    that are neither text nor bytes, and errors, as JSON."""
+    """A codec whose payload is the unchanged bytes of the body. Text replies are sent as plain text (feature map 3.6);
+    other replies that are not bytes, and errors, are sent as JSON."""
 
     text_type = b'text/plain; charset=utf-8'
 
@@ -161,7 +161,7 @@ _ROOT = 'response'  # element name of values without a name
 
 @implementer(ICodec)
 class XmlCodec(BaseCodec):
-    """Decodes and encodes XML 1.0. The payload is the document's root as an lxml.objectify element."""
+    """Decodes and encodes XML 1.0. The payload is the root element of the document, as an lxml.objectify element."""
 
     content_type = XML_TYPE
     bytes_type = XML_TYPE
@@ -205,8 +205,8 @@ class XmlCodec(BaseCodec):
 
 @implementer(ICodec)
 class ValueCodec(BaseCodec):
-    """Codec of messages that carry a Python value, as asynchronous invocations do: nothing is encoded or decoded. The
-    payload and `request.raw_request` are the message's value, as in `self.invoke`."""
+    """A codec that passes Python values through unchanged, for messages that carry a value, such as asynchronous
+    invocations. The payload and `request.raw_request` are the message's value, as in `self.invoke`."""
 
     content_type = b''
 

@@ -1,4 +1,4 @@
-"""Codecs of HTML forms and uploads. Files are never read into memory as a whole."""
+"""Codecs of HTML forms and file uploads. Files are never read into memory as a whole."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zatotx.wire.json_codec import estimate_memory
 
 @implementer(ICodec)
 class FormCodec(RawCodec):
-    """Decodes application/x-www-form-urlencoded; encodes replies as JSON."""
+    """Decodes application/x-www-form-urlencoded bodies, and encodes replies as JSON."""
 
     text_type = b''
 
@@ -41,7 +41,8 @@ class FormCodec(RawCodec):
 
 @implementer(ICodec)
 class NamedFormCodec(FormCodec):
-    """Decodes bodies sent to a JSON channel with the content type of a form: forms or, by their content, JSON."""
+    """Decodes bodies that are sent to a JSON channel with the content type of a form. Depending on its content, such a
+    body is decoded as a form or as JSON."""
 
     def __init__(self, budget: MessageLimits = DEFAULT_BUDGET) -> None:
         super().__init__(budget)
@@ -66,8 +67,8 @@ _THREAD_THRESHOLD = 64 * 1024  # bytes of a form above which it is decoded in a 
 
 @implementer(ICodec)
 class MultipartCodec(JsonCodec):
-    """Decodes multipart/form-data: the payload is a dict of its fields, and `Message.parsed` is a tuple of its files
-    (`FilePart`). Encodes replies as JSON."""
+    """Decodes multipart/form-data. The payload is a dict of the fields, and `Message.parsed` is a tuple of the files
+    (`FilePart`). Replies are encoded as JSON."""
 
     reads_stream = True
 
@@ -94,7 +95,8 @@ class MultipartCodec(JsonCodec):
 
 @implementer(ICodec)
 class FileCodec(JsonCodec):
-    """Accepts any body as one file: `Message.parsed` contains it, the payload is None. Encodes replies as JSON."""
+    """Accepts any body as one uploaded file. `Message.parsed` contains the file, and the payload is None. Replies are
+    encoded as JSON."""
 
     reads_stream = True
 
@@ -114,7 +116,7 @@ class FileCodec(JsonCodec):
 
 
 def seekable_body(message: Message) -> bytes | Body:
-    """Return a body that supports random access: one with a content encoding is decoded first."""
+    """Return a body that supports random access. A body with a content coding is decoded first."""
     body = message.body
     if not isinstance(body, bytes) and not body.seekable:
         body = message.body = body.read()

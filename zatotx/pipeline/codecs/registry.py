@@ -17,7 +17,8 @@ _JSON = b'application/json'
 
 
 class CodecRegistry:
-    """Selects the codec of a message. `budget` limits the size of one message; `others` are the formats of plugins."""
+    """Selects the codec of a message. `budget` limits the content of one message; `others` are the codecs of connector
+    kinds."""
 
     def __init__(self, budget: MessageLimits = DEFAULT_BUDGET, additional: Mapping[str, ICodec] | None = None) -> None:
         self._json: ICodec = JsonCodec(budget)
@@ -34,11 +35,10 @@ class CodecRegistry:
         """Return the codec for the channel's data format. A form, as browsers send it, is also accepted on JSON
         channels, and a form with files on every channel that does not read XML."""
         codec = self._by_format.get(message.channel.data_format, self._raw)
-        if codec in self._may_receive_forms:
-            content_type = message.headers.get(b'content-type')
-            if content_type is not None and content_type != _JSON:
-                return self._form_codec(content_type.lower(), codec)
-        return codec
+        content_type = message.headers.get(b'content-type')
+        if content_type is None or content_type == _JSON or codec not in self._may_receive_forms:
+            return codec
+        return self._form_codec(content_type.lower(), codec)
 
     def _form_codec(self, content_type: bytes, codec: ICodec) -> ICodec:
         if content_type.startswith(CONTENT_TYPE):

@@ -1,1 +1,3 @@
-"""Authentication of callers: the authentication policy, and one authenticator for each type of security definition."""
+"""Authentication of callers: the authentication policy, and the infrastructure of authenticators for security
+definitions.
+"""

@@ -1,4 +1,4 @@
-"""Logs users of the web admin in: verifies their passwords, with a backoff after failures, and opens their sessions."""
+"""Logs in users of the web admin: verifies their passwords, with a backoff after failures, and creates sessions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _PasswordCheck:
 @implementer(IAdminSessions)
 @frozen(kw_only=True)
 class AdminSessions:
-    """Implements IAdminSessions on the users of the active configuration."""
+    """Implements IAdminSessions for the users of the active configuration."""
 
     snapshot: Callable[[], Snapshot]  # returns the active one
     verifier: PasswordVerifier

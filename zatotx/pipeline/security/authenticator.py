@@ -1,4 +1,4 @@
-"""The interface of authenticators of security definitions."""
+"""The interface of authenticators, and the helpers that they share."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ NO_DEFINITION = '\0'  # the request carries credentials of the scheme that canno
 
 
 class Authenticator(Protocol):
-    """Authenticates requests by one security definition, from the head or, if `needs_body`, after decoding the body.
+    """Authenticates requests by one security definition, from the head of the request or, if `needs_body`, after
+    decoding the body.
 
     If a channel accepts several definitions, those of one `scheme` (scheme) read the same credentials of a request.
     `extract_key` extracts the lookup key from them; a request whose key equals the `lookup_key` of a definition is
@@ -55,7 +56,8 @@ class Authenticator(Protocol):
 
 
 def make_principal(stored: StoredObject, username: str = '', claims: Mapping[str, Any] | None = None) -> Principal:
-    """Create the principal of a definition, with the roles it grants. `username` '' = the definition's own."""
+    """Create the principal of a security definition, with the roles that the definition grants. An empty `username`
+    stands for the definition's own."""
     definition = stored.value
     return Principal(
         stored.name,
@@ -68,7 +70,7 @@ def make_principal(stored: StoredObject, username: str = '', claims: Mapping[str
 
 @implementer(IFetcher)
 class UnavailableFetcher:
-    """The IFetcher that is used if no installed kind provides one: every fetch fails."""
+    """The IFetcher for nodes whose installed kinds provide none: every fetch fails."""
 
     def fetch(self, url: str, *, timeout: float, max_body: int) -> Deferred[FetchedDocument]:
         return fail(ServiceUnavailable(None, 'no kind of connections that could fetch them is installed'))
@@ -76,7 +78,7 @@ class UnavailableFetcher:
 
 @frozen(kw_only=True)
 class AuthenticationDependencies:
-    """What authenticators may use besides their definition."""
+    """The collaborators that authenticators can use."""
 
     reactor: Any  # IReactorTime, IReactorThreads …
     offload: Callable[..., Deferred[Any]]  # (function, *args): runs it in a thread
@@ -92,7 +94,8 @@ _Key = TypeVar('_Key')
 
 
 class PrincipalCache(Generic[_Key]):
-    """Maps credentials to principals, each until its expiry. The oldest entries are dropped beyond `most`."""
+    """A cache of principals by credentials, each until its expiry. At most `most` entries are kept; the oldest are
+    dropped."""
 
     __slots__ = ('_entries', '_max_size')
 

@@ -1,5 +1,4 @@
-"""Verification of passwords against argon2id hashes in threads, with limited concurrency and fair queueing between
-networks.
+"""Verifies passwords against argon2id hashes in threads, with limited concurrency and fair queueing between networks.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _NO_PASSWORD = '$argon2id$v=19$m=19456,t=2,p=1$emF0b3R4emF0b3R4emE$AAAAAAAAAAAAA
 
 
 class HashJob(Protocol):
-    """The interface of a pending verification."""
+    """The interface of a password verification that waits for a thread."""
 
     network: str  # where the request comes from
     password: str
@@ -34,7 +33,7 @@ class HashJob(Protocol):
 
 @define
 class PasswordVerifier:
-    """Verifies passwords for all Basic auth definitions of a node.
+    """Verifies passwords for all Basic authentication definitions of a node.
 
     Networks are served in turn, so that one which fills the queue delays another by a single verification. A
     verification that is cancelled while it waits is never computed; one that has started occupies its slot until its

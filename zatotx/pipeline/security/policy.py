@@ -1,14 +1,15 @@
-"""The authentication policy: the security definitions in force, with one authenticator each."""
+"""The authentication policy of a node: the active security definitions, with one authenticator for each."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from attrs import frozen
+from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from zatotx.interfaces.config import PreparedConfig, commit_when_prepared
@@ -20,13 +21,14 @@ from zatotx.pipeline.security.any_of import AnyOfAuthenticator, PendingCheck
 from zatotx.pipeline.security.authenticator import Authenticator
 from zatotx.rules.security.roles import effective_roles
 from zatotx.schema.snapshot import Snapshot, StoredObject
+from zatotx.system.time_slices import TimeSlices
 
 MAX_FORMER_NAMES = 1_000  # number of former names kept
 
 
 class FormerNames:
-    """Maps former names of configuration objects to present ones. Callers look a name up among the present ones first,
-    so a name that another object has taken over is not treated as a former one."""
+    """Maps the former names of renamed configuration objects to their current names. Callers first look a name up among
+    the current names, so that a name that another object has taken over does not count as a former one."""
 
     __slots__ = ('_former', '_present')
 
@@ -34,13 +36,16 @@ class FormerNames:
         self._present: dict[tuple[str, int], str] = {}  # (type, id) -> name
         self._former: dict[str, tuple[str, int]] = {}  # oldest first
 
-    def update(self, objects: Iterable[StoredObject]) -> None:
-        """Update the present names; names that changed become former ones."""
-        present = {(stored.type, stored.id): stored.name for stored in objects}
-        for key, name in self._present.items():
-            if present.get(key, name) != name:
-                self._former.pop(name, None)
-                self._former[name] = key
+    def changed_name(self, stored: StoredObject) -> str | None:
+        """Return the present name of an object that is going to get another one; None if it keeps its name."""
+        name = self._present.get((stored.type, stored.id), stored.name)
+        return name if name != stored.name else None
+
+    def update(self, present: dict[tuple[str, int], str], renamed: Mapping[str, tuple[str, int]]) -> None:
+        """Replace the present names. `renamed`: names that changed, which become former ones."""
+        for name, key in renamed.items():
+            self._former.pop(name, None)
+            self._former[name] = key
         for name in list(self._former)[: max(0, len(self._former) - MAX_FORMER_NAMES)]:
             del self._former[name]
         self._present = present
@@ -65,9 +70,21 @@ class _AcceptedDefinitions:
     roles: frozenset[str]  # the principal must have one of them; empty = no role is required
 
 
+@define
+class _Definitions:
+    """The definitions and groups of a snapshot, by name."""
+
+    authenticators: dict[str, tuple[StoredObject, Authenticator]] = field(factory=dict)
+    inactive: dict[str, str] = field(factory=dict)  # inactive definitions -> their challenges
+    groups: dict[str, tuple[str, ...]] = field(factory=dict)
+    names: dict[tuple[str, int], str] = field(factory=dict)  # (type, id) -> name
+    renamed: dict[str, tuple[str, int]] = field(factory=dict)  # names that changed -> (type, id)
+
+
 @implementer(IAuthenticationPolicy)
 class AuthenticationPolicy:
-    """Keeps an authenticator per security definition, and drops it with its caches when the definition changes.
+    """Implements IAuthenticationPolicy: keeps an authenticator for each security definition, and drops it, with its
+    caches, when the definition changes.
 
     A channel accepts its `security` and every member of its `groups`; without either it is open. An endpoint of the
     broker that requires roles accepts every definition that has one of them. `factories`: type of definition
@@ -82,9 +99,13 @@ class AuthenticationPolicy:
         self,
         factories: Mapping[str, Callable[[StoredObject], Authenticator]],
         challenges: Mapping[str, Callable[[Any], str]] = MappingProxyType({}),
+        clock: IReactorTime | None = None,
     ) -> None:
+        """`clock`: the reactor, which handles other events while many definitions are prepared."""
         self._makers = factories
         self._challenges = challenges
+        self._clock = clock
+        self._snapshot = Snapshot()
         self._authenticators: dict[str, tuple[StoredObject, Authenticator]] = {}
         self._inactive: Mapping[str, str] = {}  # inactive definitions -> their challenges
         self._groups: Mapping[str, tuple[str, ...]] = {}
@@ -106,7 +127,8 @@ class AuthenticationPolicy:
         name = channel.security
         if name is None:
             return ANONYMOUS
-        authenticator = self._authenticator_of(name, message)
+        known = self._authenticators.get(name)
+        authenticator = self._authenticator_of(name, message) if known is None else known[1]
         return NEEDS_BODY if authenticator.needs_body else authenticator.check(message)
 
     def check_body(self, message: Message) -> Principal | Awaitable[Principal | NeedsBody] | NeedsBody:
@@ -160,12 +182,31 @@ class AuthenticationPolicy:
 
     def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfig]:
         """Build the authenticators of a snapshot. Those of unchanged definitions are reused with their caches."""
-        authenticators = {
-            stored.name: self._authenticator_for(stored)
-            for stored in snapshot.objects_of_types(*self._makers)
-            if stored.value.is_active
-        }
-        return succeed(PreparedConfig(partial(self._commit, snapshot, authenticators)))
+        if snapshot.has_same_objects(self._snapshot, SECURITY_GROUP_TYPE, *self._makers):
+            return succeed(PreparedConfig())
+        return Deferred.fromCoroutine(self._prepare(snapshot))
+
+    async def _prepare(self, snapshot: Snapshot) -> PreparedConfig:
+        state = _Definitions()
+        slices = None if self._clock is None else TimeSlices(self._clock)
+        for stored in snapshot.objects_of_types(SECURITY_GROUP_TYPE, *self._makers):
+            if slices is not None and slices.is_over():
+                await slices.next()
+            self._add(stored, state)
+        return PreparedConfig(partial(self._commit, snapshot, state))
+
+    def _add(self, stored: StoredObject, state: _Definitions) -> None:
+        name, key = stored.name, (stored.type, stored.id)
+        state.names[key] = name
+        former = self._former_names.changed_name(stored)
+        if former is not None:
+            state.renamed[former] = key
+        if stored.type == SECURITY_GROUP_TYPE:
+            state.groups[name] = tuple(stored.value.members)
+        elif stored.value.is_active:
+            state.authenticators[name] = self._authenticator_for(stored)
+        else:
+            state.inactive[name] = self._challenges.get(stored.type, _generic_challenge)(stored.value)
 
     def apply(self, snapshot: Snapshot) -> None:
         """Apply the definitions of a snapshot at once."""
@@ -177,17 +218,10 @@ class AuthenticationPolicy:
             return known
         return stored, self._makers[stored.type](stored)
 
-    def _commit(self, snapshot: Snapshot, authenticators: dict[str, tuple[StoredObject, Authenticator]]) -> None:
-        self._authenticators = authenticators
-        self._inactive = {
-            stored.name: self._challenges.get(stored.type, _generic_challenge)(stored.value)
-            for stored in snapshot.objects_of_types(*self._makers)
-            if not stored.value.is_active
-        }
-        self._groups = {
-            stored.name: tuple(stored.value.members) for stored in snapshot.objects_of_types(SECURITY_GROUP_TYPE)
-        }
-        self._former_names.update(snapshot.objects_of_types(SECURITY_GROUP_TYPE, *self._makers))
+    def _commit(self, snapshot: Snapshot, state: _Definitions) -> None:
+        self._snapshot = snapshot
+        self._authenticators, self._inactive, self._groups = state.authenticators, state.inactive, state.groups
+        self._former_names.update(state.names, state.renamed)
         self._accepted_by_channel = {}
 
     def findings(self) -> Iterator[str]:

@@ -1,5 +1,4 @@
-"""Comparison of secrets with throttling: beyond a limit of failures, a network waits before its credentials are
-compared.
+"""Compares secrets with throttling: a network with too many failures must wait before its credentials are compared.
 
 Two counts are kept:
 
@@ -39,8 +38,8 @@ MAX_ADDRESSES = 10_000  # addresses remembered per secret
 
 @define
 class SecretComparison:
-    """Compares secrets and counts failures for all definitions of a node. It compares digests under a key that is
-    generated anew for each process, so that timing reveals nothing about a secret."""
+    """Compares secrets, and counts failures for all definitions of a node. It compares digests with a key that is
+    generated for each process, so that timing reveals nothing about a secret."""
 
     clock: IReactorTime
     throttle: LoginThrottle = field(factory=LoginThrottle)
@@ -89,8 +88,8 @@ class SecretComparison:
 
 
 class SecretAttempts:
-    """The attempts at one secret. `throttled_networks` is empty while no network is over its limit; then `delay` is 0
-    for all. `admitted_addresses` are those that were admitted with the secret."""
+    """The attempts at one secret. `throttled_networks` is empty while no network exceeds its limit; then `delay` is 0
+    for all. `admitted_addresses` are the addresses that have sent the correct secret."""
 
     __slots__ = ('__weakref__', '_comparison', '_secret', 'admitted_addresses', 'throttled_networks')
 
@@ -102,7 +101,7 @@ class SecretAttempts:
 
     def delay(self, message: Message) -> float:
         """Return the seconds that this attempt must wait before it is compared; 0 after it has waited."""
-        if not self.throttled_networks or hasattr(message, 'was_throttled'):
+        if not self.throttled_networks or message.was_throttled:
             return 0.0
         comparison, network, now = self._comparison, caller_network(message), self._comparison.clock.seconds()
         delay = comparison.throttle.delay(network, now)
@@ -145,7 +144,7 @@ class SecretAttempts:
 
     def record_failure(self, message: Message, error: Unauthorized) -> Unauthorized:
         """Record a failed attempt, unless it was counted before it waited. Returns the error to raise."""
-        if not hasattr(message, 'was_throttled'):
+        if not message.was_throttled:
             self.count_failure(caller_network(message))
         return error
 
@@ -166,7 +165,7 @@ class SecretAttempts:
 
 
 def caller_address(message: Message) -> str:
-    """Return the caller's IP address; '' if the message did not come over a network."""
+    """Return the caller's IP address, or '' if the message was not received over a network."""
     return '' if message.http is None else message.http.peer
 
 

@@ -1,4 +1,4 @@
-"""The bodies of AMQP messages: what services send, and content encodings."""
+"""Encodes and decodes the bodies of AMQP messages, including content encodings."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _ENCODINGS = {'': 0, 'identity': 0, 'utf-8': 0, 'utf8': 0, 'binary': 0, GZIP: zl
 
 
 class InvalidBody(ValueError):  # noqa: N818 - what it is
-    """A body that cannot be sent or decoded. Its text says why, as a clause."""
+    """A body cannot be encoded or decoded. The message gives the reason, as a clause."""
 
 
 def encode_body(value: Any, content_encoding: str) -> tuple[bytes, str]:
-    """Return the bytes of what a service sends, and its content type. Bytes are sent as they are, text as UTF-8,
-    anything else as JSON; with gzip, text and JSON are compressed. Raises InvalidBody."""
+    """Encode the value that a service sends, and return the bytes and their content type. Bytes are not changed, text
+    is encoded as UTF-8, and other values as JSON; with gzip, text and JSON are compressed. Raises InvalidBody."""
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value), BYTES
     if isinstance(value, str):
@@ -36,8 +36,8 @@ def encode_body(value: Any, content_encoding: str) -> tuple[bytes, str]:
 
 
 def decode_body(body: bytes, content_encoding: str | None, max_size: int) -> bytes:
-    """Return a received body without its content encoding. `max_size`: bytes that it may have then. Raises
-    InvalidBody."""
+    """Decode the content encoding of a received body. `max_size` is the maximum size of the decoded body in bytes.
+    Raises InvalidBody."""
     bits = _ENCODINGS.get((content_encoding or '').strip().lower())
     if bits is None:
         raise InvalidBody(f'its content encoding {str(content_encoding)[:50]!r} is not known: gzip and deflate are')

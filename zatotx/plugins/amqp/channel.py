@@ -1,4 +1,4 @@
-"""AMQP channels: each consumes a queue on a connection of its own, and gives the messages to its service.
+"""An AMQP channel: consumes a queue on a dedicated connection, and delivers its messages to a service.
 
 A message is acknowledged after its service has succeeded, and after the reply to a request was confirmed. What the
 process has not acknowledged when it ends, or loses its connection, the broker delivers again.
@@ -23,16 +23,16 @@ from zatotx.connectors.channels import (
     configured_placement,
     make_delivery,
 )
+from zatotx.connectors.definitions import refers_to_definition, require_active
 from zatotx.connectors.outgoing_connections import Sources
 from zatotx.connectors.tls_settings import parse_tls_settings
 from zatotx.interfaces.connector_kind import ChannelContext, IChannel
 from zatotx.interfaces.meters import MetricRow
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.model.cid import new_cid
-from zatotx.plugins.amqp.definition import definition_of, usable_definition
 from zatotx.plugins.amqp.metrics import ChannelMetrics, QueueCounters
 from zatotx.plugins.amqp.schema.channel_amqp import DEAD_LETTER, REJECT, REQUEUE, AmqpChannel
-from zatotx.plugins.amqp.schema.definition_amqp import AmqpDefinition, tls_settings
+from zatotx.plugins.amqp.schema.definition_amqp import DEFINITION_AMQP, AmqpDefinition, tls_settings
 from zatotx.schema.delivery import DeliveryRetry
 from zatotx.schema.snapshot import StoredObject
 
@@ -42,7 +42,7 @@ COUNT_INTERVAL = 15.0  # seconds between two counts of the messages that wait in
 
 
 class QueueChannel:
-    """One configured channel: InboundChannel."""
+    """Implements InboundChannel for one configured AMQP channel."""
 
     def __init__(self, value: AmqpChannel, definition: AmqpDefinition, parts: ChannelParts, counters: QueueCounters,
                  grace: float) -> None:
@@ -102,7 +102,7 @@ def _import_driver() -> None:
 
 
 def delivery_keys(value: AmqpChannel) -> AmqpChannel:
-    """Return the configuration with the policy keys that `on_error` stands for."""
+    """Return the configuration with the delivery fields that `on_error` implies."""
     if value.on_error == REJECT:
         return _replace(value, dead_letter=False)
     if value.on_error == REQUEUE and value.retry is None:
@@ -117,14 +117,15 @@ def _replace(value: AmqpChannel, **fields: Any) -> AmqpChannel:
 
 
 class AmqpChannels(Channels):
-    """The AMQP channels of a node, and what they count."""
+    """The AMQP channels of a node, and their counters."""
 
     def __init__(self, context: ChannelContext) -> None:
         self.counters = ChannelMetrics()
         self._grace = float(context.settings.get('grace', GRACE))
         super().__init__(context, [
-            ChannelType(object_type='channel_amqp', kind=KIND, build=self._build_channel, references=definition_of,
-                        nodes=configured_nodes, placement=configured_placement),
+            ChannelType(object_type='channel_amqp', kind=KIND, build=self._build_channel,
+                        references=refers_to_definition(DEFINITION_AMQP.key), nodes=configured_nodes,
+                        placement=configured_placement),
         ])  # fmt: skip
 
     def metrics(self) -> Iterator[MetricRow]:
@@ -132,12 +133,12 @@ class AmqpChannels(Channels):
         return self.counters.rows()
 
     def _build_channel(self, stored: StoredObject, sources: Sources, parts: ChannelParts) -> QueueChannel:
-        definition = usable_definition(sources[0])
+        definition: AmqpDefinition = require_active(sources[0])
         parse_tls_settings(tls_settings(definition))
         return QueueChannel(stored.value, definition, parts, self.counters.get(stored.name), self._grace)
 
 
 def make_channel(context: ChannelContext) -> IChannel:
-    """See ConnectorKind.channel."""
+    """Create the AMQP channels of a node (ConnectorKind.channel)."""
     channel: IChannel = AmqpChannels(context)
     return channel

@@ -1,5 +1,5 @@
-"""One outgoing AMQP connection: it is opened by the first message, kept open by a supervisor, and sends the messages of
-services with deadlines and limits.
+"""One outgoing AMQP connection. The first message opens it, a supervisor keeps it open, and it sends the messages of
+services with timeouts and limits.
 
 What a message waits for, in this order: a slot, as `max_in_flight` of them may be unconfirmed; the connection; the
 AMQP channel of its exchange; that the broker takes messages; and its confirmation. A message that ends in one of the
@@ -44,7 +44,7 @@ _MAX_RETRY_DELAY = 30.0  # seconds
 
 @define(eq=False)
 class PendingSend:
-    """A message on its way. It waits for one thing at a time."""
+    """A message that is being sent. It waits for one event at a time."""
 
     message: OutgoingMessage
     deadline: float  # on the reactor's clock
@@ -125,7 +125,7 @@ class _RetryDecision:
 
 
 class AmqpConnection:
-    """OutgoingConnection of the connector layer. Raises ValueError if the TLS settings cannot be used."""
+    """Implements OutgoingConnection for AMQP. Raises ValueError if the TLS settings cannot be used."""
 
     def __init__(self, value: AmqpOutgoing, definition: AmqpDefinition, title: str, context: OutgoingContext,
                  meter: IOutgoingMeter, counters: ConnectionCounters) -> None:
@@ -296,7 +296,9 @@ class AmqpConnection:
             channel = await pending.wait(Deferred.fromCoroutine(publisher.channel(message)))
         if message.wants_reply:
             await pending.wait(Deferred.fromCoroutine(channel.receive_replies()))
-        turn = await pending.wait(Deferred.fromCoroutine(publisher.turn(message))) if message.is_isolated else None
+        release: Callable[[], None] | None = None
+        if message.is_isolated:
+            release = await pending.wait(Deferred.fromCoroutine(publisher.acquire_isolation(message)))
         try:
             while publisher.connection.is_blocked:
                 await pending.wait(self._unblocked.add())
@@ -310,8 +312,8 @@ class AmqpConnection:
                 pending.is_sent = False
                 raise
         finally:
-            if turn is not None:
-                turn()
+            if release is not None:
+                release()
 
     def _has_room(self, pending: PendingSend) -> bool:
         value, size = self.value, len(pending.message.body)
@@ -419,5 +421,5 @@ async def _close(connection: BrokerConnection) -> None:
 
 
 def new_correlation_id() -> str:
-    """Return the id by which a reply is found."""
+    """Return a new correlation ID, which matches a reply to its request."""
     return new_cid()

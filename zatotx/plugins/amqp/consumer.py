@@ -43,7 +43,7 @@ _ALIVE = '{title} consumes {queue} at {broker}'
 
 @define(eq=False)
 class ReceivedMessage:
-    """A message that is not settled yet."""
+    """A received message that has not been acknowledged or rejected yet."""
 
     consumer: QueueConsumer
     channel: BrokerChannel
@@ -90,7 +90,7 @@ class ReceivedMessage:
 
 
 class QueueConsumer:
-    """The consumers of one channel. `delivery` gives the messages to the service."""
+    """The consumers of one channel. `delivery` delivers the messages to the service."""
 
     _log = Logger()
 

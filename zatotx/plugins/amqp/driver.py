@@ -1,4 +1,4 @@
-"""AMQP connections by pika's Twisted adapter. No other module imports pika.
+"""AMQP connections that are based on pika's Twisted adapter. No other module imports pika.
 
 Importing this module installs Twisted's default reactor where the process has none, so it is imported when the first
 definition is used. It depends on details of pika 1.4:
@@ -51,7 +51,8 @@ OnReturn = Callable[[int, str, str], None]
 
 
 class BrokerConnection(TwistedProtocolConnection):  # type: ignore[misc]
-    """A connection to a broker. `lost` is called with a clause when it ends, once, if it was open."""
+    """A connection to a message broker. When an open connection ends, `lost` is called once, with the reason as a
+    clause."""
 
     def __init__(self, definition: AmqpDefinition, name: str, reactor: Any, lost: Callable[[str], object]) -> None:
         """`name`: what the broker's management pages call it."""
@@ -212,7 +213,8 @@ class BrokerConnection(TwistedProtocolConnection):  # type: ignore[misc]
 
 
 class BrokerChannel:
-    """An AMQP channel. `on_closed` is called with the error when the broker closes it, or its connection is gone."""
+    """An AMQP channel. `on_closed` is called with the error when the broker closes the channel, or its connection is
+    lost."""
 
     def __init__(self, reactor: Any) -> None:
         self.channel: Channel = None  # set at once by open_channel
@@ -371,7 +373,7 @@ class BrokerChannel:
 
 
 class BrokerConnector:
-    """Connects to the broker of a definition. Made once for all connections of a channel or outgoing connection.
+    """Connects to the broker of a definition. A channel or outgoing connection creates one for all of its connections.
     Raises ValueError if the TLS settings cannot be used."""
 
     def __init__(self, definition: AmqpDefinition, name: str, reactor: Any) -> None:
@@ -428,7 +430,7 @@ class BrokerConnector:
 
 
 def describe(error: Any) -> str:
-    """Return what an error of pika or Twisted says, as a clause."""
+    """Return the message of an error of pika or Twisted, as a clause."""
     if isinstance(error, ConnectionClosed):
         return f'the broker closed the connection: {broker_text(error.reply_code, error.reply_text)}'
     if isinstance(error, PikaChannelClosed):

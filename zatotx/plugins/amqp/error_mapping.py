@@ -1,4 +1,4 @@
-"""Maps errors of the AMQP client to the exceptions that services get, with a message that names the connection.
+"""Converts errors of the AMQP client to the exceptions that services receive, with a message that names the connection.
 
 The message may be passed on to the service's caller, so it contains no hosts and no secrets. Each says whether the
 message was sent.
@@ -34,7 +34,7 @@ REPEATABLE = (NotConnected, ConnectionLost)
 
 
 def map_error(error: Exception, title: str, cid: str) -> Exception:
-    """Return the exception for an error; errors that are not of the client are returned unchanged."""
+    """Convert an error of the AMQP client to an exception for the service; other errors are returned unchanged."""
     if isinstance(error, OutcomeUnknown):
         return DeliveryUnknown(cid, f'{title}: whether the message arrived is unknown: {error}')
     if isinstance(error, CallTimedOut):

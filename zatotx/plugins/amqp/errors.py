@@ -1,5 +1,6 @@
-"""What can go wrong between this node and a broker. Each text is a clause without the name of the channel or the
-connection, which these add, and without addresses and passwords."""
+"""The exceptions of AMQP connections. Each message is a clause without the name of the channel or connection, which the
+caller adds, and without addresses and passwords.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ _MAX_SHOWN = 300  # characters of what the broker says
 
 
 class AmqpFailed(Exception):  # noqa: N818 - what happened, not an error of ours
-    """Something that concerns the broker failed. `code`: AMQP's reply code, 0 = there is none."""
+    """Base class of AMQP errors. `code` is AMQP's reply code, or 0 if there is none."""
 
     def __init__(self, text: str, code: int = 0) -> None:
         super().__init__(text[:_MAX_SHOWN])
@@ -16,33 +17,33 @@ class AmqpFailed(Exception):  # noqa: N818 - what happened, not an error of ours
 
 
 class NotConnected(AmqpFailed):
-    """There is no connection to the broker: nothing was sent."""
+    """There is no connection to the broker, so nothing was sent."""
 
 
 class ConnectionLost(AmqpFailed):
-    """The connection to the broker is gone."""
+    """The connection to the broker was lost."""
 
 
 class ChannelClosed(AmqpFailed):
-    """The broker closed an AMQP channel, because of what was asked for."""
+    """The broker closed an AMQP channel because of an invalid request."""
 
 
 class PublishRejected(AmqpFailed):
-    """The broker did not take a message: it was not sent."""
+    """The broker rejected a message."""
 
 
 class MessageReturned(PublishRejected):
-    """No queue gets the message: the broker returned it."""
+    """The broker returned a message because it could not route it to any queue."""
 
 
 class MessageTooLarge(PublishRejected):
-    """The message is larger than the broker takes."""
+    """The message is larger than the broker accepts."""
 
 
 class OutcomeUnknown(AmqpFailed):
-    """The message was sent, and not confirmed: whether the broker has it is unknown."""
+    """The message was sent but not confirmed, so it is unknown whether the broker received it."""
 
 
 def broker_text(reply_code: int, reply_text: str) -> str:
-    """Return what a broker says, as it is shown: RabbitMQ's texts begin with the name of the code."""
+    """Return the text of a broker's error for messages. RabbitMQ's texts begin with the name of the code."""
     return f'{reply_code} {reply_text}' if reply_text else str(reply_code)

@@ -1,4 +1,4 @@
-"""Keeps the order of messages that belong together: of each group, one message at a time is processed."""
+"""Preserves the order of messages with the same key: of each group, one message at a time is processed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ ROUTING_KEY, HEADER = 'routing_key', 'header:'
 
 
 class KeyGroups:
-    """Messages by the key of their group. Those of other groups are not delayed."""
+    """Messages grouped by key. A group does not delay the messages of other groups."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, deque[Callable[[], object]]] = {}  # by the keys of groups with a message in progress

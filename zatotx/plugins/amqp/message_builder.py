@@ -1,4 +1,4 @@
-"""Builds the messages that services send, from the arguments of a call and the configuration of the connection."""
+"""Builds the messages that services send, from the arguments of a call and the settings of the connection."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _DEFAULTS = ('delivery_mode', 'priority', 'content_type', 'content_encoding', 'e
 
 @frozen(kw_only=True)
 class SendRequest:
-    """What a service asks for. None stands for the connection's default."""
+    """The arguments with which a service sends a message. None stands for the connection's default."""
 
     message: Any
     exchange: str | None = None
@@ -44,7 +44,7 @@ class SendRequest:
 
 @frozen
 class MessageBuilder:
-    """Builds the messages of one connection. `component`: what identifies this node to other systems."""
+    """Builds the messages of one connection. `component` identifies this node to other systems."""
 
     value: AmqpOutgoing
     username: str

@@ -1,4 +1,4 @@
-"""The properties and headers of AMQP messages: those that services give, and those that they get.
+"""Validates the properties and headers of AMQP messages that services send, and converts those of received messages.
 
 A service sees what belongs to a message as header fields, `self.request.headers`: the message's own headers, and its
 properties and where it comes from under the names in `PROPERTY_NAMES`. Names are told apart without regard to case.
@@ -35,8 +35,8 @@ _MAX_TEXT = 255  # bytes of a short string
 _MAX_DEPTH = 20  # of nested headers
 
 
-class Received(Protocol):
-    """The properties of a received message, as pika gives them."""
+class ReceivedProperties(Protocol):
+    """The interface of the properties of a received message, as pika provides them."""
 
     headers: Mapping[str, Any] | None
     message_id: str | None
@@ -44,14 +44,14 @@ class Received(Protocol):
 
 
 class InvalidProperties(ValueError):  # noqa: N818 - what it is
-    """Properties or headers that cannot be sent. Its text names all errors."""
+    """Properties or headers that cannot be sent. The message lists all errors."""
 
 
 def merge_fields(
     defaults: Mapping[str, Any], properties: Mapping[str, Any] | None, headers: Mapping[str, Any] | None
 ) -> MessageFields:
-    """Return the properties of a message: those of the connection, then those of the call, which may have `headers`
-    too. None leaves a property out. Raises InvalidProperties."""
+    """Return the properties of a message: those of the connection, overridden by those of the call, which may also
+    include `headers`. None removes a property. Raises InvalidProperties."""
     if not properties and not headers:
         return {**defaults, 'headers': {}}
     given = dict(properties or {})
@@ -131,7 +131,7 @@ def _value_error(value: Any, depth: int) -> str:
 
 
 class MessageHeaders(Mapping[bytes, bytes]):
-    """The header fields of a received message, computed when somebody looks at them. Names are in lower case."""
+    """The header fields of a received message, converted when they are accessed. Names are in lower case."""
 
     __slots__ = ('_delivery', '_fields', '_properties')
 
@@ -173,7 +173,7 @@ class MessageHeaders(Mapping[bytes, bytes]):
 
 
 def value_to_bytes(value: Any) -> bytes:
-    """Return the value of a header as text: bytes and text as they are, others as JSON."""
+    """Return the value of a header as text in bytes: bytes and text unchanged, other values as JSON."""
     if isinstance(value, bytes):
         return value
     if isinstance(value, str):
@@ -183,8 +183,9 @@ def value_to_bytes(value: Any) -> bytes:
     return msgspec.json.encode(value, enc_hook=str).strip(b'"')
 
 
-def header_text(properties: Received, name: str) -> str:
-    """Return a header of a received message as text; '' if it has none. `name`: as it was sent, or in lower case."""
+def header_text(properties: ReceivedProperties, name: str) -> str:
+    """Return a header of a received message as text, or '' if it is missing. `name` is the name as sent, or in lower
+    case."""
     headers = properties.headers
     if not headers:
         return ''
@@ -194,8 +195,8 @@ def header_text(properties: Received, name: str) -> str:
     return '' if value is None else value_to_bytes(value).decode('utf-8', 'replace')
 
 
-def delivery_count(properties: Received) -> int:
-    """Return how often a quorum queue has delivered the message before; 0 for other queues."""
+def delivery_count(properties: ReceivedProperties) -> int:
+    """Return how many times a quorum queue has already delivered the message, or 0 for other queues."""
     count = (properties.headers or {}).get(DELIVERY_COUNT, 0)
     return count if isinstance(count, int) else 0
 

@@ -1,5 +1,4 @@
-"""The metrics of the AMQP kind. Messages are also counted by channel and connection, by the meters of the connector
-layer."""
+"""The metrics of AMQP channels and connections, in addition to the meters of the connector layer."""
 
 from __future__ import annotations
 
@@ -38,7 +37,7 @@ DEFINITIONS = (
 
 @define(eq=False)
 class QueueCounters:
-    """What one channel counts. It outlives the edits of its configuration."""
+    """Counters of one channel. They are kept when the configuration of the channel changes."""
 
     redelivered: int = 0
     in_flight: int = 0
@@ -71,7 +70,7 @@ class ChannelMetrics:
 
 @define(eq=False)
 class ConnectionCounters:
-    """What one outgoing connection counts."""
+    """Counters of one outgoing connection."""
 
     unconfirmed: int = 0
     returned: int = 0

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from zatotx.connectors.connection_registry import ConnectionRegistry
+from zatotx.connectors.definitions import refers_to_definition, require_active
 from zatotx.connectors.outgoing_connections import ConnectionType, OutgoingConnections, Sources
 from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.interfaces.meters import MetricRow
 from zatotx.interfaces.outgoing import IOutgoingKind, IServiceCall
-from zatotx.plugins.amqp.definition import definition_of, usable_definition
 from zatotx.plugins.amqp.metrics import ConnectionMetrics
+from zatotx.plugins.amqp.schema.definition_amqp import DEFINITION_AMQP, AmqpDefinition
 from zatotx.plugins.amqp.stored_messages import prepare_stored
 from zatotx.schema.snapshot import StoredObject
 
@@ -36,7 +37,7 @@ class _NoConnection:
 
 
 class AmqpOutgoingConnections(OutgoingConnections):
-    """The outgoing connections of a node, and their metrics."""
+    """The outgoing AMQP connections of a node, and their metrics."""
 
     def __init__(self, context: OutgoingContext) -> None:
         self._context = context
@@ -44,7 +45,7 @@ class AmqpOutgoingConnections(OutgoingConnections):
         super().__init__(context, [
             ConnectionType(
                 object_type='outgoing_amqp', kind=KIND, names=('amqp',), namespace=_namespace,
-                build=self._build_connection, references=definition_of, sends=SENDS,
+                build=self._build_connection, references=refers_to_definition(DEFINITION_AMQP.key), sends=SENDS,
                 prepare_stored=prepare_stored,
                 modules=('zatotx.plugins.amqp.facade',),
             ),
@@ -58,7 +59,7 @@ class AmqpOutgoingConnections(OutgoingConnections):
     def _build_connection(self, stored: StoredObject, references: Sources, title: str, meter: Any) -> Any:
         from zatotx.plugins.amqp.connection import AmqpConnection
 
-        definition = usable_definition(references[0])
+        definition: AmqpDefinition = require_active(references[0])
         return AmqpConnection(stored.value, definition, title, self._context, meter, self.counters.get(stored.name))
 
 
@@ -71,6 +72,6 @@ def _namespace(registry: ConnectionRegistry[Any], call: IServiceCall) -> Any:
 
 
 def make_outgoing(context: OutgoingContext) -> IOutgoingKind:
-    """See ConnectorKind.outgoing."""
+    """Create the outgoing AMQP connections of a node (ConnectorKind.outgoing)."""
     connections: IOutgoingKind = AmqpOutgoingConnections(context)
     return connections

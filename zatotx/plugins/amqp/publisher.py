@@ -1,4 +1,5 @@
-"""Publishing on one connection: AMQP channels in confirm mode, one for each exchange, and the fate of each message.
+"""Publishes messages on one connection in confirm mode, with one AMQP channel per exchange, and tracks whether each
+message was confirmed.
 
 A missing exchange, or a message that the broker does not accept, closes the AMQP channel with the confirmations of all
 its other messages. Hence each exchange has a channel of its own, whose exchange is known to exist before anything is
@@ -42,7 +43,7 @@ OnReply = Callable[[str, Any, bytes], None]  # correlation id, properties, body
 
 @frozen(kw_only=True)
 class OutgoingMessage:
-    """A message that is ready to be sent: `method` and `properties` as `wire` encodes them."""
+    """A message that is ready to be sent: `method` and `properties` are encoded as in `wire`."""
 
     exchange: str
     message_id: str
@@ -63,7 +64,7 @@ class UnconfirmedMessage:
 
 
 class PublishChannel:
-    """An AMQP channel in confirm mode for messages to one exchange."""
+    """An AMQP channel in confirm mode for the messages to one exchange."""
 
     def __init__(self, exchange: str, on_reply: OnReply) -> None:
         self.exchange = exchange
@@ -195,7 +196,7 @@ class PublishChannel:
 
 @define(eq=False)
 class Publisher:
-    """Publishes on one connection."""
+    """Publishes messages on one connection."""
 
     connection: BrokerConnection
     on_reply: OnReply
@@ -225,9 +226,9 @@ class Publisher:
                 self._opening[key] = opening
         return await opening.wait()
 
-    async def turn(self, message: OutgoingMessage) -> Callable[[], None]:
-        """Wait until no other isolated message to the exchange is in flight. The caller calls the function when its own
-        is settled."""
+    async def acquire_isolation(self, message: OutgoingMessage) -> Callable[[], None]:
+        """Wait until no other isolated message to the exchange is in flight. Returns the function that releases the
+        exchange, to be called when this message is settled."""
         while (before := self._isolated.get(message.exchange)) is not None and not before.is_known:
             await before.wait()
         settled: Deferred[None] = Deferred()

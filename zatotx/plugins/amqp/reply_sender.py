@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any
 
 from twisted.internet.defer import CancelledError
-from twisted.logger import Logger
 
 from zatotx.connectors.channels import ChannelParts
 from zatotx.connectors.ping import PingCall
@@ -31,19 +30,17 @@ TIMEOUT = 30.0  # seconds for a reply, including connecting
 
 
 class ReplySender:
-    """The replies of one channel. Its connection is opened by the first one."""
-
-    _log = Logger()
+    """Sends the replies of one channel. Its connection is opened when the first reply is sent."""
 
     def __init__(self, parts: ChannelParts, definition: AmqpDefinition) -> None:
-        self._title = f'{parts.title}, its replies'
-        context = parts.context
+        context, self._events = parts.context, parts.events
         outgoing = OutgoingContext(reactor=context.reactor, settings={}, run_in_thread=context.run_in_thread)
         # RabbitMQ returns mandatory replies to its direct reply-to even where it delivers them.
         value = AmqpOutgoing(name='replies', definition=definition.name, timeout=TIMEOUT, delivery_mode=1,
                              mandatory=False)  # fmt: skip
         meter: Any = NullMeter()
-        self._make = partial(AmqpConnection, value, definition, self._title, outgoing, meter, ConnectionCounters())
+        self._make = partial(AmqpConnection, value, definition, f'{parts.title}, its replies', outgoing, meter,
+                             ConnectionCounters())  # fmt: skip
         self._connection: AmqpConnection | None = None
 
     async def send(self, request: Any, reply: Reply) -> bool:
@@ -58,11 +55,11 @@ class ReplySender:
         try:
             await self._connection.send(message, PingCall(new_cid()))
         except (BadRequest, ContentTooLarge) as error:  # it cannot be sent, however often it is tried
-            self._log.error('{title}: {why}', title=self._title, why=error.msg)
+            self._events.add('a reply cannot be sent', error.msg)
         except CancelledError:
             return False
         except ServiceError as error:
-            self._log.warn('{title}: {why}', title=self._title, why=error.msg)
+            self._events.add('a reply is sent later', error.msg)
             return False
         return True
 

@@ -1,4 +1,4 @@
-"""The result of one Deferred for several that wait for it."""
+"""Shares the result of one Deferred among several waiting callers."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ T = TypeVar('T')
 
 
 class SharedResult(Generic[T]):
-    """Several may wait for the result, each with a Deferred of its own, which may be cancelled. A failure that nobody
-    waits for is not reported."""
+    """A result for which several callers wait, each with its own Deferred, which can be canceled. A failure for which
+    nobody waits is not reported."""
 
     def __init__(self, source: Deferred[T]) -> None:
         self._waiting: list[Deferred[T]] = []

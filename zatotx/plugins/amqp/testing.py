@@ -1,4 +1,4 @@
-"""What scripted AMQP connections have, for the users' test kit."""
+"""The signature of scripted AMQP connections for the users' test kit."""
 
 from __future__ import annotations
 

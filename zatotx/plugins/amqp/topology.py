@@ -1,4 +1,4 @@
-"""Declares what a channel's configuration declares: its queue, exchanges and bindings."""
+"""Declares the queue, exchanges and bindings that a channel configures."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from zatotx.plugins.amqp.schema.channel_amqp import QUORUM, AmqpChannel, argumen
 
 
 async def declare(connection: BrokerConnection, value: AmqpChannel) -> None:
-    """Declare the queue and its bindings, or see that it exists. Raises ChannelClosed, whose text says what is wrong
-    with the configuration, and ConnectionLost."""
+    """Declare the queue and its bindings, or check that the queue exists. Raises ChannelClosed, whose message says what
+    is wrong with the configuration, and ConnectionLost."""
     channel = await connection.open_channel()
     try:
         await _declare(channel, value)
@@ -20,8 +20,9 @@ async def declare(connection: BrokerConnection, value: AmqpChannel) -> None:
 
 
 async def drops_messages(connection: BrokerConnection, queue: str) -> bool:
-    """Return whether a queue that exists drops messages after some deliveries: it is a quorum queue with a limit, which
-    RabbitMQ 4 has by default, and without a dead letter exchange. False where that cannot be seen, as in policies.
+    """Return whether an existing queue drops messages after some deliveries, because it is a quorum queue with a
+    delivery limit, which RabbitMQ 4 sets by default, and without a dead letter exchange. Returns False if that cannot
+    be determined, as with policies.
 
     The broker compares a declaration with the queue, and names the first attribute that differs; it looks at the dead
     letter exchange before the limit. Raises ConnectionLost.

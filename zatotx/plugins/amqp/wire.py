@@ -1,4 +1,4 @@
-"""Frames of AMQP 0-9-1 that are sent often: messages and acknowledgments. pika encodes all others.
+"""Encodes the AMQP 0-9-1 frames that are sent frequently: messages and acknowledgments. pika encodes all others.
 
 A message is a frame with the method basic.publish (class 60, method 40), one with its properties (§4.2.6.1), and as
 many with its body as the negotiated size of frames requires. Values in headers have the types of RabbitMQ, which differ
@@ -39,7 +39,8 @@ _PROPERTIES = (
 
 
 def encode_publish(channel: int, method: bytes, properties: bytes, body: bytes, frame_max: int) -> bytes:
-    """Return the frames of a message. `method`: of encode_publish_method; `properties`: of encode_properties."""
+    """Encode a message as frames. `method` is the result of encode_publish_method, and `properties` that of
+    encode_properties."""
     size = len(body)
     head = b'\x00\x3c\x00\x00' + _longlong(size) + properties
     parts = [_frame_head(METHOD, channel, len(method)), method, END, _frame_head(HEADER, channel, len(head)), head, END]
@@ -56,18 +57,18 @@ def encode_publish(channel: int, method: bytes, properties: bytes, body: bytes, 
 
 @lru_cache(maxsize=1000)
 def encode_publish_method(exchange: str, routing_key: str, mandatory: bool) -> bytes:
-    """Return the payload of basic.publish. Raises ValueError for names above 255 bytes."""
+    """Encode the payload of basic.publish. Raises ValueError for names longer than 255 bytes."""
     return b''.join((_method_head(_BASIC, _PUBLISH, 0), _short_string(exchange), _short_string(routing_key),
                      b'\x01' if mandatory else b'\x00'))  # fmt: skip
 
 
 def encode_ack(channel: int, tag: int) -> bytes:
-    """Return the frame of basic.ack for one message."""
+    """Encode the frame of basic.ack for one message."""
     return _ack(METHOD, channel, 13, _BASIC, 80, tag, 0, 0xCE)
 
 
 def encode_properties(fields: Mapping[str, Any]) -> bytes:
-    """Return the flags and values of the properties in `fields`, by AMQP's names. Raises ValueError."""
+    """Encode the flags and values of properties; `fields` has AMQP's names. Raises ValueError."""
     flags, parts = 0, [b'']
     for name, bit, kind in _PROPERTIES:
         value = fields.get(name)
@@ -90,7 +91,7 @@ def encode_properties(fields: Mapping[str, Any]) -> bytes:
 
 
 def encode_table(table: Mapping[str, Any]) -> bytes:
-    """Return a table of headers. Raises ValueError for what AMQP cannot transport."""
+    """Encode a table of headers. Raises ValueError for a value that AMQP cannot represent."""
     parts = [b'']
     for name, value in table.items():
         parts.append(_short_string(name))

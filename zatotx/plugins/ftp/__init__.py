@@ -1,5 +1,6 @@
-"""FTP and FTPS: outgoing connections to FTP servers, channels that receive files from partners, and pollers that fetch
-files."""
+"""FTP and FTPS: outgoing connections to FTP servers, FTP servers that receive files from partners, and pollers that
+fetch files.
+"""
 
 from zatotx.interfaces.connector_kind import SERVER, ConnectorKind
 from zatotx.rules.placement import Placement

@@ -1,4 +1,4 @@
-"""One FTP channel: a server for partners whose uploads go to a service."""
+"""An FTP channel: an FTP server that delivers the files that partners upload to a service."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ LOGIN_TIMEOUT = 30.0  # seconds that the check of a password may take
 
 
 class UploadConsumer:
-    """Gives the uploads of a channel to its service: IUploadConsumer."""
+    """Implements IUploadConsumer: delivers the uploads of a channel to its service."""
 
     def __init__(self, value: FtpChannel, parts: ChannelParts, delivery: MessageDelivery) -> None:
         self.title, self.max_in_flight = parts.title, value.max_in_flight
@@ -78,8 +78,8 @@ class UploadConsumer:
 
 
 class DefinitionLogin:
-    """Logs users in by the security definitions of a channel, as HTTP Basic authentication does: see
-    login.Authenticate."""
+    """Logs users in with the security definitions of a channel, like HTTP Basic authentication (see
+    login.Authenticate)."""
 
     def __init__(self, value: FtpChannel, dispatcher: IDispatcher, reactor: Any) -> None:
         self._dispatcher, self._reactor = dispatcher, reactor
@@ -100,7 +100,8 @@ class DefinitionLogin:
 @implementer(IDeadLetterSink)
 @frozen
 class UploadDeadLetters:
-    """The dead letters of uploads: they name the path that the file has in `failed`, so that they can be replayed."""
+    """Stores dead letters of uploads. Each contains the path of the file in the `failed` directory, so that it can be
+    replayed."""
 
     letters: IDeadLetterSink
     queue: UploadQueue
@@ -118,7 +119,7 @@ class UploadDeadLetters:
 
 
 class UploadChannel:
-    """One configured channel: InboundChannel."""
+    """Implements InboundChannel for one configured FTP channel."""
 
     _log = Logger()
 

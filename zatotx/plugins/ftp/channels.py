@@ -1,5 +1,6 @@
-"""The channels of the kind in a node: FTP channels, each a server for partners whose uploads go to a service, and
-pollers. What they consist of is loaded when the first of them is configured."""
+"""The FTP channels of a node: FTP servers that receive uploads, and pollers of remote servers. Their modules are
+imported when the first channel is configured.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ GRACE = 10.0  # seconds that files under way get to finish
 
 
 class FtpChannels(Channels):
-    """The FTP channels and pollers of a node."""
+    """Return the outgoing connection to which a poller refers."""
 
     def __init__(self, context: ChannelContext) -> None:
         self.counters = FtpCounters()
@@ -63,6 +64,6 @@ def _nodes_of(stored: StoredObject) -> list[str]:
 
 
 def make_channel(context: ChannelContext) -> IChannel:
-    """See ConnectorKind.channel."""
+    """Create the FTP channels and pollers of a node (ConnectorKind.channel)."""
     channel: IChannel = FtpChannels(context)
     return channel

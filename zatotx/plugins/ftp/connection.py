@@ -1,5 +1,6 @@
-"""One FTP connection: operations and transfers of services on the sessions of its pool, with time limits, meters and a
-log of failures. Implements RemoteFiles."""
+"""One outgoing FTP connection, which implements RemoteFiles: runs the operations and transfers of services on the
+sessions of its pool, with time limits, meters and a log of failures.
+"""
 
 from __future__ import annotations
 
@@ -46,8 +47,8 @@ ANONYMOUS = 'anonymous'
 
 @frozen
 class FtpCall(Generic[T]):
-    """One operation. It may run twice: on a connection that the server had closed, and on a new one. With
-    `keeps_session` a successful operation keeps the session, and releases it later."""
+    """One operation on a session. It may run twice: on a connection that the server had closed, and on a new one. With
+    `keeps_session`, a successful operation keeps the session and releases it later."""
 
     operation: Callable[[FtpSession], Awaitable[T]]
     deadline: float  # seconds on the reactor's clock
@@ -57,7 +58,8 @@ class FtpCall(Generic[T]):
 
 @frozen
 class FtpRetryDecision:
-    """RetryDecision of FTP: operations that only read, and those of which the server knows nothing."""
+    """The retry decision for FTP: operations that only read, and operations that the server has not received, can be
+    retried."""
 
     policy: RetryPolicy
     seconds: Callable[[], float]
@@ -83,7 +85,7 @@ class FtpRetryDecision:
 
 
 class FtpConnection:
-    """OutgoingConnection of the connector layer. Raises InvalidTlsSettings."""
+    """Implements OutgoingConnection and RemoteFiles for FTP. Raises InvalidTlsSettings."""
 
     _log = Logger()
 

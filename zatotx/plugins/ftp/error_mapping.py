@@ -1,4 +1,4 @@
-"""Maps errors of the FTP client to the exceptions that services get, with a message that names the connection.
+"""Converts errors of the FTP client to the exceptions that services receive, with a message that names the connection.
 
 The message may be passed on to the service's caller, so it contains no hosts and no secrets.
 """
@@ -26,11 +26,12 @@ from zatotx.plugins.ftp.client.progress import NoProgress
 from zatotx.plugins.ftp.wire import InvalidReply
 
 # Errors after which the server is not well, or cannot be used as it is configured: they count for the circuit breaker.
+PERMANENT = 500  # the first reply code of permanent rejections
 PEER_FAILURES = (CallTimedOut, LoginRejected, Unreachable, TlsHandshakeFailed, InvalidReply)
 
 
 def map_error(error: BaseException, title: str, cid: str, path: str = '') -> BaseException:
-    """Return the exception for an error; errors that are not of the client are returned unchanged."""
+    """Convert an error of the FTP client to an exception for the service; other errors are returned unchanged."""
     if isinstance(error, NoProgress):
         return Timeout(cid, f'{title} made no progress for {round(error.seconds, 3):g} s')
     if isinstance(error, CallTimedOut):
@@ -53,8 +54,15 @@ def map_error(error: BaseException, title: str, cid: str, path: str = '') -> Bas
     return error
 
 
+def is_final(error: RemoteFileError) -> bool:
+    """Return whether the server rejects an operation for good (5yz of RFC 959), so that it is useless to repeat it. A
+    disk that is full may have space later."""
+    cause = error.__cause__
+    return isinstance(cause, CommandRejected) and not cause.is_storage_full and cause.reply.code >= PERMANENT
+
+
 def not_found_error(path: str, title: str, cid: str) -> RemoteFileNotFound:
-    """Return the error for a path where nothing exists."""
+    """Create the error for a path that does not exist."""
     return RemoteFileNotFound(cid, f'{title}: there is no {path}', path)
 
 

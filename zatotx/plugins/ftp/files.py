@@ -1,4 +1,4 @@
-"""Files of a service's call that are being transferred: FileReader and FileWriter of connectors/remote_files."""
+"""File objects for the FTP transfers of a service invocation: FileReader and FileWriter of connectors/remote_files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zatotx.plugins.ftp.client.transfer import Download, FtpTransfer, Upload
 
 
 class TransferOwner(Protocol):
-    """The connection that transfers belong to."""
+    """The interface of the connection on which a transfer runs."""
 
     pool: SessionPool
 
@@ -34,8 +34,8 @@ class TransferOwner(Protocol):
 
 
 class TransferredFile:
-    """What reading and writing have in common: the transfer ends once, and with it the meter's call, the timer of the
-    service's deadline and the use of the session."""
+    """Base class of file objects: when the transfer ends, it ends the meter's call and the timer of the service's
+    timeout, and releases the session."""
 
     def __init__(self, owner: TransferOwner, session: FtpSession, transfer: FtpTransfer, record: Deferred[None],
                  *, call: IServiceCall) -> None:  # fmt: skip
@@ -95,7 +95,7 @@ class TransferredFile:
 
 
 class FtpReader(TransferredFile):
-    """See FileReader. `limit`: bytes that may be read."""
+    """Implements FileReader for a download. `limit` is the maximum number of bytes to read."""
 
     def __init__(self, owner: TransferOwner, session: FtpSession, download: Download, record: Deferred[None], *,
                  call: IServiceCall, limit: float) -> None:  # fmt: skip
@@ -131,7 +131,8 @@ class FtpReader(TransferredFile):
 
 
 class FtpWriter(TransferredFile):
-    """See FileWriter. `target`: the name under which the file is written; another one than its own is temporary."""
+    """Implements FileWriter for an upload. `target` is the name under which the file is written; if it differs from the
+    final name, it is temporary."""
 
     def __init__(self, owner: TransferOwner, session: FtpSession, upload: Upload, record: Deferred[None], *,
                  call: IServiceCall, target: str, checks_size: bool) -> None:  # fmt: skip

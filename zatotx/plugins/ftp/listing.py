@@ -1,4 +1,4 @@
-"""Listings of directories: the facts of MLSD and MLST (RFC 3659), and the usual forms of LIST (Unix, DOS, EPLF)."""
+"""Parses directory listings: the facts of MLSD and MLST (RFC 3659), and the usual formats of LIST (Unix, DOS, EPLF)."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _SELF = ('.', '..')
 
 
 def is_plain_name(name: str) -> bool:
-    """Return whether a listed name is that of an entry of the directory itself. A hostile server may list paths that
-    lead elsewhere, which a program would then read, write or remove."""
+    """Return whether a listed name is that of a direct entry of the directory. A hostile server may list paths outside
+    of the directory, which a program would then read, write or remove."""
     return bool(name) and name not in _SELF and not any(character in name for character in '/\0\r\n')
 
 
 def parse_machine_listing(lines: Iterable[str]) -> Iterator[FileInfo]:
-    """Yield the entries of a reply to MLSD. Lines that are not in its form, and names that are not plain, are
+    """Parse the reply to MLSD and yield its entries. Lines in another format, and names that are not plain, are
     skipped."""
     for line in lines:
         info = parse_facts(line)
@@ -43,7 +43,8 @@ def parse_machine_listing(lines: Iterable[str]) -> Iterator[FileInfo]:
 
 
 def parse_facts(line: str) -> FileInfo | None:
-    """Return the entry of one line of MLSD or MLST, or None for another line and for the directory itself."""
+    """Parse one line of MLSD or MLST. Returns the entry, or None for a line in another format and for the directory
+    itself."""
     text, separator, name = line.lstrip(' ').partition(' ')
     if not separator or (text and not text.endswith(';')):
         return None
@@ -56,7 +57,7 @@ def parse_facts(line: str) -> FileInfo | None:
 
 
 def parse_time(text: str) -> datetime | None:
-    """Return a time of MLSD or MDTM (YYYYMMDDHHMMSS[.sss], UTC), or None."""
+    """Parse a time of MLSD or MDTM (YYYYMMDDHHMMSS[.sss], UTC). Returns None for other text."""
     digits, _, fraction = text.strip().partition('.')
     if len(digits) != 14 or not digits.isascii() or not digits.isdigit():
         return None
@@ -69,8 +70,9 @@ def parse_time(text: str) -> datetime | None:
 
 
 def parse_listing(lines: Iterable[str], now: datetime) -> Iterator[FileInfo]:
-    """Yield the entries of a reply to LIST. Its form is not standardized: a line in an unknown form is skipped, like
-    names that are not plain. `now` completes times without a year; times of LIST have no zone and are taken as UTC."""
+    """Parse the reply to LIST and yield its entries. The format is not standardized: lines in an unknown format, and
+    names that are not plain, are skipped. `now` completes times without a year; times in LIST have no zone and are
+    interpreted as UTC."""
     for line in lines:
         info = _unix_entry(line, now) or _dos_entry(line) or _eplf_entry(line)
         if info is not None and is_plain_name(info.name):

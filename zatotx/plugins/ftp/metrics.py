@@ -1,4 +1,4 @@
-"""The metrics of FTP channels as a whole. Deliveries are counted by channel, by the meters of the connector layer."""
+"""The metrics of the FTP kind, in addition to the delivery meters of the connector layer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEFINITIONS = (
 
 
 class FtpCounters:
-    """Counts since the start of the process."""
+    """Counters of the FTP kind since the start of the process."""
 
     def __init__(self) -> None:
         self.connections = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from zatotx.connectors.connection_registry import ConnectionRegistry
+from zatotx.connectors.guaranteed_delivery import StoredCall
 from zatotx.connectors.outgoing_connections import ConnectionType, OutgoingConnections, Sources
 from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.interfaces.outgoing import IOutgoingKind, IServiceCall
@@ -12,10 +13,12 @@ from zatotx.schema.snapshot import StoredObject
 
 KIND = 'ftp'
 OBJECT_TYPE = 'outgoing_ftp'
+# Methods that `delivery: guaranteed` stores: those of stored_files.METHODS.
+SENDS = ('setcontents', 'appendcontents', 'remove', 'rename', 'makedir', 'removedir')
 
 
 class FtpNamespace:
-    """`self.out.ftp` of one call."""
+    """The object `self.out.ftp` of one service invocation."""
 
     __slots__ = ('_call', '_registry')
 
@@ -35,8 +38,30 @@ class FtpNamespace:
         return self[name]
 
 
+class StoredFtpNamespace(FtpNamespace):
+    """`self.out.ftp` of the service that does stored operations."""
+
+    __slots__ = ()
+
+    def __getitem__(self, name: str) -> Any:
+        """Return what does the stored operations of the connection of that name. Raises as FtpNamespace does."""
+        files = super().__getitem__(name)
+        from zatotx.connectors.stored_files import StoredOperations
+        from zatotx.plugins.ftp.error_mapping import is_final
+
+        return StoredOperations(files, self._call, is_final)
+
+
+def _prepare_stored(value: Any, call: StoredCall, message_id: str) -> StoredCall | None:
+    """See ConnectionType.prepare_stored."""
+    from zatotx.connectors.stored_files import prepare_stored
+    from zatotx.plugins.ftp.wire import path_error
+
+    return prepare_stored(call, f'{KIND}:{value.name}', path_error)
+
+
 def make_outgoing(context: OutgoingContext) -> IOutgoingKind:
-    """See ConnectorKind.outgoing."""
+    """Create the outgoing FTP connections of a node (ConnectorKind.outgoing)."""
 
     def build(stored: StoredObject, references: Sources, title: str, meter: Any) -> Any:
         from zatotx.plugins.ftp.connection import FtpConnection
@@ -45,6 +70,7 @@ def make_outgoing(context: OutgoingContext) -> IOutgoingKind:
 
     connections: IOutgoingKind = OutgoingConnections(context, [
         ConnectionType(object_type=OBJECT_TYPE, kind=KIND, names=(KIND,), namespace=FtpNamespace, build=build,
-                       modules=('zatotx.plugins.ftp.connection',)),
+                       modules=('zatotx.plugins.ftp.connection', 'zatotx.connectors.stored_files'), sends=SENDS,
+                       prepare_stored=_prepare_stored, delivery_namespace=StoredFtpNamespace),
     ])  # fmt: skip
     return connections

@@ -1,8 +1,9 @@
-"""Pollers: fetch the files of a directory on an FTP server, deliver them to a service, then move or delete them.
+"""FTP pollers: fetch the files of a directory on an FTP server, deliver them to a service, then move or delete them.
 
 A file is fetched when its size and time are stable, and delivered at least once: it stays in its directory until the
 service has succeeded. If the process dies between that and the move, the file is fetched again, and recognized as
-processed by its name, size and time (`idempotent`).
+processed by its name, size and time (`idempotent`). If it dies earlier, the service gets the file again, with the same
+delivery id and `redelivered`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
@@ -40,22 +41,25 @@ from zatotx.plugins.ftp.stability import StabilityTracker, matches
 from zatotx.schema.snapshot import StoredObject
 
 GRACE = 10.0  # seconds that the service of a file gets when the poller stops
+NOTED = 30 * 86_400.0  # seconds for which it is known that a file was given to its service
 _ID_DIGITS = 32
 
 
 @frozen
 class FetchedFile:
-    """A file that was copied to this machine. `id`: the same whenever the same file is delivered."""
+    """A file that was copied to this machine. `id` is the same for each delivery of the same file."""
 
     info: FileInfo
     path: Path
     size: int
     sha256: str
     id: str
+    redelivered: bool = False  # whether the service may have had it before
 
 
 class PollChannel:
-    """One poller: InboundChannel. `files` are those of its connection; `retire` closes that when the poller ends."""
+    """Implements InboundChannel for one poller. `files` accesses the files of its connection; `retire` closes the
+    connection when the poller ends."""
 
     _log = Logger()
 
@@ -171,6 +175,7 @@ class PollChannel:
         try:
             fetched = await self._fetch(info)
             if fetched is not None:
+                fetched = evolve(fetched, redelivered=await self._note_delivery(fetched))
                 self._is_committed = True
                 target = await self._deliver(fetched)
                 if target is not None:
@@ -203,6 +208,11 @@ class PollChannel:
             return None
         return FetchedFile(info, path, size, digest.hexdigest(), self._id(info))
 
+    async def _note_delivery(self, fetched: FetchedFile) -> bool:
+        """Note that the service gets a file, before it does; return whether a process has noted that before."""
+        keys = self._parts.context.processed_keys
+        return keys is not None and await keys.note_delivery(f'{POLL_KIND}:{self._value.name}:{fetched.id}', NOTED)
+
     async def _deliver(self, fetched: FetchedFile) -> str | None:
         """Deliver a file; return the directory that it goes to, '' to be deleted, None to stay."""
         value, parts = self._value, self._parts
@@ -231,6 +241,7 @@ class PollChannel:
             'name': info.name, 'path': str(fetched.path), 'size': fetched.size, 'sha256': fetched.sha256,
             'modified': None if info.modified is None else info.modified.isoformat(),
             'connection': self._value.connection, 'directory': self._value.directory, 'delivery_id': fetched.id,
+            'redelivered': fetched.redelivered,
         })  # fmt: skip
         deadline = self._reactor.seconds() + self._value.timeout
         return Message(new_cid(), self._spec, self._spec.service, {}, body, deadline)
@@ -285,8 +296,8 @@ def _append(file: Any, digest: Any, chunk: bytes) -> None:
 
 
 def build_poller(stored: StoredObject, sources: Sources, parts: ChannelParts, in_progress: set[str]) -> PollChannel:
-    """Build a poller: see ChannelType.build. `in_progress`: ids of files, for all pollers of the process. Raises
-    ValueError."""
+    """Build a poller (see ChannelType.build). `in_progress` has the IDs of files that any poller of the process is
+    delivering. Raises ValueError."""
     connection = sources[0]
     if connection is None or not connection.value.is_active:
         raise ValueError('its outgoing connection is inactive')

@@ -1,4 +1,4 @@
-"""Decides which files of a directory are complete: those whose size and time do not change any more. Pure."""
+"""Decides which files of a directory are complete: those whose size and time have not changed for some time. Pure."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ class _Seen:
 
 
 def matches(name: str, pattern: str, ignored: Iterable[str]) -> bool:
-    """Return whether a name is one of the files to fetch."""
+    """Return whether a file name matches the pattern of the files to fetch."""
     return fnmatchcase(name, pattern) and not any(fnmatchcase(name, each) for each in ignored)
 
 
 @define
 class StabilityTracker:
-    """Remembers the files of a directory from one look to the next. `stable_for`: seconds."""
+    """Compares the files of a directory between polls. `stable_for` is the number of seconds for which a file must not
+    change."""
 
     stable_for: float
     _seen: dict[str, _Seen] = field(factory=dict)

@@ -1,4 +1,4 @@
-"""What scripted FTP connections have, for the users' test kit."""
+"""The signature of scripted FTP connections for the users' test kit."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""The commands and replies of FTP (RFC 959), and the forms in which addresses of data connections are written (RFC 959,
-RFC 2428)."""
+"""Encodes and parses FTP commands and replies (RFC 959), including the addresses of data connections (RFC 959, RFC
+2428).
+"""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ _EXTENDED_PASSIVE = re.compile(r'\(([\x21-\x7e])\1\1(\d{1,5})\1\)')
 
 
 class InvalidReply(ValueError):  # noqa: N818 - what it is
-    """The peer does not speak FTP, or its reply lacks what it must have."""
+    """The peer does not speak FTP, or its reply lacks a required part."""
 
 
 @frozen
@@ -53,7 +54,7 @@ class FtpReply:
 
 
 class ReplyParser:
-    """Parses the replies of a server, in pieces of any size."""
+    """Parses the replies of a server incrementally."""
 
     def __init__(self, encoding: str = 'utf-8') -> None:
         self._encoding = encoding
@@ -104,8 +105,8 @@ class ReplyParser:
 
 
 def encode_command(name: str, argument: str = '', encoding: str = 'utf-8') -> bytes:
-    """Return the line of a command. Raises ValueError for an argument that would end the line, or has characters that
-    the encoding lacks."""
+    """Encode a command line. Raises ValueError for an argument that contains a line end, or characters that the
+    encoding cannot represent."""
     if error := path_error(argument):
         raise ValueError(f'{name}: the argument {error}')
     line = f'{name} {argument}' if argument else name
@@ -113,7 +114,7 @@ def encode_command(name: str, argument: str = '', encoding: str = 'utf-8') -> by
 
 
 def path_error(path: str) -> str:
-    """Return why a text cannot be part of a command, or ''."""
+    """Return an error message if a path cannot be part of a command, otherwise ''."""
     return 'has a line end or a NUL character' if any(character in path for character in '\r\n\0') else ''
 
 
@@ -121,8 +122,8 @@ def path_error(path: str) -> str:
 
 
 def parse_passive_port(reply: FtpReply) -> int:
-    """Return the port of a reply to PASV. The address is ignored: behind NAT it is wrong, and a hostile one leads
-    elsewhere. Raises InvalidReply."""
+    """Parse the port in a reply to PASV. The address is ignored, because it is wrong behind NAT, and a hostile one
+    points elsewhere. Raises InvalidReply."""
     match = _PASSIVE.search(reply.text)
     numbers = [int(number) for number in match.groups()] if match else []
     if not numbers or max(numbers) > 255:
@@ -131,7 +132,7 @@ def parse_passive_port(reply: FtpReply) -> int:
 
 
 def parse_extended_passive_port(reply: FtpReply) -> int:
-    """Return the port of a reply to EPSV (RFC 2428). Raises InvalidReply."""
+    """Parse the port in a reply to EPSV (RFC 2428). Raises InvalidReply."""
     match = _EXTENDED_PASSIVE.search(reply.text)
     if not match:
         raise InvalidReply('its reply to EPSV has no port')
@@ -139,12 +140,12 @@ def parse_extended_passive_port(reply: FtpReply) -> int:
 
 
 def encode_port(host: str, port: int) -> str:
-    """Return the argument of PORT for an IPv4 address."""
+    """Encode the argument of PORT for an IPv4 address."""
     return ','.join([*host.split('.'), str(port // 256), str(port % 256)])
 
 
 def parse_port(argument: str) -> tuple[str, int]:
-    """Return address and port of a PORT command. Raises ValueError."""
+    """Parse the address and port of a PORT command. Raises ValueError."""
     match = _PASSIVE.fullmatch(argument.strip())
     numbers = [int(number) for number in match.groups()] if match else []
     if not numbers or max(numbers) > 255:
@@ -153,12 +154,12 @@ def parse_port(argument: str) -> tuple[str, int]:
 
 
 def encode_extended_port(host: str, port: int) -> str:
-    """Return the argument of EPRT (RFC 2428)."""
+    """Encode the argument of EPRT (RFC 2428)."""
     return f'|{2 if ":" in host else 1}|{host}|{port}|'
 
 
 def parse_extended_port(argument: str) -> tuple[str, int]:
-    """Return address and port of an EPRT command. Raises ValueError."""
+    """Parse the address and port of an EPRT command. Raises ValueError."""
     text = argument.strip()
     parts = text.split(text[:1]) if text else []
     if len(parts) != 5 or parts[0] or parts[4] or not parts[3].isascii() or not parts[3].isdigit():
@@ -173,17 +174,17 @@ def parse_extended_port(argument: str) -> tuple[str, int]:
 
 
 def encode_passive(host: str, port: int) -> str:
-    """Return the text of the reply to PASV for an IPv4 address."""
+    """Encode the text of the reply to PASV for an IPv4 address."""
     return f'Entering Passive Mode ({encode_port(host, port)}).'
 
 
 def encode_extended_passive(port: int) -> str:
-    """Return the text of the reply to EPSV."""
+    """Encode the text of the reply to EPSV."""
     return f'Entering Extended Passive Mode (|||{port}|)'
 
 
 def parse_features(reply: FtpReply) -> dict[str, str]:
-    """Return what a reply to FEAT lists (RFC 2389): names in capitals, with their parameters."""
+    """Parse the features in a reply to FEAT (RFC 2389): names in capitals, with their parameters."""
     features = {}
     for line in reply.lines[1:-1]:
         name, _, parameters = line.strip().partition(' ')
@@ -193,14 +194,14 @@ def parse_features(reply: FtpReply) -> dict[str, str]:
 
 
 def parse_directory_reply(reply: FtpReply) -> str:
-    """Return the path of a reply to PWD or MKD: between double quotes, those in the path doubled; '' if there is
-    none."""
+    """Parse the path in a reply to PWD or MKD, which is in double quotes, with quotes in the path doubled. Returns ''
+    if there is none."""
     match = re.search(r'"((?:[^"]|"")*)"', reply.text)
     return match[1].replace('""', '"') if match else ''
 
 
 def encode_lines(code: int, lines: Sequence[str], encoding: str = 'utf-8') -> bytes:
-    """Return a reply as bytes; all lines but the last one are continued."""
+    """Encode a reply of one or more lines as bytes; all lines but the last one are marked as continued."""
     *first, last = lines or ('',)
     text = ''.join(f'{code}-{line}\r\n' for line in first) + f'{code} {last}\r\n'
     return text.encode(encoding, 'surrogateescape')

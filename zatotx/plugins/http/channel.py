@@ -1,4 +1,4 @@
-"""The HTTP server of one node: its listeners and the channels it serves."""
+"""The HTTP channel of a node: opens its listeners, and serves the configured channels."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ MAX_INLINE_CHANNELS = (
 
 @implementer(IProtocolNegotiationFactory, IListenerOptions)
 class ServerConnectionFactory(Factory):
-    """Builds a ServerConnection for each client."""
+    """Builds a ServerConnection for each client connection."""
 
     noisy = False
 
@@ -79,7 +79,7 @@ class ServerConnectionFactory(Factory):
 
 @implementer(IChannel)
 class HTTPChannel:
-    """Listens on the configured addresses and serves the channels of the current configuration.
+    """Implements IChannel: listens on the configured addresses and serves the channels of the current configuration.
 
     `addresses` are the addresses it listens on.
     """
@@ -270,6 +270,6 @@ def _cannot_listen(description: str, error: Exception) -> str:
 
 
 def make_channel(context: ChannelContext) -> IChannel:
-    """Create the channel for a node. Raises StartError if the settings are invalid."""
+    """Create the HTTP channel of a node. Raises StartError if the settings are invalid."""
     channel: IChannel = HTTPChannel(context)
     return channel

@@ -1,4 +1,4 @@
-"""Builds the outgoing HTTP connections of a node, with the client and the credentials that they share."""
+"""Builds the outgoing HTTP connections of a node, with the client and credentials that they share."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _NO_CREDENTIALS = OutgoingCredentials()
 
 
 class ConnectionBuilder:
-    """Builds connections. Those that refer to one security definition share its credentials, e.g. an OAuth 2.0
-    token."""
+    """Builds outgoing HTTP connections. Connections with the same security definition share its credentials, such as an
+    OAuth 2.0 token."""
 
     def __init__(self, context: OutgoingContext) -> None:
         self.environment = ClientEnvironment(context.reactor, context.run_in_thread, environ=os.environ)

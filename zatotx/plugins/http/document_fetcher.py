@@ -1,4 +1,4 @@
-"""Fetches documents for the rest of the node, such as the keys of a JWT issuer, with the HTTP client."""
+"""Fetches documents over HTTP for other components of the node, such as the keys of a JWT issuer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FIELDS = (USER_AGENT, (b'Accept', b'*/*'), ACCEPT_ENCODING)
 
 
 class DocumentFetcher:
-    """IFetcher with an HTTP client that belongs to no connection."""
+    """Implements IFetcher with an HTTP client that belongs to no connection."""
 
     def __init__(self, environment: ClientEnvironment) -> None:
         self._client = make_client(ClientSettings(max_redirects=0), environment)

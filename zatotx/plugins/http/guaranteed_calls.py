@@ -1,4 +1,6 @@
-"""Calls of REST and SOAP connections with guaranteed delivery: what is stored of them, and what the service gets."""
+"""Guaranteed delivery for REST and SOAP connections: prepares calls for storage, and creates the result that the
+service receives.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,8 @@ ACCEPTED = 202
 
 @frozen(kw_only=True)
 class StoredResponse(PeerResponse):
-    """What a call returns that was stored: status 202 without a body. `message_id` identifies the stored message, also
-    in the list of dead letters."""
+    """The result of a call that was stored for guaranteed delivery: a response with status 202 and no body.
+    `message_id` identifies the stored message, also in the list of dead letters."""
 
     message_id: str
     cid: str
@@ -39,13 +41,13 @@ class StoredResponse(PeerResponse):
 
 
 def make_response(message_id: str, call: IServiceCall) -> StoredResponse:
-    """Return what the service gets."""
+    """Create the result that the service receives for a stored call."""
     return StoredResponse(message_id=message_id, cid=call.cid)
 
 
 def make_rest_call(offload: Offload) -> Callable[[RestOutgoing, StoredCall, str], StoredCall | None]:
-    """Return the function that prepares calls of REST connections: it encodes the body, and adds an Idempotency-Key, by
-    which the peer recognizes a call that is repeated. Returns None for a call that reads (GET, HEAD, OPTIONS).
+    """Return the function that prepares REST calls for storage. It encodes the body, and adds an Idempotency-Key, by
+    which the peer recognizes repeated calls. It returns None for a call that only reads (GET, HEAD, OPTIONS).
 
     Raises TypeError and ValueError for data that cannot be stored."""
 
@@ -69,7 +71,7 @@ def make_rest_call(offload: Offload) -> Callable[[RestOutgoing, StoredCall, str]
 
 
 def make_soap_call(value: SoapOutgoing, call: StoredCall, message_id: str) -> StoredCall | None:
-    """Prepare a call of a SOAP connection: XML elements become text."""
+    """Prepare a SOAP call for storage: convert XML elements to text."""
     _refuse_response_options(call)
     kwargs = dict(call.kwargs)
     if kwargs.get('soap_headers'):

@@ -1,4 +1,4 @@
-"""The metrics of the HTTP server as a whole, and their counters: plain attributes, which the hot path increments."""
+"""The metrics of the HTTP server: definitions, and counters as plain attributes, which each request increments."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DEFINITIONS = (
 
 
 class HttpCounters:
-    """Counts since the start of the node, except `open` and `paused`, which are current values.
+    """Counters of the HTTP server since the start of the node. `open` and `paused` are current values.
 
     `answers[n]` counts responses of status nxx; `refused` counts messages that violated the protocol or a limit, which
     `answers` includes; `gone` counts clients that disconnected before their response was complete; `pauses` counts how
@@ -55,7 +55,7 @@ class HttpCounters:
 
 
 def metric_rows(counters: HttpCounters) -> Iterator[MetricRow]:
-    """Yield the current values."""
+    """Yield the current values of the HTTP server's metrics."""
     yield 'zatotx_http_connections', (), counters.accepted
     yield 'zatotx_http_connections_open', (), counters.open
     yield 'zatotx_http_connections_refused', (), counters.connections_refused

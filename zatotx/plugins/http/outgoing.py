@@ -1,5 +1,6 @@
-"""The outgoing HTTP connections of a node, REST and SOAP, and the document fetcher for the rest of the node. The client
-is loaded when the first connection is configured, or the first document is fetched."""
+"""Manages the outgoing REST and SOAP connections of a node, and provides the document fetcher for other components. The
+client is imported when the first connection is configured, or the first document is fetched.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +32,7 @@ _FETCHER = 'zatotx.plugins.http.document_fetcher'
 
 @implementer(IOutgoingKind, IFetcher)
 class HttpOutgoingConnections:
-    """IOutgoingKind of HTTP."""
+    """Implements IOutgoingKind for REST and SOAP connections."""
 
     def __init__(self, context: OutgoingContext) -> None:
         self._context = context
@@ -145,5 +146,5 @@ def _security_of(stored: StoredObject, snapshot: Snapshot) -> Sources:
 
 
 def make_outgoing(context: OutgoingContext) -> HttpOutgoingConnections:
-    """Create the outgoing connections; ConnectorKind.outgoing names this function."""
+    """Create the manager of outgoing HTTP connections (ConnectorKind.outgoing)."""
     return HttpOutgoingConnections(context)

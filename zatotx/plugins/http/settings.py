@@ -1,4 +1,4 @@
-"""Settings of the HTTP kind: the section [http] of server.toml."""
+"""The settings of the HTTP kind: the section [http] of server.toml."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ProxyHeaders = Literal['any', 'forwarded', 'x-forwarded']
 
 
 class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits in bytes, timeouts in seconds."""
+    """The settings in [http]. Limits are in bytes, timeouts in seconds."""
 
     listen: tuple[str, ...] = LISTEN  # Twisted endpoint descriptions; `ssl:…` gives TLS
     head_timeout: float = 10.0  # seconds for the whole head of a request
@@ -74,8 +74,8 @@ _KNOWN = {field.name: field for field in msgspec.structs.fields(HttpSettings)}
 
 
 def read_settings(section: Mapping[str, Any]) -> HttpSettings:
-    """Read the section; missing settings get their defaults. Raises StartError that names all invalid settings at
-    once."""
+    """Parse the section [http]. Missing settings get their defaults. Raises StartError, which names all invalid
+    settings."""
     errors: list[str] = []
     values: dict[str, Any] = {}
     for name, value in section.items():

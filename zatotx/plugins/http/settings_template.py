@@ -1,5 +1,6 @@
-"""The section [http] of server.toml, as quickstart writes it. `{port}`: where the server listens; `{proxies}`: the
-addresses of trusted proxies."""
+"""The template of the section [http] of server.toml, which quickstart writes. `{port}` is replaced with the server's
+port, and `{proxies}` with the addresses of trusted proxies.
+"""
 
 HTTP = """\
 [http]

@@ -1,4 +1,4 @@
-"""What scripted REST and SOAP connections have, for the users' test kit."""
+"""Signatures of scripted REST and SOAP connections for the users' test kit."""
 
 from __future__ import annotations
 

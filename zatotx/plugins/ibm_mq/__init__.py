@@ -1,4 +1,4 @@
-"""IBM MQ: channels that receive the messages of queues, and outgoing connections, with JMS messages or others."""
+"""IBM MQ: channels that receive the messages of queues, and outgoing connections, with or without JMS headers."""
 
 from zatotx.interfaces.connector_kind import CONNECTOR, ConnectorKind
 from zatotx.rules.placement import Placement

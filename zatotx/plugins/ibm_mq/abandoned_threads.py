@@ -1,5 +1,6 @@
-"""Counts the threads of a process that were given up because a call of the client library does not return, and says how
-many there may be: MQI has no cancel, and each such thread keeps memory and a connection."""
+"""Counts the threads of a process that were abandoned because a call of the client library does not return, and limits
+their number. MQI calls cannot be canceled, and each such thread keeps memory and a connection.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +8,11 @@ MAX_STUCK = 16
 
 
 class TooManyAbandonedThreads(Exception):  # noqa: N818 - it completes a sentence
-    """No further thread may be started."""
+    """The limit of abandoned threads is reached, so no further thread may be started."""
 
 
 class AbandonedThreads:
-    """The threads that were given up and have not returned. `limit`: how many there may be."""
+    """The abandoned threads that have not returned. `limit` is their maximum number."""
 
     def __init__(self, limit: int = MAX_STUCK) -> None:
         self.limit = limit

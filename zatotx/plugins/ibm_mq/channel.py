@@ -1,4 +1,4 @@
-"""The IBM MQ channels of a node: the messages of queues go to services."""
+"""The IBM MQ channels of a node, which deliver the messages of queues to services."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall
-from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from zatotx.connectors.channels import (
     ChannelParts,
@@ -21,24 +21,26 @@ from zatotx.connectors.channels import (
     make_delivery,
 )
 from zatotx.connectors.connection_supervisor import ConnectionState, ConnectionSupervisor
+from zatotx.connectors.definitions import refers_to_definition, require_active
 from zatotx.connectors.delivery import MessageDelivery
+from zatotx.connectors.failure_log import FailureLog, FailureLogGroup
 from zatotx.connectors.outgoing_connections import Sources
 from zatotx.interfaces.connector_kind import ChannelContext, IChannel
 from zatotx.interfaces.delivery import DeadLetter, IDeadLetterSink, InboundDelivery
 from zatotx.interfaces.meters import MetricRow
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.model.cid import new_cid
-from zatotx.model.errors import NoSuchService
+from zatotx.model.errors import NoSuchService, ServiceError
 from zatotx.model.message import ChannelSpec, Message, Reply
 from zatotx.rules.resilience.delivery import DeliveryHistory, is_permanent
-from zatotx.schema.snapshot import Snapshot, StoredObject
+from zatotx.schema.snapshot import StoredObject
 
 from .abandoned_threads import AbandonedThreads
 from .consumer_thread import COMMITTED, ConsumerSettings, ConsumerThread, Decision, ReplyMessage, Settlement
 from .driver_loading import DriverUnavailable, connect
 from .metrics import MqCounters
 from .mqi import Connect, GotMessage, MqiError
-from .schema import BACK_OUT, MqChannel, MqDefinition, connect_options
+from .schema import BACK_OUT, DEFINITION, MqChannel, MqDefinition, connect_options
 from .wire.ccsid import UTF_8
 from .wire.descriptor import REQUEST, STRING_FORMAT, reply_descriptor
 from .wire.jms import DecodedMessage, JmsHeaders, id_text
@@ -52,9 +54,7 @@ FIRST_ATTEMPT = 2.0  # seconds that the start of a channel waits for its consume
 
 
 class ReceivingChannel:
-    """One configured channel: InboundChannel and ConsumerOwner."""
-
-    _log = Logger()
+    """Implements InboundChannel and ConsumerOwner for one configured channel."""
 
     def __init__(self, value: MqChannel, definition: MqDefinition, parts: ChannelParts,
                  resources: ConsumerResources) -> None:
@@ -79,8 +79,11 @@ class ReceivingChannel:
         self._delivery = make_delivery(self._parts, dispatcher, self.value)
         if self.value.on_error == BACK_OUT:
             self._delivery.dead_letters = None  # `give_up` stores them where there is no back-out queue
+            self._delivery.failed_event = 'the service of a message failed'
         self._resources.channels[self.value.name] = self
-        self._slots = [_Slot(self, self._parts.title, self._reactor) for _ in range(self.value.consumers)]
+        failures = FailureLogGroup(self._parts.title, self._reactor.seconds)
+        self._slots = [_Slot(self, self._parts.title, self._reactor, failures.make_log())
+                       for _ in range(self.value.consumers)]  # fmt: skip
         self._check_timer = self._reactor.callLater(CHECK_INTERVAL, self._check_calls)
         attempts = [slot.start() for slot in self._slots]
         attempted: Deferred[Any] = gatherResults(attempts, consumeErrors=True)  # those that the timeout cancels
@@ -158,14 +161,13 @@ class ReceivingChannel:
     def moved(self, consumer: ConsumerThread, queue: str, cause: str) -> None:
         """See ConsumerOwner."""
         self._resources.counters.rejected += 1
-        self._log.error('{title}: a message was moved to the back-out queue {queue}: {cause}', title=self._parts.title,
-                        queue=queue, cause=cause)  # fmt: skip
+        self._parts.events.add(f'a message was moved to the back-out queue {queue}', cause)
 
     def give_up(self, consumer: ConsumerThread, message: GotMessage, cause: str) -> None:
         """See ConsumerOwner."""
         self._resources.counters.rejected += 1
         letters = self._parts.context.dead_letters if self.value.dead_letter else None
-        self._log.error('{title}: a message was given up: {cause}', title=self._parts.title, cause=cause)
+        self._parts.events.add('a message was given up', cause)
         if letters is None:
             consumer.settle(Settlement(decision=Decision.COMMIT))
             return
@@ -178,8 +180,8 @@ class ReceivingChannel:
     def reply_failed(self, consumer: ConsumerThread, reply: ReplyMessage, cause: str) -> None:
         """See ConsumerOwner."""
         self._resources.counters.failed_replies += 1
-        self._log.error('{title}: the reply to {id} could not be put on {queue}: it {cause}', title=self._parts.title,
-                        id=id_text(reply.descriptor.correlation_id), queue=reply.queue, cause=cause)  # fmt: skip
+        self._parts.events.add(f'a reply could not be put on {reply.queue}',
+                               f'the reply to {id_text(reply.descriptor.correlation_id)} {cause}')  # fmt: skip
 
     # Deliveries
 
@@ -220,9 +222,9 @@ class ReceivingChannel:
         decision = Decision.COMMIT
         try:
             await letters.store(letter)
-        except Exception:
-            self._log.failure('{title}: a dead letter cannot be stored, so the message stays on its queue',
-                              title=self._parts.title)  # fmt: skip
+        except Exception as error:
+            self._parts.events.add('a dead letter cannot be stored, so the message stays on its queue', str(error),
+                                   failure=None if isinstance(error, ServiceError) else Failure())  # fmt: skip
             decision = Decision.BACK_OUT
         consumer.settle(Settlement(decision=decision))
 
@@ -252,14 +254,14 @@ class ReceivingChannel:
 class _Slot:
     """One of the consumers of a channel, through all its connections."""
 
-    def __init__(self, channel: ReceivingChannel, title: str, reactor: Any) -> None:
+    def __init__(self, channel: ReceivingChannel, title: str, reactor: Any, failures: FailureLog) -> None:
         self._channel, self._reactor = channel, reactor
         self.consumer: ConsumerThread | None = None
         self._connecting: Deferred[None] | None = None
         self._stopping: Deferred[None] | None = None
         self._attempted: Deferred[None] | None = None
         self._supervisor: ConnectionSupervisor[ConsumerThread] = ConnectionSupervisor(
-            title, self._connect, self._close, clock=reactor, up=_ignore, down=_ignore
+            title, self._connect, self._close, clock=reactor, up=_ignore, down=_ignore, failures=failures
         )
 
     @property
@@ -350,7 +352,7 @@ class _Slot:
 
 @define(eq=False)
 class ConsumerResources:
-    """What the channels of a process share."""
+    """The resources that the channels of a process share."""
 
     connect: Connect
     counters: MqCounters = field(factory=MqCounters)
@@ -364,8 +366,9 @@ class MqChannels(Channels):
     def __init__(self, context: ChannelContext, connect: Connect = connect) -> None:
         self.resources = ConsumerResources(connect)
         super().__init__(context, [
-            ChannelType(object_type='channel_ibm_mq', kind=KIND, build=self._build_channel, references=definition_of,
-                        nodes=configured_nodes, placement=configured_placement),
+            ChannelType(object_type='channel_ibm_mq', kind=KIND, build=self._build_channel,
+                        references=refers_to_definition(DEFINITION.key), nodes=configured_nodes,
+                        placement=configured_placement),
         ])  # fmt: skip
 
     def metrics(self) -> Iterator[MetricRow]:
@@ -374,24 +377,11 @@ class MqChannels(Channels):
         return self.resources.counters.rows(len(self.resources.stuck), figures)
 
     def _build_channel(self, stored: StoredObject, sources: Sources, parts: ChannelParts) -> ReceivingChannel:
-        return ReceivingChannel(stored.value, usable(sources[0]), parts, self.resources)
-
-
-def definition_of(stored: StoredObject, snapshot: Snapshot) -> Sources:
-    """The definition that a channel or connection refers to."""
-    return (snapshot.find('definition_ibm_mq', stored.value.definition),)
-
-
-def usable(definition: StoredObject | None) -> MqDefinition:
-    """The definition. Raises ValueError where it is inactive."""
-    if definition is None or not definition.value.is_active:
-        raise ValueError('its definition is inactive')
-    value: MqDefinition = definition.value
-    return value
+        return ReceivingChannel(stored.value, require_active(sources[0]), parts, self.resources)
 
 
 def make_channel(context: ChannelContext) -> IChannel:
-    """See ConnectorKind.channel."""
+    """Create the IBM MQ channels of a node (ConnectorKind.channel)."""
     channel: IChannel = MqChannels(context)
     return channel
 

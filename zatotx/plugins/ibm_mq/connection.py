@@ -1,4 +1,4 @@
-"""One outgoing connection: messages that services send, in the threads of a bounded pool.
+"""One outgoing IBM MQ connection: sends the messages of services in the threads of a bounded pool.
 
 Each message is put in syncpoint and committed, so that a connection that is lost before the commit has sent nothing:
 the message is put again on a new connection, within the time of the call. A commit without an answer leaves the outcome
@@ -41,7 +41,7 @@ MAX_ABANDONED = 8  # threads of one connection whose calls do not return
 
 @define(eq=False)
 class PendingPut:
-    """One message on its way. `run` is called in a thread, and `give_up` in the reactor's."""
+    """A message that is being sent. `run` is called in a thread, and `give_up` in the reactor's thread."""
 
     handles: HandlePool
     queue: str
@@ -97,7 +97,7 @@ class PendingPut:
 
 
 class MqConnection:
-    """OutgoingConnection of the connector layer."""
+    """Implements OutgoingConnection for IBM MQ."""
 
     def __init__(self, value: MqOutgoing, definition: MqDefinition, title: str, context: OutgoingContext,
                  meter: IOutgoingMeter, connect: Connect = connect) -> None:

@@ -1,4 +1,4 @@
-"""A consumer: one thread with one connection to the queue manager, and one message at a time in its unit of work.
+"""A consumer thread: it has one connection to the queue manager, and processes one message at a time in a unit of work.
 
 MQCMIT commits everything that a connection has got and put, so that consumers share none. MQGET waits at most a second,
 as nothing can interrupt it. The thread passes a message to the reactor and waits for its settlement:
@@ -44,7 +44,7 @@ BACK_OUT_DELAY, MAX_BACK_OUT_DELAY = 0.1, 5.0  # seconds after a back-out
 
 
 class Decision(Enum):
-    """How a message is settled."""
+    """The decision about a received message: commit, back out, reject or hold."""
 
     COMMIT = 'commit'
     BACK_OUT = 'back out'
@@ -54,7 +54,7 @@ class Decision(Enum):
 
 @frozen(kw_only=True)
 class ReplyMessage:
-    """The reply to a request: it is put in the unit of work of the request."""
+    """The reply to a request. It is put in the unit of work of the request."""
 
     queue: str
     queue_manager: str
@@ -63,7 +63,8 @@ class ReplyMessage:
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
-    """What the reactor says about a message. `cause`: why it is rejected; `queue`: the back-out queue that has it."""
+    """The reactor's decision about a received message. `cause` is the reason for a rejection, and `queue` the back-out
+    queue of the message."""
 
     decision: Decision
     cause: str = ''
@@ -75,7 +76,7 @@ COMMITTED = Settlement(decision=Decision.COMMIT)
 
 
 class ConsumerOwner(Protocol):
-    """Called in the reactor's thread."""
+    """The interface of a consumer's owner, which is called in the reactor's thread."""
 
     def consumer_up(self, consumer: ConsumerThread) -> None:
         """The queue is open."""
@@ -98,7 +99,7 @@ class ConsumerOwner(Protocol):
 
 @frozen(kw_only=True)
 class ConsumerSettings:
-    """What a consumer receives, and its limits."""
+    """The queue that a consumer reads, and its limits."""
 
     name: str  # of its thread
     wait: float  # seconds that one MQGET waits
@@ -109,13 +110,13 @@ class ConsumerSettings:
     use_jms: bool
 
 
-class Abandoned(Exception):  # noqa: N818 - never reported: it unwinds the thread
-    """The consumer was given up while one of its calls did not return."""
+class ThreadAbandoned(Exception):  # noqa: N818 - never reported: it unwinds the thread
+    """The consumer was abandoned because one of its calls did not return."""
 
 
 @define(eq=False)
 class ConsumerThread:
-    """One thread, from its start to its end. A consumer connects once; another one follows it.
+    """One thread that consumes messages. It connects once; if the connection is lost, a new thread replaces it.
 
     `call_began`: when the MQI call that runs now began, on the monotonic clock; None while none runs.
     """
@@ -166,7 +167,7 @@ class ConsumerThread:
                 if message is not None:
                     self._process(handle, queue, message)
                 self._update_depth(queue)
-        except (Abandoned, DriverUnavailable, MqiError) as raised:
+        except (ThreadAbandoned, DriverUnavailable, MqiError) as raised:
             error = raised
         except Exception as raised:
             self._log.failure('{name} has failed', name=self.settings.name)
@@ -253,7 +254,7 @@ class ConsumerThread:
         return self._settlements.get()
 
     def _call(self, function: Callable[..., T], *args: Any) -> T:
-        """Make an MQI call. Raises MqiError, and Abandoned if nobody waits for it any more."""
+        """Make an MQI call. Raises MqiError, and ThreadAbandoned if nobody waits for it any more."""
         self._require_wanted()
         result = self._timed(function, *args)
         self._require_wanted()
@@ -268,7 +269,7 @@ class ConsumerThread:
 
     def _require_wanted(self) -> None:
         if self.is_abandoned:
-            raise Abandoned
+            raise ThreadAbandoned
 
     def _notify(self, function: Callable[..., None], *args: Any) -> None:
         self.reactor.callFromThread(function, *args)

@@ -1,5 +1,6 @@
-"""Loads the driver when the first handle connects, in the thread that connects: the import takes long, and fails where
-the client library is missing or was moved."""
+"""Imports the IBM MQ driver when the first connection is opened, in the connecting thread, because the import takes
+long, and fails if the client library is missing or was moved.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from .mqi import ConnectOptions, QueueManagerHandle
 
 
 class DriverUnavailable(Exception):  # noqa: N818 - it completes a sentence
-    """pymqi cannot be imported."""
+    """The library pymqi cannot be imported."""
 
     def __init__(self, error: ImportError) -> None:
         super().__init__(
@@ -17,7 +18,7 @@ class DriverUnavailable(Exception):  # noqa: N818 - it completes a sentence
 
 
 def connect(options: ConnectOptions) -> QueueManagerHandle:
-    """Connect a new handle by the driver. Blocks. Raises DriverUnavailable and MqiError."""
+    """Open a connection with the driver. Blocking. Raises DriverUnavailable and MqiError."""
     try:
         from . import pymqi_driver
     except ImportError as error:

@@ -1,4 +1,5 @@
-"""Maps errors of outgoing connections to the exceptions that services get, with a message that names the connection.
+"""Converts errors of outgoing IBM MQ connections to the exceptions that services receive, with a message that names the
+connection.
 
 The message may be passed on to the service's caller, so it contains no hosts and no secrets.
 """
@@ -11,15 +12,12 @@ from zatotx.model.errors import BadGateway, BadRequest, ServiceUnavailable, Time
 
 from .driver_loading import DriverUnavailable
 from .mqi import MqiError
-from .reason_codes import UNKNOWN_OBJECT
+from .reason_codes import SendError, explain
 from .wire.jms import InvalidMessage
-
-_TOO_LARGE = (2030, 2031, 2218)
-_UNKNOWN_QUEUE = (UNKNOWN_OBJECT, 2082, 2087)
 
 
 class UnansweredCommit(Exception):  # noqa: N818 - it becomes ServiceUnavailable
-    """The connection was lost while a message was committed. `reason`: the reason code."""
+    """The connection was lost while a message was committed. `reason` is the reason code."""
 
     def __init__(self, error: MqiError) -> None:
         super().__init__(str(error))
@@ -27,7 +25,8 @@ class UnansweredCommit(Exception):  # noqa: N818 - it becomes ServiceUnavailable
 
 
 def map_error(error: BaseException, title: str, cid: str, queue: str = '') -> BaseException:
-    """Return the exception for an error; others are returned unchanged."""
+    """Convert an error of an outgoing connection to an exception for the service; other errors are returned
+    unchanged."""
     target = f' (queue {queue})' if queue else ''
     if isinstance(error, CallTimedOut):
         return Timeout(cid, f'{title} gave no answer within {round(error.seconds, 3):g} s{target}')
@@ -43,9 +42,10 @@ def map_error(error: BaseException, title: str, cid: str, queue: str = '') -> Ba
         text = f'{title} did not confirm a message, which may have been sent{target}: it {error}'
         return ServiceUnavailable(cid, text)
     if isinstance(error, MqiError):
-        if error.reason in _TOO_LARGE:
+        send_error = explain(error.reason).send_error
+        if send_error is SendError.TOO_LARGE:
             return BadRequest(cid, f'{title} {error}{target}')
-        if error.reason in _UNKNOWN_QUEUE:
+        if send_error is SendError.UNKNOWN_QUEUE:
             return BadGateway(cid, f'{title} {error}{target}')
         return ServiceUnavailable(cid, f'{title} cannot be used: it {error}{target}')
     return error

@@ -1,4 +1,6 @@
-"""The handles of one outgoing connection: idle ones are used again. All of it runs in the threads of calls."""
+"""A pool of the queue manager connections (handles) of one outgoing connection; idle handles are reused. All functions
+run in the threads of calls.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from .mqi import QueueManagerHandle
 
 
 class HandlePool:
-    """Handles that `connect` makes. A handle serves one call at a time, in any thread."""
+    """A pool of handles that `connect` opens. A handle serves one call at a time, in any thread."""
 
     def __init__(self, connect: Callable[[], QueueManagerHandle]) -> None:
         self._connect = connect

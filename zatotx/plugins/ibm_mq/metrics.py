@@ -1,4 +1,4 @@
-"""The metrics of IBM MQ channels as a whole. Deliveries are counted by the meters of the connector layer."""
+"""The metrics of IBM MQ channels, in addition to the delivery meters of the connector layer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEFINITIONS = (
 
 
 class MqCounters:
-    """Counts since the start of the process."""
+    """Counters of IBM MQ channels since the start of the process."""
 
     def __init__(self) -> None:
         self.redelivered = 0

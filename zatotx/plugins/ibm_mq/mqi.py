@@ -1,4 +1,4 @@
-"""What the kind needs of a client library for IBM MQ: interfaces and values. `pymqi_driver` implements them."""
+"""The interfaces and value types of an IBM MQ client library (MQI). `pymqi_driver` implements them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .wire.descriptor import MessageDescriptor
 
 
 class MqiError(Exception):
-    """An MQI call has failed. `call`: 'MQGET' …; `reason`: its reason code."""
+    """An MQI call failed. `call` is the name of the call, such as 'MQGET', and `reason` its reason code."""
 
     def __init__(self, call: str, reason: int) -> None:
         super().__init__(sentence(reason))
@@ -22,7 +22,8 @@ class MqiError(Exception):
 
 @frozen(kw_only=True)
 class ConnectOptions:
-    """How a handle connects. `connection_name`: `host(port)`, or several with commas; `heartbeat`: seconds."""
+    """The options with which a handle connects. `connection_name` is `host(port)`, or a comma-separated list of them;
+    `heartbeat` is in seconds."""
 
     connection_name: str
     channel: str
@@ -37,7 +38,7 @@ class ConnectOptions:
 
 
 class GotMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """A message that was got in syncpoint."""
+    """A message that was received in syncpoint."""
 
     descriptor: MessageDescriptor
     data: bytes
@@ -45,14 +46,14 @@ class GotMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 @frozen(kw_only=True)
 class QueueAttributes:
-    """Of a queue that messages are got from. `backout_threshold` 0 = none."""
+    """The attributes of a queue from which messages are received. A `backout_threshold` of 0 means none."""
 
     backout_threshold: int = 0
     backout_queue: str = ''
 
 
 class InputQueue(Protocol):
-    """A queue that is open for getting messages."""
+    """A queue that is open for receiving messages."""
 
     attributes: QueueAttributes
 
@@ -64,7 +65,7 @@ class InputQueue(Protocol):
 
 
 class QueueManagerHandle(Protocol):
-    """A connection to a queue manager. All methods block. It may be used in any thread, in one at a time."""
+    """A connection to a queue manager. All methods block. It may be used in any thread, but only in one at a time."""
 
     def open_input(self, queue: str, *, with_properties: bool) -> InputQueue:
         """Open a queue for getting. `with_properties`: whether messages come with their MQRFH2 header; otherwise the

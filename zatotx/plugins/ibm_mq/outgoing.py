@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from zatotx.connectors.connection_registry import ConnectionRegistry
+from zatotx.connectors.definitions import refers_to_definition, require_active
 from zatotx.connectors.outgoing_connections import ConnectionType, OutgoingConnections, Sources
 from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.interfaces.meters import MetricRow
@@ -16,8 +17,8 @@ from zatotx.interfaces.outgoing import IOutgoingKind, IServiceCall
 from zatotx.model.errors import BadRequest
 from zatotx.schema.snapshot import StoredObject
 
-from .channel import definition_of, usable
 from .connection import MqConnection
+from .schema import DEFINITION
 from .wire.jms import NONPERSISTENT_DELIVERY, PERSISTENT_DELIVERY, MessageToSend
 from .wire.mqrfh2 import PropertyValue
 
@@ -25,7 +26,7 @@ KIND, OBJECT_TYPE = 'ibm_mq', 'outgoing_ibm_mq'
 
 
 class MqNamespace:
-    """`self.out.ibm_mq` of one call."""
+    """The object `self.out.ibm_mq` of one service invocation."""
 
     __slots__ = ('_call', '_registry')
 
@@ -46,7 +47,7 @@ class MqNamespace:
 
 
 class MqFacade:
-    """`self.out.ibm_mq[name]` of one call."""
+    """An outgoing IBM MQ connection, `self.out.ibm_mq[name]`, for one service invocation."""
 
     def __init__(self, connection: MqConnection, call: IServiceCall) -> None:
         self._connection, self._call = connection, call
@@ -109,13 +110,14 @@ def _to_body(message: Any, cid: str) -> str | bytes:
 
 
 class MqOutgoingConnections(OutgoingConnections):
-    """The outgoing connections of a node, and their metrics."""
+    """The outgoing IBM MQ connections of a node, and their metrics."""
 
     def __init__(self, context: OutgoingContext) -> None:
         self._context = context
         super().__init__(context, [
             ConnectionType(object_type=OBJECT_TYPE, kind=KIND, names=(KIND, 'jms_wmq'), namespace=MqNamespace,
-                           build=self._build_connection, references=definition_of, sends=('send',)),
+                           build=self._build_connection, references=refers_to_definition(DEFINITION.key),
+                           sends=('send',)),
         ])  # fmt: skip
 
     def metrics(self) -> Iterator[MetricRow]:
@@ -124,10 +126,10 @@ class MqOutgoingConnections(OutgoingConnections):
         yield 'zatotx_ibm_mq_stuck_calls', (), sum(connection.stuck_threads for connection in connections)
 
     def _build_connection(self, stored: StoredObject, references: Sources, title: str, meter: Any) -> MqConnection:
-        return MqConnection(stored.value, usable(references[0]), title, self._context, meter)
+        return MqConnection(stored.value, require_active(references[0]), title, self._context, meter)
 
 
 def make_outgoing(context: OutgoingContext) -> IOutgoingKind:
-    """See ConnectorKind.outgoing."""
+    """Create the outgoing IBM MQ connections of a node (ConnectorKind.outgoing)."""
     connections: IOutgoingKind = MqOutgoingConnections(context)
     return connections

@@ -1,4 +1,4 @@
-"""The driver: the only module that imports pymqi. IBM's own `ibmmq` can replace it here.
+"""The IBM MQ driver, based on pymqi, which no other module imports. IBM's `ibmmq` can replace pymqi here.
 
 Handles and objects are pymqi's; MQGET and MQPUT are called through `pymqi.pymqe`, its C extension, because its Python
 structures take half of the time of a message. The extension writes into the bytes that it is given: each call gets
@@ -34,7 +34,7 @@ _ANY = pack_descriptor(MessageDescriptor())
 
 
 def connect(options: ConnectOptions) -> PymqiHandle:
-    """Connect a new handle. Blocks. Raises MqiError."""
+    """Open a connection to a queue manager. Blocking. Raises MqiError."""
     definition = pymqi.CD(
         ChannelName=options.channel.encode(), ConnectionName=options.connection_name.encode(),
         ChannelType=CMQC.MQCHT_CLNTCONN, TransportType=CMQC.MQXPT_TCP, HeartbeatInterval=options.heartbeat,
@@ -52,7 +52,7 @@ def connect(options: ConnectOptions) -> PymqiHandle:
 
 
 class PymqiHandle:
-    """QueueManagerHandle."""
+    """Implements QueueManagerHandle with pymqi."""
 
     def __init__(self, manager: Any, options: ConnectOptions) -> None:
         self._manager, self._options = manager, options
@@ -138,7 +138,7 @@ class PymqiHandle:
 
 
 class PymqiInputQueue:
-    """InputQueue."""
+    """Implements InputQueue with pymqi."""
 
     def __init__(self, handle: int, queue: Any, max_message_size: int, options: int, *, may_inquire: bool) -> None:
         self.queue, self._max_message_size, self._may_inquire = queue, max_message_size, may_inquire

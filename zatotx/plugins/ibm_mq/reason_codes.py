@@ -1,4 +1,4 @@
-"""MQI reason codes: what the kind does after each, and the sentence that people see.
+"""MQI reason codes: the action that the kind takes after each, and its description for users.
 
 `docs/ibm-mq.md` shows this table; a test compares them. Codes that are not in the table are errors of the call alone,
 unless they are in the range of TLS errors.
@@ -11,13 +11,9 @@ from enum import Enum
 
 from attrs import frozen
 
-NO_MESSAGE, TRUNCATED = 2033, 2080
-CONNECTION_BROKEN, BACKED_OUT, NOT_AUTHORIZED, UNKNOWN_OBJECT = 2009, 2003, 2035, 2085
-SELECTOR_NOT_FOR_TYPE = 2068
-
 
 class Action(Enum):
-    """What follows a reason code."""
+    """The action to take after an MQI call returned a reason code."""
 
     NONE = 'nothing: it is no error'
     RETRY = 'the same call is tried again later'
@@ -26,83 +22,104 @@ class Action(Enum):
     CONFIGURATION = 'somebody has to change the configuration; until then a new handle is tried now and then'
 
 
+class SendError(Enum):
+    """The error of a service whose message met a reason code."""
+
+    UNAVAILABLE = 'the queue manager cannot take the message now'
+    TOO_LARGE = 'the message is larger than the queue manager allows'
+    UNKNOWN_QUEUE = 'the queue does not exist'
+
+
 @frozen
 class ReasonCode:
-    """One reason code. `sentence` completes a sentence whose subject is the connection or the channel."""
+    """One MQI reason code. `sentence` is a predicate that follows the name of the connection or the channel."""
 
     code: int
     name: str
     action: Action
     sentence: str
+    send_error: SendError = SendError.UNAVAILABLE
 
 
 _N, _R, _C, _D, _F = Action.NONE, Action.RETRY, Action.RECONNECT, Action.DEAD_LETTER, Action.CONFIGURATION
-TABLE: Mapping[int, ReasonCode] = {
-    code: ReasonCode(code, name, action, sentence)
-    for code, name, action, sentence in (
-        (2002, 'MQRC_ALREADY_CONNECTED', _C, 'is connected to another queue manager already'),
-        (2003, 'MQRC_BACKED_OUT', _R, 'had its unit of work backed out by the queue manager'),
-        (2009, 'MQRC_CONNECTION_BROKEN', _C, 'has lost its connection to the queue manager'),
-        (2016, 'MQRC_GET_INHIBITED', _R, 'may not get messages: GET is disabled for the queue'),
-        (2017, 'MQRC_HANDLE_NOT_AVAILABLE', _C, 'has as many open handles as the queue manager allows (MAXHANDS)'),
-        (2018, 'MQRC_HCONN_ERROR', _C, 'has a handle that is no longer valid'),
-        (2019, 'MQRC_HOBJ_ERROR', _C, 'has a queue handle that is no longer valid'),
-        (2024, 'MQRC_SYNCPOINT_LIMIT_REACHED', _R,
-         'has more uncommitted messages than the queue manager allows (MAXUMSGS)'),
-        (2025, 'MQRC_MAX_CONNS_LIMIT_REACHED', _C, 'is one connection more than the queue manager allows'),
-        (2030, 'MQRC_MSG_TOO_BIG_FOR_Q', _D, 'has a message that is larger than the queue allows (MAXMSGL)'),
-        (2031, 'MQRC_MSG_TOO_BIG_FOR_Q_MGR', _D, 'has a message that is larger than the queue manager allows'),
-        (2033, 'MQRC_NO_MSG_AVAILABLE', _N, 'has no message'),
-        (2035, 'MQRC_NOT_AUTHORIZED', _F,
-         'is not authorized: check user, password, CHLAUTH rules and the authority for the queue'),
-        (2042, 'MQRC_OBJECT_IN_USE', _F, 'cannot open the queue, which somebody else has opened exclusively'),
-        (2045, 'MQRC_OPTION_NOT_VALID_FOR_TYPE', _F, 'cannot get messages from this object, as it is no local queue'),
-        (2051, 'MQRC_PUT_INHIBITED', _D, 'may not put messages: PUT is disabled for the queue'),
-        (2053, 'MQRC_Q_FULL', _D, 'cannot put the message, as the queue is full (MAXDEPTH)'),
-        (2056, 'MQRC_Q_SPACE_NOT_AVAILABLE', _D, 'cannot put the message, as the queue has no space on its disk'),
-        (2058, 'MQRC_Q_MGR_NAME_ERROR', _F, 'names a queue manager that does not listen there'),
-        (2059, 'MQRC_Q_MGR_NOT_AVAILABLE', _C,
-         'cannot reach the queue manager, which does not run or refuses connections'),
-        (2063, 'MQRC_SECURITY_ERROR', _F, 'failed at the security check of the queue manager'),
-        (2068, 'MQRC_SELECTOR_NOT_FOR_TYPE', _N, 'names a queue of a type that does not have the attribute'),
-        (2071, 'MQRC_STORAGE_NOT_AVAILABLE', _C, 'got no memory for the call'),
-        (2079, 'MQRC_TRUNCATED_MSG_ACCEPTED', _N, 'has a part of the message only'),
-        (2080, 'MQRC_TRUNCATED_MSG_FAILED', _R, 'has a message that is larger than the buffer'),
-        (2082, 'MQRC_UNKNOWN_ALIAS_BASE_Q', _F, 'names an alias of a queue that does not exist'),
-        (2085, 'MQRC_UNKNOWN_OBJECT_NAME', _F, 'names a queue that does not exist'),
-        (2087, 'MQRC_UNKNOWN_REMOTE_Q_MGR', _F, 'names a remote queue manager that is not known'),
-        (2101, 'MQRC_OBJECT_DAMAGED', _F, 'names a damaged object'),
-        (2102, 'MQRC_RESOURCE_PROBLEM', _C, 'met a lack of resources at the queue manager'),
-        (2110, 'MQRC_FORMAT_ERROR', _D, 'has a message whose format cannot be converted'),
-        (2119, 'MQRC_NOT_CONVERTED', _D, 'has a message that cannot be converted'),
-        (2161, 'MQRC_Q_MGR_QUIESCING', _C, 'waits, as the queue manager is quiescing'),
-        (2162, 'MQRC_Q_MGR_STOPPING', _C, 'waits, as the queue manager is stopping'),
-        (2189, 'MQRC_CLUSTER_RESOLUTION_ERROR', _R, 'names a cluster queue that cannot be resolved at the moment'),
-        (2192, 'MQRC_PAGESET_FULL', _D, 'cannot put the message, as the storage of the queue is full'),
-        (2195, 'MQRC_UNEXPECTED_ERROR', _C, 'met an unexpected error of the client'),
-        (2202, 'MQRC_CONNECTION_QUIESCING', _C, 'waits, as its connection is quiescing'),
-        (2203, 'MQRC_CONNECTION_STOPPING', _C, 'waits, as its connection is stopping'),
-        (2218, 'MQRC_MSG_TOO_BIG_FOR_CHANNEL', _D, 'has a message that is larger than the channel allows'),
-        (2219, 'MQRC_CALL_IN_PROGRESS', _R, 'has another call in progress on the same handle'),
-        (2277, 'MQRC_CD_ERROR', _F, 'has a channel definition that is not valid: check host, port and channel'),
-        (2278, 'MQRC_CLIENT_CONN_ERROR', _F, 'has a client connection that is not defined'),
-        (2363, 'MQRC_SSL_CERTIFICATE_REVOKED', _F, 'does not accept the certificate, which is revoked'),
-        (2381, 'MQRC_KEY_REPOSITORY_ERROR', _F, 'cannot read the key repository: check ssl_key_repository'),
-        (2393, 'MQRC_SSL_INITIALIZATION_ERROR', _F,
-         'cannot agree on TLS: check ssl, ssl_cipher_spec and the SSLCIPH of the channel'),
-        (2397, 'MQRC_SSL_PEER_NAME_MISMATCH', _F, 'does not accept the name in the certificate'),
-        (2538, 'MQRC_HOST_NOT_AVAILABLE', _C, 'cannot reach the host: nobody listens there'),
-        (2539, 'MQRC_CHANNEL_CONFIG_ERROR', _F, 'uses a channel that is configured in another way'),
-        (2540, 'MQRC_UNKNOWN_CHANNEL_NAME', _F, 'names a channel that the queue manager does not have'),
-        (2552, 'MQRC_REMOTE_QM_UNAVAILABLE', _C, 'waits, as the channel ends'),
-        (2567, 'MQRC_CHANNEL_NOT_ACTIVATED', _C, 'cannot start its channel at the queue manager'),
-    )
-}  # fmt: skip
+_ROWS = (
+    ReasonCode(2002, 'MQRC_ALREADY_CONNECTED', _C, 'is connected to another queue manager already'),
+    ReasonCode(2003, 'MQRC_BACKED_OUT', _R, 'had its unit of work backed out by the queue manager'),
+    ReasonCode(2009, 'MQRC_CONNECTION_BROKEN', _C, 'has lost its connection to the queue manager'),
+    ReasonCode(2016, 'MQRC_GET_INHIBITED', _R, 'may not get messages: GET is disabled for the queue'),
+    ReasonCode(2017, 'MQRC_HANDLE_NOT_AVAILABLE', _C,
+               'has as many open handles as the queue manager allows (MAXHANDS)'),
+    ReasonCode(2018, 'MQRC_HCONN_ERROR', _C, 'has a handle that is no longer valid'),
+    ReasonCode(2019, 'MQRC_HOBJ_ERROR', _C, 'has a queue handle that is no longer valid'),
+    ReasonCode(2024, 'MQRC_SYNCPOINT_LIMIT_REACHED', _R,
+               'has more uncommitted messages than the queue manager allows (MAXUMSGS)'),
+    ReasonCode(2025, 'MQRC_MAX_CONNS_LIMIT_REACHED', _C, 'is one connection more than the queue manager allows'),
+    ReasonCode(2030, 'MQRC_MSG_TOO_BIG_FOR_Q', _D,
+               'has a message that is larger than the queue allows (MAXMSGL)', SendError.TOO_LARGE),
+    ReasonCode(2031, 'MQRC_MSG_TOO_BIG_FOR_Q_MGR', _D,
+               'has a message that is larger than the queue manager allows', SendError.TOO_LARGE),
+    ReasonCode(2033, 'MQRC_NO_MSG_AVAILABLE', _N, 'has no message'),
+    ReasonCode(2035, 'MQRC_NOT_AUTHORIZED', _F,
+               'is not authorized: check user, password, CHLAUTH rules and the authority for the queue'),
+    ReasonCode(2042, 'MQRC_OBJECT_IN_USE', _F, 'cannot open the queue, which somebody else has opened exclusively'),
+    ReasonCode(2045, 'MQRC_OPTION_NOT_VALID_FOR_TYPE', _F,
+               'cannot get messages from this object, as it is no local queue'),
+    ReasonCode(2051, 'MQRC_PUT_INHIBITED', _D, 'may not put messages: PUT is disabled for the queue'),
+    ReasonCode(2053, 'MQRC_Q_FULL', _D, 'cannot put the message, as the queue is full (MAXDEPTH)'),
+    ReasonCode(2056, 'MQRC_Q_SPACE_NOT_AVAILABLE', _D, 'cannot put the message, as the queue has no space on its disk'),
+    ReasonCode(2058, 'MQRC_Q_MGR_NAME_ERROR', _F, 'names a queue manager that does not listen there'),
+    ReasonCode(2059, 'MQRC_Q_MGR_NOT_AVAILABLE', _C,
+               'cannot reach the queue manager, which does not run or refuses connections'),
+    ReasonCode(2063, 'MQRC_SECURITY_ERROR', _F, 'failed at the security check of the queue manager'),
+    ReasonCode(2068, 'MQRC_SELECTOR_NOT_FOR_TYPE', _N, 'names a queue of a type that does not have the attribute'),
+    ReasonCode(2071, 'MQRC_STORAGE_NOT_AVAILABLE', _C, 'got no memory for the call'),
+    ReasonCode(2079, 'MQRC_TRUNCATED_MSG_ACCEPTED', _N, 'has a part of the message only'),
+    ReasonCode(2080, 'MQRC_TRUNCATED_MSG_FAILED', _R, 'has a message that is larger than the buffer'),
+    ReasonCode(2082, 'MQRC_UNKNOWN_ALIAS_BASE_Q', _F,
+               'names an alias of a queue that does not exist', SendError.UNKNOWN_QUEUE),
+    ReasonCode(2085, 'MQRC_UNKNOWN_OBJECT_NAME', _F, 'names a queue that does not exist', SendError.UNKNOWN_QUEUE),
+    ReasonCode(2087, 'MQRC_UNKNOWN_REMOTE_Q_MGR', _F,
+               'names a remote queue manager that is not known', SendError.UNKNOWN_QUEUE),
+    ReasonCode(2101, 'MQRC_OBJECT_DAMAGED', _F, 'names a damaged object'),
+    ReasonCode(2102, 'MQRC_RESOURCE_PROBLEM', _C, 'met a lack of resources at the queue manager'),
+    ReasonCode(2110, 'MQRC_FORMAT_ERROR', _D, 'has a message whose format cannot be converted'),
+    ReasonCode(2119, 'MQRC_NOT_CONVERTED', _D, 'has a message that cannot be converted'),
+    ReasonCode(2161, 'MQRC_Q_MGR_QUIESCING', _C, 'waits, as the queue manager is quiescing'),
+    ReasonCode(2162, 'MQRC_Q_MGR_STOPPING', _C, 'waits, as the queue manager is stopping'),
+    ReasonCode(2189, 'MQRC_CLUSTER_RESOLUTION_ERROR', _R,
+               'names a cluster queue that cannot be resolved at the moment'),
+    ReasonCode(2192, 'MQRC_PAGESET_FULL', _D, 'cannot put the message, as the storage of the queue is full'),
+    ReasonCode(2195, 'MQRC_UNEXPECTED_ERROR', _C, 'met an unexpected error of the client'),
+    ReasonCode(2202, 'MQRC_CONNECTION_QUIESCING', _C, 'waits, as its connection is quiescing'),
+    ReasonCode(2203, 'MQRC_CONNECTION_STOPPING', _C, 'waits, as its connection is stopping'),
+    ReasonCode(2218, 'MQRC_MSG_TOO_BIG_FOR_CHANNEL', _D,
+               'has a message that is larger than the channel allows', SendError.TOO_LARGE),
+    ReasonCode(2219, 'MQRC_CALL_IN_PROGRESS', _R, 'has another call in progress on the same handle'),
+    ReasonCode(2277, 'MQRC_CD_ERROR', _F, 'has a channel definition that is not valid: check host, port and channel'),
+    ReasonCode(2278, 'MQRC_CLIENT_CONN_ERROR', _F, 'has a client connection that is not defined'),
+    ReasonCode(2363, 'MQRC_SSL_CERTIFICATE_REVOKED', _F, 'does not accept the certificate, which is revoked'),
+    ReasonCode(2381, 'MQRC_KEY_REPOSITORY_ERROR', _F, 'cannot read the key repository: check ssl_key_repository'),
+    ReasonCode(2393, 'MQRC_SSL_INITIALIZATION_ERROR', _F,
+               'cannot agree on TLS: check ssl, ssl_cipher_spec and the SSLCIPH of the channel'),
+    ReasonCode(2397, 'MQRC_SSL_PEER_NAME_MISMATCH', _F, 'does not accept the name in the certificate'),
+    ReasonCode(2538, 'MQRC_HOST_NOT_AVAILABLE', _C, 'cannot reach the host: nobody listens there'),
+    ReasonCode(2539, 'MQRC_CHANNEL_CONFIG_ERROR', _F, 'uses a channel that is configured in another way'),
+    ReasonCode(2540, 'MQRC_UNKNOWN_CHANNEL_NAME', _F, 'names a channel that the queue manager does not have'),
+    ReasonCode(2552, 'MQRC_REMOTE_QM_UNAVAILABLE', _C, 'waits, as the channel ends'),
+    ReasonCode(2567, 'MQRC_CHANNEL_NOT_ACTIVATED', _C, 'cannot start its channel at the queue manager'),
+)  # fmt: skip
+TABLE: Mapping[int, ReasonCode] = {row.code: row for row in _ROWS}
+_CODES = {row.name: row.code for row in _ROWS}
+CONNECTION_BROKEN = _CODES['MQRC_CONNECTION_BROKEN']
+NO_MESSAGE = _CODES['MQRC_NO_MSG_AVAILABLE']
+NOT_AUTHORIZED = _CODES['MQRC_NOT_AUTHORIZED']
+SELECTOR_NOT_FOR_TYPE = _CODES['MQRC_SELECTOR_NOT_FOR_TYPE']
+TRUNCATED = _CODES['MQRC_TRUNCATED_MSG_FAILED']
 _TLS_ERRORS = range(2380, 2402)
 
 
 def explain(code: int) -> ReasonCode:
-    """Return what a reason code means."""
+    """Return the meaning of a reason code."""
     found = TABLE.get(code)
     if found is not None:
         return found
@@ -112,18 +129,18 @@ def explain(code: int) -> ReasonCode:
 
 
 def sentence(code: int) -> str:
-    """Return the clause about a reason code, with its number and name."""
+    """Return the description of a reason code as a predicate, with its number and name."""
     reason = explain(code)
     return f'{reason.sentence} (reason code {code}, {reason.name})'
 
 
 def loses_handle(code: int) -> bool:
-    """Return whether the handle of the call cannot be used any more."""
+    """Return whether a reason code means that the handle of the call can no longer be used."""
     return explain(code).action is Action.RECONNECT
 
 
 def table_rows() -> list[str]:
-    """Return the rows of the table in the documentation."""
+    """Return the rows of the table of reason codes in the documentation."""
     rows = ['| code | name | follows | sentence |', '| --- | --- | --- | --- |']
     rows += [f'| {one.code} | {one.name} | {one.action.name.lower().replace("_", " ")} | … {one.sentence} |'
              for one in TABLE.values()]  # fmt: skip

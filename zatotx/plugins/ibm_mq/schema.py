@@ -1,4 +1,4 @@
-"""The object types of the kind: definitions of queue managers, channels and outgoing connections."""
+"""The object types of the IBM MQ kind: definitions of queue managers, channels and outgoing connections."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _ccsid_error(ccsid: int) -> str:
 
 
 class MqDefinition(ConfigObject, frozen=True, kw_only=True):
-    """A queue manager, and how it is reached."""
+    """A definition of a queue manager: its address and the options of connections to it."""
 
     name: Annotated[str, field('Name of the definition', min_length=1, max_length=200)]
     is_active: Annotated[bool, field('Whether the definition may be used')] = True
@@ -82,7 +82,7 @@ class MqDefinition(ConfigObject, frozen=True, kw_only=True):
 
 
 class MqChannel(PlacementKeys, frozen=True, kw_only=True):
-    """A queue whose messages go to a service, each in a unit of work."""
+    """An IBM MQ channel: delivers the messages of a queue to a service, each in a unit of work."""
 
     name: Annotated[str, field('Name of the channel', min_length=1, max_length=200)]
     is_active: Annotated[bool, field('Whether messages are received')] = True
@@ -115,7 +115,8 @@ class MqChannel(PlacementKeys, frozen=True, kw_only=True):
 
 
 class MqOutgoing(OutgoingDelivery, frozen=True, kw_only=True):
-    """A queue manager that services send messages to: `self.out.ibm_mq[name].send(message, queue)`."""
+    """An outgoing IBM MQ connection, with which services send messages: `self.out.ibm_mq[name].send(message,
+    queue)`."""
 
     name: Annotated[str, field('Name of the connection', min_length=1, max_length=200)]
     is_active: Annotated[bool, field('Whether services may use the connection')] = True
@@ -142,7 +143,7 @@ class MqOutgoing(OutgoingDelivery, frozen=True, kw_only=True):
 
 
 def connect_options(value: MqDefinition) -> ConnectOptions:
-    """Return how a handle connects to the queue manager of a definition."""
+    """Return the connection options of a definition."""
     names = [f'{value.host}({value.port})'] if value.host else []
     return ConnectOptions(
         connection_name=','.join([*names, *value.connection_names]), channel=value.channel,

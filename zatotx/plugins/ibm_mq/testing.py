@@ -1,4 +1,4 @@
-"""What scripted IBM MQ connections have, for the users' test kit."""
+"""The signature of scripted IBM MQ connections for the users' test kit."""
 
 from __future__ import annotations
 

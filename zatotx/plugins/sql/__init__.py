@@ -1,4 +1,4 @@
-"""SQL databases as outgoing connections: SQLite, PostgreSQL, MariaDB and MySQL, and others by their URL."""
+"""Outgoing connections to SQL databases: SQLite, PostgreSQL, MariaDB, MySQL, and others by their URL."""
 
 from zatotx.interfaces.connector_kind import SERVER, ConnectorKind
 

@@ -1,4 +1,4 @@
-"""Cancels the statement of one call at the server, from another thread."""
+"""Cancels the statement of a call at the server, from another thread."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from zatotx.plugins.sql.drivers.base import CANCEL_TIMEOUT, DatabaseDriver
 
 
 class StatementAbandoned(Exception):  # noqa: N818 - never reported: it only unwinds the thread
-    """Raised in the thread of a call that was given up before it used its connection."""
+    """Raised in the thread of a call that was abandoned before it used its connection."""
 
 
 class Cancellation:
-    """The connection that a call uses now, and whether the call was given up.
+    """The connection that a call currently uses, and whether the call was abandoned.
 
     The thread of the call calls `attach` and `detach`; another thread calls `interrupt`. `detach` waits for an
     interrupt that has begun, so that a cancel request never reaches a connection that has another user.

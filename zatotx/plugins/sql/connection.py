@@ -1,5 +1,6 @@
-"""One SQL connection: statements of services in the threads of its pool, with deadlines, meters and a log of
-failures."""
+"""One SQL connection: runs the statements of services in the threads of its pool, with timeouts, meters and a log of
+failures.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +35,7 @@ UNPOOLED = 5  # connections at once where none is kept
 
 
 class SqlConnection:
-    """OutgoingConnection of the connector layer. Raises ValueError if the driver is missing."""
+    """Implements OutgoingConnection for SQL. Raises ValueError if the driver is missing."""
 
     def __init__(self, value: SqlOutgoing, title: str, context: OutgoingContext, meter: IOutgoingMeter) -> None:
         url = location(value)

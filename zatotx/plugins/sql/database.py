@@ -1,4 +1,4 @@
-"""A database from the side of its threads: an SQLAlchemy engine with a bounded pool, and statements on it.
+"""An SQLAlchemy engine with a bounded connection pool, and the execution of statements in threads.
 
 Single statements run in autocommit mode, which saves the round trips of BEGIN and COMMIT. A connection is given to one
 call at a time, after a check that costs no round trip unless the connection has been idle for long.
@@ -32,7 +32,7 @@ _CHECKOUT_TIMEOUT = 5.0  # seconds; callers have a slot of the thread pool, so t
 
 
 class ConnectFailed(Exception):  # noqa: N818 - mapped to an error of the data model
-    """No usable connection. `cause`: what the driver raised."""
+    """No usable connection could be opened. `cause` is the driver's error."""
 
     def __init__(self, cause: Exception) -> None:
         super().__init__(str(cause))
@@ -40,11 +40,11 @@ class ConnectFailed(Exception):  # noqa: N818 - mapped to an error of the data m
 
 
 class ResultTooLarge(Exception):  # noqa: N818 - mapped to an error of the data model
-    """The result of a statement is larger than the connection allows."""
+    """The result of a statement is larger than the connection's limit."""
 
 
 class CommitUnconfirmed(Exception):  # noqa: N818 - mapped to an error of the data model
-    """The connection was lost during a commit. `cause`: what the driver raised."""
+    """The connection was lost during a commit. `cause` is the driver's error."""
 
     def __init__(self, cause: BaseException) -> None:
         super().__init__(str(cause))
@@ -52,7 +52,7 @@ class CommitUnconfirmed(Exception):  # noqa: N818 - mapped to an error of the da
 
 
 class ConnectLimiter:
-    """Lets few threads connect at a time, as connecting takes much CPU time in Python.
+    """Limits the number of threads that connect at the same time, because connecting takes much CPU time in Python.
 
     Fifty connects at once delayed the reactor by up to 300 ms, two at a time by 13 ms, and took no longer.
     """
@@ -73,7 +73,7 @@ class ConnectLimiter:
 
 
 class SqlDatabase:
-    """The engine of one SQL connection, made by the first call. All methods may block.
+    """The engine of one SQL connection, which the first call creates. All methods may block.
 
     `pool_size`: connections that are kept; 0 = none. `timeout`: seconds, for connecting and for locks.
     """
@@ -239,5 +239,5 @@ def _call_error_handler(context: ExceptionContext) -> None:
 
 
 def dbapi_of(connection: Connection) -> Any:
-    """Return the driver's own connection."""
+    """Return the DBAPI connection of the driver."""
     return connection.connection.dbapi_connection

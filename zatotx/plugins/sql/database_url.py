@@ -1,4 +1,4 @@
-"""URLs of databases, as SQLAlchemy writes them, and Zato's separate fields for the same. Pure: imports no driver."""
+"""Parses database URLs in SQLAlchemy's format, and builds them from Zato's separate fields. Pure: imports no driver."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ FORMS = 'postgresql://user@host:5432/database, mysql://user@host:3306/database o
 
 
 class InvalidDatabaseUrl(ValueError):  # noqa: N818 - a value that configuration has
-    """The URL cannot be used. The message completes a sentence about it, and does not show it."""
+    """The URL cannot be used. The message is a predicate about the URL, and does not contain it."""
 
 
 @frozen(kw_only=True)
 class DatabaseUrl:
-    """Where a database is, and as whom to connect."""
+    """The location of a database and the account: the parts of a database URL."""
 
     driver: str  # SQLAlchemy's: 'postgresql+psycopg'
     username: str = ''
@@ -55,7 +55,7 @@ class DatabaseUrl:
 
 
 def parse_database_url(url: str) -> DatabaseUrl:
-    """Parse a URL. Raises InvalidDatabaseUrl."""
+    """Parse a database URL. Raises InvalidDatabaseUrl."""
     scheme, separator, rest = url.partition('://')
     if not separator:
         raise InvalidDatabaseUrl(f'must be of the form {FORMS}')
@@ -75,7 +75,7 @@ def parse_database_url(url: str) -> DatabaseUrl:
 
 
 def split_password(url: str) -> tuple[str, str]:
-    """Return the URL without its password, and the password. A URL that cannot be read is returned unchanged."""
+    """Return the URL without its password, and the password. An invalid URL is returned unchanged."""
     try:
         password = parse_database_url(url).password
     except InvalidDatabaseUrl:
@@ -88,7 +88,7 @@ def split_password(url: str) -> tuple[str, str]:
 
 
 def from_parts(engine: str, *, host: str, port: int | None, database: str, username: str) -> DatabaseUrl:
-    """Return the location that Zato's separate fields give. Raises InvalidDatabaseUrl."""
+    """Build a database URL from Zato's separate connection fields. Raises InvalidDatabaseUrl."""
     return _checked(DatabaseUrl(driver=engine, host=host, port=port, database=database, username=username))
 
 

@@ -1,4 +1,6 @@
-"""Zato's `extra`: lines of key=value with arguments of SQLAlchemy's create_engine. Pure: imports no SQLAlchemy."""
+"""Parses Zato's `extra` field: key=value lines with arguments of SQLAlchemy's create_engine. Pure: imports no
+SQLAlchemy.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ ISOLATION_LEVELS = ('READ UNCOMMITTED', 'READ COMMITTED', 'REPEATABLE READ', 'SE
 
 
 def isolation_level(text: str) -> str:
-    """Return the level as SQLAlchemy writes it. Raises ValueError."""
+    """Return an isolation level in SQLAlchemy's notation. Raises ValueError."""
     level = ' '.join(text.upper().replace('_', ' ').split())
     if level not in ISOLATION_LEVELS:
         raise ValueError(f'must be one of {", ".join(ISOLATION_LEVELS)}')
@@ -41,7 +43,7 @@ _KNOWN: Mapping[str, Callable[[str], Any]] = {
 
 
 def parse_engine_options(extra: str) -> tuple[dict[str, Any], list[str]]:
-    """Return the options, and the problems of all lines."""
+    """Parse the engine options. Returns the options, and the errors of all lines."""
     options: dict[str, Any] = {}
     problems = []
     for number, line in enumerate(extra.splitlines(), 1):

@@ -1,4 +1,6 @@
-"""Converts what threads raise to errors of the data model, which name the connection and show no password."""
+"""Converts exceptions of database threads to errors of the data model. They name the connection, and contain no
+password.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from zatotx.wire.url_masking import MASK, mask_urls
 
 @frozen(kw_only=True)
 class ErrorMapping:
-    """The errors of one connection. `password`: never shown."""
+    """Converts the errors of one connection. `password` is removed from their messages."""
 
     title: str
     driver: DatabaseDriver
@@ -25,8 +27,8 @@ class ErrorMapping:
     password: str
 
     def map(self, error: BaseException, cid: str) -> BaseException:
-        """Return the error to raise: Timeout, ServiceUnavailable, TransactionAborted; errors of the statement are
-        SQLAlchemy's own, with the name of the connection added.
+        """Return the error to raise: Timeout, ServiceUnavailable, TransactionAborted, ValueError for a number that the
+        database does not have; errors of the statement are SQLAlchemy's own, with the name of the connection added.
 
         The text of the first three reaches the callers of services, so that it shows nothing of the database: see
         `explain`.
@@ -51,6 +53,8 @@ class ErrorMapping:
             )  # fmt: skip
         if isinstance(error, ConnectFailed):
             return self._unreachable(cid)
+        if isinstance(error, OverflowError):  # of SQLite's driver
+            return ValueError(f'{self.title}: a number is too large for {self.driver.title}')
         if isinstance(error, DBAPIError):
             return self._of_database(error, cid)
         if isinstance(error, StatementError):

@@ -21,7 +21,7 @@ T = TypeVar('T')
 
 
 class SqlNamespace:
-    """`self.out.sql`, bound to one service call."""
+    """The object `self.out.sql` of one service invocation."""
 
     __slots__ = ('_call', '_registry')
 
@@ -41,7 +41,7 @@ class SqlNamespace:
 
 
 class SqlFacade(StatementMethods):
-    """An SQL connection, bound to one service call."""
+    """An SQL connection, for one service invocation."""
 
     def __init__(self, registry: ConnectionRegistry[SqlConnection], name: str, call: IServiceCall) -> None:
         self._registry = registry

@@ -1,5 +1,6 @@
-"""Streams the rows of a large result: a server-side cursor is read in batches, each when the one before it is used up,
-so that memory stays flat and a slow reader slows the database down."""
+"""Streams the rows of a large result from a server-side cursor in batches, with constant memory use and backpressure.
+The next batch is fetched when the previous one has been consumed.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ T = TypeVar('T')
 
 
 class BatchReader:
-    """An open result. Runs in threads."""
+    """Reads the batches of an open result, in threads."""
 
     def __init__(self, result: CursorResult[Any], batch: int) -> None:
         self._result = result
@@ -51,7 +52,8 @@ OpenResult = Callable[[Connection], BatchReader]
 
 
 def open_stream(clause: TextClause, values: dict[str, Any], batch: int, connection: Connection) -> BatchReader:
-    """Execute a query with a server-side cursor. Raises ValueError if it returns no rows."""
+    """Execute a query with a server-side cursor, and return a reader of its batches. Raises ValueError if the statement
+    returns no rows."""
     if batch < 1:
         raise ValueError('A batch has at least one row')
     options: dict[str, Any] = {'stream_results': True, 'max_row_buffer': batch}
@@ -63,7 +65,7 @@ def open_stream(clause: TextClause, values: dict[str, Any], batch: int, connecti
 
 
 class StreamTransaction(Protocol):
-    """A transaction, to the stream that reads in it. Coroutines run in the reactor."""
+    """The interface of the transaction in which a row stream reads. Its coroutines run in the reactor."""
 
     async def begin(self) -> None:
         """Take a connection."""
@@ -85,7 +87,7 @@ class StreamTransaction(Protocol):
 
 
 class RowStream:
-    """Rows for `async for` in async services, and for `for` in others."""
+    """A stream of rows for `async for` in async services, and for `for` in others."""
 
     def __init__(self, transaction: StreamTransaction, call: IServiceCall, open_result: OpenResult,
                  timeout: float | None, *, owns_transaction: bool = False) -> None:

@@ -16,8 +16,8 @@ from zatotx.plugins.sql.database_url import (
     split_password,
 )
 from zatotx.plugins.sql.engine_options import parse_engine_options
+from zatotx.schema.delivery import OutgoingDelivery
 from zatotx.schema.meta import ObjectType, ZatoApi, field
-from zatotx.schema.secrets import ConfigObject
 
 PARTS = ('engine', 'host', 'port', 'db_name', 'username')
 
@@ -33,7 +33,8 @@ def _url_error(url: str) -> str:
 
 
 class SqlCircuitBreaker(msgspec.Struct, frozen=True, kw_only=True):
-    """When statements for a failing database are suspended."""
+    """Circuit breaker settings of an SQL connection: when statements to a failing database are suspended, and for how
+    long."""
 
     failures: Annotated[
         int, field('Consecutive statements that time out or do not reach the database, which open the circuit', ge=1,
@@ -44,9 +45,9 @@ class SqlCircuitBreaker(msgspec.Struct, frozen=True, kw_only=True):
     ] = 10.0
 
 
-class SqlOutgoing(ConfigObject, frozen=True, kw_only=True):
-    """A database that services use as `self.out.sql[name]`. Its address is either `url`, or Zato's engine, host, port,
-    db_name and username."""
+class SqlOutgoing(OutgoingDelivery, frozen=True, kw_only=True):
+    """An SQL connection, which services use as `self.out.sql[name]`. Its address is either `url`, or Zato's fields
+    engine, host, port, db_name and username."""
 
     name: Annotated[str, field('Name of the connection', min_length=1, max_length=200)]
     is_active: Annotated[bool, field('Whether services may use the connection')] = True
@@ -89,14 +90,14 @@ class SqlOutgoing(ConfigObject, frozen=True, kw_only=True):
 
 
 def location(value: SqlOutgoing) -> DatabaseUrl:
-    """Return where the database is. Raises InvalidDatabaseUrl."""
+    """Return the location of the database of a connection. Raises InvalidDatabaseUrl."""
     if value.url:
         return parse_database_url(value.url)
     return from_parts(value.engine, host=value.host, port=value.port, database=value.db_name, username=value.username)
 
 
 def move_password(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the fields with the password of the URL in `password`, where secrets are encrypted."""
+    """Move the password in the URL to the field `password`, where it is stored encrypted, and return the fields."""
     url = document.get('url')
     if not isinstance(url, str) or document.get('password'):
         return document
@@ -105,7 +106,7 @@ def move_password(document: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def connection_errors(value: SqlOutgoing) -> list[tuple[str, str]]:
-    """Return the errors that concern several fields, and those of `extra`."""
+    """Return the validation errors that involve several fields of a connection, and the errors of `extra`."""
     errors = [('extra', problem) for problem in parse_engine_options(value.extra)[1]]
     if not value.url:
         return errors + _errors_of_parts(value)

@@ -1,6 +1,6 @@
-"""Sessions of SQLAlchemy's ORM for `def` services, as Zato has them:
-`with closing(self.outgoing.sql.get(name).session()) as session`. A session runs in the thread of its service, holds a
-connection of the pool until it is closed, and obeys the same limits as other statements.
+"""SQLAlchemy ORM sessions for `def` services, as in Zato: `with closing(self.outgoing.sql.get(name).session()) as
+session`. A session runs in the thread of its service, holds a connection of the pool until it is closed, and is subject
+to the same limits as other statements.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CLOSE_GRACE = 5.0  # seconds that a service has to close a session whose stateme
 
 
 class PooledSession(Session):
-    """A Session that returns its connection to the pool when it is closed. `execute` takes text, too."""
+    """An SQLAlchemy Session that returns its connection to the pool when it is closed. `execute` also accepts text."""
 
     def __init__(self, lease: _SessionLease, connection: Connection) -> None:
         super().__init__(bind=connection)
@@ -58,7 +58,7 @@ class PooledSession(Session):
 
 
 def open_session(connection: SqlConnection, call: IServiceCall) -> PooledSession:
-    """Open a session in the calling service's thread. Raises TypeError in an async service."""
+    """Open a session in the thread of the calling service. Raises TypeError in an async service."""
     lease = _SessionLease(connection, call)
     acquiring = call.run(lease.acquire)
     if isinstance(acquiring, Coroutine):

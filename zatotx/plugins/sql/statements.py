@@ -1,4 +1,4 @@
-"""Statements with named parameters, and what is fetched of them. Runs in threads."""
+"""Executes SQL statements with named parameters, and fetches their results. Runs in threads."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _LIST_PARAMETER = re.compile(r'\bin(\s*)(?::(\w+)|\(\s*:(\w+)\s*\))', re.IGNOREC
 
 
 class InvalidParameters(ValueError):  # noqa: N818 - services see a ValueError
-    """The parameters do not fit the statement."""
+    """The parameters do not match the statement."""
 
 
 def prepare(statement: str, params: Params) -> tuple[TextClause, dict[str, Any]]:
-    """Return the statement and its parameters as SQLAlchemy takes them. Raises InvalidParameters, naming all that are
-    missing or unknown, and TypeError for what is not text or not a mapping."""
+    """Convert a statement and its parameters to SQLAlchemy's form. Raises InvalidParameters, which names all missing
+    and unknown parameters, and TypeError if the statement is not text or the parameters are not a mapping."""
     if not isinstance(statement, str):
         raise TypeError(f'A statement is text, not {type(statement).__name__}')
     clause, names, lists = _parse(statement)
@@ -49,8 +49,8 @@ def prepare(statement: str, params: Params) -> tuple[TextClause, dict[str, Any]]
 
 
 def execute_many(statement: str, rows: Iterable[Mapping[str, Any]], connection: Connection) -> int:
-    """Execute a statement once for each row, in batches, and return the number of rows that it changed. Raises
-    InvalidParameters, naming the first row that does not fit."""
+    """Execute a statement once for each row, in batches, and return the number of changed rows. Raises
+    InvalidParameters, which names the first row that does not match."""
     clause, _, lists = _parse(statement)
     if lists:
         raise InvalidParameters('A statement with a list of parameters cannot be executed for many rows')
@@ -63,7 +63,7 @@ def execute_many(statement: str, rows: Iterable[Mapping[str, Any]], connection: 
 
 
 def call_procedure(driver: DatabaseDriver, name: str, params: Params, connection: Connection) -> Sequence[Row[Any]]:
-    """Call a stored procedure, and return the rows of its first result, or none."""
+    """Call a stored procedure, and return the rows of its first result, if any."""
     if not _PROCEDURE.fullmatch(name):
         raise InvalidParameters('The name of a stored procedure has letters, digits, _ and . only')
     clause, values = prepare(driver.call_statement(name, tuple(params or ())), params)
@@ -72,7 +72,7 @@ def call_procedure(driver: DatabaseDriver, name: str, params: Params, connection
 
 
 def execute(connection: Connection, clause: TextClause, values: dict[str, Any]) -> int:
-    """Execute a statement, and return the number of rows that it changed, or of those that it returned."""
+    """Execute a statement, and return the number of rows that it changed or returned."""
     with connection.execute(clause, values) as result:
         if result.returns_rows:
             return len(result.fetchall())
@@ -80,8 +80,8 @@ def execute(connection: Connection, clause: TextClause, values: dict[str, Any]) 
 
 
 def fetch_all(connection: Connection, clause: TextClause, values: dict[str, Any]) -> Sequence[Row[Any]]:
-    """Execute a query, and return all rows. Raises ResultTooLarge. Drivers that receive the whole result at once are
-    limited by Cancellation.exceeds, too."""
+    """Execute a query, and return all rows. Raises ResultTooLarge. If the driver receives the whole result at once,
+    Cancellation.exceeds limits it, too."""
     remaining = connection.get_execution_options()[MAX_RESULT_SIZE]
     with connection.execute(clause, values) as result:
         rows = list(result.fetchmany(BATCH))
@@ -97,13 +97,13 @@ def fetch_all(connection: Connection, clause: TextClause, values: dict[str, Any]
 
 
 def fetch_one(connection: Connection, clause: TextClause, values: dict[str, Any]) -> Row[Any] | None:
-    """Execute a query, and return the first row, or None."""
+    """Execute a query, and return the first row, or None if there is none."""
     with connection.execute(clause, values) as result:
         return result.fetchone()
 
 
 def fetch_value(connection: Connection, clause: TextClause, values: dict[str, Any]) -> Any:
-    """Execute a query, and return the first column of the first row, or None."""
+    """Execute a query, and return the first column of the first row, or None if there is none."""
     row = fetch_one(connection, clause, values)
     return None if row is None else row[0]
 

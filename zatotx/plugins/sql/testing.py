@@ -1,4 +1,4 @@
-"""What scripted SQL connections have, for the users' test kit."""
+"""The signature of scripted SQL connections for the users' test kit."""
 
 from __future__ import annotations
 

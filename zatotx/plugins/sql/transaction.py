@@ -1,4 +1,4 @@
-"""Transactions of services: `async with self.out.sql[name].transaction() as transaction`.
+"""Database transactions of services: `async with self.out.sql[name].transaction() as transaction`.
 
 A transaction holds a connection, and a thread only while one of its statements runs. Whatever happens, the connection
 returns to the pool: at the deadline of the request at the latest.
@@ -30,8 +30,8 @@ T = TypeVar('T')
 
 
 class SqlTransaction(StatementMethods):
-    """A transaction, and its context manager: `async with` in async services, `with` in others. It is committed at the
-    end of the block, and rolled back if the block raises.
+    """A database transaction, as a context manager: `async with` in async services, `with` in others. It is committed
+    at the end of the block, and rolled back if the block raises an exception.
 
     Raises TransactionAborted at the end of the block if the database has rolled it back after an error that the block
     caught, so that nothing is lost quietly.

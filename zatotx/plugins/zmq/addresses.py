@@ -1,4 +1,4 @@
-"""Addresses and CURVE keys as configurations write them. Pure: no I/O, and no ZeroMQ."""
+"""Parses and validates ZeroMQ addresses and CURVE keys in configurations. Pure: no I/O, and no ZeroMQ."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _MAX_IPC_PATH = 107  # bytes of a path of a Unix socket
 
 
 def parse_addresses(text: str) -> tuple[str, ...]:
-    """Return the addresses of a text, in which commas or white space separate them."""
+    """Split a text into addresses, which are separated by commas or white space."""
     return tuple(filter(None, re.split(r'[\s,]+', text)))
 
 
 def address_error(text: str) -> str:
-    """Return the error of a text with addresses, or ''."""
+    """Return an error message if a text is not a valid list of ZeroMQ addresses, otherwise ''."""
     addresses = parse_addresses(text)
     if not addresses:
         return 'must have an address such as tcp://127.0.0.1:5555'
@@ -30,12 +30,13 @@ def address_error(text: str) -> str:
 
 
 def is_wildcard(address: str) -> bool:
-    """Return whether an address is that of all interfaces, to which nobody can connect."""
+    """Return whether an address is a wildcard address (all interfaces), to which clients cannot connect."""
     return address.startswith(('tcp://*:', 'tcp://0.0.0.0:', 'tcp://[::]:'))
 
 
 def key_error(text: str) -> str:
-    """Return the error of a CURVE key in Z85, or ''. Never shows the key."""
+    """Return an error message if a Z85-encoded CURVE key is invalid, otherwise ''. The message never contains the
+    key."""
     if len(text) != _KEY_SIZE:
         return f"must be a CURVE key of {_KEY_SIZE} characters: see 'zatotx crypto zmq-key'"
     try:
@@ -46,7 +47,7 @@ def key_error(text: str) -> str:
 
 
 def decode_key(text: str) -> bytes:
-    """Return the 32 bytes of a key in Z85. Raises ValueError."""
+    """Decode a key in Z85 to 32 bytes. Raises ValueError."""
     decoded = b''
     for start in range(0, _KEY_SIZE, 5):
         number = 0

@@ -1,4 +1,6 @@
-"""One ZeroMQ channel: the messages of its socket go to a service, and the response of REP and ROUTER back."""
+"""A ZeroMQ channel: delivers the messages of its socket to a service, and sends the responses of REP and ROUTER sockets
+back.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +27,10 @@ from zatotx.model.cid import new_cid
 from zatotx.model.message import ChannelSpec, Message, Reply
 from zatotx.model.work import VALUE_FORMAT, ValueMessage
 from zatotx.plugins.zmq.addresses import parse_addresses
-from zatotx.plugins.zmq.framing import InvalidFrames, make_body, split_envelope, strip_prefix
+from zatotx.plugins.zmq.message_frames import InvalidFrames, make_body, split_envelope, strip_prefix
 from zatotx.plugins.zmq.receiver import Receiver
 from zatotx.plugins.zmq.schema import BIND, LIST, REP, ROUTER, SUB, ZmqChannel
-from zatotx.plugins.zmq.socket_registry import BIND_ATTEMPTS, SocketRegistry, acquire_soon
+from zatotx.plugins.zmq.socket_registry import BIND_ATTEMPTS, SocketRegistry, acquire_with_retry
 from zatotx.plugins.zmq.transport import SocketFactory, SocketSpec, curve_of
 from zatotx.rules.resilience.delivery import DeliveryHistory
 from zatotx.rules.resilience.retry import backoff_delay
@@ -44,7 +46,7 @@ DISCONNECT_PAUSE = 0.01  # seconds between two looks whether ZeroMQ has disconne
 
 @define(eq=False)
 class ChannelEnvironment:
-    """What the channels of a node share: the ZeroMQ context and the sockets."""
+    """The resources that the channels of a node share: the ZeroMQ context and the sockets."""
 
     context: ChannelContext
     grace: float
@@ -72,7 +74,7 @@ class ChannelEnvironment:
             yield from channel.metrics()
 
 
-class _InFlight:
+class InFlightMessage:
     """One message until it is settled. `attempts`: deliveries that could not be settled."""
 
     __slots__ = ('_channel', 'attempts', 'began', 'cid', 'content', 'envelope', 'size')
@@ -99,7 +101,7 @@ class _InFlight:
 
 
 class SocketChannel:
-    """One configured channel: InboundChannel."""
+    """Implements InboundChannel for one configured ZeroMQ channel."""
 
     _log = Logger()
 
@@ -114,7 +116,7 @@ class SocketChannel:
                                     data_format=VALUE_FORMAT if is_list else value.data_format)  # fmt: skip
         self._receiver: Receiver | None = None
         self._delivery: MessageDelivery | None = None
-        self._in_flight: set[_InFlight] = set()
+        self._in_flight: set[InFlightMessage] = set()
         self._bytes_in_flight = 0
         self._retrying: set[Deferred[None]] = set()
         self._storing: set[Deferred[None]] = set()
@@ -132,7 +134,7 @@ class SocketChannel:
         keys = msgspec.structs.replace(value, retry=None, dead_letter=False) if self._replies else value
         self._delivery = make_delivery(self._parts, dispatcher, keys)
         attempts = 1 if self._registry.newest is None else BIND_ATTEMPTS
-        self._receiver = await acquire_soon(self._registry, self._spec, self._reactor, attempts)
+        self._receiver = await acquire_with_retry(self._registry, self._spec, self._reactor, attempts)
         self._environment.channels.add(self)
         self._receiver.attach(self)
 
@@ -179,7 +181,7 @@ class SocketChannel:
         elif self._spec.prefixes and value.strip_sub_key:
             content = strip_prefix(content, self._spec.prefixes)
         size = len(frames[0]) if len(frames) == 1 else sum(map(len, frames))
-        message = _InFlight(self, envelope, content, size, self._reactor.seconds())
+        message = InFlightMessage(self, envelope, content, size, self._reactor.seconds())
         self._in_flight.add(message)
         self._bytes_in_flight += size
         self._deliver(message)
@@ -198,13 +200,13 @@ class SocketChannel:
 
     # Delivery
 
-    def _deliver(self, message: _InFlight) -> None:
+    def _deliver(self, message: InFlightMessage) -> None:
         assert self._delivery is not None
         self._delivery.deliver(
             InboundDelivery(make_message=message.make_message, ack=message.ack, nack=message.nack)
         )
 
-    def make_message(self, message: _InFlight) -> Message:
+    def make_message(self, message: InFlightMessage) -> Message:
         """Make a message for the service. It may run for `timeout` seconds from now on."""
         deadline = self._reactor.seconds() + self._value.timeout
         if self._value.multipart == LIST:
@@ -214,13 +216,13 @@ class SocketChannel:
         body, headers = make_body(message.content, self._value.multipart)
         return Message(message.cid, self._channel, self._channel.service, headers, body, deadline)
 
-    def processed(self, message: _InFlight, reply: Reply | None) -> None:
+    def processed(self, message: InFlightMessage, reply: Reply | None) -> None:
         """The service has succeeded."""
         if self._replies:
             self._reply(message, b'' if reply is None else reply.body)
         self._settle(message, 2)
 
-    def failed(self, message: _InFlight, reply: Reply | None, *, requeue: bool) -> None:
+    def failed(self, message: InFlightMessage, reply: Reply | None, *, requeue: bool) -> None:
         """The service has failed for the last time, or the message cannot be settled (`requeue`)."""
         if not requeue:
             if self._replies and reply is not None:
@@ -231,7 +233,7 @@ class SocketChannel:
         else:
             self._deliver_later(message)
 
-    def _reply(self, message: _InFlight, body: bytes) -> None:
+    def _reply(self, message: InFlightMessage, body: bytes) -> None:
         receiver = self._receiver
         try:
             if receiver is None or not receiver.socket.try_send([*message.envelope, body]):
@@ -239,7 +241,7 @@ class SocketChannel:
         except OSError:  # the client has gone
             self._lost_replies += 1
 
-    def _deliver_later(self, message: _InFlight) -> None:
+    def _deliver_later(self, message: InFlightMessage) -> None:
         """ZeroMQ takes no message back: it stays here, and counts as in flight, until it can be settled."""
         delay = backoff_delay(message.attempts, random.random, base=BACKOFF, cap=MAX_BACKOFF)
         message.attempts += 1
@@ -255,15 +257,14 @@ class SocketChannel:
 
         waiting.addBoth(over)
 
-    def _keep(self, message: _InFlight) -> None:
+    def _keep(self, message: InFlightMessage) -> None:
         """The node stops before the message is processed: store it as a dead letter."""
         letters = None if self._delivery is None else self._delivery.dead_letters
         if letters is None:
             if self._replies:
                 self._reply(message, _stopped_reply(self._value.data_format, message.cid))
             else:
-                self._log.error('{title}: a message is lost, because the node stops before it is processed',
-                                title=self._parts.title, cid=message.cid)  # fmt: skip
+                self._parts.events.add('a message is lost', 'the node stops before it is processed', cid=message.cid)
             self._settle(message, 0)
             return
         history = DeliveryHistory().failed(time(), 'the node stopped before the message was processed')
@@ -273,13 +274,13 @@ class SocketChannel:
         def stored(result: Any) -> None:
             self._storing.discard(storing)
             if result is not None:
-                self._log.failure('{title}: a message is lost: the node stops, and it cannot be stored', result,
-                                  title=self._parts.title)  # fmt: skip
+                self._parts.events.add('a message is lost', 'the node stops, and the message cannot be stored',
+                                       cid=message.cid, failure=result)  # fmt: skip
             self._settle(message, 0)
 
         storing.addBoth(stored)
 
-    def _settle(self, message: _InFlight, status_class: int) -> None:
+    def _settle(self, message: InFlightMessage, status_class: int) -> None:
         self._parts.meter.observe_response(status_class, self._reactor.seconds() - message.began)
         was_full = self.is_full
         self._in_flight.discard(message)

@@ -21,7 +21,8 @@ GRACE = 10.0  # seconds that messages under way get to finish
 
 
 def placement_of(stored: StoredObject) -> Placement:
-    """Where a channel runs, by default: every node that subscribes gets each message."""
+    """Return the placement of a channel. By default, SUB channels run on one node of the cluster, since every
+    subscribed node would receive each message; others run on every node."""
     value: ZmqChannel = stored.value
     if value.placement:
         return Placement(value.placement)
@@ -29,7 +30,7 @@ def placement_of(stored: StoredObject) -> Placement:
 
 
 class ZmqChannels(Channels):
-    """IChannel of the kind."""
+    """Implements IChannel for ZeroMQ channels."""
 
     def __init__(self, context: ChannelContext) -> None:
         self._environment: Any = None  # ChannelEnvironment, from the first channel on
@@ -59,6 +60,6 @@ class ZmqChannels(Channels):
 
 
 def make_channel(context: ChannelContext) -> IChannel:
-    """See ConnectorKind.channel."""
+    """Create the ZeroMQ channels of a node (ConnectorKind.channel)."""
     made: IChannel = ZmqChannels(context)
     return made

@@ -1,4 +1,4 @@
-"""The command `zatotx crypto zmq-key`."""
+"""The command `zatotx crypto zmq-key`, which generates CURVE keys."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import click
 
 @click.command('zmq-key', epilog='\b\nExamples:\n  zatotx crypto zmq-key')
 def zmq_key() -> None:
-    """Make a pair of CURVE keys for ZeroMQ, and print it.
+    """Generate a pair of CURVE keys for ZeroMQ, and print it.
 
     The secret key is for `curve_secret_key` of one side; the public key is for `curve_server_key` or
     `curve_client_keys` of the other.

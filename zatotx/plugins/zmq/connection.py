@@ -1,4 +1,4 @@
-"""One outgoing ZeroMQ connection: sends of services, with time limits, a meter and a log of failures."""
+"""One outgoing ZeroMQ connection: sends the messages of services, with time limits, a meter and a log of failures."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from twisted.internet.task import deferLater
 
 from zatotx.connectors.connection_supervisor import ConnectionSupervisor
 from zatotx.connectors.failure_log import FailureLog
+from zatotx.connectors.guaranteed_delivery import is_guaranteed
 from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.interfaces.meters import MetricRow, count_call
 from zatotx.interfaces.outgoing import IServiceCall
 from zatotx.model.errors import BadRequest, ServiceError, ServiceUnavailable, Timeout
 from zatotx.plugins.zmq.addresses import parse_addresses
-from zatotx.plugins.zmq.framing import DELIMITER, from_frames, to_frames
+from zatotx.plugins.zmq.message_frames import DELIMITER, from_frames, to_frames
 from zatotx.plugins.zmq.queued_sender import QueuedSender
 from zatotx.plugins.zmq.schema import BIND, DEALER, PUB, REQ, ZmqOutgoing
-from zatotx.plugins.zmq.socket_registry import BIND_ATTEMPTS, SocketRegistry, acquire_soon
+from zatotx.plugins.zmq.socket_registry import BIND_ATTEMPTS, SocketRegistry, acquire_with_retry
 from zatotx.plugins.zmq.transport import SocketError, SocketFactory, SocketSpec, curve_of
 
 RECEIVE_HWM = 1000  # replies of one peer that are not read yet
@@ -31,11 +32,12 @@ POLL = 0.02  # seconds between two looks of a ping at the state of the connectio
 _NO_PEER = 'had no peer'
 _NO_REPLY = 'gave no reply'
 _FULL = 'took no message from its full queue of {size}'
+_NOT_TAKEN = 'took no message'
 
 
 @define(eq=False)
 class SenderEnvironment:
-    """What the connections of a node share: the ZeroMQ context, and the sockets by the name of their connection."""
+    """The resources that the connections of a node share: the ZeroMQ context, and the sockets by connection name."""
 
     context: OutgoingContext
     factory: SocketFactory = field(init=False)
@@ -53,13 +55,15 @@ class SenderEnvironment:
 
 
 class SocketConnection:
-    """OutgoingConnection of the connector layer. It opens its socket with `begin`."""
+    """Implements OutgoingConnection for ZeroMQ. `begin` opens the socket."""
 
     def __init__(self, value: ZmqOutgoing, title: str, environment: SenderEnvironment, meter: Any) -> None:
         self._value, self._title, self._meter = value, title, meter
         self._environment = environment
         self._reactor: Any = environment.context.reactor
         self._spec = _socket_spec(value)
+        # A stored message stays in the work stream until the socket takes it, and is in no queue of the process.
+        self._queue_size = 0 if is_guaranteed(value) else value.queue_size
         self._ids = (secrets.token_bytes(8) + number.to_bytes(8, 'big') for number in count())
         self._calls = 0
         self._is_retired = False
@@ -96,13 +100,15 @@ class SocketConnection:
         return await self._observed(partial(self._request, self._frames(message, call)), call, timeout)
 
     async def ping(self, call: IServiceCall) -> str:
-        """Wait until a peer is connected, as the socket monitor tells; a socket that listens needs none. Sends
-        nothing."""
+        """Wait until a peer is connected, as the socket monitor tells; a socket that listens needs none. Ends early if
+        an attempt to connect to the only address fails meanwhile. Sends nothing."""
         limit = self._seconds_left(call, None)
-        end = self._reactor.seconds() + limit
+        began = self._reactor.seconds()
         sender = await self._limited(self._supervisor.when_up(), call, limit, _NO_PEER)
         while not sender.has_peer and not self._spec.is_bound:
-            if self._reactor.seconds() >= end:
+            peers = sender.socket.peers
+            has_failed = bool(peers.failure) and peers.failed_at > began and len(self._spec.addresses) == 1
+            if has_failed or self._reactor.seconds() >= began + limit:
                 self._raise_overdue(call, limit, _NO_PEER)
             await deferLater(self._reactor, POLL)
         verb = 'Listens on' if self._spec.is_bound else 'Connected to'
@@ -160,7 +166,7 @@ class SocketConnection:
             return
         _, accepted = sender.send(frames)
         if not accepted.called:
-            await self._limited(accepted, call, timeout, _FULL)
+            await self._limited(accepted, call, timeout, self._cause)
 
     async def _request(self, frames: list[bytes], call: IServiceCall, timeout: float | None) -> bytes | list[bytes]:
         began = self._reactor.seconds()
@@ -171,7 +177,7 @@ class SocketConnection:
         sender.replies[request_id] = reply
         message, accepted = sender.send([request_id, DELIMITER, *frames])
         try:
-            await self._limited(accepted, call, limit - (self._reactor.seconds() - began), _FULL)
+            await self._limited(accepted, call, limit - (self._reactor.seconds() - began), self._cause)
             received = await self._limited(reply, call, limit - (self._reactor.seconds() - began), _NO_REPLY)
         finally:
             if sender.replies.pop(request_id, None) is not None:  # nobody waits for it any more: do not send it
@@ -212,6 +218,11 @@ class SocketConnection:
 
         return waiting.addTimeout(limit, self._reactor, overdue)
 
+    @property
+    def _cause(self) -> str:
+        """Why a message was not sent in time."""
+        return _FULL if self._queue_size else _NOT_TAKEN
+
     def _seconds_left(self, call: IServiceCall, timeout: float | None) -> float:
         until_deadline = inf if call.deadline == inf else call.deadline - self._reactor.seconds()
         return max(0.0, min(self._value.timeout, until_deadline, inf if timeout is None else timeout))
@@ -243,7 +254,7 @@ class SocketConnection:
         value, environment = self._value, self._environment
         registry = environment.registries.get(value.name)
         if registry is None:
-            open_sender = partial(QueuedSender, environment.factory, self._title, value.queue_size)
+            open_sender = partial(QueuedSender, environment.factory, self._title, self._queue_size)
             registry = environment.registries[value.name] = SocketRegistry(open_sender)
         return registry
 
@@ -254,8 +265,8 @@ class SocketConnection:
             for sender in earlier:
                 sender.release_addresses()
         attempts = BIND_ATTEMPTS if earlier or registry.newest is not None else 1
-        sender = await acquire_soon(registry, self._spec, self._reactor, attempts)
-        sender.queue.limit = self._value.queue_size
+        sender = await acquire_with_retry(registry, self._spec, self._reactor, attempts)
+        sender.queue.limit = self._queue_size
         for each in earlier:
             sender.take_over(each)
             each.close()

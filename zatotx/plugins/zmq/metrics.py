@@ -1,4 +1,4 @@
-"""The metrics of the ZeroMQ kind beside those of each channel and connection."""
+"""The metrics of the ZeroMQ kind, in addition to those of each channel and connection."""
 
 from __future__ import annotations
 

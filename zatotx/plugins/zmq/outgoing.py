@@ -6,14 +6,17 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 
 from zatotx.connectors.connection_registry import ConnectionRegistry
+from zatotx.connectors.guaranteed_delivery import StoredCall
 from zatotx.connectors.outgoing_connections import ConnectionType, OutgoingConnections, Sources
 from zatotx.interfaces.config import PreparedConfig
 from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.interfaces.meters import MetricRow
 from zatotx.interfaces.outgoing import IOutgoingKind, IServiceCall
+from zatotx.plugins.zmq.message_frames import to_frames
 from zatotx.schema.snapshot import Snapshot, StoredObject
 
 KIND = 'zmq'
@@ -21,7 +24,7 @@ OBJECT_TYPE = 'outgoing_zmq'
 
 
 class ZmqNamespace:
-    """`self.out.zmq` of one call."""
+    """The object `self.out.zmq` of one service invocation."""
 
     __slots__ = ('_call', '_registry')
 
@@ -42,7 +45,7 @@ class ZmqNamespace:
 
 
 class ZmqFacade:
-    """`self.out.zmq[name]` of one call."""
+    """An outgoing ZeroMQ connection, `self.out.zmq[name]`, for one service invocation."""
 
     __slots__ = ('_call', '_connection')
 
@@ -51,8 +54,9 @@ class ZmqFacade:
 
     def send(self, msg: Any, *, timeout: float | None = None) -> Any:
         """Send a message: text, bytes, a list of them for several frames, or a dict as JSON. PUSH and DEALER return
-        when the message is sent or in the queue, PUB at once, and REQ with the reply. `timeout`: seconds, if fewer than
-        the connection's. Raises Timeout, ServiceUnavailable and BadRequest."""
+        when the message is sent or in the queue, PUB at once, and REQ with the reply. With `delivery: guaranteed` it
+        returns the id of the stored message. `timeout`: seconds, if fewer than the connection's. Raises Timeout,
+        ServiceUnavailable and BadRequest."""
         return self._call.run(partial(self._connection.send, msg, self._call, timeout))
 
     def call(self, msg: Any, *, timeout: float | None = None) -> Any:
@@ -66,7 +70,7 @@ class ZmqFacade:
 
 
 class ZmqOutgoingConnections(OutgoingConnections):
-    """IOutgoingKind of the kind. Its connections open their sockets when their configuration comes into force."""
+    """Implements IOutgoingKind for ZeroMQ. Connections open their sockets when their configuration becomes active."""
 
     def __init__(self, context: OutgoingContext) -> None:
         self._context = context
@@ -74,7 +78,8 @@ class ZmqOutgoingConnections(OutgoingConnections):
         self._unstarted: list[Any] = []  # SocketConnection
         super().__init__(context, [
             ConnectionType(object_type=OBJECT_TYPE, kind=KIND, names=(KIND,), namespace=ZmqNamespace,
-                           build=self._build_connection, modules=('zatotx.plugins.zmq.connection',)),
+                           build=self._build_connection, sends=('send',), prepare_stored=prepare_stored,
+                           modules=('zatotx.plugins.zmq.connection',)),
         ])  # fmt: skip
 
     def prepare(self, snapshot: Snapshot) -> Deferred[PreparedConfig]:
@@ -111,7 +116,20 @@ class ZmqOutgoingConnections(OutgoingConnections):
         return built
 
 
+def prepare_stored(value: Any, call: StoredCall, message_id: str) -> StoredCall:
+    """Return a call with `delivery: guaranteed` as it is stored: the frames of its message. Raises TypeError and
+    ValueError."""
+    arguments = dict(call.kwargs)
+    if len(call.args) + ('msg' in arguments) != 1:
+        raise TypeError('send() takes one message')
+    frames = to_frames(call.args[0] if call.args else arguments.pop('msg'))
+    size = sum(map(len, frames))
+    if size > value.max_message_size:
+        raise ValueError(f'the message of {size} bytes is larger than max_message_size ({value.max_message_size})')
+    return evolve(call, args=[frames], kwargs=arguments)
+
+
 def make_outgoing(context: OutgoingContext) -> IOutgoingKind:
-    """See ConnectorKind.outgoing."""
+    """Create the outgoing ZeroMQ connections of a node (ConnectorKind.outgoing)."""
     connections: IOutgoingKind = ZmqOutgoingConnections(context)
     return connections

@@ -1,4 +1,4 @@
-"""What the events of a socket monitor say about the peers of a socket. Pure.
+"""Tracks the peers of a socket from the events of its monitor. Pure.
 
 The monitor is the only place where ZeroMQ tells of peers that it does not accept: of another socket type, with other
 keys, or that do not speak its protocol. It does not say which connection a successful handshake belongs to: the oldest

@@ -1,4 +1,4 @@
-"""The socket of an outgoing connection, with a bounded queue in front of it."""
+"""The socket of an outgoing connection, with a bounded send queue."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from zatotx.connectors.failure_log import FailureLog
-from zatotx.plugins.zmq.peer_log import log_peers
 from zatotx.plugins.zmq.schema import DEALER, REQ
 from zatotx.plugins.zmq.send_queue import QueuedMessage, SendQueue
 from zatotx.plugins.zmq.transport import LAST_LINGER, MonitoredSocket, SocketError, SocketFactory, SocketSpec
 
 
 class QueuedSender:
-    """A socket and its queue. Messages are given to ZeroMQ only while a peer is connected: ZeroMQ would lose those that
-    it has when the peer turns out to be one that it does not talk to. Raises SocketError."""
+    """A socket and its send queue. Messages are passed to ZeroMQ only while a peer is connected, because ZeroMQ loses
+    queued messages if the peer turns out to be incompatible. Raises SocketError."""
 
     _log = Logger()
 
@@ -31,11 +29,10 @@ class QueuedSender:
         self._reactor: Any = factory.reactor
         self._closing: IDelayedCall | None = None
         self._closed: Deferred[None] | None = None
-        self._peer_log = FailureLog(title, self._reactor.seconds)
         self.queue = SendQueue(queue_size, self._try_send)
         self.socket = MonitoredSocket(
-            factory, spec, self._received if spec.socket_type in (REQ, DEALER) else None,
-            changed=self._peers_changed, writable=self._flush,
+            factory, title, spec, self._received if spec.socket_type in (REQ, DEALER) else None, changed=self._flush,
+            writable=self._flush,
         )  # fmt: skip
 
     @property
@@ -90,10 +87,6 @@ class QueuedSender:
 
     def _try_send(self, frames: Sequence[bytes]) -> bool:
         return self.has_peer and self.socket.try_send(frames)
-
-    def _peers_changed(self) -> None:
-        log_peers(self._peer_log, self.socket.peers)
-        self._flush()
 
     def _flush(self) -> None:
         self.queue.flush()

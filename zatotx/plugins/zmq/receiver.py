@@ -1,16 +1,14 @@
-"""The socket of a channel, which passes from one version of the channel to the next."""
+"""The socket of a channel, which is passed on from one version of the channel to the next."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from zatotx.connectors.failure_log import FailureLog
-from zatotx.plugins.zmq.peer_log import log_peers
 from zatotx.plugins.zmq.transport import MonitoredSocket, SocketFactory, SocketSpec
 
 
 class Consumer(Protocol):
-    """What gets the messages of a receiver."""
+    """The interface of the consumer of a receiver's messages."""
 
     def received(self, frames: list[bytes]) -> None:
         """Take a message."""
@@ -25,9 +23,8 @@ class Receiver:
 
     def __init__(self, factory: SocketFactory, title: str, spec: SocketSpec) -> None:
         self.spec = spec
-        self._peer_log = FailureLog(title, factory.reactor.seconds)
         self._consumer: Consumer | None = None
-        self.socket = MonitoredSocket(factory, spec, self._received, changed=self._peers_changed)
+        self.socket = MonitoredSocket(factory, title, spec, self._received)
         self.socket.pause()
 
     def attach(self, consumer: Consumer) -> None:
@@ -57,6 +54,3 @@ class Receiver:
         consumer.received(frames)
         if consumer.is_full or self._consumer is None:
             self.socket.pause()
-
-    def _peers_changed(self) -> None:
-        log_peers(self._peer_log, self.socket.peers)

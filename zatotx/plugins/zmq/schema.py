@@ -1,4 +1,4 @@
-"""The object types of the ZeroMQ kind."""
+"""The object types of the ZeroMQ kind: channels and outgoing connections."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from msgspec import Meta
 
 from zatotx.plugins.zmq.addresses import address_error, is_wildcard, key_error, parse_addresses
 from zatotx.rules.resilience.idempotency import MESSAGE
-from zatotx.schema.delivery import DeliveryRetry
+from zatotx.schema.delivery import GUARANTEED, DeliveryRetry, OutgoingDelivery
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 from zatotx.schema.placement import COMPETING, SINGLE, PlacementKeys
-from zatotx.schema.secrets import ConfigObject
 
 PULL, SUB, ROUTER, REP = 'PULL', 'SUB', 'ROUTER', 'REP'
 PUSH, PUB, REQ, DEALER = 'PUSH', 'PUB', 'REQ', 'DEALER'
@@ -42,7 +41,7 @@ _AnyClient = Annotated[bool, field('Whether this CURVE server accepts clients wi
 
 
 class CurveKeys(Protocol):
-    """What both object types say about CURVE."""
+    """The interface of the CURVE fields, which both object types have."""
 
     @property
     def curve_secret_key(self) -> str: ...
@@ -58,7 +57,7 @@ class CurveKeys(Protocol):
 
 
 class ZmqChannel(PlacementKeys, frozen=True, kw_only=True):
-    """A socket whose messages go to a service."""
+    """A ZeroMQ channel: a socket whose messages are delivered to a service."""
 
     name: Annotated[str, field('Name of the channel', min_length=1, max_length=200)]
     is_active: Annotated[bool, field('Whether the channel receives messages')] = True
@@ -115,8 +114,8 @@ class ZmqChannel(PlacementKeys, frozen=True, kw_only=True):
     curve_any_client: _AnyClient = False
 
 
-class ZmqOutgoing(ConfigObject, frozen=True, kw_only=True):
-    """A socket that services send messages to, as `self.out.zmq[name]`."""
+class ZmqOutgoing(OutgoingDelivery, frozen=True, kw_only=True):
+    """An outgoing ZeroMQ connection: a socket with which services send messages, as `self.out.zmq[name]`."""
 
     name: Annotated[str, field('Name of the connection', min_length=1, max_length=200)]
     is_active: Annotated[bool, field('Whether services may use the connection')] = True
@@ -159,7 +158,7 @@ class ZmqOutgoing(ConfigObject, frozen=True, kw_only=True):
 
 
 def curve_errors(value: CurveKeys) -> list[tuple[str, str]]:
-    """Return the errors of the keys of CURVE that concern several fields."""
+    """Return the validation errors that involve several CURVE key fields."""
     errors = [(f'curve_client_keys[{index}]', error) for index, key in enumerate(value.curve_client_keys)
               if (error := key_error(key))]  # fmt: skip
     is_server = bool(value.curve_client_keys) or value.curve_any_client
@@ -196,7 +195,10 @@ def _channel_errors(value: ZmqChannel) -> list[tuple[str, str]]:
 
 
 def _outgoing_errors(value: ZmqOutgoing) -> list[tuple[str, str]]:
-    return [*_connect_errors(value), *curve_errors(value)]
+    errors = [*_connect_errors(value), *curve_errors(value)]
+    if value.delivery == GUARANTEED and value.socket_type == PUB:
+        errors.append(('delivery', 'must be direct for PUB, which drops messages that no subscriber takes'))
+    return errors
 
 
 def _normalize(fields: Mapping[str, Any]) -> Mapping[str, Any]:

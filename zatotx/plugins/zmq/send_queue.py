@@ -1,4 +1,4 @@
-"""A bounded queue of messages to send, with a Deferred for each message that waits for room."""
+"""A bounded queue of messages to send, with a Deferred for each message that waits for space in the queue."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, succeed
 
 @define(eq=False)
 class QueuedMessage:
-    """A message on its way to the socket."""
+    """A message that waits in the send queue."""
 
     frames: Sequence[bytes]
     room: Deferred[None] | None = None  # fires when the message is in the queue; None = it is, or was
@@ -20,7 +20,8 @@ class QueuedMessage:
 
 @define
 class SendQueue:
-    """At most `limit` messages, in the order in which they were added, and others that wait for room.
+    """A queue of at most `limit` messages in order, and further messages that wait for space. With a limit of
+    0, each message waits until the socket takes it.
 
     `try_send` gives a message to the socket; it returns False where the socket takes none now.
     """
@@ -37,13 +38,11 @@ class SendQueue:
         """Add a message. The Deferred fires when it was sent or is in the queue; cancelling it before takes the message
         back."""
         message = QueuedMessage(frames)
-        if not self._accepted and self.try_send(frames):
+        if not self._has_waiting() and not self._accepted and self.try_send(frames):
             return message, succeed(None)
         if len(self._accepted) < self.limit:
             self._accepted.append(message)
             return message, succeed(None)
-        while self._waiting and self._waiting[0].is_abandoned:
-            self._waiting.popleft()
         room: Deferred[None] = Deferred(lambda _: _abandon(message))
         message.room = room
         self._waiting.append(message)
@@ -60,6 +59,11 @@ class SendQueue:
         while self._accepted and self.try_send(self._accepted[0].frames):
             self._accepted.popleft()
             self._move_waiting()
+        while not self._accepted and self._has_waiting() and self.try_send(self._waiting[0].frames):
+            message = self._waiting.popleft()
+            room, message.room = message.room, None
+            if room is not None:
+                room.callback(None)
 
     def prepend(self, other: SendQueue) -> None:
         """Take over the messages of another queue, which go before those of this one."""
@@ -78,6 +82,12 @@ class SendQueue:
             if message.room is not None and not message.is_abandoned:
                 message.room.errback(error)
         return count
+
+    def _has_waiting(self) -> bool:
+        """Whether a message waits for room. Drops the abandoned ones before it."""
+        while self._waiting and self._waiting[0].is_abandoned:
+            self._waiting.popleft()
+        return bool(self._waiting)
 
     def _move_waiting(self) -> None:
         while self._waiting and len(self._accepted) < self.limit:

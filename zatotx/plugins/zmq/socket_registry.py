@@ -1,5 +1,6 @@
-"""Sockets that outlive the objects that use them: an edit that changes nothing about a socket keeps it open, with its
-peers and the messages in its queues."""
+"""Registry of sockets that outlive the configuration objects that use them: an edit that does not affect a socket keeps
+it open, with its peers and queued messages.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ BIND_ATTEMPTS, BIND_PAUSE = 40, 0.05  # ZeroMQ's threads close a socket a moment
 
 
 class SharedSocket(Protocol):
-    """What a registry holds."""
+    """The interface of a socket in the registry."""
 
     spec: SocketSpec
 
@@ -29,7 +30,7 @@ S = TypeVar('S', bound=SharedSocket)
 
 @define
 class SocketRegistry(Generic[S]):
-    """The sockets of the versions of one object: one, or two while an edit replaces it. `open_socket` opens one."""
+    """The sockets of one configuration object: one, or two while an edit replaces it. `open_socket` opens a socket."""
 
     open_socket: Callable[[SocketSpec], S]
     _users: list[S] = field(factory=list)  # each socket as often as it is used
@@ -62,9 +63,9 @@ class SocketRegistry(Generic[S]):
         del self._users[index]
 
 
-async def acquire_soon(registry: SocketRegistry[S], spec: SocketSpec, clock: IReactorTime, attempts: int) -> S:
-    """Return the socket of an object: see SocketRegistry.acquire. An address that this process has just given up is
-    free a moment later. Raises SocketError."""
+async def acquire_with_retry(registry: SocketRegistry[S], spec: SocketSpec, clock: IReactorTime, attempts: int) -> S:
+    """Return the socket of an object (see SocketRegistry.acquire), and retry if its address is still in use, because an
+    address that this process has just released becomes free a moment later. Raises SocketError."""
     while True:
         try:
             return registry.acquire(spec)

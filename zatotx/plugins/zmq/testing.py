@@ -1,4 +1,4 @@
-"""What scripted ZeroMQ connections have, for the users' test kit."""
+"""The signature of scripted ZeroMQ connections for the users' test kit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ZeroMQ sockets in the reactor. The only module that imports txZMQ and pyzmq.
+"""ZeroMQ sockets that are integrated with the reactor. This is the only module that imports txZMQ and pyzmq.
 
 txZMQ's connection reads until its socket is empty, which can take seconds, does not notice that a socket takes messages
 again, and uses the global reactor. ReactorSocket replaces these parts: it reads for a few milliseconds and lets the
@@ -19,6 +19,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from txzmq import ZmqConnection, ZmqFactory
 
+from zatotx.connectors.failure_log import FailureLog
 from zatotx.plugins.zmq.addresses import decode_key
 from zatotx.plugins.zmq.peer_state import MonitorEvent, PeerState
 from zatotx.plugins.zmq.schema import CurveKeys
@@ -26,9 +27,10 @@ from zatotx.plugins.zmq.schema import CurveKeys
 READ_BUDGET = 0.005  # seconds that a socket is read before other work of the reactor has its turn
 MAX_FRAMES = 1000  # of one message
 ERROR_PAUSE = 1.0  # seconds after an error of a socket that nobody expects
-RECONNECT, MAX_RECONNECT = 0.1, 2.0  # seconds between attempts to connect: the first pause, and the longest
+RECONNECT, MAX_RECONNECT = 0.1, 1.0  # seconds between attempts to connect: the first pause, and the longest
 HANDSHAKE_TIMEOUT = 10.0  # seconds
 LAST_LINGER = 1.0  # seconds for which ZeroMQ still sends what it has taken when a socket is closed
+END_TIMEOUT = LAST_LINGER + 4.0  # seconds that the end of a context may take
 ZAP_ADDRESS = 'inproc://zeromq.zap.01'  # ZeroMQ RFC 27
 _KEEPALIVE = (60, 10, 3)  # seconds of silence, seconds between probes, probes
 
@@ -44,12 +46,13 @@ def _ignore(frames: list[bytes]) -> None:
 
 
 class SocketError(Exception):
-    """A socket cannot be opened. The message says why, for people."""
+    """A socket cannot be opened. The message gives the reason, for users."""
 
 
 @frozen(kw_only=True)
 class SocketSpec:
-    """How a socket is opened. Two objects of the configuration with equal specs can use the same socket."""
+    """The parameters with which a socket is opened. Two configuration objects with equal parameters can use the same
+    socket."""
 
     socket_type: str
     is_bound: bool  # whether it listens on its addresses
@@ -70,15 +73,16 @@ class SocketSpec:
 
 
 def curve_of(value: CurveKeys) -> dict[str, Any]:
-    """Return the arguments of SocketSpec for the keys of an object."""
+    """Return the CURVE arguments of SocketSpec for the keys of an object."""
     return {'server_key': value.curve_server_key, 'secret_key': value.curve_secret_key,
             'client_keys': tuple(value.curve_client_keys), 'accepts_any_client': value.curve_any_client}  # fmt: skip
 
 
 class SocketFactory(ZmqFactory):  # type: ignore[misc]  # txZMQ has no types
-    """The ZeroMQ context of a kind in one process: its I/O thread, and the ZAP handler that knows the CURVE clients."""
+    """The ZeroMQ context of a process, with its I/O thread and the ZAP handler that authenticates CURVE clients."""
 
     lingerPeriod = 0
+    _log = Logger()
 
     def __init__(self, reactor: Any, run_in_thread: Callable[..., Deferred[Any]]) -> None:
         super().__init__()
@@ -86,7 +90,7 @@ class SocketFactory(ZmqFactory):  # type: ignore[misc]  # txZMQ has no types
         self.numbers = count()
         self._run_in_thread = run_in_thread
         self._zap: ZapHandler | None = None
-        self._is_ended = False
+        self.is_ended = False
 
     @property
     def zap(self) -> ZapHandler:
@@ -96,19 +100,24 @@ class SocketFactory(ZmqFactory):  # type: ignore[misc]  # txZMQ has no types
         return self._zap
 
     def end(self) -> Deferred[None]:
-        """Close all sockets. Fires when ZeroMQ has sent what sockets that linger had left, or gave it up."""
+        """Close all sockets. Fires when ZeroMQ has sent what sockets that linger had left, or gave it up, at the latest
+        after END_TIMEOUT."""
         for connection in tuple(self.connections):
             connection.shutdown()
-        if self._is_ended:
+        if self.is_ended:
             return succeed(None)
-        self._is_ended = True
+        self.is_ended = True
         ended: Deferred[None] = self._run_in_thread(self.context.term)
-        return ended
+        return ended.addTimeout(END_TIMEOUT, self.reactor, self._end_overdue)
+
+    def _end_overdue(self, result: Any, seconds: float) -> None:
+        self._log.error('ZeroMQ has not closed its sockets within {seconds} s: the process ends without waiting for it',
+                        seconds=seconds)  # fmt: skip
 
 
 class ReactorSocket(ZmqConnection):  # type: ignore[misc]  # txZMQ has no types
-    """A ZeroMQ socket. `received` gets each message; `writable`, if given, is called when the socket may take messages
-    again after `try_send` returned False. Raises SocketError."""
+    """A ZeroMQ socket in the reactor. `received` is called with each message; `writable`, if given, is called when the
+    socket can send again after `try_send` returned False. Raises SocketError."""
 
     _log = Logger()
 
@@ -125,6 +134,8 @@ class ReactorSocket(ZmqConnection):  # type: ignore[misc]  # txZMQ has no types
         self._is_blocked = False  # the socket did not take a message
         self._turn: IDelayedCall | None = None
         self._max_message_size = max_message_size
+        if factory.is_ended:  # a socket that nobody closes would keep the context from ending
+            raise SocketError('it is being closed')
         try:
             super().__init__(factory)
         except zmq.ZMQError as error:
@@ -262,12 +273,13 @@ class ReactorSocket(ZmqConnection):  # type: ignore[misc]  # txZMQ has no types
 
 
 class MonitoredSocket(ReactorSocket):
-    """A socket of a channel or connection, opened as its SocketSpec says, whose peers are known. `changed` is called
-    when `peers` has changed. Raises SocketError."""
+    """A socket of a channel or connection, opened with its SocketSpec, whose peers are monitored. It logs once a change
+    why they cannot connect; `title` names the object in messages. `changed`, if given, is called when `peers` has
+    changed. Raises SocketError."""
 
     def __init__(
-        self, factory: SocketFactory, spec: SocketSpec, received: Receive | None, *, changed: Callable[[], None],
-        writable: Callable[[], None] | None = None,
+        self, factory: SocketFactory, title: str, spec: SocketSpec, received: Receive | None, *,
+        changed: Callable[[], None] | None = None, writable: Callable[[], None] | None = None,
     ) -> None:
         self.spec = spec
         self.is_bound_now = spec.is_bound
@@ -275,6 +287,7 @@ class MonitoredSocket(ReactorSocket):
         self._monitor: ReactorSocket | None = None
         self._reconnecting: IDelayedCall | None = None
         self._changed = changed
+        self._peer_log = FailureLog(title, factory.reactor.seconds)
         self.peers = PeerState(factory.reactor.seconds, self._peers_changed)
         super().__init__(
             factory, _IMPLEMENTATIONS.get(spec.socket_type) or getattr(zmq, spec.socket_type), received,
@@ -371,7 +384,13 @@ class MonitoredSocket(ReactorSocket):
     def _peers_changed(self) -> None:
         if self.peers.ended and not self.spec.is_bound and self._reconnecting is None:
             self._reconnecting = self.factory.reactor.callLater(MAX_RECONNECT, self._reconnect)
-        self._changed()
+        failure, log = self.peers.failure, self._peer_log
+        if failure and failure != log.cause:
+            log.failed(failure)
+        elif log.cause and not failure:
+            log.recovered()
+        if self._changed is not None:
+            self._changed()
 
     def _reconnect(self) -> None:
         """Connect again to the addresses that ZeroMQ has given up, as it does for peers of another type."""
@@ -386,7 +405,8 @@ class MonitoredSocket(ReactorSocket):
 
 
 class ZapHandler:
-    """Decides which CURVE clients the sockets of a context accept (ZeroMQ RFC 27). Without it, CURVE accepts any."""
+    """Authenticates the CURVE clients of a context's sockets (ZeroMQ RFC 27). Without it, CURVE accepts every
+    client."""
 
     def __init__(self, factory: SocketFactory) -> None:
         self._allowed: dict[bytes, frozenset[bytes] | None] = {}  # by domain; None = clients with any key
@@ -414,7 +434,7 @@ class ZapHandler:
 
 
 def make_key_pair() -> tuple[str, str]:
-    """Return a new public and secret key of CURVE, in Z85."""
+    """Generate a CURVE key pair in Z85: a public and a secret key."""
     public, secret = zmq.curve_keypair()
     return public.decode('ascii'), secret.decode('ascii')
 

@@ -1,2 +1,3 @@
-"""Servers with several processes: the parent, which holds the listening sockets, its workers, and the state they share.
+"""Servers with several processes: the parent process, which holds the listening sockets, its workers, and the state
+that they share.
 """

@@ -1,4 +1,4 @@
-"""The two pipes between a worker and its parent, on the worker's side.
+"""The pipes through which a worker process communicates with its parent process, from the worker's side.
 
 The parent writes commands to one pipe, one JSON value per line: first the WorkerSpec, later `"reload"` and `"retire"`.
 The worker writes notices to the other: that it is ready, or why it cannot start, and heartbeats while it serves. When
@@ -32,7 +32,7 @@ RETIRE_TIMEOUT = 5.0  # seconds for clients of a retired worker to send another 
 
 @frozen(kw_only=True)
 class WorkerSpec:
-    """What a worker process receives from its parent when it starts."""
+    """The parameters that a worker process receives from its parent process when it starts."""
 
     slot: int
     listen_when_ready: bool  # other workers serve already, so listen only when ready
@@ -51,7 +51,7 @@ SINGLE_PROCESS = WorkerSpec(slot=0, listen_when_ready=False, inherited_sockets={
 
 def read_worker_spec(descriptor: int = COMMAND_DESCRIPTOR) -> WorkerSpec:
     """Wait for the WorkerSpec. Inherited descriptors are marked as not inheritable by child processes. Raises OSError
-    or ValueError if there is no parent."""
+    or ValueError if there is no parent process."""
     line = b''
     while not line.endswith(b'\n'):
         byte = os.read(descriptor, 1)

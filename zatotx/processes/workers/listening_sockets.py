@@ -125,7 +125,8 @@ class ListeningSockets:
 
 
 def bind(description: str) -> BoundSocket:
-    """Return the listening socket of an endpoint description. Raises ValueError, OSError, or what its parser raises."""
+    """Bind and return the listening socket of an endpoint description. Raises ValueError, OSError, or the errors of the
+    description's parser."""
     spec = parse_endpoint(description, Factory())
     if spec is None:
         raise ValueError('a server with workers supports tcp:, ssl:, unix: and systemd: endpoints only')
@@ -133,7 +134,8 @@ def bind(description: str) -> BoundSocket:
 
 
 def listen_error_message(description: str, error: Exception, section: str) -> str:
-    """Return the error message for an endpoint that cannot be bound. `section`: of server.toml; '' = unknown."""
+    """Return the error message for an endpoint that cannot be bound. `section` is the section of server.toml, or '' if
+    it is unknown."""
     setting = f'[{section}] listen: ' if section else ''
     reason = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
     return (

@@ -1,5 +1,6 @@
 """The parent process of a server's workers: binds the listening sockets, supervises the workers that share them, and
-replaces them one after another on request. It serves no requests itself, so user code cannot break it."""
+replaces the workers one after another on request. It serves no requests itself, so that user code cannot crash it.
+"""
 
 from __future__ import annotations
 
@@ -47,8 +48,8 @@ class ParentSettings:
 
 @define(eq=False, slots=False, kw_only=True)
 class WorkerParent(Service):
-    """The service of the parent process. `read_settings` reads the settings at the start and at each replacement; it
-    raises StartError with one sentence."""
+    """The Twisted service of the parent process. `read_settings` reads the settings at the start and for each
+    replacement of the workers; it raises StartError with one sentence."""
 
     reactor: IReactor  # IReactorTime
     work: Path  # the server's work/

@@ -1,4 +1,4 @@
-"""Counters that the workers of a server share, in a memory-mapped file in work/.
+"""Counters that the workers of a server share, in a memory-mapped file in the directory work/.
 
 Each counter is a row of integers, one per slot: a worker writes its own integer and reads those of the others, without
 locks or messages. The parent clears the slot of a worker that has died, and so does the next worker in that slot. A
@@ -25,7 +25,7 @@ _SIZE = 4  # bytes of an integer
 
 @frozen
 class SharedCounterRow:
-    """One counter, from the point of view of one worker."""
+    """One shared counter, as used by one worker."""
 
     set_own: Callable[[int], None]  # sets this worker's value
     sum_of_others: Callable[[], int]  # returns the sum of the other workers' values
@@ -98,8 +98,8 @@ class SharedCounters:
 
 
 def create_counters_file(work: Path, workers: int) -> SharedCounters:
-    """Create an empty file with slots for that many workers, and as many that drain beside them. Workers of an earlier
-    parent keep using the old file."""
+    """Create an empty counters file with slots for the given number of workers, and for the same number of workers that
+    are draining. Workers of an earlier parent process keep using the old file."""
     for name in (_FILE, _NAMES):
         (work / name).unlink(missing_ok=True)
     fd = os.open(work / _FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -1,4 +1,4 @@
-"""Listening ports on sockets that several processes share.
+"""Listening ports on sockets that several worker processes share.
 
 Twisted's own `adoptStreamPort` assumes that the process owns the socket: closing an adopted Unix port shuts the socket
 down for all processes and removes its file. In addition, ports that share a socket must balance the connections. The
@@ -28,7 +28,8 @@ SHORT_LIVED = 0.1  # seconds; a connection that lives no longer is taken to be f
 
 
 class AcceptBalancer:
-    """Decides whether this worker or another one accepts the next connection. Without `shared`, always this one."""
+    """Decides whether this worker accepts the next connection, or leaves it to another worker. Without `shared`, this
+    worker always accepts."""
 
     def __init__(self, shared: SharedCounterRow | None = None) -> None:
         self._shared = shared
@@ -99,7 +100,7 @@ class _CountedConnection(tcp.Server):
 
 
 class SharedTCPPort(tcp.Port):
-    """A TCP port on a shared socket, which leaves connections to less busy workers."""
+    """A TCP port on a shared socket. It leaves connections to less busy workers."""
 
     numberAccepts = _FixedAcceptCount()
     transport = _CountedConnection
@@ -133,8 +134,8 @@ class SharedTCPPort(tcp.Port):
 
 
 class SharedUNIXPort(unix.Port):
-    """A Unix port on a shared socket, which leaves the socket and its file alone when it closes: they belong to the
-    parent."""
+    """A Unix port on a shared socket. When it closes, the socket and its file remain, because they belong to the parent
+    process."""
 
     numberAccepts = _FixedAcceptCount()
     _shouldShutdown = False
@@ -150,7 +151,7 @@ def adopt_tcp(
     reactor: IReactor, descriptor: int, family: int, factory: Any, shared: SharedCounterRow | None = None,
     closed: Callable[[], None] | None = None,
 ) -> Any:
-    """Return a listening port on a duplicate of the descriptor, which stays open and may be adopted again. `shared`
+    """Create a listening port on a duplicate of the descriptor, which stays open and can be adopted again. `shared`
     counts the connections of all workers; `closed` is called when the port has stopped listening."""
     adopted: Any = SharedTCPPort
     port = adopted._fromListeningDescriptor(reactor, descriptor, family, factory)
@@ -163,7 +164,7 @@ def adopt_tcp(
 def adopt_unix(
     reactor: IReactor, descriptor: int, spec: EndpointSpec, factory: Any, closed: Callable[[], None] | None = None
 ) -> Any:
-    """Return a listening port on a duplicate of a Unix socket's descriptor, without balancing. `closed` is called when
+    """Create a listening port on a duplicate of a Unix socket's descriptor, without balancing. `closed` is called when
     the port has stopped listening."""
     shared = socket.socket(fileno=os.dup(descriptor))
     port = SharedUNIXPort(shared.getsockname(), factory, spec.backlog, spec.mode, reactor)

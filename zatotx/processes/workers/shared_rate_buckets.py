@@ -33,7 +33,8 @@ _PAUSE = 1.0  # seconds for which a lot is used without its lock after a timeout
 
 @implementer(ILocalRateBuckets)
 class SharedBuckets:
-    """Implements IBuckets like rules.limits.gcra.Buckets, on the monotonic clock that all processes of a machine share.
+    """Implements ILocalRateBuckets for all workers of a server, on the monotonic clock that all processes of a machine
+    share.
     """
 
     def __init__(self, work: Path, lock_timeout: float = _LOCK_TIMEOUT) -> None:
@@ -110,7 +111,7 @@ class SharedBuckets:
 
 
 def create_buckets_file(work: Path) -> None:
-    """Create an empty table. Workers of an earlier parent keep using the old file."""
+    """Create an empty table of rate-limit buckets. Workers of an earlier parent process keep using the old file."""
     (work / _FILE).unlink(missing_ok=True)
     fd = os.open(work / _FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     os.ftruncate(fd, LOTS * _LOT.size)

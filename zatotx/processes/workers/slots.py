@@ -1,4 +1,5 @@
-"""Slots of a server's processes: numbers 0, 1, 2 …, each held by one process at a time through an advisory lock.
+"""Slots of a server's processes: the numbers 0, 1, 2 and so on, each held by one process at a time through an advisory
+lock.
 
 The resources of a process (its row in the ODB, its IPC socket, the directory of its deployed code) are named by its
 slot. A worker that drains and its replacement therefore never conflict: they hold different slots. Slots are reused.
@@ -24,7 +25,7 @@ def slot_lock_path(work: Path, slot: int) -> Path:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process holds the lock of that file."""
+    """Return whether a process holds the lock of a file."""
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -47,12 +48,12 @@ def find_free_slot(work: Path, excluded: Collection[int] = ()) -> int:
 
 
 def any_slot_taken(work: Path) -> bool:
-    """Whether processes of an earlier parent still run."""
+    """Return whether worker processes of an earlier parent process are still running."""
     return any(is_locked(path) for path in work.glob('worker-*.lock'))
 
 
 class SlotLocks:
-    """Several locks that are released together."""
+    """A set of locks that are released together."""
 
     def __init__(self, *locks: DirectoryLock) -> None:
         self._locks = locks
@@ -64,7 +65,7 @@ class SlotLocks:
 
 
 def acquire_slot(work: Path, worker_spec: WorkerSpec | None) -> tuple[WorkerSpec, SlotLocks]:
-    """Acquire the slot of a worker; without a `worker_spec`, acquire the server's directory and its lowest free slot.
+    """Acquire the slot of a worker. Without a `worker_spec`, acquire the server's directory and its lowest free slot.
     Raises StartError if another process holds it."""
     if worker_spec is not None:
         slot = DirectoryLock(slot_lock_path(work, worker_spec.slot))

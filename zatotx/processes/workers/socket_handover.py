@@ -1,4 +1,4 @@
-"""Hands listening sockets that are configured in the ODB from the parent process to its workers.
+"""Hands over listening sockets, which are configured in the ODB, from the parent process to its workers.
 
 A worker that needs an address asks for it over a Unix socket pair that it shares with its parent. The parent binds the
 address once, and sends the descriptor to every worker that asks. The kernel keeps clients waiting meanwhile, so that
@@ -44,7 +44,8 @@ class _JsonLines(LineOnlyReceiver):
 
 @define(eq=False)
 class SocketLender:
-    """The parent's side: binds addresses and knows which workers use them. `reactor`: IReactorSocket, IReactorTime."""
+    """The parent's side of the socket handover: binds addresses and tracks which workers use them. `reactor` is an
+    IReactorSocket and IReactorTime."""
 
     reactor: IReactor
     bound: dict[str, BoundSocket] = field(factory=dict, init=False)  # by endpoint description
@@ -125,7 +126,8 @@ class _LenderConnection(_JsonLines):
 
 @define(eq=False)
 class SocketBorrower:
-    """A worker's side. `descriptor`: its end of the socket pair."""
+    """The worker's side of the socket handover: requests listening sockets from the parent process. `descriptor` is the
+    worker's end of the socket pair."""
 
     reactor: IReactor  # IReactorSocket
     descriptor: int

@@ -1,4 +1,6 @@
-"""The status file work/workers.json, in which a parent process reports its workers to the `zatotx` commands."""
+"""The status file work/workers.json, in which a parent process reports the state of its workers to the `zatotx`
+commands.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,8 @@ class WorkerStatus(msgspec.Struct, frozen=True):
 
 
 class StatusFile(msgspec.Struct, frozen=True, kw_only=True):
-    """The contents of the status file. `asked` counts the requested replacements of all workers (SIGUSR2), `done` the
-    finished ones; `why` is the error of the last one, '' if it succeeded."""
+    """The contents of the status file. `asked` is the number of requested replacements of all workers (SIGUSR2), and
+    `done` the number of finished ones; `why` is the error of the last replacement, or '' if it succeeded."""
 
     parent: int  # its process id
     wanted: int
@@ -37,13 +39,13 @@ class StatusFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def write_status_file(work: Path, status: StatusFile) -> None:
-    """Write the file atomically."""
+    """Write the status file atomically."""
     write_file(work / FILE_NAME, msgspec.json.encode(status))
 
 
 def read_status_file(work: Path, parent: int) -> StatusFile | None:
-    """Return the status that the process `parent` wrote; None if it is not a parent, or the file was written by an
-    earlier one."""
+    """Return the status that the process `parent` has written, or None if the process is not a parent, or the file was
+    written by an earlier one."""
     try:
         status = msgspec.json.decode((work / FILE_NAME).read_bytes(), type=StatusFile)
     except (OSError, msgspec.DecodeError):

@@ -27,10 +27,10 @@ from zatotx.rules.resilience.supervision import (
 
 @define(eq=False, kw_only=True)
 class HeartbeatMonitor:
-    """Calls `on_hang` with each ready worker that has sent no heartbeat for `timeout` seconds, and each worker that is
-    not ready within `start_timeout` seconds, counting only time in which the parent process was running itself.
-    `on_hang` must end the worker's phase. Workers that are stopping are not checked: stopping has its own time
-    limit."""
+    """Calls `on_hang` with each ready worker that has sent no heartbeat for `timeout` seconds, and with each worker
+    that is not ready within `start_timeout` seconds. Only time in which the parent process itself was running is
+    counted. `on_hang` must end the worker's phase. Workers that are stopping are not checked, because stopping has its
+    own time limit."""
 
     reactor: IReactor  # IReactorTime
     workers: Callable[[], Iterable[WorkerProcess]]
@@ -68,7 +68,7 @@ T = TypeVar('T')
 
 
 class SpawnWorker(Protocol):
-    """Starts a worker process. Raises OSError if the process cannot be created."""
+    """A function that starts a worker process. Raises OSError if the process cannot be created."""
 
     def __call__(self, slot: int, *, listen_when_ready: bool, descriptors: Mapping[str, int]) -> WorkerProcess: ...
 
@@ -79,8 +79,9 @@ def _do_nothing(slot: int) -> None:
 
 @define(eq=False, kw_only=True)
 class WorkerSupervisor:
-    """Supervises workers. `on_change` is called whenever a worker starts, becomes ready or ends. `on_give_up` is
-    called with one sentence if workers die too often, or none can start; after that no worker is started."""
+    """Supervises the worker processes of a server. `on_change` is called whenever a worker starts, becomes ready or
+    ends. `on_give_up` is called with one sentence if workers die too often, or none can start; after that no worker is
+    started."""
 
     reactor: IReactor  # IReactorTime
     spawn: SpawnWorker

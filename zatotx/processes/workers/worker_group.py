@@ -1,4 +1,4 @@
-"""Connects a worker with the other workers of its server."""
+"""Communication of a worker with the other workers of its server."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ RequestHandlers = Mapping[str, Callable[..., Any]]  # request name -> handler, c
 
 @frozen
 class WorkerResponse:
-    """The response of another worker."""
+    """The response of another worker to a request."""
 
     slot: int
     pid: int
@@ -104,7 +104,7 @@ class _PeerFactory(Factory):
 
 
 class WorkerIpc:
-    """Listens on this worker's socket, and sends requests to the other workers."""
+    """Listens on this worker's Unix socket, and sends requests to the other workers."""
 
     _log = Logger()
 
@@ -164,7 +164,7 @@ class WorkerIpc:
 
 
 def socket_name(slot: int) -> str:
-    """Return the name of a worker's socket file in work/."""
+    """Return the name of a worker's socket file in the directory work/."""
     return f'worker-{slot}.sock'
 
 
@@ -181,7 +181,8 @@ METRICS, FINDINGS, LEVEL = 'metrics', 'findings', 'level'
 
 @define(eq=False, kw_only=True)
 class WorkerGroup:
-    """Extends a worker's metrics and findings with those of the other workers, and sets log levels in all of them."""
+    """Extends a worker's metrics and findings with those of the other workers of its server, and sets log levels in all
+    of them."""
 
     reactor: IReactor
     work: Path

@@ -1,4 +1,4 @@
-"""A worker process, on the parent's side."""
+"""Starts and controls a worker process, from the parent process's side."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _PIPE_DRAIN_TIMEOUT = 0.5  # seconds after its end in which its pipes may still 
 
 
 class WorkerProcess(ProcessProtocol):
-    """Controls one worker. `ready` fires when it serves requests, `ended` when it has ended, with the reason. If it
-    ends before it is ready, `ready` fails with the same reason."""
+    """Controls one worker process. `ready` fires when the worker serves requests, and `ended` with the reason when it
+    has ended. If it ends before it is ready, `ready` fails with the same reason."""
 
     _log = Logger()
 
@@ -131,7 +131,7 @@ class WorkerProcess(ProcessProtocol):
 
 
 class WorkerEndedError(Exception):
-    """The worker ended before it was ready."""
+    """The worker process ended before it was ready."""
 
 
 def _exit_reason(error: Any) -> str:

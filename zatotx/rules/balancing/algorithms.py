@@ -1,4 +1,4 @@
-"""Algorithms that choose the server of a request among those that are available. Pure.
+"""Load balancing algorithms: each chooses one of the available servers for a request. Pure.
 
 A server is a `Candidate`: its effective weight and its load are read, and the algorithms keep their own figure,
 `credit`, on it. Ratios of weights matter, not their size.
@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 
 class Candidate(Protocol):
-    """A server as the algorithms see it."""
+    """A server, with the attributes that the load balancing algorithms need."""
 
     weight: float  # effective, more than 0
     in_flight: int  # requests it is processing, or connections it holds
@@ -26,8 +26,9 @@ C = TypeVar('C', bound=Candidate)
 
 
 def choose_round_robin(candidates: Sequence[C]) -> C:
-    """Smooth weighted round robin: each server's share of the choices follows its weight, and its choices are spread
-    evenly. With constant candidates, no server is ever one whole choice ahead of or behind its share.
+    """Choose a server by smooth weighted round robin: each server's share of the choices is proportional to its weight,
+    and its choices are spread evenly. With constant candidates, no server is ever one whole choice ahead of or behind
+    its share.
 
     This is Tijdeman's algorithm for the chairman assignment problem (Discrete Mathematics 32, 1980): of the servers
     whose share has grown by enough, the one that would be late first. Choosing the one that is furthest behind, as
@@ -57,7 +58,8 @@ def choose_round_robin(candidates: Sequence[C]) -> C:
 
 
 def choose_lowest_load(candidates: Sequence[C]) -> C:
-    """The server with the lowest load for its weight. Servers of equal load take turns by `choose_round_robin`."""
+    """Choose the server with the lowest load relative to its weight. Among servers of equal load, choose by
+    `choose_round_robin`."""
     best = candidates[0]
     lowest = best.in_flight / best.weight
     ties = 0
@@ -73,7 +75,8 @@ def choose_lowest_load(candidates: Sequence[C]) -> C:
 
 
 def choose_power_of_two(candidates: Sequence[C], random: Callable[[], float]) -> C:
-    """The less loaded one of two servers that are drawn by weight. `random` returns a number in [0, 1)."""
+    """Draw two servers at random by weight, and choose the one with the lower load. `random` returns a number in [0,
+    1)."""
     if len(candidates) == 1:
         return candidates[0]
     first = _draw(candidates, random())

@@ -1,4 +1,4 @@
-"""Which servers of a backend may take a request. Pure."""
+"""Determines which servers of a backend can receive requests. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ MIN_SLOW_START_SHARE = 0.1  # of its weight, with which a server starts
 
 
 class ServerCondition(Protocol):
-    """The condition of a server."""
+    """The attributes of a server that determine whether it can receive requests."""
 
     is_backup: bool
     is_ready: bool  # its administrative state is `ready`, and its configured weight is more than 0
@@ -21,9 +21,9 @@ S = TypeVar('S', bound=ServerCondition)
 
 
 def select_available(servers: Iterable[S]) -> Sequence[S]:
-    """Return the servers that take requests: those that are up; if there is none, the backup servers that are up; if
-    there is none either, those that are ejected only because of traffic. If all servers are ejected, the reason is
-    more likely outside of them, and turning every request away would help nobody."""
+    """Return the servers that can receive requests: the servers that are up; if there are none, the backup servers that
+    are up; if there are none either, the servers that were ejected only because of traffic. If all servers are ejected,
+    the cause is probably outside of them, and rejecting every request would not help."""
     ready = [server for server in servers if server.is_ready and not server.is_down]
     healthy = [server for server in ready if not server.is_ejected]
     for group in (healthy, ready):
@@ -35,8 +35,8 @@ def select_available(servers: Iterable[S]) -> Sequence[S]:
 
 
 def slow_start_weight(weight: float, elapsed: float, duration: float) -> float:
-    """Return the effective weight of a server that came up `elapsed` seconds ago: it grows linearly, so that a server
-    with empty caches is not flooded."""
+    """Return the effective weight of a server that came up `elapsed` seconds ago. The weight grows linearly during
+    `duration` seconds, so that a server with empty caches is not overloaded."""
     if duration <= 0 or elapsed >= duration:
         return weight
     return weight * max(MIN_SLOW_START_SHARE, elapsed / duration)

@@ -17,13 +17,13 @@ _MASK = (1 << 64) - 1
 
 
 def hash_text(text: str) -> int:
-    """Return 64 bits that depend on the whole text, and are the same in every process."""
+    """Return a 64-bit hash of a text that is the same in every process."""
     return int.from_bytes(blake2b(text.encode('utf-8', 'surrogateescape'), digest_size=8).digest(), 'big')
 
 
 def choose_consistent_hash(candidates: Sequence[C], key: int, balance: int) -> C:
-    """The server of the key with the highest score whose load stays within `balance` percent of the average for its
-    weight. `key`: see `hash_text`."""
+    """Choose a server by consistent hashing: of the servers whose load is at most `balance` percent of the average for
+    their weight, the one with the highest score for the key. `key` is the result of `hash_text`."""
     if len(candidates) == 1:
         return candidates[0]
     best = max(candidates, key=lambda candidate: _score(candidate, key))

@@ -1,4 +1,5 @@
-"""The health of a backend server: what probes and traffic say about it. Pure; times are seconds on one clock.
+"""The health state of a backend server, calculated from the results of probes and traffic. Pure; times are in seconds
+on one clock.
 
 Two things take a server out. Failed probes mark it down, until `rise` probes in a row succeed. Consecutive failures of
 the transport in traffic eject it for a while; one good probe ends that, because the probe has shown that connections to
@@ -18,7 +19,8 @@ _JITTER = 0.2  # share by which intervals are shortened at random, so that the p
 
 @frozen(kw_only=True)
 class HealthPolicy:
-    """When a server goes down and comes back; the values of `Check` and `Ejection` in lb.toml."""
+    """The settings that determine when a server is marked down and up again: the values of `Check` and `Ejection` in
+    lb.toml."""
 
     interval: float = 1.0  # seconds between the starts of two probes
     rise: int = 2
@@ -31,7 +33,7 @@ class HealthPolicy:
 
 @frozen(kw_only=True)
 class ServerHealth:
-    """The health of one server. A server that no probe has reached yet counts as up."""
+    """The health state of one server. A server that has not been probed yet counts as up."""
 
     is_down: bool = False
     has_been_probed: bool = False
@@ -83,8 +85,8 @@ class ServerHealth:
 
 
 def next_probe_delay(health: ServerHealth, policy: HealthPolicy, elapsed: float, random: Callable[[], float]) -> float:
-    """Return the seconds until the next probe. `elapsed`: seconds since the last one started. The first failed probe
-    of a server that is up is repeated at once."""
+    """Return the seconds until the next probe of a server. `elapsed` is the time since the last probe started. The
+    first failed probe of a server that is up is repeated at once."""
     if health.failed_probes == 1 and not health.is_down:
         return REPEAT_DELAY
     return max(0.0, policy.interval * (1 - _JITTER * random()) - elapsed)

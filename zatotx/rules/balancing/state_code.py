@@ -1,4 +1,4 @@
-"""The state of a server as one integer, in which the parent process tells its workers what it knows. Pure."""
+"""Encodes the state of a server as one integer, in which the parent process shares it with its workers. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PROBE_MASK = (1 << 20) - 1
 
 
 class SharedServerState(NamedTuple):
-    """What the parent knows about a server."""
+    """The state of a server as the parent process determined it."""
 
     is_down: bool
     admin_state: AdminState
@@ -21,13 +21,13 @@ class SharedServerState(NamedTuple):
 
 
 def encode_state(state: SharedServerState) -> int:
-    """Return a positive integer of at most 25 bits."""
+    """Encode a server state as a positive integer of at most 25 bits."""
     return (_KNOWN | (_DOWN if state.is_down else 0) | _STATES.index(state.admin_state) << _STATE_SHIFT
             | (state.good_probes & _PROBE_MASK) << _PROBE_SHIFT)  # fmt: skip
 
 
 def decode_state(code: int) -> SharedServerState | None:
-    """Return the state; None for 0, which nobody has written."""
+    """Decode a server state; return None for 0, which means that no state was written yet."""
     if not code & _KNOWN:
         return None
     return SharedServerState(bool(code & _DOWN), _STATES[code >> _STATE_SHIFT & 3], code >> _PROBE_SHIFT & _PROBE_MASK)

@@ -1,4 +1,5 @@
-"""The difference between two versions of an object, as readable lines. Secrets are masked."""
+"""Compares two versions of a configuration object and describes the difference in readable lines. Secrets are
+masked."""
 
 from __future__ import annotations
 
@@ -17,8 +18,8 @@ def changed_fields(old: Any, new: Any) -> tuple[str, ...]:
 
 
 def describe_changes(object_type: ObjectType, old: Any, new: Any) -> list[str]:
-    """Returns `+` for a new object (old is None), `-` for a deleted one (new is None), a `~` line for each changed
-    field."""
+    """Describes a change in lines: `+` for a new object (old is None), `-` for a deleted one (new is None), otherwise a
+    `~` line for each changed field."""
     section = object_type.section or object_type.key
     if old is None:
         return [f'+ {section} {new.name!r}', *_non_default_lines(object_type, new)]

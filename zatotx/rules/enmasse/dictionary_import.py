@@ -1,4 +1,4 @@
-"""Plans the import of the section `data_dictionary` of an enmasse document, and exports it. Pure.
+"""Plans the import of the section `data_dictionary` of an enmasse document, and exports the section. Pure.
 
 Its rows are translations, `{system1, key1, value1, system2, key2, value2}`, or single entries, `{system, key, value}`.
 An import adds what is missing and changes a translation whose `value2` differs; it deletes nothing.
@@ -25,7 +25,8 @@ _TRANSLATION = ('system1', 'key1', 'value1', 'system2', 'key2', 'value2')
 
 @define
 class DictionaryPlan:
-    """What an import would change. `dictionary` is the result; with errors, nothing may be written."""
+    """The changes that an import of a data dictionary would make. `dictionary` is the resulting dictionary. If there
+    are errors, nothing may be written."""
 
     dictionary: DataDictionary
     errors: list[DocumentError] = field(factory=list)
@@ -36,7 +37,7 @@ class DictionaryPlan:
 
 
 def plan_dictionary(rows: object, dictionary: DataDictionary, *, references_resolved: bool) -> DictionaryPlan:
-    """Return the plan of an import into a dictionary, which is changed in place."""
+    """Return the plan for importing rows into a dictionary. Modifies `dictionary` in place."""
     plan = DictionaryPlan(dictionary, rows=rows)
     if rows is not None and not isinstance(rows, list):
         plan.errors.append(DocumentError(SECTION, '', '', 'must be a list of translations'))
@@ -57,7 +58,8 @@ def plan_dictionary(rows: object, dictionary: DataDictionary, *, references_reso
 
 
 def export_rows(dictionary: DataDictionary) -> list[dict[str, str]]:
-    """Return the rows that import to the same dictionary: all translations, and the entries that none of them uses."""
+    """Return the rows from which an import recreates the dictionary: all translations, and the entries that no
+    translation uses."""
     translations = dictionary.translations()
     rows = [_row(_TRANSLATION, (*one.source, *one.target)) for one in translations]
     used = {number for one in translations for number in (one.id1, one.id2)}

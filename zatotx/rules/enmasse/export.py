@@ -22,8 +22,8 @@ _NON_IDENTIFIER = re.compile(r'[^A-Z0-9]')
 def export_document(
     snapshot: Snapshot, types: ObjectTypeRegistry, *, secrets: bool = False
 ) -> dict[str, list[dict[str, Any]]]:
-    """Returns section -> objects, with fields in the order of the Struct and without defaults; the output is
-    deterministic.
+    """Returns a document that maps sections to objects, with fields in the order of the Struct and without default
+    values. The output is deterministic.
 
     Secrets are exported as `${ZATOTX_…}`; with `secrets`, as stored: hashed ones as their hash, which an import
     accepts. Objects that the broker creates (ObjectType.own) are omitted, since every environment has its own.

@@ -46,7 +46,7 @@ __all__ = ['DocumentError', 'ImportEntry', 'ImportPlan', 'export_document', 'pla
 
 
 class ImportPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """The changes that an import would make. If there are errors, there are no operations."""
+    """The changes that an enmasse import would make. If there are errors, there are no operations."""
 
     operations: tuple[Operation, ...] = ()
     errors: tuple[DocumentError, ...] = ()
@@ -56,7 +56,7 @@ class ImportPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ImportEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One valid object of a document."""
+    """A validated object of an import document."""
 
     object_type: ObjectType
     value: Any
@@ -77,10 +77,10 @@ def plan_import(
     references_resolved: bool = True,
     now: datetime | None = None,
 ) -> ImportPlan:
-    """Returns the plan, or all errors of the document. `verify(hash, clear)` returns whether a hashed secret matches;
-    it may be slow, so plan in a thread. `references_resolved`: the references in the document have been replaced, so
-    that text resembling one is literal; otherwise each reference is an error. `now`: for objects that must not be in
-    the past; None = not checked."""
+    """Returns the plan of an import, or all errors of the document. `verify(hash, clear)` returns whether a hashed
+    secret matches; it may be slow, so call this function in a thread. `references_resolved` says whether references in
+    the document have been replaced; if not, each reference is an error. `now` is the current time for objects that must
+    not be in the past, or None to skip this check."""
     named = dict(_declared_types(document, types))
     reader = _DocumentReader(types=types, snapshot=snapshot, replace=replace, resolved=references_resolved, named=named,
                              now=now)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Plans the restore of an earlier revision of the configuration, as operations. Pure.
+"""Plans how to restore an earlier revision of the configuration, as a list of operations. Pure.
 
 It does not touch deployed code and the rows of its services (see `service rollback`), nor the objects that the broker
 creates, whose passwords are also in credentials.toml.
@@ -21,7 +21,7 @@ _CODE_FIELDS = frozenset({'file', 'impl_name', 'is_internal'})  # service fields
 
 
 class RestoreStep(msgspec.Struct, frozen=True):
-    """One object to restore: its current and its earlier version, None = it does not exist."""
+    """One object to restore: its current and its earlier version. None means that the object does not exist."""
 
     current: StoredObject | None
     earlier: StoredObject | None
@@ -34,19 +34,19 @@ class RestoreStep(msgspec.Struct, frozen=True):
 
 
 def plan_restore(current: Snapshot, earlier: Snapshot, types: ObjectTypeRegistry) -> list[RestoreStep]:
-    """Returns the differences, by type and name. Objects are matched by id; a deleted and recreated one by type and
-    name."""
+    """Returns the steps that change the current configuration to the earlier one, sorted by type and name. Objects are
+    matched by ID; an object that was deleted and recreated is matched by type and name."""
     steps = [step for step in _pairs(current, earlier) if step.type in types and _differs(step, types[step.type])]
     return sorted(steps, key=_order)
 
 
 def to_operations(steps: list[RestoreStep]) -> list[Operation]:
-    """Returns the operations. They fail if one of the objects is changed meanwhile."""
+    """Converts the steps to operations. An operation fails if its object was changed in the meantime."""
     return [_operation(step) for step in steps]
 
 
 def describe_step(step: RestoreStep, types: ObjectTypeRegistry) -> list[str]:
-    """Returns the step as readable lines, secrets masked."""
+    """Describes a step in readable lines, with secrets masked."""
     object_type, current, earlier = types[step.type], step.current, step.earlier
     restored = None if earlier is None else earlier.value
     if current is not None and earlier is not None:

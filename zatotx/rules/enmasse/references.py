@@ -1,4 +1,4 @@
-"""References in configuration files: `${NAME}` is an environment variable, `file:PATH` the content of a file.
+"""Resolves references in configuration files: `${NAME}` is an environment variable, `file:PATH` the content of a file.
 
 `$${NAME}` is the literal text `${NAME}`, `$file:PATH` the literal text `file:PATH`. The content of a variable or a file
 is not expanded further. A file's path may contain variables.
@@ -34,7 +34,7 @@ FileReader = Callable[[str], str]  # returns the text of a file; raises ValueErr
 
 @frozen(kw_only=True)
 class ReferenceResolver:
-    """The sources that references are resolved from."""
+    """Resolves references from environment variables and files."""
 
     environ: Mapping[str, str]
     read_file: FileReader | None = None  # None: files are not supported, `file:` is plain text
@@ -118,22 +118,22 @@ def escape_references(value: Any) -> Any:
 
 
 def has_reference(value: object) -> bool:
-    """Returns whether the value contains a reference, at any depth, not counting Zato's forms."""
+    """Returns whether the value contains a reference, at any depth. Zato's own reference forms are not counted."""
     if isinstance(value, str):
         return value.startswith(_FILE) or any(not match[1] for match in _PLACEHOLDER.finditer(value))
     return any(has_reference(item) for item in _items_of(value))
 
 
 def has_unresolved_reference(value: object) -> bool:
-    """Returns whether the value contains an unreplaced reference, at any depth: `${NAME}` or one of Zato's forms."""
+    """Returns whether the value contains an unresolved reference, at any depth: `${NAME}` or one of Zato's forms."""
     if isinstance(value, str):
         return bool(_ANY_REFERENCE.search(value) or _ZATO_VARIABLE.fullmatch(value))
     return any(has_unresolved_reference(item) for item in _items_of(value))
 
 
 def is_obvious_reference(secret: str) -> bool:
-    """Returns whether a secret is obviously an unreplaced reference: as a whole `${NAME}`, `file:` and an absolute
-    path, or a Zato reference. `$NAME` could be a password."""
+    """Returns whether a secret is clearly an unresolved reference: `${NAME}`, `file:` with an absolute path, or a Zato
+    reference. `$NAME` is not, since it could be a password."""
     return bool(_OBVIOUS_REFERENCE.fullmatch(secret))
 
 
@@ -150,7 +150,7 @@ def _items_of(value: object) -> Iterator[object]:
 
 
 class DocumentError(msgspec.Struct, frozen=True):
-    """One error in a document: where and what."""
+    """One error in a document: its location and its description."""
 
     section: str
     object: str  # its quoted name, '#3' if it has none, or ''
@@ -163,7 +163,7 @@ class DocumentError(msgspec.Struct, frozen=True):
 
 
 def item_label(item: object, number: int) -> str:
-    """Returns the label of the `number`th object of a section for error messages."""
+    """Returns the label of an object of a section for error messages. `number` is its position in the section."""
     name = item.get('name') if isinstance(item, dict) else None
     return repr(name) if isinstance(name, str) and name else f'#{number}'
 
@@ -171,8 +171,8 @@ def item_label(item: object, number: int) -> str:
 def substitute_references(
     document: Any, environ: Mapping[str, str], read_file: FileReader | None = None
 ) -> tuple[Any, list[DocumentError]]:
-    """Returns the document with every reference replaced (see rules/enmasse/references.py), and an error for each that
-    cannot be resolved. `read_file` returns the text of a file; without it, `file:` is plain text."""
+    """Returns the document with every reference replaced, and an error for each reference that cannot be resolved.
+    `read_file` returns the text of a file; without it, `file:` is plain text."""
     if not isinstance(document, dict):
         return document, []
     errors: list[DocumentError] = []

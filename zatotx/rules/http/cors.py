@@ -1,4 +1,4 @@
-"""Cross-origin resource sharing (CORS): which sites browsers allow to use a channel (the Fetch standard,
+"""Cross-origin resource sharing (CORS): determines which sites browsers allow to use a channel (the Fetch standard,
 https://fetch.spec.whatwg.org/#http-cors-protocol). Pure.
 
 CORS protects users of browsers, not the channel: requests of other sites are served as usual, and the browser hides the
@@ -22,12 +22,12 @@ HeaderFields = tuple[tuple[bytes, bytes], ...]
 
 
 class CorsForbidden(Exception):  # noqa: N818 - named for the condition
-    """The preflight requests something that is not allowed. The message is one sentence for the browser's network
-    log."""
+    """A preflight request asks for something that the channel does not allow. The message is one sentence for the
+    browser's network log."""
 
 
 class CorsRules(msgspec.Struct, frozen=True, kw_only=True):
-    """The sites that may use a channel, and how."""
+    """The CORS rules of a channel: allowed origins, methods and header fields."""
 
     origins: frozenset[str] | None  # lower case; None = any
     methods: tuple[str, ...] = ()  # () = those that the channel accepts
@@ -89,8 +89,8 @@ class CorsRules(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def origin_error(origin: str) -> str:
-    """Returns the error of a configured origin, or ''. Browsers send `https://shop.example:8443`, without a path and
-    without a default port."""
+    """Returns an error message if a configured origin is invalid, otherwise ''. Browsers send origins such as
+    `https://shop.example:8443`, without a path and without a default port."""
     if origin == ANY:
         return ''
     if origin == 'null':
@@ -109,7 +109,7 @@ def origin_error(origin: str) -> str:
 
 
 def header_names_error(names: Sequence[str]) -> str:
-    """Returns the error of a list of header field names, or ''."""
+    """Returns an error message if a list of header field names is invalid, otherwise ''."""
     for name in names:
         if not name.isascii() or not is_token(name.encode('ascii')):
             return f'{name!r} is no name of a field'

@@ -1,4 +1,4 @@
-"""Determines the client of a request that passed proxies: the last untrusted address in the chain. Pure.
+"""Determines the client of a request that passed through proxies: the last untrusted address in the chain. Pure.
 
 The peer's address is known. If it is a trusted proxy, the address it reports is used; if that is trusted as well, the
 next one, and so on. The first untrusted address is the client. Sources: RFC 7239 §8, and nginx's `real_ip_recursive`
@@ -28,7 +28,7 @@ _CONFLICT = 'Forwarded and X-Forwarded-For do not name the same client: say by p
 
 
 class InvalidProxies(ValueError):  # noqa: N818 - named for the condition
-    """The configured proxies are invalid. The message lists the invalid entries."""
+    """The list of trusted proxies is invalid. The message names the invalid entries."""
 
 
 @frozen
@@ -56,7 +56,7 @@ class TrustedProxies:
 
 @frozen
 class RequestOrigin:
-    """The client address of a request, and the scheme and host it requested. '' = unknown."""
+    """The client address of a request, and the scheme and host that the client requested. An unknown value is ''."""
 
     address: str
     proto: str = ''
@@ -65,7 +65,7 @@ class RequestOrigin:
 
 
 def parse_trusted_proxies(entries: Iterable[str]) -> TrustedProxies:
-    """Parses addresses, networks (`10.0.0.0/8`) and UNIX. Raises InvalidProxies."""
+    """Parses the trusted proxies: addresses, networks (`10.0.0.0/8`) and UNIX. Raises InvalidProxies."""
     networks: list[IPv4Network | IPv6Network] = []
     errors: list[str] = []
     entries = tuple(entries)
@@ -83,7 +83,8 @@ def parse_trusted_proxies(entries: Iterable[str]) -> TrustedProxies:
 def request_origin(
     headers: Mapping[bytes, bytes], peer: str, trusted: TrustedProxies, header_kind: str = ANY
 ) -> RequestOrigin:
-    """Returns the origin of a request from the trusted proxy `peer`, by the header fields that `header_kind` selects.
+    """Returns the origin of a request that was received from the trusted proxy `peer`, from the header fields that
+    `header_kind` selects.
 
     With ANY and both kinds of fields present, they are used as far as they agree: a proxy usually writes one kind and
     passes the client's value of the other.

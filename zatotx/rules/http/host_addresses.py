@@ -1,4 +1,4 @@
-"""The addresses of a host name: a cache of DNS lookups, the order in which to try them, and their scope. Pure."""
+"""Caches DNS lookups, and determines the scope of addresses and the order in which to try them. Pure."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ _MAX_NAMES = 1_000  # maximum number of names
 
 @frozen
 class LookupResult:
-    """The result of a lookup: addresses as text, IPv6 with its zone if any; or why there are none."""
+    """The result of a DNS lookup: the addresses as text (an IPv6 address may have a zone), or the reason why there are
+    none."""
 
     addresses: tuple[str, ...]
     error: str = ''  # '', or the error of the resolver
 
 
 def interleave_families(addresses: Sequence[str]) -> tuple[str, ...]:
-    """Returns the unique addresses with alternating families, beginning with that of the first (RFC 8305 §4): a family
-    without connectivity costs one attempt, however many addresses it has."""
+    """Returns the distinct addresses with alternating address families, beginning with that of the first address (RFC
+    8305 §4), so that a family without connectivity costs one attempt only."""
     unique = tuple(dict.fromkeys(addresses))
     first = [address for address in unique if (':' in address) == (':' in unique[0])]
     other = [address for address in unique if (':' in address) != (':' in unique[0])]
@@ -33,7 +34,7 @@ def interleave_families(addresses: Sequence[str]) -> tuple[str, ...]:
 
 
 class DnsCache:
-    """An LRU cache of lookup results by name."""
+    """An LRU cache of DNS lookup results by host name."""
 
     __slots__ = ('_entries',)
 
@@ -68,8 +69,9 @@ _COMPATIBLE = IPv6Network('::/96')  # RFC 4291 §2.5.5.1, deprecated; except ::1
 
 
 class AddressScope(Enum):
-    """LOOPBACK is this machine; LINK_LOCAL the local link, where clouds serve their metadata; PRIVATE everything else
-    outside the public Internet: private networks, multicast and reserved addresses."""
+    """The scope of an IP address. LOOPBACK is this machine; LINK_LOCAL the local link, where clouds serve their
+    metadata; PRIVATE everything else outside the public Internet: private networks, multicast and reserved
+    addresses."""
 
     LOOPBACK = 'loopback'
     LINK_LOCAL = 'link-local'
@@ -78,8 +80,8 @@ class AddressScope(Enum):
 
 
 def address_scope(address: str) -> AddressScope:
-    """Returns the scope of an address, for IPv6 optionally with a zone. IPv4 addresses embedded in IPv6 have the scope
-    of IPv4."""
+    """Returns the scope of an IP address; an IPv6 address may have a zone. An IPv4 address embedded in an IPv6 address
+    has the scope of the IPv4 address."""
     ip = _unwrap_ipv4(ip_address(address))
     if ip.is_loopback or ip.is_unspecified:  # a connection to 0.0.0.0 or :: reaches this machine
         return AddressScope.LOOPBACK

@@ -1,4 +1,5 @@
-"""Negotiation of a response with the client: compression (RFC 9110 §12.5.3) and entity tags (§8.8.3, §13.1.2). Pure.
+"""Compression (RFC 9110 §12.5.3) and entity tags (§8.8.3, §13.1.2) of HTTP responses: decides which apply to a
+response. Pure.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def accepts_gzip(accept_encoding: bytes | None) -> bool:
 
 
 def is_compressible(content_type: bytes) -> bool:
-    """Returns whether bodies of that content type are compressible text."""
+    """Returns whether bodies of a content type are compressible text."""
     media_type = content_type.partition(b';')[0].strip().lower()
     if media_type.startswith(_TEXT):
         return media_type != _STREAM_OF_EVENTS
@@ -53,12 +54,13 @@ _WEAK = b'W/'
 
 
 def compute_etag(body: bytes) -> bytes:
-    """Returns the strong entity tag of a body, a hash. Slow for large bodies: call it in a thread."""
+    """Returns the strong entity tag of a body, which is a hash. Slow for large bodies: call it in a thread."""
     return b'"%b"' % blake2b(body, digest_size=16).hexdigest().encode('ascii')
 
 
 def weaken(tag: bytes) -> bytes:
-    """Returns the weak form of a tag, for equivalent content with different bytes, such as a compressed body."""
+    """Returns the weak form of an entity tag, for equivalent content with different bytes, such as a compressed
+    body."""
     return tag if tag.startswith(_WEAK) else _WEAK + tag
 
 
@@ -69,7 +71,7 @@ def is_etag(value: bytes) -> bool:
 
 
 def matches_if_none_match(if_none_match: bytes, tag: bytes) -> bool:
-    """Returns whether If-None-Match contains the tag, by weak comparison; `*` matches any tag."""
+    """Returns whether an If-None-Match field matches the entity tag by weak comparison; `*` matches any tag."""
     if if_none_match.strip() == b'*':
         return True
     return tag.removeprefix(_WEAK)[1:-1] in if_none_match.split(b'"')[1::2]

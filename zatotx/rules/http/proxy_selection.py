@@ -1,5 +1,6 @@
-"""Selects the proxy of an outgoing call: the one configured for the connection, or the one in the environment variables
-that curl and requests read. Pure."""
+"""Selects the proxy of an outgoing call: the one configured for the connection, or the one from the environment
+variables that curl and requests read. Pure.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ IPNetwork = IPv4Network | IPv6Network
 
 @frozen
 class DomainPattern:
-    """A domain and its subdomains; `port` 0 = any port."""
+    """A NO_PROXY pattern for a domain and its subdomains. `port` 0 matches any port."""
 
     name: str
     port: int = 0
@@ -35,7 +36,7 @@ class DomainPattern:
 
 @frozen
 class NetworkPattern:
-    """A network; `port` 0 = any port."""
+    """A NO_PROXY pattern for an IP network. `port` 0 matches any port."""
 
     network: IPNetwork
     port: int = 0
@@ -46,7 +47,8 @@ class NetworkPattern:
 
 @frozen
 class NoProxy:
-    """The parsed NO_PROXY. Loopback addresses are included by default: the proxy's loopback is a different machine."""
+    """A parsed NO_PROXY variable. Loopback addresses always match, since the proxy's loopback is a different
+    machine."""
 
     all_hosts: bool = False
     domains: tuple[DomainPattern, ...] = ()
@@ -65,7 +67,7 @@ class NoProxy:
 
 
 def parse_no_proxy(text: str) -> NoProxy:
-    """Parses the variable: entries separated by commas or spaces. Invalid entries match nothing, as in other
+    """Parses a NO_PROXY variable: entries separated by commas or spaces. Invalid entries match nothing, as in other
     implementations."""
     entries = text.replace(',', ' ').split()
     patterns = [pattern for entry in entries if (pattern := _parse_entry(entry)) is not None]
@@ -106,7 +108,7 @@ DIRECT, ENVIRONMENT = 'none', 'environment'  # values of a connection's setting 
 
 
 class UnusableProxy(ValueError):  # noqa: N818 - named for the condition
-    """The proxy cannot be used. The message says why, without its credentials."""
+    """The proxy cannot be used. The message gives the reason, without the proxy's credentials."""
 
 
 @frozen
@@ -139,8 +141,8 @@ class ProxySelector:
 
 
 def make_proxy_selector(setting: str, environ: Mapping[str, str]) -> ProxySelector:
-    """Returns the selector for a connection's setting: DIRECT, ENVIRONMENT, or the URL of a proxy for all its calls,
-    regardless of NO_PROXY. Raises UnusableProxy if the URL cannot be used."""
+    """Returns the selector for a connection's setting: DIRECT, ENVIRONMENT, or the URL of a proxy for all calls, which
+    ignores NO_PROXY. Raises UnusableProxy if the URL cannot be used."""
     if setting == ENVIRONMENT:
         return proxies_from_environment(environ)
     if setting in ('', DIRECT):
@@ -150,7 +152,8 @@ def make_proxy_selector(setting: str, environ: Mapping[str, str]) -> ProxySelect
 
 
 def proxies_from_environment(environ: Mapping[str, str]) -> ProxySelector:
-    """Reads http_proxy, https_proxy, all_proxy and no_proxy; lower-case names take precedence."""
+    """Reads the proxies from the variables http_proxy, https_proxy, all_proxy and no_proxy; lower-case names take
+    precedence."""
 
     def variable(name: str) -> str:
         return (environ.get(name) or environ.get(name.upper()) or '').strip()

@@ -1,4 +1,6 @@
-"""Public URLs: the base URLs under which clients reach this server, such as https://api.example.com/esb. Pure."""
+"""Validates and joins public URLs: the base URLs under which clients reach this server, such as
+https://api.example.com/esb. Pure.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ _PATH_CHARACTERS = frozenset("/-._~!$&'()*+,;=:@%")
 
 
 def public_url_error(url: str) -> str:
-    """Returns the error of a public URL as a clause, or '' if it is valid or empty."""
+    """Returns an error message, as a clause, if a public URL is invalid, or '' if it is valid or empty."""
     if not url:
         return ''
     try:

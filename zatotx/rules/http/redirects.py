@@ -1,5 +1,6 @@
-"""Redirects of outgoing calls: the next request and what it may carry, by RFC 9110 §15.4 and the Fetch standard.
-Pure."""
+"""Follows redirects of outgoing calls: determines the next request and which header fields it may contain, by RFC 9110
+§15.4 and the Fetch standard. Pure.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +24,12 @@ _BODY_PREFIXES = (b'content-', b'transfer-encoding', b'expect', b'digest', b'tra
 
 
 class RedirectError(ValueError):
-    """The redirect cannot be followed. The message is a clause that says why."""
+    """The redirect cannot be followed. The message is a clause that gives the reason."""
 
 
 @frozen
 class RedirectTarget:
-    """The address and target that a URL refers to. Two targets have the same origin (RFC 6454) if they differ in
-    `target` only."""
+    """The destination of a URL: scheme, host, port, and request target."""
 
     secure: bool
     host: str  # as returned by ascii_host
@@ -50,7 +50,7 @@ class RedirectTarget:
 
 @frozen
 class RedirectedRequest:
-    """The next request of a redirected call."""
+    """The next request of a call that was redirected."""
 
     method: str
     target: RedirectTarget
@@ -59,7 +59,7 @@ class RedirectedRequest:
 
 
 def parse_target(url: str) -> RedirectTarget:
-    """Parses an absolute http or https URL; ignores user information and fragment. Raises RedirectError."""
+    """Parses an absolute http or https URL; ignores the user information and the fragment. Raises RedirectError."""
     try:
         parts = urlsplit(url)
         if parts.scheme not in _DEFAULT_PORTS:
@@ -76,7 +76,7 @@ def parse_target(url: str) -> RedirectTarget:
 def follow_redirect(
     status: int, method: str, current: RedirectTarget, location: bytes, *, has_body: bool
 ) -> RedirectedRequest:
-    """Returns the next request after a response with one of the REDIRECTIONS and this Location. Raises RedirectError.
+    """Returns the next request after a redirect response with this Location. Raises RedirectError.
 
     303 changes all methods but HEAD to GET; 301 and 302 change POST to GET, as browsers and requests do, and keep other
     methods. Requests that keep their method keep their body, but never from https to http.
@@ -89,14 +89,15 @@ def follow_redirect(
 
 
 def is_credential(name: bytes) -> bool:
-    """Returns whether a header field (name in any case) may carry credentials, so that other origins must not receive
-    it."""
+    """Returns whether a header field may contain credentials, so that other origins must not receive it. The name may
+    be in any case."""
     name = name.lower()
     return name in _CREDENTIALS or any(part in name for part in _SECRET_PARTS)
 
 
 def is_body_header(name: bytes) -> bool:
-    """Returns whether a header field (name in any case) describes the body and is dropped with it (Fetch §4.4)."""
+    """Returns whether a header field describes the body, so that it is dropped together with the body (Fetch §4.4). The
+    name may be in any case."""
     return name.lower().startswith(_BODY_PREFIXES)
 
 

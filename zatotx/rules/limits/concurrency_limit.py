@@ -1,4 +1,4 @@
-"""Concurrency limits, and limits of the content of one message. Pure: no I/O.
+"""A limit of concurrent calls, a fair queue, and limits of the content of one message. Pure: no I/O.
 
 A `ConcurrencyLimit` counts the calls in progress in a service, a channel or a node. It is used for every request, so
 that entering costs a comparison and an addition.
@@ -23,7 +23,7 @@ _MAX_WORKERS = 256  # maximum number of worker processes of a node, draining one
 
 
 class ConcurrencyLimit:
-    """Limits the number of calls in progress to `limit` and counts those it rejects (`rejected`).
+    """Limits the number of calls in progress to `limit`, and counts the rejected calls (`rejected`).
 
     The reactor's thread uses `enter` and `leave`; other threads `enter_from_thread` and `leave_from_thread`. Each
     successful entry must leave exactly once. The reactor takes no lock: if a thread takes the last slot at the same
@@ -155,7 +155,8 @@ class ConcurrencyLimit:
 
 
 class MessageLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits of the content of one message. The protocol limits the size of the body."""
+    """Limits of the content of one message, such as its number of elements. The size of the body is limited by the
+    protocol."""
 
     json_depth: int = 100  # nesting of objects and lists
     json_keys: int = 100_000  # total number of keys and elements
@@ -170,7 +171,7 @@ _Item = TypeVar('_Item', bound=Hashable)
 
 
 class FairQueue(Generic[_Item]):
-    """A queue that takes items from its owners in turn (round-robin), and in order of arrival within an owner.
+    """Converts an aware datetime to unix time in seconds.
 
     It holds `max_items` items, and `max_per_owner` of any owner. When it is full, an owner with fewer items displaces
     the newest item of the owner that has most.

@@ -1,4 +1,4 @@
-"""Limits the memory that one process uses for request bodies and their decoded content. Pure: no I/O.
+"""Accounts for and limits the memory that one process uses for request bodies and their decoded content. Pure: no I/O.
 
 Every body has a `MemoryReservation`, which grows with it and is closed at the end of its request. Three limits keep
 unauthenticated callers from using the memory that authenticated callers need, and from blocking complete requests:
@@ -78,7 +78,7 @@ class MemoryBudget:
 
 
 class MemoryReservation:
-    """The memory of one request, initially of an unauthenticated caller.
+    """The memory reserved for one request. A request counts as unauthenticated until its caller is authenticated.
 
     Thread-safe. After `close` nothing can be added.
     """
@@ -153,8 +153,8 @@ MIDDLE, OLDEST = 1, 2  # generations of gc.collect
 
 
 class CollectionTrigger:
-    """Decides when a garbage collection is due. Objects that survive a collection age, and only a collection of the
-    oldest generation frees them; so surviving bytes are counted as well."""
+    """Decides when a garbage collection is needed. Objects that survive a collection are moved to an older generation,
+    and only a collection of the oldest generation frees them; therefore surviving bytes are counted as well."""
 
     __slots__ = ('_received', '_survived')
 

@@ -17,7 +17,7 @@ MAX_TOLERANCE = 104 * 86_400 * SECOND  # maximum tolerance: integers stay exact 
 
 
 class Rate(msgspec.Struct, frozen=True):
-    """A rate and its burst tolerance."""
+    """A rate limit in the form that GCRA needs: the interval between calls, and the burst tolerance."""
 
     interval: int  # nanoseconds between calls
     tolerance: int  # nanoseconds: interval times burst
@@ -50,12 +50,13 @@ class Rate(msgspec.Struct, frozen=True):
 
 
 def count_admitted(rates: Sequence[Rate], leads: Sequence[int], calls: int) -> int:
-    """Returns how many of `calls` calls all of the buckets together admit."""
+    """Returns how many of `calls` calls all rate limits admit. `leads` has for each limit how far its bucket is ahead
+    of the current time."""
     return min(calls, *(rate.remaining(ahead) for rate, ahead in zip(rates, leads, strict=True)))
 
 
 class RateBuckets:
-    """Buckets by name in bounded memory: about `max_buckets` of the most recently used ones are kept.
+    """Rate-limit buckets by name, in bounded memory: about `max_buckets` of the most recently used buckets are kept.
 
     `now` is in nanoseconds on a monotonic clock.
     """
@@ -101,7 +102,7 @@ _PRINTABLE = ''.join(map(chr, range(32, 127))).translate(str.maketrans('', '', '
 
 
 class RateLimitHeaders:
-    """The header fields for a set of limits: a template that is filled in for each response."""
+    """Formats the rate-limit header fields of responses, from a template for a set of limits."""
 
     __slots__ = ('_rates', '_template')
 
@@ -137,7 +138,7 @@ class RateLimitHeaders:
 
 
 class RateLimitState:
-    """The state of the rate limits that apply to a request."""
+    """The state of the rate limits that apply to one request."""
 
     __slots__ = ('fields', 'leads')
 

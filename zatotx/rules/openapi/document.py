@@ -1,4 +1,4 @@
-"""Builds an OpenAPI 3.1 document of HTTP channels and their services. Pure.
+"""Builds an OpenAPI 3.1 document that describes HTTP channels and their services. Pure.
 
 Channels that OpenAPI cannot describe (e.g. with an unknown method) are omitted, with a sentence each in
 `x-zatotx-left-out`.
@@ -63,7 +63,7 @@ _ANYTHING: Schema = {}
 
 
 def build_responses(channel: ChannelModel, method: str, components: SchemaRegistry) -> dict[str, Any]:
-    """Returns the responses of one operation by status; registers their schemas in `components`."""
+    """Returns the OpenAPI responses of one operation by status, and registers their schemas in `components`."""
     service, xml = channel.service, channel.data_format == 'xml'
     success_statuses = {200, *(status for status in service.statuses if 200 <= status < 400)}
     if channel.etag and method in ('GET', 'HEAD'):
@@ -76,8 +76,8 @@ def build_responses(channel: ChannelModel, method: str, components: SchemaRegist
 
 
 def error_statuses(channel: ChannelModel, method: str) -> set[int]:
-    """Returns the status codes of errors of the server, of the channel's limits and authentication, and of the
-    service."""
+    """Returns the status codes of the errors that an operation can return: errors of the server, of the channel's
+    limits and authentication, and of the service."""
     statuses = {*_ALWAYS, *channel.service.error_statuses}
     if channel.security:
         statuses |= {401, 429}
@@ -135,7 +135,7 @@ _ANY_METHOD = 'Every method leads here.'
 
 
 class DocumentInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """Title, version and server of a document."""
+    """The title, version and server URL of an OpenAPI document."""
 
     title: str
     version: str
@@ -144,8 +144,8 @@ class DocumentInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def build_document(info: DocumentInfo, channels: Iterable[ChannelModel]) -> dict[str, Any]:
-    """Returns the document of these channels as JSON- and YAML-compatible values. Slow for many channels: call it in a
-    thread."""
+    """Returns the OpenAPI document of the channels as JSON- and YAML-compatible values. Slow for many channels: call it
+    in a thread."""
     writer = _DocumentBuilder()
     for channel in sorted(channels, key=lambda candidate: (not candidate.method, candidate.name)):
         writer.add(channel)
@@ -239,8 +239,9 @@ class _DocumentBuilder:
 
 
 def documented_methods(channel: ChannelModel, path_item: Mapping[str, Any]) -> tuple[list[str], str]:
-    """Returns the methods to document for a channel, and why there is none. A channel without a method accepts all
-    methods that other channels on its path do not: it is documented with its service's verbs, or once."""
+    """Returns the methods to document for a channel, and the reason if there is none. A channel without a configured
+    method accepts all methods that other channels on its path do not accept; it is documented with the verbs that its
+    service handles, or else with one default method."""
     verbs, method = channel.service.verbs, channel.method
     if method:
         if method not in OPENAPI_METHODS:
@@ -261,7 +262,7 @@ def documented_methods(channel: ChannelModel, path_item: Mapping[str, Any]) -> t
 
 
 def default_method(channel: ChannelModel) -> str:
-    """Returns GET if all input is in the path, else POST."""
+    """Returns GET if all input of a channel's service is in the path, otherwise POST."""
     declared = channel.service.input
     if declared is None:
         return 'POST'
@@ -274,7 +275,7 @@ def default_method(channel: ChannelModel) -> str:
 
 
 def path_template(path: str) -> str:
-    """Converts a route pattern to an OpenAPI path template: literals percent-encoded, names in braces."""
+    """Converts a route pattern to an OpenAPI path template, with percent-encoded literals and names in braces."""
     pieces = path.replace('{', '\0{').replace('}', '}\0').split('\0')
     return ''.join(
         '{' + piece[1:-1].partition(':')[0] + '}' if piece.startswith('{') else quote(piece, safe=_LITERAL)
@@ -283,7 +284,7 @@ def path_template(path: str) -> str:
 
 
 def operation_tag(name: str) -> str:
-    """Returns the part of a channel's name before its first dot."""
+    """Returns the OpenAPI tag of a channel: the part of its name before the first dot."""
     prefix, dot, _ = name.partition('.')
     return prefix if dot and prefix else DEFAULT_TAG
 

@@ -1,4 +1,4 @@
-"""The model of an OpenAPI document: channels and the input and output of their services, as plain values."""
+"""The data model from which an OpenAPI document is built: channels, and the input and output of their services."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SchemaWithComponents(msgspec.Struct, frozen=True):
 
 
 class InputField(msgspec.Struct, frozen=True):
-    """One field of a service's input."""
+    """One field of a service's input: its name, schema, and whether it is required."""
 
     name: str  # as sent by clients
     schema: Schema
@@ -32,7 +32,7 @@ class InputField(msgspec.Struct, frozen=True):
 
 
 class ExampleInput(msgspec.Struct, frozen=True):
-    """An example of a service's input, as it would receive it."""
+    """An example of a service's input, in the form in which the service receives it."""
 
     body: Any  # None = no body
     text: Mapping[str, Any]  # values in path, query and form: text, or a list of texts
@@ -40,7 +40,8 @@ class ExampleInput(msgspec.Struct, frozen=True):
 
 
 class ServiceInput(msgspec.Struct, frozen=True, kw_only=True):
-    """The input of a service: an object with `fields`, or `whole` if it is not an object (a list, a union)."""
+    """The input of a service: an object with `fields`, or `whole`, the schema of an input that is not an object (a
+    list, a union)."""
 
     whole: SchemaWithComponents
     fields: tuple[InputField, ...] = ()
@@ -49,7 +50,7 @@ class ServiceInput(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServiceModel(msgspec.Struct, frozen=True, kw_only=True):
-    """The description of a service in a document."""
+    """The description of a service in an OpenAPI document."""
 
     name: str
     doc: str = ''
@@ -75,7 +76,7 @@ class SecuritySource(msgspec.Struct, frozen=True):
 
 
 class ChannelModel(msgspec.Struct, frozen=True, kw_only=True):
-    """An active channel with a URL, and its service."""
+    """An active channel with a URL, and the model of its service."""
 
     name: str
     path: str  # a pattern of rules.routing.route_pattern

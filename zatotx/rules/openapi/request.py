@@ -1,5 +1,5 @@
-"""Describes the HTTP request of an operation: which parts of a service's input are in path, query and body, with valid
-examples. Pure.
+"""Describes the HTTP request of an OpenAPI operation: which parts of a service's input are in the path, the query and
+the body, with valid examples. Pure.
 
 Follows service/io: path and query parameters are part of the input unless the channel says otherwise, channels without
 a data format accept forms, and only JSON and XML can carry values other than text.
@@ -36,7 +36,7 @@ _TAKE_UPLOADS = ('json', 'form', '')
 
 
 class Parameter(msgspec.Struct, frozen=True):
-    """One path or query parameter."""
+    """One path or query parameter of an OpenAPI operation."""
 
     name: str
     location: str  # 'path', 'query'
@@ -48,7 +48,7 @@ class Parameter(msgspec.Struct, frozen=True):
 
 
 class RequestBody(msgspec.Struct, frozen=True):
-    """The body of a request, in one content type."""
+    """The request body of an OpenAPI operation, in one content type."""
 
     content_type: str
     schema: Schema
@@ -57,7 +57,8 @@ class RequestBody(msgspec.Struct, frozen=True):
 
 
 class OperationRequest(msgspec.Struct, frozen=True):
-    """The request of a channel with one method. `components`: the schemas that its schemas refer to."""
+    """The request of an OpenAPI operation: a channel with one method. `components` holds the schemas that its schemas
+    refer to."""
 
     params: tuple[Parameter, ...]
     bodies: tuple[RequestBody, ...]  # alternatives with different content types
@@ -65,7 +66,7 @@ class OperationRequest(msgspec.Struct, frozen=True):
 
 
 def describe_request(channel: ChannelModel, method: str) -> OperationRequest:
-    """Returns the request that carries the input of a channel's service."""
+    """Returns the request with which a client sends the input of a channel's service."""
     path = _path_params(channel)
     declared = channel.service.input
     if declared is None:
@@ -257,7 +258,7 @@ class _InputPlacement:
 
 
 def to_text(value: Any) -> Any:
-    """Converts a value to its form in query and form: text, or a list of texts."""
+    """Converts a value to the form in which it is sent in a query or a form: a text, or a list of texts."""
     if isinstance(value, list):
         return [to_text(item) for item in value]
     if isinstance(value, str):

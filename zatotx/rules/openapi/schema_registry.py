@@ -1,5 +1,6 @@
-"""The shared components of an OpenAPI document: named schemas, security schemes, header fields and error responses.
-Pure."""
+"""Registers the shared components of an OpenAPI document: named schemas, security schemes, header fields and error
+responses. Pure.
+"""
 
 from __future__ import annotations
 
@@ -29,13 +30,13 @@ _ZATO_ENV: Schema = {
 
 
 def request_schema(content: SchemaWithComponents, service: ServiceModel) -> SchemaWithComponents:
-    """Returns the shape of a request document. `content`: the shape of its content."""
+    """Returns the schema of an XML request document. `content` describes the document's content."""
     return _with_root(content, service.request_elem or DEFAULT_REQUEST_ELEMENT, service.namespace, pairs=False)
 
 
 def response_schema(service: ServiceModel, output: SchemaWithComponents) -> SchemaWithComponents:
-    """Returns the shape of a response document: with classic SimpleIO an item, or a list of items, beside
-    `zato_env`."""
+    """Returns the schema of an XML response document. With classic SimpleIO, the document has one item or a list of
+    items, in addition to `zato_env`."""
     if service.element:
         inner = output.schema['properties'][service.element]
         name = ITEM_LIST_ELEMENT if resolve_reference(inner, output.components).get('type') == 'array' else ITEM
@@ -47,7 +48,7 @@ def response_schema(service: ServiceModel, output: SchemaWithComponents) -> Sche
 
 
 def example_document(shape: SchemaWithComponents, value: Any = None) -> str:
-    """Encodes a value, or by default an example, as an XML document. Raises NoExample."""
+    """Encodes a value as an XML document; without a value, encodes an example. Raises NoExample."""
     root = shape.schema['xml']
     try:
         value = make_example(shape.schema, shape.components) if value is None else value
@@ -57,7 +58,7 @@ def example_document(shape: SchemaWithComponents, value: Any = None) -> str:
 
 
 def xml_error_schema() -> Schema:
-    """Returns the schema of the body of error responses."""
+    """Returns the schema of the XML body of error responses."""
     properties = {'cid': {'type': 'string'}, 'details': {'type': 'string'}}
     return {'type': 'object', 'title': XML_ERROR, 'description': 'Why a request failed.', 'properties': properties,
             'required': [*properties], 'xml': {'name': 'error'}}  # fmt: skip
@@ -130,12 +131,12 @@ _STATUS_HEADERS = {401: ('WWW-Authenticate',), 405: ('Allow',), 429: ('Retry-Aft
 
 
 def safe_component_name(name: str) -> str:
-    """Returns a name in the form that components require (OpenAPI 3.1, §4.8.7)."""
+    """Converts a name to the form that OpenAPI requires of component names (OpenAPI 3.1, §4.8.7)."""
     return _UNSAFE_CHARACTERS.sub('_', name) or '_'
 
 
 class UniqueNames:
-    """Generates unique names."""
+    """Generates unique names for components."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
@@ -151,8 +152,8 @@ class UniqueNames:
 
 
 class SchemaRegistry:
-    """Collects schemas under unique names: identical schemas share a name, which is also their title, since client
-    generators name classes by it."""
+    """Collects schemas under unique names. Identical schemas share a name, which is also their title, since client
+    generators name classes after it."""
 
     def __init__(self) -> None:
         self.schemas: dict[str, Schema] = {}
@@ -204,7 +205,7 @@ def _refs(value: Any) -> Iterable[str]:
 
 
 def rename_references(value: Any, names: Mapping[str, str]) -> Any:
-    """Returns a schema with renamed references, including those in a discriminator's mapping."""
+    """Renames the references in a schema, including those in the mapping of a discriminator."""
     if isinstance(value, Mapping):
         return {key: rename_references(child, names) for key, child in value.items()}
     if isinstance(value, (list, tuple)):
@@ -216,7 +217,7 @@ def rename_references(value: Any, names: Mapping[str, str]) -> Any:
 
 
 def error_schema() -> Schema:
-    """Returns the schema of the body of error responses."""
+    """Returns the schema of the JSON body of error responses."""
     return {
         'type': 'object',
         'title': ERROR,
@@ -237,7 +238,7 @@ def error_schema() -> Schema:
 
 
 def header_components() -> dict[str, Any]:
-    """Returns the header fields of responses."""
+    """Returns the OpenAPI header components of responses."""
     text = {'type': 'string'}
     return {
         CID: {'description': 'The id of the request, its caller\'s own where one was sent', 'schema': text},
@@ -253,7 +254,7 @@ def response_headers(status: int) -> dict[str, Any]:
 
 
 def error_responses() -> dict[str, Any]:
-    """Returns the error responses by name."""
+    """Returns the error responses by component name."""
     return {
         name: _error_response(status, description, details)
         for status, (name, description, details) in ERROR_RESPONSES.items()
@@ -261,7 +262,7 @@ def error_responses() -> dict[str, Any]:
 
 
 def xml_error_responses() -> dict[str, Any]:
-    """Returns the error responses of XML channels."""
+    """Returns the error responses of XML channels by component name."""
     responses = {}
     for status, (_, description, details) in ERROR_RESPONSES.items():
         if status not in _ROUTER_STATUSES:

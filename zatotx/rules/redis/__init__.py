@@ -1,1 +1,2 @@
-"""Decisions about Redis commands: which ones services may execute, and how redis-py's methods map to them."""
+"""Decisions about Redis commands: which commands services may execute, and how the methods of redis-py map to
+commands."""

@@ -1,4 +1,4 @@
-"""The limits of a cache of services."""
+"""Size limits of the caches that services use, and validation of an entry's size."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DEFAULT_CACHE = 'default'
 
 @frozen
 class CacheLimits:
-    """The size of each cache, beyond which the least recently used entries give way."""
+    """The maximum size of each cache; beyond it the least recently used entries are evicted."""
 
     max_entries: int = DEFAULT_MAX_ENTRIES
     max_bytes: int = DEFAULT_MAX_BYTES  # of keys and serialized values
@@ -21,7 +21,7 @@ DEFAULT_LIMITS = CacheLimits()
 
 
 def size_error(cache: str, key: str, size: int, limits: CacheLimits) -> str:
-    """Return why an entry cannot be stored, as a sentence; '' if it can."""
+    """Return an error message if an entry is too large to be stored, otherwise ''."""
     if size <= limits.max_bytes:
         return ''
     return (f'The entry {key[:100]!r} of {size} bytes is larger than the whole cache {cache!r}, which holds'

@@ -1,4 +1,4 @@
-"""The Redis commands that services may execute, and the positions of their keys.
+"""The Redis commands that services may execute, and the positions of the keys in each command.
 
 Services and the cluster share one Redis. Keys of the cluster begin with `zatotx:`; a service's command may not name one
 of them, and commands without declared keys that affect the whole server are not available. The positions are those that
@@ -17,7 +17,7 @@ CLUSTER_PREFIX = f'{KEY_PREFIX}:'  # all keys and channels of clusters begin wit
 
 @frozen
 class KeyPositions:
-    """The positions of the keys among the words of a command; `first` 0 means that it has no key."""
+    """The positions of the keys among the words of a command. A `first` of 0 means that the command has no key."""
 
     first: int
     last: int = 0
@@ -67,12 +67,12 @@ _REASON = {name: reason for reason, names in _REASONS.items() for name in names.
 
 
 def command_name(words: Sequence[object]) -> str:
-    """Return the name of a command in capitals, '' if it has no words."""
+    """Return the name of a command in capitals, or '' if it has no words."""
     return _text(words[0]).upper() if words else ''
 
 
 def find_keys(words: Sequence[object]) -> Iterator[object]:
-    """Yield the keys among the words of a known command."""
+    """Yield the keys among the words of a supported command."""
     name = command_name(words)
     if name in _COUNTED_KEYS:
         at = _COUNTED_KEYS[name]
@@ -85,7 +85,7 @@ def find_keys(words: Sequence[object]) -> Iterator[object]:
 
 
 def refusal_reason(words: Sequence[object]) -> str:
-    """Return why a service may not execute this command, as a sentence; '' if it may."""
+    """Return the reason why services may not execute a command, as a sentence, or '' if they may."""
     name = command_name(words)
     if name not in _POSITIONS and name not in _COUNTED_KEYS:
         reason = _REASON.get(name, 'it is not one of the supported commands')
@@ -100,12 +100,12 @@ def refusal_reason(words: Sequence[object]) -> str:
 
 
 def is_cluster_key(key: object) -> bool:
-    """Return whether a key or channel belongs to a cluster."""
+    """Return whether a key or pub/sub channel is one of a cluster's internal ones."""
     return key.startswith(CLUSTER_PREFIX) if isinstance(key, str) else _text(key).startswith(CLUSTER_PREFIX)
 
 
 def strip_cluster_keys(name: str, reply: object) -> object:
-    """Return the reply to KEYS or SCAN without the keys of clusters; other replies as they are."""
+    """Return the reply to KEYS or SCAN without the internal keys of clusters, and other replies unchanged."""
     if name == 'KEYS' and isinstance(reply, list):
         return [key for key in reply if not is_cluster_key(key)]
     if name == 'SCAN' and isinstance(reply, list):

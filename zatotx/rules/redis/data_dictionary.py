@@ -1,4 +1,4 @@
-"""Data dictionaries: entries (system, key, value), and translations between them (feature map 1.5, 8.8). Pure.
+"""Data dictionaries: entries (system, key, value), and translations between entries (feature map 1.5, 8.8). Pure.
 
 A dictionary is one document, so that it changes atomically: editing an entry changes its translations, and deleting it
 deletes them.
@@ -25,7 +25,7 @@ Entry = tuple[str, str, str]  # system, key, value
 
 @frozen
 class DictionaryEntry:
-    """An entry, as listed."""
+    """An entry of a data dictionary, as it is listed."""
 
     id: int
     system: str
@@ -35,7 +35,7 @@ class DictionaryEntry:
 
 @frozen
 class Translation:
-    """A translation of one entry into another, as listed."""
+    """A translation of one dictionary entry to another, as it is listed."""
 
     id: int
     id1: int
@@ -50,13 +50,14 @@ class Translation:
 
 
 def lookup_key(system1: str, key1: str, value1: str, system2: str, key2: str) -> str:
-    """Return the text that a translation is found by, which is unambiguous whatever the parts contain."""
+    """Return the lookup key of a translation. It is unambiguous for any text in the parts."""
     return msgspec.json.encode((system1, key1, value1, system2, key2)).decode()
 
 
 @define
 class DataDictionary:
-    """The entries and translations of a cluster. Its methods raise NotFound, Conflict and BadRequest."""
+    """The entries and translations of a cluster's data dictionary. The methods raise NotFound, Conflict and
+    BadRequest."""
 
     last_entry_id: int = 0
     last_translation_id: int = 0
@@ -188,7 +189,7 @@ class DataDictionary:
 
 
 def entry_error(entry: Entry) -> str:
-    """Return why an entry is invalid, as a sentence; '' if it is valid."""
+    """Return an error message if a dictionary entry is invalid, otherwise ''."""
     for name, text in zip(('system', 'key', 'value'), entry, strict=True):
         if not _NAME.match(text):
             return f'The {name} {text[:100]!r} must begin with a letter, a digit or an underscore'
@@ -205,7 +206,7 @@ class _StoredDictionary(msgspec.Struct):
 
 
 def decode_dictionary(data: bytes) -> DataDictionary:
-    """Return a stored dictionary; an empty one for no data."""
+    """Deserialize a dictionary. Returns an empty dictionary for empty data."""
     if not data:
         return DataDictionary()
     stored = msgspec.msgpack.decode(data, type=_StoredDictionary)
@@ -250,7 +251,7 @@ class _Document(msgspec.Struct):
 
 
 def export_text(dictionary: DataDictionary) -> str:
-    """Return a dictionary in Zato's form: base64(bz2(JSON))."""
+    """Export a dictionary in Zato's format: base64(bz2(JSON))."""
     rows = [translation_row(one) for one in dictionary.translations()]
     entries = [{'id': one.id, 'system': one.system, 'key': one.key, 'value': one.value} for one in dictionary.entries()]
     document = {'data': {'last_dict_id': dictionary.last_entry_id,
@@ -260,7 +261,7 @@ def export_text(dictionary: DataDictionary) -> str:
 
 
 def import_text(text: str) -> DataDictionary:
-    """Return the dictionary of an import in Zato's form. Raises BadRequest with one sentence."""
+    """Import a dictionary in Zato's format. Raises BadRequest with one sentence."""
     try:
         packed = b64decode(''.join(text.split()), validate=True)
         unpacking = BZ2Decompressor()
@@ -304,7 +305,7 @@ def _build(data: _ImportedData) -> DataDictionary:
 
 
 def translation_row(one: Translation) -> dict[str, Any]:
-    """Return a translation with Zato's names of its fields."""
+    """Return a translation as a dict with Zato's field names."""
     row: dict[str, Any] = {'id': one.id, 'id1': one.id1, 'id2': one.id2}
     for number, entry in (('1', one.source), ('2', one.target)):
         row.update((f'{name}{number}', text) for name, text in zip(('system', 'key', 'value'), entry, strict=True))

@@ -1,4 +1,4 @@
-"""Selection of cache keys by their text (feature map 3.9)."""
+"""Selects cache keys by a condition on their text, such as a prefix or a regular expression."""
 
 from __future__ import annotations
 
@@ -43,5 +43,5 @@ SELECTIONS: dict[str, Callable[..., Matcher]] = {
 
 
 def select_keys(keys: Iterable[str], selection: str, argument: str | Sequence[str]) -> list[str]:
-    """Return the matching keys, sorted. Raises ValueError for an invalid regular expression."""
+    """Return the keys that match a condition, sorted. Raises ValueError for an invalid regular expression."""
     return sorted(filter(SELECTIONS[selection](argument), keys))

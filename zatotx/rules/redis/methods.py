@@ -1,4 +1,5 @@
-"""redis-py's methods as a table: the Redis command of each, its parameters, and the conversion of its reply.
+"""Maps the methods of redis-py to Redis commands: the command of each method, its parameters, and the conversion of its
+reply.
 
 The parameters and results are those of redis-py's StrictRedis (Zato 1.1 and 2.0) and of its present client, which are
 the same but for `zadd`: both forms work. Strings in replies are `str`, or `bytes` if they are not UTF-8: modules
@@ -20,7 +21,8 @@ Convert = Callable[[Any], Any]
 
 @frozen
 class Method:
-    """One method: `build(*args, **kwargs)` returns the words of the command and the conversion of its reply."""
+    """One redis-py method. `build(*args, **kwargs)` returns the words of the command and the function that converts the
+    reply."""
 
     name: str
     build: Callable[..., tuple[Words, Convert]]

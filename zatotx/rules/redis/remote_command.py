@@ -1,4 +1,6 @@
-"""The grammar of zato.kvdb.remote-command.execute: one command as an administrator types it (feature map 1.5)."""
+"""Parses the commands that administrators enter for zato.kvdb.remote-command.execute (feature map 1.5), and formats
+their replies.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ _ESCAPE = re.compile(r'\\(.)', re.DOTALL)
 
 
 def parse_command(text: str) -> list[str]:
-    """Return the words of a command; those in double quotes may contain spaces, and `\\"`. Raises BadRequest."""
+    """Split a command into words. A word in double quotes may contain spaces, and `\\"` for a quote. Raises
+    BadRequest."""
     words, at, end = [], 0, len(text.rstrip())
     while at < end:
         found = _WORD.match(text, at, end)
@@ -38,7 +41,7 @@ def parse_command(text: str) -> list[str]:
 
 
 def format_reply(words: list[str], reply: Any) -> Any:
-    """Return a reply as the service shows it: `(None)` for nothing, a mapping for HGETALL, bytes as a literal."""
+    """Format a reply for the administrator: `(None)` for no value, a mapping for HGETALL, bytes as a literal."""
     if reply is None or reply == []:
         return '(None)'
     if words[0] == 'HGETALL':

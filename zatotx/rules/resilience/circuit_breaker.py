@@ -1,4 +1,4 @@
-"""A circuit breaker. Pure: `now` is in seconds on a monotonic clock.
+"""A circuit breaker that rejects calls to a failing peer. Pure: `now` is in seconds on a monotonic clock.
 
 While closed, it admits every call and counts consecutive failures; a success resets the count, so that occasional
 failures never open it. After the configured number of failures it opens and rejects calls for `reset_timeout` seconds.
@@ -14,7 +14,8 @@ CLOSED, OPEN, HALF_OPEN = 'closed', 'open', 'half-open'
 
 
 class CircuitBreaker:
-    """Opens after `failure_threshold` consecutive failures, for `reset_timeout` seconds at a time.
+    """A circuit breaker that opens after `failure_threshold` consecutive failures, each time for `reset_timeout`
+    seconds.
 
     An admitted call gets a ticket and reports its end exactly once, with `record_success`, `record_failure` or
     `record_abandoned`. Tickets issued before the last state change are ignored: a call that began before the breaker

@@ -1,4 +1,4 @@
-"""Decides what happens to an inbound message whose service failed: another attempt after a delay, or giving up."""
+"""Decides whether an inbound message whose service failed is retried after a delay, or given up."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ CAPACITY_BACKOFF, MAX_CAPACITY_DELAY = 0.1, 2.0  # seconds between two attempts 
 
 @frozen(kw_only=True)
 class DeliveryPolicy:
-    """How often a message is given to its service. Times are in seconds."""
+    """The retry settings for inbound messages: the maximum number of attempts and the delays between them. Times are in
+    seconds."""
 
     attempts: int = 1  # in all; 1 = no retries
     backoff: float = 1.0  # the longest first delay; it doubles with each attempt
@@ -23,7 +24,7 @@ class DeliveryPolicy:
 
 @frozen
 class FailedAttempt:
-    """One failed attempt. `at`: seconds since the epoch."""
+    """One failed attempt to process an inbound message. `at` is in seconds since the epoch."""
 
     at: float
     cause: str
@@ -31,7 +32,7 @@ class FailedAttempt:
 
 @frozen
 class DeliveryHistory:
-    """The failed attempts of one message: their number, the first and the last one."""
+    """The failed attempts of one inbound message: their number, and the first and the last one."""
 
     attempts: int = 0
     first: FailedAttempt | None = None
@@ -44,20 +45,22 @@ class DeliveryHistory:
 
 
 def is_permanent(status: int) -> bool:
-    """Whether an error of this status says that the message itself is wrong, so that another attempt cannot help."""
+    """Return whether the status of an error means that the message itself is invalid, so that a retry cannot
+    succeed."""
     return 400 <= status < 500 and status != TOO_MANY_REQUESTS
 
 
 def capacity_delay(rejections: int, random: Callable[[], float]) -> float:
-    """Seconds until the next attempt of a message that was rejected so often because there was no capacity."""
+    """Return the seconds until the next attempt of a message that was rejected `rejections` times because no capacity
+    was free."""
     return backoff_delay(rejections - 1, random, base=CAPACITY_BACKOFF, cap=MAX_CAPACITY_DELAY)
 
 
 def retry_delay(
     policy: DeliveryPolicy, history: DeliveryHistory, status: int, random: Callable[[], float]
 ) -> float | None:
-    """Seconds until the next attempt, or None where the message is given up. `status`: of the last error; `random`
-    gives numbers in [0, 1)."""
+    """Return the seconds until the next attempt, or None if the message is given up. `status` is that of the last
+    error; `random` returns numbers in [0, 1)."""
     if history.attempts >= policy.attempts or is_permanent(status):
         return None
     return backoff_delay(history.attempts - 1, random, base=policy.backoff, cap=policy.max_delay)

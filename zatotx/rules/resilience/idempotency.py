@@ -1,4 +1,4 @@
-"""Finds the key by which duplicates of an inbound message are recognized. Pure."""
+"""Determines the idempotency key, by which duplicates of an inbound message are recognized. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MESSAGE, BODY, HEADER, JSON = 'message', 'body', 'header:', 'json:'
 
 
 def key_error(expression: str) -> str:
-    """Returns what is wrong with a key expression as a clause, '' if nothing is."""
+    """Returns an error message, as a clause, if a key expression is invalid, otherwise ''."""
     if expression in (MESSAGE, BODY):
         return ''
     if expression.startswith(HEADER) and expression.removeprefix(HEADER).strip():
@@ -22,8 +22,8 @@ def key_error(expression: str) -> str:
 
 
 def find_key(expression: str, message_id: str, headers: Mapping[bytes, bytes], body: bytes) -> str:
-    """Returns the key of a message, '' where it has none: such a message is no duplicate of another one.
-    `message_id`: by which the peer identifies it; `headers`: with names in lower case."""
+    """Returns the idempotency key of a message, or '' if it has none, so that it never counts as a duplicate.
+    `message_id` is the ID that the peer assigned; the names in `headers` are in lower case."""
     if expression == MESSAGE:
         return message_id
     if expression == BODY:

@@ -1,4 +1,5 @@
-"""Leases: how long a holder may rely on its lease, when to renew it, and which fencing tokens a resource accepts.
+"""Leases with fencing tokens: how long a holder may rely on its lease, when to renew it, and which tokens a resource
+accepts.
 
 A lease expires on the server's clock `ttl` seconds after the last request for it arrived. The holder counts on its own
 clock from the moment *before* it sent that request, and stops slightly earlier, so that its lease ends first if both
@@ -20,7 +21,7 @@ _COUNTER_BITS = 32  # 2**21 epochs of 2**32 tokens are exact in Lua's numbers
 
 @frozen(kw_only=True)
 class LeaseClaim:
-    """The holder's view of its lease. Times are in seconds on its own clock."""
+    """A lease from the point of view of its holder. Times are in seconds on the holder's clock."""
 
     ttl: float
     token: int = 0  # 0 = not held
@@ -33,7 +34,8 @@ class LeaseClaim:
 
 
 def claim_after_grant(claim: LeaseClaim, token: int, requested_at: float) -> LeaseClaim:
-    """Returns the claim after the server granted or renewed the lease, upon a request sent at `requested_at`."""
+    """Returns the claim after the server granted or renewed the lease. `requested_at` is the time at which the request
+    was sent."""
     end = requested_at + claim.ttl * (1 - MAX_CLOCK_DRIFT) - min(EXPIRY_MARGIN, claim.ttl / 10)
     if token == claim.token and end < claim.expires_at:
         return claim  # a late response to an older request
@@ -41,13 +43,13 @@ def claim_after_grant(claim: LeaseClaim, token: int, requested_at: float) -> Lea
 
 
 def claim_after_rejection(claim: LeaseClaim) -> LeaseClaim:
-    """Returns the claim after the server reported that the lease is not held."""
+    """Returns the claim after the server reported that this holder does not hold the lease."""
     return evolve(claim, token=0, expires_at=0.0)
 
 
 def next_renewal(claim: LeaseClaim, now: float, *, failed: bool) -> float | None:
-    """Returns when to renew the lease; None if it is not held. `failed`: the last request got no response, so the next
-    one follows sooner."""
+    """Returns when to renew the lease, or None if it is not held. `failed` says whether the last request got no
+    response; then the next one follows sooner."""
     if not claim.is_held(now):
         return None
     if failed:
@@ -56,7 +58,7 @@ def next_renewal(claim: LeaseClaim, now: float, *, failed: bool) -> float | None
 
 
 def token_base(epoch: int) -> int:
-    """Returns the lower bound of the tokens of an epoch (1, 2, 3 …); tokens of earlier epochs are smaller."""
+    """Returns the lower bound of the fencing tokens of an epoch (1, 2, 3 …). Tokens of earlier epochs are smaller."""
     return epoch << _COUNTER_BITS
 
 
@@ -66,7 +68,7 @@ def accepts_token(highest: int, token: int) -> bool:
 
 
 def ttl_error(ttl: float) -> str:
-    """Returns the error of an invalid ttl as a sentence, or ''."""
+    """Returns an error message if the TTL of a lease is invalid, otherwise ''."""
     if MIN_TTL <= ttl <= MAX_TTL:
         return ''
     return f'The ttl of a lease is {MIN_TTL:g} to {MAX_TTL:,.0f} seconds, not {ttl:g}'

@@ -1,4 +1,4 @@
-"""Decides which nodes of a cluster are dead, by their heartbeats. Pure: the time is a parameter.
+"""Detects dead nodes of a cluster by their missing heartbeats. Pure: the time is a parameter.
 
 Each node changes its row in the ODB at every heartbeat, and then reads the rows of all nodes. A node is dead if its row
 did not change over several consecutive heartbeats of the observer. The observer counts only time during which its own
@@ -18,7 +18,7 @@ MAX_STEP = 3.0  # maximum seconds that one heartbeat of the observer adds
 
 @frozen
 class NodeObservation:
-    """A node's row as the observer read it."""
+    """A node's row in the ODB at the time when the observer read it."""
 
     seen_at: float  # what the node writes at each heartbeat
     is_running: bool  # False after a clean stop
@@ -30,7 +30,8 @@ _NO_ROW = NodeObservation(seen_at=-1.0, is_running=True)
 
 @frozen
 class NodeSilences:
-    """What one observer knows of all nodes. `at`: its last successful heartbeat, in seconds on its own clock."""
+    """The silence of all nodes, measured by one observer. `at` is the time of the observer's last successful heartbeat,
+    in seconds on its own clock."""
 
     nodes: Mapping[int, NodeObservation] = {}
     at: float | None = None

@@ -1,4 +1,6 @@
-"""Decides whether and when a call is retried, and limits the load that retries add. Pure: `now` is a parameter."""
+"""Decides whether and when an outgoing call is retried, and limits the load that retries add. Pure: `now` is a
+parameter.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,8 @@ _MAX_DOUBLINGS = 32  # all caps are reached by then; a larger power would be use
 
 
 def backoff_delay(attempt: int, random: Callable[[], float], *, base: float = 0.1, cap: float = 5.0) -> float:
-    """Returns the seconds to wait before attempt number `attempt` + 1: exponential backoff with full jitter, so that
-    clients that lost a server together do not return at the same time.
+    """Returns the seconds to wait after attempt number `attempt`: exponential backoff with full jitter, so that clients
+    that lost a server together do not return at the same time.
 
     `attempt` counts previous failures from 0; `random` returns numbers in [0, 1); `base` is the maximum of the first
     delay and `cap` the maximum of all delays, in seconds.
@@ -30,7 +32,7 @@ _MAX_DIGITS = 9  # maximum digits of Retry-After: thirty years suffice
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """How a connection retries calls."""
+    """The retry settings of an outgoing connection."""
 
     attempts: int = 1  # total, including the first
     backoff: float = 0.2  # seconds: maximum delay before the second attempt, doubled for each further one
@@ -43,7 +45,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FailedAttempt(msgspec.Struct, frozen=True, kw_only=True):
-    """A failed attempt that a retry may cure."""
+    """A failed attempt of a call that a retry may correct."""
 
     status: int = 0  # of the response; 0 = no response
     reached_peer: bool = True  # the peer may have received the request
@@ -53,8 +55,8 @@ class FailedAttempt(msgspec.Struct, frozen=True, kw_only=True):
 def retry_delay(
     policy: RetryPolicy, attempts: int, failure: FailedAttempt, *, is_retryable: bool, random: Callable[[], float]
 ) -> float | None:
-    """Returns the seconds to wait before the next attempt, or None to give up. `attempts`: number of attempts so far;
-    `is_retryable`: the result of `RetryPolicy.is_retryable` for the request; `random` returns numbers in [0, 1).
+    """Returns the seconds to wait before the next attempt, or None to give up. `attempts` is the number of attempts so
+    far; `is_retryable` is the result of `RetryPolicy.is_retryable` for the request; `random` returns numbers in [0, 1).
 
     Requests that never reached the peer are retried whatever their method. Responses are retried if they report a
     temporary condition: 502, 503, 504, and 429 with Retry-After. The delay is exponential with full jitter, and never
@@ -77,8 +79,8 @@ def is_transient_status(status: int) -> bool:
 
 
 def parse_retry_after(value: bytes | None, now: float) -> float | None:
-    """Parses Retry-After (RFC 9110 §10.2.3: a number, or a date) and returns seconds; None if it is missing or invalid.
-    `now`: seconds since the epoch."""
+    """Parses a Retry-After field (RFC 9110 §10.2.3: a number, or a date) and returns seconds, or None if it is missing
+    or invalid. `now` is in seconds since the epoch."""
     if value is None:
         return None
     if value.isdigit():

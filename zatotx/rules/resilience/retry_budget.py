@@ -1,4 +1,4 @@
-"""A budget of retries: they may be at most a share of all requests, so that retries cannot multiply an overload. Pure.
+"""A retry budget: retries are limited to a percentage of all requests, so that they cannot multiply an overload. Pure.
 
 Each request adds its share to the balance, and each retry takes one from it. The initial balance lets a few requests be
 retried when there is little traffic.
@@ -12,7 +12,7 @@ _WHOLE = 100  # percent
 
 
 class RetryBudget:
-    """`percent`: how many retries there may be for a hundred requests."""
+    """Limits retries to `percent` percent of the requests."""
 
     __slots__ = ('_balance', 'percent')
 

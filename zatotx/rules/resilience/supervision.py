@@ -1,4 +1,4 @@
-"""Decides when a supervised process is considered hung, when to restart it, and when to give up. Pure."""
+"""Supervision decisions: when a process is considered hung, when to restart it, and when to give up. Pure."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ MAX_START_FAILURE_DELAY = 10.0  # maximum seconds until a process that reported 
 
 @frozen
 class RestartPolicy:
-    """The recent deaths, as times in seconds on one clock, oldest first; and the number of consecutive start failures
-    reported while other processes were serving."""
+    """Decides when to restart dead processes. It holds the times of recent deaths in seconds on one clock, oldest
+    first, and the number of consecutive start failures that were reported while other processes were serving."""
 
     deaths: tuple[float, ...] = ()
     start_failures: int = 0
@@ -66,7 +66,7 @@ START_TIMEOUT = 120.0  # default seconds that a process may take to start, durin
 
 @frozen
 class SilenceDetector:
-    """Measures for how many seconds, on the monitor's clock, a process has sent no heartbeat."""
+    """Measures how long a process has sent no heartbeat, in seconds on the monitor's clock."""
 
     silent_seconds: float = 0.0
 

@@ -16,8 +16,8 @@ _NAME = re.compile(r'[^\W\d][\w.\-]*\Z')
 
 
 class Placeholder(msgspec.Struct, frozen=True):
-    """A segment with captured values: `prefix`, a value, then (literal, value) for each of `separators`, `suffix`. If
-    it `spans_segments`, it has one value, which may extend over several segments."""
+    """A path segment that captures values: `prefix`, a value, then (literal, value) for each of `separators`, then
+    `suffix`. If it `spans_segments`, it has one value, which may extend over several segments."""
 
     prefix: str
     separators: tuple[str, ...]
@@ -44,8 +44,8 @@ class Placeholder(msgspec.Struct, frozen=True):
 
 
 class RoutePattern(msgspec.Struct, frozen=True):
-    """A parsed pattern. `names`: the names of the captured values in order; `literal_length`: number of characters
-    before the first placeholder."""
+    """A parsed route pattern. `names` are the names of the captured values in order; `literal_length` is the number of
+    characters before the first placeholder."""
 
     segments: tuple[str | Placeholder, ...]
     names: tuple[str, ...]
@@ -53,7 +53,8 @@ class RoutePattern(msgspec.Struct, frozen=True):
 
 
 def parse_pattern(text: str, *, match_slash: bool = False) -> tuple[RoutePattern, list[str]]:
-    """Parses a pattern. With `match_slash`, every placeholder that is the only one in its segment spans.
+    """Parses a route pattern. With `match_slash`, every placeholder that is the only one in its segment may span
+    several segments.
 
     Returns the pattern and all its errors, a phrase each; the pattern is usable only if there are none.
     """

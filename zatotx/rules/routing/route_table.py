@@ -1,4 +1,4 @@
-"""Finds the route of a request in an immutable table that is replaced as a whole. Pure.
+"""Finds the route of a request in an immutable table. An update replaces the whole table. Pure.
 
 Paths without placeholders are found by one dictionary lookup. Patterns form a trie of segments whose edges are hashed
 by their literal text, so that the cost of a lookup depends on the path and the depth of its matches, not on the number
@@ -25,7 +25,7 @@ NO_PARAMS: Mapping[str, str] = MappingProxyType({})
 
 
 class Route(msgspec.Struct, frozen=True):
-    """One route. `target`: any object of the table's owner."""
+    """One route: a method, a pattern and a target. `target` is any object of the table's owner."""
 
     pattern: str
     method: str  # ANY, or a method in any case
@@ -34,20 +34,21 @@ class Route(msgspec.Struct, frozen=True):
 
 
 class MatchedRoute(msgspec.Struct, frozen=True):
-    """The route of a request and its captured parameters, percent-decoded."""
+    """The route that matches a request, and the captured parameters, percent-decoded."""
 
     target: Any
     params: Mapping[str, str] = NO_PARAMS
 
 
 class MethodNotRouted(msgspec.Struct, frozen=True):
-    """The path exists, but not with this method. `allow`: the methods for the Allow field, sorted."""
+    """The path exists, but not with the method of the request. `allow` lists the methods for the Allow field,
+    sorted."""
 
     allow: tuple[str, ...]
 
 
 class InvalidRoutes(ValueError):  # noqa: N818 - named for the condition
-    """The errors of a list of routes, one sentence each in `errors`."""
+    """A list of routes is invalid. `errors` has one sentence for each error."""
 
     def __init__(self, errors: Iterable[str]) -> None:
         self.errors = tuple(errors)
@@ -132,7 +133,7 @@ def _find_or_add_edges(edges: list[_Edges], placeholder: Placeholder) -> _Edges:
 
 
 class RouteTable:
-    """All routes of a node at one moment."""
+    """An immutable table of all routes of a node."""
 
     __slots__ = ('_exact', '_root')
 

@@ -1,5 +1,5 @@
-"""URLs of outgoing calls: a path template with placeholders for parameters, and a query of the remaining parameters.
-Pure.
+"""Builds URLs of outgoing calls: a path template with placeholders for parameters, and a query of the remaining
+parameters. Pure.
 
 Parameters are always values: they are percent-encoded, and neither `..` nor empty text can direct a call to another
 resource than the configured one.
@@ -26,7 +26,7 @@ _NO_PARAMS: Mapping[str, Any] = {}
 
 
 def template_error(text: str) -> str:
-    """Returns the errors of a path template, '' if it is valid. Empty text is valid."""
+    """Returns an error message if a path template is invalid, or '' if it is valid or empty."""
     path, question, query = text.partition('?')
     errors = parse_pattern(path)[1] if path else []
     if question and not path:
@@ -44,7 +44,8 @@ def template_error(text: str) -> str:
 
 
 class UrlTemplate:
-    """A path with placeholders, optionally with a query: `/customers/{id}`, `/files/{name:path}?version={version}`.
+    """A path with placeholders, optionally with a query, such as `/customers/{id}` or
+    `/files/{name:path}?version={version}`.
 
     `{name}` inserts a value with slashes percent-encoded, `{name:path}` a value of any number of segments.
     """
@@ -118,8 +119,8 @@ class _UrlPlaceholder:
 
 
 def encode_query(params: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> bytes:
-    """Encodes a query string: one pair per parameter, or per item of a list; omits None. Raises ValueError for text
-    that cannot be encoded as UTF-8."""
+    """Encodes parameters as a query string: one pair for each parameter, or for each item of a list. Omits None. Raises
+    ValueError for text that cannot be encoded as UTF-8."""
     pairs: list[bytes] = []
     for name, value in params.items() if isinstance(params, Mapping) else params:
         key = _quote(name)

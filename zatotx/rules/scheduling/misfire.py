@@ -1,4 +1,4 @@
-"""Which ticks of a job are due, and which missed ones are made up. Pure.
+"""Determines which ticks of a job are due, and which missed ticks are made up. Pure.
 
 Ticks that were missed for at most the grace period all run, with their own times. Of older ones the policy of the job
 selects the latest one, none, or all, of which at most MAX_MISSED.
@@ -19,19 +19,19 @@ MAX_MISSED = 1000  # ticks older than the grace period that `misfire: all` makes
 
 @frozen
 class MisfirePolicy:
-    """What becomes of missed ticks. `grace`: microseconds."""
+    """The policy for missed ticks of a job: whether they are skipped or made up. `grace` is in microseconds."""
 
     misfire: str = RUN_ONCE
     grace: int = 60 * MICROSECONDS
 
 
 def misfire_policy(job: SchedulerJob) -> MisfirePolicy:
-    """Returns the policy of a job. A tick that was delayed by jitter is not late because of that."""
+    """Returns the misfire policy of a job. A tick that is delayed by jitter does not count as late."""
     return MisfirePolicy(job.misfire, round((job.misfire_grace + job.jitter) * MICROSECONDS))
 
 
 def missed_ticks(schedule: TickSchedule, after: int, now: int, policy: MisfirePolicy) -> list[int]:
-    """Returns the ticks to make up that are later than `after` and older than the grace period, in order."""
+    """Returns the missed ticks to make up, in order: those later than `after` and older than the grace period."""
     cutoff = now - policy.grace
     if after >= cutoff:  # the usual case, when thousands of jobs are planned
         return []
@@ -57,17 +57,17 @@ def next_in_grace(schedule: TickSchedule, after: int, now: int, policy: MisfireP
 
 
 def lower_bound(last_tick: int | None, changed_at: int, recovery_point: int, policy: MisfirePolicy) -> int:
-    """Returns the tick after which the ticks of a job are due when a leader begins. `last_tick`: the last one that was
-    written, if that is known; `changed_at`: when the job was created, edited or resumed. `recovery_point`: where Redis
-    lost what it knew, the time until which all ticks had been written; those within the grace period before it may be
-    lost, and are repeated."""
+    """Returns the tick after which ticks of a job are due when a leader begins. `last_tick` is the last tick that was
+    written, or None if it is unknown. `changed_at` is the tick at which the job was created, edited or resumed.
+    `recovery_point` is set if Redis lost its data: all ticks before it had been written; those within the grace period
+    before it may be lost, and are repeated."""
     if last_tick is not None:
         return max(last_tick, changed_at)
     return max(changed_at, recovery_point - policy.grace if recovery_point else 0)
 
 
 def jitter_of(job_id: int, tick: int, jitter: float) -> int:
-    """Returns by how many microseconds a tick is delayed: the same for every leader. `jitter`: the maximum in
+    """Returns the delay of a tick in microseconds, which is the same for every leader. `jitter` is the maximum delay in
     seconds."""
     if not jitter:
         return 0

@@ -1,4 +1,4 @@
-"""When jobs run: the next and the previous tick of one-time, interval-based and cron-style jobs. Pure.
+"""Calculates the next and the previous tick of one-time, interval-based and cron-style jobs. Pure.
 
 A tick is the time for which a run is scheduled, in microseconds since 1970 in UTC. Intervals are elapsed time. Cron
 expressions are matched against the clock of their time zone. When that clock is set:
@@ -35,7 +35,7 @@ _MAX_YEARS = 400  # the Gregorian calendar repeats after that
 
 
 class TickSchedule(Protocol):
-    """The ticks of a job."""
+    """The schedule of a job: calculates its ticks."""
 
     def next(self, after: int) -> int | None:
         """Returns the first tick later than `after`; None if there is none."""
@@ -46,7 +46,7 @@ class TickSchedule(Protocol):
 
 @frozen
 class OneTime:
-    """A single tick."""
+    """A schedule with a single tick."""
 
     at: int
 
@@ -59,7 +59,8 @@ class OneTime:
 
 @frozen
 class Interval:
-    """Ticks at `start` and every `step` microseconds after it, `repeats` in all (None = without end)."""
+    """A schedule with a tick at `start` and every `step` microseconds after it. `repeats` is the total number of ticks,
+    or None if they do not end."""
 
     start: int
     step: int
@@ -81,7 +82,8 @@ class Interval:
 
 @frozen
 class CronStyle:
-    """Ticks where the clock of `zone` matches the expression, not earlier than `start`."""
+    """A schedule whose ticks are the times, not earlier than `start`, at which the clock in time zone `zone` matches a
+    cron expression."""
 
     expression: CronExpression
     zone: ZoneInfo
@@ -260,18 +262,18 @@ def _matches(day: bool, weekday: bool, *, either: bool) -> bool:
 
 
 def to_tick(moment: datetime) -> int:
-    """Returns an aware datetime as a tick."""
+    """Converts an aware datetime to a tick."""
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 def to_datetime(tick: int) -> datetime:
-    """Returns a tick as an aware datetime in UTC."""
+    """Converts a tick to an aware datetime in UTC."""
     return _EPOCH + timedelta(microseconds=tick)
 
 
 def make_schedule(job: SchedulerJob, changed_at: int) -> TickSchedule:
-    """Returns the ticks of a valid job. `changed_at`: when it was created or last changed, as a tick; the start of a
-    job that names none."""
+    """Returns the schedule of a valid job. `changed_at` is the tick at which the job was created or last changed; it is
+    the start of a job without a configured start."""
     start = changed_at if job.start_date is None else to_tick(job.start_date)
     if job.job_type == CRON_STYLE:
         first = 0 if job.start_date is None else start

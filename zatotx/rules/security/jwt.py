@@ -1,4 +1,4 @@
-"""Validates the header and the claims of JSON Web Tokens (RFC 7519, RFC 8725) against a definition. Pure.
+"""Validates the header and the claims of JSON Web Tokens (RFC 7519, RFC 8725) against a security definition. Pure.
 
 Error messages are for the log and contain nothing from the token: the caller learns only that it was rejected (RFC 6750
 §3.1).
@@ -24,11 +24,11 @@ _TYPES = frozenset({'jwt', 'at+jwt'})
 
 
 class UnacceptableToken(ValueError):  # noqa: N818 - named for the condition
-    """Why a token is rejected."""
+    """A token is rejected. The message gives the reason."""
 
 
 class JwtRequirements(msgspec.Struct, frozen=True, kw_only=True):
-    """The requirements of a definition."""
+    """The requirements that a JWT security definition places on tokens."""
 
     algorithms: frozenset[str]
     issuer: str  # '' = any
@@ -40,7 +40,8 @@ class JwtRequirements(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_header(header: Mapping[str, Any], requirements: JwtRequirements) -> tuple[str, str | None]:
-    """Returns algorithm and kid. Ignores keys and URLs in the header (RFC 8725 §3.10). Raises UnacceptableToken."""
+    """Returns the algorithm and key ID of a token's header. Ignores keys and URLs in the header (RFC 8725 §3.10).
+    Raises UnacceptableToken."""
     algorithm, kid, type_ = header.get('alg'), header.get('kid'), header.get('typ', '')
     if not isinstance(algorithm, str) or algorithm not in requirements.algorithms:
         raise UnacceptableToken('its alg is none of the definition')
@@ -61,8 +62,8 @@ def _is_access_token(type_: str) -> bool:
 
 
 def validate_claims(claims: Mapping[str, Any], requirements: JwtRequirements, now: float) -> float:
-    """Validates the claims; returns the time at which the token expires, inf if it does not. `now`: seconds since 1970.
-    Raises UnacceptableToken."""
+    """Validates the claims of a token, and returns the time at which the token expires, or inf if it never does. `now`
+    is in seconds since 1970. Raises UnacceptableToken."""
     expires, begins, issued = (_date(claims, name) for name in ('exp', 'nbf', 'iat'))
     if expires is None and requirements.require_exp:
         raise UnacceptableToken('it has no exp')
@@ -98,8 +99,8 @@ def _texts(value: object) -> Iterable[str]:
 
 
 def token_username(claims: Mapping[str, Any], requirements: JwtRequirements) -> str:
-    """Returns the user name of the token; '' if it has none. Raises UnacceptableToken if it is neither text nor
-    number."""
+    """Returns the user name in a token's claims, or '' if there is none. Raises UnacceptableToken if it is neither text
+    nor a number."""
     value = claims.get(requirements.username_claim, '')
     if type(value) is int and abs(value) < _MAX_NUMERIC_NAME:
         return str(value)
@@ -109,7 +110,7 @@ def token_username(claims: Mapping[str, Any], requirements: JwtRequirements) -> 
 
 
 def token_roles(claims: Mapping[str, Any], requirements: JwtRequirements) -> frozenset[str]:
-    """Returns the roles that the token grants. An issuer cannot grant the broker's own roles."""
+    """Returns the roles that a token's claims grant. An issuer cannot grant the broker's own roles."""
     if not requirements.roles_claim:
         return frozenset()
     value = _claim_at_path(claims, requirements.roles_claim)
@@ -128,7 +129,8 @@ def _claim_at_path(claims: Mapping[str, Any], path: str) -> object:
 
 
 def select_key(keys: Sequence[VerificationKey], algorithm: str, kid: str | None) -> VerificationKey | None:
-    """Returns the key to verify a token with; None if there is none, or more than one: keys are not tried in turn."""
+    """Returns the key to verify a token with, or None if no key or more than one key matches; several keys are never
+    tried in turn."""
     candidates = [key for key in keys if algorithm in key.algorithms and (kid is None or key.kid == kid)]
     return candidates[0] if len(candidates) == 1 else None
 
@@ -147,7 +149,8 @@ _FIRST_PAUSE, _MAX_PAUSE = 1.0, 10.0  # seconds between fetches that fail, or la
 
 
 def cache_lifetime(headers: Mapping[bytes, bytes]) -> float:
-    """Returns the freshness lifetime of a response in seconds (RFC 9111 §4.2, Cache-Control and Age), within bounds."""
+    """Returns how long a response may be cached, in seconds, within bounds (the freshness lifetime of RFC 9111 §4.2,
+    from Cache-Control and Age)."""
     cache_control = headers.get(b'cache-control', b'').lower()
     directives = dict(directive.strip().partition(b'=')[::2] for directive in cache_control.split(b','))
     if b'no-store' in directives or b'no-cache' in directives:
@@ -165,7 +168,7 @@ def _seconds(text: bytes) -> float:
 
 @define
 class JwksRefreshState:
-    """The state of one key set. All times are seconds on one clock."""
+    """Decides when the JSON Web Key Set of an issuer is fetched again. All times are in seconds on one clock."""
 
     _fetched_at: float = -inf  # when the keys in use were fetched
     _lifetime: float = 0.0  # their lifetime in seconds

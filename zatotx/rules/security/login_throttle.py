@@ -1,4 +1,4 @@
-"""Delays logins from networks with many failures: a leaky bucket per network, in bounded memory."""
+"""Delays logins from networks with many failed logins: a leaky bucket per network, in bounded memory."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ _MAPPED = ('::ffff:', '0:0:0:0:0:ffff:')  # prefixes of an IPv4 address in an IP
 
 
 def unmap_ipv4(address: str) -> str:
-    """Returns the IPv4 address of an IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2), `::ffff:192.0.2.7`, as a listener on
-    `::` sees IPv4 clients. Returns other addresses unchanged."""
+    """Converts an IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2), such as `::ffff:192.0.2.7`, to the IPv4 address. A
+    listener on `::` receives IPv4 clients with such addresses. Returns other addresses unchanged."""
     if ':' in address and '.' in address:
         prefix, _, tail = address.rpartition(':')
         if f'{prefix.lower()}:' in _MAPPED:
@@ -20,8 +20,8 @@ def unmap_ipv4(address: str) -> str:
 
 
 def client_network(address: str) -> str:
-    """Returns the key that failures are counted by: an IPv4 address, or the /64 of an IPv6 address, which belongs to
-    one customer. IPv4-mapped IPv6 addresses count as IPv4."""
+    """Returns the network by which failed logins of a client address are counted: the IPv4 address, or the /64 network
+    of an IPv6 address, which belongs to one customer. IPv4-mapped IPv6 addresses count as IPv4."""
     if ':' not in address:
         return address
     plain = unmap_ipv4(address)
@@ -35,7 +35,7 @@ def client_network(address: str) -> str:
 
 
 class LoginThrottle:
-    """Counts login failures per network and computes the delay of its next attempt.
+    """Counts failed logins per network, and calculates the delay of the network's next login.
 
     A network may fail `limit` times at once; its count drains at a constant rate, `limit` per `window` seconds. Each
     failure above the limit doubles the delay, from 0.5 up to 8 seconds. At most `max_networks` networks are stored;

@@ -1,4 +1,4 @@
-"""Validates client certificates (RFC 5280) against a definition. Pure.
+"""Validates client certificates (RFC 5280) against a mutual TLS security definition. Pure.
 
 OpenSSL verifies the chain of signatures, constraints of authorities and revocation lists. Dates, names, key usage and
 key strength are checked here, because the verification time of an OpenSSL store cannot be changed. Error messages are
@@ -56,8 +56,8 @@ _Extension = TypeVar('_Extension', bound=ExtensionType)
 
 
 class UnacceptableCertificate(ValueError):  # noqa: N818 - named for the condition
-    """Why a certificate is rejected. `is_crl_expired`: the definition's CRL has expired, which the client cannot
-    change."""
+    """A client certificate is rejected. The message gives the reason. `is_crl_expired` says whether the cause is that
+    the definition's CRL has expired, which the client cannot change."""
 
     def __init__(self, reason: str, *, is_crl_expired: bool = False) -> None:
         super().__init__(reason)
@@ -66,7 +66,7 @@ class UnacceptableCertificate(ValueError):  # noqa: N818 - named for the conditi
 
 @frozen(eq=False)
 class CertificateRequirements:
-    """The requirements of a definition."""
+    """The requirements that a mutual TLS security definition places on client certificates."""
 
     subject: DistinguishedName  # () = any
     alternative_names: frozenset[AlternativeName]  # empty = any
@@ -76,7 +76,7 @@ class CertificateRequirements:
 
 
 class CertificateDefinition(Protocol):
-    """The fields of a mutual TLS definition."""
+    """The fields of a mutual TLS security definition."""
 
     @property
     def subject(self) -> str: ...
@@ -91,7 +91,7 @@ class CertificateDefinition(Protocol):
 
 
 def certificate_requirements(definition: CertificateDefinition) -> CertificateRequirements:
-    """Returns the requirements of a definition. Raises Malformed for an invalid field."""
+    """Returns the requirements of a mutual TLS security definition. Raises Malformed for an invalid field."""
     lists = tuple(parse_revocation_lists(definition.crl)) if definition.crl else ()
     return CertificateRequirements(
         subject=parse_name(definition.subject) if definition.subject else (),
@@ -136,7 +136,8 @@ def _issued_at(crl: CertificateRevocationList) -> datetime:
 
 
 def parse_chain(sent: Sequence[bytes]) -> list[Certificate]:
-    """Parses the certificates that a client sent, in DER, its own first. Raises UnacceptableCertificate."""
+    """Parses the DER certificates that a client sent, with its own certificate first. Raises
+    UnacceptableCertificate."""
     if len(sent) > MAX_CERTIFICATES:
         raise UnacceptableCertificate(f'more than {MAX_CERTIFICATES} certificates were sent')
     try:
@@ -151,9 +152,8 @@ def validate_certificate(
     requirements: CertificateRequirements,
     now: float,
 ) -> float:
-    """Validates a certificate; returns the time at which it expires or must be validated again. `client_certificate`:
-    the client's certificate; `intermediates`: the other certificates that it sent. Times are seconds since 1970. Raises
-    UnacceptableCertificate."""
+    """Validates a client certificate. Returns the time at which it expires or must be validated again. `intermediates`
+    are the other certificates that the client sent. Times are in seconds since 1970. Raises UnacceptableCertificate."""
     try:
         _check_validity(client_certificate, now)
         _check_use(client_certificate)
@@ -255,7 +255,7 @@ def _check_crl(crl: CertificateRevocationList, now: float) -> None:
 
 
 def expired_revocation_lists(requirements: CertificateRequirements, now: float) -> list[str]:
-    """Returns the names of the authorities whose CRLs have expired."""
+    """Returns the names of the certificate authorities whose CRLs have expired."""
     return [issuer.rfc4514_string() for issuer, crl in requirements.revocation_lists.items() if _has_expired(crl, now)]
 
 

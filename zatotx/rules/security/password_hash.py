@@ -1,4 +1,5 @@
-"""Verifies passwords against argon2id hashes (RFC 9106). Slow by design: about 20 ms and 19 MiB for each.
+"""Verifies passwords against argon2id hashes (RFC 9106). Deliberately slow: about 20 ms and 19 MiB for each
+verification.
 
 Never call it in the reactor's thread. odb/secrets.py creates the hashes.
 """
@@ -12,7 +13,7 @@ _verifier = PasswordHasher()  # the costs of a verification are those in the has
 
 
 def verify_password(hashed: str, password: str) -> bool:
-    """Return whether the password matches the hash. A malformed hash matches no password."""
+    """Return whether the password matches the hash. No password matches a malformed hash."""
     try:
         return _verifier.verify(hashed, password)
     except (Argon2Error, InvalidHashError):

@@ -1,4 +1,4 @@
-"""Roles: what authenticated callers may do beyond using a channel. Pure.
+"""Roles: the privileges of authenticated callers beyond using a channel. Pure.
 
 A definition has roles, and a channel or a service may require some, one of which suffices. The required roles of the
 broker's own services depend on their names; services not listed here require the admin role.
@@ -56,8 +56,8 @@ _OPERATING = frozenset({
 
 
 def effective_roles(type_: str, name: str, configured: Iterable[str]) -> frozenset[str]:
-    """Returns the roles of a security definition: the configured ones, and those that the broker's own definitions have
-    by name, whatever their rows contain."""
+    """Returns the roles of a security definition: the configured roles, and the fixed roles of the broker's own
+    definitions, which depend on their names only."""
     own = _BUILTIN_DEFINITIONS.get(name) if type_ == 'basic_auth' else None
     return frozenset(configured) if own is None else frozenset((own, *configured))
 
@@ -65,9 +65,9 @@ def effective_roles(type_: str, name: str, configured: Iterable[str]) -> frozens
 def required_roles(
     service: str, *, is_internal: bool, configured: Iterable[str] = (), kind_areas: tuple[str, ...] = ()
 ) -> frozenset[str]:
-    """Returns the roles of which a caller of the service must have one; empty = no role required. `configured`: the
-    roles in the configuration of the service; `kind_areas`: name prefixes of the services that configure objects of
-    kinds, which belong to the public API."""
+    """Returns the roles that allow a caller to invoke a service. The caller needs one of them; an empty result means
+    that no role is required. `configured` are the roles in the configuration of the service; `kind_areas` are the name
+    prefixes of the services that configure objects of kinds, which belong to the public API."""
     roles = {ADMIN, *configured} if configured else set()
     if is_internal and service not in _PUBLIC:
         roles |= _roles_by_name(service, kind_areas)

@@ -1,4 +1,4 @@
-"""Validates WS-Security headers against a definition. Pure."""
+"""Validates WS-Security headers against a WS-Security definition. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_CLOCK_SKEW = 60.0  # seconds that a caller's clock may be ahead
 
 
 class WssRequirements(msgspec.Struct, frozen=True):
-    """The requirements of a definition."""
+    """The requirements that a WS-Security definition places on headers."""
 
     username: str
     password: bytes  # b'' = none is set, all tokens are rejected
@@ -27,7 +27,8 @@ class WssRequirements(msgspec.Struct, frozen=True):
 
 
 class UnacceptableWssToken(Exception):  # noqa: N818 - named for the condition
-    """Why a token is rejected, for the log only. `has_wrong_credentials`: the user name or the secret was wrong."""
+    """A WS-Security token is rejected. The message gives the reason, for the log only. `has_wrong_credentials` says
+    whether the user name or the secret was wrong."""
 
     def __init__(self, reason: str, *, has_wrong_credentials: bool = False) -> None:
         super().__init__(reason)
@@ -35,15 +36,16 @@ class UnacceptableWssToken(Exception):  # noqa: N818 - named for the condition
 
 
 class NonceCheck(msgspec.Struct, frozen=True):
-    """The token is valid if this nonce was not used before, or if it has no nonce."""
+    """The nonce of a valid token, which must be checked for replay. The token is accepted if the nonce was not used
+    before, or if it has none."""
 
     nonce: bytes
     ttl: float = 0.0  # seconds to remember the nonce
 
 
 def check_token(security: SecurityHeader, requirements: WssRequirements, now: float) -> NonceCheck:
-    """Validates the header except for replay; returns the nonce to check. Raises UnacceptableWssToken. Checks the
-    secret first, so that callers without it learn nothing else."""
+    """Validates a WS-Security header except for replay, and returns the nonce to check. Raises UnacceptableWssToken.
+    Validates the secret first, so that callers without it learn nothing else."""
     token = _find_token(security, requirements)
     _check_credentials(token, requirements)
     _check_times(security.timestamp, token, requirements, now)

@@ -1,1 +1,1 @@
-"""What all security definitions share, and groups of them. The types are in zatotx/security/."""
+"""The base of all security definitions, and security groups. The security types are in zatotx/security/."""

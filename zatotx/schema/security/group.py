@@ -1,4 +1,4 @@
-"""Groups of security definitions."""
+"""The object type of groups of security definitions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ def _members_error(members: list[str]) -> str:
 
 
 class SecurityGroup(ConfigObject, frozen=True, kw_only=True):
-    """A group of definitions: a channel with the group accepts the credentials of any of them."""
+    """A group of security definitions. A channel with a security group accepts the credentials of any of its
+    definitions."""
 
     name: Annotated[str, field('Name of the group', min_length=1, max_length=1000)]
     members: Annotated[

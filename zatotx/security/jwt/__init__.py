@@ -29,7 +29,7 @@ def _url_error(url: str) -> str:
 
 
 class Jwt(SecurityDefinition, frozen=True, kw_only=True):
-    """Tokens of one issuer."""
+    """The security definition for JSON Web Tokens of one issuer."""
 
     algorithms: Annotated[
         list[str],

@@ -1,4 +1,4 @@
-"""JSON Web Tokens (RFC 7519) as bearer tokens (RFC 6750).
+"""Authenticates callers by JSON Web Tokens (RFC 7519), sent as bearer tokens (RFC 6750).
 
 A token's claims are checked first and its signature last, in the reactor's thread: depending on the algorithm this
 takes 30 to 700 microseconds, less than a thread switch would delay other requests. For a token seen before, only a
@@ -47,7 +47,7 @@ INVALID_TOKEN_CHALLENGE = f'{CHALLENGE}, error="invalid_token"'
 
 
 class KeySource(Protocol):
-    """The source of a definition's keys."""
+    """The source of the verification keys of a JWT definition."""
 
     @property
     def trust_time(self) -> float: ...  # seconds for which a verified token needs no second verification
@@ -59,7 +59,7 @@ class KeySource(Protocol):
 
 
 class SingleKey:
-    """A key that is part of the definition. The kid of a token is ignored."""
+    """A key source with one key, which is part of the definition. The key ID of a token is ignored."""
 
     trust_time = inf
 
@@ -73,7 +73,7 @@ class SingleKey:
 
 
 class UnverifiedToken(msgspec.Struct, frozen=True):
-    """A token whose claims are acceptable, and whose signature is not verified yet."""
+    """A token with valid claims whose signature has not been verified yet."""
 
     signed: SignedToken
     algorithm: str
@@ -84,7 +84,7 @@ class UnverifiedToken(msgspec.Struct, frozen=True):
 
 
 class JwtAuthenticator:
-    """Authenticates by one JWT definition. `now`: seconds since 1970."""
+    """Authenticates callers by one JWT definition. `now` returns seconds since 1970."""
 
     needs_body = False
     scheme = 'jwt'
@@ -181,7 +181,7 @@ class JwtAuthenticator:
 
 
 def jwt_requirements(definition: Jwt) -> JwtRequirements:
-    """Return the requirements of a definition."""
+    """Return the requirements that a JWT definition places on tokens."""
     return JwtRequirements(
         algorithms=frozenset(definition.algorithms), issuer=definition.issuer,
         audience=frozenset(definition.audience), leeway=definition.leeway, require_exp=definition.require_exp,
@@ -190,7 +190,7 @@ def jwt_requirements(definition: Jwt) -> JwtRequirements:
 
 
 def make_authenticator(stored: StoredObject, dependencies: AuthenticationDependencies) -> JwtAuthenticator:
-    """Create the authenticator of a definition."""
+    """Create the authenticator of a JWT definition."""
     return make_jwt_authenticator(
         stored, fetcher=dependencies.fetcher, clock=dependencies.reactor, offload=dependencies.offload
     )
@@ -199,7 +199,8 @@ def make_authenticator(stored: StoredObject, dependencies: AuthenticationDepende
 def make_jwt_authenticator(
     stored: StoredObject, *, fetcher: IFetcher, clock: IReactorTime, offload: Callable[..., Deferred[Any]]
 ) -> JwtAuthenticator:
-    """Create the authenticator of a definition with its keys, or with a fetch of them started."""
+    """Create the authenticator of a JWT definition with its keys. If the keys are published at a URL, start fetching
+    them."""
     definition = stored.value
     if definition.jwks_url:
         return JwtAuthenticator(

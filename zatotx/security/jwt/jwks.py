@@ -1,4 +1,4 @@
-"""JSON Web Key Sets that an issuer publishes at a URL (RFC 7517): fetching, caching and refreshing.
+"""Fetches, caches and refreshes the JSON Web Key Set that an issuer publishes at a URL (RFC 7517).
 
 No request waits longer than PATIENCE for a fetch, and at most one fetch runs at a time. There are no timers: keys are
 fetched when the definition is created, and refreshed in the background by requests that find them stale.
@@ -31,7 +31,7 @@ _UNAVAILABLE = 'The keys that verify tokens are unavailable, try again later'
 
 @define(eq=False)
 class PublishedKeySet:
-    """The keys at one URL. Calls `on_change` when they change."""
+    """The keys that are published at one URL. Calls `on_change` when they change."""
 
     name: str  # name of the definition, for the log
     url: str

@@ -15,7 +15,7 @@ from zatotx.wire.malformed import Malformed
 
 
 class Mtls(SecurityDefinition, frozen=True, kw_only=True):
-    """Client certificates for mutual TLS."""
+    """The security definition for client certificates (mutual TLS)."""
 
     subject: Annotated[
         str,

@@ -1,5 +1,5 @@
-"""Client certificates (RFC 8446 §4.4.2). The listener requests them and accepts any; this module decides whose they
-are.
+"""Authenticates callers by their client certificates (RFC 8446 §4.4.2). The listener requests certificates and accepts
+all; this module validates them and determines the caller.
 
 The handshake has proved that the client owns the private key. The certificate is validated for each request, so that a
 changed definition, an expired certificate or a new revocation list takes effect at once, also on established
@@ -43,7 +43,7 @@ _LISTS_EXPIRED = (
 
 
 class MtlsAuthenticator:
-    """Authenticates by one mutual TLS definition. `now`: seconds since 1970."""
+    """Authenticates callers by one mutual TLS definition. `now` returns seconds since 1970."""
 
     needs_body = False
     scheme = 'mtls'
@@ -114,7 +114,7 @@ class MtlsAuthenticator:
 
 
 def make_authenticator(stored: StoredObject, dependencies: AuthenticationDependencies) -> MtlsAuthenticator:
-    """Create the authenticator of a definition."""
+    """Create the authenticator of a mutual TLS definition."""
     return MtlsAuthenticator(stored)
 
 

@@ -1,4 +1,4 @@
-"""Bunch: a dict whose keys are also attributes, as in the `bunch` library, which Zato services use."""
+"""Bunch: a dict whose keys are also attributes, compatible with the `bunch` library, which Zato services use."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Bunch(dict[str, Any]):
 
 
 def bunchify(value: Any) -> Any:
-    """Return a copy of `value` in which every dict, in dicts, lists and tuples at any depth, is a Bunch."""
+    """Return a copy of `value` in which every dict, at any depth of dicts, lists and tuples, is a Bunch."""
     if isinstance(value, dict):
         return Bunch((key, bunchify(item)) for key, item in value.items())
     if isinstance(value, (list, tuple)) and not hasattr(value, '_fields'):

@@ -76,7 +76,7 @@ MODULES: dict[str, Names] = {
     'zato.server.service': {_SERVICE: ('Service',), _MODEL: ('Model',), **_ELEMENTS},
     'zato.simpleio': _ELEMENTS,
 }
-_ALIASES = {'anyjson': {'serialize': 'dumps', 'deserialize': 'loads'}}
+ALIASES = {'anyjson': {'serialize': 'dumps', 'deserialize': 'loads'}}
 
 
 class _AliasLoader(Loader):
@@ -90,14 +90,15 @@ class _AliasLoader(Loader):
         for source_name, names in MODULES[module.__name__].items():
             source = import_module(source_name)
             contents.update((name, getattr(source, name)) for name in names)
-        for alias, name in _ALIASES.get(module.__name__, {}).items():
+        for alias, name in ALIASES.get(module.__name__, {}).items():
             contents[alias] = contents[name]
         vars(module).update(contents, __all__=sorted(contents))
         module.__doc__ = f'What zatotx offers under the name {module.__name__}.'
 
 
 class ZatoFinder(MetaPathFinder):
-    """Finds the modules above, unless another finder has found a module of that name."""
+    """Finds the modules of Zato's API and of the libraries `bunch` and `anyjson`, unless another finder has found a
+    module with the same name."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None

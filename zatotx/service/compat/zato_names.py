@@ -26,7 +26,7 @@ ZATO_ODB_POOL_NAME = 'ZATO_ODB'
 
 
 class DATA_FORMAT:
-    """The data formats of messages."""
+    """Constants for the data formats of messages."""
 
     CSV = 'csv'
     DICT = 'dict'
@@ -39,7 +39,7 @@ class DATA_FORMAT:
 
 
 class CHANNEL:
-    """The kinds of channels and other sources of a service call."""
+    """Constants for the types of channels and other sources of a service call."""
 
     AMQP = 'amqp'
     FANOUT_CALL = 'fanout-call'
@@ -62,21 +62,21 @@ class CHANNEL:
 
 
 class URL_TYPE:
-    """The transports of HTTP channels."""
+    """Constants for the transports of HTTP channels."""
 
     SOAP = 'soap'
     PLAIN_HTTP = 'plain_http'
 
 
 class CONNECTION:
-    """The directions of HTTP connections."""
+    """Constants for the directions of HTTP connections."""
 
     CHANNEL = 'channel'
     OUTGOING = 'outgoing'
 
 
 class URL_PARAMS_PRIORITY:
-    """Whether path or query parameters take precedence."""
+    """Constants that select whether path or query parameters take precedence."""
 
     PATH_OVER_QS = 'path-over-qs'
     QS_OVER_PATH = 'qs-over-path'
@@ -84,7 +84,7 @@ class URL_PARAMS_PRIORITY:
 
 
 class PARAMS_PRIORITY:
-    """Whether URL parameters or the message take precedence."""
+    """Constants that select whether URL parameters or the message take precedence."""
 
     CHANNEL_PARAMS_OVER_MSG = 'channel-params-over-msg'
     MSG_OVER_CHANNEL_PARAMS = 'msg-over-channel-params'
@@ -107,7 +107,7 @@ class SCHEDULER:
 
 
 class SIMPLE_IO:
-    """Data formats of SimpleIO."""
+    """Constants for the data formats of SimpleIO."""
 
     class FORMAT:
         JSON = 'json'
@@ -115,7 +115,7 @@ class SIMPLE_IO:
 
 
 def asbool(value: Any) -> bool:
-    """Convert text to a bool, as SimpleIO does. Raises ValueError for text that is neither true nor false."""
+    """Convert text to a bool, as SimpleIO does. Raises ValueError for text that is not a boolean."""
     text = str(value).strip().lower()
     if text not in TRUE | FALSE:
         raise ValueError(f'{value!r} is neither true nor false')
@@ -128,7 +128,7 @@ def loads(text: str | bytes) -> Any:
 
 
 def dumps(value: Any, **options: Any) -> str:
-    """Serialize a value as JSON text; Bunches are written as objects."""
+    """Serialize a value as JSON text. Bunches are serialized as objects."""
     return json.dumps(value, **options)
 
 
@@ -196,5 +196,5 @@ union_ = typing.Union
 
 
 def list_field() -> Any:
-    """Return a dataclass field whose default is a new empty list for each instance."""
+    """Return a dataclass field whose default is a new empty list."""
     return field(default_factory=list)

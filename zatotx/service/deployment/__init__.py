@@ -1,1 +1,2 @@
-"""Deployment of services to every node: unpacking, isolated import, checks, storage in the ODB, atomic activation."""
+"""Deployment of services to every node: unpacking, isolated import, checks, storage in the ODB, and atomic
+activation."""

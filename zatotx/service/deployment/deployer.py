@@ -1,4 +1,4 @@
-"""Deploys code to every node, and keeps each node's services equal to the active versions in the ODB.
+"""Deploys code to every node, and keeps the services of each node equal to the active versions in the ODB.
 
 The ODB is authoritative: a version is active from the one transaction that stored it, so a node killed at any moment
 finds either all of a deployment after its restart, or nothing of it.
@@ -52,7 +52,7 @@ VERDICT_TIMEOUT = DEADLINE + 10  # seconds that the other nodes have to import a
 
 @define(kw_only=True, eq=False)
 class VersionManager:
-    """Runs the active version of every file on this node, or the previous one if the new one fails here."""
+    """Loads the active version of every file on this node, or the previous version if the new one fails here."""
 
     odb: IConfigStore
     store: ServiceStore
@@ -247,7 +247,8 @@ def _remove_unused(directory: Path, kept: set[str]) -> None:
 @implementer(IDeployer)
 @define(kw_only=True, eq=False)
 class Deployer:
-    """Deploys to the whole cluster, one file at a time per node; further deployments are queued."""
+    """Implements IDeployer: deploys to the whole cluster, one file at a time per node; further deployments are
+    queued."""
 
     odb: IConfigStore
     config: IConfig

@@ -1,4 +1,4 @@
-"""Runs users' code outside of requests (imports, hooks of deployment) in threads of their own, with a deadline.
+"""Runs users' code outside of requests (imports and deployment hooks) in dedicated threads, with a timeout.
 
 A thread that misses its deadline continues, as no thread can be killed, and its result is dropped. If it consumes CPU,
 an exception is raised in it, so that it does not compete for the GIL forever. A thread that waits in C code is left
@@ -95,7 +95,7 @@ def run_in_import_thread(
     reactor: IThreadReactor, function: Callable[[], Any], source: SourcePackage, *, description: str,
     deadline: float = DEADLINE,
 ) -> Deferred[Any]:
-    """Run `function` in a daemon thread named after its work.
+    """Run `function` in a new daemon thread, whose name contains `description`.
 
     Fails with BadRequest naming the user's file and line if it has not ended after `deadline` seconds.
     """
@@ -113,7 +113,8 @@ def cpu_ticks(thread: threading.Thread) -> int:
 
 
 def user_code_location(thread: threading.Thread, source: SourcePackage) -> str:
-    """Return the line of the user's files that a thread executes (`crm.py:12`); the file alone if it is elsewhere."""
+    """Return the line of the user's files that a thread executes (`crm.py:12`), or only the file if the thread executes
+    other code."""
     with gc_disabled:
         for frame in _frames(sys._current_frames().get(thread.ident or 0)):
             path = Path(frame.f_code.co_filename)

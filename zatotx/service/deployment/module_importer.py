@@ -1,4 +1,5 @@
-"""Imports each version of each deployed file under a package of its own in `sys.modules`, beside the running versions.
+"""Imports each version of each deployed file in a separate package in `sys.modules`, so that the versions that are
+running are not affected.
 
 `crm.py` becomes the module `zatotx_deployed.v12.crm`; the next version is `zatotx_deployed.v13.crm`, and both exist as
 long as they are in use. A package's own absolute imports (`import crm.util`, `from crm import util`) resolve to the
@@ -128,7 +129,8 @@ class ImportedVersion:
 
 
 def import_source(source: SourcePackage, directory: Path) -> ImportedVersion:
-    """Write the files of a source below `directory` and import all of its modules. Blocking: it runs users' code.
+    """Write the files of a source package below `directory`, and import all of its modules. Blocking: it runs users'
+    code.
 
     Raises BadRequest with one sentence naming file and line, whatever the code does.
     """
@@ -146,7 +148,7 @@ def import_source(source: SourcePackage, directory: Path) -> ImportedVersion:
 
 
 def importable_modules(source: SourcePackage) -> list[str]:
-    """Return the names of the modules that may define services: all except tests, setup and `__main__`."""
+    """Return the names of the modules that may define services: all modules except tests, setup and `__main__`."""
     names = []
     for path in sorted(source.files):
         parts = path.removesuffix('.py').split('/')
@@ -158,7 +160,7 @@ def importable_modules(source: SourcePackage) -> list[str]:
 
 
 def write_source_files(root: Path, source: SourcePackage) -> None:
-    """Write the files of a source to disk, each atomically, not readable by group and others."""
+    """Write the files of a source package to disk, each atomically, and not readable by group and others."""
     for path, data in source.files.items():
         target = root.joinpath(*PurePosixPath(path).parts)
         if target.is_file() and target.read_bytes() == data:
@@ -168,7 +170,7 @@ def write_source_files(root: Path, source: SourcePackage) -> None:
 
 
 def format_import_error(error: BaseException, root: Path, file: str) -> str:
-    """Return one sentence for an error: `crm.py:12: NameError: name 'x' is not defined`."""
+    """Format an import error as one sentence, such as `crm.py:12: NameError: name 'x' is not defined`."""
     kind = type(error).__name__
     if isinstance(error, SyntaxError) and error.filename and Path(error.filename).is_relative_to(root):
         return f'{_relative_path(Path(error.filename), root)}:{error.lineno or 1}: {kind}: {_one_line(error.msg)}'
@@ -178,7 +180,7 @@ def format_import_error(error: BaseException, root: Path, file: str) -> str:
 
 
 def innermost_location(traceback: TracebackType | None, root: Path) -> str:
-    """Return the innermost `file:line` below `root` in a traceback, or ''."""
+    """Return the innermost location (`file:line`) below `root` in a traceback, or ''."""
     location = ''
     while traceback is not None:
         path = Path(traceback.tb_frame.f_code.co_filename)

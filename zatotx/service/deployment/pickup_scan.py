@@ -1,4 +1,4 @@
-"""Scans a pickup directory and decides which entries are ready to deploy. Scanning blocks; deciding is pure."""
+"""Scans a pickup directory, and decides which entries are ready to deploy. Scanning blocks; deciding is pure."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ _SUFFIXES = ('.py', '.pyw', '.zip', '.tar', '.tgz', '.gz', '.bz2', '.xz')
 
 
 class EntryFingerprint(msgspec.Struct, frozen=True):
-    """A fingerprint of a directory entry, which changes when the entry changes."""
+    """A fingerprint of a directory entry, which differs after every change of the entry."""
 
     is_directory: bool
     file_stats: tuple[tuple[str, int, int, int], ...]  # (path, inode, size, mtime in ns)
 
 
 class EntryContent(msgspec.Struct, frozen=True):
-    """The content of an entry. `name` is the name to deploy it under: 'crm.py', or 'crm.zip' for a directory."""
+    """The content of a directory entry. `name` is the name under which it is deployed: 'crm.py', or 'crm.zip' for a
+    directory."""
 
     name: str
     fingerprint: EntryFingerprint | None
@@ -33,7 +34,7 @@ class EntryContent(msgspec.Struct, frozen=True):
 
 
 def scan_directory(directory: str) -> dict[str, EntryFingerprint]:
-    """Return the fingerprints of all entries that may be deployed. Raises OSError if the directory cannot be read."""
+    """Return the fingerprints of all entries that can be deployed. Raises OSError if the directory cannot be read."""
     marks = {}
     for entry in sorted(Path(directory).iterdir()):
         mark = fingerprint_entry(entry)
@@ -43,7 +44,7 @@ def scan_directory(directory: str) -> dict[str, EntryFingerprint]:
 
 
 def fingerprint_entry(entry: Path) -> EntryFingerprint | None:
-    """Return the fingerprint of an entry; None if it is gone or cannot be deployed."""
+    """Return the fingerprint of an entry, or None if it no longer exists or cannot be deployed."""
     if is_ignored_file(entry.name):
         return None
     try:
@@ -70,7 +71,8 @@ def _prints(directory: Path, root: Path) -> Iterator[tuple[str, int, int, int]]:
 
 
 def last_change_time(directory: str, name: str) -> float:
-    """Return when an entry, or anything in it, was last written or moved (Unix time); 0 if it is gone."""
+    """Return the Unix time at which an entry, or anything in it, was last written or moved, or 0 if it no longer
+    exists."""
     entry = Path(directory, name)
     try:
         return max(path.stat().st_ctime for path in (entry, *entry.rglob('*')))
@@ -79,7 +81,7 @@ def last_change_time(directory: str, name: str) -> float:
 
 
 def read_entry(directory: str, name: str) -> EntryContent:
-    """Read an entry. Errors are returned as `error`, never raised."""
+    """Read an entry. Errors are returned in `error`, and never raised."""
     entry = Path(directory, name)
     mark = fingerprint_entry(entry)
     if mark is None:
@@ -96,7 +98,7 @@ def read_entry(directory: str, name: str) -> EntryContent:
 
 
 class SettledEntries:
-    """Decides which entries have settled and have not been deployed in their current state."""
+    """Decides which entries have not changed for several scans and have not been deployed in their current state."""
 
     def __init__(self) -> None:
         self._deployed: dict[str, EntryFingerprint] = {}

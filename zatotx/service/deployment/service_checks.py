@@ -1,4 +1,4 @@
-"""Finds the services in an imported version of a file, and reports all errors in them at once.
+"""Finds the services in an imported version of a file, checks them, and reports all errors at once.
 
 A service is a subclass of Service defined in that file (feature map 3.1), without `zato_dont_import` in its own body
 and accepted by its `before_add_to_store`. A class without a `handle` that is the base of others in the file is a
@@ -59,7 +59,7 @@ class CheckedVersion:
 
 
 def check_services(loaded: ImportedVersion) -> CheckedVersion:
-    """Return the checked services of an imported version.
+    """Check the services of an imported version, and return them.
 
     Raises BadRequest listing every error with file and line. Blocking: it runs users' code (`get_name`,
     `before_add_to_store`).
@@ -73,7 +73,7 @@ def check_services(loaded: ImportedVersion) -> CheckedVersion:
 
 
 def call_after_add_hooks(checked: CheckedVersion) -> None:
-    """Call `after_add_to_store` of every service; exceptions are logged, as in Zato. Blocking: it runs users' code."""
+    """Call `after_add_to_store` of every service. Exceptions are logged, as in Zato. Blocking: it runs users' code."""
     for name, entry in checked.services.items():
         logger = logging.getLogger(name)
         try:
@@ -144,7 +144,7 @@ class _VersionCheck:
 
 
 def class_location(loaded: ImportedVersion, cls: type) -> str:
-    """Return the location of a class of that version: `crm.py:12`."""
+    """Return the location of a class in the files of its version, such as `crm.py:12`."""
     file = Path(getattr(sys.modules[cls.__module__], '__file__', '') or '')
     path = file.relative_to(loaded.namespace.root).as_posix()
     return f'{path}:{find_class_line(loaded.source.files[path], cls.__qualname__)}'
@@ -169,7 +169,7 @@ def _name_errors(cls: type[Service], name: str) -> Iterator[str]:
 
 
 def find_class_line(text: bytes, qualname: str) -> int:
-    """Return the line of the class of that qualified name; 1 if no class statement defines it."""
+    """Return the line number of the class with the given qualified name, or 1 if no class statement defines it."""
     body: list[ast.stmt] = ast.parse(text).body
     line = 1
     for part in qualname.replace('<locals>.', '').split('.'):

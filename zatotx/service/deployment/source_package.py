@@ -1,4 +1,4 @@
-"""The source to deploy as a value: one module, a package, or a zip of flat modules as in Zato's archives.
+"""Value objects for source code to deploy: a module, a package, or a zip of flat modules as in Zato's archives.
 
 A package is sent as a zip and stored in a canonical form (sorted, without dates), so that the same code gives the same
 bytes whoever packed it. Nothing here imports or runs the code. Blocking: call it in a worker thread.
@@ -30,7 +30,8 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 class SourcePackage(msgspec.Struct, frozen=True, kw_only=True):
-    """Code to deploy. `files` maps paths with '/' to contents; `top_level_modules` are its top-level modules."""
+    """Source code to deploy. `files` maps paths with '/' to contents; `top_level_modules` are the names of its
+    top-level modules."""
 
     file: str  # 'crm.py', or 'crm' for a package
     form: str  # MODULE or PACKAGE
@@ -44,12 +45,12 @@ class SourcePackage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def is_ignored_file(name: str) -> bool:
-    """Return whether a file belongs to an editor, a downloader or the interpreter and is never deployed."""
+    """Return whether a file is never deployed, because it belongs to an editor, a downloader or the interpreter."""
     return name.startswith(('.', '#')) or name in _JUNK_NAMES or name.lower().endswith(_JUNK_SUFFIXES)
 
 
 def parse_upload(name: str, content: bytes) -> SourcePackage:
-    """Return the source uploaded as `name`: 'x.py' or 'x.zip'. Raises BadRequest saying why it cannot be deployed."""
+    """Parse an upload named `name`: 'x.py' or 'x.zip'. Raises BadRequest with the reason if it cannot be deployed."""
     if '/' in name or '\\' in name or '\0' in name or len(name) > MAX_NAME:
         raise BadRequest(f'{name[:80]!r} is not a file name: send the name alone, without its directory')
     if len(content) > MAX_CONTENT:
@@ -66,12 +67,12 @@ def parse_upload(name: str, content: bytes) -> SourcePackage:
 
 
 def parse_stored(file: str, form: str, content: bytes) -> SourcePackage:
-    """Return the source stored in the ODB. Raises BadRequest if its bytes are damaged."""
+    """Parse source code that is stored in the ODB. Raises BadRequest if its bytes are damaged."""
     return _module(file, content) if form == MODULE else _from_zip(f'{file}.zip', content)
 
 
 def create_zip(files: Mapping[str, bytes]) -> bytes:
-    """Return a zip of these files; equal files give equal bytes."""
+    """Create a zip of the files. Equal files result in equal bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, 'w', zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(files):
@@ -83,7 +84,7 @@ def create_zip(files: Mapping[str, bytes]) -> bytes:
 
 
 def zip_directory(path: str | Path) -> bytes:
-    """Return the zip of a package directory, without caches, hidden files and editors' files.
+    """Create a zip of a package directory, without caches, hidden files and editors' files.
 
     Raises BadRequest for a link, a missing `__init__.py` or exceeded limits; OSError for what cannot be read.
     """

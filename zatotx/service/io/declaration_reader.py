@@ -1,4 +1,4 @@
-"""Reads the input and output declarations of a Service subclass (feature map 3.5) into one IO."""
+"""Reads the input and output declarations of a Service subclass (feature map 3.5) into one ServiceIO."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from zatotx.service.io.service_io import (
 
 
 def read_io_declaration(cls: type) -> ServiceIO:
-    """Return the IO of a class: its `input` and `output`, otherwise those of its `SimpleIO`.
+    """Return the declared input and output of a class: its `input` and `output`, otherwise those of its `SimpleIO`.
 
     Raises TypeError or NameError with one sentence for an invalid declaration.
     """
@@ -45,7 +45,7 @@ def read_io_declaration(cls: type) -> ServiceIO:
 
 
 def class_attributes(sio: type) -> dict[str, Any]:
-    """Return all class attributes, including inherited ones."""
+    """Return all attributes of a SimpleIO class, including inherited ones."""
     attributes: dict[str, Any] = {}
     for base in reversed(sio.__mro__[:-1]):
         attributes.update(vars(base))

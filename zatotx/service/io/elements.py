@@ -21,7 +21,7 @@ FALSE = frozenset(('false', 'no', 'f', 'n', '0', 'off'))
 
 
 class Element:
-    """A value passed unchanged; the base class of all elements."""
+    """Passes a value unchanged; the base class of all elements."""
 
     expected: ClassVar[str] = 'a value'
     takes_null: ClassVar[bool] = False
@@ -53,17 +53,18 @@ class Element:
 
 
 class AsIs(Element):
-    """A value passed unchanged both ways, a repeated parameter as a list; disables types implied by names."""
+    """Passes a value unchanged in both directions, and a repeated parameter as a list. It disables types implied by
+    names."""
 
     takes_null = True
 
 
 class Opaque(AsIs):
-    """The name of AsIs in Zato 3.x."""
+    """Zato 3's name for AsIs."""
 
 
 class Text(Element):
-    """Text. Numbers and booleans are converted to text."""
+    """A text element. Numbers and booleans are converted to text."""
 
     expected = 'str'
 
@@ -83,11 +84,11 @@ class Text(Element):
 
 
 class Unicode(Text):
-    """The name of Text in Zato 1.1."""
+    """Zato 1.1's name for Text."""
 
 
 class Secret(Text):
-    """Text that is masked when input or output is logged."""
+    """A text element that is masked when input or output is logged."""
 
 
 class UTC(Text):
@@ -102,7 +103,7 @@ class UTC(Text):
 
 
 class Int(Element):
-    """An integer, or its text."""
+    """An integer element; accepts an integer or its text."""
 
     expected = 'int'
     takes_empty = False
@@ -126,11 +127,11 @@ class Int(Element):
 
 
 class Integer(Int):
-    """The name of Int in Zato 1.1."""
+    """Zato 1.1's name for Int."""
 
 
 class Float(Element):
-    """A finite number, or its text."""
+    """A finite number element; accepts a number or its text."""
 
     expected = 'float'
     takes_empty = False
@@ -150,7 +151,7 @@ class Float(Element):
 
 
 class Bool(Element):
-    """A bool, or true/yes/t/y/1/on, false/no/f/n/0/off in any case."""
+    """A boolean element; accepts a bool, or true/yes/t/y/1/on and false/no/f/n/0/off in any case."""
 
     expected = 'bool'
     takes_empty = False
@@ -172,11 +173,11 @@ class Bool(Element):
 
 
 class Boolean(Bool):
-    """The name of Bool in Zato 1.1."""
+    """Zato 1.1's name for Bool."""
 
 
 class Decimal(Element):
-    """decimal.Decimal in the service, text in messages, so that no digit is lost."""
+    """A decimal.Decimal in the service, and text in messages, so that no digit is lost."""
 
     expected = 'decimal'
     takes_empty = False
@@ -197,7 +198,7 @@ class Decimal(Element):
 
 
 class UUID(Element):
-    """uuid.UUID in the service, its text in messages."""
+    """A uuid.UUID in the service, and its text in messages."""
 
     expected = 'uuid'
     takes_empty = False
@@ -217,7 +218,7 @@ class UUID(Element):
 
 
 class DateTimeElement(Element):
-    """Base class of Date and DateTime: ISO 8601, or a format of its own."""
+    """Base class of Date and DateTime, which use ISO 8601 or a configured format in messages."""
 
     takes_empty = False
 
@@ -241,7 +242,7 @@ class DateTimeElement(Element):
 
 
 class DateTime(DateTimeElement):
-    """datetime.datetime in the service, ISO 8601 (or `date_time_format`) in messages."""
+    """A datetime.datetime in the service, and ISO 8601 (or `date_time_format`) in messages."""
 
     expected = 'datetime'
 
@@ -260,7 +261,7 @@ class DateTime(DateTimeElement):
 
 
 class Date(DateTimeElement):
-    """datetime.date in the service, YYYY-MM-DD (or `date_time_format`) in messages."""
+    """A datetime.date in the service, and YYYY-MM-DD (or `date_time_format`) in messages."""
 
     expected = 'date'
 
@@ -281,7 +282,7 @@ class Date(DateTimeElement):
 
 
 class CSV(Element):
-    """A list in the service, `a,b` in messages."""
+    """A list in the service, and comma-separated text (`a,b`) in messages."""
 
     expected = 'str'
 
@@ -301,7 +302,7 @@ class CSV(Element):
 
 
 class List(Element):
-    """A list of any values. A value of a query or form becomes a list of one item."""
+    """A list of any values. A single value of a query or form becomes a list of one item."""
 
     expected = 'array'
     takes_empty = False
@@ -320,7 +321,7 @@ class List(Element):
 
 
 def format_datetime(value: dt.date, format_: str) -> str:
-    """Format a date or datetime: ISO 8601, or a format of strftime or with Arrow's tokens."""
+    """Format a date or datetime as ISO 8601, or in a format with the tokens of strftime or Arrow."""
     if not format_:
         return value.isoformat()
     if '%' in format_:
@@ -331,7 +332,7 @@ def format_datetime(value: dt.date, format_: str) -> str:
 
 
 def as_mapping(value: Any) -> Mapping[str, Any] | None:
-    """Return a mapping, msgspec Struct or dataclass as a mapping; None for other values."""
+    """Convert a mapping, msgspec Struct or dataclass to a mapping; return None for other values."""
     if type(value) is dict or isinstance(value, Mapping):
         return value
     if isinstance(value, (str, bytes, list, tuple)) or value is None:

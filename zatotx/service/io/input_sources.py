@@ -1,4 +1,4 @@
-"""The sources of input: path parameters, query, form and body, merged by the rules of the channel."""
+"""The sources of a service's input: path parameters, query, form and body, merged by the rules of the channel."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Params = Mapping[str, Any]  # text, or a list of texts for repeated names
 
 
 def parse_params(raw: bytes, where: str = 'query') -> Params:
-    """Parse a query or form to a mapping of name to text, or list of texts for repeated names.
+    """Parse a query or form to a mapping from names to text, or to lists of text for repeated names.
 
     Raises BadInput if it is malformed.
     """
@@ -66,7 +66,8 @@ def form_params(message: Message, payload: Any) -> Params:
 
 
 class InputSources:
-    """The input of one call: `body` holds the values of the message, `text` those that arrived as text beside it."""
+    """The input of one invocation. `body` holds the values of the message, and `text` the values that arrived as text
+    in path, query or form."""
 
     __slots__ = ('body', 'body_first', 'body_is_text', 'has_body', 'is_json_body', 'payload', 'text')
 
@@ -105,7 +106,7 @@ class InputSources:
 def collect_input_sources(
     message: Message, payload: Any, *, params_only: bool = False, texts: bool = False
 ) -> InputSources:
-    """Return the sources of a call.
+    """Return the input sources of an invocation.
 
     Path parameters take precedence over the query; `params_pri` decides between them and the body. An XML payload was
     converted by `xml_input.values`, with `body_is_text`. Raises BadInput for a malformed query or form.

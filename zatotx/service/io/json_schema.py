@@ -106,7 +106,7 @@ def input_schema(field: Field) -> Schema:
 
 
 def text_input_schema(field: Field) -> Schema:
-    """Return the schema of a field in path, query and form; `may_be_empty` says whether it may be empty."""
+    """Return the schema of a field in path, query and form. `may_be_empty` says whether its value may be empty."""
     element = field.element
     if isinstance(element, e.List) and not isinstance(element, ListOfDicts):
         return {'type': 'array', 'items': _STRING, **({'minItems': 1} if field.required else {})}
@@ -114,12 +114,12 @@ def text_input_schema(field: Field) -> Schema:
 
 
 def may_be_empty(field: Field) -> bool:
-    """Return whether null and '' are treated as an absent value."""
+    """Return whether null and '' count as an absent value of a field."""
     return not field.required or field.strict_empty is False
 
 
 def object_schema(fields: Iterable[Field]) -> Schema:
-    """Return the schema of an object with these fields in input; any object if there are none."""
+    """Return the schema of an input object with these fields, or of any object if there are none."""
     fields = tuple(fields)
     schema: dict[str, Any] = {'type': 'object'}
     if fields:
@@ -129,7 +129,7 @@ def object_schema(fields: Iterable[Field]) -> Schema:
 
 
 def output_schema(output: ElementsOutput) -> Schema:
-    """Return the schema of an output object: fields that are not set have their default, null, or are missing."""
+    """Return the schema of an output object. Fields that are not set have their default, are null, or are missing."""
     date_time_format = output.date_time_format
     properties = {field.name: _output_field_schema(field, date_time_format) for field in output.fields}
     always_present = [
@@ -201,7 +201,7 @@ def _moment_schema(element: DateTimeElement, date_time_format: str = '') -> Sche
 
 
 def openapi_service_shape(entry: ServiceEntry) -> ServiceModel:
-    """Return the description of a service for OpenAPI. Takes about a millisecond: use a thread for many services."""
+    """Return the OpenAPI model of a service. Takes about a millisecond: use a thread for many services."""
     io = entry.metadata.io
     output = None if io.output is None else openapi_output_shape(io.output, entry.name)
     if output is not None and io.output is not None and io.output.element:
@@ -229,7 +229,7 @@ def openapi_service_shape(entry: ServiceEntry) -> ServiceModel:
 
 
 def openapi_input_shape(declared: Input, service: str) -> ServiceInput:
-    """Return the shape of declared input."""
+    """Return the OpenAPI model of declared input."""
     if isinstance(declared, TypedInput):
         type_shape = _model(declared.model)
         return ServiceInput(
@@ -251,7 +251,7 @@ def openapi_input_shape(declared: Input, service: str) -> ServiceInput:
 
 
 def openapi_output_shape(declared: Output, service: str) -> SchemaWithComponents:
-    """Return the shape of declared output, without its response element."""
+    """Return the OpenAPI model of declared output, without its response element."""
     if not isinstance(declared, ElementsOutput):
         return _model(declared.model)
     record = _named(f'{service}.output', output_schema(declared))

@@ -19,7 +19,8 @@ SECRET_NAMES = frozenset(
 
 
 def format_for_log(service: Any, side: str, suppress_keys: Iterable[str] = ()) -> str:
-    """Return `request.input` (otherwise the payload) or `response.payload` as text of at most 20,000 characters."""
+    """Format `request.input` (otherwise the payload) or `response.payload` as text of at most 20,000 characters, with
+    secrets masked."""
     io = service._zatotx.entry.metadata.io
     declared = io.input if side == 'input' else io.output
     hidden = {*SECRET_NAMES, *suppress_keys}
@@ -35,7 +36,8 @@ def format_for_log(service: Any, side: str, suppress_keys: Iterable[str] = ()) -
 
 
 def mask_secrets(value: Any, secret_keys: set[str]) -> Any:
-    """Return `value` as plain dicts and lists, with the values of all keys in `secret_keys` masked at any depth."""
+    """Return a copy of `value` as plain dicts and lists, in which the values of all keys in `secret_keys` are masked at
+    any depth."""
     mapping = as_mapping(value)
     if mapping is not None:
         return {key: MASK if key in secret_keys else mask_secrets(item, secret_keys) for key, item in mapping.items()}

@@ -1,4 +1,4 @@
-"""Groups of elements: the fields of Dict, Nested and ListOfDicts, and of a service's input and output."""
+"""Records of elements: the fields of Dict, Nested and ListOfDicts, and of a service's input and output."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BOOL_PREFIXES = ('is_', 'needs_', 'should_', 'by_', 'has_', 'may_')
 
 
 class NamedInt(Int):
-    """An int implied by the element's name; output that is not a number is passed unchanged."""
+    """An integer element implied by the element's name. Output that is not a number is passed unchanged."""
 
     def give(self, value: Any) -> Any:
         try:
@@ -38,7 +38,7 @@ class NamedInt(Int):
 
 
 class NamedBool(Bool):
-    """A bool implied by the element's name; output that is not a bool is passed unchanged."""
+    """A boolean element implied by the element's name. Output that is not a bool is passed unchanged."""
 
     def give(self, value: Any) -> Any:
         try:
@@ -48,7 +48,7 @@ class NamedBool(Bool):
 
 
 class PlainElement(Element):
-    """A name without a type.
+    """An element that is declared by its name only, without a type.
 
     Input is passed as received, one text from path, query or form; dates are output as text.
     """
@@ -63,7 +63,7 @@ class PlainElement(Element):
 
 
 def to_element(declared: str | Element) -> Element:
-    """Return the element for an item of a declaration: an element itself, or a name, which may imply a type."""
+    """Return the element for an item of a declaration, which is an element or a name. A name may imply a type."""
     if isinstance(declared, Element):
         return declared
     name = declared.removeprefix('-')
@@ -75,7 +75,7 @@ def to_element(declared: str | Element) -> Element:
 
 
 class Field:
-    """An element as part of a declaration: whether it is required, and its default."""
+    """An element of a declaration, with its default and whether it is required."""
 
     __slots__ = ('default', 'element', 'name', 'required', 'strict_empty')
 
@@ -118,7 +118,7 @@ class Field:
 
 
 def to_fields(declared: Iterable[str | Element]) -> tuple[Field, ...]:
-    """Return the fields of a declaration."""
+    """Convert a declaration to fields."""
     return tuple(Field(item) for item in declared)
 
 
@@ -154,7 +154,7 @@ class Dict(Record):
 
 
 class Nested(Record):
-    """An object inside the message; the name of Dict in Zato 3.x."""
+    """An object inside the message; Zato 3's name for Dict."""
 
 
 class ListOfDicts(List):
@@ -175,11 +175,11 @@ class ListOfDicts(List):
 
 
 class DictList(ListOfDicts):
-    """The name of ListOfDicts in Zato 3.x."""
+    """Zato 3's name for ListOfDicts."""
 
 
 def convert_items(values: Iterable[Any], convert: Any) -> list[Any]:
-    """Convert every item. Raises ValidationError listing all mistakes with the index of their item."""
+    """Convert every item of a list. Raises ValidationError, which lists all errors with the index of their item."""
     converted: list[Any] = []
     errors: list[tuple[str, str]] = []
     for index, value in enumerate(values):
@@ -193,7 +193,7 @@ def convert_items(values: Iterable[Any], convert: Any) -> list[Any]:
 
 
 def convert_request_record(declared: Iterable[Field], source: Mapping[str, Any]) -> Bunch:
-    """Convert the declared keys of a nested object. Raises ValidationError listing every mistake."""
+    """Convert the declared keys of a nested object of a request. Raises ValidationError, which lists all errors."""
     record = Bunch()
     errors: list[tuple[str, str]] = []
     for field in declared:
@@ -214,7 +214,7 @@ def convert_request_record(declared: Iterable[Field], source: Mapping[str, Any])
 
 
 def convert_response_record(declared: Iterable[Field], source: Any, date_time_format: str = '') -> dict[str, Any]:
-    """Convert the declared names of what a service set: a mapping, or an object with attributes.
+    """Convert the declared names of a response value that a service set: a mapping, or an object with attributes.
 
     Structs, dataclasses and rows are such objects. Raises ValidationError listing every mistake.
     """
@@ -255,7 +255,7 @@ def _give_xml_leaf(element: Element, value: Any, date_time_format: str) -> Any:
 
 
 def convert_response_value(element: Element, value: Any, date_time_format: str) -> Any:
-    """Convert one value for output; the format of the declaration applies if the element has none."""
+    """Convert one response value. The date format of the declaration applies if the element has none."""
     if date_time_format and isinstance(value, dt.date) and not getattr(element, 'date_time_format', ''):
         return format_datetime(value, date_time_format)
     return element.give(value)

@@ -1,4 +1,4 @@
-"""The declared input and output of a service, independent of the three ways of declaring them.
+"""The model of a service's declared input and output, independent of the three ways of declaring them.
 
 `IO.input` converts the sources of a call to `request.input`; `IO.output` converts what the service set to the value
 that is serialized. `zatotx.service.io.declaration_reader` reads an IO from a class.
@@ -23,7 +23,7 @@ from zatotx.service.io.zato_model_defaults import set_zato_defaults
 
 
 class BadOutput(InternalServerError):  # noqa: N818 - named as its parent
-    """Raised if a service's response does not match its declared output; lists each mistake with its path."""
+    """Raised if a service's response does not match its declared output. Lists each error with its path."""
 
     def __init__(self, service: str, errors: Sequence[tuple[str, str]], cid: str | None = None) -> None:
         self.errors = tuple(errors)
@@ -33,7 +33,7 @@ class BadOutput(InternalServerError):  # noqa: N818 - named as its parent
 
 @frozen
 class ElementsInput:
-    """Input declared by names and elements (SimpleIO, short form)."""
+    """The declared input of a service, if it is declared by names and elements (SimpleIO, short form)."""
 
     fields: tuple[Field, ...]
     params_only: bool = False
@@ -69,7 +69,7 @@ class ElementsInput:
 
 
 class TypedInput:
-    """Input declared by a model."""
+    """The declared input of a service, if it is declared by a model."""
 
     __slots__ = ('fields', 'fill', 'lenient', 'model')
     params_only = False
@@ -138,7 +138,7 @@ class TypedInput:
 
 @frozen(kw_only=True)
 class ElementsOutput:
-    """Output declared by names and elements."""
+    """The declared output of a service, if it is declared by names and elements."""
 
     fields: tuple[Field, ...]
     element: str = ''  # Zato's response_elem, '' for none
@@ -172,7 +172,7 @@ class ElementsOutput:
 
 
 class TypedOutput:
-    """Output declared by a model."""
+    """The declared output of a service, if it is declared by a model."""
 
     __slots__ = ('fields', 'fill', 'model', 'repeated')
     element = ''
@@ -232,7 +232,7 @@ Output = ElementsOutput | TypedOutput
 
 @frozen(kw_only=True)
 class ServiceIO:
-    """The declared input and output of a service; None = not declared."""
+    """The declared input and output of a service. None means that it is not declared."""
 
     input: Input | None = None
     output: Output | None = None
@@ -248,7 +248,7 @@ NO_SERVICE_IO = ServiceIO()
 
 
 def declared_elements(value: Any) -> tuple[str | Element, ...]:
-    """Return a declaration, one name or element or several of them, as a tuple. Raises TypeError."""
+    """Convert a declaration, which is one name or element or several of them, to a tuple. Raises TypeError."""
     if value is None or value == '':
         return ()
     names = (value,) if isinstance(value, (str, Element)) else tuple(_iterate(value))

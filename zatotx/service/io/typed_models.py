@@ -1,4 +1,4 @@
-"""Typed models as input and output: msgspec Structs, dataclasses (also Zato 3.x Models), and lists of them.
+"""Typed models as declared input and output: msgspec Structs, dataclasses (also Zato 3.x Models), and lists of them.
 
 msgspec converts a value in one call and stops at the first mistake; only then does `mistakes_of` walk the type to list
 all of them.
@@ -39,7 +39,7 @@ def is_model(declared: Any) -> bool:
 
 
 def model_fields(model: Any) -> tuple[ModelField, ...] | None:
-    """Return the fields of a Struct or dataclass, None for other types.
+    """Return the fields of a Struct or dataclass, or None for other types.
 
     Raises NameError for an annotation that cannot be resolved.
     """
@@ -65,7 +65,7 @@ def model_fields(model: Any) -> tuple[ModelField, ...] | None:
 
 
 def object_fields(model: Any) -> tuple[ModelField, ...] | None:
-    """Return the fields of a model that is encoded as an object; None for other types."""
+    """Return the fields of a model that is encoded as an object, or None for other types."""
     return None if _is_array_like(model) else model_fields(model)
 
 
@@ -75,7 +75,7 @@ def _is_array_like(model: Any) -> bool:
 
 
 def unwrap_type(declared: Any) -> Any:
-    """Remove Annotated from a type, and None from an optional one."""
+    """Strip Annotated from a type, and None from an optional type."""
     if typing.get_origin(declared) is typing.Annotated:
         return unwrap_type(typing.get_args(declared)[0])
     if typing.get_origin(declared) in UNIONS:
@@ -107,7 +107,7 @@ def _is_type(value: Any) -> bool:
 
 
 def convert_to_type(value: Any, declared: Any, *, from_text: bool = False) -> Any:
-    """Convert `value` to the declared type. Raises ValidationError listing every mistake.
+    """Convert `value` to the declared type. Raises ValidationError, which lists all errors.
 
     A number without a fraction is an integer in any notation (JSON Schema 2020-12 validation, section 6.1.1). As
     msgspec accepts 1.0 only in texts, other values are searched for it after an error.
@@ -129,7 +129,7 @@ def _converted(value: Any, declared: Any, text: bool) -> Any:
 
 
 def floats_to_integers(value: Any, declared: Any) -> Any:
-    """Replace each 1.0 in `value` by an integer where only the integer is valid."""
+    """Convert floats such as 1.0 in `value` to integers wherever the declared type only allows integers."""
     plain = unwrap_type(declared)
     if type(value) is float:
         takes_integer = value.is_integer() and not _is_valid(value, declared) and _is_valid(int(value), declared)
@@ -178,7 +178,7 @@ def _is_valid(value: Any, declared: Any) -> bool:
 
 
 def find_errors(value: Any, declared: Any, from_text: bool = False) -> Iterator[tuple[str, str]]:
-    """Yield every mistake in `value` against a type, as (path below the value, message)."""
+    """Yield every error in `value` against a type, as (path below the value, message)."""
     plain = unwrap_type(declared)
     fields = object_fields(_select_model(plain, value)) if isinstance(value, Mapping) else None
     if fields is not None:
@@ -255,7 +255,8 @@ def _parse_msgspec_error(message: str) -> tuple[str, str]:
 
 
 def fill_defaults(value: Any) -> list[tuple[str, str]]:
-    """Set the class defaults on every dataclass in `value`, so that they are serialized; return the missing fields."""
+    """Set the class defaults on every dataclass in `value`, so that they are serialized, and return the missing
+    fields."""
     missing: list[tuple[str, str]] = []
     if isinstance(value, msgspec.Struct):
         for name in value.__struct_fields__:

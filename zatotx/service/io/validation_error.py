@@ -1,4 +1,4 @@
-"""ValidationError: mistakes in values, with their paths."""
+"""Defines ValidationError, which reports the errors in a value with their paths."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOT_GIVEN: Final = NotGiven()  # marks an absent value, as None is a value
 
 
 class ValidationError(Exception):
-    """Raised for a value that does not match its declaration; lists every mistake as (path below the value, message).
+    """Raised for a value that does not match its declaration. Lists every error as (path below the value, message).
 
     The path is '' for the value itself, `.qty` for a key, `[3]` for an item.
     """
@@ -36,7 +36,7 @@ _KINDS: dict[type, str] = {bool: 'bool', int: 'int', float: 'float', str: 'str',
 
 
 def json_type_name(value: Any) -> str:
-    """Return the name of a value's type in error messages.
+    """Return the name of a value's JSON type, for error messages.
 
     It is bool, int, float, str, null, array or object, otherwise the name of the class.
     """

@@ -1,4 +1,4 @@
-"""Maps SOAP channels to WSDL: their operations and the schemas of their messages."""
+"""Builds the WSDL model of SOAP channels: their operations and the schemas of their messages."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _SCALARS: Mapping[type[mi.Type], str] = {
 
 
 class XsdTypes:
-    """The named types of the messages in one namespace. `suffix` is appended to their names."""
+    """Creates the named XSD types for the messages of one namespace. `suffix` is appended to their names."""
 
     def __init__(self, suffix: str = '') -> None:
         self._suffix = suffix
@@ -201,7 +201,7 @@ _RPC = 'Rpc'  # suffix of the names of types with unqualified elements
 
 @frozen
 class WsdlChannel:
-    """An active SOAP channel (plugins.http.schema.SoapChannel) and its service."""
+    """An active SOAP channel (plugins.http.schema.SoapChannel) and its service, from which WSDL is generated."""
 
     channel: Any
     entry: ServiceEntry
@@ -234,7 +234,7 @@ class _Namespace:
 
 
 class WsdlBuilder:
-    """Collects the operations of one URL."""
+    """Builds the WSDL description of one URL from the operations of its channels."""
 
     def __init__(self) -> None:
         self.operations: list[WsdlOperation] = []

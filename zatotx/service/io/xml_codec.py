@@ -1,4 +1,4 @@
-"""Reads declared input from XML documents, and serializes responses as one XML element.
+"""Reads declared input from XML documents, and serializes responses as XML elements.
 
 The same code reads XML and SOAP, whose payload is the first element of the Body.
 """
@@ -35,7 +35,8 @@ LARGE_DOCUMENT = 64 * 1024  # bytes of a document; processing it takes some mill
 
 
 def is_xml_message(message: Message, payload: Any) -> bool:
-    """Return whether the payload is XML: by the channel's data format, or as an element passed by another service."""
+    """Return whether the payload is XML, because of the channel's data format or because another service passed an
+    element."""
     return message.channel.data_format in XML or (message.http is None and is_element(payload))
 
 
@@ -46,7 +47,8 @@ def is_large_message(message: Message) -> bool:
 
 
 def read_element_values(payload: Any, io: ServiceIO = NO_SERVICE_IO, message: Message | None = None) -> Any:
-    """Return the values of a document: a dict for declared fields, a dict or list for a model, otherwise all content.
+    """Read the values of an XML document: a dict for declared fields, a dict or list for a model, otherwise the whole
+    content.
 
     A payload that is not an element is returned unchanged. With `request_elem`, the input is in the element of that
     name, which is the root or the first one below it. With `namespace`, declared elements must be in it, otherwise they
@@ -61,7 +63,7 @@ def read_element_values(payload: Any, io: ServiceIO = NO_SERVICE_IO, message: Me
     shape: XmlShape | None = io.shape_cache.get(key)
     if shape is None:
         shape = io.shape_cache[key] = xml_input_shape(io, namespace)
-    if message is None or not hasattr(message, 'parsed') or not io.use_text:  # other code uses the same elements
+    if message is None or message.parsed is None or not io.use_text:  # other code uses the same elements
         return shape.read(_request_element(payload, io) if io.request_elem else payload)
     with PlainElement(payload):
         return shape.read(_request_element(payload, io) if io.request_elem else payload)
@@ -84,7 +86,7 @@ _BOMS_16 = (BOM_UTF16_LE, BOM_UTF16_BE)
 
 
 def serialize_response(outcome: ServiceResult, io: ServiceIO, message: Message, service: str) -> None:
-    """Replace the outcome's value by one XML element, unless the value is text, bytes or an element.
+    """Serialize the outcome's value as one XML element, unless the value is text, bytes or an element.
 
     On a SOAP channel, where only elements can be sent, text and bytes that are not XML are wrapped too, bytes in
     base64. Raises InternalServerError for a value that XML cannot represent.
@@ -113,7 +115,8 @@ def serialize_response(outcome: ServiceResult, io: ServiceIO, message: Message, 
 
 
 def build_response_element(value: Any, io: ServiceIO, message: Message, *, internal: bool = False) -> SerializedElement:
-    """Return the response element for a value, which is converted already (`io.output.write`) if output is declared.
+    """Serialize a value as a response element. If output is declared, the value must have been converted with
+    `io.output.write`.
 
     `internal` says that a zato.* service responds. Classic SimpleIO and zato.* services respond in their
     `response_elem`, which contains `zato_env` and an `<item>`, or an `<item_list>` of items (feature map 3.5); all

@@ -1,4 +1,6 @@
-"""Maps declared input and output to their XML shapes, once per service."""
+"""Builds the XML shapes of declared input and output, once per service. An XML shape reads and writes the XML form of a
+value.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,7 @@ _TEXTS = (e.Text, e.CSV)
 
 
 def xml_input_shape(io: ServiceIO, namespace: str) -> XmlShape:
-    """Return the shape of declared input in a namespace: an object with its fields, or the model."""
+    """Return the XML shape of declared input in a namespace."""
     declared = io.input
     if declared is None:
         return ANY_SHAPE
@@ -48,14 +50,14 @@ def xml_input_shape(io: ServiceIO, namespace: str) -> XmlShape:
 
 
 def xml_output_shape(declared: Output) -> XmlShape:
-    """Return the shape of declared output: of one record, or of the model."""
+    """Return the XML shape of declared output: of one record, or of the model."""
     if isinstance(declared, ElementsOutput):
         return ObjectShape(_named((field.name, xml_element_shape(field.element)) for field in declared.fields))
     return xml_model_shape(declared.model)
 
 
 def xml_element_shape(element: Element, use_text: bool = True) -> XmlShape:
-    """Return the shape of one element (feature map 3.5). A name without a type accepts any content."""
+    """Return the XML shape of one element (feature map 3.5). An element without a type accepts any content."""
     if isinstance(element, ListOfDicts):
         return ListShape(_record_shape(element.item, pairs=True), DICT)
     if isinstance(element, e.List):
@@ -80,7 +82,7 @@ def _named(fields: Iterable[tuple[str, XmlShape]]) -> dict[str, XmlShape]:
 
 
 def xml_model_shape(model: Any, namespace: str = '') -> XmlShape:
-    """Return the shape of a type that msgspec supports."""
+    """Return the XML shape of a type that msgspec supports."""
     return _Models(namespace).shape(mi.type_info(model))
 
 

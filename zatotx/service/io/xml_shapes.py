@@ -1,4 +1,4 @@
-"""XML representations of declared values: each class reads and writes one of them.
+"""XML representations of declared values. Each class reads and writes one representation.
 
 Values read are texts, None for xsi:nil; the declaration converts them. An element is read as declared: `<tags>a</tags>`
 is a text, or a list of one item.
@@ -30,7 +30,8 @@ ChildrenByName = dict[str, 'Element | list[Element]']  # children by name: one e
 
 
 class XmlShape:
-    """A value of undeclared type: text, an object of any children, or a list if a name is repeated."""
+    """The XML form of a value whose type is not declared: text, an object with any children, or a list if a name is
+    repeated. The base class of all shapes."""
 
     fields: Collection[str] = ()  # the names of its children, if known
     # (pieces, name, value): write a value as an element of that name. Raises NotRepresentable.
@@ -49,12 +50,12 @@ class XmlShape:
 
 
 class TextShape(XmlShape):
-    """A text, unchanged."""
+    """The XML form of a text, unchanged."""
 
 
 @frozen
 class ScalarShape(XmlShape):
-    """A text to be converted, without surrounding whitespace."""
+    """The XML form of a value that is converted from text, without surrounding whitespace."""
 
     empty_value: str | None = ''  # the value of an empty element
 
@@ -67,7 +68,8 @@ class ScalarShape(XmlShape):
 
 @frozen(kw_only=True)
 class NumberShape(ScalarShape):
-    """A number in a model. XML Schema allows more forms of numbers than JSON: +7, 007, .5, 1."""
+    """The XML form of a number in a model. XML Schema allows more forms of numbers than JSON, such as +7, 007, .5 and
+    1."""
 
     convert: Callable[[str], Any]  # int or float
 
@@ -82,14 +84,14 @@ class NumberShape(ScalarShape):
 
 
 class RawElementShape(XmlShape):
-    """The elements themselves (use_text = False in SimpleIO)."""
+    """The XML form of a value that is passed as raw elements (use_text = False in SimpleIO)."""
 
     def read(self, element: Element) -> Any:
         return element
 
 
 class ContainerShape(XmlShape):
-    """Base class of shapes with children; `make_empty` creates the value of an empty element."""
+    """Base class of XML forms with child elements. `make_empty` creates the value of an empty element."""
 
     make_empty: Callable[[], Any] = dict
 
@@ -106,7 +108,8 @@ class ContainerShape(XmlShape):
 
 @define(eq=False)
 class ObjectShape(ContainerShape):
-    """Declared children, by name. With a namespace, only children in it."""
+    """The XML form of an object with declared children, by name. With a namespace, only children in that namespace are
+    read."""
 
     fields: dict[str, XmlShape]
     namespace: str = ''
@@ -162,7 +165,7 @@ class ObjectShape(ContainerShape):
 
 @frozen
 class ListShape(ContainerShape):
-    """A list."""
+    """The XML form of a list."""
 
     item: XmlShape
     tag: str = ITEM
@@ -198,7 +201,7 @@ class ListShape(ContainerShape):
 
 @frozen
 class TupleShape(ContainerShape):
-    """A list with a shape for each position."""
+    """The XML form of a tuple: a list with a shape for each position."""
 
     item_shapes: tuple[XmlShape, ...]
     make_empty = list
@@ -220,7 +223,7 @@ class TupleShape(ContainerShape):
 
 @frozen
 class MappingShape(ContainerShape):
-    """A mapping with arbitrary keys."""
+    """The XML form of a mapping with arbitrary keys."""
 
     value: XmlShape
 
@@ -238,7 +241,7 @@ class MappingShape(ContainerShape):
 
 @frozen
 class UnionShape(XmlShape):
-    """One of several shapes, selected by the children and, for models, by the tag."""
+    """The XML form of a union: one of several shapes, selected by the children and, for models, by the tag."""
 
     scalar: XmlShape
     lists: XmlShape | None = None
@@ -265,7 +268,7 @@ class UnionShape(XmlShape):
 
 
 class IntTagShape(XmlShape):
-    """The tag of a model that is a number: it is compared, not converted."""
+    """The XML form of a model's numeric tag (discriminator), which is compared and not converted."""
 
     def read(self, element: Element) -> Any:
         text = text_of(element).strip()
@@ -273,19 +276,19 @@ class IntTagShape(XmlShape):
 
 
 class InvalidNameShape(XmlShape):
-    """A field whose name is not a valid XML name; writing it fails."""
+    """The XML form of a field whose name is not a valid XML name. Writing it fails."""
 
     def write(self, pieces: list[str], name: str, value: Any) -> None:
         undeclared_shape(name)
 
 
 def empty_element_value(element: Element) -> str | None:
-    """Return the value of an element without content."""
+    """Return the value of an XML element without content."""
     return None if is_nil(element) else ''
 
 
 def group_by_name(children: Iterable[Element]) -> ChildrenByName:
-    """Return children by local name, in any namespace."""
+    """Return child elements by local name, in any namespace."""
     by_name: ChildrenByName = {}
     for child in children:
         add_child(by_name, local_name(child), child)
@@ -293,7 +296,7 @@ def group_by_name(children: Iterable[Element]) -> ChildrenByName:
 
 
 def add_child(by_name: ChildrenByName, name: str, child: Element) -> None:
-    """Add a child to the children by name."""
+    """Add a child element to a dict of children by name; a repeated name gets a list."""
     if name not in by_name:
         by_name[name] = child
     elif type(existing := by_name[name]) is list:
@@ -303,7 +306,8 @@ def add_child(by_name: ChildrenByName, name: str, child: Element) -> None:
 
 
 def read_pairs(children: Iterable[Element]) -> dict[str, Element] | None:
-    """Return the values by key if all children are `<key>`, `<value>` pairs with distinct keys, otherwise None."""
+    """Read children that are all `<key>`, `<value>` pairs with distinct keys. Returns the values by key, or None for
+    other children."""
     values: dict[str, Element] = {}
     for child in children:
         parts = child.getchildren()
@@ -318,7 +322,7 @@ def read_pairs(children: Iterable[Element]) -> dict[str, Element] | None:
 
 
 def write_pairs(pieces: list[str], name: str, pairs: Iterable[tuple[Any, XmlShape, Any]]) -> None:
-    """Write keys and values as pairs, each value with its shape."""
+    """Write keys and values as `<key>`, `<value>` pairs, each value with its shape."""
     pieces.append(f'<{name}>')
     for key, shape, value in pairs:
         pieces.append(f'<{ITEM}>')
@@ -329,14 +333,15 @@ def write_pairs(pieces: list[str], name: str, pairs: Iterable[tuple[Any, XmlShap
 
 
 def undeclared_shape(name: str) -> XmlShape:
-    """Return the shape of an undeclared field. Raises NotRepresentable if its name is not a valid XML name."""
+    """Return the shape of a field that is not declared. Raises NotRepresentable if its name is not a valid XML name."""
     if not is_name(name):
         raise NotRepresentable(f'The name {name!r} is none for an XML element')
     return ANY_SHAPE
 
 
 def model_tag(children: Iterable[Element], tag_field: str) -> str:
-    """Return the model tag of an element, the text of its child `tag_field`; '' if there is none."""
+    """Read the tag (discriminator) of a model from an element's children: the text of the child `tag_field`, or '' if
+    it is missing."""
     return next((text_of(child) for child in children if local_name(child) == tag_field), '')
 
 

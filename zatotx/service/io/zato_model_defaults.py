@@ -1,4 +1,4 @@
-"""Defaults of Zato's Models, which dataclasses lack: an optional field may be omitted."""
+"""Sets the defaults of Zato's Models on dataclasses, so that optional fields can be omitted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ _DEFAULT_FACTORIES = (list, dict)
 
 
 def set_zato_defaults(declared: Any) -> bool:
-    """Set Zato's defaults for the optional fields of every Zato Model in a type; return whether it contains one.
+    """Set Zato's defaults for the optional fields of every Zato Model in a type, and return whether the type contains
+    one.
 
     Must run once per class, before values are first converted to it. Raises NameError for an annotation that cannot be
     resolved.

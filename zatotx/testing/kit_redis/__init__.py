@@ -1,1 +1,1 @@
-"""A Redis in memory for tests of services: the commands that `self.kvdb` has methods for, without a server."""
+"""An in-memory Redis for tests of services: the commands that `self.kvdb` has methods for, without a server."""

@@ -1,4 +1,4 @@
-"""The storage of self.cache in memory."""
+"""In-memory storage of self.cache."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zatotx.testing.kit_redis.client import MemoryRedis
 @implementer(ICacheStore)
 @define(eq=False)
 class MemoryCacheStore:
-    """See ICacheStore. It fails, and is wiped, together with its MemoryRedis."""
+    """An in-memory ICacheStore. It fails, and loses its data, together with its MemoryRedis."""
 
     redis: MemoryRedis
     now: Callable[[], float]
@@ -117,7 +117,7 @@ class MemoryCacheStore:
         while len(entries) > self.limits.max_entries or _size(entries) > self.limits.max_bytes:
             del entries[next(iter(entries))]
             evicted += 1
-        return CacheWrite(written=written, evicted=evicted)
+        return CacheWrite(written=written, evicted=evicted, entries=len(entries), size=_size(entries))
 
 
 def _size(entries: dict[str, StoredEntry]) -> int:

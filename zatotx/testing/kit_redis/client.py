@@ -1,4 +1,4 @@
-"""The client of a Redis in memory: the same interfaces as zatotx.redis.client.RedisClient."""
+"""The client of an in-memory Redis, with the same interfaces as zatotx.redis.client.RedisClient."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
 @implementer(ICommands, IPipelinedCommands, ITransactions)
 @define(slots=False, eq=False)
 class MemoryRedis:
-    """A Redis in memory. It runs no Lua scripts. `fail_with` makes all commands fail, as during an outage."""
+    """An in-memory Redis without Lua scripts. `fail_with` makes all commands fail, as during an outage."""
 
     clock: Any  # seconds(): expiry times pass with it
     now: Callable[[], float] | None = None  # Unix time, for TIME and EXPIREAT; the clock's time by default

@@ -1,4 +1,4 @@
-"""Commands for hashes, lists and sets."""
+"""Implements the commands for hashes, lists and sets of the in-memory Redis."""
 
 from __future__ import annotations
 

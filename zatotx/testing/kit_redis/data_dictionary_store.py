@@ -1,4 +1,4 @@
-"""The data dictionary in memory."""
+"""In-memory storage of the data dictionary."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar('T')
 @implementer(IDataDictionaryStore)
 @define(eq=False)
 class MemoryDataDictionaryStore:
-    """See IDataDictionaryStore. It fails, and is wiped, together with its MemoryRedis."""
+    """An in-memory IDataDictionaryStore. It fails, and loses its data, together with its MemoryRedis."""
 
     redis: MemoryRedis
     stored: bytes = b''

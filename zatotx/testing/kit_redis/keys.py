@@ -1,4 +1,4 @@
-"""Commands for keys of any type, and for the server."""
+"""Implements the commands for keys of any type, and the server commands, of the in-memory Redis."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def renamenx(space: Keyspace, source: str, target: str) -> int:
 
 
 def glob_pattern(pattern: str) -> re.Pattern[str]:
-    """Return Redis's glob pattern as a regular expression."""
+    """Convert a Redis glob pattern to a regular expression."""
     parts = re.findall(r'\\.|\[\^?(?:\\.|[^\]])*\]|.', pattern, re.DOTALL)
     special = {'*': '.*', '?': '.'}
     text = ''.join(
@@ -104,7 +104,7 @@ def keys(space: Keyspace, pattern: str) -> list[str]:
 
 
 def match_option(options: tuple[str, ...]) -> re.Pattern[str]:
-    """Return the pattern among the options of SCAN."""
+    """Return the MATCH pattern in the options of SCAN."""
     names = [option.upper() for option in options]
     return glob_pattern(options[names.index('MATCH') + 1] if 'MATCH' in names else '*')
 

@@ -1,4 +1,4 @@
-"""The keys of a Redis in memory, with their types and expiry times."""
+"""The keyspace of an in-memory Redis: keys with their types and expiry times."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WRONG_TYPE = 'WRONGTYPE Operation against a key holding the wrong kind of value'
 
 
 class SortedSet(dict[str, float]):
-    """Members with their scores."""
+    """A Redis sorted set: members with their scores."""
 
     def ordered(self) -> list[tuple[str, float]]:
         """Return members and scores, in the order of Redis: by score, then by the bytes of the member."""
@@ -31,7 +31,7 @@ class _Entry:
 
 @define(slots=False)
 class Keyspace:
-    """The keys of a database. Strings are `str`; bytes that are not UTF-8 are kept as surrogate escapes."""
+    """The keys of a database. Strings are stored as `str`; bytes that are not UTF-8 are kept as surrogate escapes."""
 
     clock: Any  # seconds()
     now: Any = None  # returns Unix time; the clock's time by default
@@ -87,17 +87,17 @@ class Keyspace:
 
 
 def to_bytes(text: str) -> bytes:
-    """Return the bytes of a stored string."""
+    """Convert a stored string to bytes."""
     return text.encode('utf-8', 'surrogateescape')
 
 
 def to_text(data: bytes) -> str:
-    """Return bytes as a stored string."""
+    """Convert bytes to a stored string."""
     return data.decode('utf-8', 'surrogateescape')
 
 
 def parse_int(text: str) -> int:
-    """Return an integer argument or value. Raises RedisError as Redis does."""
+    """Parse an integer argument or value. Raises RedisError, as Redis does."""
     try:
         if text != text.strip() or '_' in text:
             raise ValueError
@@ -107,7 +107,7 @@ def parse_int(text: str) -> int:
 
 
 def parse_float(text: str) -> float:
-    """Return a float argument or value. Raises RedisError as Redis does."""
+    """Parse a float argument or value. Raises RedisError, as Redis does."""
     try:
         return float(text.replace('+inf', 'inf'))
     except ValueError:
@@ -115,12 +115,12 @@ def parse_float(text: str) -> float:
 
 
 def format_float(number: float) -> str:
-    """Return a number as Redis shows it."""
+    """Format a number as Redis does."""
     return f'{number:.0f}' if number == int(number) and abs(number) < 1e17 else repr(number)
 
 
 def bounds(start: str, end: str, length: int) -> tuple[int, int]:
-    """Return a range of Redis, whose end is included and whose negative indices count from the end, as a slice."""
+    """Convert a Redis range, whose end is inclusive and whose negative indices count from the end, to a slice."""
     first, last = parse_int(start), parse_int(end)
     first = max(0, first + length) if first < 0 else first
     last = last + length if last < 0 else last

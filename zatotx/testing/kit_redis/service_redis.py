@@ -1,4 +1,4 @@
-"""IServiceRedis in memory, for the test kit."""
+"""An in-memory IServiceRedis for the test kit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zatotx.interfaces.data_dictionary import IDataDictionaryStore
 from zatotx.interfaces.redis import IFencedWriter, ILeaseStore
 from zatotx.interfaces.service_redis import IServiceCommands, IServiceRedis
 from zatotx.model.errors import Conflict
-from zatotx.redis.cache_evictions import CacheEvictions
+from zatotx.redis.cache_usage import CacheUsage
 from zatotx.redis.service_commands import ServiceCommands
 from zatotx.rules.redis.cache_limits import DEFAULT_LIMITS, CacheLimits
 from zatotx.testing.kit_redis.cache_store import MemoryCacheStore
@@ -28,7 +28,7 @@ _NO_SCRIPTS = 'a Redis in memory runs no Lua: test such a service with a real Re
 @implementer(IFencedWriter)
 @define(eq=False)
 class MemoryFencedWriter:
-    """Fenced writes to a Redis in memory."""
+    """An IFencedWriter for an in-memory Redis."""
 
     redis: MemoryRedis
     highest: dict[str, int] = field(factory=dict)
@@ -45,23 +45,24 @@ class MemoryFencedWriter:
 @implementer(IServiceRedis)
 @define(eq=False)
 class MemoryServiceRedis:
-    """See IServiceRedis. `memory` is the Redis itself, to look into and to make fail."""
+    """An in-memory IServiceRedis. `memory` is the Redis itself, with which a test inspects data and simulates
+    failures."""
 
     memory: MemoryRedis
     commands: IServiceCommands
     leases: ILeaseStore
     cache_store: ICacheStore
     data_dictionary: IDataDictionaryStore
-    cache_evictions: CacheEvictions
+    cache_usage: CacheUsage
     cache_flights: dict[tuple[str, str], list[Deferred[tuple[bool, Any]]]] = field(factory=dict)
 
 
 def memory_service_redis(
     clock: Any, now: Callable[[], float] | None = None, limits: CacheLimits = DEFAULT_LIMITS
 ) -> MemoryServiceRedis:
-    """Return Redis for services in memory. `clock`: IReactorTime. `now` returns Unix time."""
+    """Create an in-memory IServiceRedis. `clock` is an IReactorTime, and `now` returns Unix time."""
     memory = MemoryRedis(clock, now)
     commands = ServiceCommands(memory, MemoryFencedWriter(memory), lambda: _NO_SCRIPTS)
     cache_store = MemoryCacheStore(memory, now or clock.seconds, limits)
-    dictionary, evictions = MemoryDataDictionaryStore(memory), CacheEvictions(clock, limits)
-    return MemoryServiceRedis(memory, commands, memory_leases(clock), cache_store, dictionary, evictions)
+    dictionary, usage = MemoryDataDictionaryStore(memory), CacheUsage(clock, limits)
+    return MemoryServiceRedis(memory, commands, memory_leases(clock), cache_store, dictionary, usage)

@@ -1,4 +1,4 @@
-"""Commands for sorted sets."""
+"""Implements the commands for sorted sets of the in-memory Redis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands for strings."""
+"""Implements the commands for strings of the in-memory Redis."""
 
 from __future__ import annotations
 

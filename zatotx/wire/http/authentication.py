@@ -1,4 +1,4 @@
-"""Parses header fields of HTTP authentication (RFC 9110 §11): Authorization, WWW-Authenticate, and others."""
+"""Parses the header fields of HTTP authentication (RFC 9110 §11), such as Authorization and WWW-Authenticate."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CONTROLS = frozenset(map(chr, (*range(0x20), 0x7F)))
 
 
 def parse_basic(value: bytes) -> tuple[str, str]:
-    """Returns (username, password) of Basic credentials in UTF-8. The user name ends at the first colon.
+    """Parses Basic credentials in UTF-8 and returns (username, password). The user name ends at the first colon.
 
     Raises Malformed, without the input in its message: another scheme, invalid base64, invalid UTF-8, no colon, control
     characters (RFC 7617 §2).
@@ -67,26 +67,27 @@ _SEPARATORS = re.compile(r'[ \t,]*')
 
 
 class Challenge(msgspec.Struct, frozen=True):
-    """One authentication challenge."""
+    """One authentication challenge of a WWW-Authenticate field: a scheme and its parameters."""
 
     scheme: str  # lower-case: 'basic', 'digest', 'bearer' …
     params: Mapping[str, str] = {}  # by lower-case name
 
 
 def parse_challenges(values: Iterable[bytes]) -> list[Challenge]:
-    """Returns all challenges of WWW-Authenticate fields, in order. Of a malformed or overlong field, returns those
-    before the error."""
+    """Parses the challenges of WWW-Authenticate fields and returns them in order. If a field is malformed or too long,
+    returns the challenges before the error."""
     return [challenge for value in values for challenge in _parse_field(value[:_MAX_LENGTH].decode('latin-1'))]
 
 
 def parse_parameters(value: bytes) -> dict[str, str]:
-    """Returns the parameters of a field that is a list of parameters, by lower-case name, up to the first error."""
+    """Parses a field value that is a list of parameters. Returns the parameters by lower-case name, up to the first
+    error."""
     text = value[:_MAX_LENGTH].decode('latin-1')
     return _parse_params(text, _skip_separators(text, 0))[0]
 
 
 def quote_string(text: str) -> str:
-    """Returns the text as a quoted string."""
+    """Returns the text as a quoted string (RFC 9110 §5.6.4), with `"` and `\\` escaped."""
     return '"' + text.replace('\\', '\\\\').replace('"', '\\"') + '"'
 
 

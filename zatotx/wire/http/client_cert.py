@@ -1,5 +1,6 @@
-"""The fields Client-Cert and Client-Cert-Chain (RFC 9440), with which a proxy passes on the certificate of a TLS client
-that it has verified. Pure."""
+"""Reads and writes the fields Client-Cert and Client-Cert-Chain (RFC 9440), in which a proxy forwards the certificate
+of a TLS client that it has verified. No I/O.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ _MAX_CERTIFICATES = 10
 
 
 def write_client_cert(certificates: Sequence[bytes]) -> bytes:
-    """Returns the field lines for certificates in DER, the client's own first; b'' if there is none."""
+    """Returns the field lines for DER certificates, with the client's own certificate first, or b'' if there are no
+    certificates."""
     if not certificates:
         return b''
     own, *chain = (b':%b:' % b64encode(certificate) for certificate in certificates)
@@ -23,7 +25,8 @@ def write_client_cert(certificates: Sequence[bytes]) -> bytes:
 
 
 def parse_client_cert(headers: Mapping[bytes, bytes]) -> tuple[bytes, ...]:
-    """Returns the certificates in DER, the client's own first; () if the fields are missing. Raises Malformed.
+    """Parses the fields and returns the DER certificates, with the client's own certificate first, or () if the fields
+    are missing. Raises Malformed.
 
     `headers` by lower-case name, repeated ones joined by commas: Client-Cert must not be repeated.
     """

@@ -1,5 +1,5 @@
 """Incremental decompression of content codings with limits (RFC 9110 §8.4.1): gzip (RFC 1952, with multiple members)
-and deflate in zlib format (RFC 1950). Pure.
+and deflate in zlib format (RFC 1950). No I/O.
 
     inflater = Inflater('gzip', most=20_000_000)
     for piece in pieces:
@@ -25,12 +25,12 @@ UNLIMITED_RATIO_SIZE = (
 
 
 class DecompressionBomb(Exception):  # noqa: N818 - named for the condition
-    """The decompressed data exceeds a limit, which the message names."""
+    """The exception for decompressed data that exceeds a limit. The message names the limit."""
 
 
 def parse_content_encoding(value: bytes | None) -> str | None:
-    """Returns the coding in a Content-Encoding: '' for none, 'gzip', 'deflate'; None for an unsupported one, and for
-    multiple codings."""
+    """Parses a Content-Encoding field. Returns '' (no coding), 'gzip' or 'deflate', or None if the coding is not
+    supported or there are several codings."""
     if value is None:
         return ''
     name = value.strip().lower()
@@ -38,7 +38,7 @@ def parse_content_encoding(value: bytes | None) -> str | None:
 
 
 class Decompressor:
-    """Decompresses one body.
+    """Decompresses the body of one message incrementally.
 
     Returns at most `max_size` bytes and, beyond the first 64 KiB, at most `max_ratio` times the input; never buffers
     more. `allow_raw`: accept raw deflate data without the zlib format (RFC 1951), as some servers send it.

@@ -1,4 +1,4 @@
-"""Parses the header fields of proxies: `Forwarded` (RFC 7239) and `X-Forwarded-For`. Pure.
+"""Parses the header fields `Forwarded` (RFC 7239) and `X-Forwarded-For`, which proxies add. No I/O.
 
 Each proxy appends an element, so both are read from the end: elements written by the client are read only if all
 proxies after it are trusted, and cannot invalidate the elements of proxies.
@@ -24,7 +24,8 @@ _SCHEMES = ('http', 'https')
 
 
 class ForwardedHop(msgspec.Struct, frozen=True):
-    """One element of Forwarded: from whom a proxy received the request. '' = not given."""
+    """One element of a Forwarded field: the client, host and scheme of a request that a proxy received. A missing
+    parameter is ''."""
 
     address: str = ''
     proto: str = ''  # 'http' or 'https'
@@ -32,7 +33,8 @@ class ForwardedHop(msgspec.Struct, frozen=True):
 
 
 def parse_forwarded(value: str) -> Iterator[ForwardedHop]:
-    """Yields the elements of a Forwarded field, the last one first. Raises Malformed at an invalid one."""
+    """Yields the elements of a Forwarded field in reverse order, the last one first. Raises Malformed at an invalid
+    element."""
     for element in _reversed_elements(value):
         parameters: dict[str, str] = {}
         for pair in _split(element, ';'):
@@ -51,22 +53,22 @@ def parse_forwarded(value: str) -> Iterator[ForwardedHop]:
 
 
 def parse_x_forwarded_for(value: str) -> Iterator[str]:
-    """Yields the addresses of an X-Forwarded-For field, the last one first; '' for an unknown one. Raises Malformed at
-    an invalid one."""
+    """Yields the addresses of an X-Forwarded-For field in reverse order, the last one first; '' stands for an unknown
+    address. Raises Malformed at an invalid element."""
     for element in _reversed_elements(value):
         yield '' if element.lower() == _UNKNOWN else parse_address(element)
 
 
 def x_forwarded_element(value: str, elements_after: int) -> str:
-    """Returns the element of X-Forwarded-Proto or X-Forwarded-Host that has `elements_after` others after it, or the
-    first one if there are fewer; '' if there is none. Raises Malformed."""
+    """Returns the element of X-Forwarded-Proto or X-Forwarded-Host that is followed by `elements_after` elements, or
+    the first element if there are fewer, or '' if the field is empty. Raises Malformed."""
     elements = list(islice(_reversed_elements(value), elements_after + 1))
     return elements[-1] if elements else ''
 
 
 def parse_address(text: str) -> str:
-    """Returns an IP address, which may have a port, in its canonical form; IPv4-mapped IPv6 addresses as IPv4. Raises
-    Malformed."""
+    """Parses an IP address with an optional port, and returns the address in canonical form; IPv4-mapped IPv6 addresses
+    become IPv4 addresses. Raises Malformed."""
     host = text
     if host[:1] == '[':
         host, bracket, port = host[1:].partition(']')
@@ -88,7 +90,7 @@ def parse_address(text: str) -> str:
 
 
 def parse_scheme(text: str) -> str:
-    """Validates a scheme and returns 'http' or 'https'. Raises Malformed."""
+    """Validates a URL scheme and returns 'http' or 'https'. Raises Malformed."""
     scheme = text.lower()
     if scheme not in _SCHEMES:
         raise Malformed('the scheme is neither http nor https')
@@ -96,7 +98,7 @@ def parse_scheme(text: str) -> str:
 
 
 def parse_host(text: str) -> str:
-    """Validates a host, which may have a port, and returns it. Raises Malformed."""
+    """Validates a host with an optional port, and returns it. Raises Malformed."""
     try:
         if is_authority(text.encode('ascii')):
             return text

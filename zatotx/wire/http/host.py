@@ -1,4 +1,4 @@
-"""Normalizes host names for Host fields, DNS lookups and TLS handshakes. Pure."""
+"""Normalizes host names for Host fields, DNS lookups and TLS handshakes. No I/O."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LABEL_CHARACTERS = frozenset(ascii_lowercase + digits + '-_')  # '_' occurs in 
 
 
 def is_address(host: str) -> bool:
-    """Returns whether the host is an IPv4 or IPv6 address without brackets; IPv6 optionally with a zone."""
+    """Returns whether the host is an IPv4 address, or an IPv6 address without brackets and with an optional zone."""
     if ':' not in host and not host[-1:].isdigit():
         return False
     try:
@@ -35,8 +35,8 @@ def is_loopback(host: str) -> bool:
 
 
 def ascii_host(host: str) -> str:
-    """Returns the host in its canonical form: ASCII (IDNA 2008 with UTS 46), lower case, an address without brackets in
-    its shortest form. Raises Malformed for an invalid host name."""
+    """Returns the host in canonical form: ASCII (IDNA 2008 with UTS 46), in lower case, or an address without brackets
+    in its shortest form. Raises Malformed for an invalid host name."""
     if host[:1] == '[' and host[-1:] == ']':
         host = host[1:-1]
     if is_address(host):

@@ -1,4 +1,5 @@
-"""Incremental parser of multipart/form-data (RFC 7578): field values as text, files as positions in the body.
+"""Incremental parser of multipart/form-data (RFC 7578). Field values are returned as text, files as positions within
+the body.
 
 Files are not copied: the position of a file follows from the framing of the parts before it, and is determined after
 the whole body was read. Pure; the parsing itself is done by the multipart library.
@@ -35,7 +36,7 @@ _CHARSETS = frozenset({'utf-8', 'iso-8859-1'})  # RFC 8187 §3.2.1, and its pred
 
 
 class MultipartLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits of one form, except for its files, whose size is limited by that of the body."""
+    """Limits for parsing one multipart form. The size of files is limited by the limit of the body."""
 
     parts: int = 1_000
     text: int = 1024 * 1024  # total bytes of all fields
@@ -44,7 +45,7 @@ class MultipartLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FilePart(msgspec.Struct, frozen=True, kw_only=True):
-    """One uploaded file: its position in the body, and its metadata."""
+    """One uploaded file of a multipart form: its position in the body, and its metadata."""
 
     name: str  # name of the form field
     filename: str  # as sent, '' if not given; never use it as a path
@@ -55,14 +56,14 @@ class FilePart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MultipartForm(msgspec.Struct, frozen=True, kw_only=True):
-    """The content of a form. Repeated fields have a list, in the order of the body."""
+    """The parsed content of a multipart form. Repeated fields have a list of values, in the order of the body."""
 
     fields: Mapping[str, str | list[str]]
     files: tuple[FilePart, ...]
 
 
 def parse_boundary(content_type: bytes) -> str:
-    """Returns the boundary in a Content-Type. Raises Malformed."""
+    """Returns the boundary parameter of a Content-Type field. Raises Malformed."""
     field = content_type.decode('latin-1')
     kind, options = parse_options_header(field)
     _check_unique_parameters(field, 'Content-Type')
@@ -77,7 +78,7 @@ def parse_boundary(content_type: bytes) -> str:
 def parse_multipart(
     chunks: Iterable[bytes], read_at: Callable[[int, int], bytes], boundary: str, limits: MultipartLimits
 ) -> MultipartForm:
-    """Parses a body. `at(start, size)` returns bytes at a position of the body. Raises Malformed."""
+    """Parses a multipart body. `read_at(start, size)` returns bytes at a position of the body. Raises Malformed."""
     reader = _FormReader(limits)
     try:
         with PushMultipartParser(

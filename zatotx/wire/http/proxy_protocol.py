@@ -1,5 +1,6 @@
-"""Parses and writes PROXY protocol headers, versions 1 and 2, with which a proxy reports the client's address at the
-start of a connection. Pure. Source: HAProxy's doc/proxy-protocol.txt."""
+"""Parses and writes PROXY protocol headers, versions 1 and 2, in which a proxy sends the client's address at the start
+of a connection. No I/O. Source: HAProxy's doc/proxy-protocol.txt.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +23,8 @@ AddressAndPort = tuple[str, int]  # address and port
 
 
 class ProxyHeader(msgspec.Struct, frozen=True):
-    """A parsed header. `source` and `destination` are None for connections of the proxy itself (health checks), and for
-    clients without an IP address."""
+    """A parsed PROXY protocol header. `source` and `destination` are None for the proxy's own connections (health
+    checks), and for clients without an IP address."""
 
     size: int  # length of the header in bytes
     source: AddressAndPort | None = None
@@ -116,8 +117,9 @@ def _is_secure(fields: bytes) -> bool:
 def write_proxy_header(
     version: int, source: AddressAndPort | None, destination: AddressAndPort | None, *, secure: bool = False
 ) -> bytes:
-    """Returns a header of version 1 or 2. Without both addresses, or if they are of different families, it says that
-    the client is not known. `secure`: the client uses TLS, which only version 2 can report."""
+    """Returns a PROXY protocol header of version 1 or 2. Without both addresses, or if they are of different families,
+    the header says that the client is unknown. `secure` says whether the client uses TLS, which only version 2 can
+    express."""
     addresses = _common_family(source, destination)
     if version == 1:
         if addresses is None:

@@ -12,7 +12,7 @@ _SAMPLED = 0x01
 
 
 class TraceContext(msgspec.Struct, frozen=True):
-    """The trace context of a caller. `str()` returns the value of the header field."""
+    """The trace context in a traceparent header field. `str()` returns the value of the field."""
 
     trace_id: str  # 32 hex digits, the same for the whole trace
     span_id: str  # 16 hex digits, the caller's span
@@ -27,8 +27,8 @@ class TraceContext(msgspec.Struct, frozen=True):
 
 
 def parse_traceparent(value: bytes) -> TraceContext | None:
-    """Parses a traceparent; returns None if it is invalid. For future versions, uses the parts known from version 00
-    (§3.2.4, versioning)."""
+    """Parses a traceparent, and returns None if it is invalid. For future versions, uses the parts known from version
+    00 (§3.2.4, versioning)."""
     version, *parts = value[:_LENGTH].split(b'-')
     if not _is_version(version, value) or list(map(len, parts)) != [32, 16, 2]:
         return None
@@ -41,8 +41,8 @@ def parse_traceparent(value: bytes) -> TraceContext | None:
 
 
 def continue_trace(value: bytes) -> str:
-    """Returns the traceparent to propagate for a received one: the same trace with a new span id; '' if it is
-    invalid."""
+    """Returns the traceparent to send in outgoing requests: the trace ID of the received one with a new span ID, or ''
+    if the received one is invalid."""
     trace = parse_traceparent(value)
     return str(trace.new_span()) if trace is not None else ''
 

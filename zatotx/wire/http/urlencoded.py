@@ -1,4 +1,4 @@
-"""Parses percent-encoding (RFC 3986 §2.1), query strings and urlencoded forms (WHATWG URL §5.1), strictly."""
+"""Parses percent-encoding (RFC 3986 §2.1), query strings and urlencoded forms (WHATWG URL §5.1) strictly."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OCTETS = {bytes((high, low)): bytes((int(bytes((high, low)), 16),)) for high in
 
 
 def percent_decode(data: bytes) -> bytes:
-    """Returns the data with each %XX decoded. Raises Malformed for a % without two hex digits."""
+    """Decodes each %XX of the data. Raises Malformed for a % without two hexadecimal digits."""
     if b'%' not in data:
         return data
     first, *escapes = data.split(b'%')
@@ -34,8 +34,8 @@ def percent_decode(data: bytes) -> bytes:
 
 
 def decode_segment(segment: bytes) -> str:
-    """Decodes one path segment to text; an encoded slash becomes part of it. Raises Malformed: invalid escapes, invalid
-    UTF-8, NUL."""
+    """Decodes one path segment to text; an encoded slash becomes part of the segment. Raises Malformed for invalid
+    escapes, invalid UTF-8 and NUL."""
     try:
         text = percent_decode(segment).decode('utf-8')
     except UnicodeDecodeError:
@@ -46,8 +46,8 @@ def decode_segment(segment: bytes) -> str:
 
 
 def decode_path(path: bytes) -> str:
-    """Decodes a whole raw path to text, for display and logs. Routes are looked up by the raw path (see rules.routing),
-    since an encoded slash must not separate segments. Raises Malformed like `decode_segment`."""
+    """Decodes a whole path to text, for display and logs. Routes are matched against the encoded path (see
+    rules.routing), since an encoded slash must not separate segments. Raises Malformed like `decode_segment`."""
     if b'%' not in path and path.isascii():
         return path.decode('ascii')
     return decode_segment(path)
@@ -59,7 +59,8 @@ _JSON_OPENERS = (b'{', b'[', b'"')
 
 
 def decode_form(data: bytes, max_pairs: int = MAX_PAIRS) -> dict[str, str | list[str]]:
-    """Returns the values by name; a repeated name has a list, in order. A name without '=' has the value ''.
+    """Parses an urlencoded form or query string and returns the values by name. A repeated name has a list of values,
+    in order; a name without '=' has the value ''.
 
     Pairs are separated by '&' only; empty ones are skipped. Raises Malformed: more than `max_pairs` pairs, a % without
     two hex digits, invalid UTF-8.
@@ -75,8 +76,8 @@ def decode_form(data: bytes, max_pairs: int = MAX_PAIRS) -> dict[str, str | list
 
 
 def looks_like_json(data: bytes) -> bool:
-    """Returns whether a body with the content type of a form is JSON. Form encoders escape `{`, `[` and `"` (WHATWG URL
-    §5.2), but many clients label everything as a form, e.g. `curl -d`."""
+    """Returns whether a body with the content type of a form is JSON. Form encoders always escape `{`, `[` and `"`
+    (WHATWG URL §5.2), but many clients, such as `curl -d`, send JSON with this content type."""
     return data[:_SNIFFED_BYTES].lstrip()[:1] in _JSON_OPENERS
 
 
@@ -100,8 +101,8 @@ def _decode(data: bytes) -> str:
 
 
 def query_parameter(query: bytes, name: bytes) -> bytes | None:
-    """Returns the decoded value of the parameter (WHATWG URL §5.1); None if it is missing. Raises Malformed if it is
-    repeated, since other programs may use the other value."""
+    """Returns the decoded value of a query parameter (WHATWG URL §5.1), or None if it is missing. Raises Malformed if
+    it is repeated, since other programs may use the other value."""
     result: bytes | None = None
     for pair in query.split(b'&'):
         raw_name, _, value = pair.partition(b'=')

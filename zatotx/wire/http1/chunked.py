@@ -21,7 +21,7 @@ _SIZE, _DATA, _DATA_END, _TRAILERS, _DONE = range(5)
 
 
 class EndOfBody(msgspec.Struct, frozen=True):
-    """The end of a message. `trailers` are kept separate from the header fields."""
+    """The event that ends a message. `trailers` are kept separate from the header fields."""
 
     trailers: tuple[tuple[bytes, bytes], ...] = ()  # as sent, in order
 
@@ -30,7 +30,7 @@ END = EndOfBody()
 
 
 class ChunkedDecoder:
-    """Decodes one chunked body. Stricter than the grammar in two respects, like llhttp: no whitespace between a chunk's
+    """Decodes one chunked body. Like llhttp, it is stricter than the grammar: it allows no whitespace between a chunk's
     size and its extensions, and at most 16 digits of size."""
 
     __slots__ = ('_body_remaining', '_chunk_remaining', '_extensions_remaining', '_limits', '_searched', '_state',

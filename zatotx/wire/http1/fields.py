@@ -1,4 +1,4 @@
-"""Header and trailer fields: their syntax (RFC 9110 §5), and those that determine framing or routing.
+"""Parses and validates header and trailer fields (RFC 9110 §5), and interprets those that determine framing or routing.
 
 Used for requests, and for responses by the HTTP client.
 """
@@ -54,8 +54,8 @@ def is_value(value: bytes) -> bool:
 
 
 def parse_field_line(line: bytes) -> tuple[bytes, bytes]:
-    """Parses one field line without its end; returns (name as sent, value without surrounding whitespace). Raises
-    MessageRejected (400)."""
+    """Parses one field line without its line end. Returns the name as sent and the value without surrounding
+    whitespace. Raises MessageRejected (400)."""
     name, colon, value = line.partition(b':')
     if not colon or not is_token(name):
         raise MessageRejected(400, 'A field line has no name of legal characters followed at once by a colon')
@@ -65,8 +65,8 @@ def parse_field_line(line: bytes) -> tuple[bytes, bytes]:
 
 
 def check_lookalike_names(names: Iterable[bytes]) -> None:
-    """Rejects names that other programs may confuse with a decisive field: `Content_Length`. Names must be lower
-    case."""
+    """Rejects field names that other programs may confuse with a framing or routing field, such as `Content_Length`.
+    The names must be in lower case."""
     for name in names:
         if b'_' in name and name.replace(b'_', b'-') in PROTECTED_FIELDS:
             raise MessageRejected(
@@ -75,7 +75,7 @@ def check_lookalike_names(names: Iterable[bytes]) -> None:
 
 
 def check_field_lengths(head: bytes, max_length: int) -> None:
-    """Rejects (431) a head with a field line longer than `max_length` bytes, including its end."""
+    """Rejects a head (431) if a field line, including its line end, is longer than `max_length` bytes."""
     lines = iter(head.split(b'\r\n'))
     next(lines)
     if any(len(line) + 2 > max_length for line in lines):
@@ -83,8 +83,8 @@ def check_field_lengths(head: bytes, max_length: int) -> None:
 
 
 def combine_fields(raw: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """Returns the fields by lower-case name; repeated ones are joined in order by ', ', cookies by '; '. Rejects
-    repeated singletons (400)."""
+    """Returns the fields by lower-case name. The values of repeated fields are joined in order with ', ', those of
+    cookies with '; '. Rejects repeated singleton fields (400)."""
     fields: dict[bytes, bytes] = {}
     for name, value in raw:
         key = name.lower()
@@ -98,16 +98,16 @@ def combine_fields(raw: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
 
 
 def parse_content_length(value: bytes) -> int:
-    """Parses Content-Length: 1 to 19 ASCII digits. Rejects other values (400)."""
+    """Parses Content-Length, which must be 1 to 19 ASCII digits. Rejects other values (400)."""
     if not value.isdigit() or len(value) > _MAX_LENGTH_DIGITS:
         raise MessageRejected(400, 'Content-Length is not one decimal number of at most 19 digits')
     return int(value)
 
 
 def check_transfer_encoding(value: bytes) -> None:
-    """Rejects a request's Transfer-Encoding other than chunked. 400: the end of the body is unknown, because chunked is
-    not the last coding or is repeated (RFC 9112 §6.3). 501: it is known, but the body has an unsupported transfer
-    coding (§6.1)."""
+    """Rejects a request whose Transfer-Encoding is not just chunked. The status is 400 if the end of the body is
+    unknown, because chunked is repeated or not the last coding (RFC 9112 §6.3), and 501 if the body has another,
+    unsupported transfer coding (§6.1)."""
     if value == b'chunked':
         return
     *earlier, last = (coding.strip(b' \t').lower() for coding in value.split(b','))
@@ -131,8 +131,8 @@ def _is_parameter(parameter: bytes) -> bool:
 
 
 def is_persistent(version: tuple[int, int], connection: bytes | None) -> bool:
-    """Returns whether the connection persists after this message (RFC 9112 §9.3), by its version and Connection
-    field."""
+    """Returns whether the connection stays open after this message (RFC 9112 §9.3), according to its version and
+    Connection field."""
     if connection is None:
         return version == (1, 1)
     tokens = [token.strip(b' \t') for token in connection.lower().split(b',')]

@@ -1,4 +1,4 @@
-"""Limits of HTTP/1 messages, and the exception for rejected messages."""
+"""Size limits of HTTP/1 messages, and the exception for rejected messages."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import msgspec
 
 
 class ParserLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits of one message, in bytes unless noted otherwise. Exceeding a limit rejects the message with the given
-    status."""
+    """The limits of one message, in bytes unless noted otherwise. A message that exceeds a limit is rejected with the
+    status given for the limit."""
 
     head: int = 32_768  # request line and fields including line ends: 431
     fields: int = 100  # number of fields in a head or trailer section: 431
@@ -19,7 +19,7 @@ class ParserLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MessageRejected(Exception):  # noqa: N818 - named for the condition
-    """A message is rejected. The server should respond once with `status` and close the connection.
+    """The exception for an invalid message. The server should send one response with `status` and close the connection.
 
     `is_framing_error`: sender and recipient may disagree on where messages end, so nothing after this message can be
     trusted; False if the message was understood and merely exceeds a limit. `request_line`: the line as sent, for the

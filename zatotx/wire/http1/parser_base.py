@@ -1,4 +1,4 @@
-"""The common base of the request and response parsers: an input buffer that is read in place, and message bodies."""
+"""Base class of the request and response parsers: an input buffer that is read in place, and message bodies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ HEAD, FIXED_LENGTH, CHUNKED, UNTIL_CLOSE, END_OF_MESSAGE, FINISHED = range(6)
 
 
 class MessageParser:
-    """Parses the messages of one direction of a connection in sequence. Subclasses parse the heads."""
+    """Base class that parses the messages of one direction of a connection in sequence. Subclasses parse the heads."""
 
     __slots__ = ('_body_remaining', '_buffer', '_chunks', '_error', '_keep_alive', '_limits', '_position', '_searched',
                  '_state')  # fmt: skip

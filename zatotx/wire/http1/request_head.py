@@ -28,7 +28,7 @@ _SCHEMES = (b'http', b'https')
 
 
 def split_target(method: str, target: bytes) -> tuple[bytes, bytes, bytes]:
-    """Returns (path, query, authority) of a request target.
+    """Splits a request target and returns (path, query, authority).
 
     Path and query are raw, without '?'; a fragment, which clients should not send, is removed. The authority is b'' in
     origin-form; in absolute-form it is the target's host and port without user information, which replaces Host (RFC
@@ -91,7 +91,7 @@ MAX_LINE_WITHOUT_TARGET = max(map(len, METHODS)) + 2 + len(b'HTTP/1.1')
 
 
 class RequestHead(msgspec.Struct, gc=False, frozen=True):
-    """The head of a request. Requests with identical heads may share one: do not modify it."""
+    """The parsed head of a request. Requests with identical heads may share one object, so it must not be modified."""
 
     method: str
     target: bytes  # as sent
@@ -119,8 +119,8 @@ class RequestLine(msgspec.Struct, gc=False, frozen=True):
 
 
 def parse_request_line(line: bytes, limits: ParserLimits) -> RequestLine:
-    """Parses a request line without its end. Raises MessageRejected: 400, 414 if the target is too long, 501 for an
-    unknown method, 505 if it is not HTTP/1.
+    """Parses a request line without its line end. Raises MessageRejected: 400 if it is malformed, 414 if the target is
+    too long, 501 for an unknown method, 505 for a version other than HTTP/1.
 
     llhttp checks that the target is visible ASCII when the head is complete.
     """
@@ -153,7 +153,7 @@ def _fallback_version(method: bytes, version: bytes) -> tuple[int, int]:
 
 
 def parse_request_head(line: RequestLine, head: bytes, limits: ParserLimits) -> RequestHead:
-    """Parses a complete head, from its request line (already parsed as `line`) to its empty line.
+    """Parses a complete request head, from the request line (already parsed as `line`) to the empty line.
 
     Raises MessageRejected: 400, 413 by Content-Length, 431 for too many or too long fields, 501 by Transfer-Encoding.
     """
@@ -201,7 +201,7 @@ class _FieldCollector:
 
 
 def parse_fields(head: bytes, parser: Any = httptools.HttpRequestParser) -> list[tuple[bytes, bytes]]:
-    """Returns the fields of a complete head, of a request or, with the response parser, of a response. Raises
+    """Returns the header fields of a complete head. The request and the response parser both call it. Raises
     MessageRejected (400)."""
     collector = _FieldCollector()
     try:

@@ -63,6 +63,28 @@ class RequestParser(MessageParser):
             self._finish_parsing()
             raise
 
+    def feed_repeated(self, data: bytes) -> RequestHead | None:
+        """Takes input that is exactly the previous head once more, if no body follows it, and returns the head: what
+        `feed`, `next` and `take_whole_body` do, in one step. Otherwise returns None, and the input is not taken."""
+        head = self._head
+        if head is None or head.length != 0 or data != self._head_bytes or self._position != len(self._buffer):
+            return None
+        return head if self._state == HEAD and self._line is None else None
+
+    def take_repeated(self, head: RequestHead) -> bytes | None:
+        """Returns the body of the next request and ends that request, if its head is byte by byte that of the last one,
+        `head`, and its body has a Content-Length and is complete; otherwise returns None, and `next` parses it."""
+        if self._head is not head or self._state != HEAD or self._line is not None or head.length is None:
+            return None
+        buffer, start = self._buffer, self._position + len(self._head_bytes)
+        end = start + head.length
+        if end > len(buffer) or not buffer.startswith(self._head_bytes, self._position):
+            return None
+        self._position = end
+        self._searched = self._empty_lines = 0
+        body = buffer[start:end]
+        return body if type(body) is bytes else bytes(body)
+
     def clear_cache(self) -> None:
         """Discards all cached data of previous messages."""
         self._head, self._head_bytes = None, b''

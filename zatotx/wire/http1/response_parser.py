@@ -51,7 +51,8 @@ _SINGLETONS = frozenset((b'content-length', b'content-range', b'content-type', b
 
 
 class ResponseHead(msgspec.Struct, gc=False, frozen=True):
-    """The head of a response. Responses with identical heads may share one: do not modify it."""
+    """The parsed head of a response. Responses with identical heads may share one object, so it must not be
+    modified."""
 
     status: int
     reason: bytes
@@ -64,8 +65,8 @@ class ResponseHead(msgspec.Struct, gc=False, frozen=True):
 
 
 def parse_response_head(method: str, head: bytes, limits: ParserLimits, *, upgrade: bool = False) -> ResponseHead:
-    """Parses a complete head, from its status line to its empty line, of a response to a request with `method`.
-    `upgrade`: the request asked for another protocol, so that status 101 is possible.
+    """Parses a complete response head, from the status line to the empty line. `method` is the method of the request;
+    `upgrade` says whether the request asked for another protocol, so that status 101 is possible.
 
     Raises MessageRejected: 431 for too many or too long fields, 400 for everything else.
     """
@@ -93,7 +94,7 @@ def parse_response_head(method: str, head: bytes, limits: ParserLimits, *, upgra
 
 
 class ResponseParser(MessageParser):
-    """Parses the responses of one connection. Each must be announced by `expect_response`."""
+    """Parses the responses of one connection. Each response must be announced with `expect_response`."""
 
     __slots__ = ('_expected', '_head', '_head_bytes', '_interim', '_method', '_upgrade')
 
@@ -114,6 +115,18 @@ class ResponseParser(MessageParser):
         if method != self._method:
             self._method = method
             self._head = None  # the cached head of a HEAD response looks the same but has no body
+
+    def feed_repeated(self, data: bytes) -> tuple[ResponseHead, bytes] | None:
+        """Takes input that is a whole response with exactly the previous head, and returns head and body: what `feed`,
+        `next` and `take_whole_body` do, in one step. Otherwise returns None, and the input is not taken."""
+        head, size = self._head, len(self._head_bytes)
+        if head is None or head.length is None or len(data) != size + head.length or not self._expected:
+            return None
+        if self._state != HEAD or self._position != len(self._buffer) or not data.startswith(self._head_bytes):
+            return None
+        self._expected = False
+        self._interim = 0
+        return head, data[size:]
 
     def next(self) -> ResponseHead | bytes | EndOfBody | None:
         """Returns the next event, or None if more input is needed. Pieces of a body are never empty. The head of an

@@ -1,5 +1,6 @@
 """Determines the SOAP action and version of a request from its header fields: SOAPAction (1.1 §6.1.1), or the `action`
-parameter of Content-Type (1.2: RFC 3902)."""
+parameter of Content-Type (1.2, RFC 3902).
+"""
 
 from __future__ import annotations
 
@@ -16,19 +17,19 @@ _FORM = b'application/x-www-form-urlencoded'
 
 
 def unquote_action(action: str) -> str:
-    """Removes the quotation marks around an action."""
+    """Removes the quotation marks around a SOAP action."""
     action = action.strip()
     return action[1:-1].strip() if len(action) > 1 and action[0] == action[-1] == '"' else action
 
 
 def media_type(content_type: bytes) -> bytes:
-    """Returns a Content-Type without its parameters."""
+    """Returns the media type of a Content-Type field, without its parameters."""
     return content_type.partition(b';')[0].strip().lower()
 
 
 def accepts_soap_content_type(headers: Mapping[bytes, bytes]) -> bool:
-    """Returns whether the Content-Type allows a SOAP body. Many clients send application/xml or none; `curl -d` sends
-    the type of a form, which is accepted together with SOAPAction."""
+    """Returns whether the Content-Type allows a SOAP body. Many clients send application/xml or none at all; `curl -d`
+    sends the type of a form, which is accepted if there is also a SOAPAction."""
     content_type = headers.get(b'content-type')
     if not content_type:
         return True
@@ -42,13 +43,13 @@ def is_unambiguously_soap(headers: Mapping[bytes, bytes]) -> bool:
 
 
 def requested_version(headers: Mapping[bytes, bytes]) -> str:
-    """Returns the SOAP version indicated by the header fields, for responses to requests that cannot be parsed."""
+    """Returns the SOAP version that the header fields indicate, for responses to requests that cannot be parsed."""
     return '1.2' if headers.get(b'content-type', b'')[: len(SOAP_12_TYPE)].lower() == SOAP_12_TYPE else '1.1'
 
 
 def soap_action(headers: Mapping[bytes, bytes]) -> str:
-    """Returns the action; '' if there is none. The parameter of Content-Type takes precedence over SOAPAction, which is
-    not defined for 1.2. Raises Malformed if it is not UTF-8."""
+    """Returns the SOAP action, or '' if there is none. The parameter of Content-Type takes precedence over SOAPAction,
+    which SOAP 1.2 does not define. Raises Malformed if the action is not UTF-8."""
     content_type = headers.get(b'content-type', b'')
     if media_type(content_type) == SOAP_12_TYPE and (action := _parameter(content_type, b'action')):
         return action
@@ -100,8 +101,9 @@ _URI_CHARACTERS = '-._~:/@!$()*+,;='  # characters other than letters and digits
 
 
 def operation_name(action: str, service: str, operation: str = '') -> str:
-    """Returns the channel's configured operation, else the last part of its SOAPAction (`getBalance` of
-    `http://bank.example/crm/getBalance`), else a name derived from the service (`getBalance` of `crm.get-balance`)."""
+    """Returns the name of the operation: the one that the channel configures, else the last part of its SOAPAction
+    (`getBalance` of `http://bank.example/crm/getBalance`), else a name derived from the service (`getBalance` of
+    `crm.get-balance`)."""
     if operation:
         return operation
     last_part = _LAST_PART.search(action)
@@ -113,16 +115,17 @@ def operation_name(action: str, service: str, operation: str = '') -> str:
 
 
 def response_name(operation: str) -> str:
-    """Returns the name of the response element (Basic Profile 1.1, R2729 for rpc; document-wrapped uses the same)."""
+    """Returns the name of an operation's response element (Basic Profile 1.1, R2729 for rpc; document-wrapped uses the
+    same name)."""
     return operation + _RESPONSE_SUFFIX
 
 
 def message_namespace(channel: str, service: str, declared: str) -> str:
-    """Returns the namespace of messages. `declared`: that of the service's SimpleIO; `channel`: that of its channel,
-    used if the service declares none; either may be ''."""
+    """Returns the XML namespace of an operation's messages: `declared`, the namespace of the service's SimpleIO, or
+    else `channel`, the namespace of its channel. Either may be ''."""
     return declared or channel or to_urn(service)
 
 
 def to_urn(name: str) -> str:
-    """Returns a URN as the namespace of a service that has none."""
+    """Returns a URN to use as the XML namespace of a service that declares none."""
     return f'urn:{quote(name, safe=_URI_CHARACTERS)}'

@@ -1,4 +1,4 @@
-"""SOAP 1.1 (W3C note of 2000-05-08) and 1.2 (W3C recommendation, second edition): reads and writes envelopes.
+"""Reads and writes SOAP envelopes, versions 1.1 (W3C note of 2000-05-08) and 1.2 (W3C recommendation, second edition).
 
 Reads trees parsed by `wire.xml.parser`, which contain elements and text only, and writes bytes. Parts are found by
 their position among the children of the root, never by a search: an envelope, body or header anywhere else is
@@ -22,7 +22,7 @@ Element = Any  # lxml.etree._Element, or an objectified one
 
 
 class SoapVersion(msgspec.Struct, frozen=True):
-    """A version of SOAP with its names."""
+    """A version of SOAP, with its namespace and the names that it defines."""
 
     number: str  # '1.1', '1.2'
     namespace: str
@@ -66,11 +66,11 @@ _YES, _NO = frozenset(('1', 'true')), frozenset(('0', 'false'))
 
 
 class UnsupportedSoapVersion(Malformed):
-    """The root is an Envelope in the namespace of an unsupported SOAP version (VersionMismatch)."""
+    """The root element is an Envelope in the namespace of an unsupported SOAP version (VersionMismatch)."""
 
 
 class Envelope(msgspec.Struct, frozen=True):
-    """A SOAP message."""
+    """The parts of a SOAP message: its version, headers and body content."""
 
     version: SoapVersion
     headers: tuple[Element, ...]  # in document order
@@ -79,12 +79,13 @@ class Envelope(msgspec.Struct, frozen=True):
 
 
 def soap_version(root: Element) -> SoapVersion | None:
-    """Returns the version by the root of a document; None if it is not an envelope of a supported version."""
+    """Returns the SOAP version of a document's root element, or None if it is not an envelope of a supported
+    version."""
     return _BY_ENVELOPE.get(root.tag)
 
 
 def read_envelope(root: Element) -> Envelope:
-    """Returns the parts of an envelope.
+    """Parses an envelope into its parts.
 
     Raises UnsupportedSoapVersion; Malformed for anything but an optional Header followed by one Body, for text around
     them, and for a body that contains another envelope. SOAP 1.1 allows elements after the Body, the Basic Profile
@@ -115,7 +116,7 @@ def read_envelope(root: Element) -> Envelope:
 
 
 def mandatory_headers(envelope: Envelope) -> Iterator[Element]:
-    """Yields the headers that this node must understand. Raises Malformed for a mustUnderstand that is not a
+    """Yields the headers that this node must understand. Raises Malformed for a mustUnderstand attribute that is not a
     boolean."""
     version = envelope.version
     for header in envelope.headers:
@@ -130,7 +131,8 @@ def mandatory_headers(envelope: Envelope) -> Iterator[Element]:
 
 
 def write_envelope(version: SoapVersion, *content: bytes | Element, headers: Iterable[bytes | Element] = ()) -> bytes:
-    """Returns an envelope with the given body content: elements, or well-formed XML in UTF-8 without a declaration."""
+    """Returns an envelope with the given body content, which is elements, or well-formed XML in UTF-8 without a
+    declaration."""
     body = b''.join(map(to_xml, content))
     header = b''.join(map(to_xml, headers))
     if not header:
@@ -143,12 +145,12 @@ def write_envelope(version: SoapVersion, *content: bytes | Element, headers: Ite
 
 
 def to_xml(piece: Any) -> bytes:
-    """Returns an element as XML without a declaration, with all namespaces in scope. Returns bytes unchanged."""
+    """Serializes an element as XML without a declaration, with all namespaces in scope. Returns bytes unchanged."""
     return piece if isinstance(piece, bytes) else to_bytes(piece)
 
 
 def is_envelope(element: Element) -> bool:
-    """Returns whether an element is an envelope of either version."""
+    """Returns whether an element is a SOAP envelope of version 1.1 or 1.2."""
     return element.tag in _BY_ENVELOPE
 
 
@@ -212,8 +214,8 @@ class CompleteEnvelope:
 
 
 def to_body_content(value: Any) -> SerializedElement | CompleteEnvelope:
-    """Converts an element or a document to content of an envelope, or to a complete envelope if it is one. Checks that
-    it cannot break the envelope around it. Raises Malformed."""
+    """Converts an element or document to the content of an envelope, or to a CompleteEnvelope if it is one. Checks that
+    the content cannot break the envelope around it. Raises Malformed."""
     if type(value) is SerializedElement or type(value) is CompleteEnvelope:
         return value
     if parser.is_element(value):

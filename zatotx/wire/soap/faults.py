@@ -1,4 +1,4 @@
-"""Faults of SOAP 1.1 (§4.4) and 1.2 (part 1, §5.4): reads and writes both forms."""
+"""Reads and writes SOAP faults, in the forms of versions 1.1 (§4.4) and 1.2 (part 1, §5.4)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class FaultElement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def write_fault(version: SoapVersion, fault: FaultElement, headers: Iterable[bytes | Element] = ()) -> bytes:
-    """Returns an envelope that contains the fault."""
+    """Returns an envelope that contains a fault."""
     written = _fault_11(fault) if version is SOAP_11 else _fault_12(fault)
     return envelope.write_envelope(version, written, headers=headers)
 
@@ -52,14 +52,14 @@ def not_understood_headers(tags: Iterable[str]) -> list[bytes]:
 
 
 def upgrade_header() -> bytes:
-    """Returns the Upgrade header of SOAP 1.2 that accompanies a VersionMismatch fault (§5.4.7): the supported versions,
-    most preferred first."""
+    """Returns the Upgrade header of SOAP 1.2 that accompanies a VersionMismatch fault (§5.4.7). It lists the supported
+    versions, the preferred one first."""
     versions = b''.join(_header_block('SupportedEnvelope', version.envelope) for version in (SOAP_12, SOAP_11))
     return b'<env:Upgrade xmlns:env="%s">%s</env:Upgrade>' % (NS_12.encode('ascii'), versions)
 
 
 def escape_text(value: str) -> bytes:
-    """Escapes text for XML content and attributes. Replaces characters that XML cannot represent by U+FFFD."""
+    """Escapes text for XML content and attributes, and replaces characters that XML cannot represent with U+FFFD."""
     return escape_attribute(replace_invalid_characters(value)).encode('utf-8')
 
 

@@ -1,5 +1,5 @@
-"""WS-Security headers with UsernameTokens: reads and writes them (OASIS SOAP Message Security 1.1, UsernameToken
-Profile 1.0 and 1.1).
+"""Reads and writes WS-Security headers with UsernameTokens (OASIS SOAP Message Security 1.1, UsernameToken Profile 1.0
+and 1.1).
 
 Elements are found by their position: a Security header among the headers of the envelope, a token among its children.
 Anywhere else they are application data. Unknown elements of a Security header are rejected, since they could change its
@@ -56,7 +56,7 @@ _MAX_TIME_LENGTH = 40  # characters
 
 
 class UsernameToken(msgspec.Struct, frozen=True):
-    """A user name and the proof of the password."""
+    """The UsernameToken of a WS-Security header: a user name, and a password or its digest."""
 
     username: str
     password: str  # or its digest in base64
@@ -70,22 +70,23 @@ class UsernameToken(msgspec.Struct, frozen=True):
 
 
 class Timestamp(msgspec.Struct, frozen=True):
-    """The validity period of a message, in seconds since 1970; None = not given."""
+    """The Timestamp of a WS-Security header: the validity period of a message, in seconds since 1970. None means that a
+    limit is not given."""
 
     created_at: float | None = None
     expires_at: float | None = None
 
 
 class SecurityHeader(msgspec.Struct, frozen=True):
-    """The Security header addressed to this node."""
+    """A parsed WS-Security header that is addressed to this node."""
 
     tokens: tuple[UsernameToken, ...]  # at least one
     timestamp: Timestamp | None = None
 
 
 def read_security_header(headers: Sequence[Element], version: SoapVersion) -> SecurityHeader | None:
-    """Returns the Security header addressed to this node, None if there is none. Raises Malformed, without the input in
-    its message: several headers, no token, an invalid token, an unknown element."""
+    """Returns the WS-Security header addressed to this node, or None if there is none. Raises Malformed, without the
+    input in its message, for several headers, a missing or invalid token, or an unknown element."""
     own_headers = [header for header in headers
             if header.tag == SECURITY and header.get(version.actor, '').strip() in version.own_actors]  # fmt: skip
     if not own_headers:
@@ -97,14 +98,14 @@ def read_security_header(headers: Sequence[Element], version: SoapVersion) -> Se
 
 
 def password_digest(nonce: bytes, created: str, password: bytes) -> bytes:
-    """Returns the base64 SHA-1 digest of nonce, creation time and password (UsernameToken Profile §3.1). The profile
-    requires SHA-1; since a secret is hashed, collisions do not matter."""
+    """Returns the base64-encoded SHA-1 digest of nonce, creation time and password (UsernameToken Profile §3.1). The
+    profile requires SHA-1; collisions do not matter here, since a secret is hashed."""
     return b64encode(sha1(nonce + created.encode('utf-8') + password, usedforsecurity=False).digest())
 
 
 def write_security_header(token: UsernameToken, version: SoapVersion) -> bytes:
-    """Returns a Security header with this token and mustUnderstand. `token.password` is the clear password; it is
-    hashed if the token uses a digest."""
+    """Returns a WS-Security header with this token and mustUnderstand. `token.password` is the password in clear text;
+    it is hashed if the token uses a digest."""
     password, kind = replace_invalid_characters(token.password), TEXT
     if token.is_digest:
         password, kind = (

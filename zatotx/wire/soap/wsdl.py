@@ -1,4 +1,4 @@
-"""Generates WSDL 1.1 from operations: one port for SOAP 1.1 and one for 1.2, document/literal and RPC/literal. Pure.
+"""Generates WSDL 1.1 documents: one port for SOAP 1.1 and one for 1.2, document/literal or RPC/literal. No I/O.
 
 Sources: WSDL 1.1 (W3C Note), its SOAP 1.1 binding (§3) and the SOAP 1.2 binding (W3C Submission), WS-I Basic Profile
 1.1.
@@ -23,7 +23,7 @@ DOCUMENT, RPC = 'document', 'rpc'
 
 @frozen(kw_only=True)
 class WsdlOperation:
-    """An operation. Its messages are elements of the schema or, for RPC, typed parts."""
+    """An operation of a WSDL document. Its messages are elements of the schema or, for RPC, typed parts."""
 
     name: str
     action: str
@@ -39,7 +39,7 @@ class WsdlOperation:
 
 @frozen(kw_only=True)
 class WsdlDescription:
-    """A service description with one URL."""
+    """The content of a WSDL document for one service URL: its operations and its schema."""
 
     name: str
     namespace: str
@@ -50,7 +50,7 @@ class WsdlDescription:
 
 
 def write_wsdl(description: WsdlDescription) -> bytes:
-    """Returns the WSDL document."""
+    """Generates a WSDL document from a description."""
     styles = [style for style in (DOCUMENT, RPC) if any(each.style == style for each in description.operations)]
     has_both_styles = len(styles) > 1
     prefixes = {namespace: f'n{number}' for number, namespace in enumerate(_namespaces(description))}

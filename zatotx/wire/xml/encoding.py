@@ -39,7 +39,8 @@ _DECLARED = re.compile(rb"""<\?xml\s[^>]*?\sencoding\s*=\s*(?:"([^"]*)"|'([^']*)
 
 
 def to_utf8(data: bytes, charset: str = '') -> bytes:
-    """Returns the document in UTF-8 without a byte order mark. `charset`: that of the Content-Type, '' if none.
+    """Converts an XML document to UTF-8 without a byte order mark. `charset` is the charset of the Content-Type, or ''
+    if it has none.
 
     Raises Malformed: an unsupported encoding, conflicting encodings, bytes invalid in the encoding, NUL.
     """
@@ -59,8 +60,8 @@ def to_utf8(data: bytes, charset: str = '') -> bytes:
 
 
 def declared_encoding(data: bytes) -> str:
-    """Returns the encoding in the XML declaration, in lower case; '' for none. Raises Malformed if the declaration does
-    not end."""
+    """Returns the encoding in the XML declaration, in lower case, or '' if none is declared. Raises Malformed if the
+    declaration does not end."""
     if data[:5] != b'<?xml' or not data[5:6].isspace():
         return ''
     end = data.find(b'?>', 0, _MAX_DECLARATION_SIZE)
@@ -77,8 +78,8 @@ def _parse_declaration(declaration: bytes) -> str:
 
 @lru_cache(maxsize=256)
 def content_type_charset(content_type: bytes) -> str:
-    """Returns the charset parameter of a Content-Type, in lower case; '' for none. Raises Malformed for several
-    different ones."""
+    """Returns the charset parameter of a Content-Type, in lower case, or '' if there is none. Raises Malformed if there
+    are several different ones."""
     charsets = {
         value.strip().strip(b'"').lower()
         for name, _, value in (part.partition(b'=') for part in content_type.split(b';')[1:])
@@ -90,7 +91,7 @@ def content_type_charset(content_type: bytes) -> str:
 
 
 def error_position(data: bytes, offset: int) -> str:
-    """Returns the position of a byte for error messages: `line 3, column 7`, in bytes."""
+    """Formats the position of a byte for error messages, such as `line 3, column 7`; columns are counted in bytes."""
     return f'line {data.count(_NEWLINE, 0, offset) + 1}, column {offset - data.rfind(_NEWLINE, 0, offset)}'
 
 

@@ -1,4 +1,4 @@
-"""Limits of the content of an XML document, checked by counting bytes before it is parsed.
+"""Limits the number of elements, attributes and namespaces of XML documents, by counting bytes before parsing.
 
 A megabyte of `<a/>` becomes a tree of a hundred megabytes, and so does one element with a million attributes. What is
 counted here occurs literally in every well-formed document, so that documents over a limit are never parsed.
@@ -53,7 +53,7 @@ DEFAULT_BUDGET = XmlLimits()
 
 
 def check_limits(data: bytes, budget: XmlLimits) -> None:
-    """Raises Malformed if a UTF-8 document has too many elements, attributes or namespaces, or too long a name.
+    """Raises Malformed if a UTF-8 document has too many elements, attributes or namespaces, or a name that is too long.
 
     Comments, CDATA sections and processing instructions count as elements, since they are nodes too.
     """
@@ -81,9 +81,8 @@ def count_occurrences(data: bytes, pattern: bytes, stop_above: float = inf) -> i
 
 
 def estimate_tree_size(data: bytes, budget: XmlLimits) -> int:
-    """Estimates the bytes of memory of a document's tree, based on measurements of lxml. A bracket starts or ends an
-    element, usually followed by text; an attribute is two nodes. 0 for a document with so many elements that `check`
-    rejects it: it never becomes a tree."""
+    """Estimates how many bytes of memory a document's tree takes, based on measurements of lxml. Returns 0 for a
+    document with so many elements that `check_limits` rejects it, since it is never parsed to a tree."""
     stop_above = 2 * budget.elements
     brackets = count_occurrences(data, b'<', stop_above)
     if brackets > stop_above:
@@ -93,8 +92,8 @@ def estimate_tree_size(data: bytes, budget: XmlLimits) -> int:
 
 
 def may_exceed_attributes(data: bytes, max_attributes: int) -> bool:
-    """Returns whether one tag may have more than `max_attributes` attributes: that many equals signs or ends of tags
-    between two opening brackets."""
+    """Returns whether a tag may have more than `max_attributes` attributes, estimated by counting the `=` and `>`
+    characters between two `<` characters."""
     if count_occurrences(data, b'=', max_attributes) <= max_attributes:
         return False
     pattern = _many_attributes_pattern(max_attributes + 1)
@@ -107,7 +106,8 @@ def _many_attributes_pattern(count: int) -> re.Pattern[bytes]:
 
 
 def has_more_elements(data: bytes, max_elements: int) -> bool:
-    """Returns whether there are more than `max_elements` elements; each has one or two opening brackets."""
+    """Returns whether a document has more than `max_elements` elements, estimated by counting opening brackets, of
+    which each element has one or two."""
     opening = count_occurrences(data, b'<', 2 * max_elements)
     return opening > max_elements and (
         opening > 2 * max_elements or opening - count_occurrences(data, b'</', opening) > max_elements

@@ -1,5 +1,6 @@
-"""The lxml objects that `wire.xml.parser` uses. Only that module imports this one, when lxml is first needed: lxml
-takes 5 MB of memory and 20 ms, which a process without XML saves."""
+"""The configured lxml parsers and serializers of `wire.xml.parser`. Only that module imports this one, when lxml is
+first needed, so that a process without XML saves the 5 MB of memory and 20 ms that lxml takes.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ __all__ = ['INCLUDES', 'NONEMPTY_NIL', 'OBJECTIFY_LOOKUP', 'PARSER', 'STRING', '
 
 
 class DocumentParser(etree.XMLParser):
-    """The parser of a single document, so that each document has its own element class lookup."""
+    """An lxml parser for a single document, so that each document has its own element class lookup."""
 
 
 OBJECTIFY_LOOKUP = objectify.ObjectifyElementClassLookup()

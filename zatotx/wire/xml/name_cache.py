@@ -1,4 +1,4 @@
-"""Releases the names that libxml2 caches per thread.
+"""Limits the memory of the name caches that libxml2 keeps in each thread.
 
 lxml gives all documents parsed in one thread a common dictionary of names (libxml2's xmlDict), which only grows:
 clients that send ever different element names consume memory that is never freed. So the thread gets a new dictionary
@@ -32,7 +32,8 @@ _parsed_bytes = _ParsedBytes()
 
 
 def record_parsed(size: int) -> None:
-    """Records that a document of `size` bytes was parsed in this thread; releases names when due."""
+    """Records that a document of `size` bytes was parsed in this thread, and releases the cached names when
+    necessary."""
     _parsed_bytes.size += size
     if _parsed_bytes.size > RELEASE_AFTER:
         _parsed_bytes.size = 0
@@ -40,14 +41,14 @@ def record_parsed(size: int) -> None:
 
 
 def release_names() -> bool:
-    """Releases the names of this thread; returns whether there were any."""
+    """Releases the names cached for this thread, and returns whether there were any."""
     thread_state: dict[str, Any] = ctypes.cast(_thread_state(), ctypes.py_object).value
     return thread_state.pop(_DICTIONARY_KEY, None) is not None
 
 
 def is_supported() -> bool:
-    """Returns whether `release_names` works with the installed version of lxml: parses a document and checks that its
-    names are found. Imports lxml."""
+    """Returns whether `release_names` works with the installed version of lxml, by parsing a document and checking that
+    its names are found. Imports lxml."""
     from lxml import etree
 
     etree.fromstring(b'<a/>', etree.XMLParser())
@@ -65,17 +66,17 @@ _check = _Check()
 
 
 def report_unsupported_to(report: Callable[[], None]) -> None:
-    """Sets the function that is called when lxml is loaded, in any thread, if its names cannot be released."""
+    """Sets the function that is called, in any thread, if the names of the loaded lxml cannot be released."""
     _check.report = report
 
 
 def check() -> None:
-    """Checks the version of lxml; called once, when lxml is loaded."""
+    """Checks whether names can be released with the loaded version of lxml; called once, when lxml is loaded."""
     _check.supported = is_supported()
     if not _check.supported and _check.report is not None:
         _check.report()
 
 
 def was_supported() -> bool:
-    """Returns the result of `check`; True if lxml is not loaded."""
+    """Returns the result of `check`, or True if lxml is not loaded."""
     return _check.supported

@@ -1,4 +1,4 @@
-"""Parses untrusted XML 1.0 to trees with lxml, and serializes trees.
+"""Parses untrusted XML 1.0 to lxml trees, and serializes trees.
 
 No DTDs, no entities beyond the five of XML, no XInclude, no external resources. What programs might interpret
 differently is rejected: conflicting encodings, null elements with content. Comments and processing instructions are
@@ -61,8 +61,8 @@ _SHORT = re.compile(rb'(?:[ \t\r\n]{1,9999}+|<!--(?:[^-]|-(?!->)){0,99}+-->|<\?(
 
 
 def reject_dtd(data: bytes) -> None:
-    """Raises Malformed for a UTF-8 document with a DTD. Linear. Invalid XML passes, since the parser reports better
-    errors.
+    """Raises Malformed if a UTF-8 document has a DTD. Takes linear time. Invalid XML passes, since the parser reports
+    better errors.
 
     A DTD can only precede the root (XML 1.0 §2.8): after it the same characters are data or not well-formed.
     """
@@ -114,8 +114,8 @@ _MODULES = sys.modules
 
 @cache
 def load_lxml() -> Any:
-    """Imports lxml and returns `wire.xml.lxml_objects`. Parsing does so by itself; a caller that knows beforehand that
-    XML will be parsed can call this while no request waits."""
+    """Imports lxml and returns the module with its configured objects. Parsing calls this itself; a component can call
+    it earlier, while no request waits, if it knows that XML will be parsed."""
     from zatotx.wire.xml import lxml_objects
 
     name_cache.check()
@@ -123,13 +123,13 @@ def load_lxml() -> Any:
 
 
 def is_lxml_loaded() -> bool:
-    """Returns whether `load_lxml` was called."""
+    """Returns whether lxml is loaded, that is, whether `load_lxml` was called."""
     return load_lxml.cache_info().currsize > 0
 
 
 def parse(data: bytes, charset: str = '', budget: XmlLimits = DEFAULT_BUDGET) -> Element:
-    """Parses a document and returns its root as an lxml.objectify element. `charset`: that of the Content-Type
-    (`charset_of`).
+    """Parses a document and returns its root as an lxml.objectify element. `charset` is the charset of the Content-Type
+    (`content_type_charset`).
 
     Limits are checked before parsing where possible. Removes xsi:type, so that it cannot affect the interpretation.
     Raises Malformed: one sentence, with line and column if known.
@@ -147,7 +147,8 @@ def parse(data: bytes, charset: str = '', budget: XmlLimits = DEFAULT_BUDGET) ->
 
 
 def to_bytes(element: Element) -> bytes:
-    """Serializes an element as a UTF-8 document without XML declaration, without the annotations of lxml.objectify."""
+    """Serializes an element as a UTF-8 document, without XML declaration and without the annotations of
+    lxml.objectify."""
     data: bytes = load_lxml().etree.tostring(element, encoding='utf-8', with_tail=False)
     if PYTYPE.encode() in data:
         element = copy.deepcopy(element)
@@ -157,7 +158,8 @@ def to_bytes(element: Element) -> bytes:
 
 
 class PlainElement:
-    """A context manager that makes a parsed document return plain elements, at a fifth of the cost of lxml.objectify's.
+    """A context manager within which a parsed document returns plain lxml elements, at a fifth of the cost of
+    lxml.objectify's elements.
 
         with PlainElement(root):
             texts = [child.text for child in root.iterchildren()]
@@ -179,13 +181,13 @@ class PlainElement:
 
 
 def is_element(value: object) -> bool:
-    """Returns whether a value is an lxml element. There is none before lxml is loaded, by whomever."""
+    """Returns whether a value is an lxml element. Always returns False if lxml has not been imported."""
     element_type = getattr(_MODULES.get('lxml.etree'), '_Element', None)
     return element_type is not None and isinstance(value, element_type)
 
 
 def ensure_own_tree(element: Element) -> Element:
-    """Returns the element if this module parsed its tree, otherwise a copy parsed by this module."""
+    """Returns the element unchanged if this module parsed its tree, otherwise a copy that this module parsed."""
     is_own = isinstance(element.getroottree().parser, load_lxml().DocumentParser)
     return element if is_own else parse_trusted(to_bytes(element))
 
@@ -197,14 +199,14 @@ def local_name(element: Element) -> str:
 
 
 def text_of(element: Element) -> str:
-    """Returns the whole text of an element and its descendants in document order, '' for none, without comments and
-    processing instructions (the string value of XPath 1.0 §5.2). Used for every value of a document."""
+    """Returns the text of an element and its descendants in document order, without comments and processing
+    instructions (the string value of XPath 1.0 §5.2), or '' for none. All values of a document are read with it."""
     text: str = load_lxml().STRING(element) if element.getchildren() else element.text or ''
     return text
 
 
 def is_nil(element: Element) -> bool:
-    """Returns whether an element is null by xsi:nil (XML Schema 1 §2.6.2)."""
+    """Returns whether an element is marked as null by xsi:nil (XML Schema 1 §2.6.2)."""
     return element.get(NIL, '').strip(_BLANKS) in TRUE
 
 

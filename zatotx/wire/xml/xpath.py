@@ -1,4 +1,4 @@
-"""XPath 1.0 expressions that select one text in untrusted documents."""
+"""XPath 1.0 expressions that extract a single string from an untrusted XML document."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ PREFIXES = {'soap': NS_11, 'soap12': NS_12, 'wsse': WSSE, 'wsu': WSU, 'xsi': XSI
 
 
 class TextPath:
-    """An expression that selects one text: that of an element without children, of an attribute, or the result of
-    string() and the like.
+    """An XPath expression that selects a single string: the text of an element without children, an attribute value, or
+    the result of a string function.
 
     Only XPath's own functions are available. Raises Malformed for an invalid expression, and one that returns a number
     or boolean.

@@ -1,4 +1,4 @@
-"""XML Schema types as values, and their serialization as a schema (XSD 1.0). Pure.
+"""Represents XML Schema types as Python objects, and serializes them as an XSD 1.0 schema. No I/O.
 
 Supports what service messages need: typed text, enumerations, sequences of elements, and named types, which may be
 recursive.
@@ -18,7 +18,7 @@ _INVALID_CHARACTER = re.compile('[^A-Za-z0-9_.-]')
 
 
 class XsdType:
-    """The base class of types."""
+    """The base class of XML Schema types."""
 
 
 @frozen
@@ -30,7 +30,7 @@ class XsdScalar(XsdType):
 
 @frozen
 class Enumeration(XsdType):
-    """A string type with a fixed set of values."""
+    """A string type with a fixed set of values (xsd:enumeration)."""
 
     values: tuple[str, ...]
 
@@ -49,7 +49,7 @@ class NamedType(XsdType):
 
 @frozen
 class XsdElement:
-    """An element declaration with its occurrence constraints."""
+    """An XML Schema element declaration: name, type, and minimum and maximum occurrences."""
 
     name: str
     type: XsdType
@@ -60,7 +60,7 @@ class XsdElement:
 
 @frozen
 class XsdSequence(XsdType):
-    """A complex type: a sequence of elements."""
+    """A complex type that is a sequence of elements (xsd:sequence)."""
 
     elements: tuple[XsdElement, ...]
 
@@ -70,7 +70,7 @@ STRING = XsdScalar('string')
 
 @frozen(kw_only=True)
 class XsdSchema:
-    """The schema of one namespace. `types`: named types; `elements`: elements of messages."""
+    """An XML schema for one namespace. `types` are its named types, and `elements` the elements of messages."""
 
     namespace: str
     types: Mapping[str, XsdSequence]
@@ -79,13 +79,13 @@ class XsdSchema:
 
 
 def to_type_name(text: str) -> str:
-    """Converts text to a valid type name."""
+    """Converts text to a valid XML Schema type name."""
     name = _INVALID_CHARACTER.sub('_', text)
     return name if name[:1].isalpha() or name[:1] == '_' else f'_{name}'
 
 
 def write_schema(schema: XsdSchema) -> str:
-    """Returns the schema; prefix `tns` is its own namespace, `xsd` that of XML Schema."""
+    """Serializes a schema. The prefix `tns` is bound to its own namespace, and `xsd` to that of XML Schema."""
     form = 'qualified' if schema.qualified else 'unqualified'
     namespace = escape_attribute(schema.namespace)
     pieces = [f'<xsd:schema xmlns:xsd="{XSD}" xmlns:tns="{namespace}" targetNamespace="{namespace}" '
@@ -101,7 +101,7 @@ def write_schema(schema: XsdSchema) -> str:
 
 
 def reference(type_: XsdType) -> str:
-    """Returns the qualified name of a type; '' for an anonymous one."""
+    """Returns the qualified name of a type for a reference to it, or '' for an anonymous type."""
     if isinstance(type_, XsdScalar):
         return f'xsd:{type_.name}'
     return f'tns:{type_.name}' if isinstance(type_, NamedType) else ''

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from trial_tests.support.lb_memory import LoadBalancerTests, MemoryFrontend, Outcome
-from zatotx.lb.config.model import AddressRateLimit, Backend, Frontend, HeaderRules, RoutingRule, StickyCookie
+from zatotx.lb.config.model import (
+    AddressRateLimit,
+    Backend,
+    Frontend,
+    HeaderRules,
+    RoutingRule,
+    Server,
+    ServerTimeouts,
+    StickyCookie,
+)
 
 GET = b'GET /a HTTP/1.1\r\nHost: x.example\r\n\r\n'
 POST = b'POST /a HTTP/1.1\r\nHost: x.example\r\nContent-Length: 2\r\n\r\nhi'
@@ -292,4 +301,29 @@ class LocalTests(LoadBalancerTests):
         client.taken()
         client.say(GET)
         self.assertIn(b'403', client.taken())
-        self.assertTrue(memory.servers[0].closed)  # the connections of the old configuration are closed
+        self.assertTrue(memory.servers[0].closed)  # its server is not in the new configuration
+
+    def test_new_configuration_with_the_same_servers(self) -> None:
+        """The connections to servers that have not changed are kept, and those to others are closed, also if they are
+        in use: then after their exchange. Retries are limited as before."""
+        one, two = Server(host='127.0.0.1', port=18000), Server(host='127.0.0.1', port=18001)
+        memory = MemoryFrontend(backend=Backend(servers={'one': one, 'two': two}))
+        clients = [memory.client(GET) for _ in range(3)]
+        for server in memory.servers[:2]:
+            server.say(OK)
+        budget = memory.frontend._state.http.targets['main'].budget  # type: ignore[union-attr]
+        memory.apply(frontend(deny=('192.0.2.1',)), Backend(servers={'one': one, 'three': two}))
+        self.assertIs(memory.frontend._state.http.targets['main'].budget, budget)  # type: ignore[union-attr]
+        self.assertEqual([server.closed for server in memory.servers], [False, True, False])
+        memory.servers[2].say(OK)
+        self.assertIn(b'200 OK', clients[2].taken())
+        memory.backend.names.remove('two')
+        for client in clients[:2]:
+            client.say(GET)
+        self.assertEqual(memory.dialed, [18000, 18001, 18000])
+        slower = Backend(servers={'one': one}, timeouts=ServerTimeouts(connect=1))
+        memory.apply(frontend(), slower)
+        self.assertEqual([server.closed for server in memory.servers], [False, True, False])
+        for server in (memory.servers[0], memory.servers[2]):
+            server.say(OK)
+        self.assertEqual([server.closed for server in memory.servers], [True, True, True])

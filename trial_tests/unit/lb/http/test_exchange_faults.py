@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from trial_tests.support.lb_memory import REFUSED, ConnectionLost, LoadBalancerTests, MemoryFrontend, Outcome
 from trial_tests.unit.lb.http.test_exchange import CHUNKED, GET, OK, POST, frontend
-from zatotx.lb.config.model import Backend, ErrorBody, Retries
+from zatotx.lb.backends.backend import RunningBackend
+from zatotx.lb.config.model import Backend, ErrorBody, Retries, Server
 
 NO_SERVER = b'"details": "No server is available to handle the request"'
 PUT = POST.replace(b'POST', b'PUT')
@@ -178,6 +181,26 @@ class ServerFaultTests(LoadBalancerTests):
 
 
 class ClientFaultTests(LoadBalancerTests):
+    def test_large_heads(self) -> None:
+        """A head that is too long as a whole, one with too many fields, and one that never ends: 431, without a server
+        and without keeping the bytes. The same of a server is 502."""
+        many = b''.join(b'X-%d: y\r\n' % number for number in range(5000))
+        endless = b'GET / HTTP/1.1\r\nHost: x\r\nX: ' + b'y' * 200_000
+        for request in (b'GET / HTTP/1.1\r\nHost: x\r\n' + many + b'\r\n', endless,
+                        b'GET / HTTP/1.1\r\nHost: x\r\n' + b'X: y\r\n' * 300 + b'\r\n'):  # fmt: skip
+            memory = MemoryFrontend()
+            client = memory.client()
+            for start in range(0, len(request), 8192):
+                client.say(request[start : start + 8192])
+            self.assertTrue(client.taken().startswith(b'HTTP/1.1 431 '), request[:60])
+            (connection,) = memory.frontend._connections
+            self.assertEqual((connection.parser.pending_bytes, memory.servers), (0, []))  # type: ignore[attr-defined]
+        memory = MemoryFrontend()
+        client = memory.client(GET)
+        memory.servers[0].say(b'HTTP/1.1 200 OK\r\n' + many + b'\r\n')
+        self.assertTrue(client.taken().startswith(b'HTTP/1.1 502 '))
+        self.assertTrue(memory.servers[0].closed)
+
     def test_malformed_requests(self) -> None:
         """400, the connection ends, and no server is involved."""
         for request in (b'\x16\x03\x01\0\0\r\n', b'GET / HTTP/1.1\r\n\r\n', b'GET / HTTP/1.1\nHost: x\n\n',
@@ -290,6 +313,74 @@ class TimeoutTests(LoadBalancerTests):
         self.assertIn(b'504 Gateway Timeout', client.taken())
         self.assertEqual((client.closed, len(memory.servers), memory.log.endings), (False, 1, [(504, 'sH')]))
         self.assertEqual(memory.backend.outcomes, [[Outcome.TIMED_OUT]])
+
+    def test_server_that_probes_find_down(self) -> None:
+        """A request that waits for a server when probes find it down is sent to another one, with its body, if its
+        method is idempotent; others wait until their timeout. A response that has begun goes on."""
+        memory = MemoryFrontend(servers=['one'])
+        waiting, posting, begun = memory.client(PUT), memory.client(POST), memory.client(GET)
+        sent = memory.servers[0].taken()
+        memory.servers[2].say(b'HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha')
+        memory.backend.names.append('two')
+        memory.backend.ports['two'] = 18001
+        memory.frontend.server_down('other', 'one')
+        memory.frontend.server_down('main', 'two')
+        self.assertEqual(len(memory.servers), 3)
+        memory.frontend.server_down('main', 'one')
+        self.assertEqual(memory.dialed, [18000, 18000, 18000, 18001])
+        self.assertEqual(memory.servers[3].taken(), sent)
+        memory.servers[3].say(OK)
+        self.assertIn(b'200 OK', waiting.taken())
+        memory.servers[2].say(b'lf')
+        self.assertTrue(begun.taken().endswith(b'half'))
+        self.assertEqual(posting.taken(), b'')
+        memory.wait(16)
+        self.assertIn(b'504 Gateway Timeout', posting.taken())
+        self.assertEqual([(record.status, record.retries) for record in memory.log], [(200, 1), (200, 0), (504, 0)])
+        self.assert_over(memory)
+
+    def test_server_that_does_not_accept_and_is_found_down(self) -> None:
+        """A request whose connection is not established yet is sent to another server, whatever its method is."""
+        memory = MemoryFrontend()
+        memory.accepts = False
+        client = memory.client(POST)
+        memory.accepts = True
+        memory.frontend.server_down('main', 'one')
+        memory.servers[0].say(OK)
+        self.assertIn(b'200 OK', client.taken())
+        self.assert_over(memory)
+
+    def test_frozen_server(self) -> None:
+        """While one of two servers accepts requests and is silent, only the requests that it holds wait, no more than
+        those in progress at the same time; when probes find it down, they are sent to the other server."""
+        memory = MemoryFrontend()
+        servers = {'one': Server(host='127.0.0.1', port=18000), 'two': Server(host='127.0.0.1', port=18001)}
+        backend: Any = RunningBackend(
+            name='main', cluster='c', clock=memory.clock,
+            on_server_down=lambda server: memory.frontend.server_down('main', server.name),
+        )  # fmt: skip
+        backend.apply(Backend(servers=servers))
+        memory.backend = backend
+        waiting = []
+        for _ in range(200):
+            client = memory.client(GET)
+            for port, server in zip(memory.dialed, memory.servers, strict=True):
+                if port == 18001 and server.taken():
+                    server.say(OK)
+            if not client.taken():
+                waiting.append(client)
+        self.assertEqual(len(waiting), 1)
+        one = backend.servers['one']
+        one.set_health(one.health.record_failed_probe(one.policy, 'frozen'))
+        memory.servers[-1].say(OK)
+        self.assertIn(b'200 OK', waiting[0].taken())
+        self.assertEqual({record.status for record in memory.log}, {200})
+        two = backend.servers['two']
+        last = memory.client(GET)
+        two.set_health(two.health.record_failed_probe(two.policy, 'frozen too'))
+        self.assertEqual(last.taken(), b'')
+        memory.servers[-1].say(OK)
+        self.assertIn(b'200 OK', last.taken(), 'without another server it goes on waiting')
 
     def test_response_that_stops(self) -> None:
         """A response without progress is cut; one with progress, as server-sent events with heartbeats, is not."""

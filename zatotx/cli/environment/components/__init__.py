@@ -1,1 +1,1 @@
-"""What the commands do with a component of each type: one module per type."""
+"""Operations on components of an environment: one module for each type of component."""

@@ -1,4 +1,4 @@
-"""Connectors: their settings file, their readiness, and what quickstart creates for one."""
+"""Operations on connectors: settings file, readiness, and creation by quickstart."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ grace = 10               # seconds that messages in progress get to finish
 
 
 class ConnectorOperations(ComponentOperations):
-    """What the commands do with a connector."""
+    """Implements ComponentOperations for connectors."""
 
     def listen_addresses(self, part: Component) -> Iterator[ListenAddress]:
         return tcp_addresses(part)
@@ -97,7 +97,7 @@ OPERATIONS = ConnectorOperations()
 
 @frozen(kw_only=True)
 class NewConnector:
-    """The settings of a connector that is created. The URLs as the settings file has them."""
+    """The settings of a new connector. The URLs are as in the settings file."""
 
     cluster: str
     port: int
@@ -107,7 +107,7 @@ class NewConnector:
 
 
 def write_connector(directory: Path, new: NewConnector) -> None:
-    """Create a connector: its directories, its settings, and the key that it shares with the servers."""
+    """Create a connector: its directories, its settings, and the secret key that it shares with the servers."""
     make_private_dir(directory)
     for name in _DIRECTORIES:
         make_private_dir(directory / name)

@@ -1,4 +1,4 @@
-"""The load balancer: its addresses, its readiness, and what quickstart creates for it."""
+"""Operations on the load balancer: addresses, readiness, and creation by quickstart."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DIRECTORIES = ('config', 'errors', 'logs', 'tls', 'work')
 
 
 class NewServer(NamedTuple):
-    """A server to which the load balancer sends requests."""
+    """A server to which a new load balancer sends requests."""
 
     name: str
     host: str
@@ -36,7 +36,7 @@ class NewServer(NamedTuple):
 
 
 class NewAgent(NamedTuple):
-    """The agent of a new load balancer."""
+    """The settings of the agent of a new load balancer."""
 
     port: int
     tls: bool
@@ -45,7 +45,7 @@ class NewAgent(NamedTuple):
 
 
 class LoadBalancerOperations(ComponentOperations):
-    """What the commands do with a load balancer."""
+    """Implements ComponentOperations for the load balancer."""
 
     def listen_addresses(self, part: Component) -> Iterator[ListenAddress]:
         for name, frontend in _tables(part, 'frontends'):
@@ -115,8 +115,8 @@ def _tables(part: Component, name: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 def alive_error(part: Component, addresses: Sequence[ListenAddress], timeout: float) -> str:
-    """Return why the load balancer does not respond on its first plain HTTP frontend, '' if it does, or if it has none
-    that can be asked."""
+    """Return the reason why the load balancer does not respond on its first plain HTTP frontend, or '' if it responds
+    or has no such frontend."""
     for name, frontend in _tables(part, 'frontends'):
         path = str(frontend.get('alive_path', ALIVE_PATH))
         is_plain = frontend.get('mode', 'http') == 'http' and 'tls' not in frontend
@@ -135,8 +135,9 @@ def write_load_balancer(
     directory: Path, *, cluster: str, servers: Sequence[NewServer], port: int = PORT, name: str = NAME,
     agent: NewAgent | None = None, servers_tls: bool = False,
 ) -> None:  # fmt: skip
-    """Create a load balancer: its directories, lb.toml with new credentials of its statistics, and the body of 503.
-    `agent`: None = it is disabled; `servers_tls`: whether the servers have certificates of the environment's authority.
+    """Create a load balancer: its directories, lb.toml with new credentials for the statistics page, and the body of
+    the 503 response. If `agent` is None, the agent is disabled; `servers_tls` says whether the servers have
+    certificates of the environment's authority.
     """
     from zatotx.lb.config.model import ERROR_503
     from zatotx.lb.config.template import ServerAddress, make_configuration

@@ -1,4 +1,4 @@
-"""The embedded Redis of an environment."""
+"""Operations on the embedded Redis of an environment."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ORPHAN_TIMEOUT = 5.0  # seconds until a Redis without a supervisor must have end
 
 
 class RedisOperations(ComponentOperations):
-    """What the commands do with the embedded Redis."""
+    """Implements ComponentOperations for the embedded Redis."""
 
     def address(self, part: Component) -> str:
         return str(part.path / 'redis.sock')
@@ -42,7 +42,7 @@ OPERATIONS = RedisOperations()
 
 
 def shut_down_orphan(part: Component) -> list[str]:
-    """Shut down a Redis whose supervisor was killed, after it has saved its data."""
+    """Shut down a Redis server whose supervisor was killed, after the server has saved its data."""
     path = part.path / 'redis.sock'
     end = time.monotonic() + ORPHAN_TIMEOUT
     while not embedded_redis_error(part.path):
@@ -55,7 +55,7 @@ def shut_down_orphan(part: Component) -> list[str]:
 
 
 def embedded_redis_error(directory: Path, timeout: float = PROBE_TIMEOUT) -> str:
-    """Return why the embedded Redis is not ready, '' if it is."""
+    """Return the reason why the embedded Redis is not ready, or '' if it is ready."""
     try:
         answer = redis_command(directory / 'redis.sock', b'PING', timeout)
     except OSError as error:
@@ -64,8 +64,8 @@ def embedded_redis_error(directory: Path, timeout: float = PROBE_TIMEOUT) -> str
 
 
 def redis_command(path: Path, command: bytes, timeout: float = PROBE_TIMEOUT) -> bytes:
-    """Return the first bytes of Redis's response. The directory is opened first, because the length of a socket's path
-    is limited."""
+    """Send a command to Redis and return the first bytes of the response. The directory of the socket is opened first,
+    because the length of a socket's path is limited."""
     directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
@@ -78,7 +78,7 @@ def redis_command(path: Path, command: bytes, timeout: float = PROBE_TIMEOUT) ->
 
 
 def write_redis(environment: Path) -> None:
-    """Create the directory of the embedded Redis; its first start creates the rest."""
+    """Create the directory of the embedded Redis. Its first start creates everything else."""
     directory = make_private_dir(environment / 'redis')
     make_private_dir(directory / 'logs')
     write_info(directory, REDIS)

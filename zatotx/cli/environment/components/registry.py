@@ -1,4 +1,4 @@
-"""Finds what the commands do with a component of a given type."""
+"""Finds the operations for a type of component."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def operations_of(part: Component) -> ComponentOperations:
 
 @cache
 def operations_of_type(name: str) -> ComponentOperations:
-    """Return the operations of a type. Each module in `components/` named by a type has a constant OPERATIONS."""
+    """Return the operations of a type of component: the constant OPERATIONS of its module in `components/`."""
     module = import_module(f'zatotx.cli.environment.components.{TYPES[name].module}')
     found: ComponentOperations = module.OPERATIONS
     return found

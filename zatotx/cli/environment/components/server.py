@@ -1,4 +1,4 @@
-"""Servers: their settings file, their readiness, and what quickstart creates for one."""
+"""Operations on servers: settings file, readiness, and creation by quickstart."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ grace = 10               # seconds that running requests get to finish
 
 
 class ServerOperations(ComponentOperations):
-    """What the commands do with a server."""
+    """Implements ComponentOperations for servers."""
 
     def listen_addresses(self, part: Component) -> Iterator[ListenAddress]:
         return tcp_addresses(part)
@@ -124,8 +124,8 @@ OPERATIONS = ServerOperations()
 
 
 def server_error(part: Component, pid: int, timeout: float) -> str:
-    """Return why a server is not ready, '' if it is. Only responses of the component's own process count: another
-    program, or a server of another environment, may use the port."""
+    """Return the reason why a server is not ready, or '' if it is ready. Only responses of the component's own process
+    count, because another program, or a server of another environment, may use the port."""
     listen_address = first_tcp_address(part)
     if not holds_port(pid, listen_address.port):
         return f'it is not listening on port {listen_address.port} yet'
@@ -137,7 +137,7 @@ def server_error(part: Component, pid: int, timeout: float) -> str:
 
 
 def not_ready_reasons(answer: BlockingResponse) -> str:
-    """Return the reasons in the body of a 503 of /zato/ready."""
+    """Return the reasons in the body of a 503 response of /zato/ready."""
     try:
         found = json.loads(answer.body)['reasons']
     except (ValueError, KeyError, TypeError):
@@ -155,36 +155,45 @@ def private_key_files(part: Component) -> Iterator[Path]:
 
 
 def write_server(environment: Path, plan: EnvironmentPlan, number: int) -> None:
-    """Create a server: its directories, its settings, and the key that it shares with the others."""
-    directory = make_private_dir(environment / f'server{number}')
-    for name in SERVER_DIRS:
-        make_private_dir(directory / name)
-    write_private_file(directory / 'config' / 'secret.key', plan.key + '\n')
+    """Create a server: its directories, its settings, and the secret key that it shares with the other nodes."""
+    directory = environment / f'server{number}'
     # The load balancer connects from this address: what it says about clients counts, e.g. for limits of their rates.
     proxies = '["127.0.0.1"]' if plan.load_balancer else '[]'
-    text = SERVER_TOML.format(
-        name=toml_string(directory.name),
-        cluster=toml_string(plan.cluster),
-        workers=plan.workers,
-        kinds=kind_sections(plan, number, proxies),
-        odb=toml_string(plan.stored_url(plan.odb_url) or f'sqlite:///../{ODB_FILE}'),
-        redis=toml_string(plan.stored_url(plan.redis_url) or 'unix://../redis/redis.sock'),
-    )
-    write_private_file(directory / 'config' / 'server.toml', text)
+    write_server_directory(
+        directory, cluster=plan.cluster, workers=plan.workers, sections=kind_sections(plan, number, proxies),
+        urls=(plan.stored_url(plan.odb_url) or f'sqlite:///../{ODB_FILE}',
+              plan.stored_url(plan.redis_url) or 'unix://../redis/redis.sock'), key=plan.key,
+    )  # fmt: skip
     if plan.tls:
         link_certificate(directory / 'tls', 'zato-server', server_certificate_name(plan.cluster, directory.name))
+
+
+def write_server_directory(
+    directory: Path, *, cluster: str, workers: int, sections: str, urls: tuple[str, str], key: str
+) -> None:
+    """Create a server that is named after its directory. `sections`: of the kinds; `urls`: of the database and of Redis
+    as the settings have them."""
+    make_private_dir(directory)
+    for name in SERVER_DIRS:
+        make_private_dir(directory / name)
+    write_private_file(directory / 'config' / 'secret.key', key + '\n')
+    text = SERVER_TOML.format(
+        name=toml_string(directory.name), cluster=toml_string(cluster), workers=workers, kinds=sections,
+        odb=toml_string(urls[0]), redis=toml_string(urls[1]),
+    )  # fmt: skip
+    write_private_file(directory / 'config' / 'server.toml', text)
     write_info(directory, SERVER)
 
 
 def kind_sections(plan: EnvironmentPlan, number: int, proxies: str) -> str:
-    """Return the sections of the kinds in the settings of a server."""
+    """Return the sections of the kinds in the settings of a new server."""
     port = plan.server_ports[number - 1]
     text = ''.join(template.format(port=port, proxies=proxies) + '\n' for template in settings_templates())
     return text.replace(f'"tcp:port={port}:', f'"ssl:port={port}:{TLS_FILES}:') if plan.tls else text
 
 
 def settings_templates() -> list[str]:
-    """The sections of the kinds that have one to begin with."""
+    """Return the initial settings sections of the kinds that have one."""
     from zatotx.connectors.kind_registry import find_kinds
 
     return [found.load(found.kind.settings_template) for found in find_kinds() if found.kind.settings_template]

@@ -1,4 +1,4 @@
-"""The web admin of an environment."""
+"""Operations on the web admin of an environment."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ password_hash = {password_hash}
 
 
 class WebAdminOperations(ComponentOperations):
-    """What the commands do with the web admin."""
+    """Implements ComponentOperations for the web admin."""
 
     def listen_addresses(self, part: Component) -> Iterator[ListenAddress]:
         description = str(get_setting(read_toml(part.settings_path), 'web', 'listen', DEFAULT_LISTEN))
@@ -110,18 +110,19 @@ def _agent_url(plan: EnvironmentPlan) -> str:
 
 @frozen(kw_only=True)
 class NewWebAdmin:
-    """The settings of a web admin that is created."""
+    """The settings of a new web admin."""
 
     port: int
     cluster: str
     servers: Sequence[str]  # URLs
     agent: str  # URL; '' = there is none
     tls: bool  # whether the servers have certificates of the environment's authority
-    break_glass: Credentials  # of the local account for when no server answers
+    break_glass: Credentials | None = None  # of the local account for when no server answers; None = without one
 
 
 def write_web_admin(directory: Path, new: NewWebAdmin) -> None:
-    """Create the web admin: its directories, its settings, and the account for when no server answers."""
+    """Create the web admin: its directories and its settings. It has no secrets of its own; its users have
+    passwords."""
     make_private_dir(directory)
     for name in ('config', 'logs'):
         make_private_dir(directory / name)
@@ -134,7 +135,8 @@ def write_web_admin(directory: Path, new: NewWebAdmin) -> None:
         agent=toml_string(new.agent),
     )
     write_private_file(directory / 'config' / 'admin.toml', text)
-    write_break_glass(directory, new.break_glass)
+    if new.break_glass is not None:
+        write_break_glass(directory, new.break_glass)
     write_info(directory, WEB_ADMIN)
 
 

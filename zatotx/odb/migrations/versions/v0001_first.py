@@ -1,4 +1,4 @@
-"""Create the first tables."""
+"""Creates the tables of the first version."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create the tables."""
+    """Create the tables of the first version."""
     _cluster()
     _counter()
     _config_object()
@@ -27,7 +27,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop the tables."""
+    """Drop all tables."""
     for name in (
         'version_verdict',
         'reference',

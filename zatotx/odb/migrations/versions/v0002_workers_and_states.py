@@ -1,4 +1,5 @@
-"""Add a row per worker, every state of each object, and the address a change came from.
+"""Adds a row for each worker, the table of object states at all revisions, and the address from which each change was
+made.
 
 The states begin with the present ones: `cluster.kept_since` is the revision from which on all are known.
 """
@@ -20,7 +21,7 @@ NAMED_WITH_WORKER = 'uq_server_cluster_id_name_key_worker'
 
 
 def upgrade() -> None:
-    """Add the columns and the table of states."""
+    """Add the columns for workers and addresses, and create the states table."""
     add_column('server', sa.Column('worker', sa.Integer(), nullable=False, server_default='0'))
     # added before the other is dropped: MySQL needs one
     add_unique('server', NAMED_WITH_WORKER, ['cluster_id', 'name_key', 'worker'])
@@ -33,7 +34,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Undo the migration; only the rows of the first worker of each server are kept."""
+    """Revert the migration. Only the row of the first worker of each server is kept."""
     op.drop_table('object_version')
     op.drop_column('cluster', 'kept_since')
     op.drop_column('history', 'address')

@@ -1,4 +1,4 @@
-"""Add the messages that were given up."""
+"""Adds the table of dead letters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the table."""
+    """Create the table of dead letters."""
     create_table(
         'dead_letter',
         sa.Column('id', sa.Integer(), autoincrement=True, nullable=False),
@@ -33,5 +33,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Undo the migration; all dead letters are lost."""
+    """Revert the migration. All dead letters are lost."""
     op.drop_table('dead_letter')

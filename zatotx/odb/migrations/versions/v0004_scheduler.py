@@ -1,4 +1,6 @@
-"""Add the leader of the scheduler, the time of the last change of each object, and version and load of servers."""
+"""Adds the table of the scheduler's leader, the time of the last change of each object, and the version and load of
+servers.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the table and the columns. Objects that exist already count as changed long ago."""
+    """Create the table of the scheduler's leader, and add the columns. Existing objects count as changed long ago."""
     add_column('config_object', sa.Column('changed_at', TIMESTAMP, nullable=False, server_default='0'))
     add_column('server', sa.Column('version', sa.String(64), nullable=False, server_default=''))
     add_column('server', sa.Column('cpu', TIMESTAMP, nullable=False, server_default='0'))
@@ -35,7 +37,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Undo the migration."""
+    """Revert the migration."""
     op.drop_table('scheduler_leader')
     for name in ('in_flight', 'cpu', 'version'):
         op.drop_column('server', name)

@@ -1,4 +1,4 @@
-"""The object types of the AMQP kind: definitions of brokers, channels and outgoing connections."""
+"""The object types of the AMQP kind: broker definitions, channels and outgoing connections."""
 
 from zatotx.plugins.amqp.schema.channel_amqp import CHANNEL_AMQP
 from zatotx.plugins.amqp.schema.definition_amqp import DEFINITION_AMQP

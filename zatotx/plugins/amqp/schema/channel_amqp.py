@@ -1,4 +1,4 @@
-"""The object type of AMQP channels: queues whose messages go to services."""
+"""The object type of AMQP channels, which deliver the messages of a queue to a service."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ MEBIBYTE = 1024 * 1024
 QUORUM, CLASSIC = 'quorum', 'classic'
 REQUEUE, REJECT, DEAD_LETTER = 'requeue', 'reject', 'dead_letter'
 DEFAULT_PREFETCH = 50
+_ZATO_NAMES = {'prefetch_count': 'prefetch', 'pool_size': 'consumers'}
 
 
 class AmqpBinding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An exchange that routes messages to a declared queue."""
+    """A binding of a declared queue to an exchange."""
 
     exchange: Annotated[str, field('Name of the exchange', min_length=1, max_length=255)]
     routing_key: Annotated[str, field('Routing key, or pattern of a topic exchange', max_length=255)] = ''
@@ -29,7 +30,7 @@ class AmqpBinding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class AmqpQueue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a channel declares its queue."""
+    """The declaration of a channel's queue."""
 
     type: Annotated[str, field('Type of the queue', choices=(QUORUM, CLASSIC))] = QUORUM
     durable: Annotated[bool, field('Whether the queue survives a restart of the broker')] = True
@@ -42,7 +43,8 @@ class AmqpQueue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class AmqpChannel(PlacementKeys, frozen=True, kw_only=True):
-    """A queue whose messages go to a service. Each is acknowledged after its service has succeeded."""
+    """An AMQP channel: delivers the messages of a queue to a service. A message is acknowledged after its service has
+    succeeded."""
 
     name: Annotated[str, field('Name of the channel', min_length=1, max_length=200)]
     is_active: Annotated[bool, field('Whether messages are consumed')] = True
@@ -96,7 +98,7 @@ class AmqpChannel(PlacementKeys, frozen=True, kw_only=True):
 
 
 def flag_errors(value: AmqpChannel) -> list[tuple[str, str]]:
-    """Return the errors that concern several fields."""
+    """Return the validation errors that involve several fields of a channel."""
     errors = []
     if value.on_error == DEAD_LETTER and not value.dead_letter:
         errors.append(('dead_letter', 'must be true where on_error is dead_letter'))
@@ -121,14 +123,22 @@ def _queue_errors(queue: AmqpQueue) -> list[tuple[str, str]]:
 
 
 def arguments_of(queue: AmqpQueue) -> Mapping[str, Any]:
-    """Return the arguments with which a queue is declared. Without x-delivery-limit a quorum queue of RabbitMQ 4 drops
+    """Return the arguments with which a queue is declared. A quorum queue of RabbitMQ 4 without x-delivery-limit drops
     a message after 20 deliveries."""
     own = {'x-queue-type': QUORUM, 'x-delivery-limit': -1} if queue.type == QUORUM else {'x-queue-type': CLASSIC}
     return {**own, **queue.arguments}
 
 
+def _normalize(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Accept the names of Zato 3: prefetch_count, pool_size and ack_mode."""
+    changed = {_ZATO_NAMES.get(name, name): value for name, value in fields.items() if name != 'ack_mode'}
+    if fields.get('ack_mode') == REJECT:
+        changed.setdefault('on_error', REJECT)
+    return changed
+
+
 CHANNEL_AMQP = ObjectType(
     key='channel_amqp', struct=AmqpChannel, section='channel_amqp', title='AMQP channel',
     zato=ZatoApi(prefix='channel.amqp', zato_names={'definition': 'def_id'}),
-    validate=flag_errors,
+    validate=flag_errors, normalize=_normalize,
 )  # fmt: skip

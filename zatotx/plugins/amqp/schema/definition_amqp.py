@@ -1,4 +1,4 @@
-"""The object type of AMQP definitions: a broker and the account there."""
+"""The object type of AMQP definitions: the address of a broker, and an account."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ DEFAULT_HEARTBEAT = 30
 
 
 class AmqpDefinition(ConfigObject, frozen=True, kw_only=True):
-    """A broker, with an account, that channels and outgoing connections share. Each of them connects by itself."""
+    """A broker and an account, which channels and outgoing connections share. Each of them has its own network
+    connection."""
 
     name: Annotated[str, field('Name of the definition', min_length=1, max_length=200)]
     is_active: Annotated[bool, field('Whether channels and outgoing connections may use the definition')] = True
@@ -62,7 +63,7 @@ def tls_settings(value: AmqpDefinition) -> TlsSettings:
 
 
 def definition_errors(value: AmqpDefinition) -> list[tuple[str, str]]:
-    """Return the errors that concern several fields."""
+    """Return the validation errors that involve several fields of a definition."""
     try:
         parse_tls_settings(tls_settings(value))
     except InvalidTlsSettings as error:

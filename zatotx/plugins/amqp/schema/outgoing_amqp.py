@@ -15,7 +15,8 @@ _MODES = {'non-persistent': 1, 'persistent': 2}
 
 
 class AmqpRetry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How messages that were not sent are sent again, within `timeout`. One that may have been sent is not repeated."""
+    """The retry settings for messages that were not sent. Retries end at `timeout`. A message that may have been sent
+    is not repeated."""
 
     attempts: Annotated[int, field('Maximum number of attempts, including the first', ge=1, le=20)] = 3
     backoff: Annotated[
@@ -24,8 +25,8 @@ class AmqpRetry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class AmqpOutgoing(OutgoingDelivery, frozen=True, kw_only=True):
-    """Where services send messages to: `self.out.amqp[name].send(message)`. The fields below `timeout` are the
-    defaults of its messages."""
+    """An outgoing AMQP connection, with which services send messages: `self.out.amqp[name].send(message)`. The fields
+    below `timeout` are the defaults of its messages."""
 
     name: Annotated[str, field('Name of the connection', min_length=1, max_length=200)]
     is_active: Annotated[bool, field('Whether services may use the connection')] = True

@@ -170,8 +170,8 @@ class PublishTests(SynchronousTestCase):
 
     def test_isolated(self) -> None:
         """Messages that the broker may refuse go one at a time."""
-        first = self.successResultOf(Deferred.fromCoroutine(self.publisher.turn(message('1'))))
-        second = Deferred.fromCoroutine(self.publisher.turn(message('2')))
+        first = self.successResultOf(Deferred.fromCoroutine(self.publisher.acquire_isolation(message('1'))))
+        second = Deferred.fromCoroutine(self.publisher.acquire_isolation(message('2')))
         self.assertNoResult(second)
         first()
         self.successResultOf(second)()

@@ -1,1 +1,1 @@
-"""The FTP client: a control connection, data connections, sessions, and a pool of them."""
+"""The FTP client: control connections, data connections, sessions, and a pool of sessions."""

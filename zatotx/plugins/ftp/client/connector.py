@@ -1,4 +1,4 @@
-"""Connects to a server and logs in."""
+"""Connects to an FTP server and logs in."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from zatotx.plugins.ftp.client.session import FtpSession, SessionSettings
 
 @define(eq=False)
 class SessionConnector:
-    """Makes sessions with one server. `timeout`: seconds that each step may take."""
+    """Creates sessions with one server. `timeout` is the number of seconds that each step may take."""
 
     reactor: Any
     settings: SessionSettings

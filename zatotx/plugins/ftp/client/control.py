@@ -1,4 +1,4 @@
-"""The control connection: sends commands one after another and returns the replies to them."""
+"""The control connection of the FTP client: sends commands one after another, and returns their replies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ SERVICE_CLOSING = 421
 
 
 class ControlConnection(Protocol):
-    """One control connection. `is_synchronized`: no reply is outstanding, so that another command may be sent."""
+    """A control connection. `is_synchronized` says whether no reply is outstanding, so that another command can be
+    sent."""
 
     transport: Any  # ITCPTransport, or that of TLS
 

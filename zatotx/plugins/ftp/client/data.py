@@ -1,13 +1,15 @@
-"""Data connections: receive or send the bytes of one transfer, with back-pressure."""
+"""The data connections of the FTP client: each receives or sends the data of one transfer, with backpressure."""
 
 from __future__ import annotations
 
+import socket
 from collections import deque
 from typing import Any
 
+from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IPushProducer, IReactorTime
+from twisted.internet.interfaces import IPullProducer, IPushProducer, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -15,15 +17,17 @@ from zope.interface import implementer
 from zatotx.plugins.ftp.client.errors import TransferFailed
 
 RECEIVE_SIZE = 256 * 1024  # bytes of one read from the socket
-SEND_SIZE = 1024 * 1024  # bytes of one write to the socket
 NOTIFY_SIZE = 64 * 1024  # bytes that are worth to wake up their reader at once; records of TLS are smaller
 HIGH_WATER, LOW_WATER = 2 * 1024 * 1024, 512 * 1024  # bytes received and not read yet: stop and resume reading
-WRITE_SIZE = 1024 * 1024  # bytes of one write
+WRITE_SIZE = 1024 * 1024  # bytes of one write, which take the reactor about a millisecond with TLS
+TLS_SIZE = 128 * 1024  # bytes that are encrypted at once: OpenSSL becomes slower where more wait in its memory
+_TLS_GROWTH = TLS_SIZE // 32  # more than the headers of their records (RFC 8446 §5.2: 16 KiB have up to 261 bytes)
+BUFFER_SIZE = 64 * 1024  # bytes that the transport keeps where the socket takes no more
 
 
-@implementer(IPushProducer)
+@implementer(IPushProducer, IPullProducer)
 class DataConnection(Protocol):
-    """One data connection. `received`, `sent`: bytes of the transfer so far."""
+    """A data connection. `received` and `sent` are the number of bytes transferred so far."""
 
     transport: Any  # ITCPTransport, or that of TLS
 
@@ -39,6 +43,7 @@ class DataConnection(Protocol):
         self._is_input_paused = False
         self._is_output_paused = False
         self._waiting: Deferred[None] | None = None  # fires when something has changed
+        self._socket: Any = None  # that takes what is written directly; None = it goes through the transport
 
     # Reading
 
@@ -66,12 +71,41 @@ class DataConnection(Protocol):
         """Whether the peer keeps up with what is written."""
         return not self._is_output_paused
 
-    def write(self, data: bytes) -> None:
-        """Write data. Raises TransferFailed if the connection is closed."""
+    def write(self, data: memoryview) -> int:
+        """Write data, where the connection is writable. Returns how many bytes were taken, WRITE_SIZE at most. Raises
+        TransferFailed if the connection is closed."""
         if self.is_closed:
             raise TransferFailed('the data connection was closed')
-        self.sent += len(data)
-        self.transport.write(data)
+        data = data[:WRITE_SIZE]
+        taken = self._write_encrypted(data) if self._socket is None else self._write_directly(data)
+        self.sent += taken
+        return taken
+
+    def _write_directly(self, data: memoryview) -> int:
+        """Give data to the socket without copies. What it does not take wakes us up by way of the transport."""
+        try:
+            sent: int = self._socket.send(data)
+        except OSError:  # it is full, or the transport will find out what is wrong with it
+            sent = 0
+        if sent < len(data):
+            rest = bytes(data[sent : sent + BUFFER_SIZE])
+            self._is_output_paused = True  # until the transport has written that: later data must not overtake it
+            self.transport.write(rest)
+            sent += len(rest)
+        return sent
+
+    def _write_encrypted(self, data: memoryview) -> int:
+        """Encrypt data in large pieces, where Twisted takes out and passes on each record of 16 KiB by itself."""
+        connection, transport = self.transport.getHandle(), self.transport.transport
+        for start in range(0, len(data), TLS_SIZE):
+            piece = data[start : start + TLS_SIZE]
+            try:
+                while piece:
+                    piece = piece[connection.send(piece) :]
+                transport.write(connection.bio_read(TLS_SIZE + _TLS_GROWTH))
+            except SSL.Error:  # TLS waits for its peer, or has ended: the transport knows what to do then
+                self.transport.write(bytes(piece))
+        return len(data)
 
     def wait_writable(self) -> Deferred[None]:
         """Fires when more can be written, or when the connection is closed."""
@@ -83,7 +117,12 @@ class DataConnection(Protocol):
 
     def start_writing(self) -> None:
         """Be told when the peer is slower than what is written."""
-        self.transport.registerProducer(self, True)
+        handle = self.transport.getHandle()
+        if isinstance(handle, socket.socket):
+            self._socket = handle
+            self.transport.registerProducer(self, False)  # a pull producer: resumed whenever the buffer is empty
+        else:
+            self.transport.registerProducer(self, True)
 
     def finish(self) -> None:
         """Close in order, after everything that was written."""
@@ -99,9 +138,9 @@ class DataConnection(Protocol):
     def enlarge_buffers(self) -> None:
         """Move more bytes with each system call, where the transport is a socket."""
         if hasattr(self.transport, 'bufferSize'):
-            self.transport.bufferSize, self.transport.SEND_LIMIT = RECEIVE_SIZE, SEND_SIZE
+            self.transport.bufferSize, self.transport.SEND_LIMIT = RECEIVE_SIZE, WRITE_SIZE
 
-    # IPushProducer, of the writing side
+    # IPushProducer and IPullProducer, of the writing side
 
     def pauseProducing(self) -> None:
         self._is_output_paused = True

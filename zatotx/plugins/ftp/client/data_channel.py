@@ -1,4 +1,6 @@
-"""Opens data connections: passive (EPSV, then PASV) or active (EPRT, then PORT), with or without TLS."""
+"""Opens the data connections of the FTP client in passive mode (EPSV, then PASV) or active mode (EPRT, then PORT), with
+or without TLS.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,7 @@ _UNUSED_PORT = 0
 
 @define(eq=False)
 class DataChannel:
-    """The data connections of one session.
+    """Opens the data connections of one session.
 
     `is_extended`: whether the server knows EPSV and EPRT, until it says that it does not. `tls`: None = not encrypted.
     """
@@ -100,7 +102,7 @@ class DataChannel:
 
 @define(eq=False)
 class PreparedData:
-    """A data connection that was agreed on. `open` is called when the server has accepted the command."""
+    """A data connection that was negotiated. `open` is called when the server has accepted the transfer command."""
 
     channel: DataChannel
     connection: DataConnection
@@ -142,7 +144,7 @@ class PreparedData:
 
 
 class DataListener(ServerFactory):
-    """Accepts the data connection of active mode, from the server of the control connection only."""
+    """Accepts the data connection of active mode, but only from the server of the control connection."""
 
     noisy = False
 

@@ -1,5 +1,6 @@
-"""Errors of the FTP client. Each describes in one clause what happened, without the name of the outgoing connection,
-which the connection adds, and without addresses, user names and passwords."""
+"""The exceptions of the FTP client. Each message is a clause without the name of the outgoing connection, which the
+connection adds, and without addresses, user names and passwords.
+"""
 
 from __future__ import annotations
 
@@ -9,37 +10,38 @@ MAX_SHOWN = 200  # characters of a reply in messages
 
 
 class FtpFailed(Exception):  # noqa: N818 - what happened, not an error of ours
-    """An operation failed. `is_before_operation`: while its connection was opened, so that the server knows nothing of
-    it."""
+    """Base class of FTP errors. `is_before_operation` says whether the error occurred while the connection was opened,
+    so that the server has not received the operation."""
 
     is_before_operation = False
 
 
 class Unreachable(FtpFailed):
-    """The server cannot be connected to, or closes the connection, or its TLS certificate is not accepted."""
+    """The server cannot be reached, closed the connection, or has a TLS certificate that is not accepted."""
 
 
 class ConnectionClosed(Unreachable):
-    """The server closed the control connection. `is_stale`: before it replied to the first command of an operation, on
-    a connection that was idle: the operation may be repeated on another one."""
+    """The server closed the control connection. `is_stale` says that it closed an idle connection before it replied to
+    the first command of an operation, so that the operation can be repeated on another connection."""
 
     is_stale = False
 
 
 class LoginRejected(FtpFailed):
-    """The server does not accept the account."""
+    """The server rejected the user name or password."""
 
 
 class TransferFailed(FtpFailed):
-    """A transfer ended before it was complete, or its size is wrong."""
+    """A transfer ended before it was complete, or the size of the file is wrong."""
 
 
 class FileTooLarge(FtpFailed):
-    """A file or listing is larger than may be kept in memory."""
+    """A file or listing is too large to be kept in memory."""
 
 
 class CommandRejected(FtpFailed):
-    """The server rejected a command. `path`: what it concerned; `is_absent`: nothing exists there."""
+    """The server rejected a command. `path` is the path that the command was for, and `is_absent` says whether it does
+    not exist."""
 
     def __init__(self, reply: FtpReply, path: str = '', *, is_absent: bool = False) -> None:
         super().__init__(str(reply)[:MAX_SHOWN])

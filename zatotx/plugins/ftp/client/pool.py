@@ -1,4 +1,5 @@
-"""A pool of sessions: each serves one operation or transfer at a time; further ones wait in FIFO order."""
+"""A pool of FTP sessions. A session serves one operation or transfer at a time; further operations wait in FIFO
+order."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ Connect = Callable[[Callable[[], object]], Awaitable[FtpSession]]
 
 
 class SessionPool:
-    """At most `size` sessions. One that is idle for `idle_timeout` seconds is closed; 0 = it is not kept."""
+    """A pool of at most `size` sessions. A session that is idle for `idle_timeout` seconds is closed; 0 closes it
+    immediately."""
 
     def __init__(self, clock: IReactorTime, connect: Connect, *, size: int, idle_timeout: float) -> None:
         self._clock = clock

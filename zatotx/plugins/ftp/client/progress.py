@@ -1,4 +1,4 @@
-"""Limits the time that a wait may take without progress."""
+"""Limits how long an operation may wait without progress."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BYTES_ACKED_OFFSET = 120  # of tcpi_bytes_acked in struct tcp_info (linux/tcp.h
 
 
 class NoProgress(CallTimedOut):
-    """Nothing moved for as long as it may take."""
+    """The operation made no progress within the time limit."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
@@ -28,7 +28,7 @@ class NoProgress(CallTimedOut):
 
 
 def no_progress() -> int:
-    """Measure of waits in which nothing moves until they are over."""
+    """Return 0: the progress measure for waits without measurable progress."""
     return 0
 
 
@@ -73,7 +73,7 @@ class ProgressLimit:
 
 
 def acknowledged_bytes(transport: Any) -> int:
-    """Return how many bytes the peer's kernel has acknowledged, 0 where the platform does not say."""
+    """Return how many bytes the peer's kernel has acknowledged, or 0 if the platform does not provide the number."""
     with suppress(OSError, AttributeError, struct.error, TypeError):
         handle = transport.getHandle()
         if not isinstance(handle, socket.socket):  # of TLS

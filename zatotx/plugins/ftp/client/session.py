@@ -1,4 +1,4 @@
-"""A session: a control connection that has logged in, and what can be done on it."""
+"""An FTP session of the client: a logged-in control connection and its operations."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ THREAD_SIZE = 64 * 1024  # bytes of a listing that is parsed in a thread
 
 @frozen(kw_only=True)
 class SessionSettings:
-    """What a session needs to log in."""
+    """The settings with which a session logs in."""
 
     host: str
     user: str
@@ -49,8 +49,8 @@ class SessionSettings:
 
 @define(eq=False)
 class FtpSession:
-    """One session. Its methods raise CommandRejected, Unreachable, TransferFailed, NoProgress and InvalidReply; after
-    any of these, `is_usable` says whether the session can be kept."""
+    """A logged-in FTP session. Its methods raise CommandRejected, Unreachable, TransferFailed, NoProgress and
+    InvalidReply; after such an error, `is_usable` says whether the session can be kept."""
 
     reactor: Any
     control: ControlConnection

@@ -1,4 +1,4 @@
-"""Transfers on a session: a download that is read in chunks, an upload that is written in chunks."""
+"""Transfers on a session: downloads that are read in chunks, and uploads that are written in chunks."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from contextlib import suppress
 from typing import Any, Protocol, Self
 
 from attrs import define
+from twisted.internet.task import deferLater
 
 from zatotx.plugins.ftp.client.control import SERVICE_CLOSING, ControlConnection
-from zatotx.plugins.ftp.client.data import WRITE_SIZE, DataConnection
+from zatotx.plugins.ftp.client.data import DataConnection
 from zatotx.plugins.ftp.client.data_channel import DataChannel
 from zatotx.plugins.ftp.client.errors import CommandRejected, ConnectionClosed, TransferFailed
 from zatotx.plugins.ftp.client.progress import NoProgress, ProgressLimit, acknowledged_bytes
@@ -21,7 +22,7 @@ MAX_ABORT_REPLIES = 6
 
 
 class TransferSession(Protocol):
-    """The session that a transfer runs on."""
+    """The interface of the session on which a transfer runs."""
 
     control: ControlConnection
     channel: DataChannel
@@ -34,7 +35,8 @@ class TransferSession(Protocol):
 
 @define(eq=False)
 class FtpTransfer:
-    """One transfer. `path`: of the file, for errors. `offset`: where it begins in the file."""
+    """Base class of transfers. `path` is the path of the file, for errors, and `offset` the position in the file at
+    which the transfer begins."""
 
     session: TransferSession
     data: DataConnection
@@ -122,7 +124,7 @@ class FtpTransfer:
 
 
 class Download(FtpTransfer):
-    """Reads a file or a listing."""
+    """A transfer that reads a file or a listing."""
 
     expected: int | None = None  # size of the file as the server told it
 
@@ -155,7 +157,7 @@ class Download(FtpTransfer):
 
 
 class Upload(FtpTransfer):
-    """Writes a file."""
+    """A transfer that writes a file."""
 
     def begin(self) -> None:
         """Prepare for writing."""
@@ -169,13 +171,15 @@ class Upload(FtpTransfer):
 
     async def write(self, data: bytes) -> None:
         """Write data; wait while the server is slower. Raises CommandRejected (452, 552: its storage is full)."""
-        connection = self.data
-        for start in range(0, len(data), WRITE_SIZE):
+        connection, rest = self.data, memoryview(data)
+        while rest:
             if connection.is_closed:
                 await self._explain_loss()
-            connection.write(data[start : start + WRITE_SIZE])  # no copy where it is all of it
+            rest = rest[connection.write(rest) :]
             if not connection.is_writable:
                 await self.session.limit.wait(connection.wait_writable(), self._acknowledged)
+            elif rest:  # a fast server: others get their turn
+                await deferLater(self.session.limit.clock, 0)
 
     async def finish(self) -> None:
         """End the file. Fires when the server has it whole."""

@@ -1,4 +1,4 @@
-"""The object type of FTP channels: servers that partners upload files to."""
+"""The object type of FTP channels: FTP servers to which partners upload files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IGNORED = ('*.part', '*.tmp', '*.filepart')  # names that clients give to files 
 
 
 def parse_port_range(text: str) -> range:
-    """Return the ports of `first-last`, or of one port; an empty range for ''. Raises ValueError."""
+    """Parse a port range, `first-last` or one port, and return its ports; '' is an empty range. Raises ValueError."""
     if not text:
         return range(0)
     first, _, last = text.partition('-')
@@ -55,7 +55,7 @@ def _name_error(text: str) -> str:
 
 
 class FtpTls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """TLS of a channel (RFC 4217)."""
+    """The TLS settings of an FTP channel (RFC 4217)."""
 
     certificate: Annotated[
         str, field('PEM file of the certificate and its chain; relative to the directory of the server', min_length=1)
@@ -66,7 +66,7 @@ class FtpTls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class FtpChannel(DeliveryKeys, frozen=True, kw_only=True):
-    """An FTP server: files that partners upload go to a service."""
+    """An FTP channel: an FTP server that delivers uploaded files to a service."""
 
     name: Annotated[str, field('Name of the channel', min_length=1, max_length=200)]
     is_active: Annotated[bool, field('Whether the channel listens')] = True

@@ -1,4 +1,4 @@
-"""The object type of pollers: they fetch files from an FTP server and deliver them to a service."""
+"""The object type of FTP pollers, which fetch files from an FTP server and deliver them to a service."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ IGNORED = ('*.part', '*.tmp', '*.filepart', '.*')  # names that programs give to
 
 
 class FtpPollChannel(DeliveryKeys, frozen=True, kw_only=True):
-    """A directory of an FTP server whose files go to a service, one node of the cluster at a time."""
+    """An FTP poller: fetches the files of a directory on an FTP server and delivers them to a service, on one node of
+    the cluster at a time."""
 
     name: Annotated[str, field('Name of the channel', min_length=1, max_length=200)]
     is_active: Annotated[bool, field('Whether files are fetched')] = True

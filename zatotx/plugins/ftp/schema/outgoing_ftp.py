@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import codecs
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from zatotx.connectors.tls_settings import InvalidTlsSettings, TlsSettings, parse_tls_settings
 from zatotx.plugins.ftp.wire import path_error
 from zatotx.schema.circuit_breaker import CircuitBreakerSettings
+from zatotx.schema.delivery import OutgoingDelivery
 from zatotx.schema.meta import ObjectType, ZatoApi, field
-from zatotx.schema.secrets import ConfigObject
 
 MEBIBYTE = 1024 * 1024
 IMPLICIT = 'implicit'
@@ -27,7 +28,7 @@ def _encoding_error(name: str) -> str:
 
 
 class FtpRetry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How failed operations are repeated, within `timeout`."""
+    """The retry settings of an outgoing FTP connection. Retries end at `timeout`."""
 
     attempts: Annotated[
         int, field('Maximum number of attempts, including the first: for operations that read, and for any if the '
@@ -38,8 +39,8 @@ class FtpRetry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = 0.2
 
 
-class FtpOutgoing(ConfigObject, frozen=True, kw_only=True):
-    """An FTP server that services use as `self.out.ftp[name]`."""
+class FtpOutgoing(OutgoingDelivery, frozen=True, kw_only=True):
+    """An outgoing FTP connection, which services use as `self.out.ftp[name]`."""
 
     name: Annotated[str, field('Name of the connection', min_length=1, max_length=200)]
     is_active: Annotated[bool, field('Whether services may use the connection')] = True
@@ -106,13 +107,21 @@ class FtpOutgoing(ConfigObject, frozen=True, kw_only=True):
     ] = False
 
 
+def accept_zato_names(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the fields with Zato's `use_ftps` as `tls`."""
+    if 'use_ftps' not in document:
+        return document
+    others = {name: value for name, value in document.items() if name != 'use_ftps'}
+    return {'tls': document['use_ftps'], **others}
+
+
 def tls_settings(value: FtpOutgoing) -> TlsSettings:
     """Return the TLS settings of a connection."""
     return TlsSettings(ca=value.tls_ca, certificate=value.tls_cert, key=value.tls_key, verify=value.tls_verify)
 
 
 def outgoing_errors(value: FtpOutgoing) -> list[tuple[str, str]]:
-    """Return the errors that concern several fields."""
+    """Return the validation errors that involve several fields of an outgoing FTP connection."""
     try:
         parse_tls_settings(tls_settings(value))
     except InvalidTlsSettings as error:
@@ -128,5 +137,6 @@ OUTGOING_FTP = ObjectType(
     title='Outgoing FTP connection',
     zato=ZatoApi(prefix='outgoing.ftp',
                  actions=('create', 'edit', 'delete', 'get-list', 'change-password', 'ping')),
+    normalize=accept_zato_names,
     validate=outgoing_errors,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The certificate of a channel, read again when its files have changed."""
+"""The TLS certificate of an FTP channel, which is reloaded when its files have changed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zatotx.plugins.ftp.schema.channel_ftp import FtpTls
 
 @define(eq=False)
 class Certificate:
-    """TLS 1.2 and 1.3 with the certificate of two files."""
+    """A TLS 1.2 and 1.3 context with the certificate and key in two files."""
 
     settings: FtpTls
     current: CertificateOptions | None = field(default=None, init=False)  # as it was loaded last

@@ -1,4 +1,4 @@
-"""The commands of FTP, and what each of them runs."""
+"""The FTP commands and the functions that handle them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zatotx.plugins.ftp.server.session import Session
 _Handler = Callable[[Session, str], Awaitable[ServerReply]]
 
 async def run_command(session: Session, command: Command) -> ServerReply:
-    """Run a command. Raises FtpError, OSError and SessionClosedError."""
+    """Run the handler of an FTP command. Raises FtpError, OSError and SessionClosedError."""
     handler = _HANDLERS.get(command.verb)
     if handler is None:
         known = command.verb in _UNIMPLEMENTED

@@ -1,4 +1,4 @@
-"""The commands of FTP (RFC 959, 2228, 2389, 2428, 3659, 4217) as a server reads them, and its replies. Pure.
+"""Parses FTP commands and formats FTP replies (RFC 959, 2228, 2389, 2428, 3659, 4217). Pure.
 
 A command line is bytes up to CR LF or LF. Names are UTF-8 (RFC 2640).
 """
@@ -23,7 +23,7 @@ _PORT = re.compile(r'\d{1,3}(,\d{1,3}){5}\Z')
 
 
 class FtpError(Exception):
-    """A command that fails, with the code and the text of its reply."""
+    """A command fails. The error has the code and the text of the reply."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(f'{code} {text}')
@@ -31,12 +31,12 @@ class FtpError(Exception):
 
 
 class LineTooLongError(Exception):
-    """A client sent more than MAX_LINE bytes without an end of line."""
+    """A client sent more than MAX_LINE bytes without a line end."""
 
 
 @frozen
 class Command:
-    """A command. `verb` is in capitals; the argument is '' where there is none."""
+    """A parsed FTP command. `verb` is in capitals; `argument` is '' if there is none."""
 
     verb: str
     argument: str = ''
@@ -44,8 +44,8 @@ class Command:
 
 @frozen
 class ServerReply:
-    """A reply: one line, or several where `lines` has the text between the first and the last one. `after` is called
-    when it is written."""
+    """A reply of one line, or of several lines if `lines` has the text between the first and the last one. `after` is
+    called when it is written."""
 
     code: int
     text: str
@@ -68,7 +68,7 @@ def _one_line(text: str) -> str:
 
 @define
 class CommandBuffer:
-    """Splits what a client sends into lines, without Telnet's commands (RFC 959 §4.1.3, RFC 854)."""
+    """Splits the input of a client into lines, and removes Telnet commands (RFC 959 §4.1.3, RFC 854)."""
 
     _received: bytearray = field(factory=bytearray, init=False)
 
@@ -87,7 +87,7 @@ class CommandBuffer:
 
 
 def strip_telnet(line: bytes) -> bytes:
-    """Return a line without Telnet's commands: clients send IAC IP, IAC DM before ABOR; IAC IAC is one byte 255."""
+    """Return a line without Telnet commands: clients send IAC IP, IAC DM before ABOR; IAC IAC is one byte 255."""
     if _IAC not in line:
         return line
     plain, position = bytearray(), 0
@@ -106,8 +106,8 @@ def strip_telnet(line: bytes) -> bytes:
 
 
 def parse_command(line: bytes) -> Command:
-    """Return the command of a line. Raises FtpError 500 for a verb that cannot be one, 501 for a name that is not
-    UTF-8 or has a NUL."""
+    """Parse the line of a command. Raises FtpError 500 for an invalid verb, and 501 for a name that is not UTF-8 or
+    contains a NUL."""
     verb, _, argument = line.partition(b' ')
     if not verb.isalpha() or len(verb) > 8:
         raise FtpError(500, 'The command is not understood')
@@ -121,8 +121,8 @@ def parse_command(line: bytes) -> Command:
 
 
 def resolve_path(directory: Path, argument: str) -> Path:
-    """Return the path that an argument names, seen from a directory. '..' never leads above the root. Raises FtpError
-    501 without an argument."""
+    """Resolve the path in an argument relative to a directory. '..' never leads above the root. Raises FtpError 501 if
+    there is no argument."""
     if not argument:
         raise FtpError(501, 'A name is missing')
     parts = [] if argument.startswith('/') else list(directory)
@@ -135,7 +135,7 @@ def resolve_path(directory: Path, argument: str) -> Path:
 
 
 def check_new_name(path: Path) -> None:
-    """Check the name of a file or directory that is to be made. Raises FtpError 553 for the root, control characters
+    """Check the name of a file or directory that is to be created. Raises FtpError 553 for the root, control characters
     and names that are too long."""
     if not path:
         raise FtpError(553, 'The name is that of the root directory')
@@ -146,24 +146,24 @@ def check_new_name(path: Path) -> None:
 
 
 def quote_path(path: Path) -> str:
-    """Return a path as replies have it, in quotes (RFC 959 appendix II)."""
+    """Return a path in quotes, as replies contain it (RFC 959 appendix II)."""
     return '"/{}"'.format('/'.join(path).replace('"', '""'))
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:
-    """Return whether a file name matches one of the patterns, in any letter case."""
+    """Return whether a file name matches one of the patterns, ignoring case."""
     return any(fnmatchcase(name.lower(), pattern.lower()) for pattern in patterns)
 
 
 def parse_offset(argument: str) -> int:
-    """Return the offset of REST. Raises FtpError 501."""
+    """Parse the offset of REST. Raises FtpError 501."""
     if not argument.isascii() or not argument.isdigit() or len(argument) > 18:
         raise FtpError(501, 'The offset is no number of bytes')
     return int(argument)
 
 
 def parse_port(argument: str) -> tuple[str, int]:
-    """Return host and port of PORT. Raises FtpError 501."""
+    """Parse the host and port of PORT. Raises FtpError 501."""
     numbers = [int(number) for number in argument.split(',')] if _PORT.match(argument) else []
     if not numbers or max(numbers) > 255:
         raise FtpError(501, 'PORT takes six numbers up to 255')
@@ -171,7 +171,7 @@ def parse_port(argument: str) -> tuple[str, int]:
 
 
 def parse_eprt(argument: str) -> tuple[str, int]:
-    """Return host and port of EPRT (RFC 2428 §2). Raises FtpError 501 and 522."""
+    """Parse the host and port of EPRT (RFC 2428 §2). Raises FtpError 501 and 522."""
     found = _EPRT.match(argument)
     if found is None:
         raise FtpError(501, 'EPRT takes |protocol|address|port|')
@@ -187,7 +187,7 @@ def parse_eprt(argument: str) -> tuple[str, int]:
 
 
 def format_pasv(host: str, port: int) -> str:
-    """Return the text of the reply to PASV."""
+    """Format the text of the reply to PASV."""
     return f'Entering Passive Mode ({host.replace(".", ",")},{port >> 8},{port & 255})'
 
 
@@ -211,6 +211,6 @@ _ERRORS = {
 
 
 def to_ftp_error(error: OSError) -> FtpError:
-    """Return the reply to an error of the file system; it says nothing about paths outside of the directory."""
+    """Convert a file system error to an FtpError, which reveals nothing about paths outside of the directory."""
     code, text = _ERRORS.get(error.errno or 0, (451, 'The file system reports an error'))
     return FtpError(code, text)

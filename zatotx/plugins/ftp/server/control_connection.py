@@ -1,4 +1,5 @@
-"""The control connection of a client: lines in, replies out, one command after another."""
+"""The control connection of an FTP server's client: reads command lines and writes replies, one command after
+another."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ CLOSE_TIMEOUT = 5.0  # seconds that a client gets to take the last reply
 
 
 class ServerControlConnection(Protocol):
-    """One client. `network`: the key that connections are counted by; `closed` is called when it is gone."""
+    """The control connection of one client. `network` is the key by which connections are counted; `closed` is called
+    when the connection has ended."""
 
     _log = Logger()
 

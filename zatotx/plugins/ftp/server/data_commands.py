@@ -1,4 +1,4 @@
-"""Commands that say where the next data connection comes from (RFC 959 §4.1.2, RFC 2428)."""
+"""Handles the FTP commands that negotiate the next data connection (RFC 959 §4.1.2, RFC 2428)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zatotx.rules.security.login_throttle import unmap_ipv4
 
 
 async def do_pasv(session: Session, _: str) -> ServerReply:
-    """Run PASV."""
+    """Handle the PASV command, which requests a passive data connection."""
     if session.is_epsv_all:
         raise FtpError(503, 'PASV comes after EPSV ALL')
     host = session.context.value.passive_address or unmap_ipv4(session.control.host)
@@ -26,7 +26,7 @@ async def do_pasv(session: Session, _: str) -> ServerReply:
 
 
 async def do_epsv(session: Session, argument: str) -> ServerReply:
-    """Run EPSV."""
+    """Handle the EPSV command, which requests a passive data connection for IPv4 or IPv6."""
     if argument.upper() == 'ALL':
         session.is_epsv_all = True
         return ServerReply(200, 'EPSV only')
@@ -37,12 +37,12 @@ async def do_epsv(session: Session, argument: str) -> ServerReply:
 
 
 async def do_port(session: Session, argument: str) -> ServerReply:
-    """Run PORT."""
+    """Handle the PORT command, which gives the client's address for an active data connection."""
     return _connect_to(session, parse_port(argument))
 
 
 async def do_eprt(session: Session, argument: str) -> ServerReply:
-    """Run EPRT."""
+    """Handle the EPRT command, which gives the client's IPv4 or IPv6 address for an active data connection."""
     return _connect_to(session, parse_eprt(argument))
 
 

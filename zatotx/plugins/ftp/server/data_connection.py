@@ -1,4 +1,6 @@
-"""Data connections: opened by the client (PASV, EPSV) or by the server (PORT, EPRT), for one transfer each."""
+"""The data connections of an FTP server: each is opened by the client (PASV, EPSV) or by the server (PORT, EPRT), for
+one transfer.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +28,9 @@ Read = Callable[[], Deferred[bytes]]
 
 @implementer(IPullProducer)
 class ServerDataConnection(Protocol):
-    """One data connection. It is paused until `receive` or `send`. Both fire when the peer, or the server, has ended
-    the connection cleanly, and fail with FtpError 426 when it was cut, timed out or was aborted, or with the error of
-    `write` or `read`."""
+    """A data connection of the server. It is paused until `receive` or `send` is called. Both return a Deferred that
+    fires when the peer or the server has closed the connection cleanly. It fails with FtpError 426 if the connection
+    was lost, timed out or was aborted, or with the error of `write` or `read`."""
 
     def __init__(self, reactor: Any, timeout: float, made: Callable[[ServerDataConnection], None]) -> None:
         """`timeout`: seconds without progress; `made` is called when the connection is made."""
@@ -193,8 +195,8 @@ class ServerDataConnection(Protocol):
 
 
 class DataSource:
-    """Where the data connection of the next transfer comes from. `connected` fires with it, at the latest after
-    CONNECT_TIMEOUT, or fails with FtpError 425."""
+    """The source of the data connection of the next transfer. `connected` fires with the connection, or fails with
+    FtpError 425, after at most CONNECT_TIMEOUT seconds."""
 
     def __init__(self, reactor: Any, timeout: float) -> None:
         self._reactor, self._timeout = reactor, timeout
@@ -235,7 +237,7 @@ class DataSource:
 
 
 class PassiveSource(DataSource):
-    """Listens on a port for the data connection of one client. Connections from other addresses are closed."""
+    """Listens on a port for the passive data connection of one client. Connections from other addresses are closed."""
 
     def __init__(self, reactor: Any, timeout: float, client: str) -> None:
         super().__init__(reactor, timeout)
@@ -283,7 +285,7 @@ class _SourceFactory(Factory):
 
 
 class ActiveSource(DataSource):
-    """Connects to the client."""
+    """Opens an active data connection to the client."""
 
     def __init__(self, reactor: Any, timeout: float, target: tuple[str, int]) -> None:
         super().__init__(reactor, timeout)

@@ -1,5 +1,6 @@
-"""Directories of channels that are open in this process. An edited channel takes over the directory of the one before,
-with the uploads that wait for their service; another process cannot take it meanwhile."""
+"""Registry of the channel directories that this process has open. An edited channel takes over its directory, with the
+uploads that wait for the service; no other process can lock the directory in the meantime.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from zatotx.plugins.ftp.server.upload_store import UploadStore
 
 @define(eq=False)
 class SharedDirectory:
-    """One open directory. `channel`: the name of the channel that it belongs to."""
+    """An open channel directory. `channel` is the name of the channel that it belongs to."""
 
     path: FilePath
     channel: str
@@ -35,7 +36,7 @@ class SharedDirectory:
 
 @define(eq=False)
 class DirectoryRegistry:
-    """All open directories of a process."""
+    """The registry of all channel directories that the process has open."""
 
     clock: IReactorTime
     run_in_thread: Callable[..., Deferred[Any]]

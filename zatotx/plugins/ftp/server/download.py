@@ -1,4 +1,4 @@
-"""A file that is sent to a client."""
+"""A file of an FTP server that a client downloads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BLOCK = 256 * 1024
 
 @define(eq=False)
 class DownloadFile:
-    """`close` is safe while another thread reads. Blocks."""
+    """A file that is sent to a client. `close` is safe while another thread reads. Blocking."""
 
     file: int
     offset: int

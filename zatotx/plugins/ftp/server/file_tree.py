@@ -1,4 +1,4 @@
-"""The directory of a channel as its clients see it. All functions block, and run in threads.
+"""The directory tree of an FTP channel, as its clients access it. All functions block, and run in threads.
 
 Paths are opened one component after another, relative to the directory before, and no symbolic link is followed: what
 another process changes meanwhile leads nowhere else. Names of the root that belong to the channel itself are hidden.
@@ -31,7 +31,7 @@ _FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 @define(eq=False)
 class FileTree:
-    """`root`: the directory, which may be a symbolic link itself."""
+    """The files and directories below a channel's root. `root` may be a symbolic link."""
 
     root: FilePath
     _busy: set[tuple[int, int, str]] = field(factory=set, init=False)  # directories and names that are being uploaded
@@ -159,7 +159,7 @@ class FileTree:
 
 
 def check_reserved(path: Path) -> None:
-    """Check a path for names that belong to the channel itself. Raises OSError."""
+    """Check that a path contains no name that is reserved for the channel itself. Raises OSError."""
     if path and path[0] in RESERVED:
         raise OSError(errno.EACCES, 'the name is reserved')
 
@@ -182,7 +182,7 @@ def _checked(descriptor: int, *, may_be_incomplete: bool = True) -> int:
 
 
 def check_regular(found: os.stat_result) -> None:
-    """Check that something is a file. Raises OSError."""
+    """Check that a path is a regular file. Raises OSError."""
     if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(errno.EISDIR, 'a directory')
     if not stat.S_ISREG(found.st_mode):

@@ -1,4 +1,4 @@
-"""What the connections of one channel share: its configuration, its directory, its limits."""
+"""The state shared by all connections of one FTP channel: configuration, directory and limits."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _Refused(Protocol):
 
 
 class FtpServer(Factory):
-    """The factory of a channel's control connections."""
+    """The protocol factory of a channel's control connections, and their shared state."""
 
     noisy = False
 

@@ -1,4 +1,4 @@
-"""Listings of directories as FTP sends them: LIST in the form of `ls -l`, NLST, and MLSD and MLST (RFC 3659). Pure.
+"""Formats directory listings: LIST in the format of `ls -l`, NLST, and MLSD and MLST (RFC 3659). Pure.
 
 Names may have been made by programs other than this one: control characters, which would forge lines, become '?'.
 """
@@ -16,7 +16,7 @@ _RECENT = timedelta(days=180)
 
 @frozen(kw_only=True)
 class FileEntry:
-    """A file or directory. `modified`: seconds since the epoch."""
+    """A file or directory in a listing. `modified` is in seconds since the epoch."""
 
     name: str  # surrogate escapes where it is not UTF-8
     is_directory: bool
@@ -27,18 +27,18 @@ class FileEntry:
 
 
 def safe_name(name: str) -> bytes:
-    """Return the bytes of a name, without control characters."""
+    """Encode a file name as bytes, without control characters."""
     encoded = os.fsencode(name)
     return bytes(byte if byte >= 0x20 and byte != 0x7F else 0x3F for byte in encoded)
 
 
 def format_time(modified: float) -> str:
-    """Return the time of MDTM and MLSD: YYYYMMDDHHMMSS in UTC."""
+    """Format a modification time for MDTM and MLSD: YYYYMMDDHHMMSS in UTC."""
     return f'{_moment(modified):%Y%m%d%H%M%S}'
 
 
 def format_list(entry: FileEntry, now: float) -> bytes:
-    """Return the line of LIST, without its end."""
+    """Format an entry as a line of LIST, without line end."""
     moment = _moment(entry.modified)
     is_recent = timedelta(days=-1) < _moment(now) - moment < _RECENT
     when = f'{moment:%b %d %H:%M}' if is_recent else f'{moment:%b %d  %Y}'
@@ -48,12 +48,12 @@ def format_list(entry: FileEntry, now: float) -> bytes:
 
 
 def format_name(entry: FileEntry, now: float) -> bytes:
-    """Return the line of NLST."""
+    """Format an entry as a line of NLST."""
     return safe_name(entry.name)
 
 
 def format_facts(entry: FileEntry, now: float, *, can_read: bool = False) -> bytes:
-    """Return the line of MLSD and MLST."""
+    """Format an entry as a line of MLSD and MLST."""
     kind, perm = ('dir', 'cdeflmp') if entry.is_directory else ('file', 'adfrw' if can_read else 'adfw')
     size = '' if entry.is_directory else f'size={entry.size};'
     facts = f'type={kind};{size}modify={format_time(entry.modified)};perm={perm};unique={entry.unique}; '

@@ -1,4 +1,6 @@
-"""Logins of an FTP channel: the comparison takes the same time whatever is wrong, and failures are delayed."""
+"""Checks the logins of an FTP channel. The comparison takes the same time whether the user or the password is wrong,
+and logins after failures are delayed.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ Authenticate = Callable[[str, str, str], Deferred[bool]]
 
 @frozen
 class Login:
-    """Checks user names and passwords. The throttle is shared by all channels of a process."""
+    """Checks user names and passwords. All channels of a process share the throttle."""
 
     user: str  # '' = only those of `authenticate`
     password: str = field(repr=False)

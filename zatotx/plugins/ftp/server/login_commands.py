@@ -1,4 +1,6 @@
-"""Commands by which a client logs in, protects its connections, and leaves (RFC 959 §4.1.1, RFC 4217)."""
+"""Handles the FTP commands with which a client logs in, protects its connections, and logs out (RFC 959 §4.1.1, RFC
+4217).
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ _log = Logger()
 
 
 async def do_user(session: Session, name: str) -> ServerReply:
-    """Run USER."""
+    """Handle the USER command, which gives the user name."""
     if not name:
         raise FtpError(501, 'A user name is missing')
     if session.is_logged_in:
@@ -31,7 +33,7 @@ async def do_user(session: Session, name: str) -> ServerReply:
 
 
 async def do_pass(session: Session, password: str) -> ServerReply:
-    """Run PASS."""
+    """Handle the PASS command, which gives the password and logs in."""
     if session.is_logged_in:
         raise FtpError(503, 'You are logged in')
     if not session.user:
@@ -58,12 +60,12 @@ async def do_pass(session: Session, password: str) -> ServerReply:
 
 
 async def do_quit(session: Session, _: str) -> ServerReply:
-    """Run QUIT."""
+    """Handle the QUIT command, which logs out and closes the connection."""
     return ServerReply(221, 'Goodbye', after=session.control.close)
 
 
 async def do_auth(session: Session, argument: str) -> ServerReply:
-    """Run AUTH."""
+    """Handle the AUTH command, which starts TLS on the control connection."""
     if session.context.certificate is None:
         raise FtpError(502, 'TLS is not configured')
     if argument.upper() not in ('TLS', 'TLS-C'):
@@ -77,14 +79,14 @@ async def do_auth(session: Session, argument: str) -> ServerReply:
 
 
 async def do_buffer_size(session: Session, argument: str) -> ServerReply:
-    """Run PBSZ."""
+    """Handle the PBSZ command, which sets the protection buffer size."""
     if session.tls is None:
         raise FtpError(503, 'Send AUTH TLS first')
     return ServerReply(200, 'PBSZ=0')
 
 
 async def do_protection(session: Session, argument: str) -> ServerReply:
-    """Run PROT."""
+    """Handle the PROT command, which sets the protection level of data connections."""
     if session.tls is None:
         raise FtpError(503, 'Send AUTH TLS first')
     level = argument.upper()

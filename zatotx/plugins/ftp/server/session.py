@@ -1,4 +1,4 @@
-"""One client's session: who it is, where it is, and what its commands do."""
+"""The session of one client of an FTP server: its user, its current directory, and the execution of its commands."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _T = TypeVar('_T')
 
 
 class SessionClosedError(Exception):
-    """The control connection is gone: nobody gets a reply."""
+    """The control connection has ended, so no reply can be sent."""
 
 
 class IControl(Protocol):
-    """The control connection, as a session sees it."""
+    """The interface of the control connection that a session uses."""
 
     @property
     def peer(self) -> str: ...
@@ -49,7 +49,7 @@ class IControl(Protocol):
 
 @frozen(kw_only=True)
 class SessionContext:
-    """What the sessions of a channel share."""
+    """The state that the sessions of a channel share."""
 
     title: str
     value: FtpChannel
@@ -71,7 +71,8 @@ class SessionContext:
 
 @define(eq=False)
 class Session:
-    """See the module. Commands run one after another; `abort_transfer` and `close` come at any time."""
+    """The session of one client. Commands run one after another; `abort_transfer` and `close` may be called at any
+    time."""
 
     context: SessionContext
     control: IControl

@@ -1,4 +1,4 @@
-"""Commands that transfer files and listings (RFC 959 §4.1.3, RFC 3659)."""
+"""Handles the FTP commands that transfer files and listings (RFC 959 §4.1.3, RFC 3659)."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ END_OF_UPLOAD = 0.1  # seconds that the control connection stays open after the 
 
 
 async def do_store(session: Session, argument: str) -> ServerReply:
-    """Run STOR."""
+    """Handle the STOR command, which uploads a file."""
     return await _upload(session, argument, session.offset)
 
 
 async def do_append(session: Session, argument: str) -> ServerReply:
-    """Run APPE."""
+    """Handle the APPE command, which appends to a file."""
     return await _upload(session, argument, None)
 
 
@@ -62,7 +62,7 @@ async def _upload(session: Session, argument: str, offset: int | None) -> Server
 
 
 async def do_retrieve(session: Session, argument: str) -> ServerReply:
-    """Run RETR."""
+    """Handle the RETR command, which downloads a file."""
     if not session.context.value.allow_reading:
         raise FtpError(550, 'Downloads are switched off')
     path, offset = session.find_path(argument), session.offset
@@ -77,17 +77,17 @@ async def do_retrieve(session: Session, argument: str) -> ServerReply:
 
 
 async def do_list(session: Session, argument: str) -> ServerReply:
-    """Run LIST."""
+    """Handle the LIST command, which sends a directory listing."""
     return await _send_lines(session, await _lines(session, _without_options(argument), format_list))
 
 
 async def do_name_list(session: Session, argument: str) -> ServerReply:
-    """Run NLST."""
+    """Handle the NLST command, which sends the names in a directory."""
     return await _send_lines(session, await _lines(session, _without_options(argument), format_name))
 
 
 async def do_mlsd(session: Session, argument: str) -> ServerReply:
-    """Run MLSD."""
+    """Handle the MLSD command, which sends a machine-readable directory listing."""
     path = session.find_path(argument or '.')
     entry = await session.thread(session.context.tree.find, path)
     if not entry.is_directory:
@@ -97,7 +97,7 @@ async def do_mlsd(session: Session, argument: str) -> ServerReply:
 
 
 async def do_status(session: Session, argument: str) -> ServerReply:
-    """Run STAT."""
+    """Handle the STAT command, which returns the status, or a listing on the control connection."""
     if argument:
         return ServerReply(213, 'Listing', [line.decode('utf-8', 'replace') for line in await _lines(session, argument,
                                                                                                     format_list)])

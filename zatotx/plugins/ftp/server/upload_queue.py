@@ -1,4 +1,4 @@
-"""Delivers the uploads of a directory to their service, and settles them: at least once, a limited number at once.
+"""Delivers the uploads of a directory to their service at least once, a limited number at a time, and settles them.
 
 Uploads that wait are on the disk; the queue has their records only. Uploads that a channel returns (it was edited, the
 dead letter could not be stored) wait again, and are delivered with `redelivered`.
@@ -27,7 +27,7 @@ Settle = Callable[[str | None], None]  # called once with a folder, or None wher
 
 
 class IUploadConsumer(Protocol):
-    """What gives uploads to a service."""
+    """The interface that delivers uploads to a service."""
 
     title: str  # for messages
     max_in_flight: int
@@ -38,7 +38,7 @@ class IUploadConsumer(Protocol):
 
 @define(eq=False)
 class UploadQueue:
-    """The uploads of one directory that are not settled."""
+    """The uploads of one directory that are not settled yet."""
 
     store: UploadStore
     clock: IReactorTime
@@ -157,7 +157,7 @@ class UploadQueue:
 
 
 def ended(source: Deferred[Any]) -> Deferred[None]:
-    """Fires when `source` does, and leaves its result alone."""
+    """Return a Deferred that fires with None when `source` fires, and does not change the result of `source`."""
     result_ended: Deferred[None] = Deferred()
 
     def fire(result: Any) -> Any:

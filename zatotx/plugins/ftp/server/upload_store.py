@@ -1,4 +1,4 @@
-"""Uploads on the disk, from their first byte to the end of their service. All functions block, and run in threads.
+"""Stores uploads on disk, from their first byte until their service has ended. All functions block, and run in threads.
 
 What is on the disk decides what an upload is, so that the process may be killed at every step:
 
@@ -49,7 +49,7 @@ _BLOCK = 1 << 20
 
 
 class UploadRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """An upload that was received. `id` identifies its delivery, also when it is repeated."""
+    """A received upload. `id` identifies its delivery, also when it is repeated."""
 
     id: str
     name: str  # below the directory, components separated by '/'
@@ -105,7 +105,7 @@ class UploadFile:
 
 @define(eq=False)
 class UploadStore:
-    """The uploads of one directory. `now` gives seconds since the epoch."""
+    """The uploads of one directory. `now` returns seconds since the epoch."""
 
     tree: FileTree
     now: Callable[[], float] = time

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.reactor import as_reactor
 from trial_tests.unit.connectors.test_delivery import Memory, Service, reply
 from zatotx.connectors.channels import ChannelParts
+from zatotx.connectors.event_log import EventLog
 from zatotx.connectors.listener_registry import ListenerRegistry
 from zatotx.connectors.remote_files import DIRECTORY, FILE, FileInfo
 from zatotx.interfaces.connector_kind import ChannelContext
 from zatotx.interfaces.meters import NullMeter
 from zatotx.model.errors import BadRequest, RemoteFileError, RemoteFileNotFound, ServiceUnavailable
+from zatotx.plugins.ftp import poller as poller_module
 from zatotx.plugins.ftp.poller import GRACE, PollChannel
 from zatotx.plugins.ftp.schema.channel_ftp_poll import FtpPollChannel
 from zatotx.plugins.ftp.stability import StabilityTracker, matches
@@ -30,6 +34,10 @@ NOON = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
 
 def info(name: str, size: int | None = 1, minute: int = 0) -> FileInfo:
     return FileInfo(name=name, type=FILE, size=size, modified=NOON.replace(minute=minute))
+
+
+def _raise(error: Exception, *args: object) -> None:
+    raise error
 
 
 class StabilityTests(SynchronousTestCase):
@@ -150,7 +158,8 @@ class PollerTests(SynchronousTestCase):
             dead_letters=self.memory, processed_keys=self.memory,
         )  # fmt: skip
         parts = ChannelParts(title='Channel orders (ftp-poll)', address='', meter=NullMeter(), context=context,
-                             listeners=ListenerRegistry(context.listen))  # fmt: skip
+                             listeners=ListenerRegistry(context.listen),
+                             events=EventLog('Channel orders (ftp-poll)', context.reactor))  # fmt: skip
         poller = PollChannel(value, parts, self.files, self.retire, self.in_progress)
         self.successResultOf(Deferred.fromCoroutine(poller.start(self.service, self.fail)))
         return poller
@@ -254,6 +263,33 @@ class PollerTests(SynchronousTestCase):
         self.clock.advance(10)
         self.assertEqual(len(self.messages()), 2)
 
+    def test_redelivered(self) -> None:
+        """A file whose service did not end, because the process died or stopped, comes again with the id of its
+        delivery and `redelivered`; one that changed meanwhile is another file."""
+        self.files.contents = {'in/a': b'1'}
+        first = self.start(stable_for=0)
+        stopping = first.stop()
+        self.clock.advance(GRACE)
+        self.successResultOf(stopping)
+        self.service.outcomes = [reply(), reply()]
+        self.start(stable_for=0)
+        self.files.contents['in/a'] = b'22'
+        self.clock.advance(10)
+        self.assertEqual([message['redelivered'] for message in self.messages()], [False, True, False])
+        ids = [message['delivery_id'] for message in self.messages()]
+        self.assertEqual((ids[0] == ids[1], ids[1] == ids[2]), (True, False))
+
+    def test_redis_is_away(self) -> None:
+        """A file of which it cannot be noted that its service gets it stays, and is delivered when that is possible."""
+        self.files.contents = {'in/a': b'1'}
+        self.memory.is_away = True
+        poller = self.start(stable_for=0)
+        self.assertEqual((self.messages(), set(self.files.contents)), ([], {'in/a'}))
+        self.assertIn('cannot fetch files', ' '.join(poller.findings()))
+        self.memory.is_away = False
+        self.clock.advance(10)
+        self.assertEqual([message['redelivered'] for message in self.messages()], [False])
+
     def test_unreadable_file(self) -> None:
         """A file that cannot be read keeps none of the others; it is a finding."""
         self.files.contents = {'in/a': b'1', 'in/b': b'2', 'in/c': b'3'}
@@ -262,6 +298,15 @@ class PollerTests(SynchronousTestCase):
         poller = self.start(stable_for=0)
         self.assertEqual([message['name'] for message in self.messages()], ['c'])
         self.assertEqual(list(poller.findings()), ['Channel orders (ftp-poll) cannot fetch files: in/a: 550 no'])
+
+    def test_disk_is_full(self) -> None:
+        """A file of which this machine cannot keep a copy stays where it is, and nothing is delivered: a finding."""
+        self.files.contents = {'in/a': b'content'}
+        self.patch(poller_module, '_append', partial(_raise, OSError(errno.ENOSPC, 'No space left on device')))
+        poller = self.start(stable_for=0)
+        self.assertEqual((self.messages(), set(self.files.contents)), ([], {'in/a'}))
+        self.assertIn('No space left on device', ' '.join(poller.findings()))
+        self.assertEqual(list(Path(self.work_dir).glob('ftp-poll/*/*')), [])
 
     def test_server_is_away(self) -> None:
         """A server that is away is a finding, until it is back."""

@@ -1,1 +1,3 @@
-"""The HTTP/1.1 client: `Client.send(HttpRequest)` returns a Deferred of an `HttpResponse`. Its types are in `call`."""
+"""The HTTP/1.1 client: `Client.send(HttpRequest)` returns a Deferred of an `HttpResponse`. The data types are in
+`call`.
+"""

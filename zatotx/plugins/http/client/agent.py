@@ -1,4 +1,4 @@
-"""The HTTP client as Twisted's IAgent, for treq and other code written for `twisted.web.client.Agent`.
+"""Adapts the HTTP client to Twisted's IAgent, for treq and other code written for `twisted.web.client.Agent`.
 
     treq.client.HTTPClient(Agent(sender)).get('http://crm.example.com/customers')
 
@@ -48,8 +48,8 @@ _DEFAULT = Timeouts()
 
 @implementer(IAgent)
 class Agent:
-    """Sends requests through `sender`, all with the same `timeouts`. treq follows redirects and decodes content
-    encodings itself, so pass a `sender` that does not: `BuiltClient.bare`."""
+    """Implements IAgent: sends requests through `sender`, all with the same `timeouts`. treq follows redirects and
+    decodes content codings itself, so `sender` must do neither: `BuiltClient.bare`."""
 
     def __init__(self, sender: Sender, timeouts: Timeouts = _DEFAULT, *, redirected: bool = False) -> None:
         """`redirected`: for requests to locations that other peers redirect to, see Origin."""
@@ -89,7 +89,7 @@ class Agent:
 
 @implementer(IClientRequest)
 class AgentRequest:
-    """The request of a response, as sent."""
+    """The request that belongs to an AgentResponse, as it was sent."""
 
     def __init__(self, method: bytes, uri: bytes, headers: Headers, host: bytes) -> None:
         self.method = method
@@ -101,7 +101,7 @@ class AgentRequest:
 
 @implementer(IResponse)
 class AgentResponse:
-    """See IResponse. The body is delivered once."""
+    """Implements IResponse. The body is delivered once."""
 
     def __init__(self, response: HttpResponse, request: AgentRequest) -> None:
         head = response.head
@@ -135,7 +135,7 @@ class AgentResponse:
 
 @implementer(ITransport, IPushProducer)
 class BodyDelivery:
-    """Delivers a body to a protocol, as its transport."""
+    """Delivers a response body to a protocol, and acts as the protocol's transport."""
 
     _log = Logger()
     disconnecting = False
@@ -241,7 +241,7 @@ def _header_fields(headers: Headers) -> list[tuple[bytes, bytes]]:
 
 @implementer(IConsumer)
 class ProducerBody:
-    """A BodySource that consumes an IBodyProducer."""
+    """A BodySource that reads from an IBodyProducer."""
 
     _log = Logger()
     repeatable = False

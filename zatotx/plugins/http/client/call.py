@@ -1,4 +1,4 @@
-"""Requests, responses and timeouts of the HTTP client, and its two interfaces.
+"""The data types of the HTTP client: requests, responses, timeouts, and interfaces of bodies and senders.
 
     client.send(HttpRequest('GET', Origin('http', 'crm.example.com', 80), b'/customers?id=1')).addCallback(…)
 
@@ -25,7 +25,8 @@ _PORTS = {'http': 80, 'https': 443}
 
 
 class Origin(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
-    """The origin of a URL, RFC 9110 §4.3.1. `host` is lower-case ASCII, an IPv6 address without brackets."""
+    """The origin of a URL (RFC 9110 §4.3.1): scheme, host and port. `host` is lower-case ASCII, or an IPv6 address
+    without brackets."""
 
     scheme: str  # 'http' or 'https'
     host: str
@@ -40,14 +41,14 @@ class Origin(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
 
 
 def split_url(url: str) -> tuple[Origin, bytes]:
-    """Return the origin of a URL, and its path and query. Raises RedirectError, a ValueError, for anything but an http
+    """Split a URL into its origin and its path with the query. Raises RedirectError, a ValueError, if it is not an http
     or https URL."""
     parsed = parse_target(url)
     return Origin('https' if parsed.secure else 'http', parsed.host, parsed.port), parsed.target.encode('ascii')
 
 
 class BodySource(Protocol):
-    """A request body that is produced while it is sent, no faster than the peer reads it."""
+    """A request body that is produced while it is sent, with backpressure from the peer."""
 
     @property
     def length(self) -> int | None:
@@ -63,7 +64,7 @@ class BodySource(Protocol):
 
 
 class BodyStream(Protocol):
-    """The body of a response, read piece by piece. The peer has to wait for the reader: about 64 KiB are buffered."""
+    """The body of a response that is read in pieces. It applies backpressure to the peer: about 64 KiB are buffered."""
 
     @property
     def trailers(self) -> Fields:
@@ -80,7 +81,8 @@ class BodyStream(Protocol):
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """How long each stage of a call may take, in seconds from its begin. The calls of a connection share it.
+    """The timeouts of the stages of a call, in seconds from the start of the call. All calls of a connection share one
+    object.
 
     A timeout fires at most 20 ms late; a response that begins after the timeout is discarded.
     """
@@ -97,7 +99,7 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class HttpRequest(msgspec.Struct):
-    """One request. Immutable after it is sent, so that it may be sent again.
+    """One HTTP request. Immutable once it is sent, so that it can be sent again.
 
     The client writes Host (unless it is in `headers`), Content-Length or Transfer-Encoding, Expect and Connection,
     which `headers` must not contain. Names, values, method and target are checked when it is sent: ValueError.
@@ -124,7 +126,7 @@ class HttpRequest(msgspec.Struct):
 
 
 class HttpResponse(msgspec.Struct):
-    """A response, of any status. Read only."""
+    """An HTTP response with any status. It must not be modified."""
 
     head: ResponseHead
     body: bytes | BodyStream
@@ -158,7 +160,7 @@ class HttpResponse(msgspec.Struct):
 
 
 class Sender(Protocol):
-    """Sends requests."""
+    """The interface of an object that sends HTTP requests."""
 
     def send(self, request: HttpRequest) -> Deferred[HttpResponse]:
         """Send the request and return its response. Fails with CallFailed. Cancelling closes its connection, or removes

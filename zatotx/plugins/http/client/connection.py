@@ -1,4 +1,4 @@
-"""One client connection: sends a request, reads its response, and can then be reused for the next call."""
+"""A client connection: sends a request, reads the response, and can then be reused for the next call."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CLOSE_TIMEOUT = 5.0  # seconds that a connection has to shut down after we close
 
 
 class ClientConnectionState(Enum):
-    """The life of a connection. It is idle or busy, by `call`, while it is OPEN."""
+    """The states of a client connection. An OPEN connection is busy if it has a `call`, otherwise idle."""
 
     CONNECTING = auto()
     OPEN = auto()  # it occupies a slot of the pool
@@ -50,7 +50,7 @@ NEXT_STATES: Mapping[ClientConnectionState, frozenset[ClientConnectionState]] = 
 
 
 class ConnectionSlots(Protocol):
-    """The pool of a connection, which occupies one of its slots."""
+    """The interface of the connection pool, in which a connection occupies one slot."""
 
     origin: Origin
 
@@ -66,7 +66,8 @@ class ConnectionSlots(Protocol):
 
 @implementer(IProtocol)
 class ClientConnection:
-    """`call` is the call in progress. `idle_since` is when the last one ended, in seconds of the reactor's clock.
+    """A protocol that sends requests and reads responses. `call` is the call in progress, and `idle_since` the time at
+    which the last call ended, in seconds on the reactor's clock.
 
     The states of a connection follow each other as NEXT_STATES lists.
     """

@@ -1,5 +1,5 @@
-"""Opens client connections: DNS lookup, TCP to the first address that accepts, the proxy's tunnel if there is a proxy,
-and TLS for https; all within one deadline. The error says how far it got.
+"""Opens client connections within one timeout: DNS lookup, TCP to the first address that accepts, the proxy's tunnel if
+there is a proxy, and TLS for https. An error says which stage failed.
 
 Host names are resolved by the system (getaddrinfo: /etc/hosts, DNS and whatever else it is configured for). getaddrinfo
 blocks without a time limit, so each lookup runs in a thread of its own, with a limit on their number: the node's worker
@@ -47,12 +47,12 @@ _MAX_TIMEOUT = 600.0  # upper limit in seconds, whatever the deadline
 
 
 def system_lookup(name: str) -> Sequence[str]:
-    """Return the addresses of a name, best first (RFC 6724). Blocks. Raises OSError."""
+    """Return the addresses of a host name, the preferred one first (RFC 6724). Blocking. Raises OSError."""
     return [str(info[4][0]) for info in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)]
 
 
 class AddressResolver:
-    """The lookups of a process, with a cache of recent results."""
+    """Resolves host names for a process, with a cache of recent results."""
 
     def __init__(
         self, reactor: IReactor, lookup: Lookup = system_lookup, *, max_concurrent: int = MAX_CONCURRENT_LOOKUPS
@@ -126,7 +126,7 @@ def _as_deferred(name: str, result: LookupResult) -> Deferred[tuple[str, ...]]:
 
 
 class PlaceholderProtocol(Protocol):
-    """The protocol of a connection until its real protocol is known. No byte is exchanged yet."""
+    """A placeholder for the protocol of a connection until its final protocol is known. No data is exchanged yet."""
 
     def connectionMade(self) -> None:
         assert isinstance(self.factory, _Attempt)
@@ -134,8 +134,9 @@ class PlaceholderProtocol(Protocol):
 
 
 def connect_first(reactor: IReactor, addresses: Sequence[str], port: int) -> Deferred[Any]:
-    """Return the transport of a TCP connection to one of the addresses. They are tried in order: the next one as soon
-    as one has failed, or HEAD_START after the last was started. Replace its protocol before anything is read.
+    """Return the transport of a TCP connection to one of the addresses (happy eyeballs). The addresses are tried in
+    order: the next attempt starts as soon as one has failed, or HEAD_START seconds after the last one has started. The
+    protocol must be replaced before data is read.
 
     Fails, when the last has failed, with the most informative ConnectError. The timeout is the caller's: cancelling
     leaves no socket open.
@@ -230,7 +231,7 @@ def _most_informative(failures: Sequence[Failure]) -> Failure:
 
 @frozen
 class Connector:
-    """Opens connections; its `connect` is a Dial."""
+    """Opens connections for the HTTP client. Its method `connect` is a Dial."""
 
     reactor: IReactor
     resolver: AddressResolver

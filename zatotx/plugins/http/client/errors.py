@@ -1,6 +1,7 @@
-"""Errors of outgoing calls. Each describes in one sentence what happened, without the name of the outgoing connection,
-which the facade prepends, and says whether the peer may have seen the request: only a request that has not reached it
-may always be sent again."""
+"""Exceptions of outgoing HTTP calls. Each describes in one sentence what happened, without the name of the outgoing
+connection, and says whether the peer may have received the request: only a request that has not reached the peer can
+safely be sent again.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +9,8 @@ from twisted.internet.error import ConnectError, ConnectionRefusedError, DNSLook
 
 
 class CallFailed(Exception):  # noqa: N818 - what happened, not an error of ours
-    """A call failed without a complete response. `reached_peer`: the peer may have received some or all of the request.
+    """A call failed without a complete response. `reached_peer` says whether the peer may have received part or all of
+    the request.
 
     `detail` is a sentence without its full stop, for people; it never contains a header, a body or a password.
     """
@@ -35,19 +37,19 @@ class NotReached(CallFailed):
 
 
 class NoSuchHost(NotReached):
-    """The host name has no address."""
+    """The host name has no IP address."""
 
 
 class ConnectRefused(NotReached):
-    """Nothing listens at the address, or there is no route to it."""
+    """No process listens at the address, or there is no route to it."""
 
 
 class ConnectTimeout(NotReached):
-    """The connection, including TLS handshake and proxy tunnel, was not established in time."""
+    """The connection, including TLS handshake and proxy tunnel, was not established within the timeout."""
 
 
 class TlsFailed(NotReached):
-    """The TLS handshake failed, or the peer's certificate is not valid for it."""
+    """The TLS handshake failed, or the peer's certificate is not valid for the host."""
 
 
 class ProxyFailed(NotReached):
@@ -70,20 +72,20 @@ class ClientClosed(NotReached):
 
 
 class FirstByteTimeout(CallFailed):
-    """The peer did not begin to respond in time, or stopped reading the request."""
+    """The peer did not begin to respond within the timeout, or stopped reading the request."""
 
 
 class SilenceTimeout(CallFailed):
-    """The peer stopped in the middle of its response."""
+    """The peer stopped sending in the middle of its response."""
 
 
 class TotalTimeout(CallFailed):
-    """The whole call took too long, in whatever stage."""
+    """The call exceeded its total timeout, in any stage."""
 
 
 class PeerReset(CallFailed):
-    """The connection was lost before the response was complete. `response_started`: some of the response had
-    arrived."""
+    """The connection was lost before the response was complete. `response_started` says whether part of the response
+    had arrived."""
 
     def __init__(self, detail: str, *, reached_peer: bool | None = None, response_started: bool = False) -> None:
         super().__init__(detail, reached_peer=reached_peer)
@@ -91,35 +93,36 @@ class PeerReset(CallFailed):
 
 
 class BadResponse(CallFailed):
-    """The response is not valid HTTP/1, or its end is ambiguous."""
+    """The response is not valid HTTP/1, or its end cannot be determined."""
 
 
 class BadCoding(BadResponse):
-    """The body does not match its Content-Encoding, or decodes to more than the limits."""
+    """The body does not match its Content-Encoding, or exceeds the limits when it is decoded."""
 
 
 class TooLarge(CallFailed):
-    """The response's body is longer than the call allows."""
+    """The body of the response exceeds the size limit of the call."""
 
 
 class BodyFailed(CallFailed):
-    """The source of the request's body failed; its error is the __cause__."""
+    """The source of the request's body failed. Its error is the __cause__."""
 
 
 class TooManyRedirects(CallFailed):
-    """Too many redirects, or a redirect loop."""
+    """The call had too many redirects, or a redirect loop."""
 
 
 class BadRedirect(CallFailed):
-    """A redirect that is not followed: an invalid URL, another scheme, a body over plain HTTP."""
+    """The peer sent a redirect that is not followed: an invalid URL, another scheme, or a body over plain HTTP."""
 
 
 class StreamClosed(CallFailed):
-    """The response's body was closed by its reader before its end."""
+    """The reader of the response's body closed it before its end."""
 
 
 def translate_twisted_error(error: BaseException | None) -> CallFailed:
-    """Translate an error of opening a connection; the original becomes the __cause__."""
+    """Convert a Twisted error of opening a connection to an exception of this module. The original error becomes the
+    __cause__."""
     if isinstance(error, CallFailed):
         return error
     if isinstance(error, DNSLookupError):

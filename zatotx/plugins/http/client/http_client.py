@@ -1,4 +1,4 @@
-"""The HTTP client of one outgoing connection: it has a connection pool per origin, usually one.
+"""The HTTP client of one outgoing connection. It has a connection pool for each origin, usually one.
 
     client = make_client(ClientSettings(follow_redirects=5), environment)
     client.send(HttpRequest('GET', Origin('http', 'crm.example.com', 80))).addCallback(…)
@@ -116,8 +116,8 @@ class HttpClient:
 
 
 def format_request(request: HttpRequest, *, keep_alive: bool) -> tuple[bytes, bytes | BodySource | None]:
-    """Return the bytes to send at once, and the body to send after them. Raises ValueError for a request that must not
-    be sent."""
+    """Serialize a request: return the bytes to send at once, and the body to send after them. Raises ValueError for a
+    request that must not be sent."""
     body, method = request.body, request.method
     if method == 'CONNECT':
         raise ValueError('CONNECT is no request but makes a tunnel, which proxies are configured for')
@@ -152,7 +152,7 @@ def _host(origin: Origin) -> bytes:
 
 @frozen(kw_only=True)
 class ClientSettings:
-    """Client settings of an outgoing connection. Timeouts and size limits are set per call (`HttpRequest`)."""
+    """The client settings of an outgoing connection. Timeouts and size limits are set for each call (`HttpRequest`)."""
 
     pool_limits: PoolLimits = field(factory=PoolLimits)
     tls: TlsSettings = field(factory=TlsSettings)
@@ -165,7 +165,7 @@ class ClientSettings:
 
 
 class ClientEnvironment:
-    """The environment that all clients of a node share."""
+    """The resources that all HTTP clients of a node share."""
 
     def __init__(
         self, reactor: IReactor, offload: Offload, *, environ: Mapping[str, str],
@@ -189,7 +189,7 @@ class ClientEnvironment:
 
 @frozen
 class WrappedClient:
-    """A client with its wrappers; a Sender. Its statistics are those of `client`: `active`, `idle`, `waiting`."""
+    """An HTTP client with its wrapping senders. Its statistics `active`, `idle` and `waiting` are those of `client`."""
 
     client: HttpClient
     raw_sender: Sender  # without redirects and content decoding, for callers that do both themselves
@@ -206,7 +206,7 @@ class WrappedClient:
 
 
 def make_client(settings: ClientSettings, environment: ClientEnvironment) -> WrappedClient:
-    """Build a client. Wrappers that are not needed are left out, and cost nothing. Raises UnusableCredentials and
+    """Create a client. Wrappers that are not needed are omitted, and have no cost. Raises UnusableCredentials and
     UnusableProxy, with messages about certificates or a proxy."""
     proxies = make_proxy_selector(settings.proxy, environment.environ)
     connector = Connector(environment.reactor, environment.resolver, environment.tls_factory(settings.tls), proxies)

@@ -1,5 +1,6 @@
-"""A call in progress: its stage, its timeouts, and its end. It ends once, by whichever comes first of a response, an
-error, a timeout and cancellation."""
+"""A call in progress: its stage, its timeouts, and its result. The first of a response, an error, a timeout or
+cancellation completes it.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +32,7 @@ IDEMPOTENT_METHODS = frozenset(
 
 
 class CallStage(Enum):
-    """What a call waits for."""
+    """The stage of an outgoing HTTP call, such as connecting or waiting for the response."""
 
     QUEUED = auto()  # a free slot of the pool
     CONNECTING = auto()  # a new connection
@@ -55,14 +56,14 @@ NEXT_STAGES: Mapping[CallStage, frozenset[CallStage]] = {
 
 
 class CallQueue(Protocol):
-    """The queue of calls that wait for a connection."""
+    """The interface of the queue of calls that wait for a connection."""
 
     def remove_waiting(self, call: PendingCall) -> None:
         """Remove a call from the queue."""
 
 
 class RequestUpload(Protocol):
-    """The part of a connection that sends the request of a call."""
+    """The part of a connection that sends the request of a call, as an interface."""
 
     def has_unsent(self, data: bytes) -> bool:
         """Return whether `data`, the first of the call, is still buffered: the peer has not seen any of it."""
@@ -75,7 +76,7 @@ class RequestUpload(Protocol):
 
 
 class CallConnection(Protocol):
-    """The connection of a call in progress."""
+    """The interface of the connection that a call in progress uses."""
 
     @property
     def request_writer(self) -> RequestUpload:
@@ -86,14 +87,14 @@ class CallConnection(Protocol):
 
 
 class FailableStream(Protocol):
-    """The body of a streamed response, which ends early if the call fails."""
+    """The interface of a streamed response body, which ends early if the call fails."""
 
     def fail_all(self, error: CallFailed) -> None:
         """Fail the stream: no more data follows."""
 
 
 class CallEnvironment:
-    """The environment that the calls of all clients of a node share."""
+    """The clock, timeout sweeper and write batch that the calls of all clients of a node share."""
 
     __slots__ = ('reactor', 'seconds', 'timeout_sweeper', 'write_batch')
 
@@ -105,8 +106,8 @@ class CallEnvironment:
 
 
 class PendingCall:
-    """A call from `send` to its end. `data` is sent at once, `body` (or None) after it. TimeoutSweeper checks
-    `deadline`. Its stages follow each other as NEXT_STAGES lists."""
+    """A call from `send` to its completion. `data` is sent at once, and `body` (or None) after it. TimeoutSweeper
+    checks `deadline`. NEXT_STAGES lists the order of the stages."""
 
     __slots__ = (
         '_deferred',

@@ -1,5 +1,5 @@
-"""A pool of the connections to one origin: each is busy with a call, or idle. Calls that find all of them busy wait in
-FIFO order.
+"""A pool of connections to one origin. A connection is either idle or busy with a call. If all connections are busy,
+calls wait in FIFO order.
 
 Every connection, and every attempt to open one, occupies a slot of the pool from its start until it is known that it is
 not used any more; a freed slot goes to the call that has waited longest.
@@ -26,7 +26,7 @@ from zatotx.plugins.http.client.pending_call import CONNECTING, QUEUED, CallEnvi
 
 
 class PoolLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits of an outgoing connection, per origin."""
+    """The limits of an outgoing connection's pool, for each origin."""
 
     max_connections: int = 100
     max_waiting: int = 10_000  # calls that wait for a connection
@@ -37,7 +37,7 @@ class PoolLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 @implementer(IProtocolFactory)
 class ClientConnectionFactory:
-    """Builds the connections of a pool."""
+    """Creates the connections of a pool."""
 
     __slots__ = ('_environment', '_pool')
 
@@ -56,7 +56,8 @@ class ClientConnectionFactory:
 
 
 class ConnectionPool:
-    """The connections to one origin, and the calls that wait for one. `occupied_slots` counts the occupied slots."""
+    """The connections to one origin, and the calls that wait for a connection. `occupied_slots` is the number of
+    occupied slots."""
 
     _log = Logger()
     __slots__ = (

@@ -1,5 +1,6 @@
-"""Forward proxies: tunnels with CONNECT for https (RFC 9110 §9.3.6), which the connector opens; requests with an
-absolute URL for plain HTTP (RFC 9112 §3.2.2)."""
+"""Forward proxies: CONNECT tunnels for https (RFC 9110 §9.3.6), which the connector opens, and requests with an
+absolute URL for plain HTTP (RFC 9112 §3.2.2).
+"""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ _PROXY_AUTH_REQUIRED = 407
 
 
 class ConnectTunnel(Protocol):
-    """Requests a tunnel from a proxy: `done` fires when it is established, or fails with ProxyFailed."""
+    """Requests a tunnel from a proxy. `done` fires when it is established, or fails with ProxyFailed."""
 
     def __init__(self, proxy: Proxy, authority: bytes) -> None:
         """`authority`: host and port of the target, as in the CONNECT request."""
@@ -65,7 +66,7 @@ class ConnectTunnel(Protocol):
 
 
 def proxy_error_text(status: int, authority: bytes) -> str:
-    """Return the meaning of a proxy's error status, for the error message."""
+    """Return the description of a proxy's error status, for the error message."""
     if status in (401, 407):  # tinyproxy answers 401 to wrong credentials
         return f'wants other credentials than it was given ({status})'
     if status in (502, 503, 504):
@@ -74,8 +75,8 @@ def proxy_error_text(status: int, authority: bytes) -> str:
 
 
 class ForwardProxySender:
-    """A Sender for connections that may use a proxy. Fails with ProxyFailed if the proxy requires credentials; any
-    other response cannot be told from the peer's own and is returned."""
+    """A Sender for connections that may use a proxy. Fails with ProxyFailed if the proxy requires credentials. Other
+    responses of the proxy cannot be distinguished from those of the peer, and are returned."""
 
     def __init__(self, sender: Sender, proxies: ProxySelector) -> None:
         self._sender = sender

@@ -1,4 +1,4 @@
-"""The request writer of a client connection: sends the request and its body, and tracks what is sent.
+"""Writes the requests of a client connection, including their bodies, and tracks what has been sent.
 
 The writers for sockets are those of `zatotx.connectors.http.client_writer`.
 """
@@ -20,7 +20,7 @@ from zatotx.plugins.http.transport.response_stream import ResponseStream, Stream
 
 
 class IteratorBody:
-    """A BodySource of an async iterator: it can be sent only once."""
+    """A BodySource that reads from an async iterator. It can be sent only once."""
 
     repeatable = False
 
@@ -33,8 +33,8 @@ class IteratorBody:
 
 
 class BodyUpload:
-    """Writes a source's pieces no faster than the peer reads them. Calls `ended(None)` when all is written,
-    `ended(failure)` when the source failed, or its length differs from what it declared."""
+    """Writes the pieces of a BodySource with backpressure from the peer. Calls `ended(None)` when everything is
+    written, and `ended(failure)` if the source fails, or its length differs from the declared length."""
 
     __slots__ = ('_length', '_on_end', '_remaining', '_stream', '_writer')
 
@@ -79,8 +79,9 @@ def _ignore(failure: Failure | None) -> None:
 
 
 class RequestWriter:
-    """Writes one request after the other. Calls `on_failure` when a body could not be produced. `holds(data)` returns
-    whether the first data of a call is still buffered completely, so that the peer cannot have seen it."""
+    """Writes HTTP requests to a connection, one after the other. Calls `on_failure` if a body cannot be produced.
+    `holds(data)` returns whether the first data of a call is still completely in the buffer, so that the peer cannot
+    have received any of it."""
 
     __slots__ = ('_awaits_continue', '_call', '_environment', '_on_failure', '_upload', '_writer', 'has_unsent')
 

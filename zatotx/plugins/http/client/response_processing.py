@@ -1,6 +1,7 @@
 """Processes responses before they are returned: follows redirects (RFC 9110 §15.4, by the rules of
-`rules.http.redirects`) and decodes content codings within size limits (RFC 9110 §8.4). Most responses need neither and
-cost one check."""
+`rules.http.redirects`), and decodes content codings within size limits (RFC 9110 §8.4). For most responses, which need
+neither, it makes a single check.
+"""
 
 from __future__ import annotations
 
@@ -120,7 +121,7 @@ class RedirectFollower:
 
 
 def other_origin_error(redirection: str, origin: Origin) -> BadRedirect:
-    """Return the error for a redirect to an origin that the connection does not follow to."""
+    """Return the error for a redirect to an origin to which the connection does not follow redirects."""
     return BadRedirect(f'{redirection} leads to {origin.scheme}://{origin.authority.decode("ascii")}, where only '
                        '`follow_redirects: any` follows')  # fmt: skip
 
@@ -136,8 +137,8 @@ def _is_repeatable(outbound: HttpRequest) -> bool:
 
 
 class Decoder:
-    """Decodes content codings of responses, and removes the fields about them. An unknown coding is left as it is, with
-    its field, and so are partial responses (206). `offload` runs a function in a thread."""
+    """Decodes the content codings of responses, and removes the corresponding header fields. Responses with an unknown
+    coding, and partial responses (206), are not changed. `offload` runs a function in a thread."""
 
     def __init__(self, offload: Offload, *, max_ratio: int) -> None:
         self._offload = offload
@@ -163,7 +164,7 @@ class Decoder:
 
 
 def decode_body(body: bytes, inflater: Decompressor) -> bytes:
-    """Return the whole decoded body. Raises BadCoding."""
+    """Decode a body and return it. Raises BadCoding."""
     decoded = bytearray()
     try:
         for start in range(0, len(body), _PIECE_SIZE):
@@ -175,7 +176,7 @@ def decode_body(body: bytes, inflater: Decompressor) -> bytes:
 
 
 class DecodedStream:
-    """A BodyStream that decodes another one."""
+    """A BodyStream that decodes another BodyStream."""
 
     def __init__(self, stream: BodyStream, inflater: Decompressor) -> None:
         self._stream = stream
@@ -235,7 +236,8 @@ def _decoded_head(head: ResponseHead, length: int | None) -> ResponseHead:
 
 
 class ResponseProcessor:
-    """A Sender that processes responses. Also fails with what `RedirectFollower.follow` and `Decoder.decode` raise."""
+    """A Sender that processes responses. It also raises the errors of `RedirectFollower.follow` and
+    `Decoder.decode`."""
 
     def __init__(
         self,

@@ -1,5 +1,6 @@
-"""The response reader of a client connection: parses the bytes received into the response of the current call. Bodies
-are collected up to a limit, or streamed to a reader that may be slow."""
+"""Reads the responses of a client connection: parses the received bytes into the response of the current call. Bodies
+are collected up to a limit, or streamed with backpressure to a reader.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ Trailers = tuple[tuple[bytes, bytes], ...]
 
 
 class FlowControl(Protocol):
-    """The source of a stream, which can be paused."""
+    """The interface of the source of a streamed body, which can be paused."""
 
     def pause(self) -> None:
         """Pause reading from the peer."""
@@ -40,7 +41,7 @@ class FlowControl(Protocol):
 
 
 class CollectedBody:
-    """A body that is returned as a whole."""
+    """A response body that is collected in memory and returned as a whole."""
 
     __slots__ = ('_head', '_max_size', '_pieces', '_size')
 
@@ -63,7 +64,7 @@ class CollectedBody:
 
 
 class StreamedBody:
-    """A ResponseStream of a body that is being received."""
+    """A response body that is read as a stream while it is received."""
 
     __slots__ = ('_buffered', '_ended', '_error', '_flow_control', '_size', '_waiting', 'trailers')
 
@@ -159,7 +160,7 @@ def too_large_error(max_size: int) -> TooLarge:
 
 
 class ReadConnection(Protocol):
-    """The connection that responses are read from."""
+    """The interface of the connection from which responses are read."""
 
     call: PendingCall | None
     transport: IPushProducer
@@ -173,8 +174,8 @@ class ReadConnection(Protocol):
 
 
 class ResponseReader:
-    """Reads one response after the other. `response_started`: some of the current response has arrived. `is_paused`:
-    reading from the peer is paused."""
+    """Reads responses one after the other. `response_started` says whether part of the current response has arrived,
+    and `is_paused` whether reading from the peer is paused."""
 
     __slots__ = ('_body', '_connection', '_environment', 'is_paused', 'parser', 'response_started')
 

@@ -1,1 +1,1 @@
-"""Outgoing REST connections: the API for services, and the machinery behind it."""
+"""Outgoing REST connections: the API for services, and its implementation."""

@@ -1,5 +1,6 @@
-"""The chain of senders between a request and the HTTP client: authorization, retries, circuit breaker. Wrappers that a
-connection does not need are left out, and cost nothing."""
+"""Builds the chain of senders between a request and the HTTP client: authorization, retries, circuit breaker. Wrappers
+that a connection does not need are omitted, and have no cost.
+"""
 
 from __future__ import annotations
 
@@ -40,17 +41,17 @@ class DirectSender:
 
 
 def is_peer_failure(error: Exception) -> bool:
-    """Return whether an error counts for the circuit breaker."""
+    """Return whether an error counts as a failure of the peer for the circuit breaker."""
     return isinstance(error, CallFailed) and is_circuit_failure(error)
 
 
 def is_server_error(response: HttpResponse) -> bool:
-    """Return whether a response counts for the circuit breaker: status 5xx."""
+    """Return whether a response counts as a failure of the peer for the circuit breaker: status 5xx."""
     return response.head.status >= _SERVER_ERROR
 
 
 class Authorizer(Protocol):
-    """Provides credentials that depend on the request or the peer's responses."""
+    """The interface of credentials that depend on the request or on the peer's responses."""
 
     async def credentials(self, request: OutgoingRequest) -> Fields:
         """Return the fields for this request. Raises a ServiceError if they are not available in time."""
@@ -64,7 +65,8 @@ class Authorizer(Protocol):
 
 @define(eq=False)
 class AuthorizingSender:
-    """Adds credentials to requests, and sends a request once more with new ones after a 401."""
+    """A Sender that adds credentials to requests. After a 401 response it sends the request once more with new
+    credentials."""
 
     inner: Attempt
     authorizer: Authorizer
@@ -96,7 +98,7 @@ class AuthorizingSender:
 
 @define(eq=False)
 class HttpRetryDecision:
-    """RetryDecision of HTTP: which calls may be repeated, within the call's timeout."""
+    """The retry decision for HTTP: which calls can be retried within the timeout of the call."""
 
     policy: RetryPolicy
     seconds: Callable[[], float]

@@ -28,7 +28,7 @@ from zatotx.rules.resilience.circuit_breaker import CLOSED, CircuitBreaker
 
 @frozen(kw_only=True, eq=False)
 class ConnectionParts:
-    """The parts of an outgoing connection."""
+    """The parts from which an outgoing HTTP connection is built."""
 
     title: str  # 'Outgoing connection CRM (rest)'
     request_template: RequestTemplate
@@ -44,8 +44,8 @@ class ConnectionParts:
 
 @define(eq=False)
 class OutgoingConnection:
-    """A configured outgoing connection. `request_template` creates requests from a service's calls, `send` sends
-    them."""
+    """A configured outgoing HTTP connection. `request_template` creates requests from a service's calls, and `send`
+    sends them."""
 
     parts: ConnectionParts
     reactor: IReactor  # IReactorTime, IReactorFromThreads

@@ -1,4 +1,4 @@
-"""HTTP Digest Auth (RFC 7616) for clients: after one challenge, further requests are authorized in advance.
+"""HTTP Digest authentication (RFC 7616) for clients. After one challenge, further requests are authorized in advance.
 
 MD5, SHA-256 and SHA-512-256, each with and without -sess; qop=auth, and no qop for old servers (RFC 2069).
 """
@@ -27,7 +27,7 @@ _SESSION = '-SESS'
 
 @frozen(kw_only=True)
 class DigestChallenge:
-    """A challenge with supported parameters."""
+    """A Digest challenge with supported parameters."""
 
     realm: str
     nonce: str
@@ -48,8 +48,8 @@ class DigestChallenge:
 
 
 def strongest_challenge(challenges: Iterable[Challenge]) -> DigestChallenge | None:
-    """Return the challenge with the strongest supported hash, the first of several (RFC 7616 §3.7); None if there is
-    none."""
+    """Return the challenge with the strongest supported hash, or the first of several such challenges (RFC 7616 §3.7),
+    or None if no challenge is supported."""
     supported = [parsed for challenge in challenges if (parsed := _parse_challenge(challenge)) is not None]
     return min(supported, key=lambda parsed: _SUPPORTED.index(parsed.hash), default=None)
 
@@ -71,7 +71,7 @@ def _parse_challenge(challenge: Challenge) -> DigestChallenge | None:
 
 @define
 class DigestSession:
-    """The state that follows a challenge: a nonce, and how often it was used."""
+    """The state after a Digest challenge: the nonce, and the number of times it was used."""
 
     challenge: DigestChallenge
     username: str
@@ -125,7 +125,7 @@ class DigestSession:
 
 
 class DigestAuthorizer:
-    """An Authorizer with Digest Auth for one connection."""
+    """An Authorizer for one connection with Digest authentication."""
 
     def __init__(self, username: str, password: str, cnonce: Callable[[], str] = lambda: token_hex(16)) -> None:
         self._username, self._password, self._cnonce = username, password, cnonce
@@ -165,6 +165,6 @@ class DigestAuthorizer:
 
 
 def make_credentials(stored: StoredObject, context: CredentialsContext) -> OutgoingCredentials:
-    """Return the credentials of a definition; SecurityType.credentials names this function."""
+    """Return the outgoing credentials of a Digest authentication definition."""
     factory = partial(DigestAuthorizer, stored.value.username, stored.value.password)
     return OutgoingCredentials(make_authorizer=factory, requires_challenge=True)

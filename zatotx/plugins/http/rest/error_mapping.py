@@ -1,4 +1,4 @@
-"""Maps client errors to the exceptions that services get, with a message that names the connection.
+"""Converts errors of the HTTP client to the exceptions that services receive, with a message that names the connection.
 
 The message may be passed on to the service's caller, so it contains no hosts or addresses; the client's error is the
 __cause__, and is logged.
@@ -29,7 +29,7 @@ _TRANSIENT = (errors.ConnectRefused, errors.NoSuchHost, errors.ConnectTimeout, e
 
 
 class CircuitOpen(NotReached):
-    """The circuit breaker rejects calls. `retry_after`: seconds until it may let one through."""
+    """The circuit breaker rejects calls. `retry_after` is the number of seconds until it may admit a trial call."""
 
     def __init__(self, wait: float) -> None:
         super().__init__('it answers with errors')  # used only if the error before it is no longer known
@@ -37,7 +37,7 @@ class CircuitOpen(NotReached):
 
 
 class BulkheadFull(NotReached):
-    """As many calls are in progress as the connection allows."""
+    """The connection's limit of concurrent calls is reached."""
 
 
 _UNAVAILABLE: Mapping[type[CallFailed], str] = {  # '… cannot be used: …'
@@ -60,8 +60,9 @@ _NOT_PEER_ERRORS = (
 
 
 def map_error(failure: CallFailed, title: str, cid: str, timeout: float) -> BaseException:
-    """Return the exception for an error; if the service's own body failed, that error. `title`: 'Outgoing connection
-    CRM (rest)'; `timeout`: the call's timeout."""
+    """Convert an error of a call to an exception for the service. If the service's own body failed, return that error.
+    `title` is the name of the connection in messages, such as 'Outgoing connection CRM (rest)'; `timeout` is the
+    timeout of the call."""
     if isinstance(failure, errors.BodyFailed) and failure.__cause__ is not None:
         return failure.__cause__
     if isinstance(failure, _TIMEOUTS):
@@ -73,17 +74,17 @@ def map_error(failure: CallFailed, title: str, cid: str, timeout: float) -> Base
 
 
 def timeout_error(title: str, cid: str, timeout: float) -> Timeout:
-    """Return the error of a call without a response in time."""
+    """Create the error for a call that got no response within the timeout."""
     return Timeout(cid, f'{title} gave no answer within {round(timeout, 3):g} s')
 
 
 def is_circuit_failure(failure: CallFailed) -> bool:
-    """Return whether an error counts as the peer's failure for the circuit breaker."""
+    """Return whether an error counts as a failure of the peer for the circuit breaker."""
     return not isinstance(failure, _NOT_PEER_ERRORS)
 
 
 def is_retryable(failure: CallFailed) -> bool:
-    """Return whether a retry may succeed."""
+    """Return whether a retry may succeed after an error."""
     return isinstance(failure, _TRANSIENT) or type(failure) is NotReached
 
 

@@ -1,4 +1,4 @@
-"""Builds an outgoing connection from its configuration; parts that it does not need are left out."""
+"""Builds outgoing HTTP connections from their configuration. Parts that a connection does not need are omitted."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ USER_AGENT = (b'User-Agent', f'zatotx/{__version__}'.encode('ascii'))
 
 @frozen(kw_only=True)
 class BuildContext:
-    """What connections are built with."""
+    """The resources with which connections are built."""
 
     environment: ClientEnvironment
     component: bytes
@@ -58,7 +58,7 @@ class BuildContext:
 
 @frozen(kw_only=True)
 class HttpConnectionType:
-    """The differences between REST and SOAP connections."""
+    """Describes how REST and SOAP connections differ."""
 
     make_template: Callable[[Any, OutgoingCredentials, BuildContext], RequestTemplate]
     make_connection: Callable[
@@ -71,8 +71,8 @@ def build_connection(
     value: HttpOutgoing, title: str, credentials: OutgoingCredentials, context: BuildContext,
     connection_type: HttpConnectionType,
 ) -> OutgoingConnection:
-    """Build the connection of a configuration. `title`: 'Outgoing connection CRM (rest)'. Raises ValueError, with the
-    reason, for a configuration that this machine cannot use."""
+    """Build a connection from its configuration. `title` is its name in messages, such as 'Outgoing connection CRM
+    (rest)'. Raises ValueError, with the reason, for a configuration that this machine cannot use."""
     environment, meter = context.environment, context.meter
     meter.circuit_open = meter.circuit_half_open = False
     client = make_client(_client_settings(value, credentials), environment)
@@ -127,7 +127,7 @@ def make_request_template(
     form: type[F], value: HttpOutgoing, credentials: OutgoingCredentials, context: BuildContext, accept: bytes,
     **own: Any,
 ) -> F:
-    """Create a RequestTemplate, or a subclass with the further fields `own`."""
+    """Create a RequestTemplate of class `form` from the configuration of a connection."""
     origin, base = split_url(value.host)
     retried = () if value.retry is None else value.retry.methods
     fields = (

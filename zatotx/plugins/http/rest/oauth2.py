@@ -1,4 +1,5 @@
-"""OAuth 2.0 for clients: a token that all calls of a worker share, renewed before it expires while calls still use it.
+"""OAuth 2.0 for clients: all calls of a worker share an access token, which is renewed before it expires as long as
+calls use it.
 
 TokenFetcher gets new tokens, one for the whole cluster. Without Redis each worker has its own token; that costs the
 authorization server one more request, and no call fails.
@@ -54,8 +55,8 @@ class CacheUnavailable(Exception):  # noqa: N818 - what it is
 
 @frozen(kw_only=True)
 class TokenCache:
-    """The cluster's cache of tokens: in Redis, encrypted, until they expire, by the fingerprints of their definitions.
-    Redis is optional: if it does not reply within a second, it counts as unavailable."""
+    """The cluster's cache of access tokens in Redis. Tokens are stored encrypted until they expire, by the fingerprint
+    of their definition. Redis is optional: if it does not reply within a second, the cache counts as unavailable."""
 
     redis: ICommands
     leases: ILeaseStore
@@ -109,7 +110,7 @@ async def _or_unavailable(step: Awaitable[_T]) -> _T:
 
 @frozen(kw_only=True)
 class TokenFetcher:
-    """Gets the tokens of one definition: from the cluster's cache, or from the authorization server."""
+    """Gets the access tokens of one definition from the cluster's cache or the authorization server."""
 
     definition: OAuth2Client
     title: str  # the definition's name in error messages
@@ -180,7 +181,7 @@ class TokenFetcher:
 
 @define(eq=False)
 class OAuth2Authorizer:
-    """The current token of one security definition in this process. An Authorizer."""
+    """An Authorizer with the current access token of one security definition in this process."""
 
     fetcher: TokenFetcher
     clock: IReactorTime
@@ -268,14 +269,14 @@ class OAuth2Authorizer:
 
 @frozen
 class HttpCredentialsContext(CredentialsContext):
-    """What the outgoing HTTP connections create credentials with."""
+    """The resources with which outgoing HTTP connections create credentials."""
 
     environment: ClientEnvironment = field(kw_only=True)
     token_cache: TokenCache | None = field(kw_only=True)
 
 
 def make_credentials(stored: StoredObject, context: HttpCredentialsContext) -> OutgoingCredentials:
-    """Return the credentials of a definition; SecurityType.credentials names this function."""
+    """Return the outgoing credentials of an OAuth 2.0 client definition."""
     # One connection per token request: they are rare, and nothing has to be closed when the definition changes.
     settings = ClientSettings(
         pool_limits=PoolLimits(idle_timeout=0), tls=TlsSettings(ca=stored.value.tls_ca), max_redirects=0

@@ -21,7 +21,7 @@ _MAX_LIFETIME = 366 * 86_400.0
 
 
 class TokenRefused(Exception):  # noqa: N818 - what it is
-    """The server issued no token. The text says why, as the rest of a sentence, and contains no secret."""
+    """The authorization server issued no token. The message gives the reason, as a predicate without secrets."""
 
 
 class AccessToken(msgspec.Struct, frozen=True):
@@ -51,7 +51,7 @@ class _ErrorResponse(msgspec.Struct):
 
 
 def token_request(definition: OAuth2Client) -> tuple[list[tuple[bytes, bytes]], bytes]:
-    """Return header fields and body of a token request."""
+    """Return the header fields and the body of a token request."""
     form = {'grant_type': 'client_credentials', **definition.extra_fields}
     if definition.scopes:
         form['scope'] = ' '.join(definition.scopes)
@@ -65,7 +65,7 @@ def token_request(definition: OAuth2Client) -> tuple[list[tuple[bytes, bytes]], 
 
 
 def parse_token_response(status: int, body: bytes, now: float) -> AccessToken:
-    """Return the token of a response. Raises TokenRefused."""
+    """Parse the response to a token request, and return the token. Raises TokenRefused."""
     if status != 200:
         raise TokenRefused(f'its server answered {status}{_error_code(body)}')
     try:
@@ -83,7 +83,7 @@ def parse_token_response(status: int, body: bytes, now: float) -> AccessToken:
 
 
 def definition_fingerprint(definition: OAuth2Client) -> str:
-    """Return a hash that identifies this definition in its current version; it reveals no secret."""
+    """Return a hash that identifies the current version of a definition, and reveals no secret."""
     values = [definition.token_url, definition.client_id, definition.client_secret, definition.scopes,
             sorted(definition.extra_fields.items())]  # fmt: skip
     return sha256(msgspec.json.encode(values)).hexdigest()[:32]

@@ -1,5 +1,6 @@
-"""Encodes request bodies: values in the connection's data format, text and bytes as they are, files and iterators piece
-by piece."""
+"""Encodes request bodies: values in the connection's data format, text and bytes unchanged, files and iterators in
+pieces.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +30,8 @@ _PIECE_SIZE = 64 * 1024
 
 
 def encode_body(data: Any, data_format: str, offload: Offload) -> tuple[bytes | BodySource | None, bytes]:
-    """Return the body and its content type; the body is None if there is no data. `offload(function, *args)` runs in a
-    thread.
+    """Encode the data of a call, and return the body and its content type; the body is None if there is no data.
+    `offload(function, *args)` runs a function in a thread.
 
     Raises TypeError for data that the data format cannot represent, ValueError as the encoders do.
     """
@@ -71,7 +72,7 @@ def _encode_value(data: Any, data_format: str) -> tuple[bytes, bytes]:
 
 
 class OneShotBody:
-    """A body from an iterator. It can be sent again only if it was not started."""
+    """A body from an iterator. It can be sent again only if sending has not started."""
 
     length = None
 
@@ -98,7 +99,8 @@ async def _iterate_in_threads(iterator: Iterator[Any], offload: Offload) -> Asyn
 
 
 class FileBody:
-    """The rest of a file from its current position. It is read in threads, and closed by the service that opened it."""
+    """A body that is the rest of a file from its current position. It is read in threads. The service that opened the
+    file closes it."""
 
     def __init__(self, file: Any, offload: Offload) -> None:
         self._file = file

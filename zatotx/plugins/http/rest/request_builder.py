@@ -1,4 +1,4 @@
-"""Builds requests: the call of a service, combined with the settings that all requests of a connection share."""
+"""Builds requests from the call of a service and the settings that all requests of a connection share."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _MAX_DEADLINE = 86_400_000  # milliseconds, the largest value that zatotx accept
 
 
 class TimestampFormatter:
-    """Formats the header X-Zato-Msg-TS, the time of sending in Zato's format: ISO 8601 in UTC without a zone. Those
-    within one second share a cached text."""
+    """Formats the header field X-Zato-Msg-TS, the time of sending, in Zato's format: ISO 8601 in UTC without a zone.
+    Requests within one second share a cached text."""
 
     __slots__ = ('_second', '_text')
 
@@ -50,7 +50,7 @@ class TimestampFormatter:
 
 
 class CallSpec(msgspec.Struct):
-    """The call of a service, with its arguments."""
+    """The call of a connection by a service, with its arguments."""
 
     method: str  # in capitals; '' = the connection's
     data: Any = None
@@ -63,7 +63,7 @@ class CallSpec(msgspec.Struct):
 
 
 class OutgoingRequest:
-    """One request that is ready to be sent, also repeatedly."""
+    """A request that is ready to be sent, once or repeatedly."""
 
     __slots__ = (
         'body',
@@ -115,7 +115,7 @@ class OutgoingRequest:
 
 @frozen(kw_only=True, eq=False)
 class RequestTemplate:
-    """The settings that all requests of a connection share."""
+    """Creates requests. It holds the settings that all requests of a connection share."""
 
     origin: Origin
     method: str  # default method

@@ -1,4 +1,5 @@
-"""The response of a REST call. Its body is decoded by its Content-Type, or else by the connection's data format."""
+"""The response of a REST call. Its body is decoded by its Content-Type, or otherwise by the connection's data
+format."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ _UNREAD: Any = object()
 
 @lru_cache(maxsize=256)
 def response_format(content_type: bytes, data_format: str) -> str:
-    """Return the format of a body. `data_format`: the connection's, for responses that do not specify theirs."""
+    """Return the data format of a response's body. `data_format` is the connection's data format, for responses without
+    a Content-Type."""
     media_type = content_type.decode('latin-1').partition(';')[0].strip().lower()
     if media_type in _UNSPECIFIC_TYPES:
         return data_format or (TEXT if media_type == 'text/plain' else BYTES)
@@ -40,8 +42,8 @@ def response_format(content_type: bytes, data_format: str) -> str:
 
 
 def decode_value(body: bytes, data_format: str, content_type: bytes) -> Any:
-    """Return the value of a body; None if it is empty. Raises ValueError with the rest of a sentence about the
-    response."""
+    """Decode a body and return its value, or None if it is empty. Raises ValueError with a predicate that follows the
+    name of the response."""
     if not body:
         return None
     try:
@@ -57,7 +59,7 @@ def decode_value(body: bytes, data_format: str, content_type: bytes) -> Any:
 
 
 def decode_text(body: bytes, content_type: bytes) -> str:
-    """Return the body as text: in the charset of its Content-Type, UTF-8 if that names no known one. Invalid bytes
+    """Decode a body to text, with the charset of its Content-Type, or UTF-8 if there is no known charset. Invalid bytes
     become U+FFFD."""
     try:
         return body.decode(_charset(content_type), 'replace')
@@ -76,7 +78,7 @@ def _charset(content_type: bytes) -> str:
 
 
 class RestResponse(PeerResponse):
-    """The response of a peer. The body is decoded when it is first accessed, in the accessing thread."""
+    """The response of a peer to a REST call. The body is decoded when it is first accessed, in the accessing thread."""
 
     __slots__ = (
         '_data',
@@ -180,7 +182,7 @@ class RestResponse(PeerResponse):
 
 
 class StreamedRestResponse(RestResponse):
-    """A response whose body is streamed: `async for piece in response`; in a def service `for piece in …`.
+    """A response whose body is streamed: `async for piece in response`, or `for piece in response` in a def service.
 
     It may be passed to self.response.stream. Close a response that is not read to its end; a forgotten one is closed
     when it is garbage collected.

@@ -1,5 +1,6 @@
-"""treq's API on a connection's sockets: `self.out.rest['CRM'].treq`. Import it only where it is used: it loads
-twisted.web."""
+"""treq's API for an outgoing connection: `self.out.rest['CRM'].treq`. It loads twisted.web, so it must be imported only
+where it is used.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from zatotx.plugins.http.rest.connection import OutgoingConnection
 
 
 class TreqClient(HTTPClient):
-    """treq's HTTPClient; URLs without a host are relative to the connection's."""
+    """treq's HTTPClient for one connection. URLs without a host are relative to the connection's URL."""
 
     def __init__(self, connection: OutgoingConnection) -> None:
         super().__init__(_Agent(connection, connection.request_template.origin))

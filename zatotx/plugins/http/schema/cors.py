@@ -1,4 +1,4 @@
-"""CORS: which sites may use a channel from the browsers of their visitors."""
+"""The CORS settings of a channel: which sites may use it from browsers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _methods_error(methods: list[str]) -> str:
 
 
 class Cors(msgspec.Struct, frozen=True, kw_only=True):
-    """The cross-origin rules of a channel."""
+    """The CORS settings of a channel."""
 
     origins: Annotated[
         list[str],
@@ -50,7 +50,7 @@ class Cors(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def cors_errors(value: Cors | None) -> list[tuple[str, str]]:
-    """Return the errors that concern several fields."""
+    """Return the validation errors that involve several CORS fields."""
     if value is None or not value.credentials:
         return []
     errors = []
@@ -63,7 +63,7 @@ def cors_errors(value: Cors | None) -> list[tuple[str, str]]:
 
 
 def cors_rules(value: Cors) -> CorsRules:
-    """Return the rules in the form that the server checks requests with."""
+    """Convert the settings to the rules by which the server checks requests."""
     return CorsRules(
         origins=None if ANY in value.origins else frozenset(origin.lower() for origin in value.origins),
         methods=tuple(value.methods),

@@ -1,4 +1,4 @@
-"""The configuration that all HTTP channels share."""
+"""The base of the object types of HTTP channels: the fields that REST and SOAP channels share."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _path_error(path: str) -> str:
 
 
 class HttpChannel(ConfigObject, frozen=True, kw_only=True):
-    """A URL path that invokes a service."""
+    """Base class of HTTP channels: a URL path that invokes a service."""
 
     name: Annotated[str, field('Name of the channel', min_length=1, max_length=1000)]
     is_active: Annotated[bool, field('Whether the channel is served; an inactive one returns 404')] = True
@@ -68,7 +68,7 @@ class HttpChannel(ConfigObject, frozen=True, kw_only=True):
 
 
 def channel_errors(value: HttpChannel) -> list[tuple[str, str]]:
-    """Return the errors that concern several fields."""
+    """Return the validation errors that involve several fields of a channel."""
     errors = []
     if value.queue and value.max_in_flight is None:
         errors.append(('queue', 'needs max_in_flight: nobody has to wait where there is no limit'))
@@ -80,7 +80,7 @@ def channel_errors(value: HttpChannel) -> list[tuple[str, str]]:
 
 
 def pattern_key(url_path: str, *, match_slash: bool = False) -> str:
-    """Return a pattern with the names of its parameters removed, so that patterns for the same paths are equal."""
+    """Return a URL pattern with the names of its parameters removed, so that patterns for the same paths are equal."""
     pattern, _ = parse_pattern(url_path, match_slash=match_slash)
     return '/'.join(s if isinstance(s, str) else _without_name(s) for s in pattern.segments)
 

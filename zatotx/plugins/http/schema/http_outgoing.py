@@ -1,4 +1,4 @@
-"""The configuration that all outgoing HTTP connections share."""
+"""The base of the object types of outgoing HTTP connections: the fields that REST and SOAP connections share."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _FOLLOWED = {'true': True, 'True': True, 'same-origin': True, 'false': False, 'F
 
 
 class RetrySettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How failed calls are repeated."""
+    """The retry settings of an outgoing connection."""
 
     attempts: Annotated[
         int,
@@ -72,7 +72,7 @@ class RetrySettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HttpOutgoing(OutgoingDelivery, frozen=True, kw_only=True):
-    """Another system that services call over HTTP."""
+    """Base class of outgoing HTTP connections to another system."""
 
     name: Annotated[str, field('Name of the connection', min_length=1, max_length=1000)]
     is_active: Annotated[bool, field('Whether services may use the connection')] = True
@@ -156,7 +156,7 @@ class HttpOutgoing(OutgoingDelivery, frozen=True, kw_only=True):
 
 
 def outgoing_errors(value: HttpOutgoing) -> list[tuple[str, str]]:
-    """Return the errors that concern several fields."""
+    """Return the validation errors that involve several fields of an outgoing connection."""
     try:
         parse_tls_settings(tls_settings(value))
     except InvalidTlsSettings as error:

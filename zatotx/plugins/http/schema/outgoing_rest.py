@@ -9,7 +9,7 @@ from zatotx.schema.meta import ObjectType, ZatoApi, field
 
 
 class RestOutgoing(HttpOutgoing, frozen=True, kw_only=True):
-    """Another system that services call over HTTP: `self.out.rest[name]`."""
+    """An outgoing REST connection to another system: `self.out.rest[name]`."""
 
     name: Annotated[
         str, field('Name of the connection, unique among outgoing REST ones', min_length=1, max_length=1000)

@@ -16,7 +16,7 @@ POST = 'POST'
 
 
 def is_document(wsdl: str) -> bool:
-    """Return whether a setting is the WSDL itself, not its URL."""
+    """Return whether the WSDL setting contains the document itself instead of its URL."""
     return wsdl.lstrip('\ufeff \t\r\n').startswith('<')
 
 
@@ -34,7 +34,7 @@ def _wsdl_error(wsdl: str) -> str:
 
 
 class SoapOutgoing(HttpOutgoing, frozen=True, kw_only=True):
-    """Another system that services call with SOAP: `self.out.soap[name]`."""
+    """An outgoing SOAP connection to another system: `self.out.soap[name]`."""
 
     name: Annotated[
         str, field('Name of the connection, unique among outgoing SOAP ones', min_length=1, max_length=1000)

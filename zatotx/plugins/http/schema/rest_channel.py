@@ -10,7 +10,7 @@ from zatotx.schema.meta import ObjectType, ZatoApi, field
 
 
 class RestChannel(HttpChannel, frozen=True, kw_only=True):
-    """A URL path that invokes a service."""
+    """A REST channel: a URL path that invokes a service."""
 
     name: Annotated[str, field('Name of the channel, unique among REST channels', min_length=1, max_length=1000)]
     method: (

@@ -11,7 +11,7 @@ from zatotx.wire.soap.action import unquote_action
 
 
 def soap_action_error(action: str) -> str:
-    """Return what is wrong with a SOAPAction, '' if it is valid."""
+    """Return an error message if a SOAPAction is invalid, otherwise ''."""
     if any(ord(c) < 32 or ord(c) == 127 for c in action):
         return 'must not have control characters'
     return 'must not have a quotation mark: SOAPAction has them around it' if '"' in unquote_action(action) else ''
@@ -22,7 +22,7 @@ def _namespace_error(namespace: str) -> str:
 
 
 class SoapChannel(HttpChannel, frozen=True, kw_only=True):
-    """A URL path and a SOAPAction that invoke a service."""
+    """A SOAP channel: a URL path and a SOAPAction that invoke a service."""
 
     name: Annotated[str, field('Name of the channel, unique among SOAP channels', min_length=1, max_length=1000)]
     soap_action: Annotated[

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from math import floor, inf
 from time import gmtime, time
 
 import msgspec
@@ -27,21 +28,20 @@ _PLAIN = bytes(code for code in range(0x20, 0x7F) if code not in b'"\\\\')
 
 
 class DateCache:
-    """Caches the texts that change once a second: the last lines of every response head, `date_stamp`, and the
+    """Caches the texts that change once per second: the last lines of every response head, `date_stamp`, and the
     timestamp of the access log, `log_timestamp`."""
 
-    __slots__ = ('_wall', 'date_stamp', 'log_timestamp', 'second')
+    __slots__ = ('_wall', 'date_stamp', 'log_timestamp', 'valid_until')
 
     def __init__(self, wall_clock: Callable[[], float] = time) -> None:
         self._wall = wall_clock
-        self.second: int | None = None  # the second that the texts are valid for
+        self.valid_until = -inf  # in seconds of the clock that `refresh` gets the time of
         self.refresh(0.0)
 
     def refresh(self, now: float) -> None:
         """Update the texts to `now`, seconds of any clock that runs as fast as the wall clock."""
-        second = int(now)
-        if second != self.second:
-            self.second = second
+        if now >= self.valid_until:
+            self.valid_until = floor(now) + 1.0
             wall = self._wall()
             self.date_stamp = HeadEndings(wall)
             t = gmtime(wall)
@@ -52,15 +52,14 @@ class DateCache:
 
 
 def escape_text(text: str) -> str:
-    """Escape text so that it cannot end a quoted field or a line: `"`, `\\` and all characters that are not
-    printable."""
+    """Escape text so that it cannot end a quoted field or a line: `"`, `\\` and all non-printable characters."""
     if text.isprintable() and '"' not in text and '\\' not in text:
         return text
     return ''.join(c if c.isprintable() and c not in '"\\' else _escape_character(c) for c in text)
 
 
 def escape_bytes(raw: bytes) -> str:
-    """Escape bytes of an unknown encoding: all that is not printable ASCII becomes `\\xNN`."""
+    """Escape bytes of an unknown encoding: every byte that is not printable ASCII becomes `\\xNN`."""
     text = raw.decode('latin-1')
     if not raw.translate(None, _PLAIN):
         return text
@@ -73,7 +72,7 @@ def _escape_character(character: str) -> str:
 
 
 class QueryKeyNames:
-    """Names of query parameters that carry keys, in lower case: the well-known ones, and those of the current API key
+    """The names of query parameters that carry keys, in lower case: well-known names, and those of the current API key
     definitions."""
 
     __slots__ = ('names',)
@@ -89,7 +88,7 @@ class QueryKeyNames:
 
 
 def describe_request(method: str, target: bytes, names: frozenset[str] = KEY_PARAMETERS) -> str:
-    """Return the method and target of a request as the access log writes them."""
+    """Return the method and target of a request, with secrets masked, for the access log."""
     return f'{method} {escape_bytes(mask_request_target(target, names))}'
 
 
@@ -110,7 +109,7 @@ class AccessLogLine(msgspec.Struct):
 
 
 class AccessLog:
-    """Writes the lines of the access log."""
+    """Formats and writes the lines of the access log."""
 
     __slots__ = ('_date_cache', '_encode', '_keys', '_line', '_sink')
 
@@ -128,12 +127,8 @@ class AccessLog:
         body. `peer_address` is the connection's peer address, for a request whose client is not known."""
         resolved = request_context.resolved
         if resolved is not None:
-            label, request, agent, peer_address = (
-                resolved.channel_label,
-                resolved.request_line,
-                resolved.user_agent,
-                resolved.peer_address,
-            )
+            label, request = resolved.channel_label, resolved.request_line
+            agent, peer_address = resolved.user_agent, resolved.peer_address
         else:  # rejected before its head was complete, or abandoned by the client before it was routed
             label, agent = '-', '-'
             names = self._keys.names
@@ -145,7 +140,7 @@ class AccessLog:
             ))  # fmt: skip
             return
         date_cache = self._date_cache
-        if int(now) != date_cache.second:
+        if now >= date_cache.valid_until:
             date_cache.refresh(now)
         self._line(
             f'{peer_address} {request_context.cid}/{now - request_context.started_at:.4f} "{label}" '

@@ -1,5 +1,6 @@
-"""The client that sends a request: the peer of the connection, or, behind a trusted proxy, the client that the proxy
-names in the Forwarded or X-Forwarded-* fields of the request."""
+"""Determines the client that sent a request: the peer of the connection, or behind a trusted proxy, the client that the
+proxy names in the Forwarded or X-Forwarded-* fields.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from zatotx.wire.malformed import Malformed
 
 
 class ClientInfo:
-    """The client of a connection, or of one request that a proxy forwards."""
+    """The client of a connection, or of one request that a proxy forwarded."""
 
     __slots__ = ('address', 'certificates', 'is_tls', 'listener_url', 'public_url')
 
@@ -39,20 +40,20 @@ class ClientInfo:
 
 
 def peer_address(peer: IAddress) -> str:
-    """Return the address of a peer (IAddress): an IP address, or UNIX."""
+    """Convert a peer's address (IAddress) to text: an IP address, or UNIX."""
     return peer.host if isinstance(peer, IPv4Address | IPv6Address) else UNIX
 
 
 def make_client_info(transport: ITransport, public_url: str) -> ClientInfo:
-    """Return the client of a new connection. Behind a `haproxy:` endpoint the transport has the addresses of the PROXY
-    header, and knows whether the client used TLS."""
+    """Create the client information of a new connection. Behind a `haproxy:` endpoint, the transport has the addresses
+    of the PROXY header, and knows whether the client used TLS."""
     peer, host = transport.getPeer(), transport.getHost()
     secure = bool(getattr(transport, 'proxied_over_tls', False))
     return ClientInfo(peer_address(peer), listener_url(host, secure=secure), public_url, secure=secure)
 
 
 def listener_url(listener_address: IAddress, *, secure: bool) -> str:
-    """Return the scheme and authority of the listener at an address (IAddress)."""
+    """Return the scheme and authority of the URL of a listener at an address (IAddress)."""
     scheme = 'https' if secure else 'http'
     if not isinstance(listener_address, IPv4Address | IPv6Address):
         return f'{scheme}://localhost'
@@ -61,8 +62,8 @@ def listener_url(listener_address: IAddress, *, secure: bool) -> str:
 
 
 class ForwardedClients:
-    """Reads the client of a request from the fields that trusted proxies set. Invalid fields are counted, and logged
-    once."""
+    """Determines the client of a request from the fields that trusted proxies set. Invalid fields are counted, and
+    logged once."""
 
     _log = Logger()
 

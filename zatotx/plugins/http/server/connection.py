@@ -1,5 +1,6 @@
-"""One client connection: Twisted's protocol around a RequestReader and a ResponseWriter, its timeouts and its
-shutdown."""
+"""A client connection of the HTTP server: the Twisted protocol that connects a RequestReader and a ResponseWriter, with
+its timeouts and its shutdown.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ PROBE_DELAY = 0.2  # seconds that a half-closed connection waits for its respons
 
 
 class ServerConnectionState(Enum):
-    """What a connection waits for, and so what `due` is the deadline of."""
+    """The states of a connection, each of which has its own timeout (`due`)."""
 
     NEW = auto()  # the first byte
     IDLE = auto()  # the next request
@@ -65,7 +66,7 @@ NEXT_STATES: Mapping[ServerConnectionState, frozenset[ServerConnectionState]] = 
 
 
 class ProbeResult(Enum):
-    """What is known of a half-closed client."""
+    """The result of probing whether a half-closed client is still connected."""
 
     DISCONNECTED = auto()
     PROBING = auto()  # a probe was sent
@@ -73,7 +74,7 @@ class ProbeResult(Enum):
 
 
 def probe_client(transport: Any, responses: ResponseWriter, writer: BufferedWriter, *, is_probed: bool) -> ProbeResult:
-    """Return whether a half-closed client has disconnected, as far as that is known.
+    """Probe whether a half-closed client has disconnected, and return what is known.
 
     TCP sends a FIN both when a client has disconnected and when it has only stopped sending; only when we write does a
     closed socket answer with a reset. So while a service runs for a half-closed client, this function sends an interim
@@ -95,7 +96,8 @@ def probe_client(transport: Any, responses: ResponseWriter, writer: BufferedWrit
 
 @implementer(IProtocol, IHalfCloseableProtocol, IHandshakeListener)
 class ServerConnection:
-    """One HTTP connection. It is no subclass of Twisted's Protocol, which would give each idle connection a dictionary.
+    """A client connection of the HTTP server. It does not derive from Twisted's Protocol, which would give each idle
+    connection a dictionary.
 
     Its states follow each other as NEXT_STATES lists. `deadline` is the deadline of the state, in seconds of the
     reactor's clock; ConnectionChecks enforces it.

@@ -1,4 +1,4 @@
-"""Limits of the connections: of all together, and of each client address.
+"""Limits the number of open connections: in total, and for each client address.
 
 AcceptLimiter stops accepting at the configured limit; further clients wait in the kernel's accept queue, which is
 bounded too. When the process runs out of file descriptors, Twisted's ports accept connections and close them at once:
@@ -47,7 +47,7 @@ class _LimitedPort:
 
 
 class AcceptLimiter:
-    """Limits the connections accepted by all HTTP ports of a node. The connections themselves update `counters.open`.
+    """Limits the connections that all HTTP ports of a node accept. The connections themselves update `counters.open`.
 
     `seconds` is the reactor's clock. `descriptor_limit` returns how many descriptors the process may open.
     """
@@ -138,13 +138,12 @@ class AcceptLimiter:
 
 
 def first_reserved_descriptor(limit: int) -> int:
-    """Return the descriptor number from which on descriptors are reserved, for a process that may open `limit` of
-    them."""
+    """Return the lowest file descriptor number that is reserved, for a process that may open `limit` descriptors."""
     return sys.maxsize if limit == resource.RLIM_INFINITY else limit - min(_RESERVE, limit // 4)
 
 
 class AddressLimit:
-    """Counts the open connections of each network. `seconds` is the reactor's clock."""
+    """Counts and limits the open connections of each client network. `seconds` is the reactor's clock."""
 
     _log = Logger()
 

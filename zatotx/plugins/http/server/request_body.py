@@ -1,4 +1,4 @@
-"""The body of a request: in memory if it is small, in a temporary file if it is large, decoded when it is read.
+"""The body of a request: in memory if it is small, in a temporary file if it is large. It is decoded when it is read.
 
 Files are written, read and closed in threads. While a write is in progress the collector is `busy` and the connection
 passes it no more data, so at most one batch is in memory. Bodies of requests that are not admitted yet are not written
@@ -41,7 +41,7 @@ _PIECE_SIZE = 64 * 1024
 
 
 class SpooledBody:
-    """A body in an unnamed file, see model.message.Body. `read` blocks: call it in a thread."""
+    """A body in an unnamed temporary file (see model.message.Body). `read` blocks, so it must be called in a thread."""
 
     __slots__ = ('_file', '_lock', '_offload', 'size')
     is_nonblocking = False
@@ -85,7 +85,8 @@ class SpooledBody:
 
 
 class RequestResources:
-    """The resources of a request that are released at its end: its body, and the charge for the part in memory."""
+    """The resources of a request that are released when it ends: its body, and the memory reservation for the part in
+    memory."""
 
     __slots__ = ('_body', '_charge')
 
@@ -101,7 +102,7 @@ class RequestResources:
 
 
 class BodyCollector:
-    """Collects one request body.
+    """Collects the body of one request as it is received.
 
     `on_written` is called when a write that made the collector `is_writing` has ended. `failure` is set if the body
     cannot be stored, `is_over_budget` if the memory budget does not allow it. `may_spool` says whether the body may be
@@ -250,13 +251,14 @@ def _close(file: IO[bytes], offload: Offload) -> None:
 def wrap_encoded_body(
     body: bytes | SpooledBody, field: bytes, settings: HttpSettings
 ) -> bytes | SpooledBody | EncodedBody:
-    """Return the body wrapped to be decoded by its Content-Encoding, which RequestRouter has found to be supported."""
+    """Wrap a body so that it is decoded by its Content-Encoding. RequestRouter has checked that the coding is
+    supported."""
     coding = parse_content_encoding(field)
     return EncodedBody(body, coding, max_size=settings.max_body, max_ratio=settings.max_ratio) if coding else body
 
 
 class EncodedBody:
-    """A body in a content coding, see model.message.Body. `read` returns it decoded, at most `max_size` bytes and
+    """A body with a content coding (see model.message.Body). `read` returns it decoded, at most `max_size` bytes and
     `max_ratio` times the received size. It blocks unless the body is `is_nonblocking`."""
 
     __slots__ = ('_body', '_coding', '_max_ratio', '_max_size', 'size')

@@ -1,4 +1,5 @@
-"""The state of one request of a connection, from its head to the end of its response, and the result of its routing."""
+"""The state of one request of a connection, from its head to the end of its response, and the types of routing
+results."""
 
 from __future__ import annotations
 
@@ -24,14 +25,14 @@ NO_METER: Any = NullMeter()
 
 
 class IResponseFilter(Interface):
-    """Filters the responses to requests with one head."""
+    """Filters the responses to the requests that have the same head."""
 
     def apply(request: RequestContext, reply: Reply) -> None:  # noqa: N805 - an interface
         """Filter a response and pass it to `request.dressed`: at once, or when a thread has finished its part."""
 
 
 class IResponseFilters(Interface):
-    """The response filters of one channel."""
+    """The response filters of one channel, from which the filter for a request's head is created."""
 
     cors: CorsRules | None = Attribute('The rules for preflight requests.')
 
@@ -40,7 +41,7 @@ class IResponseFilters(Interface):
 
 
 class ChannelTarget(msgspec.Struct, frozen=True):
-    """The channel that a route leads to."""
+    """The channel that a route leads to, with its settings for requests."""
 
     spec: ChannelSpec
     label: str  # the channel's name as the access log writes it
@@ -51,7 +52,7 @@ class ChannelTarget(msgspec.Struct, frozen=True):
 
 
 class ChannelMatch(msgspec.Struct, frozen=True):
-    """The channel found for a method and a target, and with SOAP for an action."""
+    """The channel that matches a request's method and target, and for SOAP its action."""
 
     target: ChannelTarget
     service: str
@@ -62,7 +63,7 @@ class ChannelMatch(msgspec.Struct, frozen=True):
 
 
 class ResolvedRequest(msgspec.Struct, frozen=True):
-    """The routing result for requests with a certain head, under certain routes, and from a certain client."""
+    """The routing result for requests with the same head, the same routes, and the same client."""
 
     head: RequestHead
     routes: object  # the route table that was used
@@ -83,39 +84,23 @@ class ResolvedRequest(msgspec.Struct, frozen=True):
     response_filter: IResponseFilter | None = None  # the filter for the channel's responses
 
 
-class RequestContext:
-    """One request, in the order in which its response must be written. The dispatcher calls `receive_reply`."""
+class RequestContext(msgspec.Struct, eq=False):
+    """The context of one request. Responses are written in the order of requests. The dispatcher calls
+    `receive_reply`."""
 
-    __slots__ = (
-        '_on_reply',
-        'cid',
-        'head',
-        'header_lines',
-        'keep_alive',
-        'message',
-        'pending',
-        'reply',
-        'request_line',
-        'resolved',
-        'resources',
-        'send_continue',
-        'started_at',
-    )
-
-    def __init__(self, head: RequestHead | None, started_at: float, on_reply: Callable[[RequestContext], None]) -> None:
-        self.head = head  # None if the message was rejected before its head was complete
-        self.started_at = started_at
-        self._on_reply = on_reply
-        self.keep_alive = head is not None and head.keep_alive
-        self.cid = ''
-        self.resolved: ResolvedRequest | None = None  # how the head was routed
-        self.request_line = b''  # as sent, if there is no head
-        self.message: Message | None = None
-        self.pending: IPendingRequest | None = None
-        self.resources: RequestResources | None = None
-        self.send_continue = False  # whether to send 100 (Continue) as soon as this request is the connection's first
-        self.header_lines = b''  # header lines that its channel adds to the response
-        self.reply: Reply | None = None
+    head: RequestHead | None  # None if the message was rejected before its head was complete
+    started_at: float
+    on_reply: Callable[[RequestContext], None]
+    keep_alive: bool = False
+    cid: str = ''
+    resolved: ResolvedRequest | None = None  # how the head was routed
+    request_line: bytes = b''  # as sent, if there is no head
+    message: Message | None = None
+    pending: IPendingRequest | None = None
+    resources: RequestResources | None = None
+    send_continue: bool = False  # whether to send 100 (Continue) as soon as this request is the connection's first
+    header_lines: bytes = b''  # header lines that its channel adds to the response
+    reply: Reply | None = None
 
     @property
     def channel(self) -> str:
@@ -137,14 +122,14 @@ class RequestContext:
         resolved = self.resolved
         if resolved is None or resolved.response_filter is None:  # the usual case
             self.reply = reply
-            self._on_reply(self)
+            self.on_reply(self)
         else:
             resolved.response_filter.apply(self, reply)
 
     def set_reply(self, reply: Reply) -> None:
         """Receive the final response, as it is sent."""
         self.reply = reply
-        self._on_reply(self)
+        self.on_reply(self)
 
     def cancel(self) -> None:
         """Cancel the request: the client has disconnected."""
@@ -160,6 +145,6 @@ class RequestContext:
 
 
 def error_response_to(request: RequestContext, status: int, details: str) -> Reply:
-    """Return an error response in the format of the channel that the request was routed to."""
+    """Create an error response in the format of the channel to which the request was routed."""
     resolved = request.resolved
     return error_response(status, request.cid, details, error_format='' if resolved is None else resolved.error_format)

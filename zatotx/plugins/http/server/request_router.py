@@ -44,8 +44,8 @@ _MAX_BUILTIN_TIMEOUT = 600.0  # seconds
 
 def answer_preflight(routes: ChannelTable, head: RequestHead) -> tuple[ChannelTarget, ErrorResult] | None:
     """Return the channel and the response to a CORS preflight request (Fetch standard), from the head alone, without
-    credentials and without the service. Returns None if the request is no preflight, or names
-    no channel with CORS rules: then it is processed like any other."""
+    credentials and without invoking the service. Returns None if the request is not a preflight, or matches no channel
+    with CORS rules; it is then processed like any other."""
     headers = head.headers
     origin, method = headers.get(b'origin'), headers.get(b'access-control-request-method')
     if origin is None or method is None:
@@ -72,8 +72,7 @@ def answer_preflight(routes: ChannelTable, head: RequestHead) -> tuple[ChannelTa
 
 
 class RequestRouter:
-    """Routes request heads by the current route table: a request uses the table that is current when its head
-    arrives."""
+    """Routes requests by their heads. A request is routed by the table that is current when its head arrives."""
 
     __slots__ = ('_max_body', 'key_names', 'routes')
 
@@ -127,26 +126,34 @@ class RequestRouter:
     def start_request(self, request: RequestContext, resolved: ResolvedRequest) -> Reply | None:
         """Assign the request its cid and its message. Returns the response if the dispatcher is not needed, else
         None."""
+        error = resolved.error
+        if error is None:
+            self.make_message(request, resolved, b'')
+            return None
         cid = request.cid = resolved.caller_cid or new_cid()
         request.resolved = resolved
         resolved.meter.requests += 1
-        error = resolved.error
-        if error is not None:
-            if error.status == NO_CONTENT:
-                return Reply(NO_CONTENT, b'', b'', error.headers)
-            return error_response(error.status, cid, error.details, error.headers, resolved.error_format)
+        if error.status == NO_CONTENT:
+            return Reply(NO_CONTENT, b'', b'', error.headers)
+        return error_response(error.status, cid, error.details, error.headers, resolved.error_format)
+
+    def make_message(self, request: RequestContext, resolved: ResolvedRequest, body: bytes) -> Message:
+        """Assign a request without errors its cid and its message, which is returned."""
+        cid = request.cid = resolved.caller_cid or new_cid()
+        request.resolved = resolved
+        resolved.meter.requests += 1
         parent = resolved.traceparent
-        request.message = Message(
+        message = request.message = Message(
             cid,
             resolved.spec,
             resolved.service,
             resolved.head.headers,
-            b'',
+            body,
             request.started_at + resolved.timeout,
             resolved.http_view,
             continue_trace(parent) if parent is not None else '',
         )
-        return None
+        return message
 
     def _resolve_error(
         self,

@@ -1,4 +1,4 @@
-"""Response filters: what a channel changes in all of its responses. Rate limit fields, CORS fields, entity tags, gzip.
+"""Response filters of a channel: rate limit fields, CORS fields, entity tags and gzip.
 
 A channel that needs none of them has no ResponseFilters. A channel that does creates a ResponseFilter for each head:
 what follows from the head alone is computed once (see `request_router`).
@@ -54,13 +54,13 @@ _UNFILTERED = frozenset({204, 206, 304})  # statuses without a body, or with a p
 
 
 def gzip_body(body: bytes) -> bytes:
-    """Return the body compressed with gzip. Call it in a thread if the body is larger than THREAD_THRESHOLD."""
+    """Compress a body with gzip. Bodies larger than THREAD_THRESHOLD must be compressed in a thread."""
     compressor = _compressor(*(_LARGE if len(body) > THREAD_THRESHOLD else _SMALL))
     return compressor.compress(body) + compressor.flush()
 
 
 class GzipStream:
-    """A streamed response body, compressed with gzip. Large pieces are compressed in a thread."""
+    """A streamed response body that is compressed with gzip. Large pieces are compressed in a thread."""
 
     def __init__(self, source: AsyncIterator[bytes], offload: Callable[..., Deferred[Any]]) -> None:
         """`offload` calls (function, *args) in the node's worker threads."""
@@ -102,7 +102,7 @@ def _compressor(window: int, memory: int) -> zlib._Compress:
 
 @frozen
 class CompressionContext:
-    """The thread pool and the clock for bodies that are too large to process on the reactor."""
+    """The thread pool and the clock that compressing large bodies needs."""
 
     offload: Callable[..., Deferred[Any]]  # (function, *args): run in the node's worker threads
     clock: IReactorTime
@@ -111,8 +111,8 @@ class CompressionContext:
 def make_filters(
     context: CompressionContext, channel: HttpChannel, *, response_headers: Sequence[MakeResponseHeaders] = ()
 ) -> ResponseFilters | None:
-    """Return the filters of a channel of the configuration (schema.shared.HttpChannel); None if it needs none.
-    `response_headers`: of the installed kinds; one that fails is logged and adds nothing."""
+    """Create the response filters of a channel, or return None if it needs none. `response_headers` are the header
+    functions of the installed kinds; a failing function is logged and adds nothing."""
     cors, etag = getattr(channel, 'cors', None), getattr(channel, 'etag', False)
     added = [added for make in response_headers if (added := _added_headers(make, channel)) is not None]
     if cors is None and not (channel.rate_limits or channel.compress or etag or added):
@@ -132,7 +132,7 @@ def _added_headers(make: MakeResponseHeaders, channel: HttpChannel) -> AddedHead
 
 @implementer(IResponseFilters)
 class ResponseFilters:
-    """The response filters of one channel."""
+    """Implements IResponseFilters: the response filters of one channel."""
 
     __slots__ = ('_added_headers', '_compress', '_context', '_cors', '_etag')
     _log = Logger()
@@ -194,7 +194,8 @@ class ResponseFilters:
 
 @implementer(IResponseFilter)
 class ResponseFilter:
-    """Filters the responses to requests with one head."""
+    """Implements IResponseFilter: applies a channel's filters to the responses to the requests that have the same
+    head."""
 
     __slots__ = ('_context', '_cors', '_etag', '_gzip', '_header_lines', '_if_none_match')
 

@@ -1,4 +1,4 @@
-"""The response writer: writes the responses of one connection in the order of its requests.
+"""Writes the responses of one connection in the order of its requests.
 
 The head of a response has what HTTP requires, plus the fields that the service set.
 """
@@ -33,8 +33,8 @@ _ERROR = 'An error has occurred'
 
 
 def build_response_head(reply: Reply, cid: str, length: int | None, ending: bytes) -> bytes:
-    """Build the head of a final response; `length` and `ending` as in wire.http1.response_writer.response_head. Raises
-    ValueError for a status or a field that cannot be sent."""
+    """Build the head of a final response; `length` and `ending` as in wire.http1.response_writer.write_response_head.
+    Raises ValueError for a status or a field that cannot be sent."""
     status = reply.status
     if not 200 <= status <= 599:
         raise ValueError(f'{status} is not the status of a final answer, 200 to 599')
@@ -52,7 +52,7 @@ def build_response_head(reply: Reply, cid: str, length: int | None, ending: byte
 
 
 class ResponseWriter:
-    """Keeps every request from its head on, and writes its response when all before it are written.
+    """Keeps every request from the arrival of its head, and writes its response after those of all earlier requests.
 
     While `is_buffering`, output is buffered: requests that arrived in one read are answered in one write.
     `buffered_size` is the size of that output: at MAX_BUFFERED bytes no further request is started in this iteration
@@ -198,7 +198,7 @@ class ResponseWriter:
         else:
             self.write(head)
             self.write(body)
-        self._finish(request, status, len(body), closing=closing, now=now)
+        self._finish(request, status, len(body), now, closing)
 
     def _send_stream(self, request: RequestContext, reply: Reply, source: AsyncIterator[bytes]) -> None:
         head, message = request.head, request.message
@@ -217,7 +217,7 @@ class ResponseWriter:
         if head.method == 'HEAD' or reply.status in BODILESS:
             self.write(head_bytes)
             discard_stream(source)
-            self._finish(request, reply.status, 0, closing=closing, now=now)
+            self._finish(request, reply.status, 0, now, closing)
             return
         span = message.deadline - request.started_at
         self.stream = ResponseStream(source, self._writer, context.reactor, span, head_bytes)
@@ -235,7 +235,7 @@ class ResponseWriter:
             return
         if failure is None:
             closing = closing or (self._context.draining and len(self.requests) == 1)
-            self._finish(request, status, stream.sent_bytes, closing=closing, now=self._context.seconds())
+            self._finish(request, status, stream.sent_bytes, self._context.seconds(), closing)
             self.write_ready(request)
             return
         self._log.failure('{cid}: channel {channel!r} broke off its streamed answer', failure, cid=request.cid,
@@ -256,18 +256,18 @@ class ResponseWriter:
         """Return the end of the response's head: the channel's fields, the date, and whether the connection stays
         open."""
         date_cache = self._context.date_cache
-        if int(now) != date_cache.second:
+        if now >= date_cache.valid_until:
             date_cache.refresh(now)
         date_stamp = date_cache.date_stamp
         if closing:
             ending = date_stamp.close
-        elif request.head is None or request.head.version == (1, 1):
+        elif request.head is None or request.head.version[1] == 1:
             ending = date_stamp.keep_alive
         else:
             ending = date_stamp.keep_alive_1_0
         return request.header_lines + ending if request.header_lines else ending
 
-    def _finish(self, request: RequestContext, status: int, size: int, *, closing: bool, now: float) -> None:
+    def _finish(self, request: RequestContext, status: int, size: int, now: float, closing: bool) -> None:
         context, requests = self._context, self.requests
         requests.pop(0)
         context.counters.answers[status // 100] += 1

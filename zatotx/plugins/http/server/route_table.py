@@ -84,10 +84,10 @@ NODE_ENDPOINTS = ('/zato/ping', '/zato/live', '/zato/ready', '/zato/metrics', '/
 
 
 def enabled_endpoints(openapi: str = BASIC, *, docs: bool = True, wsdl: bool = True) -> dict[str, ChannelSpec]:
-    """Return the endpoints that the settings enable: BUILTIN_ENDPOINTS, with or without WSDL, the OpenAPI document and
-    the page that displays it. The page contains nothing about the cluster, so it needs no credentials; it asks for
-    those of the document in a form of its own. If the browser prompted for them, it would also send them with requests
-    that other sites trigger."""
+    """Return the built-in endpoints that the settings enable: BUILTIN_ENDPOINTS, with or without WSDL, the OpenAPI
+    document and the page that displays it. The page contains nothing about the cluster, so it needs no credentials; its
+    own form asks for the credentials that the document needs. If the browser prompted for them, it would also send them
+    with requests that other sites trigger."""
     endpoints = {path: spec for path, spec in BUILTIN_ENDPOINTS.items() if wsdl or path != WSDL}
     if openapi != OFF:
         security, allowed_roles = (ADMIN, _ADMINS) if openapi == BASIC else (None, ())
@@ -99,12 +99,13 @@ def enabled_endpoints(openapi: str = BASIC, *, docs: bool = True, wsdl: bool = T
 
 
 def node_endpoints() -> dict[str, ChannelSpec]:
-    """Return the endpoints of a node that serves no clients: its health, its metrics, and what administrators call."""
+    """Return the built-in endpoints of a node that serves no clients: health, metrics, and the API for
+    administrators."""
     return {path: BUILTIN_ENDPOINTS[path] for path in NODE_ENDPOINTS}
 
 
 class ChannelTable(msgspec.Struct, frozen=True):
-    """All routes of a node."""
+    """A route table with all routes of a node."""
 
     rest: RouteTable  # routes to a Target
     soap: RouteTable  # routes to a Target or to what zatotx.plugins.http.server.soap_routing tells apart
@@ -129,9 +130,9 @@ def build_table(
     make_meter: MeterFactory = lambda name: NO_METER,
     make_filters: FiltersFactory = lambda channel: None,
 ) -> tuple[ChannelTable, list[str]]:
-    """Build the table of these channels and endpoints. Returns it with a message about each channel that is left out:
-    an invalid channel does not keep the others from being served. `make_meter` returns the meter of a channel, by its
-    name, `make_filters` its ResponseFilters. Slow with many channels: call it in a thread."""
+    """Build a route table of channels and built-in endpoints. Returns the table, and a message about each channel that
+    is omitted because it is invalid. `make_meter` returns the meter of a channel by its name, and `make_filters` its
+    ResponseFilters. Slow with many channels: call it in a thread."""
     endpoints = [
         (path, ChannelTarget(spec, escape_text(spec.name), meter=make_meter(spec.name)))
         for path, spec in builtin_endpoints.items()

@@ -1,4 +1,4 @@
-"""The context that all connections of a node share."""
+"""The context that all connections of the HTTP server of a node share."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _MAX_RELIEVED = 200  # connections whose bodies are moved out of memory in one s
 
 
 class OpenConnection(Protocol):
-    """A connection of the server, as the node shuts it down and the sweeper checks it."""
+    """The interface of a connection that the node shuts down and the sweeper checks."""
 
     transport: Any  # ITCPTransport, or of TLS or a Unix socket
 
@@ -42,7 +42,8 @@ class OpenConnection(Protocol):
 
 
 class ServerContext:
-    """The HTTP server of a node, as a connection sees it: settings, clock, router, log, limits and counters."""
+    """The state and settings of a node's HTTP server that its connections share: clock, router, log, limits and
+    counters."""
 
     __slots__ = (
         'accept_limiter',
@@ -121,7 +122,7 @@ class ServerContext:
 
 
 class ConnectionChecks:
-    """Checks every connection twice a second, and the limit of the connections."""
+    """Checks the timeouts of all connections, and the connection limit, twice a second."""
 
     deadline = -inf  # in every sweep
     _log = Logger()

@@ -1,4 +1,4 @@
-"""Routes SOAP requests: the path selects a group of channels, the action one of them.
+"""Routes SOAP requests: the path selects a group of channels, and the action selects one of them.
 
 SOAP channels have a route table of their own. A request with a SOAPAction, or of type application/soap+xml, is looked
 up there first, any other one among the REST channels first: so both may have the same path, at no cost for REST.
@@ -29,20 +29,20 @@ _WSDL = (b'wsdl', b'singlewsdl')
 
 
 class ActionGroup(msgspec.Struct, frozen=True):
-    """The SOAP channels of one path by action, each with its names of the path parameters. '' = requests without an
-    action."""
+    """The SOAP channels of one path by action, each with its names of the path parameters. The action '' matches
+    requests without an action."""
 
     actions: Mapping[str, tuple[ChannelTarget, ParameterNames]]
 
 
 class SoapEndpoint(msgspec.Struct, frozen=True):
-    """An endpoint where the action names the service (`/zato/soap`)."""
+    """A built-in endpoint where the SOAP action names the service (`/zato/soap`)."""
 
     target: ChannelTarget
 
 
 class WsdlEndpoint(msgspec.Struct, frozen=True):
-    """The endpoint that returns the WSDL of a path's channels, requested with `?wsdl`."""
+    """The built-in endpoint that returns the WSDL of a path's channels, requested with `?wsdl`."""
 
     url_path: str
     target: ChannelTarget
@@ -58,8 +58,9 @@ def group_by_action(
     endpoints: Iterable[tuple[str, ChannelTarget]],
     wsdl_target: ChannelTarget | None = None,
 ) -> tuple[list[Route], list[str]]:
-    """Return the routes of SOAP channels, given as (url_path, target), and of built-in endpoints, with a message about
-    each channel that is left out. `wsdl_target`: the target for WSDL requests, None = no WSDL."""
+    """Group SOAP channels, given as (url_path, target), and built-in endpoints into routes by path. Returns the routes,
+    and a message about each channel that is omitted. `wsdl_target` is the target of WSDL requests, or None to disable
+    WSDL."""
     by_path: dict[Any, dict[str, tuple[ChannelTarget, ParameterNames]]] = {}
     paths: dict[Any, str] = {}
     errors: list[str] = []
@@ -83,7 +84,7 @@ def group_by_action(
 
 
 def match_action(match: MatchedRoute, head: RequestHead, path: str, request_text: str) -> ChannelMatch | ErrorResult:
-    """Return the channel of a request to a SOAP path. `path`, `request_text`: as decoded text, as logged."""
+    """Return the channel that matches a request to a SOAP path. `path` and `request_text` are decoded, for the log."""
     version = requested_version(head.headers)
     try:
         action = soap_action(head.headers)
@@ -114,7 +115,7 @@ def match_action(match: MatchedRoute, head: RequestHead, path: str, request_text
 
 
 def same_action(head: RequestHead, other_head: RequestHead) -> bool:
-    """Return whether two heads name the same action, and both or neither are SOAP."""
+    """Return whether two request heads have the same SOAP action, or neither is SOAP."""
     first, second = head.headers, other_head.headers
     return (first.get(b'soapaction') == second.get(b'soapaction')
             and first.get(b'content-type') == second.get(b'content-type'))  # fmt: skip

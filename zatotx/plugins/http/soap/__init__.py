@@ -1,1 +1,1 @@
-"""SOAP over HTTP: routing, codec and faults of channels; outgoing connections."""
+"""SOAP over HTTP: the codec and the faults of channels, and outgoing connections."""

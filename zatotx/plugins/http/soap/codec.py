@@ -1,4 +1,4 @@
-"""SOAP 1.1 and 1.2 as a data format: decodes envelopes, encodes envelopes and faults, in the version of the request."""
+"""The SOAP 1.1 and 1.2 codec: decodes envelopes, and encodes envelopes and faults in the version of the request."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NO_SOAP = SoapChannelSpec()
 
 @implementer(ICodec)
 class SoapCodec:
-    """Decodes and encodes envelopes."""
+    """Implements ICodec for SOAP envelopes."""
 
     check_threshold: int = parser.CHECK_THRESHOLD  # a document's size is checked when it is parsed
     thread_threshold: int = _THREAD_THRESHOLD
@@ -78,6 +78,7 @@ class SoapCodec:
         headers = _header_fields(result.headers) if result.headers else ()
         if spec.one_way:
             return Reply(202, b'', b'', headers)
+        assert message.soap is not None  # decoded before
         version = VERSIONS[message.soap.version]
         if result.stream is None:
             content = to_body_content(result.value)
@@ -95,13 +96,13 @@ class SoapCodec:
         """See ICodec: returns a fault, in the version of the request if that is known."""
         version = _requested_version(message)
         rule = (message.channel.soap or _NO_SOAP).fault_status
-        status = fault_status(error, rule, envelope_was_read=hasattr(message, 'soap'))
+        status = fault_status(error, rule, envelope_was_read=message.soap is not None)
         body = fault_body(version, error, details, message.cid)
         return Reply(status, body, version.content_type.encode('ascii'), error.headers)
 
 
 def _requested_version(message: Message) -> SoapVersion:
-    root = getattr(message, 'parsed', None)
+    root = message.parsed
     version = None if root is None else soap.soap_version(root)
     if version is not None:
         return version
@@ -116,5 +117,5 @@ def _header_fields(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
 
 
 def make_codecs(budget: MessageLimits) -> Mapping[str, ICodec]:
-    """Create the codecs for a node; ConnectorKind.codecs names this function."""
+    """Create the SOAP codecs of a node (ConnectorKind.codecs)."""
     return {'soap': SoapCodec(budget.xml)}

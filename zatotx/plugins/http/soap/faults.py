@@ -1,4 +1,5 @@
-"""SOAP faults for errors. The detail of every fault contains the cid, and the path of each invalid element:
+"""Creates SOAP faults for errors. The detail of every fault contains the correlation ID, and the path of each invalid
+element:
 
     <error xmlns="https://zato.io/ns/20130518">
       <cid>…</cid><details>…</details><wrong><path>$.items[1].qty</path><reason>missing</reason></wrong>
@@ -24,20 +25,20 @@ _HTTP_STATUSES = frozenset((401, 404, 405, 413, 415, 429, 503))
 
 
 class UnknownEnvelopeVersion(SoapFault):
-    """An envelope of an unknown SOAP version."""
+    """The fault for an envelope with an unknown SOAP version."""
 
     def __init__(self, reason: str, cid: str) -> None:
         super().__init__(VERSION_MISMATCH, reason, cid=cid)
 
 
 def error_fault(version: SoapVersion, status: int, cid: str, details: str) -> bytes:
-    """Return the fault envelope of an error that occurs before a service is invoked."""
+    """Create the fault envelope for an error that occurs before a service is invoked."""
     code = RECEIVER if status >= 500 else SENDER
     return write_fault(version, FaultElement(code=code, reason=details, detail=(_error(cid, details),)))
 
 
 def fault_body(version: SoapVersion, fault: ModelFault, details: str, cid: str) -> bytes:
-    """Return the envelope of a fault. `details`: its description, as far as the client may see it."""
+    """Create a fault envelope. `details` is the description of the fault that the client may see."""
     if not isinstance(fault, SoapFault) or isinstance(fault, PeerFault):
         errors = fault.errors if isinstance(fault, BadInput) else ()
         return write_fault(version, FaultElement(
@@ -53,9 +54,9 @@ def fault_body(version: SoapVersion, fault: ModelFault, details: str, cid: str) 
 
 
 def fault_status(fault: ModelFault, configured_status: int, *, envelope_was_read: bool) -> int:
-    """Return the HTTP status of a fault. `configured_status`: the channel's fault_status, 0 for none.
-    `envelope_was_read`: the envelope was read, so that the fault is one of processing the message (SOAP 1.1 §6.2):
-    toolkits do not read faults from a 404."""
+    """Return the HTTP status of a fault. `configured_status` is the channel's fault_status, or 0 for none.
+    `envelope_was_read` says whether the envelope was read, so that the fault is about processing the message (SOAP 1.1
+    §6.2); toolkits do not read faults from a 404 response."""
     return (
         configured_status
         if configured_status and (envelope_was_read or fault.status not in _HTTP_STATUSES)

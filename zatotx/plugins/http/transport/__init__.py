@@ -1,1 +1,1 @@
-"""Streamed responses."""
+"""Streaming of response bodies."""

@@ -1,4 +1,4 @@
-"""Streamed responses: the service produces the body piece by piece."""
+"""Streams the body of a response that the service produces in pieces."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ _PIECE_COST = 256  # added to the size of each piece: many tiny ones must not bl
 
 
 class StreamWriter(Protocol):
-    """The writer of a stream. `is_backlogged`: the peer has not received everything yet."""
+    """The interface of the writer of a streamed body. `is_backlogged` says whether the peer has not received everything
+    yet."""
 
     is_backlogged: bool
 
@@ -26,7 +27,7 @@ class StreamWriter(Protocol):
 
 
 class ResponseStream:
-    """Reads pieces from the service and writes them no faster than the client reads.
+    """Reads the pieces of a body from the service and writes them with backpressure from the client.
 
     `deadline` is when the next piece must be ready: each piece may take as long as a whole response. `sent_bytes`
     counts bytes of the body. `head` is the response's head until it is sent: with the first piece, or as soon as that
@@ -117,12 +118,12 @@ class ResponseStream:
 
 
 def discard_stream(source: AsyncIterator[bytes]) -> None:
-    """Close a stream that is not read any more. Errors of its cleanup are ignored."""
+    """Close a stream that is no longer read. Errors of its cleanup are ignored."""
     Deferred.fromCoroutine(close_stream(source)).addErrback(lambda failure: None)
 
 
 async def close_stream(source: AsyncIterator[bytes]) -> None:
-    """Close an async generator, so that its `finally` blocks run; other iterators have nothing to close."""
+    """Close an async generator, so that its `finally` blocks run. Other iterators need no closing."""
     aclose = getattr(source, 'aclose', None)
     if aclose is not None:
         await aclose()

@@ -26,16 +26,17 @@ _CODECS = {
 
 
 class InvalidText(ValueError):  # noqa: N818 - it completes a sentence
-    """Text that cannot be converted. The message completes a sentence about it."""
+    """Text cannot be converted. The message is a predicate about the text."""
 
 
 def is_known(ccsid: int) -> bool:
-    """Return whether text of this CCSID can be converted."""
+    """Return whether text in a CCSID can be converted."""
     return ccsid in _CODECS or ccsid in _UTF_16 or ccsid == _OPEN_SYSTEMS
 
 
 def decode_text(data: bytes, ccsid: int, encoding: int) -> str:
-    """Return the text. `encoding`: MQMD.Encoding or that of the header before it. Raises InvalidText."""
+    """Decode text in a CCSID. `encoding` is MQMD.Encoding, or the encoding field of the preceding header. Raises
+    InvalidText."""
     if ccsid == _OPEN_SYSTEMS:
         data = data.translate(_EXCHANGE)
     try:
@@ -45,7 +46,7 @@ def decode_text(data: bytes, ccsid: int, encoding: int) -> str:
 
 
 def encode_text(text: str, ccsid: int, encoding: int) -> bytes:
-    """Return the bytes of a text. Raises InvalidText."""
+    """Encode text in a CCSID. Raises InvalidText."""
     try:
         data = text.encode(_codec(ccsid, encoding))
     except UnicodeEncodeError as error:
@@ -54,7 +55,7 @@ def encode_text(text: str, ccsid: int, encoding: int) -> bytes:
 
 
 def is_little_endian(encoding: int) -> bool:
-    """Return the byte order of binary integers."""
+    """Return whether binary integers are little-endian in an encoding."""
     return encoding & INTEGER_MASK == INTEGER_REVERSED
 
 

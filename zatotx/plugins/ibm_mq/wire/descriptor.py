@@ -1,4 +1,4 @@
-"""The message descriptor (MQMD): its fields, their layout in the native byte order, and constants of the interface."""
+"""The message descriptor (MQMD): its fields, its layout in the native byte order, and MQI constants."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _EPOCH = date(1970, 1, 1).toordinal()
 
 
 class MessageDescriptor(msgspec.Struct, frozen=True, kw_only=True):
-    """An MQMD. `expiry`: tenths of a second, -1 = never; `ccsid` 0 = the queue manager's; `message_id` NO_ID = the
-    queue manager makes one."""
+    """A message descriptor (MQMD). `expiry` is in tenths of a second, or -1 for no expiry; a `ccsid` of 0 stands for
+    the queue manager's CCSID; if `message_id` is NO_ID, the queue manager creates one."""
 
     message_type: int = DATAGRAM
     report: int = 0
@@ -49,7 +49,8 @@ class MessageDescriptor(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def pack_descriptor(descriptor: MessageDescriptor) -> bytes:
-    """Return the structure that MQPUT takes. What the queue manager sets, such as the user, is left empty."""
+    """Pack a descriptor into the structure for MQPUT. Fields that the queue manager sets, such as the user, are left
+    empty."""
     return _LAYOUT.pack(
         b'MD  ', VERSION, descriptor.report, descriptor.message_type, descriptor.expiry, descriptor.feedback,
         descriptor.encoding, descriptor.ccsid, descriptor.format.ljust(8).encode(), descriptor.priority,
@@ -59,7 +60,7 @@ def pack_descriptor(descriptor: MessageDescriptor) -> bytes:
 
 
 def unpack_descriptor(data: bytes) -> MessageDescriptor:
-    """Return the descriptor that MQGET has filled in. Raises struct.error for a structure of another length."""
+    """Unpack the descriptor that MQGET returned. Raises struct.error for a structure of another length."""
     (_, _, report, message_type, expiry, feedback, encoding, ccsid, format_, priority, persistence, message_id,
      correlation_id, backout_count, queue, queue_manager, user, _, _, application_type, application, put_date, put_time,
      *_) = _LAYOUT.unpack(data)  # fmt: skip
@@ -73,12 +74,13 @@ def unpack_descriptor(data: bytes) -> MessageDescriptor:
 
 
 def name_text(data: bytes) -> str:
-    """Return the text of a name: up to its first null or its trailing blanks."""
+    """Return the text of a fixed-length name, without the null and trailing blanks."""
     return data.partition(b'\0')[0].rstrip(b' ').decode('ascii', 'replace')
 
 
 def put_milliseconds(descriptor: MessageDescriptor) -> int:
-    """Return when a message was put, in milliseconds since the epoch; 0 = the descriptor does not say."""
+    """Return when a message was put, in milliseconds since the epoch, or 0 if the descriptor does not contain the
+    time."""
     day, clock = descriptor.put_date, descriptor.put_time
     with suppress(ValueError):
         days = date(int(day[:4]), int(day[4:6]), int(day[6:8])).toordinal() - _EPOCH
@@ -88,7 +90,8 @@ def put_milliseconds(descriptor: MessageDescriptor) -> int:
 
 
 def reply_descriptor(request: MessageDescriptor, *, ccsid: int, format: str) -> MessageDescriptor:
-    """Return the descriptor of the reply to a request, with the identifiers that its report options ask for."""
+    """Return the descriptor for the reply to a request, with the identifiers that the request's report options ask
+    for."""
     return MessageDescriptor(
         message_type=REPLY, ccsid=ccsid, format=format, priority=request.priority, persistence=request.persistence,
         message_id=request.message_id if request.report & PASS_MSG_ID else NO_ID,

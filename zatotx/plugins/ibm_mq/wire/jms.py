@@ -1,4 +1,5 @@
-"""JMS messages as IBM MQ carries them: the message descriptor, an MQRFH2 with the folders mcd, jms and usr, and body.
+"""Encodes and decodes JMS messages in the format of IBM MQ: the message descriptor, an MQRFH2 header with the folders
+mcd, jms and usr, and the body.
 
 `decode_message` gives what a service sees; `encode_message` makes the descriptor and the bytes of a message to send.
 Both follow IBM's "Mapping JMS messages onto IBM MQ messages".
@@ -37,11 +38,12 @@ _QUEUE_URI = re.compile(r'queue://([^/?]*)/([^?]*)')
 
 
 class InvalidMessage(ValueError):  # noqa: N818 - it completes a sentence
-    """A message that cannot be understood, or cannot be sent. The message completes a sentence about it."""
+    """A message that cannot be decoded or sent. The text is a predicate about the message."""
 
 
 class DecodedMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """What a service gets: text is UTF-8, whatever it was. `format`: of the body; `folders`: of the MQRFH2 headers."""
+    """A decoded message, as a service receives it. Text is always UTF-8. `format` is the format of the body, and
+    `folders` are those of the MQRFH2 headers."""
 
     body: bytes
     is_text: bool
@@ -56,7 +58,8 @@ class DecodedMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JmsHeaders(Mapping[bytes, bytes]):
-    """The headers of a message by lower-case name. They are made when they are read, which few services do."""
+    """The JMS headers of a message by lower-case name. They are converted when they are accessed, which few services
+    do."""
 
     __slots__ = ('_fields', '_message')
 
@@ -82,7 +85,8 @@ class JmsHeaders(Mapping[bytes, bytes]):
 
 @frozen(kw_only=True)
 class MessageToSend:
-    """What a service sends. `expiration`: milliseconds, 0 = never; `priority`: 0-9, None = that of the queue."""
+    """A message that a service sends. `expiration` is in milliseconds, or 0 for none; `priority` is 0-9, or None for
+    the priority of the queue."""
 
     body: str | bytes
     queue: str
@@ -96,8 +100,8 @@ class MessageToSend:
 
 
 def decode_message(descriptor: MessageDescriptor, data: bytes, *, use_jms: bool) -> DecodedMessage:
-    """Return a message as a service gets it. `use_jms`: whether MQRFH2 headers are read; otherwise they are part of the
-    data. Raises InvalidMessage."""
+    """Decode a message. `use_jms` says whether MQRFH2 headers are parsed; otherwise they are part of the data. Raises
+    InvalidMessage."""
     ccsid, encoding, format_ = descriptor.ccsid, descriptor.encoding, descriptor.format.strip()
     headers: list[Header] = []
     while use_jms and format_ == RFH2_FORMAT:
@@ -127,7 +131,7 @@ def decode_message(descriptor: MessageDescriptor, data: bytes, *, use_jms: bool)
 def describe(
     descriptor: MessageDescriptor, format_: str, folders: Mapping[str, Mapping[str, PropertyValue]]
 ) -> dict[str, str]:
-    """Return the JMS headers and properties of a message by name; headers without a value are left out."""
+    """Return the JMS headers and properties of a message by name, without headers that have no value."""
     jms, mcd = folders.get('jms', {}), folders.get('mcd', {})
     found = {name: value_text(value) for name, value in folders.get('usr', {}).items()}
     found['JMSMessageID'] = id_text(descriptor.message_id)
@@ -160,7 +164,8 @@ def describe(
 
 def encode_message(message: MessageToSend, *, use_jms: bool, needs_mcd: bool, now: int
                    ) -> tuple[MessageDescriptor, bytes]:
-    """Return the descriptor and the data of a message. `now`: milliseconds since the epoch. Raises InvalidMessage."""
+    """Encode a message, and return its descriptor and data. `now` is in milliseconds since the epoch. Raises
+    InvalidMessage."""
     is_text = isinstance(message.body, str)
     ccsid = message.ccsid if is_text else UTF_8
     format_ = STRING_FORMAT if is_text else ''
@@ -189,12 +194,12 @@ def encode_message(message: MessageToSend, *, use_jms: bool, needs_mcd: bool, no
 
 
 def id_text(identifier: bytes) -> str:
-    """Return an identifier as JMS writes it; '' for none."""
+    """Format an identifier in JMS notation, or return '' for none."""
     return '' if identifier == NO_ID else f'ID:{identifier.hex()}'
 
 
 def value_text(value: PropertyValue) -> str:
-    """Return a value as the text of a header field."""
+    """Convert a value to the text of a header field."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, bytes):
@@ -203,7 +208,8 @@ def value_text(value: PropertyValue) -> str:
 
 
 def parse_queue(text: str) -> tuple[str, str]:
-    """Return queue and queue manager of a name or of `queue://QUEUE_MANAGER/QUEUE`. Raises InvalidMessage."""
+    """Parse a queue name or `queue://QUEUE_MANAGER/QUEUE`, and return the names of the queue and the queue manager.
+    Raises InvalidMessage."""
     if '://' not in text:
         queue, manager = text, ''
     else:

@@ -1,4 +1,5 @@
-"""The rules and formatting header 2 (MQRFH2): folders of named values before the data of a message.
+"""Encodes and decodes the rules and formatting header 2 (MQRFH2): folders of named values that precede the data of a
+message.
 
 The layout is IBM's (MQI reference, MQRFH2): eye catcher `RFH `, Version, StrucLength, Encoding, CodedCharSetId, Format,
 Flags and NameValueCCSID, then for each folder its length and its text, padded with blanks to a multiple of four bytes.
@@ -37,12 +38,13 @@ _FORBIDDEN = re.compile('[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]')
 
 
 class InvalidHeader(ValueError):  # noqa: N818 - it completes a sentence
-    """Bytes that are no MQRFH2, or values that none can hold. The message completes a sentence about it."""
+    """Bytes that are not a valid MQRFH2 header, or values that it cannot represent. The message is a predicate about
+    them."""
 
 
 @frozen(kw_only=True)
 class Folder:
-    """One folder. Names of nested elements are joined by dots."""
+    """One folder of an MQRFH2 header. The names of nested elements are joined with dots."""
 
     name: str
     values: Mapping[str, PropertyValue] = field(factory=dict)
@@ -50,7 +52,7 @@ class Folder:
 
 @frozen(kw_only=True)
 class Header:
-    """An MQRFH2. `encoding`, `ccsid` and `format` are those of the data behind it."""
+    """An MQRFH2 header. `encoding`, `ccsid` and `format` describe the data that follows it."""
 
     folders: Sequence[Folder] = ()
     encoding: int = NATIVE
@@ -69,8 +71,8 @@ class Header:
 
 
 def decode_header(data: bytes, encoding: int, ccsid: int) -> tuple[Header, bytes]:
-    """Return the header at the beginning of `data`, and what is behind it. `encoding` and `ccsid`: those that the
-    structure before the header gives. Raises InvalidHeader."""
+    """Decode the header at the beginning of `data`, and return it and the data after it. `encoding` and `ccsid` are the
+    values in the preceding structure. Raises InvalidHeader."""
     if len(data) < FIXED_LENGTH:
         raise InvalidHeader(f'ends within its MQRFH2 header: {len(data)} of at least {FIXED_LENGTH} bytes are there')
     order = '<' if is_little_endian(encoding) else '>'
@@ -88,7 +90,8 @@ def decode_header(data: bytes, encoding: int, ccsid: int) -> tuple[Header, bytes
 
 
 def encode_header(header: Header, encoding: int = NATIVE, ccsid: int = UTF_8) -> bytes:
-    """Return the bytes of a header. `encoding` and `ccsid`: of the structure before it. Raises InvalidHeader."""
+    """Encode a header as bytes. `encoding` and `ccsid` are the values in the preceding structure. Raises
+    InvalidHeader."""
     order = '<' if is_little_endian(encoding) else '>'
     if header.name_value_ccsid not in NAME_VALUE_CCSIDS:
         raise InvalidHeader(f'cannot have folders of CCSID {header.name_value_ccsid}')
@@ -110,7 +113,7 @@ def encode_header(header: Header, encoding: int = NATIVE, ccsid: int = UTF_8) ->
 
 
 def format_folder(folder: Folder) -> str:
-    """Return the text of a folder. Raises InvalidHeader for a name that is no identifier."""
+    """Serialize a folder as text. Raises InvalidHeader if a name is not a valid identifier."""
     parts = [f'<{_valid_name(folder.name)}>']
     for name, value in folder.values.items():
         text, attribute = _format_value(name, value)
@@ -119,7 +122,7 @@ def format_folder(folder: Folder) -> str:
 
 
 def parse_folder(text: str) -> list[Folder]:
-    """Return the folders in a text: usually one. Raises InvalidHeader."""
+    """Parse the folders in a text, usually one. Raises InvalidHeader."""
     folders: list[Folder] = []
     position, text = 0, text.strip(' \0\r\n\t')
     while position < len(text):

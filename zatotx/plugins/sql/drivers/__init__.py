@@ -1,1 +1,1 @@
-"""The drivers of databases: how each connects, begins transactions, cancels statements and reports errors."""
+"""Database drivers: how each connects, begins transactions, cancels statements and reports errors."""

@@ -1,4 +1,4 @@
-"""What the connections need of a driver, and the driver of databases without anything special."""
+"""The base class of database drivers, which also serves databases without special requirements."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CANCEL_TIMEOUT = 2.0  # seconds for the request that cancels a statement
 
 @frozen
 class ErrorClass:
-    """What an error of the database means for its caller."""
+    """The class of a database error, which determines how it is reported to the caller."""
 
     name: str
 
@@ -32,7 +32,8 @@ CANCELLED = ErrorClass('cancelled')  # the server cancelled the statement: its o
 
 
 class DatabaseDriver:
-    """A driver of SQLAlchemy. All methods may block; they are called in threads.
+    """Adapts an SQLAlchemy driver: connecting, canceling, and classifying errors. All methods may block, and are called
+    in threads.
 
     `dbapi` is a connection of the driver's own.
     """
@@ -117,19 +118,20 @@ class DatabaseDriver:
 
 
 def connect_timeout(timeout: float) -> int:
-    """Return the driver's limit for connecting, in seconds: later than the deadline of the call, which gives Timeout,
-    and at least the 2 s of libpq."""
+    """Return the driver's connect timeout in whole seconds. It is longer than the timeout of the call, which raises
+    Timeout, and at least the minimum of libpq, 2 s."""
     return max(2, ceil(timeout) + 1)
 
 
 def shut_down(descriptor: int) -> None:
-    """Shut down both directions of a socket, which wakes up a thread that waits for it. It is closed by its owner."""
+    """Shut down both directions of a socket, which wakes up a thread that waits for it. The owner of the socket closes
+    it."""
     with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as duplicate:
         duplicate.shutdown(socket.SHUT_RDWR)
 
 
 def bytes_received(descriptor: int) -> int:
-    """Return the number of bytes that a TCP socket has received (Linux's TCP_INFO); 0 if it is not known."""
+    """Return the number of bytes that a TCP socket has received (Linux's TCP_INFO), or 0 if it is unknown."""
     with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as duplicate:
         info = duplicate.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_RECEIVED.stop)
         return int.from_bytes(info[_BYTES_RECEIVED], sys.byteorder)
@@ -137,7 +139,7 @@ def bytes_received(descriptor: int) -> int:
 
 
 def is_readable(descriptor: int) -> bool:
-    """Whether a socket has data or its peer has closed it."""
+    """Return whether a socket has data to read, or its peer has closed it."""
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(0))

@@ -1,4 +1,4 @@
-"""MariaDB and MySQL, with PyMySQL."""
+"""The driver for MariaDB and MySQL, based on PyMySQL."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _UNAVAILABLE = (1040, 1044, 1045, 1049, 1053, 1129, 1130, 1203, 1226, 1290, 2002
 
 
 class MySQLDriver(DatabaseDriver):
-    """See DatabaseDriver."""
+    """Implements DatabaseDriver for MariaDB and MySQL with PyMySQL."""
 
     title: ClassVar[str] = 'MariaDB or MySQL'
     module: ClassVar[str] = 'pymysql'

@@ -1,4 +1,4 @@
-"""PostgreSQL, with psycopg 3.
+"""The driver for PostgreSQL, based on psycopg 3.
 
 A cancel request that arrives late hits the next statement of the connection. `cancel` therefore returns only when the
 server has closed the connection of the request, that is, after it has sent the signal to the backend; until then the
@@ -36,7 +36,7 @@ _UNAVAILABLE = ('08', '28', '3D', '53', '57P', '58')  # prefixes
 
 
 class PostgreSQLDriver(DatabaseDriver):
-    """See DatabaseDriver."""
+    """Implements DatabaseDriver for PostgreSQL with psycopg 3."""
 
     title: ClassVar[str] = 'PostgreSQL'
     module: ClassVar[str] = 'psycopg'

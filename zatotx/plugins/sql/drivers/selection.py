@@ -1,4 +1,4 @@
-"""Finds the driver of a database, without importing it."""
+"""Selects the driver for a database URL, without importing the driver."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zatotx.plugins.sql.drivers.sqlite import SQLiteDriver
 
 
 class OracleDriver(DatabaseDriver):
-    """Oracle Database, by its URL."""
+    """The driver for Oracle Database, configured by URL."""
 
     title = 'Oracle Database'
     module = 'oracledb'
@@ -26,7 +26,7 @@ class OracleDriver(DatabaseDriver):
 
 
 class SQLServerDriver(DatabaseDriver):
-    """Microsoft SQL Server with pymssql, by its URL."""
+    """The driver for Microsoft SQL Server with pymssql, configured by URL."""
 
     title = 'Microsoft SQL Server'
     module = 'pymssql'
@@ -39,7 +39,7 @@ class SQLServerDriver(DatabaseDriver):
 
 
 class SQLServerOdbcDriver(SQLServerDriver):
-    """Microsoft SQL Server with pyodbc, by its URL."""
+    """The driver for Microsoft SQL Server with pyodbc, configured by URL."""
 
     module = 'pyodbc'
     install = 'pip install pyodbc'
@@ -56,7 +56,7 @@ _DRIVERS: dict[str, type[DatabaseDriver]] = {
 
 
 def select_driver(url: DatabaseUrl) -> DatabaseDriver:
-    """Return the driver. Raises ValueError, with what to install, if its library is missing."""
+    """Return the driver for a database URL. Raises ValueError, with the library to install, if it is missing."""
     driver = _DRIVERS[url.driver]()
     if find_spec(driver.module) is None:
         raise ValueError(f'{driver.title} needs the library {driver.module}: {driver.install}')

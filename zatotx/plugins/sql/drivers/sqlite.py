@@ -1,5 +1,6 @@
-"""SQLite: a file, which is created by the first connection. A transaction takes the write lock when it begins, so that
-none fails later for lack of it."""
+"""The driver for SQLite. The first connection creates the database file. A transaction acquires the write lock when it
+begins, so that it cannot fail later because another connection holds the lock.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ _UNAVAILABLE = (8, 10, 11, 13, 14, 26)  # read-only, I/O error, corrupt, full, c
 
 
 class SQLiteDriver(DatabaseDriver):
-    """See DatabaseDriver."""
+    """Implements DatabaseDriver for SQLite."""
 
     title: ClassVar[str] = 'SQLite'
     module: ClassVar[str] = 'sqlite3'

@@ -100,6 +100,12 @@ class ValidationTests(SynchronousTestCase):
             for struct in (ZmqChannel, ZmqOutgoing):
                 self.assertEqual(set(self.errors(struct, **fields)), wrong)
 
+    def test_guaranteed(self) -> None:
+        """Guaranteed delivery is for socket types that wait for a peer."""
+        found = {each: set(self.errors(ZmqOutgoing, socket_type=each, delivery='guaranteed'))
+                 for each in ('PUSH', 'REQ', 'DEALER', 'PUB')}  # fmt: skip
+        self.assertEqual(found, {'PUSH': set(), 'REQ': set(), 'DEALER': set(), 'PUB': {'delivery'}})
+
     def test_lists(self) -> None:
         """Lists of addresses and prefixes are accepted."""
         assert CHANNEL.normalize is not None

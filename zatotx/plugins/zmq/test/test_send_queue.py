@@ -48,6 +48,26 @@ class SendQueueTests(SynchronousTestCase):
         self.queue.flush()
         self.assertEqual(self.sent, [b'1', b'2'])
 
+    def test_unbuffered(self) -> None:
+        """With a limit of 0 a message is accepted when the socket has taken it, in order."""
+        self.queue.limit = 0
+        waiting = [self.queue.add([text])[1] for text in (b'1', b'2', b'3')]
+        self.assertEqual(len(self.queue), 0)
+        waiting[0].cancel()
+        self.failureResultOf(waiting[0], CancelledError)
+        self.capacity = 1
+        self.queue.flush()
+        self.successResultOf(waiting[1])
+        self.assertNoResult(waiting[2])
+        self.capacity = 10
+        _, last = self.queue.add([b'4'])
+        self.assertNoResult(last)  # it does not overtake the one that waits
+        self.queue.flush()
+        self.successResultOf(waiting[2])
+        self.successResultOf(last)
+        self.successResultOf(self.queue.add([b'5'])[1])
+        self.assertEqual(self.sent, [b'2', b'3', b'4', b'5'])
+
     def test_cancelled(self) -> None:
         """A message whose caller gave up waiting is not sent, and is not kept."""
         for text in (b'1', b'2'):

@@ -16,6 +16,7 @@ from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
 from trial_tests.support.ports import free_port
+from trial_tests.unit.connectors.test_delivery import Memory
 from zatotx.interfaces.connector_kind import ChannelContext
 from zatotx.interfaces.delivery import DeadLetter, IDeadLetterSink
 from zatotx.model.message import Message, Reply
@@ -68,6 +69,7 @@ class ChannelEnvironment(TestCase):
         self.port = free_port()
         self.directory = Path(self.mktemp()).absolute()
         self.letters = MemoryDeadLetters()
+        self.processed_keys = Memory()
         self.exchange = ScriptedExchange(lambda message: Reply(200, b'', b''))
         self.channels = self.make_channels()
         self._revision = 0
@@ -84,6 +86,7 @@ class ChannelEnvironment(TestCase):
         channels = FtpChannels(ChannelContext(
             reactor=self.reactor, settings={'grace': 1.0}, line_sink=lambda name: Lines(), work_dir=self.mktemp(),
             run_in_thread=deferToThread, declaration=ftp.kind, dead_letters=self.letters,
+            processed_keys=self.processed_keys,
         ))  # fmt: skip
         self.addCleanup(channels.stop)
         return channels

@@ -24,6 +24,7 @@ from zatotx.plugins.ftp.server import upload_queue
 from zatotx.plugins.ftp.server.file_tree import FileTree
 from zatotx.plugins.ftp.server.upload_store import UploadStore
 from zatotx.plugins.ftp.test.server.channel_environment import TIMEOUT, ChannelEnvironment, error_of, payload_of
+from zatotx.schema.delivery import DeliveryRetry, Idempotency
 from zatotx.schema.snapshot import StoredObject
 
 
@@ -114,6 +115,27 @@ class UploadTests(ChannelEnvironment):
         payloads = [payload_of(letter.message) for letter in self.letters]
         self.assertEqual([Path(each['path']).read_bytes() for each in payloads], [b'1', b'22'])
         self.assertEqual([letter.id for letter in self.letters], [each['delivery_id'] for each in payloads])
+
+    async def test_policy_keys(self) -> None:
+        """The service gets a file as often as `retry` says; without dead_letter a file that failed for the last time is
+        only in failed/; `idempotent` moves a file whose content was processed to processed/ without the service."""
+        broken = Reply(500, b'', b'', error=RuntimeError('broken'))
+        outcomes = [lambda message: broken, lambda message: broken, lambda message: Reply(200, b'', b'')]
+        self.exchange.at_once = lambda message: outcomes.pop(0)(message)
+        await self.configure(retry=DeliveryRetry(attempts=3, backoff=0.01, max_delay=0.01),
+                             idempotent=Idempotency(key='json:/sha256', ttl=60))  # fmt: skip
+        await self.upload('a.csv', b'same')
+        await self.until_processed(1)
+        self.assertEqual(([each['name'] for each in self.payloads], self.letters), (['a.csv'] * 3, []))
+        self.assertEqual(len({each['delivery_id'] for each in self.payloads}), 1)
+        await self.upload('b.csv', b'same')
+        await self.until_processed(2)
+        self.assertEqual((len(self.payloads), self.files('processed')), (3, ['a.csv', 'b.csv']))
+        self.exchange.at_once = failing
+        await self.configure(dead_letter=False)
+        await self.upload('bad.csv')
+        await self.until(lambda: self.files('failed') == ['bad.csv'])
+        self.assertEqual(self.letters, [])
 
     async def test_dead_letter_not_stored(self) -> None:
         """An upload whose dead letter cannot be stored stays, and is delivered again."""
@@ -315,7 +337,9 @@ class NameTests(ChannelEnvironment):
             client.cwd('../../..')
             self.assertEqual(client.pwd(), '/')
             for name in ('link', 'link/secret', '/./link/secret', 'x/../link/secret', 'file', '.zatotx/lock',
-                         './/.zatotx/lock', 'd/../processed/x', '\\..\\..\\x\0', '%2e%2e/secret'):  # fmt: skip
+                         './/.zatotx/lock', 'd/../processed/x', '\\..\\..\\x\0', '%2e%2e/secret', '..%2fsecret',
+                         '....//secret', '..;/secret', '~root', '~/secret', '\u2024\u2024/secret', 'C:\\secret',
+                         '/../../../etc/passwd', '//etc/passwd'):  # fmt: skip
                 for command in ('CWD', 'SIZE', 'RETR', 'DELE', 'RNFR', 'MLST', 'RMD'):
                     self.assertRegex(error_of(partial(client.voidcmd, f'{command} {name}')), '^5', (command, name))
             for name in ('link/new', 'file', 'processed/x', '.zatotx/received/x', '/', '..', 'processed'):

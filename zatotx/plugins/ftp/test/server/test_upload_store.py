@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import stat
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -201,3 +203,27 @@ def _live(step: int, root: Path, pipe: int) -> None:
         os.write(pipe, b'end')
     finally:
         os._exit(0)
+
+
+class KillTests(SynchronousTestCase):
+    def test_killed_at_every_call(self) -> None:
+        """kill -9 at any system call: an upload is whole under its name, or delivered, or processed, and nothing is
+        left over. One that its service may have had is delivered with `redelivered`; once it is moved, it is not
+        delivered again."""
+        command = [sys.executable, '-m', 'trial_tests.support.upload_kills', str(Path(self.mktemp()).absolute())]
+        said = subprocess.run(command, capture_output=True, check=True, timeout=120)
+        lines = [json.loads(line) for line in said.stdout.splitlines()]
+        states: dict[str, list[str]] = {'receive': [], 'settle': []}
+        for line in lines:
+            self.assertEqual(line['left'], [], line)
+            self.assertIn(line['files'], ({}, {'orders.csv': ''}, {'orders.csv': 'content'},
+                                          {'processed/orders.csv': 'content'}), line)  # fmt: skip
+            for delivery in line['delivered']:
+                self.assertEqual((delivery['name'], delivery['content'], delivery['redelivered']),
+                                 ('orders.csv', 'content', True))  # fmt: skip
+                self.assertRegex(delivery['id'], '^[0-9a-f]{32}$')
+            where = 'processed' if 'processed/orders.csv' in line['files'] else 'name' if line['files'] else ''
+            states[line['phase']].append('delivered' if line['delivered'] else where)
+        self.assertEqual(list(dict.fromkeys(states['receive'])), ['', 'name', 'delivered'])  # in this order
+        self.assertEqual(list(dict.fromkeys(states['settle'])), ['delivered', 'processed'])
+        self.assertGreater(len(lines), 20)

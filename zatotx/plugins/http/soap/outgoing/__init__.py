@@ -1,1 +1,1 @@
-"""Outgoing SOAP connections: the API for services, and the machinery behind it."""
+"""Outgoing SOAP connections: the API for services, and its implementation."""

@@ -1,4 +1,4 @@
-"""One outgoing SOAP connection: sends messages, and loads its peer's WSDL when it is first needed."""
+"""An outgoing SOAP connection: sends messages, and loads the peer's WSDL when it is first needed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _ACCEPTED = {'1.1': b'text/xml, application/xml', '1.2': b'application/soap+xml,
 
 @define(eq=False)
 class SoapConnection(OutgoingConnection):
-    """An OutgoingConnection that sends SOAP messages and parses the responses."""
+    """An outgoing connection that sends SOAP messages and parses the responses."""
 
     config: SoapOutgoing = attribute(kw_only=True)
     wsdl_cache: WsdlCache = attribute(init=False)

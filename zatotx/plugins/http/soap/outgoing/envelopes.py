@@ -1,4 +1,4 @@
-"""Builds outgoing envelopes from the data of services. The security token is inserted when a message is sent."""
+"""Builds outgoing SOAP envelopes from the data of services. The security token is inserted when a message is sent."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PLACEHOLDER = f'<?{_PI_TARGET} {_PI_TEXT}?>'.encode('ascii')  # replaced by the
 
 
 class PreparedEnvelope(msgspec.Struct, frozen=True):
-    """An envelope in two pieces; the token, if any, is inserted between them."""
+    """An envelope in two pieces, between which a security token is inserted when the message is sent."""
 
     version: SoapVersion
     before_token: bytes
@@ -29,8 +29,8 @@ class PreparedEnvelope(msgspec.Struct, frozen=True):
 
 
 class SoapCallSpec(CallSpec):
-    """The call of a service, with its arguments. `data`: XML as text, bytes or an element, a whole envelope, or a
-    PreparedEnvelope."""
+    """The call of a SOAP connection by a service, with its arguments. `data` is XML as text, bytes or an element, a
+    complete envelope, or a PreparedEnvelope."""
 
     soap_action: str | None = None  # None = the connection's
     soap_headers: Sequence[Any] = ()  # elements, or XML
@@ -38,7 +38,7 @@ class SoapCallSpec(CallSpec):
 
 
 class SoapRequest(OutgoingRequest):
-    """One message that is ready to be sent, also repeatedly, each time with a new token."""
+    """A SOAP message that is ready to be sent, once or repeatedly, with a new security token each time."""
 
     __slots__ = ('envelope', 'one_way')
 
@@ -50,7 +50,7 @@ class SoapRequest(OutgoingRequest):
 
 @frozen(kw_only=True, eq=False)
 class SoapRequestTemplate(RequestTemplate):
-    """The settings that all messages of a connection share."""
+    """Creates SOAP messages. It holds the settings that all messages of a connection share."""
 
     version: SoapVersion
     action: str
@@ -101,8 +101,8 @@ class SoapRequestTemplate(RequestTemplate):
 def wrap_in_envelope(
     data: Any, version: SoapVersion, headers: Sequence[Any], *, split_for_token: bool
 ) -> PreparedEnvelope:
-    """Return the envelope around `data`, or `data` if it is one. `split_for_token`: prepare it for a token. Raises
-    ValueError."""
+    """Wrap `data` in an envelope, unless it is a complete envelope. With `split_for_token`, return a PreparedEnvelope,
+    into which a security token can be inserted. Raises ValueError."""
     if isinstance(headers, str | bytes) or xml.is_element(headers):
         headers = (headers,)
     content = b'' if _is_empty(data) else _content(data, 'the body')

@@ -17,7 +17,7 @@ Headers = Mapping[str, Any] | None
 
 
 class SoapCallOptions(TypedDict, total=False):
-    """Options of every message, besides body, params and headers."""
+    """The options of every SOAP call, in addition to body, params and headers."""
 
     soap_action: str | None  # instead of the connection's
     soap_headers: Sequence[Any]  # of the envelope: lxml elements, or XML
@@ -26,7 +26,7 @@ class SoapCallOptions(TypedDict, total=False):
 
 
 class SoapNamespace:
-    """`self.out.soap`, bound to one service call."""
+    """The object `self.out.soap` of one service invocation."""
 
     __slots__ = ('_call', '_registry')
 
@@ -46,8 +46,8 @@ class SoapNamespace:
 
 
 class SoapConnectionFacade:
-    """An outgoing SOAP connection, bound to one service call. In an async service each method returns an awaitable, in
-    a def service the SoapResponse itself.
+    """An outgoing SOAP connection, for one service invocation. In an async service each method returns an awaitable, in
+    a def service the SoapResponse.
 
     `data`: the content of the Body, as XML in text or bytes, or as an lxml element; or a whole Envelope, which is sent
     as it is. `headers`: HTTP fields that replace those of the connection, None = omit the field; headers of the
@@ -101,8 +101,8 @@ class SoapConnectionFacade:
 
 
 class SoapConnectionZatoApi:
-    """`conn.post(self.cid, xml)`, `conn.send(self.cid, xml)` and `with conn.client() as client:`, as in Zato 1.1 to
-    3.2."""
+    """The SOAP connection API of Zato 1.1 to 3.2: `conn.post(self.cid, xml)`, `conn.send(self.cid, xml)` and `with
+    conn.client() as client:`."""
 
     __slots__ = ('_soap',)
 

@@ -25,7 +25,7 @@ FindConnection = Callable[[], SoapConnection]
 
 
 class OperationCall(msgspec.Struct, frozen=True):
-    """The call of an operation by a service."""
+    """The call of a WSDL operation by a service."""
 
     operation: str
     args: Sequence[Any]
@@ -35,8 +35,8 @@ class OperationCall(msgspec.Struct, frozen=True):
 
 
 async def call_operation(connection: SoapConnection, operation: OperationCall, call: IServiceCall) -> Any:
-    """Call an operation and return its result. Raises ValueError for invalid arguments, PeerFault, and what `exchange`
-    raises. Everything, loading the WSDL included, happens within the timeout of one call."""
+    """Call a WSDL operation and return its result. Raises ValueError for invalid arguments, PeerFault, and the errors
+    of `exchange`. Loading the WSDL is included in the timeout of the call."""
     form = connection.request_template
     assert isinstance(form, SoapRequestTemplate)
     seconds = connection.reactor.seconds
@@ -62,7 +62,7 @@ async def call_operation(connection: SoapConnection, operation: OperationCall, c
 
 
 async def get_wsdl_type(connection: SoapConnection, name: str, call: IServiceCall) -> Any:
-    """Return a type of the WSDL. Raises ValueError if there is none of that name."""
+    """Return a type of the WSDL. Raises ValueError if no type has the given name."""
     with connection.in_use():
         client = await connection.wsdl_cache.get(call.cid, connection.request_template.timeout)
     try:
@@ -110,10 +110,10 @@ def _subtract_values(values: int, value: Any) -> int:
 
 
 class SoapClient:
-    """A client for the operations of the connection's WSDL, which is loaded when it is first needed. An operation takes
-    the fields of its input, by name or in order; records are dicts, or created with `type`. In an async service each
-    method returns an awaitable, in a def service the result, as zeep represents it: records with attributes, numbers
-    and dates as Python's own.
+    """A client for the operations of the connection's WSDL, which is loaded when it is first needed. The arguments of
+    an operation are the fields of its input, by name or in order; records are dicts, or created with `type`. In an
+    async service each method returns an awaitable, in a def service the result as zeep represents it: records with
+    attributes, and numbers and dates as Python objects.
 
     Operations with the name of a method of this class are available in `service`.
     """
@@ -167,7 +167,7 @@ class SoapClient:
 
 
 class Operations:
-    """The operations of a WSDL as attributes: `client.service`."""
+    """The operations of a WSDL as attributes, available as `client.service`."""
 
     __slots__ = ('_client',)
 
@@ -183,7 +183,7 @@ class Operations:
 
 
 class TypeFactory:
-    """Creates values of WSDL types: `client.factory`."""
+    """Creates values of WSDL types, available as `client.factory`."""
 
     __slots__ = ('_call', '_find')
 

@@ -1,4 +1,4 @@
-"""Parses SOAP responses: the content of a Body, a fault, an empty response, or what is no SOAP."""
+"""Parses SOAP responses: body content, faults, empty responses and non-SOAP responses."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _ACCEPTED = (202, 204)
 
 
 class SoapResponse(PeerResponse):
-    """The response of a peer: `data`, the first element of its Body as an lxml.objectify element, None if it is empty;
-    `envelope`, the whole envelope; `soap_headers`, the elements of its Header."""
+    """The response to a SOAP message. `data` is the first element of its Body as an lxml.objectify element, or None if
+    it is empty; `envelope` is the whole envelope, and `soap_headers` are the elements of its Header."""
 
     __slots__ = ('_http', 'cid', 'connection_title', 'data', 'envelope', 'soap_headers', 'status_code')
 
@@ -61,9 +61,8 @@ class SoapResponse(PeerResponse):
 
 
 def read_response(http: RestResponse, version: SoapVersion, *, one_way: bool) -> SoapResponse:
-    """Return the response to a message of that SOAP version. Raises PeerFault for a fault, whatever its status;
-    BadStatus for an error status without a fault; BadGateway for an unusable response. All of them name the
-    connection."""
+    """Parse the response to a SOAP message of a version. Raises PeerFault for a fault with any status, BadStatus for an
+    error status without a fault, and BadGateway for an unusable response. Each error names the connection."""
     if not http.content:
         if http.status_code in _ACCEPTED or (one_way and _is_success(http)):
             return SoapResponse(http, None)
@@ -86,8 +85,8 @@ def read_response(http: RestResponse, version: SoapVersion, *, one_way: bool) ->
 
 
 def is_server_failure(response: HttpResponse) -> bool:
-    """Return whether a response counts as a failure for the circuit breaker. A fault with status 500 does not: SOAP 1.1
-    has no other status, and most faults are caused by the sender."""
+    """Return whether a response counts as a failure of the peer for the circuit breaker. A fault with status 500 does
+    not: SOAP 1.1 has no other status, and most faults are caused by the sender."""
     if response.head.status != _FAULT_STATUS:
         return is_server_error(response)
     return response_format(response.head.headers.get(b'content-type', b''), '') != XML

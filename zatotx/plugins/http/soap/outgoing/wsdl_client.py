@@ -1,5 +1,5 @@
-"""Encodes and decodes the messages of WSDL operations with zeep, which gets no network access: the documents are
-already loaded, and the connection sends the messages.
+"""Encodes and decodes the messages of WSDL operations with zeep. zeep has no network access: the documents are already
+loaded, and the connection sends the messages.
 
 All methods may be slow. They raise ValueError with a sentence, or with the rest of one about the WSDL
 (InvalidWsdl).
@@ -26,15 +26,15 @@ _QUOTED_NAME = re.compile(r"\{[^{}]*\}([\w.-]+)|'([\w.-]+)'")  # the name that a
 
 
 class WsdlUsageError(ValueError):
-    """An operation or its arguments are invalid. The text says why, as the rest of a sentence."""
+    """A WSDL operation or its arguments are invalid. The message gives the reason, as a predicate."""
 
 
 class ResponseMismatch(ValueError):  # noqa: N818 - what it is
-    """A response that does not match the WSDL. The text is zeep's."""
+    """A response does not match the WSDL. The message is that of zeep."""
 
 
 class EncodedOperation(msgspec.Struct, frozen=True):
-    """The encoded message of an operation."""
+    """The encoded request message of a WSDL operation."""
 
     root: Any  # the envelope element
     action: str
@@ -42,7 +42,7 @@ class EncodedOperation(msgspec.Struct, frozen=True):
 
 
 class DocumentTransport:
-    """A zeep transport that serves documents loaded before."""
+    """A zeep transport that returns documents that were loaded before."""
 
     def __init__(self, collected: WsdlDocuments) -> None:
         self._pages = collected.documents

@@ -1,4 +1,4 @@
-"""Loads the documents of a WSDL: itself and its imports, sent through the connection as calls are.
+"""Loads the documents of a WSDL, which are the WSDL itself and its imports, over the connection.
 
 Only documents on the WSDL's own host and port are loaded: a document must not make this server send requests elsewhere.
 All of them are parsed as strictly as XML from clients.
@@ -42,12 +42,12 @@ _QUERY = 'wsdl'
 
 
 class InvalidWsdl(ValueError):  # noqa: N818 - what it is
-    """A WSDL that is unusable. The text says why, as the rest of a sentence about it."""
+    """Raised if a WSDL cannot be used. The message gives the reason, as a predicate."""
 
 
 @attrs.frozen
 class WsdlDocuments:
-    """The documents of a WSDL, in UTF-8, by URL."""
+    """The documents of a WSDL by URL, in UTF-8."""
 
     url: str  # of the WSDL itself
     documents: Mapping[str, bytes]

@@ -94,10 +94,12 @@ class MemoryTests(SynchronousTestCase):
         delivery = self.exchange.delivered[0]
         self.assertIsInstance(delivery.inbound.body, SpooledBody)
         self.assertEqual(self.memory.used, 0)
-        self.assertTrue(delivery.inbound.memory_charge.reserve(3 * MB))
+        charge = delivery.inbound.memory_charge
+        assert charge is not None
+        self.assertTrue(charge.reserve(3 * MB))
         delivery.answer()
         self.gives_back()
-        self.assertFalse(delivery.inbound.memory_charge.reserve(1))
+        self.assertFalse(charge.reserve(1))
 
     def test_gone(self) -> None:
         """A client that disconnects at any stage releases its charge."""

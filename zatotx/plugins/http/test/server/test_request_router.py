@@ -50,6 +50,32 @@ class ReceptionTests(SynchronousTestCase):
         self.assertEqual((spec.security, spec.data_format, spec.timeout), ('api.user', 'json', 5.0))
         self.assertEqual((spec.params_pri, inbound.service), ('msg-over-channel-params', 'crm.orders'))
 
+    def test_repeated_requests(self) -> None:
+        """Requests with one head get cids, bodies and deadlines of their own; the head is evaluated anew when the
+        routes have changed, and when another head came in between."""
+        one = self.inbound(post('/echo', body=b'[1]'))
+        self.server.clock.advance(1)
+        two = self.inbound(post('/echo', body=b'[2]'))
+        self.assertEqual((one.body, two.body, one.http), (b'[1]', b'[2]', two.http))
+        self.assertNotEqual(one.cid, two.cid)
+        self.assertEqual(two.deadline, one.deadline + 1)
+        self.assertEqual(self.inbound(get('/orders/1')).service, 'crm.orders')
+        self.assertEqual(self.inbound(post('/echo', body=b'[3]')).service, one.service)
+        self.server.site.router.routes, _ = build_table([channel(1, service='another')])
+        changed = self.inbound(post('/echo', body=b'[4]'))
+        self.assertEqual((changed.service, changed.body), ('another', b'[4]'))
+
+    def test_repeated_requests_wait_for_their_turn(self) -> None:
+        """A repeated unsafe request in the same read is dispatched after the response to the one before."""
+        self.inbound(post('/echo', body=b'[0]'))
+        self.exchange.at_once = None
+        self.client.send(post('/echo', body=b'[1]') + post('/echo', body=b'[2]'))
+        self.assertEqual([each.inbound.body for each in self.exchange.delivered], [b'[0]', b'[1]'])
+        self.exchange.delivered[-1].answer(b'one')
+        self.assertEqual([each.inbound.body for each in self.exchange.delivered], [b'[0]', b'[1]', b'[2]'])
+        self.exchange.delivered[-1].answer(b'two')
+        self.assertEqual([answer.body for answer in self.client.answers()], [b'one', b'two'])
+
     def test_unknown_paths(self) -> None:
         """An unknown path gets 404 in Zato's format."""
         self.assertEqual(self.refused(get('/nowhere'), 404)[1], 'URL not found')

@@ -14,6 +14,7 @@ from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
 from zatotx.connectors.channels import ChannelParts, Channels, ChannelType, make_delivery
+from zatotx.connectors.definitions import refers_to_definition, require_active
 from zatotx.connectors.delivery import MessageDelivery
 from zatotx.connectors.outgoing_connections import Sources
 from zatotx.interfaces.connector_kind import ChannelContext, IChannel
@@ -22,7 +23,7 @@ from zatotx.interfaces.meters import MetricRow
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.model.cid import new_cid
 from zatotx.model.message import ChannelSpec, Message, Reply
-from zatotx.schema.snapshot import Snapshot, StoredObject
+from zatotx.schema.snapshot import StoredObject
 
 from .metrics import LinesCounters
 from .schema import LinesChannel, LinesDefinition
@@ -193,7 +194,8 @@ class LinesChannels(Channels):
         self.counters = LinesCounters()
         names = ('channel_lines', 'channel_lines_single', 'channel_lines_leader')
         super().__init__(context, [
-            ChannelType(object_type=name, kind=KIND, build=self._channel, references=definition_of, nodes=_nodes_of)
+            ChannelType(object_type=name, kind=KIND, build=self._channel, nodes=_nodes_of,
+                        references=refers_to_definition('definition_lines'))
             for name in names
         ])  # fmt: skip
 
@@ -202,25 +204,12 @@ class LinesChannels(Channels):
         return self.counters.rows()
 
     def _channel(self, stored: StoredObject, sources: Sources, parts: ChannelParts) -> ListeningChannel:
-        return ListeningChannel(stored.value, usable(sources[0]), parts, self._settings, self.counters)
+        return ListeningChannel(stored.value, require_active(sources[0]), parts, self._settings, self.counters)
 
 
 def _nodes_of(stored: StoredObject) -> list[str]:
     nodes: list[str] = stored.value.nodes
     return nodes
-
-
-def definition_of(stored: StoredObject, snapshot: Snapshot) -> Sources:
-    """The definition that a channel or connection refers to."""
-    return (snapshot.find('definition_lines', stored.value.definition),)
-
-
-def usable(definition: StoredObject | None) -> LinesDefinition:
-    """The definition. Raises ValueError where it is inactive."""
-    if definition is None or not definition.value.is_active:
-        raise ValueError('its definition is inactive')
-    value: LinesDefinition = definition.value
-    return value
 
 
 def make_channel(context: ChannelContext) -> IChannel:

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from zatotx.connectors.blocking_pool import BlockingPool, PoolClosed
 from zatotx.connectors.call_policies import CallTimedOut
 from zatotx.connectors.connection_registry import ConnectionRegistry
+from zatotx.connectors.definitions import refers_to_definition, require_active
 from zatotx.connectors.failure_log import FailureLog
 from zatotx.connectors.outgoing_connections import ConnectionType, OutgoingConnections, Sources
 from zatotx.interfaces.connector_kind import OutgoingContext
@@ -21,7 +22,6 @@ from zatotx.interfaces.outgoing import IOutgoingKind, IServiceCall
 from zatotx.model.errors import BadGateway, ServiceError, ServiceUnavailable, Timeout
 from zatotx.schema.snapshot import StoredObject
 
-from .channel import definition_of, usable
 from .schema import LinesDefinition, LinesOutgoing
 
 
@@ -149,11 +149,11 @@ def make_outgoing(context: OutgoingContext) -> IOutgoingKind:
     """See ConnectorKind.outgoing."""
 
     def build(stored: StoredObject, references: Sources, title: str, meter: Any) -> LinesConnection:
-        return LinesConnection(stored.value, usable(references[0]), title, context, meter)
+        return LinesConnection(stored.value, require_active(references[0]), title, context, meter)
 
     connections: IOutgoingKind = OutgoingConnections(context, [
         ConnectionType(object_type='outgoing_lines', kind='lines', names=('lines',), namespace=LinesNamespace,
-                       build=build, references=definition_of, sends=('send',)),
+                       build=build, references=refers_to_definition('definition_lines'), sends=('send',)),
     ])  # fmt: skip
     return connections
 

@@ -1,5 +1,6 @@
-"""Frames of messages: the envelope that leads a reply back to its client, prefixes of subscriptions, and what of a
-message is its body. Pure."""
+"""Assembles and splits the frames of ZeroMQ messages: envelopes that route a reply to its client, subscription
+prefixes, and message bodies. Pure.
+"""
 
 from __future__ import annotations
 
@@ -17,21 +18,21 @@ _FRAME_HEADER = 'x-zmq-frame-'
 
 
 class InvalidFrames(ValueError):  # noqa: N818 - the word says it
-    """A message whose frames do not have the form that its socket type asks for."""
+    """The frames of a message do not have the form that the socket type requires."""
 
 
 @frozen
 class ReceivedFrames:
-    """A message as the socket gave it. `envelope`: the frames before its content, which lead the reply to the client;
-    () for socket types that do not reply."""
+    """The frames of a received message. `envelope` has the frames before the content, which route the reply to the
+    client; it is () for socket types that do not reply."""
 
     envelope: Sequence[bytes]
     content: Sequence[bytes]
 
 
 def split_envelope(socket_type: str, frames: Sequence[bytes]) -> ReceivedFrames:
-    """Return envelope and content. Both ROUTER and REP channels have a ROUTER socket, which puts the identity of the
-    client first.
+    """Split the frames of a message into envelope and content. Both ROUTER and REP channels use a ROUTER socket, which
+    prepends the identity of the client.
 
     REP: the envelope ends with the first empty frame (RFC 28). ROUTER: the same where that is the second or third
     frame, as clients with REQ sockets send it; otherwise the envelope is the identity. Raises InvalidFrames.
@@ -52,8 +53,8 @@ def split_envelope(socket_type: str, frames: Sequence[bytes]) -> ReceivedFrames:
 
 
 def strip_prefix(frames: Sequence[bytes], prefixes: Sequence[bytes]) -> Sequence[bytes]:
-    """Return the frames without the longest of the prefixes that the first one begins with. A first frame that is only
-    the prefix is left out where others follow."""
+    """Remove the longest subscription prefix with which the first frame begins. If the first frame is only the prefix
+    and other frames follow, it is omitted."""
     first = frames[0]
     length = max((len(prefix) for prefix in prefixes if first.startswith(prefix)), default=0)
     rest = first[length:]
@@ -61,7 +62,7 @@ def strip_prefix(frames: Sequence[bytes], prefixes: Sequence[bytes]) -> Sequence
 
 
 def make_body(frames: Sequence[bytes], multipart: str) -> tuple[bytes, Mapping[bytes, bytes]]:
-    """Return the body of a message and its headers. `multipart`: LAST or JOIN."""
+    """Return the body of a message and its headers. `multipart` is LAST or JOIN."""
     if len(frames) == 1:
         return frames[0], {}
     if multipart == JOIN:
@@ -71,8 +72,8 @@ def make_body(frames: Sequence[bytes], multipart: str) -> tuple[bytes, Mapping[b
 
 
 def to_frames(message: Any) -> list[bytes]:
-    """Return the frames of what a service sends: text and bytes are one frame, a list of them is a message with several
-    frames, and a dict is sent as JSON. Raises TypeError and ValueError."""
+    """Convert the message that a service sends to frames: text and bytes are one frame, a list of them is a message
+    with several frames, and a dict is encoded as JSON. Raises TypeError and ValueError."""
     if isinstance(message, list | tuple):
         if not message:
             raise ValueError('a message of ZeroMQ has at least one frame')
@@ -83,7 +84,8 @@ def to_frames(message: Any) -> list[bytes]:
 
 
 def from_frames(frames: Sequence[bytes]) -> bytes | list[bytes]:
-    """Return a reply as services get it: its bytes, or a list where it has several frames."""
+    """Convert the frames of a reply to the value that a service receives: bytes, or a list if there are several
+    frames."""
     return frames[0] if len(frames) == 1 else list(frames)
 
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.plugins.zmq.framing import InvalidFrames, from_frames, make_body, split_envelope, strip_prefix, to_frames
+from zatotx.plugins.zmq.message_frames import (
+    InvalidFrames,
+    from_frames,
+    make_body,
+    split_envelope,
+    strip_prefix,
+    to_frames,
+)
 from zatotx.plugins.zmq.schema import JOIN, LAST, PULL, REP, ROUTER
 
 

@@ -1,0 +1,28 @@
+"""The definition, with the address and the account of a peer, that channels and outgoing connections of a kind share.
+
+Their objects name it in the field `definition`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from zatotx.connectors.outgoing_connections import Sources
+from zatotx.schema.snapshot import Snapshot, StoredObject
+
+
+def refers_to_definition(object_type: str) -> Callable[[StoredObject, Snapshot], Sources]:
+    """Return the `references` of a ChannelType or ConnectionType whose objects name a definition of this type."""
+
+    def find_definition(stored: StoredObject, snapshot: Snapshot) -> Sources:
+        return (snapshot.find(object_type, stored.value.definition),)
+
+    return find_definition
+
+
+def require_active(definition: StoredObject | None) -> Any:
+    """Return the configuration of a definition. Raises ValueError if it is inactive."""
+    if definition is None or not definition.value.is_active:
+        raise ValueError('its definition is inactive')
+    return definition.value
