@@ -18,7 +18,7 @@ MAX_URLS = 600
 _OPTIONS = {'light': {'resultTypes': ['violations']},
             'dark': {'resultTypes': ['violations'], 'runOnly': ['color-contrast']}}  # fmt: skip
 # Ends of paths that are files and not pages.
-_FILES = ('/source', '/yaml', '/wsdl', '.csv', '/csv', '/openapi', '.json', '/download')
+_FILES = ('/yaml', '/wsdl', '/csv', '/openapi', '.json', '/download')
 
 
 def pattern_of(url: str) -> str:

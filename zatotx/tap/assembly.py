@@ -197,20 +197,15 @@ class _NodeBuilder:
         endpoints = self._endpoints(infrastructure)
         config = self._config(infrastructure, endpoints)
         deployer = Deployer(
-            odb=infrastructure.odb,
-            config=config,
-            keeper=infrastructure.version_keeper,
+            odb=infrastructure.odb, config=config, keeper=infrastructure.version_keeper,
             apply_revision=config.apply_and_announce,
-        )
+        )  # fmt: skip
         state = NodeState()
         node_api = self._node_api(infrastructure, endpoints, config=config, deployer=deployer, state=state)
         invoker = Invoker(
-            reactor,
-            limited.service_threads,
-            node=node_api,
-            user_config=self._user_config(),
+            reactor, limited.service_threads, node=node_api, user_config=self._user_config(),
             stuck_threads=limited.stuck_threads,
-        )
+        )  # fmt: skip
         pipeline = self._pipeline(infrastructure, endpoints, invoker)
         dispatcher = Dispatcher(pipeline, reactor)
         runner = make_work_runner(
