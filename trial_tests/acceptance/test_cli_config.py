@@ -17,6 +17,7 @@ from trial_tests.support.command import Said, sentences, zatotx
 from trial_tests.support.valkey import Valkey
 from zatotx.odb.secrets import new_key
 from zatotx.redis import server_process
+from zatotx.schema.scheduler_job import DEFAULT_JOBS
 
 
 class ConfigTests(SynchronousTestCase):
@@ -203,7 +204,7 @@ class OdbTests(ConfigTests):
         self.assertIn('zatotx odb upgrade', self.fails('odb', 'check', self.path))
         self.assertIn('was upgraded to this version', zatotx('odb', 'upgrade', self.path).out)
         self.assertIn('Nothing to do', zatotx('odb', 'upgrade', self.path).out)
-        self.assertIn('5 objects', zatotx('odb', 'check', self.path).out)
+        self.assertIn(f'{3 + 2 * len(DEFAULT_JOBS)} objects', zatotx('odb', 'check', self.path).out)
         self.assertEqual(zatotx('update', 'password', self.path, 'pubapi', stdin=b'new').code, 0)
 
     def test_away(self) -> None:
