@@ -39,8 +39,8 @@ from zatotx.pipeline.codecs import CodecRegistry
 from zatotx.pipeline.dispatcher import Dispatcher
 from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline
+from zatotx.pipeline.security.authentication_policy import AuthenticationPolicy
 from zatotx.pipeline.security.password_verifier import PasswordVerifier
-from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.pipeline.security.secret_comparison import SecretComparison
 from zatotx.plugins.http.channel import make_channel
 from zatotx.plugins.http.outgoing import make_outgoing

@@ -89,7 +89,7 @@ async def start_channel(reactor: Any, port: int, queue: str, service: Any) -> An
     from zatotx.pipeline.dispatcher import Dispatcher
     from zatotx.pipeline.error_replies import ErrorReplies
     from zatotx.pipeline.pipeline import Pipeline
-    from zatotx.pipeline.security.policy import AuthenticationPolicy
+    from zatotx.pipeline.security.authentication_policy import AuthenticationPolicy
     from zatotx.plugins.amqp.channel import make_channel
     from zatotx.plugins.amqp.schema.channel_amqp import AmqpChannel
     from zatotx.rules.limits.concurrency_limit import DEFAULT_BUDGET

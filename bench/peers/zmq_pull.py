@@ -75,7 +75,7 @@ async def of_zatotx(reactor: Any, address: str, count: int) -> dict[str, float]:
     from zatotx.pipeline.dispatcher import Dispatcher
     from zatotx.pipeline.error_replies import ErrorReplies
     from zatotx.pipeline.pipeline import Pipeline
-    from zatotx.pipeline.security.policy import AuthenticationPolicy
+    from zatotx.pipeline.security.authentication_policy import AuthenticationPolicy
     from zatotx.plugins.zmq import kind
     from zatotx.plugins.zmq.channels import make_channel
     from zatotx.plugins.zmq.schema import ZmqChannel

@@ -34,7 +34,7 @@ from zatotx.processes.secret_key import read_key
 from zatotx.redis.url import parse_address
 from zatotx.schema.snapshot import Actor
 from zatotx.schema.type_registry import ObjectTypeRegistry
-from zatotx.tap.connections import decrypt_urls
+from zatotx.tap.build_connections import decrypt_urls
 
 OURS = frozenset({'credentials.toml', 'secret.key', 'planted.file'})  # hold secrets in clear: that is what they are for
 JSON = {'Content-Type': 'application/json'}

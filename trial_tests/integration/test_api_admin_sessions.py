@@ -14,8 +14,8 @@ from zatotx.model.cid import new_cid
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.model.message import ChannelSpec, HTTPView, Message, Reply
 from zatotx.pipeline.security.admin_sessions import AdminSessions
+from zatotx.pipeline.security.authentication_policy import AuthenticationPolicy
 from zatotx.pipeline.security.authenticator import AuthenticationDependencies, UnavailableFetcher
-from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.plugins.http.server.route_table import BUILTIN_ENDPOINTS
 from zatotx.rules.display_preferences import DEFAULTS
 from zatotx.security.admin_user import make_authenticator

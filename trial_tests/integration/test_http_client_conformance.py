@@ -41,7 +41,7 @@ from trial_tests.support.agents import Answering, make_agent, make_open_agent
 from trial_tests.support.authority import Authority
 from trial_tests.support.httpbin import HTTPBin
 from zatotx.connectors.tls_settings import TlsSettings
-from zatotx.plugins.http.client.agent import Agent
+from zatotx.plugins.http.client.agent_adapter import Agent
 from zatotx.plugins.http.client.http_client import ClientEnvironment, ClientSettings, make_client
 from zatotx.plugins.http.test.upstream_servers import server_tls
 

@@ -34,7 +34,7 @@ from zatotx.lb.config import model
 from zatotx.model.errors import StartError
 from zatotx.processes import mutual_tls
 from zatotx.processes.lb_agent_client import AgentClientFiles, AgentUnreachableError, LoadBalancerAgentClient
-from zatotx.tap.lb_agent import ConfiguredAgent, make_agent
+from zatotx.tap.build_lb_agent import ConfiguredAgent, make_agent
 from zatotx.testing.log_recorder import LogRecorder
 from zatotx.wire.lb_agent_messages import AgentCallError
 

@@ -12,7 +12,7 @@ from trial_tests.support import balancer_control
 from trial_tests.support.balancer_control import CONFIG
 from trial_tests.support.ports import free_port
 from trial_tests.support.reactor import reactor
-from zatotx.tap.lb_agent import ConfiguredAgent
+from zatotx.tap.build_lb_agent import ConfiguredAgent
 from zatotx.tap.lb_assembly import make_load_balancer
 
 

@@ -16,7 +16,7 @@ from trial_tests.support.reactor import reactor
 from zatotx.lb.backends.probe import ProbeTarget, run_probe
 from zatotx.lb.backends.server_tls import make_server_tls
 from zatotx.lb.config.model import HealthCheck, ServerTls
-from zatotx.lb.server_link import make_dialer
+from zatotx.lb.server_connector import make_dialer
 
 OK = b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}'
 

@@ -13,7 +13,7 @@ from trial_tests.support.authority import Authority
 from trial_tests.support.calling import WithConnections, all_of, stored
 from trial_tests.support.nginx import Nginx
 from trial_tests.support.ports import free_port
-from zatotx.plugins.http.schema.http_outgoing import RetrySettings
+from zatotx.plugins.http.schema.http_outgoing_base import RetrySettings
 from zatotx.schema.secrets import combine
 from zatotx.security.basic_auth import BasicAuth
 

@@ -13,7 +13,7 @@ from trial_tests.support.calling import CID, Asking, started, stored
 from trial_tests.support.soap import envelope
 from trial_tests.support.soap_calling import BALANCE, TITLE, WithSoap, answer, bank, sent, tokens, wss
 from zatotx import BadGateway, BadStatus, Inactive, NotFound, PeerFault, ServiceUnavailable, SoapFault, Timeout
-from zatotx.plugins.http.schema.http_outgoing import RetrySettings
+from zatotx.plugins.http.schema.http_outgoing_base import RetrySettings
 from zatotx.plugins.http.soap.faults import fault_body
 from zatotx.plugins.http.test.upstream_servers import Request, raw, says, silent
 from zatotx.schema.circuit_breaker_settings import CircuitBreakerSettings

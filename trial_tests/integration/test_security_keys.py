@@ -13,7 +13,7 @@ from zatotx.connectors.security_types import all_object_types
 from zatotx.model.errors import ServiceUnavailable, TooManyRequests, Unauthorized
 from zatotx.model.message import ChannelSpec, HTTPView, Message, Principal
 from zatotx.pipeline.security import secret_comparison as guesses_room
-from zatotx.pipeline.security.policy import AuthenticationPolicy
+from zatotx.pipeline.security.authentication_policy import AuthenticationPolicy
 from zatotx.pipeline.security.secret_comparison import SecretComparison, equal_secrets
 from zatotx.rules.enmasse.import_plan import export_document, plan_import
 from zatotx.rules.security.login_throttle import LoginThrottle

@@ -16,7 +16,7 @@ from trial_tests.support.internals import InternalTestCase
 from zatotx.model.errors import ServiceUnavailable, Timeout, Unauthorized
 from zatotx.model.message import ChannelSpec, Message, Principal
 from zatotx.model.soap import SoapMessage
-from zatotx.pipeline.security.policy import AuthenticationPolicy
+from zatotx.pipeline.security.authentication_policy import AuthenticationPolicy
 from zatotx.pipeline.security.secret_comparison import SecretComparison
 from zatotx.rules.security.wss import MAX_CLOCK_SKEW, NonceCheck, UnacceptableWssToken, check_token
 from zatotx.schema.security.group import SecurityGroup

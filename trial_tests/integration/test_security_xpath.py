@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.internals import InternalTestCase
 from zatotx.model.errors import Unauthorized
 from zatotx.model.message import ChannelSpec, Message, Principal
-from zatotx.pipeline.security.policy import AuthenticationPolicy
+from zatotx.pipeline.security.authentication_policy import AuthenticationPolicy
 from zatotx.pipeline.security.secret_comparison import SecretComparison
 from zatotx.schema.security.group import SecurityGroup
 from zatotx.schema.snapshot import Snapshot, StoredObject

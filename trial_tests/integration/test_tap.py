@@ -25,7 +25,7 @@ from zatotx.node.settings import Kvdb, Main, Odb, Settings
 from zatotx.odb.secrets import Secrets, new_key
 from zatotx.tap import component_service, server
 from zatotx.tap import component_service as root
-from zatotx.tap.connections import decrypt_urls, load_decrypted_settings, make_outgoings
+from zatotx.tap.build_connections import decrypt_urls, load_decrypted_settings, make_outgoings
 
 TWISTD = str(Path(sys.executable).with_name('twistd'))
 FAILS_LATER = """

@@ -7,8 +7,8 @@ import shutil
 from hypothesis import strategies as st
 
 from trial_tests.support.properties import holds
+from zatotx.plugins.ftp.server.command_syntax import FtpError, resolve_path
 from zatotx.plugins.ftp.server.command_table import VERBS
-from zatotx.plugins.ftp.server.commands import FtpError, resolve_path
 from zatotx.plugins.ftp.test.server.memory_server import ControlTestCase
 
 PARTS = st.sampled_from(['..', '.', '', 'a', 'b', 'd', 'x.part', '.zatotx', 'processed', 'link', '~', '\\', '*', ' '])

@@ -14,7 +14,7 @@ from twisted.web._newclient import Request
 from twisted.web.client import URI
 from twisted.web.http_headers import Headers
 
-from zatotx.plugins.http.client.agent import Agent
+from zatotx.plugins.http.client.agent_adapter import Agent
 from zatotx.plugins.http.client.connector import Connector
 from zatotx.plugins.http.client.errors import NoSuchHost
 from zatotx.plugins.http.client.http_client import ClientEnvironment, ClientSettings, HttpClient, make_client

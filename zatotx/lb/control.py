@@ -15,7 +15,7 @@ from zatotx import __version__
 from zatotx.interfaces.load_balancer import IBalancerControl, ServerStatus
 from zatotx.lb.config.files import ConfigurationFiles
 from zatotx.lb.config.parser import parse_configuration
-from zatotx.lb.statistics.source import ReadSnapshot
+from zatotx.lb.statistics.statistics_source import ReadSnapshot
 
 
 @implementer(IBalancerControl)

@@ -22,12 +22,12 @@ from zatotx.lb.config.model import Backend, Configuration, Frontend, ServerTls
 from zatotx.lb.connection_handle import ClientConnectionHandle
 from zatotx.lb.frontend import FrontendContext, IFrontend, IFrontendUpdate
 from zatotx.lb.http.frontend_connection import FrontendConnection
-from zatotx.lb.http.http_runtime import HttpFrontendContext, is_admitted
+from zatotx.lb.http.http_frontend_context import HttpFrontendContext, is_admitted
 from zatotx.lb.http.http_state import HttpState, is_allowed, make_http_state
-from zatotx.lb.http.server_pool import ServerConnectionPool
-from zatotx.lb.server_link import Dial, ServerConnectionSettings, make_dialer
+from zatotx.lb.http.server_connection_pool import ServerConnectionPool
+from zatotx.lb.server_connector import Dial, ServerConnectionSettings, make_dialer
 from zatotx.lb.tcp.tcp_connection import TcpFrontendConnection
-from zatotx.lb.tcp.tcp_runtime import TcpFrontendContext, TcpTarget
+from zatotx.lb.tcp.tcp_frontend_context import TcpFrontendContext, TcpTarget
 from zatotx.lb.tls.listener import TlsListener
 from zatotx.processes.proxy_protocol_endpoint import ProxyProtocolFactory
 from zatotx.rules.http.forwarding import UNIX

@@ -48,8 +48,8 @@ from zatotx.odb.urls import make_absolute
 from zatotx.pipeline.dispatcher import Dispatcher
 from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline
+from zatotx.pipeline.security.authentication_policy import AuthenticationPolicy
 from zatotx.pipeline.security.authenticator import AuthenticationDependencies
-from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.processes.file_descriptor_limit import raise_file_limit
 from zatotx.processes.listeners import Listeners
 from zatotx.processes.secret_key import KEY_VARIABLE, read_key
@@ -70,14 +70,13 @@ from zatotx.service.invoker import Invoker
 from zatotx.service.service_attributes import load_user_config
 from zatotx.service.service_store import ServiceStore
 from zatotx.system.thread_pool import make_offload, shorten_switch_interval
-from zatotx.tap.authentication import (
+from zatotx.tap.build_authentication import (
     make_admin_sessions,
     make_authentication_dependencies,
     make_authentication_policy,
     make_client_certificate_preparer,
 )
-from zatotx.tap.component_service import disable_core_dumps
-from zatotx.tap.connections import (
+from zatotx.tap.build_connections import (
     OutgoingDependencies,
     RedisConnections,
     find_fetcher,
@@ -87,7 +86,7 @@ from zatotx.tap.connections import (
     make_outgoings,
     make_redis_connections,
 )
-from zatotx.tap.limits import (
+from zatotx.tap.build_limits import (
     ServerLimits,
     find_xml_name_leak,
     log_xml_name_leak,
@@ -99,16 +98,17 @@ from zatotx.tap.limits import (
     make_worker_group,
     server_start_time,
 )
-from zatotx.tap.monitoring import Monitoring, make_certificate_source
+from zatotx.tap.build_monitoring import Monitoring, make_certificate_source
+from zatotx.tap.build_scheduler import make_scheduler
+from zatotx.tap.build_work_stream import make_processed_keys, make_result_groups, make_work_runner, make_work_stream
+from zatotx.tap.component_service import disable_core_dumps
 from zatotx.tap.node_control import ControlledNode, make_node_control
-from zatotx.tap.scheduler import make_scheduler
 from zatotx.tap.statistics import (
     make_call_sample_store,
     make_sampler_factory,
     make_usage_recorder,
     make_usage_store,
 )
-from zatotx.tap.work import make_processed_keys, make_result_groups, make_work_runner, make_work_stream
 from zatotx.wire.xml import libxml2_name_cache
 
 

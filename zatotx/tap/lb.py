@@ -49,7 +49,7 @@ def makeService(options: Options) -> IService:
     def build(directory: str, reactor: IReactor) -> IService:
         workers = options['workers'] or read_worker_count(Path(directory))
         if workers > 1:
-            from zatotx.tap.lb_parent import make_parent
+            from zatotx.tap.build_lb_parent import make_parent
 
             return make_parent(Path(directory), reactor, workers)
         from zatotx.tap.lb_assembly import make_load_balancer

@@ -21,14 +21,14 @@ from zatotx.lb.control import BalancerControl
 from zatotx.lb.data_path import make_frontend
 from zatotx.lb.discovery.member_list import add_members
 from zatotx.lb.discovery.poller import DiscoveryPoller, read_members
-from zatotx.lb.discovery.request import request_list
+from zatotx.lb.discovery.server_list_request import request_list
 from zatotx.lb.frontend import FrontendContext, IFrontend
 from zatotx.lb.frontends import Frontends
 from zatotx.lb.log_files import LoadBalancerLogs
-from zatotx.lb.server_link import make_dialer
+from zatotx.lb.server_connector import make_dialer
 from zatotx.lb.statistics.counters import ExchangeCounters
 from zatotx.lb.statistics.responder import StatisticsResponder, prepare_metrics
-from zatotx.lb.statistics.source import ReadSnapshot, RecordedStatistics
+from zatotx.lb.statistics.statistics_source import ReadSnapshot, RecordedStatistics
 from zatotx.processes.directory_lock import DirectoryLock
 from zatotx.processes.file_descriptor_limit import raise_file_limit
 from zatotx.processes.listeners import Listeners
@@ -136,7 +136,7 @@ class LoadBalancerBase:
 
     def administer(self, balancer: LoadBalancer, read: ReadSnapshot) -> None:
         """Add what administers a load balancer: its control, and the agent."""
-        from zatotx.tap.lb_agent import make_agent  # its libraries take time and memory that workers do not need
+        from zatotx.tap.build_lb_agent import make_agent  # its libraries take time and memory that workers do not need
 
         control = self.control = make_control(self, balancer, read)
         balancer.agent = make_agent(self.directory, control, self._agent_settings, self.reactor)

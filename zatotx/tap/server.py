@@ -76,7 +76,7 @@ def makeService(options: Options) -> IService:
 
     def build(directory: str, reactor: IReactor) -> IService:
         if (options['workers'] or read_worker_count(Path(directory))) > 1:
-            from zatotx.tap.parent import make_parent
+            from zatotx.tap.build_worker_parent import make_parent
 
             return make_parent(directory, reactor, options['workers'])
         from zatotx.tap.assembly import make_server

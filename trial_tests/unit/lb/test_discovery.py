@@ -15,7 +15,7 @@ from zatotx.lb.backends.registry import BackendRegistry
 from zatotx.lb.config.model import Backend, Configuration, Discovery, MainSettings, Server, ServerTls
 from zatotx.lb.discovery.member_list import Member, add_members, parse_member_list
 from zatotx.lb.discovery.poller import DiscoveryPoller, read_members
-from zatotx.lb.discovery.request import QueriedServer, RequestFailed
+from zatotx.lb.discovery.server_list_request import QueriedServer, RequestFailed
 
 DISCOVERY = Discovery(username='lb', password='secret', interval=5)
 SEED = {'seed': Server(host='10.0.0.1', port=17010)}

@@ -23,7 +23,7 @@ from zatotx.lb.statistics.metrics import sample_metrics
 from zatotx.lb.statistics.page import render_page
 from zatotx.lb.statistics.responder import StatisticsResponder, prepare_metrics
 from zatotx.lb.statistics.snapshot import HistoryPoint, StatisticsSnapshot, make_history_point, merge
-from zatotx.lb.statistics.source import RecordedStatistics
+from zatotx.lb.statistics.statistics_source import RecordedStatistics
 from zatotx.metrics.exposition import render_sample
 
 MOMENT = 1_770_380_054.5

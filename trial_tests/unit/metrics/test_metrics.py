@@ -32,7 +32,7 @@ from zatotx.metrics.meters import MeterRegistry, MeterSet, build_info, process_m
 from zatotx.metrics.snapshot import MetricRow, MetricSample, MetricSource, merge_samples, take_snapshot
 from zatotx.metrics.user_metrics import UserMetrics
 from zatotx.model.errors import Timeout
-from zatotx.tap.monitoring import make_certificate_source
+from zatotx.tap.build_monitoring import make_certificate_source
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -16,7 +16,7 @@ from zatotx.interfaces.config import NodeRow, OutdatedSnapshot, PreparedConfig
 from zatotx.model.errors import ServiceUnavailable, Timeout, Unauthorized
 from zatotx.model.message import ChannelSpec, Principal
 from zatotx.node.live_config import CHANGES_PER_STEP, HEARTBEAT_INTERVAL, NODE_TIMEOUT, LiveConfig, live_nodes
-from zatotx.pipeline.security.policy import AuthenticationPolicy
+from zatotx.pipeline.security.authentication_policy import AuthenticationPolicy
 from zatotx.schema.snapshot import Actor, ChangeSet, Operation, Snapshot, StoredObject
 from zatotx.security.basic_auth import BasicAuth
 from zatotx.testing.fake_authenticator import FieldAuthenticator

@@ -13,7 +13,7 @@ from zatotx.metrics.meters import MAX_NAMES
 from zatotx.metrics.snapshot import take_snapshot
 from zatotx.model.message import ChannelSpec
 from zatotx.node.settings import Settings, parse_settings
-from zatotx.tap.limits import ServerLimits
+from zatotx.tap.build_limits import ServerLimits
 from zatotx.testing.pipeline_doubles import FunctionEntry, make_message
 
 CHANNEL = ChannelSpec(name='narrow', kind='http-soap', service='a', max_in_flight=1, queue=1, queue_timeout=1.0)

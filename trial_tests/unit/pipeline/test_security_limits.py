@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.pipeline.security import any_of, password_verifier, policy, secret_comparison
+from zatotx.pipeline.security import any_of_authenticator, authentication_policy, password_verifier, secret_comparison
 from zatotx.rules.security.mtls import MAX_CERTIFICATES
 from zatotx.security import basic_auth
 from zatotx.security.jwt import authenticator as jwt
@@ -22,4 +22,5 @@ class LimitTests(SynchronousTestCase):
                           password_verifier.MAX_WAITING_PER_NETWORK), (2, 200, 50))  # fmt: skip
         self.assertEqual((secret_comparison.MAX_WAITING, secret_comparison.MAX_ATTEMPTS_PER_NETWORK,
                           secret_comparison.MAX_ADDRESSES), (1_000, 32, 10_000))  # fmt: skip
-        self.assertEqual((any_of.MAX_CHALLENGES, policy.MAX_FORMER_NAMES, MAX_CERTIFICATES), (16, 1_000, 10))
+        self.assertEqual((any_of_authenticator.MAX_CHALLENGES, authentication_policy.MAX_FORMER_NAMES,
+                          MAX_CERTIFICATES), (16, 1_000, 10))  # fmt: skip

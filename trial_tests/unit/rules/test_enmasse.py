@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.odb import TYPES
 from zatotx.plugins.http.schema import CHANNEL_REST, OUTGOING_REST, RestChannel, RestOutgoing
-from zatotx.plugins.http.schema.http_outgoing import RetrySettings
+from zatotx.plugins.http.schema.http_outgoing_base import RetrySettings
 from zatotx.rules.enmasse.config_diff import describe_changes
 from zatotx.rules.enmasse.import_plan import (
     DocumentError,

@@ -13,9 +13,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.model.errors import Forbidden, ServiceUnavailable, Unauthorized
 from zatotx.model.message import ChannelSpec, Message, Principal
-from zatotx.pipeline.security.any_of import MAX_CHALLENGES
+from zatotx.pipeline.security.any_of_authenticator import MAX_CHALLENGES
+from zatotx.pipeline.security.authentication_policy import AuthenticationPolicy
 from zatotx.pipeline.security.password_verifier import PasswordVerifier
-from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.pipeline.security.secret_comparison import SecretComparison
 from zatotx.schema.security.group import SecurityGroup
 from zatotx.schema.snapshot import Snapshot, StoredObject

@@ -19,8 +19,8 @@ from trial_tests.support.certificate import write_certificate
 from trial_tests.support.tokens import GOOD, NOW, SECRET, part, pem, private_key, sign, signed
 from zatotx.model.errors import Unauthorized
 from zatotx.model.message import ANONYMOUS, ChannelSpec, Message, Principal
+from zatotx.pipeline.security.authentication_policy import AuthenticationPolicy
 from zatotx.pipeline.security.authenticator import PrincipalCache
-from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.rules.security.jwt import select_key
 from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.schema.validation import validate

@@ -16,8 +16,8 @@ from trial_tests.support.authority import Authority
 from trial_tests.support.issuing import ANY, CLIENT, HOUR, NOW, SERVER, Issued, Issuer, self_signed
 from zatotx.model.errors import Unauthorized
 from zatotx.model.message import ChannelSpec, Message, Principal
+from zatotx.pipeline.security.authentication_policy import AuthenticationPolicy
 from zatotx.pipeline.security.authenticator import ANY_DEFINITION
-from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.rules.security.mtls import MAX_CERTIFICATES
 from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.schema.validation import validate

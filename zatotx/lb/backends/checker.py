@@ -20,7 +20,7 @@ from zatotx.lb.backends.registry import BackendRegistry
 from zatotx.lb.backends.server import BackendServer
 from zatotx.lb.backends.server_tls import make_server_tls
 from zatotx.lb.config.model import Backend, Server
-from zatotx.lb.server_link import Dial
+from zatotx.lb.server_connector import Dial
 from zatotx.rules.balancing.health import next_probe_delay
 
 STARTUP_TIME = 10.0  # seconds after its addition in which a server is probed more often, until it is up

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from zatotx.connectors.tls_client import TlsClientFactory
 from zatotx.interfaces.reactor import IReactor
 from zatotx.lb.config.model import HealthCheck
-from zatotx.lb.server_link import Dial, ServerConnectionSettings, open_connection
+from zatotx.lb.server_connector import Dial, ServerConnectionSettings, open_connection
 from zatotx.wire.http1.limits import MessageRejected, ParserLimits
 from zatotx.wire.http1.response_parser import ResponseHead, ResponseParser
 

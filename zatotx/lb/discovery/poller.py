@@ -19,7 +19,7 @@ from zatotx.lb.backends.server import BackendServer
 from zatotx.lb.backends.server_tls import make_server_tls
 from zatotx.lb.config.model import Discovery, ServerTls
 from zatotx.lb.discovery.member_list import Member, parse_member_list
-from zatotx.lb.discovery.request import QueriedServer
+from zatotx.lb.discovery.server_list_request import QueriedServer
 from zatotx.system.atomic_file import write_file
 
 CACHE_FILE = 'work/discovered.json'

@@ -19,7 +19,7 @@ from zatotx.lb.http.backend_connection import BackendConnection
 from zatotx.lb.http.error_responses import error_response, write_local
 from zatotx.lb.http.exchange_client import ExchangeClient
 from zatotx.lb.http.exchange_record import log_exchange
-from zatotx.lb.http.half_close_probe import HalfClosedClientProbe
+from zatotx.lb.http.half_closed_client_probe import HalfClosedClientProbe
 from zatotx.lb.http.http_state import BackendTarget, PreparedRequest
 from zatotx.lb.http.request_rewriting import WEBSOCKET
 from zatotx.lb.http.response_rewriting import (
@@ -32,8 +32,8 @@ from zatotx.lb.http.response_rewriting import (
     write_response,
     write_switch,
 )
-from zatotx.lb.http.server_pool import ServerConnectionPool
-from zatotx.lb.proxy_header import proxy_header
+from zatotx.lb.http.server_connection_pool import ServerConnectionPool
+from zatotx.lb.proxy_header_writer import proxy_header
 from zatotx.lb.server_selection import ServerSelection
 from zatotx.lb.tunnel import Tunnel
 from zatotx.wire.http1.chunked_decoder import EndOfBody

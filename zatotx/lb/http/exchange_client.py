@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from zatotx.connectors.http.buffered_writer import BufferedWriter
-from zatotx.lb.http.http_runtime import HttpFrontendContext
+from zatotx.lb.http.http_frontend_context import HttpFrontendContext
 from zatotx.lb.http.request_rewriting import Peer
 from zatotx.wire.http1.request_parser import RequestParser
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from zatotx.interfaces.load_balancer import ExchangeRecord
-from zatotx.lb.http.http_runtime import HttpFrontendContext
+from zatotx.lb.http.http_frontend_context import HttpFrontendContext
 from zatotx.lb.http.http_state import PreparedRequest
 from zatotx.lb.http.request_rewriting import Peer
 

@@ -24,7 +24,7 @@ from zatotx.lb.http import error_responses
 from zatotx.lb.http.exchange import Exchange
 from zatotx.lb.http.exchange_client import ConnectionUser
 from zatotx.lb.http.exchange_record import log_rejected
-from zatotx.lb.http.http_runtime import HttpFrontendContext
+from zatotx.lb.http.http_frontend_context import HttpFrontendContext
 from zatotx.lb.http.http_state import BackendTarget, PreparedRequest
 from zatotx.lb.http.request_rewriting import Peer
 from zatotx.rules.http.forwarding import UNIX

@@ -32,7 +32,7 @@ from zatotx.lb.http.request_rewriting import (
 )
 from zatotx.lb.http.response_rewriting import ResponseRules
 from zatotx.lb.http.routing import CompiledRoute, choose_backend
-from zatotx.lb.http.server_pool import ServerConnectionPool
+from zatotx.lb.http.server_connection_pool import ServerConnectionPool
 from zatotx.rules.balancing.sticky_cookie import make_cookie_name
 from zatotx.rules.http.forwarding import TrustedProxies, parse_trusted_proxies, request_origin
 from zatotx.rules.resilience.retry_budget import RetryBudget

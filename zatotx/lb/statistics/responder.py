@@ -13,7 +13,7 @@ from zatotx.interfaces.load_balancer import ILocalResponder, LocalResponse
 from zatotx.lb.config.model import Stats
 from zatotx.lb.statistics.metrics import DEFINITIONS, sample_metrics
 from zatotx.lb.statistics.page import CONTENT_SECURITY_POLICY, render_page
-from zatotx.lb.statistics.source import ReadSnapshot
+from zatotx.lb.statistics.statistics_source import ReadSnapshot
 from zatotx.metrics.definitions import register
 from zatotx.metrics.exposition import render_sample
 

@@ -26,10 +26,10 @@ from zatotx.interfaces.load_balancer import (
     IServerSlot,
     Outcome,
 )
-from zatotx.lb.proxy_header import proxy_header
-from zatotx.lb.server_link import open_connection
+from zatotx.lb.proxy_header_writer import proxy_header
+from zatotx.lb.server_connector import open_connection
 from zatotx.lb.server_selection import NO_SERVER, QUEUE_TIMEOUT, ServerSelection
-from zatotx.lb.tcp.tcp_runtime import TcpFrontendContext, TcpTarget
+from zatotx.lb.tcp.tcp_frontend_context import TcpFrontendContext, TcpTarget
 from zatotx.lb.tunnel import Tunnel
 from zatotx.rules.http.forwarding import UNIX
 

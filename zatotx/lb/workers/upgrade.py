@@ -30,7 +30,7 @@ from zatotx.processes.workers.supervisor import WorkerSupervisor
 
 VARIABLE = 'ZATOTX_LB_HANDOVER'
 _POLL_INTERVAL = 0.02  # seconds
-_CHECK = 'import zatotx.tap.lb_assembly, zatotx.tap.lb_parent, zatotx.tap.lb_worker'
+_CHECK = 'import zatotx.tap.lb_assembly, zatotx.tap.build_lb_parent, zatotx.tap.lb_worker'
 
 
 class OldWorker(msgspec.Struct, frozen=True):

@@ -31,7 +31,7 @@ from zatotx.plugins.amqp.errors import NotConnected, OutcomeUnknown
 from zatotx.plugins.amqp.message_builder import MessageBuilder, SendRequest
 from zatotx.plugins.amqp.metrics import ConnectionCounters
 from zatotx.plugins.amqp.publisher import OutgoingMessage, Publisher
-from zatotx.plugins.amqp.reply import AmqpReply
+from zatotx.plugins.amqp.request_reply import AmqpReply
 from zatotx.plugins.amqp.schema.definition_amqp import AmqpDefinition
 from zatotx.plugins.amqp.schema.outgoing_amqp import AmqpOutgoing
 from zatotx.rules.resilience.circuit_breaker import CLOSED, CircuitBreaker

@@ -28,10 +28,10 @@ from zatotx.plugins.amqp.message_properties import (
     header_text,
 )
 from zatotx.plugins.amqp.metrics import QueueCounters
+from zatotx.plugins.amqp.queue_declaration import declare, drops_messages
 from zatotx.plugins.amqp.reply_sender import ReplySender
 from zatotx.plugins.amqp.schema.channel_amqp import AmqpChannel
 from zatotx.plugins.amqp.schema.definition_amqp import AmqpDefinition
-from zatotx.plugins.amqp.topology import declare, drops_messages
 from zatotx.wire.http.traceparent import continue_trace
 
 KIND = 'amqp'

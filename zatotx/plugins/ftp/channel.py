@@ -26,10 +26,10 @@ from zatotx.rules.security.login_throttle import LoginThrottle
 from .metrics import KIND, FtpCounters
 from .schema.channel_ftp import FtpChannel
 from .server.certificate import Certificate
-from .server.directories import DirectoryRegistry, SharedDirectory
+from .server.directory_registry import DirectoryRegistry, SharedDirectory
 from .server.file_tree import FAILED, PROCESSED
-from .server.ftp_server import FtpServer
 from .server.login import Login
+from .server.server_context import FtpServer
 from .server.session import SessionContext
 from .server.upload_queue import Settle, UploadQueue, ended
 from .server.upload_store import UploadRecord

@@ -41,7 +41,7 @@ class FtpChannels(Channels):
 
     def _build_channel(self, stored: StoredObject, sources: Sources, parts: ChannelParts) -> InboundChannel:
         from .channel import UploadChannel
-        from .server.directories import DirectoryRegistry
+        from .server.directory_registry import DirectoryRegistry
 
         if self._directories is None:
             self._directories = DirectoryRegistry(parts.context.reactor, parts.context.run_in_thread)

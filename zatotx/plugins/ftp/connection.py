@@ -35,7 +35,7 @@ from zatotx.plugins.ftp.client.pool import SessionPool
 from zatotx.plugins.ftp.client.session import FtpSession, SessionSettings
 from zatotx.plugins.ftp.client.transfer import Download, Upload
 from zatotx.plugins.ftp.error_mapping import PEER_FAILURES, map_error, not_found_error
-from zatotx.plugins.ftp.files import FtpReader, FtpWriter
+from zatotx.plugins.ftp.file_transfer import FtpReader, FtpWriter
 from zatotx.plugins.ftp.schema.outgoing_ftp import IMPLICIT, FtpOutgoing, tls_settings
 from zatotx.plugins.ftp.wire import path_error
 from zatotx.rules.resilience.circuit_breaker import CLOSED, CircuitBreaker

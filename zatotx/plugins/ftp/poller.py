@@ -35,9 +35,9 @@ from zatotx.model.cid import new_cid
 from zatotx.model.errors import RemoteFileError, RemoteFileNotFound, ServiceError
 from zatotx.model.message import ChannelSpec, Message, Reply
 from zatotx.plugins.ftp.connection import FtpConnection
+from zatotx.plugins.ftp.file_stability import StabilityTracker, matches
 from zatotx.plugins.ftp.metrics import POLL_KIND
 from zatotx.plugins.ftp.schema.channel_ftp_poll import DELETE, FtpPollChannel
-from zatotx.plugins.ftp.stability import StabilityTracker, matches
 from zatotx.schema.snapshot import StoredObject
 
 GRACE = 10.0  # seconds that the service of a file gets when the poller stops

@@ -12,7 +12,7 @@ from zatotx.interfaces.meters import IOutgoingMeter
 from zatotx.interfaces.security_type import OutgoingCredentials, UnusableCredentials
 from zatotx.plugins.http.client.http_client import ClientEnvironment
 from zatotx.plugins.http.rest.connection import OutgoingConnection
-from zatotx.plugins.http.rest.factory import REST, BuildContext, build_connection
+from zatotx.plugins.http.rest.connection_factory import REST, BuildContext, build_connection
 from zatotx.plugins.http.rest.oauth2 import HttpCredentialsContext, TokenCache
 from zatotx.plugins.http.soap.outgoing.connection import SOAP
 from zatotx.schema.security.definition import FOR_OUTGOING_REST, FOR_OUTGOING_SOAP

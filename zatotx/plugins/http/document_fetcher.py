@@ -8,12 +8,12 @@ from twisted.internet.defer import Deferred, fail
 
 from zatotx.interfaces.outgoing import FetchedDocument
 from zatotx.model.errors import ServiceUnavailable
-from zatotx.plugins.http.client.call import HttpRequest, Timeouts, split_url
 from zatotx.plugins.http.client.errors import CallFailed
 from zatotx.plugins.http.client.http_client import ClientEnvironment, ClientSettings, make_client
+from zatotx.plugins.http.client.http_messages import HttpRequest, Timeouts, split_url
 from zatotx.plugins.http.client.response_processing import ACCEPT_ENCODING
+from zatotx.plugins.http.rest.connection_factory import USER_AGENT
 from zatotx.plugins.http.rest.error_mapping import map_error
-from zatotx.plugins.http.rest.factory import USER_AGENT
 
 _FIELDS = (USER_AGENT, (b'Accept', b'*/*'), ACCEPT_ENCODING)
 

@@ -39,7 +39,7 @@ from .abandoned_threads import AbandonedThreads
 from .consumer_thread import COMMITTED, ConsumerSettings, ConsumerThread, Decision, ReplyMessage, Settlement
 from .driver_loading import DriverUnavailable, connect
 from .metrics import MqCounters
-from .mqi import Connect, GotMessage, MqiError
+from .mqi_interfaces import Connect, GotMessage, MqiError
 from .schema import BACK_OUT, DEFINITION, MqChannel, MqDefinition, connect_options
 from .wire.ccsid import UTF_8
 from .wire.descriptor import REQUEST, STRING_FORMAT, reply_descriptor

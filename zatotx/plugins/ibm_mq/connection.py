@@ -29,7 +29,7 @@ from zatotx.rules.resilience.circuit_breaker import CLOSED, CircuitBreaker
 from .driver_loading import connect
 from .error_mapping import UnansweredCommit, map_error
 from .handle_pool import HandlePool
-from .mqi import Connect, MqiError, QueueManagerHandle
+from .mqi_interfaces import Connect, MqiError, QueueManagerHandle
 from .reason_codes import loses_handle
 from .schema import MqDefinition, MqOutgoing, connect_options
 from .wire.descriptor import MessageDescriptor

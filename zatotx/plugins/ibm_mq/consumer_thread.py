@@ -31,7 +31,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 
 from .driver_loading import DriverUnavailable
-from .mqi import Connect, ConnectOptions, GotMessage, InputQueue, MqiError, QueueManagerHandle
+from .mqi_interfaces import Connect, ConnectOptions, GotMessage, InputQueue, MqiError, QueueManagerHandle
 from .reason_codes import Action, explain
 from .wire.descriptor import MessageDescriptor
 from .wire.jms import DecodedMessage, InvalidMessage, decode_message

@@ -4,7 +4,7 @@ long, and fails if the client library is missing or was moved.
 
 from __future__ import annotations
 
-from .mqi import ConnectOptions, QueueManagerHandle
+from .mqi_interfaces import ConnectOptions, QueueManagerHandle
 
 
 class DriverUnavailable(Exception):  # noqa: N818 - it completes a sentence

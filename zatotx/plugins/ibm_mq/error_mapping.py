@@ -11,7 +11,7 @@ from zatotx.connectors.call_policies import CallTimedOut, CircuitOpen
 from zatotx.model.errors import BadGateway, BadRequest, ServiceUnavailable, Timeout
 
 from .driver_loading import DriverUnavailable
-from .mqi import MqiError
+from .mqi_interfaces import MqiError
 from .reason_codes import SendError, explain
 from .wire.jms import InvalidMessage
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from threading import Lock
 
-from .mqi import QueueManagerHandle
+from .mqi_interfaces import QueueManagerHandle
 
 
 class HandlePool:

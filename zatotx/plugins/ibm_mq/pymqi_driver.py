@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import pymqi
 from pymqi import CMQC, pymqe
 
-from .mqi import ConnectOptions, GotMessage, MqiError, QueueAttributes
+from .mqi_interfaces import ConnectOptions, GotMessage, MqiError, QueueAttributes
 from .reason_codes import CONNECTION_BROKEN, NO_MESSAGE, NOT_AUTHORIZED, SELECTOR_NOT_FOR_TYPE, TRUNCATED
 from .wire.descriptor import MessageDescriptor, name_text, pack_descriptor, unpack_descriptor
 

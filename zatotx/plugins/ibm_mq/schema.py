@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from zatotx.plugins.ibm_mq.mqi import ConnectOptions
+from zatotx.plugins.ibm_mq.mqi_interfaces import ConnectOptions
 from zatotx.plugins.ibm_mq.wire.ccsid import UTF_8, is_known
 from zatotx.schema.circuit_breaker_settings import CircuitBreakerSettings
 from zatotx.schema.delivery_fields import OutgoingDelivery

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
-from zatotx.plugins.sql import statements
+from zatotx.plugins.sql import statement_execution
 from zatotx.plugins.sql.drivers.base import DatabaseDriver
 from zatotx.plugins.sql.row_stream import OpenResult, RowStream, open_stream
-from zatotx.plugins.sql.statements import Params, prepare
+from zatotx.plugins.sql.statement_execution import Params, prepare
 
 T = TypeVar('T')
 
@@ -44,34 +44,34 @@ class StatementMethods:
     def execute(self, statement: str, params: Params = None, *, timeout: float | None = None) -> Any:
         """Execute a statement. Gives the number of rows that it changed or returned."""
         clause, values = prepare(statement, params)
-        return self._run(partial(_call, statements.execute, clause, values), timeout)
+        return self._run(partial(_call, statement_execution.execute, clause, values), timeout)
 
     def fetch_all(self, statement: str, params: Params = None, *, timeout: float | None = None) -> Any:
         """Execute a query. Gives all rows."""
         clause, values = prepare(statement, params)
-        return self._run(partial(_call, statements.fetch_all, clause, values), timeout)
+        return self._run(partial(_call, statement_execution.fetch_all, clause, values), timeout)
 
     def fetch_one(self, statement: str, params: Params = None, *, timeout: float | None = None) -> Any:
         """Execute a query. Gives its first row, or None."""
         clause, values = prepare(statement, params)
-        return self._run(partial(_call, statements.fetch_one, clause, values), timeout)
+        return self._run(partial(_call, statement_execution.fetch_one, clause, values), timeout)
 
     def fetch_value(self, statement: str, params: Params = None, *, timeout: float | None = None) -> Any:
         """Execute a query. Gives the first column of its first row, or None."""
         clause, values = prepare(statement, params)
-        return self._run(partial(_call, statements.fetch_value, clause, values), timeout)
+        return self._run(partial(_call, statement_execution.fetch_value, clause, values), timeout)
 
 
     def execute_many(self, statement: str, rows: Iterable[Mapping[str, Any]], *, timeout: float | None = None) -> Any:
         """Execute a statement once for each row of parameters, all or none of them. Gives the number of rows that were
         changed."""
-        return self._run(partial(statements.execute_many, statement, rows), timeout, is_atomic=True)
+        return self._run(partial(statement_execution.execute_many, statement, rows), timeout, is_atomic=True)
 
     def call_procedure(self, name: str, params: Params = None, *, timeout: float | None = None) -> Any:
         """Call a stored procedure with parameters in their order. Gives the rows of its first result."""
-        return self._run(partial(statements.call_procedure, self._driver, name, params), timeout)
+        return self._run(partial(statement_execution.call_procedure, self._driver, name, params), timeout)
 
-    def stream(self, statement: str, params: Params = None, *, batch: int = statements.BATCH,
+    def stream(self, statement: str, params: Params = None, *, batch: int = statement_execution.BATCH,
                timeout: float | None = None) -> RowStream:
         """Return the rows of a query for `async for` in async services and `for` in others, which fetches `batch` of
         them at a time. It holds a connection until its end, until `aclose` or `close`, or until nothing refers to it.

@@ -21,7 +21,7 @@ from zatotx.interfaces.outgoing import IServiceCall
 from zatotx.model.errors import BadRequest
 from zatotx.plugins.sql.connection import SqlConnection
 from zatotx.plugins.sql.facade import SqlFacade
-from zatotx.plugins.sql.statements import prepare
+from zatotx.plugins.sql.statement_execution import prepare
 
 MAX_ROWS = 10_000  # of one stored execute_many
 _INTEGER_LIMIT = 2**63

@@ -11,5 +11,5 @@ kind = ConnectorKind(
     schema='zatotx.plugins.zmq.schema:OBJECT_TYPES',
     metrics='zatotx.plugins.zmq.metrics:DEFINITIONS',
     doubles='zatotx.plugins.zmq.testing:SIGNATURES',
-    commands={'crypto zmq-key': 'zatotx.plugins.zmq.commands:zmq_key'},
+    commands={'crypto zmq-key': 'zatotx.plugins.zmq.cli_commands:zmq_key'},
 )

@@ -28,10 +28,10 @@ from zatotx.model.message import ChannelSpec, Message, Reply
 from zatotx.model.work_message import VALUE_FORMAT, ValueMessage
 from zatotx.plugins.zmq.addresses import parse_addresses
 from zatotx.plugins.zmq.message_frames import InvalidFrames, make_body, split_envelope, strip_prefix
+from zatotx.plugins.zmq.reactor_sockets import SocketFactory, SocketSpec, curve_of
 from zatotx.plugins.zmq.receiver import Receiver
+from zatotx.plugins.zmq.reusable_sockets import BIND_ATTEMPTS, ReusableSockets, acquire_with_retry
 from zatotx.plugins.zmq.schema import BIND, LIST, REP, ROUTER, SUB, ZmqChannel
-from zatotx.plugins.zmq.socket_registry import BIND_ATTEMPTS, ReusableSockets, acquire_with_retry
-from zatotx.plugins.zmq.transport import SocketFactory, SocketSpec, curve_of
 from zatotx.rules.resilience.inbound_retry import DeliveryHistory
 from zatotx.rules.resilience.retry import backoff_delay
 

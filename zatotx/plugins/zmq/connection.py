@@ -23,9 +23,9 @@ from zatotx.model.errors import BadRequest, ServiceError, ServiceUnavailable, Ti
 from zatotx.plugins.zmq.addresses import parse_addresses
 from zatotx.plugins.zmq.message_frames import DELIMITER, from_frames, to_frames
 from zatotx.plugins.zmq.queued_sender import QueuedSender
+from zatotx.plugins.zmq.reactor_sockets import SocketError, SocketFactory, SocketSpec, curve_of
+from zatotx.plugins.zmq.reusable_sockets import BIND_ATTEMPTS, ReusableSockets, acquire_with_retry
 from zatotx.plugins.zmq.schema import BIND, DEALER, PUB, REQ, ZmqOutgoing
-from zatotx.plugins.zmq.socket_registry import BIND_ATTEMPTS, ReusableSockets, acquire_with_retry
-from zatotx.plugins.zmq.transport import SocketError, SocketFactory, SocketSpec, curve_of
 
 RECEIVE_HWM = 1000  # replies of one peer that are not read yet
 POLL = 0.02  # seconds between two looks of a ping at the state of the connection

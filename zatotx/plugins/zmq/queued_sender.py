@@ -9,9 +9,9 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
+from zatotx.plugins.zmq.reactor_sockets import LAST_LINGER, MonitoredSocket, SocketError, SocketFactory, SocketSpec
 from zatotx.plugins.zmq.schema import DEALER, REQ
 from zatotx.plugins.zmq.send_queue import QueuedMessage, SendQueue
-from zatotx.plugins.zmq.transport import LAST_LINGER, MonitoredSocket, SocketError, SocketFactory, SocketSpec
 
 
 class QueuedSender:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from zatotx.plugins.zmq.transport import MonitoredSocket, SocketFactory, SocketSpec
+from zatotx.plugins.zmq.reactor_sockets import MonitoredSocket, SocketFactory, SocketSpec
 
 
 class Consumer(Protocol):

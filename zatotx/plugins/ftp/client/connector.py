@@ -11,7 +11,7 @@ from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import ConnectError, DNSLookupError
 
 from zatotx.connectors.tcp_client import connect_protocol
-from zatotx.plugins.ftp.client.control import ControlConnection
+from zatotx.plugins.ftp.client.control_connection import ControlConnection
 from zatotx.plugins.ftp.client.errors import Unreachable
 from zatotx.plugins.ftp.client.progress import ProgressLimit
 from zatotx.plugins.ftp.client.session import FtpSession, SessionSettings

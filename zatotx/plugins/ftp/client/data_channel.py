@@ -16,8 +16,8 @@ from twisted.internet.protocol import ServerFactory
 
 from zatotx.connectors.tcp_client import connect_protocol
 from zatotx.connectors.tls_client import TlsClientFactory, TlsHandshakeFailed
-from zatotx.plugins.ftp.client.control import ControlConnection
-from zatotx.plugins.ftp.client.data import DataConnection
+from zatotx.plugins.ftp.client.control_connection import ControlConnection
+from zatotx.plugins.ftp.client.data_connection import DataConnection
 from zatotx.plugins.ftp.client.errors import CommandRejected, TransferFailed
 from zatotx.plugins.ftp.client.progress import ProgressLimit
 from zatotx.plugins.ftp.wire import (

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 
 from zatotx.connectors.remote_files import DIRECTORY, FileInfo
 from zatotx.connectors.tls_client import TlsClientFactory
-from zatotx.plugins.ftp.client.control import SERVICE_CLOSING, ControlConnection
+from zatotx.plugins.ftp.client.control_connection import SERVICE_CLOSING, ControlConnection
 from zatotx.plugins.ftp.client.data_channel import DataChannel
 from zatotx.plugins.ftp.client.errors import (
     CommandRejected,

@@ -9,9 +9,9 @@ from typing import Any, Protocol, Self
 from attrs import define
 from twisted.internet.task import deferLater
 
-from zatotx.plugins.ftp.client.control import SERVICE_CLOSING, ControlConnection
-from zatotx.plugins.ftp.client.data import DataConnection
+from zatotx.plugins.ftp.client.control_connection import SERVICE_CLOSING, ControlConnection
 from zatotx.plugins.ftp.client.data_channel import DataChannel
+from zatotx.plugins.ftp.client.data_connection import DataConnection
 from zatotx.plugins.ftp.client.errors import CommandRejected, ConnectionClosed, TransferFailed
 from zatotx.plugins.ftp.client.progress import NoProgress, ProgressLimit, acknowledged_bytes
 from zatotx.plugins.ftp.wire import FtpReply

@@ -11,7 +11,7 @@ from zatotx.plugins.ftp.server import (
     parameter_commands,
     transfer_commands,
 )
-from zatotx.plugins.ftp.server.commands import Command, FtpError, ServerReply
+from zatotx.plugins.ftp.server.command_syntax import Command, FtpError, ServerReply
 from zatotx.plugins.ftp.server.session import Session
 
 _Handler = Callable[[Session, str], Awaitable[ServerReply]]

@@ -16,8 +16,7 @@ from twisted.internet.ssl import CertificateOptions
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from zatotx.plugins.ftp.server.command_table import run_command
-from zatotx.plugins.ftp.server.commands import (
+from zatotx.plugins.ftp.server.command_syntax import (
     CommandBuffer,
     FtpError,
     LineTooLongError,
@@ -25,6 +24,7 @@ from zatotx.plugins.ftp.server.commands import (
     parse_command,
     to_ftp_error,
 )
+from zatotx.plugins.ftp.server.command_table import run_command
 from zatotx.plugins.ftp.server.session import Session, SessionClosedError, SessionContext
 
 BACKLOG = 32  # commands that wait; reading pauses beyond

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zatotx.plugins.ftp.schema.channel_ftp import parse_port_range
-from zatotx.plugins.ftp.server.commands import (
+from zatotx.plugins.ftp.server.command_syntax import (
     FtpError,
     ServerReply,
     format_pasv,

@@ -15,7 +15,7 @@ from twisted.internet.protocol import ClientFactory, Factory, Protocol, connecti
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from zatotx.plugins.ftp.server.commands import FtpError
+from zatotx.plugins.ftp.server.command_syntax import FtpError
 from zatotx.rules.security.login_throttle import unmap_ipv4
 
 BLOCK = 256 * 1024  # bytes that are received before they are written

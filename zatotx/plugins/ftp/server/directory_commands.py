@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zatotx.plugins.ftp.schema.channel_ftp import ON_RENAME
-from zatotx.plugins.ftp.server.commands import (
+from zatotx.plugins.ftp.server.command_syntax import (
     FtpError,
     ServerReply,
     matches,

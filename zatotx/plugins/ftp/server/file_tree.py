@@ -16,7 +16,7 @@ from threading import Lock
 
 from attrs import define, field
 
-from zatotx.plugins.ftp.server.commands import Path, matches
+from zatotx.plugins.ftp.server.command_syntax import Path, matches
 from zatotx.plugins.ftp.server.listing_format import FileEntry
 
 WORK, PROCESSED, FAILED = '.zatotx', 'processed', 'failed'

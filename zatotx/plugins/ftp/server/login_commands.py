@@ -10,7 +10,7 @@ from twisted.internet.ssl import CertificateOptions
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from zatotx.plugins.ftp.server.commands import (
+from zatotx.plugins.ftp.server.command_syntax import (
     FtpError,
     ServerReply,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zatotx.plugins.ftp.server.commands import (
+from zatotx.plugins.ftp.server.command_syntax import (
     FtpError,
     ServerReply,
     parse_offset,

@@ -13,7 +13,7 @@ from twisted.internet.ssl import CertificateOptions
 from zatotx.plugins.ftp.metrics import FtpCounters
 from zatotx.plugins.ftp.schema.channel_ftp import FtpChannel
 from zatotx.plugins.ftp.server.certificate import Certificate
-from zatotx.plugins.ftp.server.commands import (
+from zatotx.plugins.ftp.server.command_syntax import (
     FtpError,
     Path,
     ServerReply,

@@ -33,7 +33,7 @@ from uuid import uuid4
 import msgspec
 from attrs import define, field
 
-from zatotx.plugins.ftp.server.commands import Path
+from zatotx.plugins.ftp.server.command_syntax import Path
 from zatotx.plugins.ftp.server.file_tree import (
     DIRECTORY_MODE,
     FAILED,

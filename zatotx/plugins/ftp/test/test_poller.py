@@ -24,9 +24,9 @@ from zatotx.interfaces.connector_kind import ChannelContext
 from zatotx.interfaces.meters import NullMeter
 from zatotx.model.errors import BadRequest, RemoteFileError, RemoteFileNotFound, ServiceUnavailable
 from zatotx.plugins.ftp import poller as poller_module
+from zatotx.plugins.ftp.file_stability import StabilityTracker, matches
 from zatotx.plugins.ftp.poller import GRACE, PollChannel
 from zatotx.plugins.ftp.schema.channel_ftp_poll import FtpPollChannel
-from zatotx.plugins.ftp.stability import StabilityTracker, matches
 from zatotx.schema.delivery_fields import DeliveryRetry
 
 NOON = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)

@@ -15,8 +15,8 @@ from zope.interface import implementer
 
 from zatotx.connectors.http.buffered_writer import READ_SIZE, enlarge_reads
 from zatotx.connectors.tls_client import late_handshake_error
-from zatotx.plugins.http.client.call import HttpResponse, Origin
 from zatotx.plugins.http.client.errors import BadResponse, CallFailed, PeerReset, TlsFailed, TooLarge
+from zatotx.plugins.http.client.http_messages import HttpResponse, Origin
 from zatotx.plugins.http.client.pending_call import CallEnvironment, PendingCall
 from zatotx.plugins.http.client.request_writer import RequestWriter
 from zatotx.plugins.http.client.response_reader import ResponseReader

@@ -25,7 +25,6 @@ from twisted.python.failure import Failure
 
 from zatotx.connectors.tls_client import TlsClientFactory, TlsHandshakeFailed
 from zatotx.interfaces.reactor import IReactor
-from zatotx.plugins.http.client.call import Origin
 from zatotx.plugins.http.client.errors import (
     BadRedirect,
     ConnectRefused,
@@ -35,7 +34,8 @@ from zatotx.plugins.http.client.errors import (
     ProxyFailed,
     TlsFailed,
 )
-from zatotx.plugins.http.client.proxy import ConnectTunnel
+from zatotx.plugins.http.client.forward_proxy import ConnectTunnel
+from zatotx.plugins.http.client.http_messages import Origin
 from zatotx.rules.http.dns_cache import AddressScope, DnsCache, LookupResult, address_scope, interleave_families
 from zatotx.rules.http.proxy_selection import Proxy, ProxySelector, UnusableProxy
 from zatotx.wire.http.host_names import is_address, is_loopback

@@ -13,7 +13,6 @@ from twisted.internet.interfaces import IReactorTime
 
 from zatotx.connectors.http.buffered_writer import WriteBatch
 from zatotx.interfaces.timeout_sweeper import TimeoutSweeper
-from zatotx.plugins.http.client.call import BodySource, HttpRequest, HttpResponse
 from zatotx.plugins.http.client.errors import (
     CallFailed,
     ConnectTimeout,
@@ -22,6 +21,7 @@ from zatotx.plugins.http.client.errors import (
     SilenceTimeout,
     TotalTimeout,
 )
+from zatotx.plugins.http.client.http_messages import BodySource, HttpRequest, HttpResponse
 
 SWEEP_INTERVAL = 0.02  # seconds: a timeout fires at most this much late
 

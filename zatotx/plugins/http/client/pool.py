@@ -19,9 +19,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from zatotx.connectors.http.idle_connections import IdleConnections
-from zatotx.plugins.http.client.call import Dial, Origin
 from zatotx.plugins.http.client.connection import ClientConnection
 from zatotx.plugins.http.client.errors import ClientClosed, PeerReset, QueueFull, translate_twisted_error
+from zatotx.plugins.http.client.http_messages import Dial, Origin
 from zatotx.plugins.http.client.pending_call import CONNECTING, QUEUED, CallEnvironment, PendingCall
 
 

@@ -13,8 +13,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from zatotx.connectors.http.client_writer import ClientWriter, make_client_writer
-from zatotx.plugins.http.client.call import BodySource
 from zatotx.plugins.http.client.errors import BodyFailed
+from zatotx.plugins.http.client.http_messages import BodySource
 from zatotx.plugins.http.client.pending_call import AWAITING_CONTINUE, AWAITING_RESPONSE, CallEnvironment, PendingCall
 from zatotx.plugins.http.transport.response_stream import ResponseStream, StreamWriter
 

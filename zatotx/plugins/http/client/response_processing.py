@@ -12,8 +12,16 @@ from typing import Any
 import msgspec
 from twisted.internet.defer import Deferred
 
-from zatotx.plugins.http.client.call import BodyStream, Fields, HttpRequest, HttpResponse, Origin, ResponseHead, Sender
 from zatotx.plugins.http.client.errors import BadCoding, BadRedirect, TooManyRedirects
+from zatotx.plugins.http.client.http_messages import (
+    BodyStream,
+    Fields,
+    HttpRequest,
+    HttpResponse,
+    Origin,
+    ResponseHead,
+    Sender,
+)
 from zatotx.rules.http.redirects import (
     REDIRECT_STATUSES,
     RedirectedRequest,

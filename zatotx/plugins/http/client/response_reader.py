@@ -10,8 +10,8 @@ from typing import Protocol
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IPushProducer
 
-from zatotx.plugins.http.client.call import Fields, HttpResponse, ResponseHead
 from zatotx.plugins.http.client.errors import CallFailed, StreamClosed, TooLarge
+from zatotx.plugins.http.client.http_messages import Fields, HttpResponse, ResponseHead
 from zatotx.plugins.http.client.pending_call import (
     AWAITING_CONTINUE,
     AWAITING_RESPONSE,

@@ -12,8 +12,8 @@ from typing import Protocol
 from attrs import define, frozen
 
 from zatotx.model.errors import ServiceError
-from zatotx.plugins.http.client.call import Fields, HttpRequest, HttpResponse
 from zatotx.plugins.http.client.errors import CallFailed
+from zatotx.plugins.http.client.http_messages import Fields, HttpRequest, HttpResponse
 from zatotx.plugins.http.rest.error_mapping import CircuitOpen, is_circuit_failure, is_retryable
 from zatotx.plugins.http.rest.request_builder import OutgoingRequest, RequestTemplate
 from zatotx.rules.resilience.retry import (

@@ -16,9 +16,9 @@ from zatotx.connectors.failure_log import FailureLog
 from zatotx.interfaces.meters import IOutgoingMeter
 from zatotx.interfaces.outgoing import IServiceCall
 from zatotx.interfaces.reactor import IReactor
-from zatotx.plugins.http.client.call import BodyStream, HttpResponse
 from zatotx.plugins.http.client.errors import CallFailed, ConnectTimeout
 from zatotx.plugins.http.client.http_client import WrappedClient
+from zatotx.plugins.http.client.http_messages import BodyStream, HttpResponse
 from zatotx.plugins.http.rest.call_chain import Attempt
 from zatotx.plugins.http.rest.error_mapping import BulkheadFull, CircuitOpen, is_circuit_failure, map_error
 from zatotx.plugins.http.rest.request_builder import OutgoingRequest, RequestTemplate

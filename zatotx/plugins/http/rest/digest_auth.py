@@ -14,7 +14,7 @@ from urllib.parse import quote
 from attrs import define, field, frozen
 
 from zatotx.interfaces.security_type import CredentialsContext, OutgoingCredentials
-from zatotx.plugins.http.client.call import Fields, HttpResponse
+from zatotx.plugins.http.client.http_messages import Fields, HttpResponse
 from zatotx.plugins.http.rest.request_builder import OutgoingRequest
 from zatotx.schema.snapshot import StoredObject
 from zatotx.wire.http.authentication import Challenge, parse_challenges, parse_parameters, quote_string

@@ -24,9 +24,9 @@ from zatotx.connectors.tls_settings import TlsSettings
 from zatotx.interfaces.redis import ICommands, ILease, ILeaseStore
 from zatotx.interfaces.security_type import CredentialsContext, OutgoingCredentials
 from zatotx.model.errors import BadGateway, ServiceError, ServiceUnavailable
-from zatotx.plugins.http.client.call import Fields, HttpRequest, HttpResponse, Timeouts, split_url
 from zatotx.plugins.http.client.errors import CallFailed
 from zatotx.plugins.http.client.http_client import ClientEnvironment, ClientSettings, make_client
+from zatotx.plugins.http.client.http_messages import Fields, HttpRequest, HttpResponse, Timeouts, split_url
 from zatotx.plugins.http.client.pool import PoolLimits
 from zatotx.plugins.http.rest.error_mapping import map_error, timeout_error
 from zatotx.plugins.http.rest.oauth2_tokens import (

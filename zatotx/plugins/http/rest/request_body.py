@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from zatotx.plugins.http.client.call import BodySource
+from zatotx.plugins.http.client.http_messages import BodySource
 from zatotx.rules.routing.url_template import encode_query
 from zatotx.wire import json_codec
 from zatotx.wire.xml import parser

@@ -12,7 +12,7 @@ import msgspec
 from attrs import field, frozen
 
 from zatotx.interfaces.outgoing import IServiceCall
-from zatotx.plugins.http.client.call import BodySource, Fields, HttpRequest, Origin, Timeouts
+from zatotx.plugins.http.client.http_messages import BodySource, Fields, HttpRequest, Origin, Timeouts
 from zatotx.plugins.http.rest.request_body import Offload, encode_body
 from zatotx.rules.resilience.retry import SAFE_METHODS
 from zatotx.rules.routing.url_template import UrlTemplate, encode_query

@@ -9,7 +9,7 @@ from typing import Any
 
 from zatotx.model.errors import BadGateway
 from zatotx.model.response import Headers, PeerResponse, to_model
-from zatotx.plugins.http.client.call import HttpResponse
+from zatotx.plugins.http.client.http_messages import HttpResponse
 from zatotx.plugins.http.rest.request_body import FORM, JSON, XML
 from zatotx.wire import json_codec
 from zatotx.wire.http import urlencoded

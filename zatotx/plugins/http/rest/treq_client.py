@@ -14,8 +14,8 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from zatotx.plugins.http.client.agent import Agent
-from zatotx.plugins.http.client.call import Origin, Timeouts, split_url
+from zatotx.plugins.http.client.agent_adapter import Agent
+from zatotx.plugins.http.client.http_messages import Origin, Timeouts, split_url
 from zatotx.plugins.http.client.response_processing import other_origin_error
 from zatotx.plugins.http.rest.connection import OutgoingConnection
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from zatotx.plugins.http.schema.http_outgoing import HttpOutgoing, outgoing_errors
+from zatotx.plugins.http.schema.http_outgoing_base import HttpOutgoing, outgoing_errors
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 
 

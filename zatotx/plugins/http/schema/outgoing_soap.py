@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from zatotx.plugins.http.schema.http_outgoing import MEBIBYTE, HttpOutgoing, outgoing_errors
+from zatotx.plugins.http.schema.http_outgoing_base import MEBIBYTE, HttpOutgoing, outgoing_errors
 from zatotx.plugins.http.schema.soap_channel import soap_action_error
 from zatotx.rules.http.redirects import RedirectError, parse_target
 from zatotx.schema.meta import ObjectType, ZatoApi, field

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from zatotx.model.soap import is_namespace
-from zatotx.plugins.http.schema.http_channel import HttpChannel, channel_errors, pattern_key
+from zatotx.plugins.http.schema.http_channel_base import HttpChannel, channel_errors, pattern_key
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 from zatotx.wire.soap.soap_action import unquote_action
 

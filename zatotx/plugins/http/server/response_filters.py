@@ -23,7 +23,7 @@ from zope.interface import implementer
 from zatotx.interfaces.connector_kind import MakeResponseHeaders
 from zatotx.model.message import Reply
 from zatotx.plugins.http.schema.cors import cors_rules
-from zatotx.plugins.http.schema.http_channel import HttpChannel
+from zatotx.plugins.http.schema.http_channel_base import HttpChannel
 from zatotx.plugins.http.server.request_context import IResponseFilter, IResponseFilters, RequestContext
 from zatotx.plugins.http.transport.response_stream import close_stream, discard_stream
 from zatotx.rules.http.compression_and_etags import (

@@ -11,7 +11,7 @@ import msgspec
 from zatotx.interfaces.meters import IChannelMeter
 from zatotx.model.message import ChannelSpec
 from zatotx.model.soap import SoapChannelSpec
-from zatotx.plugins.http.schema.http_channel import HttpChannel, pattern_key
+from zatotx.plugins.http.schema.http_channel_base import HttpChannel, pattern_key
 from zatotx.plugins.http.schema.rest_channel import RestChannel
 from zatotx.plugins.http.schema.soap_channel import SoapChannel
 from zatotx.plugins.http.server.access_log import escape_text

@@ -12,8 +12,8 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.plugins.http.client.call import BodyStream, HttpRequest, HttpResponse, Origin
 from zatotx.plugins.http.client.http_client import HttpClient
+from zatotx.plugins.http.client.http_messages import BodyStream, HttpRequest, HttpResponse, Origin
 from zatotx.plugins.http.client.pending_call import SWEEP_INTERVAL, CallEnvironment
 from zatotx.plugins.http.client.pool import PoolLimits
 

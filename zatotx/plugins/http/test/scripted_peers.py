@@ -15,9 +15,9 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
-from zatotx.plugins.http.client.call import BodyStream, HttpRequest, HttpResponse, Origin
 from zatotx.plugins.http.client.errors import CallFailed
 from zatotx.plugins.http.client.http_client import HttpClient
+from zatotx.plugins.http.client.http_messages import BodyStream, HttpRequest, HttpResponse, Origin
 from zatotx.plugins.http.client.pending_call import CallEnvironment
 from zatotx.plugins.http.client.pool import PoolLimits
 

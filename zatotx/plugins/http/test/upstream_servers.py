@@ -24,10 +24,10 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
-from zatotx.plugins.http.client.call import HttpRequest, HttpResponse, Origin, Timeouts
 from zatotx.plugins.http.client.connector import AddressResolver
 from zatotx.plugins.http.client.errors import CallFailed
 from zatotx.plugins.http.client.http_client import ClientEnvironment, ClientSettings, WrappedClient, make_client
+from zatotx.plugins.http.client.http_messages import HttpRequest, HttpResponse, Origin, Timeouts
 
 reactor: Any = global_reactor
 PATIENCE = 60.0  # seconds after which a test that waits for something gives up

@@ -16,7 +16,7 @@ from zatotx.plugins import ibm_mq as plugin
 from zatotx.plugins.ibm_mq import schema
 from zatotx.plugins.ibm_mq.driver_loading import DriverUnavailable, connect
 from zatotx.plugins.ibm_mq.error_mapping import map_error
-from zatotx.plugins.ibm_mq.mqi import ConnectOptions
+from zatotx.plugins.ibm_mq.mqi_interfaces import ConnectOptions
 from zatotx.plugins.ibm_mq.outgoing import MqFacade
 from zatotx.plugins.ibm_mq.reason_codes import TABLE, Action, explain, loses_handle, sentence, table_rows
 from zatotx.plugins.ibm_mq.testing import SIGNATURES

@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support import mqi_loopback
 from zatotx.plugins.ibm_mq.driver_loading import connect
-from zatotx.plugins.ibm_mq.mqi import ConnectOptions, MqiError, QueueManagerHandle
+from zatotx.plugins.ibm_mq.mqi_interfaces import ConnectOptions, MqiError, QueueManagerHandle
 from zatotx.plugins.ibm_mq.reason_codes import Action, explain
 from zatotx.plugins.ibm_mq.wire.jms import MessageToSend, decode_message, encode_message
 

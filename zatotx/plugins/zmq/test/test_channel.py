@@ -22,9 +22,9 @@ from zatotx.model.work_message import ValueMessage
 from zatotx.plugins.http.test.server_doubles import Lines, ScriptedExchange
 from zatotx.plugins.zmq import kind
 from zatotx.plugins.zmq.channels import make_channel
+from zatotx.plugins.zmq.reactor_sockets import READ_BUDGET, make_key_pair
 from zatotx.plugins.zmq.schema import BIND, CONNECT, LIST, REP, ROUTER, SUB, ZmqChannel
 from zatotx.plugins.zmq.test import zmtp
-from zatotx.plugins.zmq.transport import READ_BUDGET, make_key_pair
 from zatotx.schema.delivery_fields import DeliveryRetry
 from zatotx.schema.snapshot import Snapshot, StoredObject
 

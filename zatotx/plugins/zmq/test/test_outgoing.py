@@ -21,8 +21,8 @@ from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.model.errors import BadRequest, ServiceUnavailable, Timeout
 from zatotx.model.work_message import decode_work
 from zatotx.plugins.zmq.outgoing import make_outgoing
+from zatotx.plugins.zmq.reactor_sockets import make_key_pair
 from zatotx.plugins.zmq.schema import BIND, DEALER, PUB, REQ, ZmqOutgoing
-from zatotx.plugins.zmq.transport import make_key_pair
 from zatotx.schema.delivery_fields import GUARANTEED
 from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.testing.log_recorder import LogRecorder

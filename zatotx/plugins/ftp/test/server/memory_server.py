@@ -14,8 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.plugins.ftp.schema import FtpChannel
 from zatotx.plugins.ftp.server.file_tree import FileTree
-from zatotx.plugins.ftp.server.ftp_server import FtpServer
 from zatotx.plugins.ftp.server.login import Login
+from zatotx.plugins.ftp.server.server_context import FtpServer
 from zatotx.plugins.ftp.server.session import SessionContext
 from zatotx.plugins.ftp.server.upload_store import UploadRecord, UploadStore
 

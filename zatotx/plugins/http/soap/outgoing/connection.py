@@ -16,7 +16,7 @@ from zatotx.interfaces.security_type import OutgoingCredentials
 from zatotx.model.errors import BadGateway
 from zatotx.model.soap import PeerFault
 from zatotx.plugins.http.rest.connection import ConnectionParts, OutgoingConnection
-from zatotx.plugins.http.rest.factory import BuildContext, HttpConnectionVariant, make_request_template
+from zatotx.plugins.http.rest.connection_factory import BuildContext, HttpConnectionVariant, make_request_template
 from zatotx.plugins.http.schema.outgoing_soap import SoapOutgoing
 from zatotx.plugins.http.soap.outgoing.envelopes import SoapCallSpec, SoapRequest, SoapRequestTemplate
 from zatotx.plugins.http.soap.outgoing.response_parsing import SoapResponse, is_server_failure, read_response

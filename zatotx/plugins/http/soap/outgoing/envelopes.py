@@ -9,7 +9,7 @@ import msgspec
 from attrs import field, frozen
 
 from zatotx.interfaces.outgoing import IServiceCall
-from zatotx.plugins.http.client.call import HttpRequest
+from zatotx.plugins.http.client.http_messages import HttpRequest
 from zatotx.plugins.http.rest.request_builder import CONTENT_TYPE_NAMES, CallSpec, OutgoingRequest, RequestTemplate
 from zatotx.wire.soap import envelope, ws_security
 from zatotx.wire.soap.envelope import SOAP_11, CompleteEnvelope, SoapVersion, to_body_content

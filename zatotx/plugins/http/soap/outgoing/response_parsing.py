@@ -8,7 +8,7 @@ from typing import Any
 from zatotx.model.errors import BadGateway, BadStatus
 from zatotx.model.response import PeerResponse
 from zatotx.model.soap import PeerFault
-from zatotx.plugins.http.client.call import HttpResponse
+from zatotx.plugins.http.client.http_messages import HttpResponse
 from zatotx.plugins.http.rest.call_chain import is_server_error
 from zatotx.plugins.http.rest.request_body import XML
 from zatotx.plugins.http.rest.response import RestResponse, response_format

@@ -19,9 +19,9 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from trial_tests.support.reactor import as_reactor
 from zatotx.connectors.tls_client import TlsClientFactory
 from zatotx.connectors.tls_settings import TlsSettings
-from zatotx.plugins.http.client.call import Origin
 from zatotx.plugins.http.client.connector import AddressResolver, Connector, connect_first
 from zatotx.plugins.http.client.errors import ConnectRefused, ConnectTimeout, NoSuchHost
+from zatotx.plugins.http.client.http_messages import Origin
 from zatotx.rules.http.dns_cache import DnsCache, LookupResult, interleave_families
 from zatotx.rules.http.proxy_selection import ProxySelector
 from zatotx.wire.http.host_names import Malformed, ascii_host, is_loopback

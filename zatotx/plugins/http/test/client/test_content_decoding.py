@@ -9,8 +9,8 @@ import zlib
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.plugins.http.client.call import BodyStream, HttpRequest
 from zatotx.plugins.http.client.errors import BadCoding, TooLarge
+from zatotx.plugins.http.client.http_messages import BodyStream, HttpRequest
 from zatotx.plugins.http.test.upstream_servers import Answering, WithPeers, get, raw, says
 from zatotx.wire.http.decompression import DecompressionBomb, Decompressor
 

@@ -12,7 +12,6 @@ from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 from trial_tests.support.answers_corpus import BAD, SHORT
-from zatotx.plugins.http.client.call import HttpRequest, HttpResponse, Origin, Timeouts
 from zatotx.plugins.http.client.errors import (
     BadResponse,
     CallFailed,
@@ -24,6 +23,7 @@ from zatotx.plugins.http.client.errors import (
     TotalTimeout,
 )
 from zatotx.plugins.http.client.http_client import HttpClient
+from zatotx.plugins.http.client.http_messages import HttpRequest, HttpResponse, Origin, Timeouts
 from zatotx.plugins.http.client.request_writer import IteratorBody
 from zatotx.plugins.http.test.scripted_peers import OK, Listener, Talk, WithCore, answers, pause, reactor, silent
 

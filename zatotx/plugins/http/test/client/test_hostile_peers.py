@@ -11,7 +11,6 @@ from twisted.internet.defer import gatherResults
 
 from trial_tests.support.authority import Authority
 from zatotx.connectors.tls_settings import TlsSettings
-from zatotx.plugins.http.client.call import HttpRequest, HttpResponse
 from zatotx.plugins.http.client.errors import (
     BadResponse,
     CallFailed,
@@ -24,6 +23,7 @@ from zatotx.plugins.http.client.errors import (
     TotalTimeout,
 )
 from zatotx.plugins.http.client.http_client import WrappedClient
+from zatotx.plugins.http.client.http_messages import HttpRequest, HttpResponse
 from zatotx.plugins.http.client.pool import PoolLimits
 from zatotx.plugins.http.test.upstream_servers import (
     Answering,

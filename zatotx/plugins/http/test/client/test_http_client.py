@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.internet.defer import gatherResults
 
-from zatotx.plugins.http.client.call import HttpRequest, HttpResponse, Origin
+from zatotx.plugins.http.client.http_messages import HttpRequest, HttpResponse, Origin
 from zatotx.plugins.http.test.scripted_peers import OK, Talk, WithCore, answers, pause, silent
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from zatotx.plugins.http.client.call import HttpRequest, HttpResponse, Origin
 from zatotx.plugins.http.client.http_client import HttpClient
+from zatotx.plugins.http.client.http_messages import HttpRequest, HttpResponse, Origin
 from zatotx.plugins.http.test.memory_connections import OK, InMemory, Memory
 from zatotx.plugins.http.test.scripted_peers import WithCore, pause
 

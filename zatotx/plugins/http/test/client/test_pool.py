@@ -7,7 +7,6 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionRefusedError, DNSLookupError, TCPTimedOutError
 
-from zatotx.plugins.http.client.call import HttpRequest, HttpResponse, Origin, Timeouts
 from zatotx.plugins.http.client.errors import (
     ClientClosed,
     ConnectRefused,
@@ -18,6 +17,7 @@ from zatotx.plugins.http.client.errors import (
     QueueFull,
     QueueTimeout,
 )
+from zatotx.plugins.http.client.http_messages import HttpRequest, HttpResponse, Origin, Timeouts
 from zatotx.plugins.http.test.memory_connections import OK, CancelledError, InMemory, Memory
 
 

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost, ConnectionRefusedError
 
 from trial_tests.support.properties import holds
-from zatotx.plugins.http.client.call import HttpResponse, Timeouts
+from zatotx.plugins.http.client.http_messages import HttpResponse, Timeouts
 from zatotx.plugins.http.client.request_writer import IteratorBody
 from zatotx.plugins.http.test.memory_connections import OK, InMemory, Line, Memory
 

@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.authority import Authority
 from trial_tests.support.tinyproxy import PASSWORD, USER, Tinyproxy
 from zatotx.connectors.tls_settings import TlsSettings
-from zatotx.plugins.http.client.call import HttpResponse
 from zatotx.plugins.http.client.errors import CallFailed, ConnectRefused, ConnectTimeout, ProxyFailed
+from zatotx.plugins.http.client.http_messages import HttpResponse
 from zatotx.plugins.http.test.upstream_servers import (
     Answering,
     Peer,

@@ -14,9 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.authority import Authority
 from zatotx.connectors.tls_client import TlsClientFactory
 from zatotx.connectors.tls_settings import TlsSettings
-from zatotx.plugins.http.client.call import BodyStream, HttpRequest, Origin
 from zatotx.plugins.http.client.connector import AddressResolver, Connector
 from zatotx.plugins.http.client.errors import BadRedirect, TooManyRedirects, TotalTimeout
+from zatotx.plugins.http.client.http_messages import BodyStream, HttpRequest, Origin
 from zatotx.plugins.http.client.request_writer import IteratorBody
 from zatotx.plugins.http.test.upstream_servers import (
     Answering,

@@ -8,8 +8,8 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from zatotx.plugins.http.client.call import BodySource, BodyStream, HttpResponse, Timeouts
 from zatotx.plugins.http.client.errors import BadResponse, BodyFailed, PeerReset, StreamClosed, TotalTimeout
+from zatotx.plugins.http.client.http_messages import BodySource, BodyStream, HttpResponse, Timeouts
 from zatotx.plugins.http.client.request_writer import IteratorBody
 from zatotx.plugins.http.client.response_reader import MAX_BUFFERED
 from zatotx.plugins.http.test.scripted_peers import OK, Listener, WithCore, answers, pause, silent

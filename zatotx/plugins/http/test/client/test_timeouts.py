@@ -10,13 +10,13 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from zatotx.interfaces.timeout_sweeper import TimeoutSweeper
-from zatotx.plugins.http.client.call import HttpResponse, Timeouts
 from zatotx.plugins.http.client.errors import (
     CallFailed,
     FirstByteTimeout,
     SilenceTimeout,
     TotalTimeout,
 )
+from zatotx.plugins.http.client.http_messages import HttpResponse, Timeouts
 from zatotx.plugins.http.client.request_writer import IteratorBody
 from zatotx.plugins.http.client.response_reader import MAX_BUFFERED
 from zatotx.plugins.http.test.memory_connections import OK, CancelledError, InMemory, Line, Memory

@@ -19,8 +19,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.authority import Authority
 from zatotx.connectors.tls_settings import InvalidTlsSettings, TlsSettings, parse_tls_settings
-from zatotx.plugins.http.client.call import HttpResponse
 from zatotx.plugins.http.client.errors import ConnectTimeout, PeerReset, TlsFailed
+from zatotx.plugins.http.client.http_messages import HttpResponse
 from zatotx.plugins.http.test.upstream_servers import (
     Peer,
     Request,

@@ -11,8 +11,8 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from zatotx.plugins.http.client.call import HttpRequest, HttpResponse, Origin, Sender
 from zatotx.plugins.http.client.errors import ProxyFailed
+from zatotx.plugins.http.client.http_messages import HttpRequest, HttpResponse, Origin, Sender
 from zatotx.rules.http.proxy_selection import Proxy, ProxySelector, UnusableProxy
 from zatotx.wire.http1.request_writer import NO_BODY, write_request_head
 from zatotx.wire.http1.response_parser import RESPONSE_LIMITS, MessageRejected, ResponseHead, ResponseParser

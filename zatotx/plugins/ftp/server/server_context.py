@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import CertificateOptions
 
-from zatotx.plugins.ftp.server.commands import ServerReply
+from zatotx.plugins.ftp.server.command_syntax import ServerReply
 from zatotx.plugins.ftp.server.control_connection import ServerControlConnection
 from zatotx.plugins.ftp.server.session import SessionContext
 from zatotx.rules.security.login_throttle import client_network

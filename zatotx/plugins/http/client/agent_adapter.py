@@ -25,7 +25,6 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IBodyProducer, IClientRequest, IResponse
 from zope.interface import implementer
 
-from zatotx.plugins.http.client.call import BodyStream, HttpRequest, HttpResponse, Origin, Sender, Timeouts
 from zatotx.plugins.http.client.errors import (
     BodyFailed,
     CallFailed,
@@ -37,6 +36,7 @@ from zatotx.plugins.http.client.errors import (
     PeerReset,
     TotalTimeout,
 )
+from zatotx.plugins.http.client.http_messages import BodyStream, HttpRequest, HttpResponse, Origin, Sender, Timeouts
 from zatotx.plugins.http.client.response_reader import MAX_BUFFERED
 from zatotx.wire.http1.request_writer import RESERVED_FIELDS, TARGET_CHARACTERS
 

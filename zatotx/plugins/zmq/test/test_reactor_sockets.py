@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.plugins.zmq.transport import END_TIMEOUT, ReactorSocket, SocketError, SocketFactory
+from zatotx.plugins.zmq.reactor_sockets import END_TIMEOUT, ReactorSocket, SocketError, SocketFactory
 from zatotx.testing.log_recorder import LogRecorder
 
 

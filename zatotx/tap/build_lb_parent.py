@@ -16,7 +16,7 @@ from zatotx.lb.config.files import ConfigurationFiles
 from zatotx.lb.config.model import Stats
 from zatotx.lb.frontends import Frontends
 from zatotx.lb.statistics.responder import StatisticsResponder
-from zatotx.lb.statistics.source import RecordedStatistics
+from zatotx.lb.statistics.statistics_source import RecordedStatistics
 from zatotx.lb.workers.parent import LoadBalancerParent, NoLock, ParentLogFiles
 from zatotx.lb.workers.shared_state import ParentServers
 from zatotx.lb.workers.socket_holder import HeldSocketLender, SocketHolder

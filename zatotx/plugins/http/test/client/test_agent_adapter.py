@@ -28,8 +28,7 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IBodyProducer, IClientReque
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from zatotx.plugins.http.client.agent import Agent
-from zatotx.plugins.http.client.call import Timeouts
+from zatotx.plugins.http.client.agent_adapter import Agent
 from zatotx.plugins.http.client.errors import (
     BadResponse,
     ConnectRefused,
@@ -39,6 +38,7 @@ from zatotx.plugins.http.client.errors import (
     TlsFailed,
     TotalTimeout,
 )
+from zatotx.plugins.http.client.http_messages import Timeouts
 from zatotx.plugins.http.test.memory_connections import Memory
 from zatotx.plugins.http.test.scripted_peers import OK, Listener, Talk, WithCore, answers, pause, silent
 

@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.scripted_ftp import ControlTransport, lines
-from zatotx.plugins.ftp.client.control import ControlConnection
+from zatotx.plugins.ftp.client.control_connection import ControlConnection
 from zatotx.plugins.ftp.client.errors import ConnectionClosed, Unreachable
 from zatotx.plugins.ftp.client.pool import SessionPool
 from zatotx.plugins.ftp.client.progress import NoProgress, ProgressLimit

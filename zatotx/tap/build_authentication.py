@@ -16,9 +16,9 @@ from zatotx.interfaces.outgoing import IFetcher
 from zatotx.interfaces.reactor import IReactor
 from zatotx.interfaces.redis import INonceStore
 from zatotx.pipeline.security.admin_sessions import AdminSessions
+from zatotx.pipeline.security.authentication_policy import AuthenticationPolicy
 from zatotx.pipeline.security.authenticator import AuthenticationDependencies, Authenticator, UnavailableFetcher
 from zatotx.pipeline.security.password_verifier import PasswordVerifier
-from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.pipeline.security.secret_comparison import SecretComparison
 from zatotx.processes.listeners import Listeners
 from zatotx.schema.snapshot import Snapshot, StoredObject

@@ -17,9 +17,9 @@ from zatotx.interfaces.config import PreparedConfig
 from zatotx.interfaces.pipeline import IAuthenticationPolicy
 from zatotx.model.errors import ServiceUnavailable, TooManyRequests, Unauthorized
 from zatotx.model.message import ChannelSpec, Message, Principal
+from zatotx.pipeline.security.authentication_policy import AuthenticationPolicy
 from zatotx.pipeline.security.authenticator import NO_DEFINITION
 from zatotx.pipeline.security.password_verifier import MAX_WAITING_PER_NETWORK, PasswordVerifier
-from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.pipeline.security.secret_comparison import MAX_ATTEMPTS_PER_NETWORK, SecretComparison
 from zatotx.rules.security.password_hash import verify_password
 from zatotx.schema.snapshot import ChangeSet, Snapshot, StoredObject

@@ -12,7 +12,7 @@ from zatotx.interfaces.load_balancer import IBackend, IExchangeLog, ITrafficCoun
 from zatotx.interfaces.timeout_sweeper import TimeoutSweeper
 from zatotx.lb.config.model import Backend
 from zatotx.lb.connection_handle import ClientConnectionHandle
-from zatotx.lb.server_link import ServerConnectionSettings
+from zatotx.lb.server_connector import ServerConnectionSettings
 
 
 @frozen(eq=False, kw_only=True)

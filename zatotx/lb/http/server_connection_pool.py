@@ -14,7 +14,7 @@ from zatotx.connectors.http.buffered_writer import WriteBatch
 from zatotx.connectors.http.idle_connections import IdleConnections
 from zatotx.interfaces.timeout_sweeper import TimeoutSweeper
 from zatotx.lb.http.backend_connection import BackendConnection
-from zatotx.lb.server_link import ServerConnectionSettings, open_connection
+from zatotx.lb.server_connector import ServerConnectionSettings, open_connection
 
 
 class ServerConnectionPool:

@@ -12,7 +12,7 @@ def zmq_key() -> None:
     The secret key is for `curve_secret_key` of one side; the public key is for `curve_server_key` or
     `curve_client_keys` of the other.
     """
-    from zatotx.plugins.zmq.transport import make_key_pair
+    from zatotx.plugins.zmq.reactor_sockets import make_key_pair
 
     public, secret = make_key_pair()
     click.echo(f'public: {public}\nsecret: {secret}')

@@ -17,7 +17,7 @@ from zatotx.interfaces.pipeline import NEEDS_BODY, IAuthenticationPolicy, NeedsB
 from zatotx.interfaces.security_type import GENERIC_CHALLENGE
 from zatotx.model.errors import Forbidden, Unauthorized
 from zatotx.model.message import ANONYMOUS, ChannelSpec, Message, Principal
-from zatotx.pipeline.security.any_of import AnyOfAuthenticator, PendingCheck
+from zatotx.pipeline.security.any_of_authenticator import AnyOfAuthenticator, PendingCheck
 from zatotx.pipeline.security.authenticator import Authenticator
 from zatotx.rules.security.roles import effective_roles
 from zatotx.schema.snapshot import Snapshot, StoredObject

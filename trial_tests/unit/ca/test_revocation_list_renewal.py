@@ -13,7 +13,7 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.ca.authority import CertificateAuthority
-from zatotx.ca.list_renewal import INTERVAL, RevocationListRenewal, find_authority
+from zatotx.ca.revocation_list_renewal import INTERVAL, RevocationListRenewal, find_authority
 from zatotx.ca.subject import Subject
 from zatotx.testing.log_recorder import LogRecorder
 

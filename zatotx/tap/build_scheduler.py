@@ -15,7 +15,7 @@ from zatotx.redis.run_history import RedisRunHistory
 from zatotx.redis.tick_store import RedisTickStore
 from zatotx.redis.work_stream import RedisWorkStream
 from zatotx.scheduler.scheduler import Scheduler, make_server_clock
-from zatotx.tap.connections import RedisConnections, make_leases
+from zatotx.tap.build_connections import RedisConnections, make_leases
 
 
 def make_scheduler(

@@ -11,7 +11,7 @@ from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
-from zatotx.plugins.zmq.transport import SocketError, SocketSpec
+from zatotx.plugins.zmq.reactor_sockets import SocketError, SocketSpec
 
 BIND_ATTEMPTS, BIND_PAUSE = 40, 0.05  # ZeroMQ's threads close a socket a moment after it was told to
 
