@@ -108,6 +108,7 @@ class ClusterScreenTests(TestCase):
         with admin.page() as page:
             page.goto(f'{admin.base}/objects/outgoing_rest?sort=-name')
             page.locator('#filter').fill('web.many')  # the list follows what is typed
+            page.wait_for_url('**query=web.many**')
             page.locator('.pager').get_by_text('of 2').wait_for()
             self.choose(page, 'Switch off')
             self.assertIn('2 of 2 done', self.status(page))
