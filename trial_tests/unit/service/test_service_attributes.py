@@ -38,7 +38,7 @@ class ContextTests(SynchronousTestCase):
         """Names, cid, caller and channel are available."""
         found = seen(lambda s: (s.name, s.get_name(), s.cid, s.principal.name, s.data_format, s.transport, s.job_type))
         self.assertEqual(found, ('looking', 'looking', CID, 'tester', 'json', 'plain_http', ''))
-        self.assertTrue(seen(lambda s: s.impl_name).endswith('test_context.seen.<locals>.Looking'))
+        self.assertTrue(seen(lambda s: s.impl_name).endswith('test_service_attributes.seen.<locals>.Looking'))
         self.assertEqual(seen(lambda s: s.impl_name), seen(lambda s: s.get_impl_name()))
 
     def test_in_reply_to(self) -> None:

@@ -76,6 +76,7 @@ class LimitTests(ChannelEnvironment):
             return reply
 
         self.assertTrue((await self.run_client(flood)).startswith(b'421'))
+        await self.until(lambda: self.channels.counters.cut_uploads == 1)
         self.assertEqual(self.payloads, [])
 
     async def test_active_mode(self) -> None:
