@@ -14,6 +14,7 @@ from zatotx.cli.errors import CommandError
 from zatotx.cli.output import format_option, print_json, progress
 
 if TYPE_CHECKING:
+    from zatotx.rules.enmasse.references import DocumentError
     from zatotx.schema.snapshot import StoredObject
 
 _SKIPPED = frozenset({'__pycache__', 'node_modules', 'site-packages'})  # directories, besides those that begin with '.'
@@ -124,7 +125,19 @@ def _check_configuration(name: str, content: bytes, _outgoing: frozenset[str]) -
         return None
     snapshot = Snapshot(objects=_services_of(document))
     plan = plan_import(document, types, snapshot, replace=False, verify=lambda _hash, _secret: False)
-    return [FileProblem(name, 0, str(error)) for error in plan.errors]
+    return [FileProblem(name, 0, str(error)) for error in plan.errors if not _is_of_reference(error, document)]
+
+
+def _is_of_reference(error: DocumentError, document: Mapping[str, Any]) -> bool:
+    """Return whether an error is about a field with a reference such as ${NAME}, whose value only an import knows."""
+    from zatotx.rules.enmasse.references import has_unresolved_reference, item_label
+
+    items = document.get(error.section)
+    field = error.field.partition('.')[0].partition('[')[0]
+    return isinstance(items, list) and any(
+        isinstance(item, dict) and item_label(item, number) == error.object and has_unresolved_reference(item.get(field))
+        for number, item in enumerate(items, 1)
+    )
 
 
 def _services_of(document: Mapping[str, Any]) -> Iterator[StoredObject]:
