@@ -135,7 +135,9 @@ def _is_of_reference(error: DocumentError, document: Mapping[str, Any]) -> bool:
     items = document.get(error.section)
     field = error.field.partition('.')[0].partition('[')[0]
     return isinstance(items, list) and any(
-        isinstance(item, dict) and item_label(item, number) == error.object and has_unresolved_reference(item.get(field))
+        isinstance(item, dict)
+        and item_label(item, number) == error.object
+        and has_unresolved_reference(item.get(field))
         for number, item in enumerate(items, 1)
     )
 
