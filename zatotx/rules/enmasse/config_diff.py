@@ -18,8 +18,8 @@ def changed_fields(old: Any, new: Any) -> tuple[str, ...]:
 
 
 def describe_changes(object_type: ObjectType, old: Any, new: Any) -> list[str]:
-    """Describes a change in lines: `+` for a new object (old is None), `-` for a deleted one (new is None), otherwise a
-    `~` line for each changed field."""
+    """Describe a change in readable lines. Each line of a new object (`old` is None) begins with `+`, each line of a
+    deleted object (`new` is None) with `-`, and each changed field with `~`."""
     section = object_type.section or object_type.key
     if old is None:
         return [f'+ {section} {new.name!r}', *_non_default_lines(object_type, new)]

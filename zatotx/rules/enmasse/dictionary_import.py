@@ -37,7 +37,7 @@ class DictionaryPlan:
 
 
 def plan_dictionary(rows: object, dictionary: DataDictionary, *, references_resolved: bool) -> DictionaryPlan:
-    """Return the plan for importing rows into a dictionary. Modifies `dictionary` in place."""
+    """Return the import plan for the rows of a data dictionary. Modifies `dictionary` in place."""
     plan = DictionaryPlan(dictionary, rows=rows)
     if rows is not None and not isinstance(rows, list):
         plan.errors.append(DocumentError(SECTION, '', '', 'must be a list of translations'))

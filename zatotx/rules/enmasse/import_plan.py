@@ -79,8 +79,8 @@ def plan_import(
 ) -> ImportPlan:
     """Returns the plan of an import, or all errors of the document. `verify(hash, clear)` returns whether a hashed
     secret matches; it may be slow, so call this function in a thread. `references_resolved` says whether references in
-    the document have been replaced; if not, each reference is an error. `now` is the current time for objects that must
-    not be in the past, or None to skip this check."""
+    the document have been replaced; if not, each reference is an error. `now` is the current time, with which dates in
+    the past are rejected, or None to skip this check."""
     named = dict(_declared_types(document, types))
     reader = _DocumentReader(types=types, snapshot=snapshot, replace=replace, resolved=references_resolved, named=named,
                              now=now)  # fmt: skip

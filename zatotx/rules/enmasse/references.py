@@ -104,7 +104,7 @@ class ReferenceResolver:
 
 
 def escape_references(value: Any) -> Any:
-    """Escapes the value so that `ReferenceResolver(zato=True).resolve` returns it unchanged."""
+    """Escape references in a value, so that `ReferenceResolver(zato=True).resolve` returns the value unchanged."""
     if isinstance(value, str):
         if _ZATO_VARIABLE.fullmatch(value):
             return f'${value}'
@@ -133,7 +133,7 @@ def has_unresolved_reference(value: object) -> bool:
 
 def is_obvious_reference(secret: str) -> bool:
     """Returns whether a secret is clearly an unresolved reference: `${NAME}`, `file:` with an absolute path, or a Zato
-    reference. `$NAME` is not, since it could be a password."""
+    reference. `$NAME` does not count as a reference, because it could be a password."""
     return bool(_OBVIOUS_REFERENCE.fullmatch(secret))
 
 
@@ -163,7 +163,8 @@ class DocumentError(msgspec.Struct, frozen=True):
 
 
 def item_label(item: object, number: int) -> str:
-    """Returns the label of an object of a section for error messages. `number` is its position in the section."""
+    """Return a label for an object in a section of the document, for error messages. `number` is the position of the
+    object in the section."""
     name = item.get('name') if isinstance(item, dict) else None
     return repr(name) if isinstance(name, str) and name else f'#{number}'
 
@@ -172,7 +173,7 @@ def substitute_references(
     document: Any, environ: Mapping[str, str], read_file: FileReader | None = None
 ) -> tuple[Any, list[DocumentError]]:
     """Returns the document with every reference replaced, and an error for each reference that cannot be resolved.
-    `read_file` returns the text of a file; without it, `file:` is plain text."""
+    `read_file` returns the text of a file; if it is None, `file:` is treated as plain text."""
     if not isinstance(document, dict):
         return document, []
     errors: list[DocumentError] = []

@@ -1,5 +1,5 @@
-"""Cross-origin resource sharing (CORS): determines which sites browsers allow to use a channel (the Fetch standard,
-https://fetch.spec.whatwg.org/#http-cors-protocol). Pure.
+"""Cross-origin resource sharing (CORS): the rules by which browsers allow the scripts of other sites to use a channel
+(the Fetch standard, https://fetch.spec.whatwg.org/#http-cors-protocol). Pure.
 
 CORS protects users of browsers, not the channel: requests of other sites are served as usual, and the browser hides the
 response from the site. Preflight requests carry no credentials and are answered without authentication.
@@ -22,8 +22,8 @@ HeaderFields = tuple[tuple[bytes, bytes], ...]
 
 
 class CorsForbidden(Exception):  # noqa: N818 - named for the condition
-    """A preflight request asks for something that the channel does not allow. The message is one sentence for the
-    browser's network log."""
+    """A preflight request asks for an origin, method or header field that the channel does not allow. The message is
+    one sentence for the network log of the browser."""
 
 
 class CorsRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +89,7 @@ class CorsRules(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def origin_error(origin: str) -> str:
-    """Returns an error message if a configured origin is invalid, otherwise ''. Browsers send origins such as
+    """Return an error message if a configured CORS origin is invalid, otherwise ''. Browsers send origins such as
     `https://shop.example:8443`, without a path and without a default port."""
     if origin == ANY:
         return ''

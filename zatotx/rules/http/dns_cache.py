@@ -25,8 +25,8 @@ class LookupResult:
 
 
 def interleave_families(addresses: Sequence[str]) -> tuple[str, ...]:
-    """Returns the distinct addresses with alternating address families, beginning with that of the first address (RFC
-    8305 §4), so that a family without connectivity costs one attempt only."""
+    """Return the distinct addresses with alternating address families, beginning with the family of the first address
+    (RFC 8305 §4). Thus a family without connectivity delays the connection by one attempt only."""
     unique = tuple(dict.fromkeys(addresses))
     first = [address for address in unique if (':' in address) == (':' in unique[0])]
     other = [address for address in unique if (':' in address) != (':' in unique[0])]
@@ -69,8 +69,8 @@ _COMPATIBLE = IPv6Network('::/96')  # RFC 4291 §2.5.5.1, deprecated; except ::1
 
 
 class AddressScope(Enum):
-    """The scope of an IP address. LOOPBACK is this machine; LINK_LOCAL the local link, where clouds serve their
-    metadata; PRIVATE everything else outside the public Internet: private networks, multicast and reserved
+    """The scope of an IP address. LOOPBACK is this machine. LINK_LOCAL is the local link, on which clouds serve their
+    metadata. PRIVATE is every other address outside the public Internet: private networks, multicast and reserved
     addresses."""
 
     LOOPBACK = 'loopback'

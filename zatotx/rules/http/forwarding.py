@@ -1,4 +1,5 @@
-"""Determines the client of a request that passed through proxies: the last untrusted address in the chain. Pure.
+"""Determines the client of a request that passed through proxies. The client is the last untrusted address in the chain
+of proxies. Pure functions.
 
 The peer's address is known. If it is a trusted proxy, the address it reports is used; if that is trusted as well, the
 next one, and so on. The first untrusted address is the client. Sources: RFC 7239 §8, and nginx's `real_ip_recursive`
@@ -83,8 +84,8 @@ def parse_trusted_proxies(entries: Iterable[str]) -> TrustedProxies:
 def request_origin(
     headers: Mapping[bytes, bytes], peer: str, trusted: TrustedProxies, header_kind: str = ANY
 ) -> RequestOrigin:
-    """Returns the origin of a request that was received from the trusted proxy `peer`, from the header fields that
-    `header_kind` selects.
+    """Return the origin of a request that the trusted proxy `peer` forwarded. `header_kind` selects the header fields
+    that are read.
 
     With ANY and both kinds of fields present, they are used as far as they agree: a proxy usually writes one kind and
     passes the client's value of the other.

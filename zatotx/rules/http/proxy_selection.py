@@ -1,5 +1,5 @@
-"""Selects the proxy of an outgoing call: the one configured for the connection, or the one from the environment
-variables that curl and requests read. Pure.
+"""Selects the proxy of an outgoing call: the proxy that is configured for the connection, or the proxy in the
+environment variables that curl and requests also use. Pure functions.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ IPNetwork = IPv4Network | IPv6Network
 
 @frozen
 class DomainPattern:
-    """A NO_PROXY pattern for a domain and its subdomains. `port` 0 matches any port."""
+    """A NO_PROXY pattern for a domain and its subdomains. A `port` of 0 matches any port."""
 
     name: str
     port: int = 0
@@ -36,7 +36,7 @@ class DomainPattern:
 
 @frozen
 class NetworkPattern:
-    """A NO_PROXY pattern for an IP network. `port` 0 matches any port."""
+    """A NO_PROXY pattern for an IP network. A `port` of 0 matches any port."""
 
     network: IPNetwork
     port: int = 0
@@ -47,8 +47,8 @@ class NetworkPattern:
 
 @frozen
 class NoProxy:
-    """A parsed NO_PROXY variable. Loopback addresses always match, since the proxy's loopback is a different
-    machine."""
+    """A parsed NO_PROXY variable. Loopback addresses always match, because a loopback address that is sent to a proxy
+    would refer to the machine of the proxy."""
 
     all_hosts: bool = False
     domains: tuple[DomainPattern, ...] = ()
@@ -141,8 +141,8 @@ class ProxySelector:
 
 
 def make_proxy_selector(setting: str, environ: Mapping[str, str]) -> ProxySelector:
-    """Returns the selector for a connection's setting: DIRECT, ENVIRONMENT, or the URL of a proxy for all calls, which
-    ignores NO_PROXY. Raises UnusableProxy if the URL cannot be used."""
+    """Returns the selector for a connection's setting: DIRECT, ENVIRONMENT, or the URL of a proxy for all calls, for
+    which NO_PROXY is ignored. Raises UnusableProxy if the URL cannot be used."""
     if setting == ENVIRONMENT:
         return proxies_from_environment(environ)
     if setting in ('', DIRECT):

@@ -1,4 +1,4 @@
-"""A limit of concurrent calls, a fair queue, and limits of the content of one message. Pure: no I/O.
+"""Limits concurrent calls, queues items fairly among their owners, and limits the content of one message. Pure: no I/O.
 
 A `ConcurrencyLimit` counts the calls in progress in a service, a channel or a node. It is used for every request, so
 that entering costs a comparison and an addition.
@@ -171,7 +171,7 @@ _Item = TypeVar('_Item', bound=Hashable)
 
 
 class FairQueue(Generic[_Item]):
-    """Converts an aware datetime to unix time in seconds.
+    """A bounded queue that takes its items from the owners in turn.
 
     It holds `max_items` items, and `max_per_owner` of any owner. When it is full, an owner with fewer items displaces
     the newest item of the owner that has most.

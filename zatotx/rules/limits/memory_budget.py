@@ -1,4 +1,5 @@
-"""Accounts for and limits the memory that one process uses for request bodies and their decoded content. Pure: no I/O.
+"""Accounts for the memory that one process uses for request bodies and their decoded content, and limits it. Pure: no
+I/O.
 
 Every body has a `MemoryReservation`, which grows with it and is closed at the end of its request. Three limits keep
 unauthenticated callers from using the memory that authenticated callers need, and from blocking complete requests:
@@ -153,8 +154,9 @@ MIDDLE, OLDEST = 1, 2  # generations of gc.collect
 
 
 class CollectionTrigger:
-    """Decides when a garbage collection is needed. Objects that survive a collection are moved to an older generation,
-    and only a collection of the oldest generation frees them; therefore surviving bytes are counted as well."""
+    """Decides when a garbage collection is needed. Objects that survive a collection move to an older generation, and
+    are freed only by a collection of the oldest generation. Therefore the bytes of surviving objects are counted as
+    well."""
 
     __slots__ = ('_received', '_survived')
 

@@ -17,7 +17,8 @@ MAX_TOLERANCE = 104 * 86_400 * SECOND  # maximum tolerance: integers stay exact 
 
 
 class Rate(msgspec.Struct, frozen=True):
-    """A rate limit in the form that GCRA needs: the interval between calls, and the burst tolerance."""
+    """A rate limit in the form that GCRA uses: the interval between calls, and the burst tolerance, both in
+    nanoseconds."""
 
     interval: int  # nanoseconds between calls
     tolerance: int  # nanoseconds: interval times burst
@@ -50,8 +51,8 @@ class Rate(msgspec.Struct, frozen=True):
 
 
 def count_admitted(rates: Sequence[Rate], leads: Sequence[int], calls: int) -> int:
-    """Returns how many of `calls` calls all rate limits admit. `leads` has for each limit how far its bucket is ahead
-    of the current time."""
+    """Return the number of calls, at most `calls`, that every rate limit admits. `leads[i]` is the time in nanoseconds
+    by which the bucket of limit `i` is ahead of the current time."""
     return min(calls, *(rate.remaining(ahead) for rate, ahead in zip(rates, leads, strict=True)))
 
 
@@ -102,7 +103,7 @@ _PRINTABLE = ''.join(map(chr, range(32, 127))).translate(str.maketrans('', '', '
 
 
 class RateLimitHeaders:
-    """Formats the rate-limit header fields of responses, from a template for a set of limits."""
+    """Formats the rate-limit header fields of responses. The template is built once for a set of limits."""
 
     __slots__ = ('_rates', '_template')
 

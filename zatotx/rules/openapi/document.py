@@ -63,7 +63,7 @@ _ANYTHING: Schema = {}
 
 
 def build_responses(channel: ChannelModel, method: str, components: SchemaRegistry) -> dict[str, Any]:
-    """Returns the OpenAPI responses of one operation by status, and registers their schemas in `components`."""
+    """Returns the OpenAPI responses of one operation, by status code, and register their schemas in `components`."""
     service, xml = channel.service, channel.data_format == 'xml'
     success_statuses = {200, *(status for status in service.statuses if 200 <= status < 400)}
     if channel.etag and method in ('GET', 'HEAD'):
@@ -239,9 +239,9 @@ class _DocumentBuilder:
 
 
 def documented_methods(channel: ChannelModel, path_item: Mapping[str, Any]) -> tuple[list[str], str]:
-    """Returns the methods to document for a channel, and the reason if there is none. A channel without a configured
-    method accepts all methods that other channels on its path do not accept; it is documented with the verbs that its
-    service handles, or else with one default method."""
+    """Return the HTTP methods to document for a channel, and the reason if there are none. A channel without a
+    configured method accepts the methods that no other channel on its path accepts. Such a channel is documented with
+    the methods that its service handles, or with one default method if the service handles any method."""
     verbs, method = channel.service.verbs, channel.method
     if method:
         if method not in OPENAPI_METHODS:
@@ -262,7 +262,7 @@ def documented_methods(channel: ChannelModel, path_item: Mapping[str, Any]) -> t
 
 
 def default_method(channel: ChannelModel) -> str:
-    """Returns GET if all input of a channel's service is in the path, otherwise POST."""
+    """Return the default method of a channel: GET if all input of its service is in the path, otherwise POST."""
     declared = channel.service.input
     if declared is None:
         return 'POST'

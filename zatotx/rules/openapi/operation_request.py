@@ -1,5 +1,5 @@
-"""Describes the HTTP request of an OpenAPI operation: which parts of a service's input are in the path, the query and
-the body, with valid examples. Pure.
+"""Describes the HTTP request of an OpenAPI operation: which fields of a service's input are in the path, the query and
+the body. The description includes valid examples. Pure functions.
 
 Follows service/io: path and query parameters are part of the input unless the channel says otherwise, channels without
 a data format accept forms, and only JSON and XML can carry values other than text.
@@ -57,8 +57,8 @@ class RequestBody(msgspec.Struct, frozen=True):
 
 
 class OperationRequest(msgspec.Struct, frozen=True):
-    """The request of an OpenAPI operation: a channel with one method. `components` holds the schemas that its schemas
-    refer to."""
+    """The request of an OpenAPI operation: a channel with one method. `components` contains the schemas to which the
+    schemas of the request refer."""
 
     params: tuple[Parameter, ...]
     bodies: tuple[RequestBody, ...]  # alternatives with different content types
@@ -258,7 +258,7 @@ class _InputPlacement:
 
 
 def to_text(value: Any) -> Any:
-    """Converts a value to the form in which it is sent in a query or a form: a text, or a list of texts."""
+    """Convert a value to its form in a query string or an HTML form: a text, or a list of texts."""
     if isinstance(value, list):
         return [to_text(item) for item in value]
     if isinstance(value, str):

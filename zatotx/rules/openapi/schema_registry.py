@@ -48,7 +48,7 @@ def response_schema(service: ServiceModel, output: SchemaWithComponents) -> Sche
 
 
 def example_document(shape: SchemaWithComponents, value: Any = None) -> str:
-    """Encodes a value as an XML document; without a value, encodes an example. Raises NoExample."""
+    """Encode a value as an XML document. If no value is given, encode an example. Raises NoExample."""
     root = shape.schema['xml']
     try:
         value = make_example(shape.schema, shape.components) if value is None else value
@@ -131,7 +131,7 @@ _STATUS_HEADERS = {401: ('WWW-Authenticate',), 405: ('Allow',), 429: ('Retry-Aft
 
 
 def safe_component_name(name: str) -> str:
-    """Converts a name to the form that OpenAPI requires of component names (OpenAPI 3.1, §4.8.7)."""
+    """Convert a name to a valid OpenAPI component name (OpenAPI 3.1, §4.8.7)."""
     return _UNSAFE_CHARACTERS.sub('_', name) or '_'
 
 
@@ -152,8 +152,8 @@ class UniqueNames:
 
 
 class SchemaRegistry:
-    """Collects schemas under unique names. Identical schemas share a name, which is also their title, since client
-    generators name classes after it."""
+    """Collects schemas under unique names. Identical schemas share a name. The name is also the title of the schema,
+    because client generators derive class names from the title."""
 
     def __init__(self) -> None:
         self.schemas: dict[str, Schema] = {}
@@ -205,7 +205,7 @@ def _refs(value: Any) -> Iterable[str]:
 
 
 def rename_references(value: Any, names: Mapping[str, str]) -> Any:
-    """Renames the references in a schema, including those in the mapping of a discriminator."""
+    """Rename the references in a schema, including the references in the mapping of a discriminator."""
     if isinstance(value, Mapping):
         return {key: rename_references(child, names) for key, child in value.items()}
     if isinstance(value, (list, tuple)):

@@ -14,8 +14,8 @@ CLOSED, OPEN, HALF_OPEN = 'closed', 'open', 'half-open'
 
 
 class CircuitBreaker:
-    """A circuit breaker that opens after `failure_threshold` consecutive failures, each time for `reset_timeout`
-    seconds.
+    """A circuit breaker that opens after `failure_threshold` consecutive failures, and rejects calls for
+    `reset_timeout` seconds.
 
     An admitted call gets a ticket and reports its end exactly once, with `record_success`, `record_failure` or
     `record_abandoned`. Tickets issued before the last state change are ignored: a call that began before the breaker

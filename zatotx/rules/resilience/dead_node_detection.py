@@ -30,8 +30,8 @@ _NO_ROW = NodeObservation(seen_at=-1.0, is_running=True)
 
 @frozen
 class NodeLiveness:
-    """The silence of all nodes, measured by one observer. `at` is the time of the observer's last successful heartbeat,
-    in seconds on its own clock."""
+    """The time for which each node has been silent, as measured by one observer. `at` is the time of the observer's
+    last successful heartbeat, in seconds on its own clock."""
 
     nodes: Mapping[int, NodeObservation] = {}
     at: float | None = None

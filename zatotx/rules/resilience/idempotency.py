@@ -1,4 +1,4 @@
-"""Determines the idempotency key, by which duplicates of an inbound message are recognized. Pure."""
+"""Determines the idempotency key of an inbound message, by which duplicates are recognized. Pure functions."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def idempotency_key_error(expression: str) -> str:
 
 
 def find_key(expression: str, message_id: str, headers: Mapping[bytes, bytes], body: bytes) -> str:
-    """Returns the idempotency key of a message, or '' if it has none, so that it never counts as a duplicate.
-    `message_id` is the ID that the peer assigned; the names in `headers` are in lower case."""
+    """Return the idempotency key of a message, or '' if the message has none, in which case it never counts as a
+    duplicate. `message_id` is the ID that the peer assigned. The names in `headers` are in lower case."""
     if expression == MESSAGE:
         return message_id
     if expression == BODY:

@@ -1,4 +1,5 @@
-"""Supervision decisions: when a process is considered hung, when to restart it, and when to give up. Pure."""
+"""Decisions of a process supervisor: when a process counts as hung, when it is restarted, and when the supervisor stops
+restarting it. Pure functions."""
 
 from __future__ import annotations
 
@@ -16,8 +17,8 @@ MAX_START_FAILURE_DELAY = 10.0  # maximum seconds until a process that reported 
 
 @frozen
 class RestartPolicy:
-    """Decides when to restart dead processes. It holds the times of recent deaths in seconds on one clock, oldest
-    first, and the number of consecutive start failures that were reported while other processes were serving."""
+    """Decides when to restart dead processes. The policy contains the times of recent deaths in seconds on one clock,
+    oldest first, and the number of consecutive start failures that were reported while other processes were serving."""
 
     deaths: tuple[float, ...] = ()
     start_failures: int = 0

@@ -13,8 +13,8 @@ _MAX_DOUBLINGS = 32  # all caps are reached by then; a larger power would be use
 
 
 def backoff_delay(attempt: int, random: Callable[[], float], *, base: float = 0.1, cap: float = 5.0) -> float:
-    """Returns the seconds to wait after attempt number `attempt`: exponential backoff with full jitter, so that clients
-    that lost a server together do not return at the same time.
+    """Return the delay in seconds after attempt number `attempt`: exponential backoff with full jitter, so that clients
+    that lost a server at the same time do not return at the same time.
 
     `attempt` counts previous failures from 0; `random` returns numbers in [0, 1); `base` is the maximum of the first
     delay and `cap` the maximum of all delays, in seconds.
@@ -45,7 +45,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FailedAttempt(msgspec.Struct, frozen=True, kw_only=True):
-    """A failed attempt of a call that a retry may correct."""
+    """A failed attempt of a call for which a retry may succeed."""
 
     status: int = 0  # of the response; 0 = no response
     reached_peer: bool = True  # the peer may have received the request
@@ -55,8 +55,9 @@ class FailedAttempt(msgspec.Struct, frozen=True, kw_only=True):
 def retry_delay(
     policy: RetryPolicy, attempts: int, failure: FailedAttempt, *, is_retryable: bool, random: Callable[[], float]
 ) -> float | None:
-    """Returns the seconds to wait before the next attempt, or None to give up. `attempts` is the number of attempts so
-    far; `is_retryable` is the result of `RetryPolicy.is_retryable` for the request; `random` returns numbers in [0, 1).
+    """Returns the seconds to wait before the next attempt, or None if there is no further attempt. `attempts` is the
+    number of attempts so far; `is_retryable` is the result of `RetryPolicy.is_retryable` for the request; `random`
+    returns numbers in [0, 1).
 
     Requests that never reached the peer are retried whatever their method. Responses are retried if they report a
     temporary condition: 502, 503, 504, and 429 with Retry-After. The delay is exponential with full jitter, and never
@@ -74,7 +75,7 @@ def retry_delay(
 
 
 def is_transient_status(status: int) -> bool:
-    """Returns whether a response with that status may be temporary."""
+    """Return whether a response status indicates a temporary error."""
     return status in _TRANSIENT or status == _TOO_MANY_REQUESTS
 
 
@@ -93,8 +94,8 @@ def parse_retry_after(value: bytes | None, now: float) -> float | None:
 
 class RetryBudget:
     """Limits the retries of a connection to a `share` of its calls, so that an overloaded peer gets little additional
-    load. At least `min_retries` retries are allowed, since connections with few calls could not retry otherwise.
-    Counts the current window, of `window` seconds, and the previous one."""
+    load. At least `min_retries` retries are allowed, since connections with few calls could not retry otherwise. The
+    calls and retries of the current and the previous window of `window` seconds are counted."""
 
     __slots__ = ('_calls', '_min_retries', '_next_window', '_previous', '_retries', '_share', '_window')
 

@@ -1,4 +1,5 @@
-"""A retry budget: retries are limited to a percentage of all requests, so that they cannot multiply an overload. Pure.
+"""A retry budget, which limits retries to a percentage of all requests, so that retries cannot multiply an overload.
+Pure: no I/O.
 
 Each request adds its share to the balance, and each retry takes one from it. The initial balance lets a few requests be
 retried when there is little traffic.

@@ -1,5 +1,5 @@
-"""Decides whether a message of the work stream runs, expires, is retried after a delay, or is given up. Pure: `now` is
-unix time.
+"""Decides whether a message of the work stream is run, has expired, is retried after a delay, or becomes a dead letter.
+Pure: `now` is unix time in seconds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ CRASHED = 'the process that ran it ended before the service did'
 
 
 def is_expired(message: WorkMessage, now: float) -> bool:
-    """Returns whether the expiration time that the caller set has passed."""
+    """Return whether the expiration time of a message has passed. The caller of the service sets the expiration
+    time."""
     return 0 < message.expires_at <= now
 
 
@@ -42,9 +43,9 @@ def is_exhausted(message: WorkMessage) -> bool:
 
 
 def next_delay(message: WorkMessage, status: int, random: Callable[[], float]) -> float | None:
-    """Returns the seconds until the next attempt of a message that failed, or None if it is given up. `status` is that
-    of the error; errors that mean that the message itself is invalid are not retried. `random` returns numbers in [0,
-    1)."""
+    """Returns the seconds until the next attempt of a message that failed, or None if it is not retried any more.
+    `status` is that of the error; errors that mean that the message itself is invalid are not retried. `random` returns
+    numbers in [0, 1)."""
     if is_exhausted(message) or (is_permanent(status) and not message.retries_all):
         return None
     return _delay(message, message.attempts, random)
@@ -52,8 +53,8 @@ def next_delay(message: WorkMessage, status: int, random: Callable[[], float]) -
 
 def delay_after_crash(message: WorkMessage, random: Callable[[], float]) -> float:
     """Returns the seconds to wait before a message is run again after its worker process died. The first retry is
-    immediate, since the message is rarely the cause; the delays then grow, so that a message that crashes processes
-    does not crash them in quick succession until the server gives up."""
+    immediate, because the message is rarely the cause. The delays of further retries increase, so that a message that
+    causes crashes does not end many processes in quick succession."""
     return 0.0 if message.attempts <= 1 else _delay(message, message.attempts, random)
 
 

@@ -1,4 +1,5 @@
-"""Finds the route of a request in an immutable table. An update replaces the whole table. Pure.
+"""Finds the route of a request in an immutable table, which is replaced as a whole when the configuration changes. Pure
+functions.
 
 Paths without placeholders are found by one dictionary lookup. Patterns form a trie of segments whose edges are hashed
 by their literal text, so that the cost of a lookup depends on the path and the depth of its matches, not on the number
@@ -25,7 +26,8 @@ NO_PARAMS: Mapping[str, str] = MappingProxyType({})
 
 
 class Route(msgspec.Struct, frozen=True):
-    """One route: a method, a pattern and a target. `target` is any object of the table's owner."""
+    """One route: a method, a pattern and a target. `target` is an arbitrary object, which belongs to the owner of the
+    table."""
 
     pattern: str
     method: str  # ANY, or a method in any case
@@ -34,7 +36,7 @@ class Route(msgspec.Struct, frozen=True):
 
 
 class MatchedRoute(msgspec.Struct, frozen=True):
-    """The route that matches a request, and the captured parameters, percent-decoded."""
+    """The route that matches a request, and the captured path parameters, percent-decoded."""
 
     target: Any
     params: Mapping[str, str] = NO_PARAMS
@@ -48,7 +50,7 @@ class MethodNotRouted(msgspec.Struct, frozen=True):
 
 
 class InvalidRoutes(ValueError):  # noqa: N818 - named for the condition
-    """A list of routes is invalid. `errors` has one sentence for each error."""
+    """A list of routes is invalid. `errors` contains one sentence for each error."""
 
     def __init__(self, errors: Iterable[str]) -> None:
         self.errors = tuple(errors)

@@ -1,5 +1,5 @@
-"""Builds URLs of outgoing calls: a path template with placeholders for parameters, and a query of the remaining
-parameters. Pure.
+"""Builds the URLs of outgoing calls from a path template with placeholders and from parameters. Parameters without a
+placeholder are appended as the query. Pure functions.
 
 Parameters are always values: they are percent-encoded, and neither `..` nor empty text can direct a call to another
 resource than the configured one.

@@ -1,4 +1,4 @@
-"""Creates the work-stream message that runs a job. Pure."""
+"""Creates the work-stream message that runs a job. Pure function."""
 
 from __future__ import annotations
 

@@ -59,8 +59,8 @@ class OneTime:
 
 @frozen
 class Interval:
-    """A schedule with a tick at `start` and every `step` microseconds after it. `repeats` is the total number of ticks,
-    or None if they do not end."""
+    """A schedule with a tick at `start` and a further tick every `step` microseconds. `repeats` is the total number of
+    ticks, or None if the number is not limited."""
 
     start: int
     step: int
@@ -262,7 +262,7 @@ def _matches(day: bool, weekday: bool, *, either: bool) -> bool:
 
 
 def to_tick(moment: datetime) -> int:
-    """Converts an aware datetime to a tick."""
+    """Convert an aware datetime to a tick, which is a number of microseconds."""
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
@@ -272,8 +272,8 @@ def to_datetime(tick: int) -> datetime:
 
 
 def make_schedule(job: SchedulerJob, changed_at: int) -> TickSchedule:
-    """Returns the schedule of a valid job. `changed_at` is the tick at which the job was created or last changed; it is
-    the start of a job without a configured start."""
+    """Returns the schedule of a valid job. `changed_at` is the tick at which the job was created or last changed; a job
+    without a configured start begins at this tick."""
     start = changed_at if job.start_date is None else to_tick(job.start_date)
     if job.job_type == CRON_STYLE:
         first = 0 if job.start_date is None else start

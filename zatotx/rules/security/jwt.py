@@ -62,8 +62,8 @@ def _is_access_token(type_: str) -> bool:
 
 
 def validate_claims(claims: Mapping[str, Any], requirements: JwtRequirements, now: float) -> float:
-    """Validates the claims of a token, and returns the time at which the token expires, or inf if it never does. `now`
-    is in seconds since 1970. Raises UnacceptableToken."""
+    """Validate the claims of a token, and return the time at which the token expires, or infinity if the token never
+    expires. `now` is in seconds since 1970. Raises UnacceptableToken."""
     expires, begins, issued = (_date(claims, name) for name in ('exp', 'nbf', 'iat'))
     if expires is None and requirements.require_exp:
         raise UnacceptableToken('it has no exp')
@@ -129,8 +129,8 @@ def _claim_at_path(claims: Mapping[str, Any], path: str) -> object:
 
 
 def select_key(keys: Sequence[VerificationKey], algorithm: str, kid: str | None) -> VerificationKey | None:
-    """Returns the key to verify a token with, or None if no key or more than one key matches; several keys are never
-    tried in turn."""
+    """Return the key with which to verify a token, or None if no key or more than one key matches. The function never
+    tries several keys."""
     candidates = [key for key in keys if algorithm in key.algorithms and (kid is None or key.kid == kid)]
     return candidates[0] if len(candidates) == 1 else None
 
@@ -149,8 +149,8 @@ _FIRST_PAUSE, _MAX_PAUSE = 1.0, 10.0  # seconds between fetches that fail, or la
 
 
 def cache_lifetime(headers: Mapping[bytes, bytes]) -> float:
-    """Returns how long a response may be cached, in seconds, within bounds (the freshness lifetime of RFC 9111 §4.2,
-    from Cache-Control and Age)."""
+    """Return the number of seconds for which a response may be cached, within bounds. The number is the freshness
+    lifetime of RFC 9111 §4.2, calculated from Cache-Control and Age."""
     cache_control = headers.get(b'cache-control', b'').lower()
     directives = dict(directive.strip().partition(b'=')[::2] for directive in cache_control.split(b','))
     if b'no-store' in directives or b'no-cache' in directives:
@@ -168,7 +168,7 @@ def _seconds(text: bytes) -> float:
 
 @define
 class JwksRefreshState:
-    """Decides when the JSON Web Key Set of an issuer is fetched again. All times are in seconds on one clock."""
+    """Decides when to fetch the JSON Web Key Set of an issuer again. All times are in seconds on one clock."""
 
     _fetched_at: float = -inf  # when the keys in use were fetched
     _lifetime: float = 0.0  # their lifetime in seconds

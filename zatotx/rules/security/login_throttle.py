@@ -1,4 +1,4 @@
-"""Delays logins from networks with many failed logins: a leaky bucket per network, in bounded memory."""
+"""Delays logins from networks with many failed logins. Each network has a leaky bucket, and the memory is bounded."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def client_network(address: str) -> str:
 
 
 class LoginThrottle:
-    """Counts failed logins per network, and calculates the delay of the network's next login.
+    """Counts the failed logins of each network, and calculates the delay of the next login from the network.
 
     A network may fail `limit` times at once; its count drains at a constant rate, `limit` per `window` seconds. Each
     failure above the limit doubles the delay, from 0.5 up to 8 seconds. At most `max_networks` networks are stored;

@@ -36,8 +36,8 @@ class UnacceptableWssToken(Exception):  # noqa: N818 - named for the condition
 
 
 class NonceCheck(msgspec.Struct, frozen=True):
-    """The nonce of a valid token, which must be checked for replay. The token is accepted if the nonce was not used
-    before, or if it has none."""
+    """The nonce of a valid token, which must be checked for replay. A message is accepted if the token has no nonce, or
+    if the nonce was not used before."""
 
     nonce: bytes
     ttl: float = 0.0  # seconds to remember the nonce
