@@ -23,8 +23,8 @@ _FORWARDED = {
 
 
 def export_haproxy(configuration: Configuration, directory: Path) -> str:
-    """Generate the text of haproxy.cfg. `directory` is the load balancer's directory, to which file names are
-    relative."""
+    """Generate the text of haproxy.cfg. `directory` is the load balancer's directory, and file names are relative to
+    it."""
     lines = ['# Generated from lb.toml by `zatotx lb export --for haproxy`.']
     lines += _section('global', _global(configuration))
     lines += _section('defaults', _defaults(configuration, directory))

@@ -1,4 +1,4 @@
-"""Rewrites the head of a client's request for a server. Pure.
+"""Rewrites the head of a client's request into the head that is sent to a server. Pure functions.
 
 Nothing of the client's head is forwarded as it was received: the request line and each field are written again from
 parsed values, the framing from what the parser has found. Hop-by-hop fields (RFC 9110 §7.6.1) are removed, and so are
@@ -45,7 +45,7 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 @frozen(kw_only=True)
 class RequestRules:
-    """The changes to the heads of requests to one backend."""
+    """The rules by which the heads of requests to one backend are changed."""
 
     x_forwarded: bool = True  # whether X-Forwarded-For, -Proto and -Host are written
     forwarded: bool = False  # whether Forwarded is written
@@ -71,8 +71,8 @@ class RequestRules:
 
 
 def requests_websocket(head: RequestHead) -> bool:
-    """Returns whether a request asks for the WebSocket protocol (RFC 6455 §4.1). No other protocol is tunneled, because
-    through an upgrade to HTTP/2 a client could send unchecked requests."""
+    """Returns whether a request asks for the WebSocket protocol (RFC 6455 §4.1). Other protocols are not tunneled,
+    because a client could send unchecked requests after an upgrade to HTTP/2."""
     upgrade = head.headers.get(b'upgrade')
     if upgrade is None or upgrade.lower() != WEBSOCKET or head.version != (1, 1) or head.length != 0:
         return False
@@ -80,7 +80,7 @@ def requests_websocket(head: RequestHead) -> bool:
 
 
 def write_request(head: RequestHead, peer: Peer, rules: RequestRules) -> bytes:
-    """Returns the head of the request for a server, including the empty line."""
+    """Return the head of the request that is sent to a server, including the empty line."""
     removed = _REMOVED | rules.removed
     if b'connection' in head.headers:
         removed |= _connection_options(head)

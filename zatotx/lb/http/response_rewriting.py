@@ -1,4 +1,4 @@
-"""Rewrites the head of a server's response for a client. Pure.
+"""Rewrites the head of a server's response into the head that is sent to a client. Pure functions.
 
 As with requests, each field is written again from parsed values, hop-by-hop fields are removed, and the framing is what
 fits the client: chunked for HTTP/1.1 if the length is not known, until the connection closes for HTTP/1.0.
@@ -23,7 +23,7 @@ _CHUNKED = b'Transfer-Encoding: chunked\r\n'
 
 @frozen(kw_only=True)
 class ResponseRules:
-    """The changes to the heads of responses of one backend."""
+    """The rules by which the heads of responses from one backend are changed."""
 
     removed: frozenset[bytes] = frozenset()  # lower-case names
     added: bytes = b''  # field lines
@@ -41,8 +41,8 @@ class ResponseRules:
 def write_response(
     head: ResponseHead, rules: ResponseRules, connection: bytes, *, is_chunked: bool, has_body: bool
 ) -> bytes:
-    """Returns the head of the response for a client, including the empty line. `connection` is KEEP_ALIVE,
-    KEEP_ALIVE_1_0 or CLOSE; `is_chunked` says whether the body is sent in chunks; `has_body` is False for responses to
+    """Return the head of the response that is sent to a client, including the empty line. `connection` is KEEP_ALIVE,
+    KEEP_ALIVE_1_0 or CLOSE. `is_chunked` says whether the body is sent in chunks. `has_body` is False for responses to
     HEAD."""
     framing = b''
     if is_chunked:
@@ -70,7 +70,7 @@ def write_switch(head: ResponseHead, rules: ResponseRules) -> bytes:
 
 
 def with_field(response_head: bytes, line: bytes) -> bytes:
-    """Returns a serialized head with one more field line."""
+    """Return a serialized head with one additional field line."""
     return b'%b%b\r\n' % (response_head[:-2], line)
 
 

@@ -15,7 +15,7 @@ _SUBDOMAINS = '*.'
 
 @frozen
 class CompiledRoute:
-    """A routing rule in the form in which it is matched against request heads."""
+    """A routing rule in the form in which it is matched with request heads."""
 
     backend: str
     host: str  # lower case; '' = any
@@ -54,7 +54,7 @@ class CompiledRoute:
 
 
 def request_host(head: RequestHead) -> str:
-    """Returns the host of a request in lower case, without port and trailing dot."""
+    """Returns the host of a request in lower case, without the port and a trailing dot."""
     host = head.headers.get(b'host', b'').decode('latin-1').lower()
     if host[:1] == '[':
         return host.partition(']')[0] + ']'
@@ -62,7 +62,8 @@ def request_host(head: RequestHead) -> str:
 
 
 def choose_backend(routes: Sequence[CompiledRoute], default: str, head: RequestHead) -> str:
-    """Returns the backend of the first matching rule, or `default`; '' means none."""
+    """Return the backend of the first matching rule, or `default` if no rule matches. The name '' means that there is
+    no backend."""
     if not routes:
         return default
     host = request_host(head)
