@@ -28,8 +28,8 @@ class AdminSession(msgspec.Struct, frozen=True):
 
 
 class ISessionStore(Interface):
-    """Stores the login sessions of a cluster by key. Methods fail with Timeout or ServiceUnavailable if the store is
-    unavailable."""
+    """Stores the login sessions of a cluster by key. The methods fail with Timeout or ServiceUnavailable if the store
+    is unavailable."""
 
     def open(key: str) -> Deferred[None]:
         """Stores a new session."""
@@ -42,7 +42,7 @@ class ISessionStore(Interface):
 
 
 class IAdminSessions(Interface):
-    """Logs users of the web admin in and out."""
+    """The interface that logs users of the web admin in and out."""
 
     def log_in(username: str, password: str, address: str) -> Deferred[AdminSession]:
         """Opens a session. Fails with Unauthorized for a wrong user name or password, with TooManyRequests after
@@ -56,8 +56,8 @@ class IAdminSessions(Interface):
 
 
 def session_key(stored: StoredObject, token: str) -> str:
-    """Return the key under which a session is stored. It contains a digest of the password's hash, so that a new
-    password ends all sessions of the user."""
+    """Return the key under which a session is stored. The key contains a digest of the password's hash, so that a
+    change of the password ends all sessions of the user."""
     password = sha256(stored.value.password.encode()).hexdigest()[:16]
     return f'{stored.id}:{password}:{sha256(token.encode()).hexdigest()}'
 

@@ -11,7 +11,7 @@ from zope.interface import Interface
 
 @frozen(kw_only=True)
 class StoredEntry:
-    """A stored cache entry. Times are Unix time in seconds, or 0.0 if the event never happened."""
+    """A stored cache entry. Times are Unix time in seconds, or 0.0 for an event that has not happened."""
 
     key: str
     data: bytes
@@ -37,7 +37,7 @@ class CacheWrite:
 
 class ICacheStore(Interface):
     """Stores named caches, each limited by its number of entries and bytes. A full cache evicts the least recently used
-    entries. Every method fails like ICommands.execute."""
+    entries. Every method fails with the errors of ICommands.execute."""
 
     def get(cache: str, keys: Sequence[str], *, touch: bool = True) -> Deferred[Sequence[StoredEntry]]:
         """Returns the entries that exist among the keys. With `touch`, this counts as a read."""

@@ -21,7 +21,7 @@ def _no_op() -> None:
 @frozen
 class PreparedConfig:
     """A new configuration of one component that has been built but is not active yet. The node calls either `commit` or
-    `discard`, once.
+    `discard` once.
 
     `commit` activates it synchronously: the node commits all components without waiting in between, so that no request
     sees a mixture of old and new configuration. If it returns a Deferred, the change is reported as active when that
@@ -40,8 +40,8 @@ class OutdatedSnapshot(Exception):  # noqa: N818 - a state, not an error
 
 
 def prepare_without_build(apply: Callable[[Snapshot], Deferred[None] | None]) -> Prepare:
-    """Convert an `apply` function to a prepare function for a component that has nothing to build: committing calls
-    `apply`."""
+    """Convert an `apply` function to a prepare function, for a component that does not need to build anything.
+    Committing the prepared configuration calls `apply`."""
     return lambda snapshot: succeed(PreparedConfig(partial(apply, snapshot)))
 
 
@@ -51,7 +51,7 @@ def commit_when_prepared(preparing: Deferred[PreparedConfig]) -> Deferred[None]:
 
 
 class NodeRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of the ODB for a server of the cluster, or for one of its workers."""
+    """A row in the ODB that describes a server of the cluster, or one of its workers."""
 
     id: int
     name: str
@@ -95,7 +95,7 @@ class FileVersion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HistoryRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry of the history: a change of an object, or a deployment."""
+    """One entry of the history, which describes a change of an object or a deployment."""
 
     revision: int  # the cluster revision that the change created
     at: float  # unix time
@@ -112,7 +112,7 @@ class HistoryRow(msgspec.Struct, frozen=True, kw_only=True):
 
 class IConfigStore(Interface):
     """Stores the configuration in the ODB. Every method returns a Deferred that fails with ServiceUnavailable or
-    Timeout if the database is unavailable. Nothing blocks the reactor."""
+    Timeout if the database is unavailable. The methods never block the reactor."""
 
     def revision() -> Deferred[int]:
         """Returns the cluster's current revision. Every write increments it in the same transaction."""

@@ -1,5 +1,5 @@
-"""Interfaces of a connector kind: the implementation of one protocol in a package below zatotx/plugins/, which is found
-by getPlugins and never imported by name.
+"""Interfaces of a connector kind. A kind implements one protocol in a package below zatotx/plugins/, which is found by
+getPlugins and never imported by name.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MakeResponseHeaders = Callable[[Any], Callable[[Mapping[bytes, bytes]], Iterable
 
 
 class IChannel(Interface):
-    """The channels of one kind in one node. They receive messages by listening, or fetch them."""
+    """The channels of one kind in one node. They receive messages by listening, or by fetching them."""
 
     def start(dispatcher: IDispatcher) -> Deferred[None]:
         """Starts delivering messages to the dispatcher. Fails with a sentence if it cannot (e.g. address in use)."""
@@ -68,8 +68,8 @@ class IPlacedTask(Interface):
 
 
 class ILineSink(Interface):
-    """A buffered writer of log lines for frequent use. It writes all lines of a reactor iteration at once, and never
-    raises."""
+    """A buffered writer for frequent log lines. All lines of a reactor iteration are written together, and no method
+    raises an exception."""
 
     json: bool = Attribute('Whether lines should be JSON objects; may change at any time')
 
@@ -86,7 +86,7 @@ def listen_on_own_socket(reactor: IReactor, description: str, factory: Any) -> D
 @implementer(IPlacedTask)
 @frozen
 class ImmediateTask:
-    """Runs the task in this process at once, without coordination with other processes."""
+    """Runs the task in this process immediately, without coordination with other processes."""
 
     begin: Callable[[], Any]
     end: Callable[[], Any]
@@ -99,9 +99,8 @@ class ImmediateTask:
 
 
 class PlaceTask(Protocol):
-    """A function that creates an IPlacedTask. `name` is unique in the cluster; `nodes` are the nodes that the
-    configuration names, or empty for all nodes; `begin` and `end` start and stop the task, and may return a
-    Deferred."""
+    """A function that creates an IPlacedTask. `name` is unique in the cluster. `nodes` are the nodes in the
+    configuration, or empty for all nodes. `begin` and `end` start and stop the task, and may return a Deferred."""
 
     def __call__(
         self, name: str, placement: Placement, nodes: Collection[str], begin: Callable[[], Any],
@@ -174,8 +173,8 @@ class IConnectorKind(IPlugin):
 @implementer(IConnectorKind)
 @frozen(kw_only=True)
 class ConnectorKind:
-    """The plugin object of a connector kind, defined in the `__init__.py` of its package. It refers to the kind's parts
-    by dotted path, so that discovery imports none of them."""
+    """The plugin object of a connector kind, defined in the `__init__.py` of its package. The object refers to the
+    parts of the kind by dotted paths, so that discovery does not import them."""
 
     name: str
     title: str

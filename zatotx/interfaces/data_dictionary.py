@@ -14,7 +14,7 @@ T = TypeVar('T')
 
 
 class IDataDictionaryStore(Interface):
-    """The data dictionary of a cluster. Every method fails like ICommands.execute."""
+    """The data dictionary of a cluster. Every method fails with the errors of ICommands.execute."""
 
     def load() -> Deferred[DataDictionary]:
         """Returns the dictionary, a copy."""

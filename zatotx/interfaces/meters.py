@@ -1,5 +1,5 @@
-"""Interfaces of counters that the code for each request increments and the metrics exposition reads: plain attributes,
-without locks.
+"""Interfaces of counters. The code for each request increments the counters, and the metrics exposition reads them. The
+counters are plain attributes, without locks.
 
 The implementations are in zatotx.metrics.counters; callers see these interfaces only.
 """
@@ -23,8 +23,8 @@ MetricRow = tuple[str, tuple[str, ...], float]  # name of a metric, values of it
 
 @frozen
 class MetricDefinition:
-    """The definition of one metric. `merge` combines the values of two workers; the sums and buckets of histograms are
-    added."""
+    """The definition of one metric. `merge` combines the values of two workers. The sums and buckets of histograms are
+    always added."""
 
     name: str  # as in samples, where counters have no _total
     kind: str
@@ -82,7 +82,7 @@ class IMeters(Interface):
 
 @implementer(IOutgoingMeter, IChannelMeter)
 class NullMeter:
-    """A meter that implements every meter interface and counts nothing."""
+    """A meter that implements every meter interface, and counts nothing."""
 
     in_flight = 0
     requests = 0
@@ -129,7 +129,7 @@ class IUserMetrics(Interface):
 
 @implementer(IUserMetrics)
 class NullUserMetrics:
-    """Implements IUserMetrics for services that run without a node: discards all values."""
+    """Implements IUserMetrics for services that run without a node, and discards all values."""
 
     def incr(self, name: str, by: float = 1) -> None:
         """See IUserMetrics."""
@@ -156,7 +156,7 @@ def null_meters(kind: str) -> IMeters:
 
 
 def count_call(meter: ICallMeter, clock: Callable[[], float], deferred: Deferred[_T]) -> Deferred[_T]:
-    """Count a Deferred as one call, and return it. Cancellation does not count as an error."""
+    """Count a Deferred as one call, and return the Deferred. A canceled call is not counted as an error."""
     started = clock()
     meter.in_flight += 1
 

@@ -1,4 +1,4 @@
-"""Interface of the node for the zato.* services (`self.server`)."""
+"""Interface of the node that the zato.* services use as `self.server`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class IDeployer(Interface):
 
 
 class ILogLevels(Interface):
-    """Reads and changes log levels at run time. Changes are lost when the node restarts."""
+    """Reads and changes log levels while the node runs. Changes are lost when the node restarts."""
 
     def effective() -> Mapping[str, str]:
         """Returns the effective levels of this node by area or logger; '' is the default level."""

@@ -1,4 +1,4 @@
-"""Interface of what the zato.* services may do with whole nodes: ask for their status, restart, drain, rename."""
+"""Interface with which the zato.* services control whole nodes: read their status, restart, drain and rename them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from zope.interface import Interface
 
 
 class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What a node says about itself: a server with all its workers, or a connector. Counters count since its start."""
+    """The status that a node reports about itself. The node is a server with all its workers, or a connector. Counters
+    count since the start of the node."""
 
     name: str
     role: str  # 'server' or 'connector'
@@ -30,8 +31,8 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class INodeControl(Interface):
-    """Controls the nodes of the cluster from any of them. Needs Redis, through which nodes talk; fails with
-    ServiceUnavailable without it, and with Timeout for a node that does not confirm."""
+    """Controls any node of the cluster from any other node. Communication requires Redis; calls fail with
+    ServiceUnavailable if Redis is unavailable, and with Timeout if a node does not confirm the call."""
 
     def statuses() -> Deferred[list[NodeStatus]]:
         """Fires with the status of each node that answers within half a second, by name."""

@@ -15,7 +15,7 @@ from zatotx.schema.snapshot import Snapshot
 
 
 class IServiceCall(Interface):
-    """The service invocation that uses a connection."""
+    """The service invocation that calls an outgoing connection."""
 
     cid: str = Attribute('The correlation id, for errors and outgoing messages')
     service: str = Attribute('The name of the service')
@@ -78,7 +78,7 @@ def connection_not_found(kind: str, name: str, cid: str | None) -> NotFound:
 
 @frozen(kw_only=True)
 class FetchedDocument:
-    """The content and metadata of a document fetched from a URL."""
+    """The content and metadata of a document that was fetched from a URL."""
 
     status: int
     headers: Mapping[bytes, bytes]  # by lower-case name

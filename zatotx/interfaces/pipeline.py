@@ -52,7 +52,7 @@ class IAuthenticationPolicy(Interface):
 
 
 class ICodec(Interface):
-    """The codec of one data format: decodes payloads and encodes responses."""
+    """The codec of one data format, which decodes payloads and encodes responses."""
 
     check_threshold: int = Attribute('Body size in bytes up to which no check is necessary')
 

@@ -1,4 +1,4 @@
-"""Interfaces of rate-limit buckets, which are shared by the cluster in Redis, or local to one server."""
+"""Interfaces of rate-limit buckets. Buckets are shared by the cluster in Redis, or local to one server."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ISharedRateBuckets(Interface):
 
 
 class ILocalRateBuckets(Interface):
-    """Rate-limit buckets of one server. `now` is in nanoseconds on its monotonic clock."""
+    """Rate-limit buckets of one server. `now` is in nanoseconds on the monotonic clock of the server."""
 
     def charge(name: str, rate: Rate, now: int) -> int:
         """Returns how many nanoseconds the bucket was ahead of the clock. Counts the call if the bucket accepts it."""

@@ -1,4 +1,5 @@
-"""Interfaces of Redis: commands, publish/subscribe, and what is based on them (leases, streams, nonces and others)."""
+"""Interfaces of Redis: commands, publish/subscribe, and functions that are based on them, such as leases, streams and
+nonces."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from zatotx.model.errors import Conflict, ServiceUnavailable
 
 @frozen
 class Script:
-    """A Lua script. It may access only the keys passed to it."""
+    """A Lua script. It may access only the keys that are passed to it."""
 
     name: str  # for messages
     text: str
@@ -27,7 +28,7 @@ class Script:
 
 
 class IScriptRunner(Interface):
-    """Runs Lua scripts. It sends the text of each script to Redis only once."""
+    """Runs Lua scripts. The text of each script is sent to Redis only once."""
 
     def run(script: Script, keys: Sequence[str], args: Sequence[object] = ()) -> Deferred[Any]:
         """Runs a script atomically and fires with its result. Sends the script's text again if Redis has lost it. Fails
@@ -35,8 +36,8 @@ class IScriptRunner(Interface):
 
 
 class LeaseHeld(Conflict):
-    """The lease is held by another owner. `expires_in` is the number of seconds until it expires unless it is
-    renewed."""
+    """The lease is held by another owner. `expires_in` is the number of seconds until the lease expires unless its
+    owner renews it."""
 
     def __init__(self, msg: str, expires_in: float) -> None:
         super().__init__(None, msg)
@@ -102,8 +103,8 @@ class StreamBacklog:
 
 
 class IStream(Interface):
-    """A stream with one consumer group. Each entry is delivered to one consumer, and to another one if the first does
-    not acknowledge it. As durable as Redis's data."""
+    """A Redis stream with one consumer group. Each entry is delivered to one consumer, and to another consumer if the
+    first one does not acknowledge it. Entries are as durable as the data in Redis."""
 
     def add(fields: Mapping[str, str | bytes]) -> Deferred[str]:
         """Appends an entry; fires with its id when Redis has accepted it. Fails like ICommands.execute; the entry may
@@ -161,8 +162,8 @@ class IPubSub(Interface):
 
 
 class ICommands(Interface):
-    """Redis commands with a timeout. A command that fails with Timeout or ServiceUnavailable may have been executed; it
-    is never sent again."""
+    """Redis commands with a timeout. A command that fails with Timeout or ServiceUnavailable may have been executed;
+    such a command is never sent again."""
 
     def execute(command: str, *args: object) -> Deferred[object]:
         """Executes one Redis command. Fails with Timeout or ServiceUnavailable naming Redis (RedisNotReady if Redis
@@ -202,7 +203,7 @@ class RedisError(Exception):
 class RedisNotReady(ServiceUnavailable):
     """Redis replies but cannot execute commands at the moment. `code` is LOADING (Redis is loading its data after a
     start), READONLY (Redis is a replica), OOM (out of memory), MISCONF (cannot write to its disk), BUSY (a script is
-    running) or another of its error codes."""
+    running) or another error code of Redis."""
 
     def __init__(self, msg: str, code: str) -> None:
         super().__init__(None, msg)

@@ -28,8 +28,8 @@ NO_LEADER = LeaderRecord()
 
 
 class ILeaderStore(Interface):
-    """Stores the scheduler's leader in the ODB. Of two leaders, the one with the higher epoch is the newer one. Every
-    method fails with ServiceUnavailable or Timeout if the database is unavailable."""
+    """Stores the scheduler's leader in the ODB. If two nodes act as the leader, the one with the higher epoch is the
+    current leader. Every method fails with ServiceUnavailable or Timeout if the database is unavailable."""
 
     def leader() -> Deferred[LeaderRecord]:
         """Returns the leader."""
@@ -50,7 +50,7 @@ class OutdatedEpoch(Exception):  # noqa: N818 - a state, not an error
 
 
 class TickWrite(msgspec.Struct, frozen=True, kw_only=True):
-    """One tick to be written to the work stream."""
+    """A tick that is to be written to the work stream."""
 
     job_id: int
     tick: int  # microseconds since 1970
@@ -62,8 +62,8 @@ WRITTEN, DUPLICATE, OVERLAPPING = 'written', 'duplicate', 'overlapping'  # resul
 
 
 class ITickStore(Interface):
-    """Writes ticks to the work stream, each tick once. As durable as Redis's data. Every method fails like
-    ICommands.execute."""
+    """Writes ticks to the work stream, and writes each tick only once. Ticks are as durable as the data in Redis. Every
+    method fails with the errors of ICommands.execute."""
 
     def begin(epoch: int, recovery_point: int) -> Deferred[int]:
         """Begins the leadership of an epoch: from now on, writes of others are refused. Fires with the time from which
@@ -82,7 +82,7 @@ class ITickStore(Interface):
 
 
 class IRunHistory(Interface):
-    """Stores the most recent runs of all jobs. As durable as Redis's data."""
+    """Stores the most recent runs of all jobs. They are as durable as the data in Redis."""
 
     def record(runs: Sequence[JobRun]) -> Deferred[None]:
         """Adds runs, and removes the oldest ones beyond the limits. Fails like ICommands.execute."""
@@ -99,7 +99,7 @@ class IRunRecorder(Interface):
 
 
 class IScheduler(Interface):
-    """The scheduler of a node, for the node and for zato.scheduler.job.*."""
+    """The scheduler of a node, as used by the node and by zato.scheduler.job.*."""
 
     history: IRunHistory = Attribute('The runs of jobs')
 

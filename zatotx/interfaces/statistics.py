@@ -1,4 +1,4 @@
-"""Interfaces of statistics: the usage of services by minute, and its sums over longer periods."""
+"""Interfaces of statistics, which consist of the usage of services by minute, and of its sums over longer periods."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from zatotx.model.service_usage import ServiceUsage, UsageByService
 
 
 class IUsageStore(Interface):
-    """Stores the usage of services for the whole cluster. As durable as Redis's data. A period is named by its start:
-    see zatotx.rules.statistics.periods. Every method fails like ICommands.execute."""
+    """Stores the usage of services for the whole cluster. The data is as durable as other data in Redis. A period is
+    identified by its start (see zatotx.rules.statistics.periods). Every method fails with the errors of
+    ICommands.execute."""
 
     def record(source: str, minutes: Mapping[int, UsageByService]) -> Deferred[None]:
         """Stores what one process counted in some minutes, instead of what it stored for them before. May be repeated.
@@ -42,7 +43,7 @@ class IUsageStore(Interface):
 
 
 class IUsageRecorder(Interface):
-    """Records the calls of services of one process."""
+    """Records the service calls of one process."""
 
     def start() -> None:
         """Records the calls from now on."""

@@ -11,8 +11,8 @@ from zatotx.model.work_message import WorkCounts, WorkDelivery, WorkMessage
 
 
 class IWorkStream(Interface):
-    """Accepts messages of the work stream. Each message is processed at least once, on any server or on a named one,
-    and survives the death of the process that runs it. As durable as the broker's data."""
+    """Accepts messages of the work stream. Each message is processed at least once, on any server or on a specified
+    server. A message survives the death of the process that runs it, and is as durable as the data in Redis."""
 
     def add(messages: Sequence[WorkMessage]) -> Deferred[None]:
         """Stores all messages or none; fires when they are stored. Fails with Timeout or ServiceUnavailable if the
@@ -20,7 +20,8 @@ class IWorkStream(Interface):
 
 
 class IResultGroups(Interface):
-    """Stores the results of a group of messages until the last result has arrived. As durable as the broker's data."""
+    """Stores the results of a group of messages until the last result has arrived. The results are as durable as the
+    data in Redis."""
 
     def open(group: str, parts: Sequence[str], final: bytes) -> Deferred[None]:
         """Opens a group for the results of these parts; `final` is kept with them."""
@@ -34,7 +35,8 @@ class IResultGroups(Interface):
 
 
 class IWorkConsumer(Interface):
-    """The consumer of one queue in one process. The queue is the shared one, or that of the messages for its server."""
+    """The consumer of one queue in one process. The queue is shared by all servers, or contains the messages for one
+    server."""
 
     name: str = Attribute('Name of the consumer, unique among all consumers there ever are')
 
