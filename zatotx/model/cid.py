@@ -1,4 +1,4 @@
-"""Correlation ids: they identify a request in logs, responses and calls to other systems."""
+"""Correlation IDs, which identify a request in logs, in responses, and in calls to other systems."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def is_generated_cid(text: object) -> bool:
 
 
 def validated_cid(text: str | None) -> str | None:
-    """Returns a correlation id sent by the caller if it is valid (8 to 64 letters, digits, `-`, `_`, `.`), else
+    """Return a correlation ID that the caller sent if it is valid (8 to 64 letters, digits, `-`, `_`, `.`), otherwise
     None."""
     if text is None or not MIN_LENGTH <= len(text) <= MAX_LENGTH:
         return None

@@ -1,4 +1,4 @@
-"""The data model of job runs: identifiers, message headers and the attributes that a service sees."""
+"""The data model of job runs. It contains identifiers, message headers, and the attributes that a service sees."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class JobRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ScheduledJob(msgspec.Struct, frozen=True, kw_only=True):
-    """The scheduler job that a service runs for, available to the service as `self.job`."""
+    """The scheduler job for which a service runs. The service accesses it as `self.job`."""
 
     id: int
     name: str
@@ -50,8 +50,8 @@ def to_unix_time(moment: datetime) -> float:
 
 
 def tick_cid(cluster: str, job_id: int, tick: int) -> str:
-    """Returns the correlation ID of a job run at a tick. It is the same for every attempt, so that a repeated run is
-    recognized."""
+    """Returns the correlation ID of a job run at a tick. It is the same for every attempt, so that a repeated run can
+    be recognized."""
     return sha256(f'{cluster}\0{job_id}\0{tick}'.encode()).hexdigest()[:_CID_DIGITS]
 
 

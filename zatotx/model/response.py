@@ -1,5 +1,5 @@
-"""The response of another system to an outgoing HTTP call, with the attribute names of `requests` that Zato's services
-expect."""
+"""The response of another system to an outgoing HTTP call. The attributes have the names that `requests` uses, because
+Zato's services expect them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PHRASES = {int(status): status.phrase for status in HTTPStatus}
 
 
 class Headers(Mapping[str, str]):
-    """Header fields of a response. Lookup is case-insensitive; iteration yields the names as sent."""
+    """The header fields of a response. Lookup is case-insensitive, and iteration yields the names as they were sent."""
 
     __slots__ = ('_fields',)
 

@@ -214,9 +214,9 @@ def make_authenticator(stored: StoredObject, dependencies: AuthenticationDepende
 
 
 def make_credentials(stored: StoredObject, context: CredentialsContext) -> OutgoingCredentials:
-    """Return the credentials that outgoing connections send (RFC 7617). Channels can use the same definition, so its
-    password is stored both as a hash and, for outgoing calls, encrypted. Raises UnusableCredentials if only the hash is
-    stored."""
+    """Return the credentials that outgoing connections send for a Basic authentication definition (RFC 7617). Channels
+    can use the same definition, so its password is stored both as a hash and, for outgoing calls, encrypted. Raises
+    UnusableCredentials if only the hash is stored."""
     encrypted = get_encrypted(stored.value.password)
     if not encrypted and stored.value.password:
         raise UnusableCredentials(

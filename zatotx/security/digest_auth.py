@@ -1,4 +1,4 @@
-"""HTTP Digest authentication: the security definition of credentials for outgoing connections.
+"""HTTP Digest authentication: defines the credentials that outgoing connections use.
 
 The other module of this type is the HTTP client's plugins/http/rest/digest_auth.py.
 """

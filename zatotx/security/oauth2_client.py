@@ -1,4 +1,4 @@
-"""OAuth 2.0 client definitions: access tokens for outgoing connections.
+"""OAuth 2.0 client definitions, with which outgoing connections obtain access tokens.
 
 The other module of this type is the HTTP client's plugins/http/rest/oauth2.py.
 """

@@ -1,4 +1,4 @@
-"""JSON Web Token definitions: authentication by tokens that an issuer has signed.
+"""JSON Web Token definitions, which authenticate callers by tokens that an issuer has signed.
 
 The authenticator is a module of its own, since it imports PyJWT, which is slow, and few installations use JWT.
 """
