@@ -202,8 +202,8 @@ class ReportedStall(NamedTuple):
 
 
 class StallReporter:
-    """Queues reports of stalls, and logs them at most once per second, as one message for each location with its longest
-    stall. The most recent reports are kept in `reported`, which any thread may read."""
+    """Queues reports of stalls, and logs them at most once per second, as one message for each location with the
+    longest stall there. The most recent reports are kept in `reported`, which any thread may read."""
 
     def __init__(self, report: Callable[[str], None], clock: Callable[[], float] = time) -> None:
         """`clock` returns Unix time."""

@@ -61,7 +61,7 @@ def field(
     check: Callable[[Any], str] | None = None,
     **bounds: Any,
 ) -> Meta:
-    """Creates the metadata of one field, for `Annotated[type, field(...)]`.
+    """Create the metadata of one field, for use in `Annotated[type, field(...)]`.
 
     `secret`: 'encrypted' (Fernet, can be decrypted), 'hashed' (argon2id, can only be verified) or 'both'. `ref`: the
     enmasse section of the object that the value names ('security', 'service'). `ref_purpose`: what the object must be
@@ -140,8 +140,8 @@ def reference_fields(object_type: ObjectType) -> tuple[FieldInfo, ...]:
 
 
 def iter_references(info: FieldInfo, value: Any) -> list[tuple[str, Any]]:
-    """Returns the references in a field's value with their paths: ('security', 'api.user'), or for a list
-    ('members[0]', 'api.user'), ('members[1]', …). None contains no reference."""
+    """Return the references in a field's value with their paths, such as ('security', 'api.user'), or ('members[0]',
+    'api.user') and ('members[1]', …) for a list. The value None contains no reference."""
     if isinstance(value, list | tuple):
         return [(f'{info.name}[{position}]', name) for position, name in enumerate(value)]
     return [] if value is None else [(info.name, value)]

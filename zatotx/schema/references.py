@@ -1,4 +1,5 @@
-"""References between configuration objects: resolves IDs to names and names to IDs within a snapshot."""
+"""References between configuration objects. IDs are resolved to names, and names to IDs, within a configuration
+snapshot."""
 
 from __future__ import annotations
 
@@ -75,8 +76,8 @@ class SnapshotReferences:
 def find_dangling_references(
     references: ReferenceTargets, refs: Iterable[FieldInfo], document: Mapping[str, object]
 ) -> list[tuple[str, str]]:
-    """Returns an error for every reference in the document to a missing object or to one of the wrong type. Ignores
-    values that are not text; validation reports them."""
+    """Returns an error for every reference in the document to a missing object or to one of the wrong type. Values that
+    are not text are ignored, because validation reports them."""
     return [
         (path, error)
         for info in refs

@@ -62,7 +62,7 @@ def cron_error(text: str) -> str:
 
 
 class SchedulerJob(ConfigObject, frozen=True, kw_only=True):
-    """A scheduler job: the service that it runs and its schedule."""
+    """A scheduler job, which consists of the service to run and a schedule."""
 
     name: Annotated[str, field('Name of the job', min_length=1, max_length=200)]
     is_active: Annotated[bool, field('Whether it is scheduled; `execute` runs it in any case')] = True
@@ -149,8 +149,9 @@ def _errors(job: SchedulerJob) -> Iterator[tuple[str, str]]:
 
 
 def past_start_error(job: SchedulerJob, before: SchedulerJob | None, now: datetime) -> list[tuple[str, str]]:
-    """Returns an error message if an active one-time job would never run, because its time is in the past when it is
-    created or moved. The time of a job that has already run is accepted, so that the job can be imported again."""
+    """Return an error message if an active one-time job would never run, otherwise ''. This is the case if its time is
+    in the past when the job is created or its time is changed. The time of a job that has already run is accepted, so
+    that the job can be imported again."""
     if job.job_type != ONE_TIME or not job.is_active or job.start_date is None or job.start_date > now:
         return []
     if before is not None and before.job_type == ONE_TIME and before.start_date == job.start_date:

@@ -11,8 +11,9 @@ import msgspec
 
 
 class StoredObject(msgspec.Struct, frozen=True, gc=False):
-    """One object in the ODB. `value` is the type's Struct; references are names, not ids; secrets are decrypted or
-    hashed, as they are used. The garbage collector does not visit it (gc=False): values contain no cycles."""
+    """An object that is stored in the ODB. `value` is the Struct of the object type. References are names, not IDs.
+    Secrets are decrypted or hashed, as they are used. The garbage collector does not visit the object (gc=False),
+    because values contain no cycles."""
 
     id: int
     type: str
@@ -55,8 +56,8 @@ _NO_OBJECTS = _ObjectsOfType({}, {})
 
 
 class Snapshot:
-    """All objects of a cluster at `revision`. Immutable: `apply_changes` creates the next one, which shares the objects
-    of types without changes with this one."""
+    """All objects of a cluster at a revision. A snapshot is immutable: `apply_changes` creates the next snapshot, which
+    shares the objects of unchanged types with this one."""
 
     __slots__ = ('_by_type', 'revision')
 
@@ -116,7 +117,8 @@ class Snapshot:
 
 
 class SnapshotUpdate:
-    """Builds the snapshot after some changes in steps: an import may change 100,000 objects.
+    """Builds a new snapshot from changes in steps. This avoids blocking the reactor, because an import may change
+    100,000 objects.
 
     The objects of a type are copied when its first change is applied.
     """
@@ -177,7 +179,7 @@ def _remove_name(objects: _ObjectsOfType, stored: StoredObject) -> None:
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """One step of a change. `fields` are validated fields of the Struct."""
+    """One operation of a configuration change. `fields` are validated fields of the Struct."""
 
     action: str  # 'create', 'edit', 'delete'
     type: str
@@ -191,7 +193,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Actor(msgspec.Struct, frozen=True):
-    """The user who changes the configuration, and the address of the request; stored in the history."""
+    """The user who changes the configuration, and the client address of the request. Both are stored in the history."""
 
     username: str  # the principal
     source: str = ''  # a channel's name or a command

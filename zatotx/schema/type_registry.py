@@ -12,14 +12,15 @@ from zatotx.schema.service_config import SERVICE
 
 
 def namespace_of(object_type: ObjectType) -> str:
-    """Returns the namespace in which names of this type must be unique, in the form of a field's `ref`: the section of
-    the type, so that security definitions of different types cannot share a name, or the key of a type without a
-    section."""
+    """Return the namespace in which names of this type must be unique, in the form of a field's `ref`. The namespace is
+    the section of the type, so that security definitions of different types cannot have the same name. For a type
+    without a section, the namespace is the key of the type."""
     return object_type.section or object_type.key
 
 
 class ObjectTypeRegistry:
-    """An immutable registry of object types. Raises ValueError with all errors in their declarations."""
+    """An immutable registry of object types. Raises ValueError, whose message lists all errors in the declarations of
+    the types."""
 
     __slots__ = ('_by_key', '_by_space')
 

@@ -1,4 +1,4 @@
-"""Validates documents against an object type and reports every error with its path.
+"""Validates documents against an object type, and reports every error with its path.
 
 msgspec stops at the first error, so each field is converted separately.
 """
@@ -18,8 +18,8 @@ FieldError = tuple[str, str]  # (path of the field, error)
 
 
 def validate(object_type: ObjectType, document: Mapping[str, Any]) -> tuple[Any, list[FieldError]]:
-    """Validates a document. Returns (Struct, no errors) if it is valid, otherwise (None, all errors). Never raises for
-    invalid input.
+    """Validates a document. Returns (Struct, no errors) if it is valid, otherwise (None, all errors). Invalid input
+    never raises an exception.
 
     Only the form of references is checked, not whether the objects exist.
     """
@@ -36,15 +36,15 @@ def validate_edit(object_type: ObjectType, current: Any, changes: Mapping[str, A
 
 
 def validate_change(object_type: ObjectType, value: Any, before: Any, now: datetime) -> list[FieldError]:
-    """Returns the errors of a valid object that depend on the current time or the previous value (see
-    ObjectType.validate_change). `value` may be None, as `validate` returns it for an invalid object."""
+    """Return the errors of a valid object that depend on the current time or on the previous value (see
+    ObjectType.validate_change). `value` may be None, which `validate` returns for an invalid object."""
     if value is None or object_type.validate_change is None:
         return []
     return list(object_type.validate_change(value, before, now))
 
 
 def normalize(object_type: ObjectType, document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Returns the fields in the form in which the type stores them. Normalizing is idempotent."""
+    """Convert fields to the form in which the type stores them. Normalizing fields again does not change them."""
     return document if object_type.normalize is None else object_type.normalize(document)
 
 
@@ -145,7 +145,7 @@ _NO = frozenset({'false', 'no', 'f', 'n', '0', 'off'})
 
 
 def parse_request(object_type: ObjectType, request: Mapping[str, Any], references: ReferenceTargets) -> dict[str, Any]:
-    """Returns the fields of the object type that a request contains. Ignores unknown fields. Empty text counts as a
+    """Returns the fields of the object type that a request contains. Unknown fields are ignored. Empty text counts as a
     missing field if it is not a valid value."""
     document: dict[str, Any] = {}
     for info in fields_of(object_type):
@@ -204,8 +204,8 @@ def _resolve_reference(info: FieldInfo, request_name: str, value: Any, reference
 
 
 def convert_text(info: FieldInfo, value: Any) -> Any:
-    """Converts text to the number, boolean, date, list or mapping that the field requires, also inside nested mappings.
-    Returns other values unchanged."""
+    """Convert text to the number, boolean, date, list or mapping that a field requires. Text in nested mappings is also
+    converted, and other values are returned unchanged."""
     if isinstance(value, str) and info.kind in _CONVERTERS:
         value = _CONVERTERS[info.kind](value)
     if info.struct is None or not isinstance(value, Mapping):
