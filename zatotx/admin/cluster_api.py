@@ -57,14 +57,14 @@ class IClusterApi(Interface):
     """The interface of a cluster's API."""
 
     def call(service: str, payload: Mapping[str, Any], caller: Caller) -> Deferred[Any]:  # noqa: N805
-        """Invokes an internal service; fires with its response. Fails with ApiError."""
+        """Invoke an internal service; fires with its response. Fails with ApiError."""
 
     def call_each(service: str, payload: Mapping[str, Any], caller: Caller) -> Deferred[list[Any]]:  # noqa: N805
-        """Invokes a service on every server that is known; fires with the responses of those that answered. Fails with
+        """Invoke a service on every server that is known; fires with the responses of those that answered. Fails with
         ApiError if none did, or if the session is not valid."""
 
     def log_in(username: str, password: str, caller: Caller) -> Deferred[Mapping[str, Any]]:  # noqa: N805
-        """Opens a session; fires with its token and the user. Fails with ApiError."""
+        """Open a session; fires with its token and the user. Fails with ApiError."""
 
 
 @implementer(IClusterApi)

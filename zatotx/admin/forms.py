@@ -1,4 +1,4 @@
-"""Creates forms from the descriptions of object types, and converts submitted forms to API requests. Pure."""
+"""Creates forms from the descriptions of object types, and converts submitted forms to API requests. Pure: no I/O."""
 
 from __future__ import annotations
 

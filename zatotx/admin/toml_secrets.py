@@ -1,5 +1,5 @@
-"""Masks secrets in the text of a TOML file for a browser, and restores them in the text that the browser returns.
-Pure."""
+"""Masks secrets in the text of a TOML file for a browser, and restores them in the text that the browser returns. Pure:
+no I/O."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class BlockingPool:
 
     @property
     def running(self) -> int:
-        """Calls that occupy a thread, those that were given up included."""
+        """Calls that occupy a thread, including calls that were given up."""
         return len(self._running)
 
     @property

@@ -32,27 +32,27 @@ class ISessionStore(Interface):
     is unavailable."""
 
     def open(key: str) -> Deferred[None]:
-        """Stores a new session."""
+        """Store a new session."""
 
     def use(key: str, *, renews: bool = True) -> Deferred[bool]:
         """Fires with whether the session exists; with `renews`, its idle time starts again."""
 
     def close(key: str) -> Deferred[None]:
-        """Ends a session."""
+        """End a session."""
 
 
 class IAdminSessions(Interface):
     """The interface that logs users of the web admin in and out."""
 
     def log_in(username: str, password: str, address: str) -> Deferred[AdminSession]:
-        """Opens a session. Fails with Unauthorized for a wrong user name or password, with TooManyRequests after
+        """Open a session. Fails with Unauthorized for a wrong user name or password, with TooManyRequests after
         repeated failures from the network of `address` at this user name."""
 
     def check_password(username: str, password: str, address: str) -> Deferred[StoredObject]:
         """Fires with the user, whose password it is. Fails like log_in."""
 
     def log_out(user: str, token: str) -> Deferred[None]:
-        """Ends the session of a token of the user called `user`."""
+        """End the session of a token of the user called `user`."""
 
 
 def session_key(stored: StoredObject, token: str) -> str:

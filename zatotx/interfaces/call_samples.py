@@ -16,10 +16,10 @@ class ICallSampleStore(Interface):
     errors of ICommands.execute."""
 
     def record_sample(service: str, sample: CallSample) -> Deferred[None]:
-        """Stores a sample, in place of the one before."""
+        """Store a sample, in place of the one before."""
 
     def record_slow(service: str, sample: CallSample) -> Deferred[None]:
-        """Adds a slow response."""
+        """Add a slow response."""
 
     def sample(service: str) -> Deferred[CallSample | None]:
         """Fires with the last sample, or None."""

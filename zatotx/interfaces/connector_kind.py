@@ -34,21 +34,21 @@ class IChannel(Interface):
     """The channels of one kind in one node. They receive messages by listening, or by fetching them."""
 
     def start(dispatcher: IDispatcher) -> Deferred[None]:
-        """Starts delivering messages to the dispatcher. Fails with a sentence if it cannot (e.g. address in use)."""
+        """Start delivering messages to the dispatcher. Fails with a sentence if it cannot (e.g. address in use)."""
 
     def prepare(snapshot: Snapshot) -> Deferred[PreparedConfig]:
-        """Builds the new configuration beside the active one. `commit` swaps it synchronously; the node commits all
+        """Build the new configuration beside the active one. `commit` swaps it synchronously; the node commits all
         components together after the last one is prepared."""
 
     def apply(snapshot: Snapshot) -> Deferred[None]:
-        """Prepares and commits this component alone. Fires when the configuration is active."""
+        """Prepare and commit this component alone. Fires when the configuration is active."""
 
     def retire() -> Deferred[None]:
-        """Stops accepting clients and closes each connection after its next response, because another process has taken
+        """Stop accepting clients and close each connection after its next response, because another process has taken
         over. Fires when no connection is left."""
 
     def drain() -> None:
-        """Stops accepting work; messages in progress continue."""
+        """Stop accepting work; messages in progress continue."""
 
     def stop() -> Deferred[None]:
         """Fires when the last response was sent, or when the grace period has ended."""
@@ -74,7 +74,7 @@ class ILineSink(Interface):
     json: bool = Attribute('Whether lines should be JSON objects; may change at any time')
 
     def write_line(text: str) -> None:
-        """Appends one line, without its line ending."""
+        """Append one line, without its line ending."""
 
 
 def listen_on_own_socket(reactor: IReactor, description: str, factory: Any) -> Deferred[IListeningPort]:

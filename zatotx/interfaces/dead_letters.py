@@ -27,17 +27,17 @@ class IDeadLetterStore(Interface):
     Timeout if the database is unavailable."""
 
     def store_dead_letter(message: WorkMessage) -> Deferred[None]:
-        """Stores a dead letter, or replaces the one with the same message id. Fires when it is committed."""
+        """Store a dead letter, or replace the one with the same message id. Fires when it is committed."""
 
     def dead_letters(which: DeadLetterFilter) -> Deferred[list[WorkMessage]]:
-        """Returns dead letters, those that failed last first."""
+        """Return dead letters, those that failed last first."""
 
     def edit_dead_letter(message: WorkMessage) -> Deferred[None]:
-        """Replaces the content of a dead letter. Raises NotFound."""
+        """Replace the content of a dead letter. Raises NotFound."""
 
     def remove_dead_letters(messages: Sequence[WorkMessage]) -> Deferred[int]:
-        """Removes dead letters, except those that have failed again since they were read. Fires with the number of
+        """Remove dead letters, except those that have failed again since they were read. Fires with the number of
         removed ones."""
 
     def count_dead_letters() -> Deferred[int]:
-        """Returns the number of all dead letters."""
+        """Return the number of all dead letters."""

@@ -45,10 +45,10 @@ class ICallMeter(Interface):
     in_flight: int = Attribute('Calls in progress; the caller increments and decrements it')
 
     def observe(seconds: float) -> None:
-        """Records the duration of a completed call, successful or not."""
+        """Record the duration of a completed call, successful or not."""
 
     def count_error(error_name: str) -> None:
-        """Records that an observed call failed. `error_name`: name of the error class."""
+        """Record that an observed call failed. `error_name`: name of the error class."""
 
 
 class IOutgoingMeter(ICallMeter):
@@ -66,7 +66,7 @@ class IChannelMeter(Interface):
     requests: int = Attribute('Number of requests or messages received')
 
     def observe_response(status_class: int, seconds: float) -> None:
-        """Records a completed request. `status_class`: first digit of the status, or 0 if the client disconnected."""
+        """Record a completed request. `status_class`: first digit of the status, or 0 if the client disconnected."""
 
 
 class IMeters(Interface):
@@ -74,10 +74,10 @@ class IMeters(Interface):
     meter."""
 
     def get(name: str) -> Any:
-        """Returns the meter with that name; creates it if necessary."""
+        """Return the meter with that name; create it if necessary."""
 
     def retain(names: Iterable[str]) -> None:
-        """Drops the meters, and their metrics, of all other names."""
+        """Drop the meters, and their metrics, of all other names."""
 
 
 @implementer(IOutgoingMeter, IChannelMeter)
@@ -105,26 +105,26 @@ class UserMetrics(Protocol):
     """The methods of IUserMetrics as a typing Protocol, for type checkers that do not support zope.interface."""
 
     def incr(self, name: str, by: float = 1) -> None:
-        """Increments a counter. Raises ValueError for a negative number."""
+        """Increment a counter. Raises ValueError for a negative number."""
 
     def gauge(self, name: str, value: float) -> None:
-        """Sets a gauge to the current value."""
+        """Set a gauge to the current value."""
 
     def timing(self, name: str, seconds: float) -> None:
-        """Records a duration."""
+        """Record a duration."""
 
 
 class IUserMetrics(Interface):
     """The metrics that services define and update with `self.metrics`. The methods are thread-safe and do not block."""
 
     def incr(name: str, by: float = 1) -> None:
-        """Increments a counter. Raises ValueError for a negative number."""
+        """Increment a counter. Raises ValueError for a negative number."""
 
     def gauge(name: str, value: float) -> None:
-        """Sets a gauge to the current value."""
+        """Set a gauge to the current value."""
 
     def timing(name: str, seconds: float) -> None:
-        """Records a duration."""
+        """Record a duration."""
 
 
 @implementer(IUserMetrics)
@@ -147,7 +147,7 @@ class _NullMeters:
         return NullMeter()
 
     def retain(self, names: Iterable[str]) -> None:
-        """Does nothing."""
+        """Do nothing."""
 
 
 def null_meters(kind: str) -> IMeters:

@@ -38,14 +38,14 @@ class INodeControl(Interface):
         """Fires with the status of each node that answers within half a second, by name."""
 
     def restart(name: str) -> Deferred[None]:
-        """Restarts a node as `zatotx restart` does. Fires when the node has checked that it can start again. Fails
-        with Conflict, and nothing has changed, if it cannot."""
+        """Restart a node as `zatotx restart` does. Fires when the node has checked that it can start again. Fails with
+        Conflict, and nothing has changed, if it cannot."""
 
     def set_drained(name: str, is_drained: bool) -> Deferred[None]:
-        """Takes a node out of service, until its next start, or takes it back. Fires when all its workers have done so.
-        A server tells load balancers that it is not ready, and still serves what reaches it; a connector fetches no
-        more messages. A connector returns to service by a restart."""
+        """Take a node out of service, until its next start, or take it back. Fires when all its workers have done so. A
+        server tells load balancers that it is not ready, and still serves what reaches it; a connector fetches no more
+        messages. A connector returns to service by a restart."""
 
     def rename(name: str, new_name: str) -> Deferred[None]:
-        """Gives a node another name, in its settings file and in the ODB, and restarts it. Fires and fails like
+        """Give a node another name, in its settings file and in the ODB, and restart it. Fires and fails like
         `restart`."""

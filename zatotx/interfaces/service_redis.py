@@ -24,7 +24,7 @@ class IServiceCommands(ICommands, IPipelinedCommands, ITransactions):
     cluster, is not sent, and fails with CommandRefusedError."""
 
     def execute_fenced(name: str, token: int, commands: Sequence[Sequence[object]]) -> Deferred[list[object]]:
-        """Executes commands atomically unless a higher fencing token was seen under this name, and fires with their
+        """Execute commands atomically unless a higher fencing token was seen under this name, and fires with their
         results. Fails with Conflict if one was, and nothing is written."""
 
 

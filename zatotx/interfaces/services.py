@@ -31,10 +31,10 @@ class IServiceMap(Interface):
     every file, including calls of self.invoke."""
 
     def get(name: str) -> IServiceEntry | None:
-        """Returns the service with that name, or None."""
+        """Return the service with that name, or None."""
 
     def __iter__() -> Iterator[IServiceEntry]:
-        """Iterates over all services."""
+        """Iterate over all services."""
 
 
 class IServiceStore(Interface):
@@ -47,9 +47,9 @@ class IServiceInvoker(Interface):
     """Invokes services."""
 
     def invoke(entry: IServiceEntry, services: IServiceMap, message: Message, payload: Any) -> Awaitable[ServiceResult]:
-        """Reads the input, runs hooks and the handle method. Raises BadInput for invalid input, and what the handle
+        """Read the input, run hooks and the handle method. Raises BadInput for invalid input, and what the handle
         method raises."""
 
     def explain_error(error: BaseException, entry: IServiceEntry, result: ServiceResult | None) -> BaseException:
-        """Returns the error to report to the author of the service: usually `error` itself, or a more helpful one.
+        """Return the error to report to the author of the service: usually `error` itself, or a more helpful one.
         `result`: the result of the service, if there is one."""

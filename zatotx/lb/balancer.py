@@ -127,7 +127,7 @@ class LoadBalancer(Service):
 
     @property
     def digest(self) -> str:
-        """Identifies what is in force: the configuration, and the servers that were discovered."""
+        """Identify what is in force: the configuration, and the servers that were discovered."""
         return sha256(f'{self.source}{self.registry.addresses()}'.encode()).hexdigest()
 
     # Configuration

@@ -20,7 +20,7 @@ class Headers(Mapping[str, str]):
     __slots__ = ('_fields',)
 
     def __init__(self, fields: Iterable[tuple[str, str]] = ()) -> None:
-        """Joins repeated fields by ', ' in the order of their appearance."""
+        """Join repeated fields by ', ' in the order of their appearance."""
         merged: dict[str, tuple[str, str]] = {}
         for name, value in fields:
             existing = merged.get(name.lower())
@@ -84,7 +84,7 @@ class PeerResponse:
         return _PHRASES.get(self.status_code, '')
 
     def json(self) -> Any:
-        """Decodes the body as JSON. Raises ValueError if it is not valid JSON."""
+        """Decode the body as JSON. Raises ValueError if it is not valid JSON."""
         return msgspec.json.decode(self.content)
 
     def raise_for_status(self) -> None:
@@ -95,7 +95,7 @@ class PeerResponse:
 
 
 def to_model(value: Any, model: Any) -> Any:
-    """Converts a decoded response to a model: a Struct, a dataclass, a Zato Model, or any type that msgspec supports,
+    """Convert a decoded response to a model: a Struct, a dataclass, a Zato Model, or any type that msgspec supports,
     such as `list[Customer]`. If `value` is a list and `model` is not a collection type, each element is converted, as
     in Zato.
 

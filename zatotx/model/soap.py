@@ -21,12 +21,12 @@ _NAME = re.compile(r'[A-Za-z_][A-Za-z0-9_.-]*')
 
 
 def is_namespace(text: str) -> bool:
-    """Returns whether the text is a URI that every XML reader accepts as a namespace (characters of RFC 3986 only)."""
+    """Return whether the text is a URI that every XML reader accepts as a namespace (characters of RFC 3986 only)."""
     return _URI.fullmatch(text) is not None
 
 
 def is_qualified_name(text: str) -> bool:
-    """Returns whether the text has the form `{namespace}name`."""
+    """Return whether the text has the form `{namespace}name`."""
     namespace, brace, name = text.removeprefix('{').partition('}')
     return text.startswith('{') and bool(brace) and is_namespace(namespace) and _NAME.fullmatch(name) is not None
 

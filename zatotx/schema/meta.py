@@ -125,17 +125,17 @@ class FieldInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fields_of(object_type: ObjectType) -> tuple[FieldInfo, ...]:
-    """Returns the fields in declaration order. Raises TypeError if the type's struct is not a msgspec.Struct."""
+    """Return the fields in declaration order. Raises TypeError if the type's struct is not a msgspec.Struct."""
     return fields_of_struct(object_type.struct)
 
 
 def field_names(object_type: ObjectType) -> tuple[str, ...]:
-    """Returns the names of the fields in declaration order."""
+    """Return the names of the fields in declaration order."""
     return tuple(f.name for f in fields_of(object_type))
 
 
 def reference_fields(object_type: ObjectType) -> tuple[FieldInfo, ...]:
-    """Returns the fields that refer to other objects by name."""
+    """Return the fields that refer to other objects by name."""
     return tuple(f for f in fields_of(object_type) if f.ref)
 
 
@@ -148,24 +148,24 @@ def iter_references(info: FieldInfo, value: Any) -> list[tuple[str, Any]]:
 
 
 def map_references(value: Any, replace: Callable[[Any], Any]) -> Any:
-    """Returns a field's value with each reference replaced by the result of `replace`."""
+    """Return a field's value with each reference replaced by the result of `replace`."""
     if isinstance(value, list | tuple):
         return [replace(name) for name in value]
     return None if value is None else replace(value)
 
 
 def secret_fields(object_type: ObjectType) -> Mapping[str, str]:
-    """Returns a mapping from the names of the secret fields to 'encrypted', 'hashed' or 'both'."""
+    """Return a mapping from the names of the secret fields to 'encrypted', 'hashed' or 'both'."""
     return secret_fields_of_struct(object_type.struct)
 
 
 def secret_fields_of_struct(struct: type[Any]) -> Mapping[str, str]:
-    """Returns the secret fields of a Struct, in the same form as `secret_fields`."""
+    """Return the secret fields of a Struct, in the same form as `secret_fields`."""
     return {f.name: f.secret for f in fields_of_struct(struct) if f.secret}
 
 
 def fields_of_struct(struct: type[Any]) -> tuple[FieldInfo, ...]:
-    """Returns the fields of a Struct, or of the Struct of a nested mapping (FieldInfo.struct), in declaration order."""
+    """Return the fields of a Struct, or of the Struct of a nested mapping (FieldInfo.struct), in declaration order."""
     fields = _cache.get(struct)
     if fields is None:
         fields = _cache[struct] = _read_struct(struct)
@@ -208,7 +208,7 @@ def _default(declared: inspect.Field) -> Any:
 
 
 def _inspect_type(type_: inspect.Type, meta: dict[str, Any]) -> tuple[str, bool]:
-    """Returns the kind of a type and whether it allows None; collects metadata from any depth of the annotation in
+    """Return the kind of a type and whether it allows None; collect metadata from any depth of the annotation in
     `meta`."""
     if isinstance(type_, inspect.Metadata):
         meta.update(type_.extra_json_schema or {})

@@ -42,7 +42,7 @@ _OWN_FIELDS: Mapping[str, tuple[str, ...]] = {
 
 
 def timezone_error(name: str) -> str:
-    """Returns an error message if a time zone name cannot be used, otherwise ''."""
+    """Return an error message if a time zone name cannot be used, otherwise ''."""
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -53,7 +53,7 @@ def timezone_error(name: str) -> str:
 
 
 def cron_error(text: str) -> str:
-    """Returns an error message if a cron expression cannot be used, otherwise ''."""
+    """Return an error message if a cron expression cannot be used, otherwise ''."""
     try:
         parse_cron(text)
     except CronError as error:
@@ -115,7 +115,7 @@ class SchedulerJob(ConfigObject, frozen=True, kw_only=True):
 
 
 def _normalize(fields: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Expands nicknames of cron expressions, adds UTC to dates without a zone, and removes unset fields of other types
+    """Expand nicknames of cron expressions, add UTC to dates without a zone, and remove unset fields of other types
     when the type is given."""
     changed = dict(fields)
     definition = changed.get('cron_definition')
@@ -173,7 +173,7 @@ SCHEDULER_JOB = ObjectType(
 
 
 def default_job_operations() -> list[Operation]:
-    """Returns the operations that create the jobs that every cluster initially has, and the rows of their services."""
+    """Return the operations that create the jobs that every cluster initially has, and the rows of their services."""
     services = [
         Operation(action='create', type='service', name=name,
                   fields={'name': name, 'impl_name': '', 'is_internal': True})
@@ -183,6 +183,6 @@ def default_job_operations() -> list[Operation]:
 
 
 def default_job_operation(name: str) -> Operation:
-    """Returns the operation that creates one of the jobs that every cluster initially has."""
+    """Return the operation that creates one of the jobs that every cluster initially has."""
     job = SchedulerJob(name=name, service=name, job_type=INTERVAL_BASED, **DEFAULT_JOBS[name])
     return Operation(action='create', type=SCHEDULER_JOB.key, name=name, fields=msgspec.structs.asdict(job))

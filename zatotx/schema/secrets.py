@@ -20,7 +20,7 @@ _ENCRYPTED = re.compile(r'enc:gAAAA[\w=-]*')
 
 
 def mask_secrets(struct: type[Any], document: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the document with all non-empty secrets masked."""
+    """Return the document with all non-empty secrets masked."""
     secrets = secret_fields_of_struct(struct)
     return {name: MASK if name in secrets and value else value for name, value in document.items()}
 

@@ -13,7 +13,7 @@ _COMPARED = {'gt': '>', 'ge': '>=', 'lt': '<', 'le': '<='}
 
 
 def field_table(object_type: ObjectType, types: ObjectTypeRegistry | None = None) -> str:
-    """Returns a Markdown table of the fields with name, type, default and meaning, followed by the fields of nested
+    """Return a Markdown table of the fields with name, type, default and meaning, followed by the fields of nested
     mappings. `types` are the existing object types, with which the table shows the types to which a reference is
     limited."""
     rows = ['| Field | Type | Default | Meaning |', '| --- | --- | --- | --- |', *_rows(fields_of(object_type), types)]
@@ -31,7 +31,7 @@ def _rows(fields: Iterable[FieldInfo], types: ObjectTypeRegistry | None, prefix:
 
 
 def field_help(info: FieldInfo) -> str:
-    """Returns one line of help about a field."""
+    """Return one line of help about a field."""
     tail = 'required' if info.required else f'default: {describe_default(info)}'
     return f'{info.description} ({describe_type(info)}; {tail})'
 
@@ -53,7 +53,7 @@ def _reference_type(info: FieldInfo) -> str:
 
 
 def describe_default(info: FieldInfo) -> str:
-    """Returns the default of a field as text, or '' if the field is required."""
+    """Return the default of a field as text, or '' if the field is required."""
     return '' if info.default is NO_DEFAULT else _default(info.default)
 
 

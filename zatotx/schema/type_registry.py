@@ -56,16 +56,16 @@ class ObjectTypeRegistry:
         return tuple(space for space, types in self._by_space.items() if types[0].section)
 
     def in_namespace(self, namespace: str) -> tuple[ObjectType, ...]:
-        """Returns the types of one section, or the type without section that has this key; () if there is none."""
+        """Return the types of one section, or the type without section that has this key; () if there is none."""
         return self._by_space.get(namespace, ())
 
     def keys_for(self, info: FieldInfo) -> tuple[str, ...]:
-        """Returns the keys of the types that a reference field may refer to."""
+        """Return the keys of the types that a reference field may refer to."""
         types = self.in_namespace(info.ref)
         return tuple(t.key for t in types if not info.ref_purpose or info.ref_purpose in t.purposes)
 
     def find_by_zato_prefix(self, prefix: str, request: Mapping[str, object] | None = None) -> ObjectType | None:
-        """Returns the type behind `zato.<prefix>.…`; if several share the prefix, the one whose fixed fields match the
+        """Return the type behind `zato.<prefix>.…`; if several share the prefix, the one whose fixed fields match the
         request."""
         fields = request or {}
         candidates = [t for t in self if t.zato is not None and t.zato.prefix == prefix]
@@ -108,7 +108,7 @@ def _declaration_errors(types: tuple[ObjectType, ...], spaces: frozenset[str]) -
 
 
 def _nested_errors(path: str, info: FieldInfo) -> Iterator[str]:
-    """Reports nested secrets and references: values with a different stored form must be top-level fields."""
+    """Report nested secrets and references: values with a different stored form must be top-level fields."""
     for nested in fields_of_struct(info.struct) if info.struct is not None else ():
         if nested.secret or nested.ref:
             yield f'{path}.{nested.name} is a secret or a reference: only fields of the object itself can be'

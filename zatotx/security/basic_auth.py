@@ -27,7 +27,7 @@ from zatotx.wire.http.authentication import Malformed, parse_basic
 
 
 def _username_error(username: str) -> str:
-    """Checks a user name. RFC 7617 §2: a colon ends the user name in the credentials."""
+    """Check a user name. RFC 7617 §2: a colon ends the user name in the credentials."""
     return (
         'must not have a colon: HTTP Basic Auth cannot carry one'
         if ':' in username

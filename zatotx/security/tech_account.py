@@ -32,7 +32,7 @@ class TechAccount(SecurityDefinition, frozen=True, kw_only=True):
 
 
 def _deletion_error(account: TechAccount, request: Mapping[str, Any]) -> str:
-    """Prevents an account from deleting itself, as in Zato."""
+    """Prevent an account from deleting itself, as in Zato."""
     if request.get('current_tech_account_name') == account.name:
         return f'Technical account {account.name!r} may not delete itself'
     return ''

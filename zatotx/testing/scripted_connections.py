@@ -182,13 +182,13 @@ class ContextDouble:
         return self._connection
 
     async def __aexit__(self, *error: object) -> None:
-        """Commits nothing, and lets exceptions through."""
+        """Commit nothing, and let exceptions through."""
 
     def __enter__(self) -> ConnectionDouble:
         return self._connection
 
     def __exit__(self, *error: object) -> None:
-        """Commits nothing, and lets exceptions through."""
+        """Commit nothing, and let exceptions through."""
 
 
 class IteratorDouble:

@@ -114,7 +114,7 @@ class SoapClientDouble:
 
     @property
     def factory(self) -> SoapFactoryDouble:
-        """Creates values of the types."""
+        """Create values of the types."""
         return SoapFactoryDouble(self._made)
 
     def using(self, headers: Mapping[str, Any] | None = None, timeout: float | None = None) -> Self:

@@ -45,15 +45,15 @@ class VerificationKey:
     kid: str | None = None
 
     def verifies(self, algorithm: str, message: bytes, signature: bytes) -> bool:
-        """Returns whether the signature was made with this key. Takes a millisecond at most. False for an algorithm
-        that the key does not support."""
+        """Return whether the signature was made with this key. Takes a millisecond at most. False for an algorithm that
+        the key does not support."""
         if algorithm not in self.algorithms:
             return False
         return bool(_implementations[algorithm].verify(message, self.material, signature))
 
 
 def key_from_secret(secret: str) -> VerificationKey:
-    """Returns the verification key for a shared secret. Raises Malformed, without the secret in its message, if the
+    """Return the verification key for a shared secret. Raises Malformed, without the secret in its message, if the
     secret is a public key or too short for every algorithm."""
     material = secret.encode('utf-8')
     algorithms = frozenset(name for name, min_bytes in HMAC_BYTES.items() if len(material) >= min_bytes)
@@ -67,7 +67,7 @@ def key_from_secret(secret: str) -> VerificationKey:
 
 
 def key_from_pem(text: str) -> VerificationKey:
-    """Returns the verification key for a public key or certificate in PEM form. Raises Malformed for other text and for
+    """Return the verification key for a public key or certificate in PEM form. Raises Malformed for other text and for
     unsuitable keys."""
     if 'PRIVATE KEY-----' in text:
         raise Malformed('is a private key: give the public one')
@@ -80,7 +80,7 @@ def key_from_pem(text: str) -> VerificationKey:
 
 
 def key_from_jwk(jwk: Mapping[str, Any]) -> VerificationKey:
-    """Returns the verification key for a JWK. Raises Malformed if the JWK is invalid, weak, private, or not meant for
+    """Return the verification key for a JWK. Raises Malformed if the JWK is invalid, weak, private, or not meant for
     signature verification."""
     kty, kid = jwk.get('kty'), jwk.get('kid')
     if not isinstance(kty, str) or kty not in _PARSERS_BY_KTY:
@@ -104,7 +104,7 @@ def key_from_jwk(jwk: Mapping[str, Any]) -> VerificationKey:
 
 
 def parse_key_set(body: bytes) -> tuple[list[VerificationKey], list[str]]:
-    """Parses a JWK Set (RFC 7517 §5). Returns its distinct keys that can verify signatures, and the reasons why the
+    """Parse a JWK Set (RFC 7517 §5). Returns its distinct keys that can verify signatures, and the reasons why the
     others cannot. Raises Malformed if the body is not a JWK Set."""
     entries = decode_object(body).get('keys')
     if not isinstance(entries, list):
@@ -133,7 +133,7 @@ def _may_verify(operations: object) -> bool:
 
 
 def _supported_algorithms(key: Any) -> frozenset[str]:
-    """Returns the algorithms that a public key supports, by its type and curve."""
+    """Return the algorithms that a public key supports, by its type and curve."""
     if isinstance(key, RSAPublicKey):
         if not _MIN_RSA_BITS <= key.key_size <= _MAX_RSA_BITS:
             raise Malformed(f'is an RSA key of {key.key_size} bits: it must have {_MIN_RSA_BITS} to {_MAX_RSA_BITS}')
@@ -158,7 +158,7 @@ class SignedToken(msgspec.Struct, frozen=True):
 
 
 def parse_compact_jws(token: bytes) -> SignedToken:
-    """Splits a compact JWS and decodes its header and signature. The payload must only be decoded after verification.
+    """Split a compact JWS and decode its header and signature. The payload must only be decoded after verification.
     Raises Malformed, without the input in its message."""
     if len(token) > MAX_LENGTH:
         raise Malformed(f'the token is longer than {MAX_LENGTH} bytes')
@@ -170,7 +170,7 @@ def parse_compact_jws(token: bytes) -> SignedToken:
 
 
 def _decode_part(part: bytes) -> bytes:
-    """Decodes base64url without padding (RFC 7515 §2). Spare bits must be zero: otherwise a token would have several
+    """Decode base64url without padding (RFC 7515 §2). Spare bits must be zero: otherwise a token would have several
     representations."""
     try:
         decoded = urlsafe_b64decode(part + b'=' * (-len(part) % 4))

@@ -1,4 +1,4 @@
-"""Generates a HAProxy configuration (2.6 or newer) that is equivalent to lb.toml. Pure.
+"""Generates a HAProxy configuration (2.6 or newer) that is equivalent to lb.toml. Pure: no I/O.
 
 What HAProxy has no counterpart for is a comment in the result, so that nothing is lost quietly.
 """

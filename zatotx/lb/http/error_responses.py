@@ -40,7 +40,7 @@ def error_response(
 
 
 def redirect_response(location: bytes) -> LocalResponse:
-    """Creates a permanent redirect that preserves the method and body (RFC 9110 §15.4.9)."""
+    """Create a permanent redirect that preserves the method and body (RFC 9110 §15.4.9)."""
     return LocalResponse(308, 'text/plain', b'', ((b'Location', location),))
 
 

@@ -30,7 +30,7 @@ class ResponseRules:
 
     @classmethod
     def from_settings(cls, removed: Iterable[str], added: Sequence[Mapping[str, str]]) -> ResponseRules:
-        """Creates rules from the header rules of a frontend and a backend."""
+        """Create rules from the header rules of a frontend and a backend."""
         fields = {name.lower().encode('latin-1'): (name, value) for rules in added for name, value in rules.items()}
         lines = [f'{name}: {value}\r\n'.encode('latin-1') for key, (name, value) in fields.items()
                  if key not in _REMOVED]  # fmt: skip
@@ -57,12 +57,12 @@ def write_response(
 
 
 def write_interim(head: ResponseHead) -> bytes:
-    """Returns an interim response (RFC 9110 §15.2), such as 100 Continue or 103 Early Hints."""
+    """Return an interim response (RFC 9110 §15.2), such as 100 Continue or 103 Early Hints."""
     return b'HTTP/1.1 %d %b\r\n%b\r\n' % (head.status, head.reason, b''.join(_kept_lines(head, _NO_RULES)))
 
 
 def write_switch(head: ResponseHead, rules: ResponseRules) -> bytes:
-    """Returns the head of a 101 response, after which both sides use another protocol."""
+    """Return the head of a 101 response, after which both sides use another protocol."""
     upgrade = b'Upgrade: %b\r\n' % head.headers.get(b'upgrade', b'websocket')
     return b'HTTP/1.1 101 %b\r\n%b%b%b%b\r\n' % (
         head.reason, b''.join(_kept_lines(head, rules)), rules.added, _SWITCHING, upgrade,

@@ -1,5 +1,5 @@
 """Formats lines of the request log in HAProxy's formats `httplog` and `tcplog` (chapters 8.2.2 and 8.2.3 of its
-manual). Pure.
+manual). Pure: no I/O.
 
 10.0.1.2:33317 [06/Feb/2026:12:14:14.655] front bck/server1 10/0/30/69/109 200 2750 - - ---- 1/1/1/1/0 0/0 "GET / …"
 10.0.1.2:33320 [06/Feb/2026:12:12:51.443] front bck/server1 0/0/5007 212 -- 0/0/0/0/3 0/0

@@ -1,4 +1,4 @@
-"""Determines which servers of a backend can receive requests. Pure."""
+"""Determines which servers of a backend can receive requests. Pure: no I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plans the import of the section `data_dictionary` of an enmasse document, and exports the section. Pure.
+"""Plans the import of the section `data_dictionary` of an enmasse document, and exports the section. Pure: no I/O.
 
 Its rows are translations, `{system1, key1, value1, system2, key2, value2}`, or single entries, `{system, key, value}`.
 An import adds what is missing and changes a translation whose `value2` differs; it deletes nothing.

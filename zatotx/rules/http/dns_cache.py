@@ -1,4 +1,4 @@
-"""Caches DNS lookups, and determines the scope of addresses and the order in which to try them. Pure."""
+"""Caches DNS lookups, and determines the scope of addresses and the order in which to try them. Pure: no I/O."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class DnsCache:
         return len(self._entries)
 
     def get(self, name: str, now: float) -> LookupResult | None:
-        """Returns the cached result if it has not expired."""
+        """Return the cached result if it has not expired."""
         entry = self._entries.get(name)
         if entry is None:
             return None
@@ -57,7 +57,7 @@ class DnsCache:
         return result
 
     def put(self, name: str, result: LookupResult, now: float) -> None:
-        """Caches a result."""
+        """Cache a result."""
         self._entries[name] = (now + (TTL if result.addresses else FAILURE_TTL), result)
         self._entries.move_to_end(name)
         if len(self._entries) > _MAX_NAMES:
@@ -80,7 +80,7 @@ class AddressScope(Enum):
 
 
 def address_scope(address: str) -> AddressScope:
-    """Returns the scope of an IP address; an IPv6 address may have a zone. An IPv4 address embedded in an IPv6 address
+    """Return the scope of an IP address; an IPv6 address may have a zone. An IPv4 address embedded in an IPv6 address
     has the scope of the IPv4 address."""
     ip = _unwrap_ipv4(ip_address(address))
     if ip.is_loopback or ip.is_unspecified:  # a connection to 0.0.0.0 or :: reaches this machine

@@ -43,7 +43,7 @@ class TrustedProxies:
         return self.unix or bool(self.networks)
 
     def trusts(self, address: str) -> bool:
-        """Returns whether a peer is trusted, by its address or UNIX."""
+        """Return whether a peer is trusted, by its address or UNIX."""
         if address == UNIX:
             return self.unix
         try:
@@ -66,7 +66,7 @@ class RequestOrigin:
 
 
 def parse_trusted_proxies(entries: Iterable[str]) -> TrustedProxies:
-    """Parses the trusted proxies: addresses, networks (`10.0.0.0/8`) and UNIX. Raises InvalidProxies."""
+    """Parse the trusted proxies: addresses, networks (`10.0.0.0/8`) and UNIX. Raises InvalidProxies."""
     networks: list[IPv4Network | IPv6Network] = []
     errors: list[str] = []
     entries = tuple(entries)
@@ -144,6 +144,6 @@ def _parse_x_forwarded(headers: Mapping[bytes, bytes], peer: str, trusted: Trust
 
 
 def _first_hop_value(headers: Mapping[bytes, bytes], name: bytes, trusted_hops: int) -> str:
-    """Returns the value set by the proxy next to the client, in a field to which each proxy appends or which one has
+    """Return the value set by the proxy next to the client, in a field to which each proxy appends or which one has
     set."""
     return x_forwarded_element(headers.get(name, b'').decode('latin-1'), trusted_hops)

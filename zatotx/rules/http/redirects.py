@@ -59,7 +59,7 @@ class RedirectedRequest:
 
 
 def parse_target(url: str) -> RedirectTarget:
-    """Parses an absolute http or https URL; ignores the user information and the fragment. Raises RedirectError."""
+    """Parse an absolute http or https URL; ignore the user information and the fragment. Raises RedirectError."""
     try:
         parts = urlsplit(url)
         if parts.scheme not in _DEFAULT_PORTS:
@@ -102,7 +102,7 @@ def is_body_header(name: bytes) -> bool:
 
 
 def _resolve_location(current: RedirectTarget, location: bytes) -> RedirectTarget:
-    """Resolves a Location against the current target. Percent-encodes invalid characters first, since many servers send
+    """Resolve a Location against the current target. Percent-encodes invalid characters first, since many servers send
     UTF-8 or spaces."""
     if not location or len(location) > _MAX_LOCATION:
         raise RedirectError(f'has a Location of no length, or of more than {_MAX_LOCATION} bytes')

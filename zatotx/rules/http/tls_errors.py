@@ -1,4 +1,4 @@
-"""Converts OpenSSL's TLS errors to readable descriptions. Pure."""
+"""Converts OpenSSL's TLS errors to readable descriptions. Pure: no I/O."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def describe_handshake_error(reasons: Sequence[str]) -> str:
 
 
 def describe_late_handshake_error(reasons: Sequence[str]) -> str:
-    """Describes the peer's rejection of the local certificate after the handshake; returns '' for other errors."""
+    """Describe the peer's rejection of the local certificate after the handshake; return '' for other errors."""
     return _find_description(reasons, _LATE_ALERTS)
 
 

@@ -11,7 +11,7 @@ MESSAGE, BODY, HEADER, JSON = 'message', 'body', 'header:', 'json:'
 
 
 def idempotency_key_error(expression: str) -> str:
-    """Returns an error message, as a clause, if a key expression is invalid, otherwise ''."""
+    """Return an error message, as a clause, if a key expression is invalid, otherwise ''."""
     if expression in (MESSAGE, BODY):
         return ''
     if expression.startswith(HEADER) and expression.removeprefix(HEADER).strip():
@@ -35,7 +35,7 @@ def find_key(expression: str, message_id: str, headers: Mapping[bytes, bytes], b
 
 
 def _pointed_value(pointer: str, body: bytes) -> str:
-    """Returns the text, number or boolean that a JSON pointer (RFC 6901) names, '' if there is none."""
+    """Return the text, number or boolean that a JSON pointer (RFC 6901) names, '' if there is none."""
     try:
         value = msgspec.json.decode(body)
     except msgspec.DecodeError:

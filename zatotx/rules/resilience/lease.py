@@ -29,12 +29,12 @@ class LeaseClaim:
     expires_at: float = 0.0  # when the lease ends for the holder
 
     def is_held(self, now: float) -> bool:
-        """Returns whether the lease is held now."""
+        """Return whether the lease is held now."""
         return self.token > 0 and now < self.expires_at
 
 
 def claim_after_grant(claim: LeaseClaim, token: int, requested_at: float) -> LeaseClaim:
-    """Returns the claim after the server granted or renewed the lease. `requested_at` is the time at which the request
+    """Return the claim after the server granted or renewed the lease. `requested_at` is the time at which the request
     was sent."""
     end = requested_at + claim.ttl * (1 - MAX_CLOCK_DRIFT) - min(EXPIRY_MARGIN, claim.ttl / 10)
     if token == claim.token and end < claim.expires_at:
@@ -43,7 +43,7 @@ def claim_after_grant(claim: LeaseClaim, token: int, requested_at: float) -> Lea
 
 
 def claim_after_rejection(claim: LeaseClaim) -> LeaseClaim:
-    """Returns the claim after the server reported that this holder does not hold the lease."""
+    """Return the claim after the server reported that this holder does not hold the lease."""
     return evolve(claim, token=0, expires_at=0.0)
 
 
@@ -70,7 +70,7 @@ def accepts_token(highest: int, token: int) -> bool:
 
 
 def ttl_error(ttl: float) -> str:
-    """Returns an error message if the TTL of a lease is invalid, otherwise ''."""
+    """Return an error message if the TTL of a lease is invalid, otherwise ''."""
     if MIN_TTL <= ttl <= MAX_TTL:
         return ''
     return f'The ttl of a lease is {MIN_TTL:g} to {MAX_TTL:,.0f} seconds, not {ttl:g}'

@@ -39,7 +39,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     methods: Collection[str] = SAFE_METHODS  # methods that may be retried without an Idempotency-Key
 
     def is_retryable(self, method: str, *, has_idempotency_key: bool) -> bool:
-        """Returns whether a request that the peer may have received can be repeated. `has_idempotency_key`: it has an
+        """Return whether a request that the peer may have received can be repeated. `has_idempotency_key`: it has an
         Idempotency-Key."""
         return has_idempotency_key or method in self.methods
 
@@ -55,7 +55,7 @@ class FailedAttempt(msgspec.Struct, frozen=True, kw_only=True):
 def retry_delay(
     policy: RetryPolicy, attempts: int, failure: FailedAttempt, *, is_retryable: bool, random: Callable[[], float]
 ) -> float | None:
-    """Returns the seconds to wait before the next attempt, or None if there is no further attempt. `attempts` is the
+    """Return the seconds to wait before the next attempt, or None if there is no further attempt. `attempts` is the
     number of attempts so far; `is_retryable` is the result of `RetryPolicy.is_retryable` for the request; `random`
     returns numbers in [0, 1).
 
@@ -80,8 +80,8 @@ def is_transient_status(status: int) -> bool:
 
 
 def parse_retry_after(value: bytes | None, now: float) -> float | None:
-    """Parses a Retry-After field (RFC 9110 §10.2.3: a number, or a date) and returns seconds, or None if it is missing
-    or invalid. `now` is in seconds since the epoch."""
+    """Parse a Retry-After field (RFC 9110 §10.2.3: a number, or a date) and return seconds, or None if it is missing or
+    invalid. `now` is in seconds since the epoch."""
     if value is None:
         return None
     if value.isdigit():
@@ -106,13 +106,13 @@ class RetryBudget:
         self._next_window = 0.0  # when the next window begins
 
     def record_call(self, now: float) -> None:
-        """Counts a call."""
+        """Count a call."""
         if now >= self._next_window:
             self._start_window(now)
         self._calls += 1
 
     def try_acquire(self, now: float) -> bool:
-        """Returns whether one more retry is within the budget, and counts it if so."""
+        """Return whether one more retry is within the budget, and count it if so."""
         if now >= self._next_window:
             self._start_window(now)
         calls, retries = self._previous
@@ -122,7 +122,7 @@ class RetryBudget:
         return True
 
     def _start_window(self, now: float) -> None:
-        """Starts a new window. Discards windows before the previous one."""
+        """Start a new window. Discards windows before the previous one."""
         recent = now < self._next_window + self._window
         self._previous = (self._calls, self._retries) if recent else (0, 0)
         self._calls = self._retries = 0

@@ -22,12 +22,12 @@ class RetryBudget:
         self._balance = MIN_RETRIES * _WHOLE if percent else 0  # in hundredths of a retry
 
     def add_request(self) -> None:
-        """Counts a request."""
+        """Count a request."""
         if self._balance < MAX_RETRIES * _WHOLE:
             self._balance += self.percent
 
     def take_retry(self) -> bool:
-        """Returns whether one more retry is allowed, and counts it."""
+        """Return whether one more retry is allowed, and count it."""
         if self._balance < _WHOLE:
             return False
         self._balance -= _WHOLE

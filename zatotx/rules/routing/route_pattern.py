@@ -31,7 +31,7 @@ class Placeholder(msgspec.Struct, frozen=True):
         return not (self.prefix or self.separators or self.suffix or self.spans_segments)
 
     def match(self, text: str) -> tuple[str, ...] | None:
-        """Returns the captured values of a text that begins with `prefix` and ends with `suffix`, none of them empty;
+        """Return the captured values of a text that begins with `prefix` and ends with `suffix`, none of them empty;
         None if it does not match. Every value but the last is as short as possible."""
         start, end = len(self.prefix), len(text) - len(self.suffix)
         values = []
@@ -54,7 +54,7 @@ class RoutePattern(msgspec.Struct, frozen=True):
 
 
 def parse_pattern(text: str, *, match_slash: bool = False) -> tuple[RoutePattern, list[str]]:
-    """Parses a route pattern. With `match_slash`, each placeholder that is alone in its segment may span several
+    """Parse a route pattern. With `match_slash`, each placeholder that is alone in its segment may span several
     segments.
 
     Returns the pattern and all its errors, a phrase each; the pattern is usable only if there are none.
@@ -72,7 +72,7 @@ def parse_pattern(text: str, *, match_slash: bool = False) -> tuple[RoutePattern
 
 
 def _split_segment(segment: str) -> tuple[list[str], list[str]]:
-    """Returns the literal texts and, between them, the contents of the braces."""
+    """Return the literal texts and, between them, the contents of the braces."""
     pieces = _PLACEHOLDER.split(segment)
     return pieces[::2], pieces[1::2]
 

@@ -26,7 +26,7 @@ class MisfirePolicy:
 
 
 def misfire_policy(job: SchedulerJob) -> MisfirePolicy:
-    """Returns the misfire policy of a job. A tick that is delayed by the job's jitter does not count as late."""
+    """Return the misfire policy of a job. A tick that is delayed by the job's jitter does not count as late."""
     return MisfirePolicy(job.misfire, round((job.misfire_grace + job.jitter) * MICROSECONDS))
 
 

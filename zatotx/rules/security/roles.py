@@ -65,7 +65,7 @@ def effective_roles(type_: str, name: str, configured: Iterable[str]) -> frozens
 def required_roles(
     service: str, *, is_internal: bool, configured: Iterable[str] = (), kind_areas: tuple[str, ...] = ()
 ) -> frozenset[str]:
-    """Returns the roles that allow a caller to invoke a service. The caller needs one of them; an empty result means
+    """Return the roles that allow a caller to invoke a service. The caller needs one of them; an empty result means
     that no role is required. `configured` are the roles in the configuration of the service; `kind_areas` are the name
     prefixes of the services that configure objects of kinds, which belong to the public API."""
     roles = {ADMIN, *configured} if configured else set()

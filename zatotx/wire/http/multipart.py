@@ -63,7 +63,7 @@ class MultipartForm(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_boundary(content_type: bytes) -> str:
-    """Returns the boundary parameter of a Content-Type field. Raises Malformed."""
+    """Return the boundary parameter of a Content-Type field. Raises Malformed."""
     field = content_type.decode('latin-1')
     kind, options = parse_options_header(field)
     _check_unique_parameters(field, 'Content-Type')
@@ -78,7 +78,7 @@ def parse_boundary(content_type: bytes) -> str:
 def parse_multipart(
     chunks: Iterable[bytes], read_at: Callable[[int, int], bytes], boundary: str, limits: MultipartLimits
 ) -> MultipartForm:
-    """Parses a multipart body. `read_at(start, size)` returns bytes at a position of the body. Raises Malformed."""
+    """Parse a multipart body. `read_at(start, size)` returns bytes at a position of the body. Raises Malformed."""
     reader = _FormReader(limits)
     try:
         with PushMultipartParser(
@@ -159,7 +159,7 @@ def _is_file(segment: Any) -> bool:
 
 
 def _filename(segment: Any) -> str | None:
-    """Returns the name of an uploaded file; None if the part is not a file. RFC 7578 §4.2 forbids `filename*`, but
+    """Return the name of an uploaded file; None if the part is not a file. RFC 7578 §4.2 forbids `filename*`, but
     clients send it for non-ASCII names; it takes precedence over `filename` then (RFC 6266 §4.3)."""
     filename: str | None = segment.filename
     disposition = segment.header('Content-Disposition', '')
@@ -170,7 +170,7 @@ def _filename(segment: Any) -> str | None:
 
 
 def _decode_extended(value: str) -> str:
-    """Decodes charset'language'text (RFC 8187 §3.2). Raises Malformed."""
+    """Decode charset'language'text (RFC 8187 §3.2). Raises Malformed."""
     charset, _, rest = value.strip('"').partition("'")
     _, quote, text = rest.partition("'")
     try:
@@ -182,7 +182,7 @@ def _decode_extended(value: str) -> str:
 
 
 def _locate_files(segments: Iterable[Any], read_at: Callable[[int, int], bytes], boundary: str) -> Iterator[FilePart]:
-    """Yields the files with their positions: each begins after the empty line that ends its headers."""
+    """Yield the files with their positions: each begins after the empty line that ends its headers."""
     end = 0  # end of the previous part
     for segment in segments:
         framing = read_at(end, len(boundary) + _MAX_HEADERS_SIZE)

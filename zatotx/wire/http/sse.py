@@ -29,7 +29,7 @@ class Event(msgspec.Struct, frozen=True):
 
 
 def encode_event(event: Any) -> bytes:
-    """Encodes an Event, or the data of an event. Raises TypeError for data that JSON cannot represent."""
+    """Encode an Event, or the data of an event. Raises TypeError for data that JSON cannot represent."""
     if not isinstance(event, Event):
         event = Event(event)
     lines = []

@@ -53,7 +53,7 @@ class ChunkedDecoder:
         return EndOfBody(tuple(self._trailers)) if self._trailers else END
 
     def decode(self, buffer: bytes | bytearray, position: int) -> tuple[bytes, int]:
-        """Decodes `buffer` from `position` as far as possible; returns (data, position of the unread rest).
+        """Decode `buffer` from `position` as far as possible; return (data, position of the unread rest).
 
         Raises MessageRejected: 400 for invalid framing, 413 for the data, 431 for the trailers. Data decoded in the
         same call before the error is lost, since the message is invalid.
@@ -138,7 +138,7 @@ class ChunkedDecoder:
             raise MessageRejected(431, f'There are more than {self._limits.fields} trailers')
 
     def _take_line(self, buffer: bytes | bytearray, position: int, longest: int) -> bytes | None:
-        """Returns the line at `position` without its end, or None if it is not complete within `longest` bytes."""
+        """Return the line at `position` without its end, or None if it is not complete within `longest` bytes."""
         end = buffer.find(b'\n', position + self._searched, position + longest + 2)
         if end < 0:
             self._searched = min(len(buffer) - position, longest + 2)

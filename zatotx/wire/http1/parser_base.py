@@ -43,7 +43,7 @@ class MessageParser:
         return self._state == HEAD and self._position == len(self._buffer)
 
     def feed(self, data: bytes) -> None:
-        """Adds input. It is not parsed before `next` is called."""
+        """Add input. It is not parsed before `next` is called."""
         if self._state == FINISHED:
             return
         if self._position == len(self._buffer):
@@ -56,7 +56,7 @@ class MessageParser:
         self._position = 0
 
     def take_whole_body(self) -> bytes | None:
-        """Returns the whole body, if it has a Content-Length and is complete, and ends the message; otherwise returns
+        """Return the whole body, if it has a Content-Length and is complete, and ends the message; otherwise returns
         None, and `next` returns the body in pieces. Call it right after a head."""
         if self._state == FIXED_LENGTH:
             end = self._position + self._body_remaining
@@ -75,13 +75,13 @@ class MessageParser:
         return body
 
     def take_rest(self) -> bytes:
-        """Returns all unread input, which is of another protocol, and finishes parsing."""
+        """Return all unread input, which is of another protocol, and finish parsing."""
         rest = bytes(self._buffer[self._position :])
         self._finish_parsing()
         return rest
 
     def _next_body_event(self) -> bytes | EndOfBody | None:
-        """Returns the next event of a body."""
+        """Return the next event of a body."""
         if self._state == FIXED_LENGTH:
             return self._next_fixed_length()
         if self._state == CHUNKED:
@@ -89,7 +89,7 @@ class MessageParser:
         return self._end_message(END) if self._state == END_OF_MESSAGE else None
 
     def _check_incomplete_head(self) -> None:
-        """Rejects an incomplete head early if more input cannot make it valid. At least one byte of it must have been
+        """Reject an incomplete head early if more input cannot make it valid. At least one byte of it must have been
         searched."""
         start, limit = self._position, self._limits.head
         stop = min(len(self._buffer), start + limit)

@@ -50,7 +50,7 @@ class WsdlDescription:
 
 
 def write_wsdl(description: WsdlDescription) -> bytes:
-    """Generates a WSDL document from a description."""
+    """Generate a WSDL document from a description."""
     styles = [style for style in (DOCUMENT, RPC) if any(each.style == style for each in description.operations)]
     has_both_styles = len(styles) > 1
     prefixes = {namespace: f'n{number}' for number, namespace in enumerate(_namespaces(description))}

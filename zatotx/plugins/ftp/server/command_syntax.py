@@ -1,4 +1,4 @@
-"""Parses FTP commands and formats FTP replies (RFC 959, 2228, 2389, 2428, 3659, 4217). Pure.
+"""Parses FTP commands and formats FTP replies (RFC 959, 2228, 2389, 2428, 3659, 4217). Pure: no I/O.
 
 A command line is bytes up to CR LF or LF. Names are UTF-8 (RFC 2640).
 """

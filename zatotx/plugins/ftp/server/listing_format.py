@@ -1,4 +1,4 @@
-"""Formats directory listings: LIST in the format of `ls -l`, NLST, and MLSD and MLST (RFC 3659). Pure.
+"""Formats directory listings: LIST in the format of `ls -l`, NLST, and MLSD and MLST (RFC 3659). Pure: no I/O.
 
 Names may have been made by programs other than this one: control characters, which would forge lines, become '?'.
 """

@@ -152,7 +152,7 @@ class SoapClient:
 
     @property
     def factory(self) -> TypeFactory:
-        """Creates values of the WSDL's types, as in suds."""
+        """Create values of the WSDL's types, as in suds."""
         return TypeFactory(self._find, self._call)
 
     def __enter__(self) -> Self:
