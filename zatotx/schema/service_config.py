@@ -1,5 +1,5 @@
-"""The configuration of services. There is one object per service, which deployments and node starts maintain, and which
-enmasse ignores."""
+"""The configuration of services. There is one object per service, which is maintained by deployments and node starts,
+and not by enmasse."""
 
 from __future__ import annotations
 

@@ -29,8 +29,8 @@ _SHA_256 = re.compile('[0-9a-f]{64}')
 
 
 def parse_certificates(text: str) -> list[Certificate]:
-    """Parse all certificates in a PEM text, which must contain at least one. Raises Malformed, without the input in its
-    message."""
+    """Parse all certificates in a PEM text, which must contain at least one. Raises Malformed, whose message does not
+    contain the input."""
     if 'PRIVATE KEY-----' in text:
         raise Malformed('has a private key in it: give the certificates alone')
     try:
@@ -137,7 +137,8 @@ _ESCAPED = re.compile(r'((?:\\[0-9A-Fa-f]{2})+)|\\(.)', re.DOTALL)
 
 
 def parse_name(text: str) -> DistinguishedName:
-    """Parse a distinguished name (RFC 4514) and preserve its order. Raises Malformed with the position of the error."""
+    """Parse a distinguished name (RFC 4514) and preserve the order of its attributes. Raises Malformed, whose message
+    contains the position of the error."""
     parts: list[frozenset[Attribute]] = []
     attributes: list[Attribute] = []
     position, end = 0, ','
@@ -178,7 +179,8 @@ def _unescape(match: re.Match[str]) -> str:
 
 
 def from_certificate_name(name: Name) -> DistinguishedName:
-    """Convert the distinguished name of a certificate and preserve its order."""
+    """Convert the distinguished name of a certificate to a DistinguishedName, and preserve the order of its
+    attributes."""
     return tuple(
         frozenset((attribute.oid.dotted_string, _text_of(attribute.value)) for attribute in part)
         for part in name.rdns
@@ -191,7 +193,7 @@ def _text_of(value: str | bytes) -> str:
 
 def is_same_name(one: DistinguishedName, other: DistinguishedName) -> bool:
     """Return whether two distinguished names are equal, in the same or in reverse order. If every attribute type occurs
-    once, the order does not matter; with repeated types, such as nested organizational units, only the reverse order is
+    once, the order is ignored. With repeated types, such as nested organizational units, only the reverse order is
     accepted."""
     if _has_unique_types(one) and _has_unique_types(other):
         return set(one) == set(other)

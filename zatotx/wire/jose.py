@@ -38,7 +38,7 @@ _implementations = get_default_algorithms()
 
 @frozen
 class VerificationKey:
-    """A key for verifying signatures, and the algorithms that it may be used with."""
+    """A key that verifies signatures, and the algorithms with which it may be used."""
 
     material: Any = field(repr=False)  # a key of cryptography, or the bytes of a secret
     algorithms: frozenset[str]
@@ -53,8 +53,8 @@ class VerificationKey:
 
 
 def key_from_secret(secret: str) -> VerificationKey:
-    """Return the verification key for a shared secret. Raises Malformed, without the secret in its message, if the
-    secret is a public key or too short for every algorithm."""
+    """Return the verification key for a shared secret. Raises Malformed, whose message does not contain the secret, if
+    the secret is a public key or too short for every algorithm."""
     material = secret.encode('utf-8')
     algorithms = frozenset(name for name, min_bytes in HMAC_BYTES.items() if len(material) >= min_bytes)
     if not algorithms:
@@ -104,8 +104,8 @@ def key_from_jwk(jwk: Mapping[str, Any]) -> VerificationKey:
 
 
 def parse_key_set(body: bytes) -> tuple[list[VerificationKey], list[str]]:
-    """Parse a JWK Set (RFC 7517 §5). Returns its distinct keys that can verify signatures, and the reasons why the
-    others cannot. Raises Malformed if the body is not a JWK Set."""
+    """Parse a JWK Set (RFC 7517 §5). Returns the distinct keys that can verify signatures, and the reasons why the
+    other keys cannot. Raises Malformed if the body is not a JWK Set."""
     entries = decode_object(body).get('keys')
     if not isinstance(entries, list):
         raise Malformed('the document has no list called keys')
@@ -158,8 +158,8 @@ class SignedToken(msgspec.Struct, frozen=True):
 
 
 def parse_compact_jws(token: bytes) -> SignedToken:
-    """Split a compact JWS and decode its header and signature. The payload must only be decoded after verification.
-    Raises Malformed, without the input in its message."""
+    """Split a compact JWS and decode its header and signature. The payload must not be decoded before the signature is
+    verified. Raises Malformed, whose message does not contain the input."""
     if len(token) > MAX_LENGTH:
         raise Malformed(f'the token is longer than {MAX_LENGTH} bytes')
     parts = token.split(b'.')

@@ -1,4 +1,4 @@
-"""JSON codec (RFC 8259) based on msgspec. It strictly rejects everything that JSONTestSuite requires to be rejected."""
+"""JSON codec (RFC 8259) based on msgspec. It rejects all input that JSONTestSuite requires to be rejected."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _decode = msgspec.json.Decoder().decode
 
 
 def decode(body: bytes | bytearray | str) -> Any:
-    """Decode JSON to dict, list, str, int, float, bool or None.
+    """Decode JSON to a dict, list, str, int, float, bool or None.
 
     Integers beyond 64 bits are kept, within msgspec's limits; of repeated keys the last one wins. Raises Malformed:
     invalid syntax, invalid UTF-8, lone surrogates, numbers out of range, nesting deeper than the interpreter's stack,
@@ -66,7 +66,8 @@ def write_error(cid: str, details: str) -> bytes:
 
 
 def with_success(cid: str, element: str, value: object) -> dict[str, object]:
-    """Return the response of a zato.* service in Zato's JSON format: `zato_env` and, in `element`, the value."""
+    """Return the response of a zato.* service in Zato's JSON format, which contains `zato_env`, and the value in the
+    element `element`."""
     return {'zato_env': {'result': 'ZATO_OK', 'cid': cid, 'details': ''}, element: value}
 
 
@@ -121,8 +122,8 @@ _STRUCTURAL = (b',', b'{', b'[')
 
 
 def has_more_keys(body: bytes, max_keys: int) -> bool:
-    """Return whether JSON has more than `max_keys` keys and elements, counted as commas and opening brackets outside
-    strings. Takes linear time; the result for invalid JSON is undefined."""
+    """Return whether JSON has more than `max_keys` keys and elements. They are counted as commas and opening brackets
+    outside strings. The function takes linear time, and its result for invalid JSON is undefined."""
     if len(body) <= max_keys or sum(map(body.count, _STRUCTURAL)) <= max_keys:
         return False
     count, in_string = 0, False
@@ -138,8 +139,8 @@ def has_more_keys(body: bytes, max_keys: int) -> bool:
 
 
 def estimate_memory(body: bytes) -> int:
-    """Estimate how many bytes of memory decoded JSON or a decoded form takes: its strings, of which those with a
-    non-ASCII character may take four bytes per character, and one object per comma and bracket."""
+    """Estimate the memory, in bytes, that decoded JSON or a decoded form takes. It is the size of the strings, where a
+    string with a non-ASCII character may take four bytes per character, plus one object per comma and bracket."""
     texts = len(body) if body.isascii() else 4 * len(body)
     return texts + _OBJECT_SIZE * sum(map(body.count, _STRUCTURAL))
 

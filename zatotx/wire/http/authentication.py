@@ -75,7 +75,7 @@ class Challenge(msgspec.Struct, frozen=True):
 
 def parse_challenges(values: Iterable[bytes]) -> list[Challenge]:
     """Parse the challenges of WWW-Authenticate fields and return them in order. If a field is malformed or too long,
-    returns the challenges before the error."""
+    only the challenges before the error are returned."""
     return [challenge for value in values for challenge in _parse_field(value[:_MAX_LENGTH].decode('latin-1'))]
 
 

@@ -25,8 +25,8 @@ def write_client_cert(certificates: Sequence[bytes]) -> bytes:
 
 
 def parse_client_cert(headers: Mapping[bytes, bytes]) -> tuple[bytes, ...]:
-    """Parse the fields and return the DER certificates, with the client's own certificate first, or () if the fields
-    are missing. Raises Malformed.
+    """Parse the fields Client-Cert and Client-Cert-Chain. Returns the DER certificates, with the client's own
+    certificate first, or () if the fields are missing. Raises Malformed.
 
     `headers` by lower-case name, repeated ones joined by commas: Client-Cert must not be repeated.
     """

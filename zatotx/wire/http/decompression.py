@@ -25,7 +25,7 @@ UNLIMITED_RATIO_SIZE = (
 
 
 class DecompressionBomb(Exception):  # noqa: N818 - named for the condition
-    """The exception for decompressed data that exceeds a limit. The message names the limit."""
+    """Raised for decompressed data that exceeds a limit. The message contains the limit."""
 
 
 def parse_content_encoding(value: bytes | None) -> str | None:

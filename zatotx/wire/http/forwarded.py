@@ -33,8 +33,7 @@ class ForwardedHop(msgspec.Struct, frozen=True):
 
 
 def parse_forwarded(value: str) -> Iterator[ForwardedHop]:
-    """Yield the elements of a Forwarded field in reverse order, the last one first. Raises Malformed at an invalid
-    element."""
+    """Yield the elements of a Forwarded field in reverse order. Raises Malformed at an invalid element."""
     for element in _reversed_elements(value):
         parameters: dict[str, str] = {}
         for pair in _split(element, ';'):
@@ -53,15 +52,15 @@ def parse_forwarded(value: str) -> Iterator[ForwardedHop]:
 
 
 def parse_x_forwarded_for(value: str) -> Iterator[str]:
-    """Yield the addresses of an X-Forwarded-For field in reverse order, the last one first; '' stands for an unknown
-    address. Raises Malformed at an invalid element."""
+    """Yield the addresses of an X-Forwarded-For field in reverse order. '' stands for an unknown address. Raises
+    Malformed at an invalid element."""
     for element in _reversed_elements(value):
         yield '' if element.lower() == _UNKNOWN else parse_address(element)
 
 
 def x_forwarded_element(value: str, elements_after: int) -> str:
-    """Return the element of X-Forwarded-Proto or X-Forwarded-Host that is followed by `elements_after` elements, or the
-    first element if there are fewer, or '' if the field is empty. Raises Malformed."""
+    """Return an element of X-Forwarded-Proto or X-Forwarded-Host. It is the element that is followed by
+    `elements_after` elements, the first element if there are fewer, or '' if the field is empty. Raises Malformed."""
     elements = list(islice(_reversed_elements(value), elements_after + 1))
     return elements[-1] if elements else ''
 

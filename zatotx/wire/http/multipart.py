@@ -1,5 +1,5 @@
-"""Incremental parser of multipart/form-data (RFC 7578). Field values are returned as text, files as positions within
-the body.
+"""Incremental parser of multipart/form-data (RFC 7578). The values of fields are returned as text, and files are
+returned as positions within the body.
 
 Files are not copied: the position of a file follows from the framing of the parts before it, and is determined after
 the whole body was read. Pure; the parsing itself is done by the multipart library.
@@ -36,7 +36,7 @@ _CHARSETS = frozenset({'utf-8', 'iso-8859-1'})  # RFC 8187 §3.2.1, and its pred
 
 
 class MultipartLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits for parsing one multipart form. The size of files is limited by the limit of the body."""
+    """Limits for parsing one multipart form. The size of files is limited only by the size limit of the body."""
 
     parts: int = 1_000
     text: int = 1024 * 1024  # total bytes of all fields
@@ -56,7 +56,7 @@ class FilePart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MultipartForm(msgspec.Struct, frozen=True, kw_only=True):
-    """The parsed content of a multipart form. Repeated fields have a list of values, in the order of the body."""
+    """The parsed content of a multipart form. The value of a repeated field is a list, in the order of the body."""
 
     fields: Mapping[str, str | list[str]]
     files: tuple[FilePart, ...]
@@ -78,7 +78,8 @@ def parse_boundary(content_type: bytes) -> str:
 def parse_multipart(
     chunks: Iterable[bytes], read_at: Callable[[int, int], bytes], boundary: str, limits: MultipartLimits
 ) -> MultipartForm:
-    """Parse a multipart body. `read_at(start, size)` returns bytes at a position of the body. Raises Malformed."""
+    """Parse a multipart body. `read_at(start, size)` returns `size` bytes of the body from the position `start`. Raises
+    Malformed."""
     reader = _FormReader(limits)
     try:
         with PushMultipartParser(

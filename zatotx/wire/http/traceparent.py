@@ -27,8 +27,8 @@ class TraceContext(msgspec.Struct, frozen=True):
 
 
 def parse_traceparent(value: bytes) -> TraceContext | None:
-    """Parse a traceparent, and return None if it is invalid. For future versions, uses the parts known from version 00
-    (§3.2.4, versioning)."""
+    """Parse a traceparent field. Returns None if the field is invalid. For future versions, the parts that are known
+    from version 00 are used (§3.2.4, versioning)."""
     version, *parts = value[:_LENGTH].split(b'-')
     if not _is_version(version, value) or list(map(len, parts)) != [32, 16, 2]:
         return None
@@ -41,8 +41,8 @@ def parse_traceparent(value: bytes) -> TraceContext | None:
 
 
 def continue_trace(value: bytes) -> str:
-    """Return the traceparent to send in outgoing requests: the trace ID of the received one with a new span ID, or ''
-    if the received one is invalid."""
+    """Return the traceparent field to send in outgoing requests. It consists of the trace ID of the received field and
+    a new span ID, or is '' if the received field is invalid."""
     trace = parse_traceparent(value)
     return str(trace.new_span()) if trace is not None else ''
 

@@ -23,7 +23,7 @@ _OCTETS = {bytes((high, low)): bytes((int(bytes((high, low)), 16),)) for high in
 
 
 def percent_decode(data: bytes) -> bytes:
-    """Decode each %XX of the data. Raises Malformed for a % without two hexadecimal digits."""
+    """Decode each escape %XX in the data. Raises Malformed for a % without two hexadecimal digits."""
     if b'%' not in data:
         return data
     first, *escapes = data.split(b'%')
@@ -34,7 +34,7 @@ def percent_decode(data: bytes) -> bytes:
 
 
 def decode_segment(segment: bytes) -> str:
-    """Decode one path segment to text; an encoded slash becomes part of the segment. Raises Malformed for invalid
+    """Decode one path segment to text. An encoded slash becomes part of the segment. Raises Malformed for invalid
     escapes, invalid UTF-8 and NUL."""
     try:
         text = percent_decode(segment).decode('utf-8')
@@ -59,8 +59,8 @@ _JSON_OPENERS = (b'{', b'[', b'"')
 
 
 def decode_form(data: bytes, max_pairs: int = MAX_PAIRS) -> dict[str, str | list[str]]:
-    """Parse an urlencoded form or query string and return the values by name. A repeated name has a list of values, in
-    order; a name without '=' has the value ''.
+    """Parse an urlencoded form or query string and return the values by name. The value of a repeated name is a list in
+    order, and a name without '=' has the value ''.
 
     Pairs are separated by '&' only; empty ones are skipped. Raises Malformed: more than `max_pairs` pairs, a % without
     two hex digits, invalid UTF-8.

@@ -1,4 +1,4 @@
-"""Decodes the chunked transfer coding (RFC 9112 §7.1), strictly. Reads the caller's buffer in place."""
+"""Decodes the chunked transfer coding (RFC 9112 §7.1) strictly. The caller's buffer is read in place."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ END = EndOfBody()
 
 
 class ChunkedDecoder:
-    """Decodes one chunked body. Like llhttp, it is stricter than the grammar: it allows no whitespace between a chunk's
-    size and its extensions, and at most 16 digits of size."""
+    """Decodes one chunked body. Like llhttp, the decoder is stricter than the grammar. It allows no whitespace between
+    a chunk's size and its extensions, and at most 16 digits of size."""
 
     __slots__ = ('_body_remaining', '_chunk_remaining', '_extensions_remaining', '_limits', '_searched', '_state',
                  '_trailers', '_trailers_remaining')  # fmt: skip

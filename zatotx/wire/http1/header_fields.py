@@ -1,4 +1,5 @@
-"""Parses and validates header and trailer fields (RFC 9110 §5), and interprets those that determine framing or routing.
+"""Parses and validates header and trailer fields (RFC 9110 §5), and interprets the fields that determine framing or
+routing.
 
 Used for requests, and for responses by the HTTP client.
 """
@@ -54,8 +55,8 @@ def is_value(value: bytes) -> bool:
 
 
 def parse_field_line(line: bytes) -> tuple[bytes, bytes]:
-    """Parse one field line without its line end. Returns the name as sent and the value without surrounding whitespace.
-    Raises MessageRejected (400)."""
+    """Parse one field line without its line ending. Returns the name as sent and the value without surrounding
+    whitespace. Raises MessageRejected (400)."""
     name, colon, value = line.partition(b':')
     if not colon or not is_token(name):
         raise MessageRejected(400, 'A field line has no name of legal characters followed at once by a colon')
@@ -83,8 +84,8 @@ def check_field_lengths(head: bytes, max_length: int) -> None:
 
 
 def combine_fields(raw: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """Return the fields by lower-case name. The values of repeated fields are joined in order with ', ', those of
-    cookies with '; '. Rejects repeated singleton fields (400)."""
+    """Return the fields by lower-case name. The values of repeated fields are joined in order with ', ', and the values
+    of cookies with '; '. Rejects repeated singleton fields (400)."""
     fields: dict[bytes, bytes] = {}
     for name, value in raw:
         key = name.lower()

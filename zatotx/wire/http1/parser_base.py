@@ -1,4 +1,5 @@
-"""Base class of the request and response parsers: an input buffer that is read in place, and message bodies."""
+"""The base class of the request and response parsers. It contains an input buffer that is read in place, and parses
+message bodies."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ HEAD, FIXED_LENGTH, CHUNKED, UNTIL_CLOSE, END_OF_MESSAGE, FINISHED = range(6)
 
 
 class MessageParser:
-    """Base class that parses the messages of one direction of a connection in sequence. Subclasses parse the heads."""
+    """Base class that parses the messages of one direction of a connection in sequence. Subclasses parse the heads of
+    messages."""
 
     __slots__ = ('_body_remaining', '_buffer', '_chunks', '_error', '_keep_alive', '_limits', '_position', '_searched',
                  '_state')  # fmt: skip

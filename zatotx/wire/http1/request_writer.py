@@ -26,7 +26,7 @@ TARGET_CHARACTERS = bytes(range(0x21, 0x7F))  # characters allowed in a target
 
 
 class HeaderFields(msgspec.Struct, frozen=True):
-    """Header fields whose names many requests share, so that the names are validated only once."""
+    """Validated header fields. Many requests share the names of these fields, so the names are validated only once."""
 
     names: tuple[bytes, ...]
     values: tuple[bytes, ...]
@@ -53,8 +53,8 @@ Fields = Sequence[tuple[bytes, bytes]] | HeaderFields
 
 
 def write_request_head(method: str, target: bytes, host: bytes, fields: Fields, ending: bytes) -> bytes:
-    """Return the request line and the header fields as bytes. `ending` holds the fields that the caller controls, and
-    the empty line.
+    """Return the request line and the header fields as bytes. `ending` contains the last fields, which the caller
+    controls, and the empty line.
 
     `host` is the value of the Host field, unless `fields` contains one. Raises ValueError, without showing values, if
     something contains a line end or control character, or a field is one of OWNED.

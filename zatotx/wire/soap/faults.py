@@ -39,8 +39,8 @@ def write_fault(version: SoapVersion, fault: FaultElement, headers: Iterable[byt
 
 
 def read_fault(element: Element) -> FaultElement | None:
-    """Parse a fault element, usually `Envelope.payload`; return None for other elements. Missing or unknown parts are
-    '' or ()."""
+    """Parse a fault element, which is usually `Envelope.payload`. Returns None for other elements. Missing or unknown
+    parts are '' or ()."""
     if element.tag == SOAP_11.fault:
         return _read_11(element)
     return _read_12(element) if element.tag == SOAP_12.fault else None
@@ -52,8 +52,8 @@ def not_understood_headers(tags: Iterable[str]) -> list[bytes]:
 
 
 def upgrade_header() -> bytes:
-    """Return the Upgrade header of SOAP 1.2 that accompanies a VersionMismatch fault (§5.4.7). It lists the supported
-    versions, the preferred one first."""
+    """Return the Upgrade header of SOAP 1.2 that accompanies a VersionMismatch fault (§5.4.7). The header lists the
+    supported versions, with the preferred version first."""
     versions = b''.join(_header_block('SupportedEnvelope', version.envelope) for version in (SOAP_12, SOAP_11))
     return b'<env:Upgrade xmlns:env="%s">%s</env:Upgrade>' % (NS_12.encode('ascii'), versions)
 

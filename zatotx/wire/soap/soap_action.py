@@ -28,8 +28,8 @@ def media_type(content_type: bytes) -> bytes:
 
 
 def accepts_soap_content_type(headers: Mapping[bytes, bytes]) -> bool:
-    """Return whether the Content-Type allows a SOAP body. Many clients send application/xml or none at all; `curl -d`
-    sends the type of a form, which is accepted if there is also a SOAPAction."""
+    """Return whether the Content-Type allows a SOAP body. Many clients send application/xml or no Content-Type. `curl
+    -d` sends the type of a form, which is accepted if the request also has a SOAPAction."""
     content_type = headers.get(b'content-type')
     if not content_type:
         return True
@@ -101,9 +101,9 @@ _URI_CHARACTERS = '-._~:/@!$()*+,;='  # characters other than letters and digits
 
 
 def operation_name(action: str, service: str, operation: str = '') -> str:
-    """Return the name of the operation: the one that the channel configures, else the last part of its SOAPAction
-    (`getBalance` of `http://bank.example/crm/getBalance`), else a name derived from the service (`getBalance` of
-    `crm.get-balance`)."""
+    """Return the name of the operation: the operation name that is configured for the channel, otherwise the last part
+    of its SOAPAction (`getBalance` of `http://bank.example/crm/getBalance`), otherwise a name derived from the service
+    (`getBalance` of `crm.get-balance`)."""
     if operation:
         return operation
     last_part = _LAST_PART.search(action)
@@ -121,11 +121,11 @@ def response_name(operation: str) -> str:
 
 
 def message_namespace(channel: str, service: str, declared: str) -> str:
-    """Return the XML namespace of an operation's messages: `declared`, the namespace of the service's SimpleIO, or else
-    `channel`, the namespace of its channel. Either may be ''."""
+    """Return the XML namespace of an operation's messages: `declared`, the namespace of the service's SimpleIO, or
+    otherwise `channel`, the namespace of its channel. Either may be ''."""
     return declared or channel or to_urn(service)
 
 
 def to_urn(name: str) -> str:
-    """Return a URN to use as the XML namespace of a service that declares none."""
+    """Return a URN that serves as the XML namespace of a service without a declared namespace."""
     return f'urn:{quote(name, safe=_URI_CHARACTERS)}'

@@ -70,8 +70,8 @@ class UsernameToken(msgspec.Struct, frozen=True):
 
 
 class Timestamp(msgspec.Struct, frozen=True):
-    """The Timestamp of a WS-Security header: the validity period of a message, in seconds since 1970. None means that a
-    limit is not given."""
+    """The Timestamp of a WS-Security header: the validity period of a message, in seconds since 1970. A limit that is
+    not given is None."""
 
     created_at: float | None = None
     expires_at: float | None = None
@@ -99,13 +99,13 @@ def read_security_header(headers: Sequence[Element], version: SoapVersion) -> Se
 
 def password_digest(nonce: bytes, created: str, password: bytes) -> bytes:
     """Return the base64-encoded SHA-1 digest of nonce, creation time and password (UsernameToken Profile §3.1). The
-    profile requires SHA-1; collisions do not matter here, since a secret is hashed."""
+    profile requires SHA-1. Collisions of SHA-1 are not a risk here, because a secret is hashed."""
     return b64encode(sha1(nonce + created.encode('utf-8') + password, usedforsecurity=False).digest())
 
 
 def write_security_header(token: UsernameToken, version: SoapVersion) -> bytes:
-    """Return a WS-Security header with this token and mustUnderstand. `token.password` is the password in clear text;
-    it is hashed if the token uses a digest."""
+    """Return a WS-Security header with the given token and the attribute mustUnderstand. `token.password` is the
+    password in clear text; it is hashed if the token uses a digest."""
     password, kind = replace_invalid_characters(token.password), TEXT
     if token.is_digest:
         password, kind = (

@@ -40,7 +40,7 @@ _DECLARED = re.compile(rb"""<\?xml\s[^>]*?\sencoding\s*=\s*(?:"([^"]*)"|'([^']*)
 
 def to_utf8(data: bytes, charset: str = '') -> bytes:
     """Convert an XML document to UTF-8 without a byte order mark. `charset` is the charset of the Content-Type, or ''
-    if it has none.
+    if the Content-Type has no charset.
 
     Raises Malformed: an unsupported encoding, conflicting encodings, bytes invalid in the encoding, NUL.
     """
@@ -79,7 +79,7 @@ def _parse_declaration(declaration: bytes) -> str:
 @lru_cache(maxsize=256)
 def content_type_charset(content_type: bytes) -> str:
     """Return the charset parameter of a Content-Type, in lower case, or '' if there is none. Raises Malformed if there
-    are several different ones."""
+    are several different charsets."""
     charsets = {
         value.strip().strip(b'"').lower()
         for name, _, value in (part.partition(b'=') for part in content_type.split(b';')[1:])
@@ -91,7 +91,7 @@ def content_type_charset(content_type: bytes) -> str:
 
 
 def error_position(data: bytes, offset: int) -> str:
-    """Format the position of a byte for error messages, such as `line 3, column 7`; columns are counted in bytes."""
+    """Format a byte position for error messages, such as `line 3, column 7`. Columns are counted in bytes."""
     return f'line {data.count(_NEWLINE, 0, offset) + 1}, column {offset - data.rfind(_NEWLINE, 0, offset)}'
 
 

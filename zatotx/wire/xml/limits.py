@@ -69,7 +69,7 @@ def check_limits(data: bytes, budget: XmlLimits) -> None:
 
 
 def count_occurrences(data: bytes, pattern: bytes, stop_above: float = inf) -> int:
-    """Count the occurrences of `pattern` in a document; may stop counting above `stop_above`."""
+    """Count the occurrences of `pattern` in a document. If the count exceeds `stop_above`, the function may stop."""
     if len(data) <= WINDOW:
         return data.count(pattern)
     count = 0
@@ -82,7 +82,7 @@ def count_occurrences(data: bytes, pattern: bytes, stop_above: float = inf) -> i
 
 def estimate_tree_size(data: bytes, budget: XmlLimits) -> int:
     """Estimate how many bytes of memory a document's tree takes, based on measurements of lxml. Returns 0 for a
-    document with so many elements that `check_limits` rejects it, since it is never parsed to a tree."""
+    document with so many elements that `check_limits` rejects it, because such a document is never parsed."""
     stop_above = 2 * budget.elements
     brackets = count_occurrences(data, b'<', stop_above)
     if brackets > stop_above:
@@ -106,8 +106,8 @@ def _many_attributes_pattern(count: int) -> re.Pattern[bytes]:
 
 
 def has_more_elements(data: bytes, max_elements: int) -> bool:
-    """Return whether a document has more than `max_elements` elements, estimated by counting opening brackets, of which
-    each element has one or two."""
+    """Return whether a document may have more than `max_elements` elements. The number is estimated from the number of
+    opening brackets `<`, of which an element has one or two."""
     opening = count_occurrences(data, b'<', 2 * max_elements)
     return opening > max_elements and (
         opening > 2 * max_elements or opening - count_occurrences(data, b'</', opening) > max_elements

@@ -23,7 +23,7 @@ class XsdType:
 
 @frozen
 class XsdScalar(XsdType):
-    """A built-in type of XML Schema: 'string', 'long', 'dateTime' …"""
+    """A built-in type of XML Schema, such as 'string', 'long' or 'dateTime'."""
 
     name: str
 
@@ -79,13 +79,14 @@ class XsdSchema:
 
 
 def to_type_name(text: str) -> str:
-    """Convert text to a valid XML Schema type name."""
+    """Convert text to a valid name of an XML Schema type."""
     name = _INVALID_CHARACTER.sub('_', text)
     return name if name[:1].isalpha() or name[:1] == '_' else f'_{name}'
 
 
 def write_schema(schema: XsdSchema) -> str:
-    """Serialize a schema. The prefix `tns` is bound to its own namespace, and `xsd` to that of XML Schema."""
+    """Serialize a schema. The prefix `tns` is bound to the target namespace of the schema, and `xsd` to the namespace
+    of XML Schema."""
     form = 'qualified' if schema.qualified else 'unqualified'
     namespace = escape_attribute(schema.namespace)
     pieces = [f'<xsd:schema xmlns:xsd="{XSD}" xmlns:tns="{namespace}" targetNamespace="{namespace}" '
@@ -101,7 +102,7 @@ def write_schema(schema: XsdSchema) -> str:
 
 
 def reference(type_: XsdType) -> str:
-    """Return the qualified name of a type for a reference to it, or '' for an anonymous type."""
+    """Return the qualified name with which a type is referenced, or '' for an anonymous type."""
     if isinstance(type_, XsdScalar):
         return f'xsd:{type_.name}'
     return f'tns:{type_.name}' if isinstance(type_, NamedType) else ''
