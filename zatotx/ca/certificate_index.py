@@ -109,7 +109,7 @@ def _parse_time(text: str) -> datetime:
 
 
 def format_index(entries: Iterable[IndexEntry]) -> str:
-    """Format entries as an index."""
+    """Format entries as the text of an index file."""
     return ''.join(map(_format_line, entries))
 
 

@@ -254,7 +254,8 @@ class LoadBalancer(Service):
 
 
 def facts_of(control: Any) -> list[tuple[str, str]]:
-    """Return the information about the process that the statistics page shows."""
+    """Return the facts about the process that the statistics page shows, such as the version and the uptime, as pairs
+    of name and value."""
     info = control.info()
     return [('version', str(info['version'])), ('process', str(info['pid'])), ('workers', str(info['workers'])),
             ('uptime', format_duration(info['uptime'])), ('connections', str(info['current_sessions'])),

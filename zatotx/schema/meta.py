@@ -29,7 +29,7 @@ class ZatoApi(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ObjectType(msgspec.Struct, frozen=True, kw_only=True):
-    """One type of configuration object."""
+    """The declaration of one type of configuration object: its Struct, its names, and the rules that apply to it."""
 
     key: str  # storage key, stable: 'basic_auth', 'channel_rest'
     struct: type[Any]  # its msgspec.Struct; must have a field `name: str`
@@ -97,7 +97,7 @@ _BOUNDS = ('gt', 'ge', 'lt', 'le', 'min_length', 'max_length', 'pattern')
 
 
 class FieldInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """One field of an object type."""
+    """The description of one field of an object type, derived from the annotations of its Struct."""
 
     name: str
     kind: str  # 'text', 'bool', 'int', 'float', 'datetime', 'list', 'mapping', 'any'

@@ -1,4 +1,4 @@
-"""The object type of rate limits for channels."""
+"""The object type of rate limits, which channels use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prepares messages for storage, which are sent on connections with `delivery: guaranteed`."""
+"""Prepares the messages of connections with `delivery: guaranteed` for storage in the work stream."""
 
 from __future__ import annotations
 

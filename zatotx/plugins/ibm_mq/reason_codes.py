@@ -119,7 +119,7 @@ _TLS_ERRORS = range(2380, 2402)
 
 
 def explain(code: int) -> ReasonCode:
-    """Return the meaning of a reason code."""
+    """Return the ReasonCode object for a reason code, with its action and its description."""
     found = TABLE.get(code)
     if found is not None:
         return found

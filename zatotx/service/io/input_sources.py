@@ -67,8 +67,8 @@ def form_params(message: Message, payload: Any) -> Params:
 
 
 class InputSources:
-    """The input of one invocation. `body` holds the values of the message, and `text` the values that arrived as text
-    in path, query or form."""
+    """The input of one invocation. `body` contains the values in the message, and `text` contains the values that
+    arrived as text in path, query or form."""
 
     __slots__ = ('body', 'body_first', 'body_is_text', 'has_body', 'is_json_body', 'payload', 'text')
 

@@ -155,7 +155,7 @@ class Dict(Record):
 
 
 class Nested(Record):
-    """An object inside a message. In Zato 3 this is the name of Dict."""
+    """An object inside a message, the same as Dict. The name is used in Zato 3."""
 
 
 class ListOfDicts(List):

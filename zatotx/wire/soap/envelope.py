@@ -130,8 +130,8 @@ def mandatory_headers(envelope: Envelope) -> Iterator[Element]:
 
 
 def write_envelope(version: SoapVersion, *content: bytes | Element, headers: Iterable[bytes | Element] = ()) -> bytes:
-    """Return an envelope with the given body content, which is elements, or well-formed XML in UTF-8 without a
-    declaration."""
+    """Return an envelope with the given body content. The content consists of elements, or of well-formed XML in UTF-8
+    without a declaration."""
     body = b''.join(map(to_xml, content))
     header = b''.join(map(to_xml, headers))
     if not header:
@@ -144,7 +144,7 @@ def write_envelope(version: SoapVersion, *content: bytes | Element, headers: Ite
 
 
 def to_xml(piece: Any) -> bytes:
-    """Serialize an element as XML without a declaration, with all namespaces in scope. Returns bytes unchanged."""
+    """Serialize an element as XML without a declaration, with all namespaces in scope. Bytes are returned unchanged."""
     return piece if isinstance(piece, bytes) else to_bytes(piece)
 
 
@@ -203,7 +203,8 @@ _UNLIMITED = parser.XmlLimits(elements=1 << 62, attributes=1 << 62, per_element=
 
 
 class CompleteEnvelope:
-    """A complete envelope that the service created itself."""
+    """A complete SOAP envelope that a service created itself, as opposed to body content that must be wrapped in an
+    envelope."""
 
     __slots__ = ('data', 'version')
 
@@ -213,8 +214,8 @@ class CompleteEnvelope:
 
 
 def to_body_content(value: Any) -> SerializedElement | CompleteEnvelope:
-    """Convert an element or document to the content of an envelope, or to a CompleteEnvelope if it is one. Checks that
-    the content cannot break the envelope around it. Raises Malformed."""
+    """Convert an element or document to the content of an envelope. If it is an envelope itself, a CompleteEnvelope is
+    returned. The function checks that the content cannot break the envelope around it. Raises Malformed."""
     if type(value) is SerializedElement or type(value) is CompleteEnvelope:
         return value
     if parser.is_element(value):

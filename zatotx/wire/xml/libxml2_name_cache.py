@@ -70,7 +70,8 @@ def report_unsupported_to(report: Callable[[], None]) -> None:
 
 
 def check() -> None:
-    """Check whether names can be released with the loaded version of lxml; called once, when lxml is loaded."""
+    """Check whether names can be released with the loaded version of lxml. The function is called once, when lxml is
+    loaded."""
     _check.supported = is_supported()
     if not _check.supported and _check.report is not None:
         _check.report()

@@ -53,7 +53,7 @@ DEFAULT_BUDGET = XmlLimits()
 
 
 def check_limits(data: bytes, budget: XmlLimits) -> None:
-    """Raises Malformed if a UTF-8 document has too many elements, attributes or namespaces, or a name that is too long.
+    """Raise Malformed if a UTF-8 document has too many elements, attributes or namespaces, or if a name is too long.
 
     Comments, CDATA sections and processing instructions count as elements, since they are nodes too.
     """

@@ -61,8 +61,8 @@ _SHORT = re.compile(rb'(?:[ \t\r\n]{1,9999}+|<!--(?:[^-]|-(?!->)){0,99}+-->|<\?(
 
 
 def reject_dtd(data: bytes) -> None:
-    """Raises Malformed if a UTF-8 document has a DTD. Takes linear time. Invalid XML passes, since the parser reports
-    better errors.
+    """Raise Malformed if a UTF-8 document has a DTD. The check takes linear time. Invalid XML passes, because the
+    parser reports better errors.
 
     A DTD can only precede the root (XML 1.0 §2.8): after it the same characters are data or not well-formed.
     """
@@ -113,8 +113,8 @@ _MODULES = sys.modules
 
 @cache
 def load_lxml() -> Any:
-    """Import lxml and return the module with its configured objects. Parsing calls this itself; a component can call it
-    earlier, while no request waits, if it knows that XML will be parsed."""
+    """Import lxml, and return the module lxml_parsers with its configured objects. The parsing functions call this
+    function themselves. A component that will parse XML can call it earlier, while no request waits."""
     from zatotx.wire.xml import lxml_parsers
 
     libxml2_name_cache.check()
@@ -157,7 +157,7 @@ def to_bytes(element: Element) -> bytes:
 
 
 class PlainElement:
-    """A context manager within which a parsed document returns plain lxml elements, at a fifth of the cost of
+    """A context manager that makes a parsed document return plain lxml elements, at a fifth of the cost of
     lxml.objectify's elements.
 
         with PlainElement(root):
@@ -180,13 +180,14 @@ class PlainElement:
 
 
 def is_element(value: object) -> bool:
-    """Return whether a value is an lxml element. Always returns False if lxml has not been imported."""
+    """Return whether a value is an lxml element. The result is False if lxml has not been imported."""
     element_type = getattr(_MODULES.get('lxml.etree'), '_Element', None)
     return element_type is not None and isinstance(value, element_type)
 
 
 def ensure_own_tree(element: Element) -> Element:
-    """Return the element unchanged if this module parsed its tree, otherwise a copy that this module parsed."""
+    """Return the element unchanged if this module parsed its tree, otherwise return a copy that is parsed by this
+    module."""
     is_own = isinstance(element.getroottree().parser, load_lxml().DocumentParser)
     return element if is_own else parse_trusted(to_bytes(element))
 
@@ -199,7 +200,7 @@ def local_name(element: Element) -> str:
 
 def text_of(element: Element) -> str:
     """Return the text of an element and its descendants in document order, without comments and processing instructions
-    (the string value of XPath 1.0 §5.2), or '' for none. All values of a document are read with it."""
+    (the string value of XPath 1.0 §5.2), or '' for none. All values of a document are read with this function."""
     text: str = load_lxml().STRING(element) if element.getchildren() else element.text or ''
     return text
 

@@ -94,7 +94,8 @@ def wrap_in_root(name: str, pieces: Iterable[str], namespace: str = '', *, quali
 
 
 def write_value(pieces: list[str], name: str, value: object) -> None:
-    """Append a value, serialized as an element, to the pieces. The name must be valid. Raises NotRepresentable."""
+    """Append a value, serialized as an element, to the pieces. The name must be a valid XML name. Raises
+    NotRepresentable."""
     as_text = TEXT_FORMATTERS.get(type(value))
     if as_text is not None:
         pieces.append(f'<{name}>{as_text(value)}</{name}>')
