@@ -1,5 +1,5 @@
-"""The Klein application of the web admin: routes requests to the screens, and implements what all screens share: Host
-and Origin checks, sessions, CSRF tokens, error pages, and header fields.
+"""The Klein application of the web admin. It routes requests to the screens, and implements the functions that all
+screens share: Host and Origin checks, sessions, CSRF tokens, error pages, and header fields.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ READ_ONLY = 'This web admin is read-only: [web] read_only in its config/admin.to
 
 @frozen
 class ScreenRoute:
-    """The route of one URL of a screen. Handlers of POST requests change something, and run to completion even if the
-    browser disconnects."""
+    """The route of one URL of a screen. The handler of a POST request may change data, so it runs to completion even if
+    the browser disconnects."""
 
     method: str  # GET or POST
     path: str  # of werkzeug
@@ -428,7 +428,7 @@ def _query(request: IRequest) -> dict[str, list[str]]:
 
 def shield(deferred: Deferred[Any]) -> Deferred[Any]:
     """Return a Deferred with the same result whose cancellation does not cancel `deferred`. Klein cancels a handler
-    when the browser disconnects, and a change must not be interrupted."""
+    when the browser disconnects, but a change must not be interrupted."""
     result: Deferred[Any] = Deferred()
     deferred.addBoth(lambda outcome: None if result.called else result.callback(outcome))
     return result

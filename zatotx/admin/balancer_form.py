@@ -1,4 +1,5 @@
-"""The form of a load balancer's configuration: fields from the content of lb.toml, and back. Pure.
+"""Converts lb.toml to the fields of the load balancer's configuration form, and the submitted form to lb.toml. Pure
+functions.
 
 Fields are named by their place in the form (`backends.0.servers.1.weight`), because names of servers may have any text;
 errors of the agent name the place in the file (`backends.crm.servers.server1.weight`). Secrets have no field.
@@ -26,7 +27,7 @@ Place = tuple[str, ...]  # in lb.toml
 
 @frozen(kw_only=True)
 class Setting:
-    """A setting that the form shows: its place below a table, its label, and its control."""
+    """A setting shown in the form: its key path within a TOML table, its label, and its input control."""
 
     place: Place
     label: str
@@ -88,7 +89,7 @@ PROCESS = (
 
 @frozen(kw_only=True)
 class Control:
-    """A field of the form."""
+    """An input field of the load balancer's form."""
 
     name: str  # of the form field
     setting: Setting
@@ -102,7 +103,7 @@ class Control:
 
 @frozen(kw_only=True)
 class ServerRow:
-    """A server in the form. The last row of each backend is empty: it becomes a new server."""
+    """A row of the form that describes a server. The last row of each backend is empty, and is used to add a server."""
 
     index: int
     name: Control
@@ -124,14 +125,16 @@ class Group:
 
 @frozen(kw_only=True)
 class BalancerForm:
-    """The whole form. `messages`: errors that belong to none of its fields."""
+    """The whole form of a load balancer's configuration. `messages` are the errors that belong to none of the
+    fields."""
 
     groups: Sequence[Group]
     messages: Sequence[str] = field(factory=tuple)
 
 
 def build_form(config: Mapping[str, Any], typed: Form | None = None, errors: Sequence[str] = ()) -> BalancerForm:
-    """Return the form of a configuration, or of what was typed, with errors of the agent in place."""
+    """Build the form for a configuration, or for the values that the user has typed. The errors of the agent are
+    attached to the fields to which they belong."""
     builder = _Builder(typed, _parse_errors(errors))
     groups = [Group(title='Default timeouts', kind='defaults', controls=builder.controls('', (), config, DEFAULTS))]
     for number, (name, table) in enumerate(config.get('frontends', {}).items()):
@@ -209,8 +212,8 @@ class _Builder:
 
 
 def apply_form(config: Mapping[str, Any], form: Form) -> dict[str, Any]:
-    """Return the configuration with what was typed. Empty fields are removed: the default applies. What is no number is
-    kept as text, so that the agent rejects it with all other mistakes."""
+    """Return the configuration with the values that the user has typed. Empty fields are removed, so that the defaults
+    apply. A value that is not a number is kept as text, so that the agent rejects it together with all other errors."""
     result = deepcopy(dict(config))
     _apply(result, '', form, (*DEFAULTS, *PROCESS))
     for number, table in enumerate(result.get('frontends', {}).values()):

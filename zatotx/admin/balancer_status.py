@@ -1,5 +1,5 @@
-"""What the load balancer says about its servers, for pages that show it beside other things: they do not wait for an
-agent that does not answer."""
+"""The status of the servers according to the load balancer, for pages that show it beside other information. These
+pages do not wait for an agent that does not respond."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ TIMEOUT = 2.0  # seconds
 
 
 class IBalancerAgent(Protocol):
-    """The agent of the load balancer: see zatotx.processes.lb_agent_client."""
+    """The interface of the load balancer's agent (see zatotx.processes.lb_agent_client)."""
 
     async def call(self, name: str, /, **arguments: Any) -> Any:
         """Return the result of a call. Raises AgentCallError, AgentUnreachableError."""
 
 
 class BalancerUnavailableError(Exception):
-    """The agent does not answer: a sentence."""
+    """The load balancer's agent does not respond. The message is a sentence."""
 
 
 @define
 class BalancerStatus:
-    """Asks the agent for its servers, at most once per MAX_AGE."""
+    """Caches the status of the servers. The agent is queried at most once per MAX_AGE seconds."""
 
     agent: IBalancerAgent
     clock: IReactorTime

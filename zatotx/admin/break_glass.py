@@ -1,4 +1,4 @@
-"""The break-glass account: a local login that opens the screens of the load balancer when no server answers.
+"""The break-glass account, which is a local login that opens the screens of the load balancer when no server responds.
 
 Its credentials are in config/break-glass.toml of the web admin, which `zatotx update password` changes; the file is
 read at each login. Its logins are in the log at once, and in the history of the cluster after the next login of an
@@ -36,7 +36,7 @@ _MAX_VERIFICATIONS = 2  # at the same time: each takes 19 MiB and a core
 
 @frozen
 class LocalLogin:
-    """A login with the account, or an attempt that was refused."""
+    """A login with the break-glass account, or a login attempt that was refused."""
 
     username: str
     address: str  # of the browser
@@ -52,8 +52,8 @@ class _Session:
 
 
 def verify(path: Path, username: str, password: str) -> bool | None:
-    """Return whether these are the credentials in the file; None if they are of somebody else, or the file is missing.
-    Raises ValueError. Blocking: takes about 20 ms."""
+    """Return True if the credentials match the file, and False if the password is wrong. Returns None if the user name
+    differs or the file is missing. Raises ValueError for a malformed file. Blocking, because it takes about 20 ms."""
     known = read_credentials(path)
     if known is None or known.username != username:
         return None
@@ -62,7 +62,7 @@ def verify(path: Path, username: str, password: str) -> bool | None:
 
 @define(kw_only=True)
 class BreakGlassAccount:
-    """Opens local sessions with the credentials in a file."""
+    """Opens local sessions for the user whose credentials are in the file of the break-glass account."""
 
     path: Path
     clock: IReactorTime  # monotonic
@@ -143,12 +143,12 @@ class BreakGlassAccount:
 
 
 def is_local(token: str) -> bool:
-    """Return whether a session token is one of this account."""
+    """Return whether a session token belongs to a session of the break-glass account."""
     return token.startswith(TOKEN_PREFIX)
 
 
 def may_open(path: str) -> bool:
-    """Return whether a local session may use the page at a path: those of the load balancer."""
+    """Return whether a local session may open the page at a path. Only the pages of the load balancer are allowed."""
     return path == '/load-balancer' or path.startswith('/load-balancer/')
 
 

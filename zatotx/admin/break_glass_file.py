@@ -1,4 +1,4 @@
-"""The file with the credentials of the break-glass account, config/break-glass.toml of the web admin."""
+"""The file config/break-glass.toml of the web admin, which contains the credentials of the break-glass account."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ FILE = 'break-glass.toml'  # in config/
 
 
 class BreakGlassCredentials(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The content of the file."""
+    """The content of the file with the credentials of the break-glass account."""
 
     username: str
     password_hash: str  # argon2id
@@ -20,8 +20,8 @@ class BreakGlassCredentials(msgspec.Struct, frozen=True, kw_only=True, forbid_un
 
 
 def read_credentials(path: Path) -> BreakGlassCredentials | None:
-    """Return the credentials in a file; None if there is no file. Raises ValueError if it is malformed, OSError if it
-    cannot be read. Blocking."""
+    """Return the credentials in a file, or None if the file does not exist. Raises ValueError if the file is malformed,
+    and OSError if it cannot be read. Blocking."""
     try:
         return msgspec.toml.decode(path.read_bytes(), type=BreakGlassCredentials)
     except FileNotFoundError:

@@ -1,4 +1,5 @@
-"""Charts: the scales, bars and lines that the templates draw as SVG, and the text that says the same. Pure."""
+"""Builds charts: the scales, bars and lines that the templates draw as SVG, and a text that summarizes the chart. Pure
+functions."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ MAX_LABELS = 8  # on the axis of time
 
 @frozen
 class Mark:
-    """One value: a bar, or a point of a line."""
+    """One value of a chart, which is drawn as a bar or as a point of a line."""
 
     x: float
     y: float
@@ -25,8 +26,8 @@ class Mark:
 
 @frozen(kw_only=True)
 class Chart:
-    """A chart over periods of time. `ticks` are heights and texts on the axis of values, `labels` positions and texts
-    on the axis of time, `summary` the chart in words."""
+    """A chart of values over periods of time. `ticks` are the heights and texts on the value axis, `labels` are the
+    positions and texts on the time axis, and `summary` describes the chart in words."""
 
     title: str
     unit: str
@@ -42,7 +43,7 @@ class Chart:
 
 
 def make_chart(title: str, unit: str, labels: Sequence[str], values: Sequence[float]) -> Chart:
-    """Return the chart of a value in each period."""
+    """Create the chart of a value that was measured in each period."""
     top = nice_ceiling(max(values, default=0))
     step = WIDTH / max(1, len(values))
     marks = [
@@ -66,7 +67,8 @@ def _summary(title: str, unit: str, labels: Sequence[str], values: Sequence[floa
 
 
 def nice_ceiling(value: float) -> float:
-    """Return the next 1, 2, 4, 5 or 8 times a power of ten that is not below the value; 1 for 0."""
+    """Return the smallest number of the form d * 10^n, with d in 1, 2, 4, 5, 8, that is at least `value`. Returns 1 for
+    0."""
     if value <= 0:
         return 1.0
     power = 10.0 ** floor(log10(value))
@@ -74,14 +76,14 @@ def nice_ceiling(value: float) -> float:
 
 
 def sparkline(values: Sequence[float], width: float = 100, height: float = 20) -> str:
-    """Return the points of a small line, which fills the height."""
+    """Return the points of a sparkline, which is a small line chart that uses the whole height."""
     top, step = max(values, default=0) or 1, width / max(1, len(values) - 1)
     return ' '.join(f'{number * step:.4g},{height - (height - 1) * value / top:.4g}'
                     for number, value in enumerate(values))  # fmt: skip
 
 
 def format_value(value: float) -> str:
-    """Return a number as people read it: 1.25, 12.5, 1,250, 1.25 M."""
+    """Format a number in readable form, such as 1.25, 12.5, 1,250 or 1.25 M."""
     if value >= 10_000_000:
         return f'{value / 1_000_000:,.3g} M'
     if value >= 1_000:

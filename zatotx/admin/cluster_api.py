@@ -26,8 +26,8 @@ _FIELD_ERROR = re.compile(r'\$\.([\w.\[\]-]+): (.+)', re.DOTALL)
 
 class ApiError(Exception):
     """The cluster rejected a call or did not respond. `status` is the status of the response, or 0 if no server
-    responded. `messages` has one sentence per error, and `field_errors` the errors of single fields, by the name in the
-    request."""
+    responded. `messages` contains one sentence per error, and `field_errors` contains the errors of single fields, by
+    the field names in the request."""
 
     def __init__(self, status: int, messages: Sequence[str], *, cid: str = '', retry_after: str = '') -> None:
         super().__init__('; '.join(messages))
@@ -54,17 +54,17 @@ class Caller:
 
 
 class IClusterApi(Interface):
-    """The API of a cluster."""
+    """The interface of a cluster's API."""
 
     def call(service: str, payload: Mapping[str, Any], caller: Caller) -> Deferred[Any]:  # noqa: N805
-        """Invokes an internal service; fires with its response. Fails with ApiError."""
+        """Invoke an internal service; fires with its response. Fails with ApiError."""
 
     def call_each(service: str, payload: Mapping[str, Any], caller: Caller) -> Deferred[list[Any]]:  # noqa: N805
-        """Invokes a service on every server that is known; fires with the responses of those that answered. Fails with
+        """Invoke a service on every server that is known; fires with the responses of those that answered. Fails with
         ApiError if none did, or if the session is not valid."""
 
     def log_in(username: str, password: str, caller: Caller) -> Deferred[Mapping[str, Any]]:  # noqa: N805
-        """Opens a session; fires with its token and the user. Fails with ApiError."""
+        """Open a session; fires with its token and the user. Fails with ApiError."""
 
 
 @implementer(IClusterApi)
@@ -150,8 +150,8 @@ class HttpClusterApi:
 
 
 def parse_response(status: int, content: bytes, retry_after: str = '') -> Any:
-    """Return the only element besides zato_env of an internal service's response, or the text of a response that is not
-    JSON. Raises ApiError for a status of 400 or more."""
+    """Return the response element of an internal service's response, which is the only element besides zato_env. A
+    response that is not JSON is returned as text. Raises ApiError for a status of 400 or more."""
     try:
         document: Any = msgspec.json.decode(content or b'null')
     except msgspec.DecodeError:

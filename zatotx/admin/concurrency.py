@@ -1,4 +1,4 @@
-"""Runs the calls of a page at the same time."""
+"""Runs several calls of a page concurrently."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from twisted.internet.defer import Deferred, FirstError, gatherResults
 
 
 async def run_together(*calls: Coroutine[Deferred[Any], Any, Any]) -> list[Any]:
-    """Return the results of all calls, in order. Raises the first error, after it has cancelled the others."""
+    """Run all calls concurrently and return their results in order. If a call fails, cancel the others and raise its
+    error."""
     started = [Deferred.fromCoroutine(call) for call in calls]
     try:
         results: list[Any] = await gatherResults(started, consumeErrors=True)

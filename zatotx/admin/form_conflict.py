@@ -1,4 +1,5 @@
-"""The fields in which a form differs from what somebody else has saved meanwhile. Pure."""
+"""Finds the fields in which a submitted form conflicts with changes that another user has saved in the meantime. Pure
+functions."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from zatotx.admin.type_catalog import TypeDescription
 
 @frozen
 class Difference:
-    """One field with both values, as text."""
+    """One field with different values, both as text."""
 
     label: str
     typed: str
@@ -21,7 +22,8 @@ class Difference:
 
 
 def find_differences(description: TypeDescription, typed: FormData, row: Mapping[str, Any]) -> list[Difference]:
-    """Return the fields whose typed values are not those of the row. Secrets are not compared: nobody is shown them."""
+    """Return the fields whose submitted values differ from the values of the row. Secrets are not compared, because
+    their values are never shown."""
     saved = {one.name: one for one in _controls(build_form(description, row=row))}
     return [
         Difference(one.label, _text(one), _text(saved[one.name]))

@@ -1,4 +1,4 @@
-"""Creates forms from the descriptions of object types, and converts submitted forms to API requests. Pure."""
+"""Creates forms from the descriptions of object types, and converts submitted forms to API requests. Pure: no I/O."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Control(msgspec.Struct, kw_only=True):
 
 
 class Form(msgspec.Struct, kw_only=True):
-    """The controls of a form, in two groups: the important ones, and the others."""
+    """The controls of a form. They are divided into a group of important controls and a group of all others."""
 
     first: list[Control]
     more: list[Control]
@@ -71,8 +71,8 @@ def build_form(
     choices: Choices | None = None,
     errors: Mapping[str, str] | None = None,
 ) -> Form:
-    """Build the form for a new object, or for the object in `row`. `typed` has the submitted values, which take
-    precedence; `errors` are the errors of fields, by the name in the request."""
+    """Build the form for a new object, or for the object in `row`. `typed` contains the submitted values, which take
+    precedence. `errors` contains the errors of fields, by the field names in the request."""
     first: list[Control] = []
     more: list[Control] = []
     for one in description.fields:
@@ -274,7 +274,7 @@ def known_errors(description: TypeDescription, errors: Mapping[str, str]) -> set
 
 def to_request(description: TypeDescription, typed: FormData) -> dict[str, Any]:
     """Convert a submitted form to a create or edit request. References are sent by name under the field's own name, so
-    that a name that consists of digits is not taken for an ID."""
+    that a name that consists of digits is not interpreted as an ID."""
     request: dict[str, Any] = dict(description.fixed_fields)
     for one in description.fields:
         value = _request_value(one, one.name, typed)

@@ -1,5 +1,5 @@
-"""What the users of this admin have invoked in their sessions. It is in memory only: payloads may be confidential, and
-they end with the session."""
+"""The history of the services that users of this web admin have invoked in their sessions. It is kept in memory only,
+because payloads may be confidential, and is deleted when the session ends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_TEXT = 20_000  # characters of a payload or a response that are kept
 
 @frozen(kw_only=True)
 class PastInvocation:
-    """One invocation and its result."""
+    """One service invocation and its result."""
 
     number: int  # 1, 2, 3 … in the session
     at: float  # Unix time
@@ -32,7 +32,7 @@ class PastInvocation:
 
 @define
 class InvocationHistory:
-    """Keeps the last invocations of each session, the latest first."""
+    """Keeps the most recent invocations of each session, with the latest first."""
 
     clock: IReactorTime  # monotonic
     now: Callable[[], float]  # Unix time
@@ -62,7 +62,7 @@ class InvocationHistory:
 
 
 def shorten(text: str) -> str:
-    """Return at most MAX_TEXT characters of a text."""
+    """Return the first MAX_TEXT characters of a text."""
     return text if len(text) <= MAX_TEXT else f'{text[:MAX_TEXT]}…'
 
 

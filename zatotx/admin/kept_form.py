@@ -1,4 +1,5 @@
-"""Preserves a submitted form through a new login if the session had ended. Secrets are removed from it. Pure."""
+"""Preserves a submitted form if the session has ended, until the user has logged in again. Secrets are removed from the
+form. Pure functions."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ class KeptForm:
 
 
 def keep_form(target: str, form: Mapping[str, Sequence[str]], *, redisplays: bool) -> KeptForm:
-    """Preserve the form that was sent to a path, without secrets, which the user must type again."""
+    """Preserve a form that was sent to the path `target`. Secrets are omitted, so the user must type them again."""
     return KeptForm(target, [
         (name, value)
         for name, values in form.items()

@@ -1,4 +1,4 @@
-"""The difference between two versions of deployed code, line by line. Pure."""
+"""Compares two versions of deployed code line by line. Pure functions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ SAME, OLD, NEW, GAP = 'same', 'old', 'new', 'gap'
 
 @frozen
 class DiffLine:
-    """One line of a difference. The numbers are those of the line in both versions; 0 = it is not in that one."""
+    """One line of a comparison. The numbers are the line numbers in both versions, or 0 if a version does not contain
+    the line."""
 
     kind: str
     old_number: int
@@ -24,7 +25,7 @@ class DiffLine:
 
 @frozen
 class FileDiff:
-    """The difference of one file. `note` says why there are no lines."""
+    """The differences in one file. `note` gives the reason if there are no lines."""
 
     path: str
     lines: tuple[DiffLine, ...] = ()
@@ -40,7 +41,7 @@ class FileDiff:
 
 
 def diff_files(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> list[FileDiff]:
-    """Return the differences of all files that are not equal, by path."""
+    """Return the differences of all changed files, by path."""
     paths = sorted({*old, *new})
     return [_diff_file(path, old.get(path), new.get(path)) for path in paths if old.get(path) != new.get(path)]
 

@@ -1,5 +1,5 @@
-"""Live statistics of the cluster: the cluster is polled once for all browsers, and the results are sent as server-sent
-events.
+"""Live statistics of the cluster. The cluster is polled once for all browsers, and the results are sent to them as
+server-sent events.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ STATUS_SERVICE = 'zato.server.get-status'
 
 
 class NodeFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """The sums of the counters of all servers at one time."""
+    """The sums of the counters of all servers at one point in time."""
 
     state: str  # see zato.server.get-status
     is_leader: bool = False
@@ -52,7 +52,7 @@ Subscriber = Callable[[bytes, bool], None]  # called with each encoded event, an
 @define(kw_only=True)
 class LiveFeed:
     """Polls the cluster while there are subscribers. Each poll uses the session of the next subscriber, so that every
-    session is checked; polling does not keep the session alive."""
+    session is checked. Polling does not extend the sessions."""
 
     api: IClusterApi
     clock: IReactorTime
@@ -124,8 +124,9 @@ class LiveFeed:
 
 
 def make_event(last: Mapping[str, Any], now: Mapping[str, Any], elapsed: float) -> LiveEvent:
-    """Return the rates between two polls, `elapsed` seconds apart: rows of zato.server.get-status by name. The counters
-    of a node that has restarted, or did not answer, count from now on."""
+    """Return the rates between two polls, which are `elapsed` seconds apart. `last` and `now` contain rows of
+    zato.server.get-status by name. The counters of a node that has restarted, or that did not respond to the last poll,
+    start at the current values."""
     changes = {name: _changes(last.get(name), row) for name, row in now.items()}
     nodes = {
         name: NodeFigures(
@@ -168,5 +169,5 @@ def _figure(row: Mapping[str, Any], name: str) -> float:
 
 
 def encode(event: str, data: Any) -> bytes:
-    """Return a server-sent event."""
+    """Encode an event and its data as a server-sent event."""
     return b'event: ' + event.encode() + b'\ndata: ' + msgspec.json.encode(data) + b'\n\n'

@@ -30,7 +30,7 @@ class FormFile:
 
 @frozen
 class User:
-    """The logged-in user."""
+    """The logged-in user of the web admin who sent a request."""
 
     username: str
     roles: frozenset[str]
@@ -50,7 +50,7 @@ class User:
 
 @frozen(kw_only=True)
 class PageRequest:
-    """One request of a logged-in user."""
+    """One request of a logged-in user, as passed to the handlers of screens."""
 
     method: str
     path: str

@@ -1,4 +1,5 @@
-"""How a user sees dates and colors: kept with the user in the cluster, and in a cookie for the page of the login."""
+"""The display preferences of a user. They are stored with the user in the cluster, and in a cookie for the login
+page."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ _HTML_FORMAT = '%Y-%m-%dT%H:%M'  # of the value of <input type="datetime-local">
 
 @frozen
 class Preferences:
-    """The choices of one user; see zatotx.rules.display_preferences."""
+    """The display preferences of one user (see zatotx.rules.display_preferences)."""
 
     time_zone: str = DEFAULTS['time_zone']
     date_format: str = DEFAULTS['date_format']
@@ -50,12 +51,13 @@ class Preferences:
 
 @cache
 def time_zones() -> frozenset[str]:
-    """Return the names of all time zones. The first call reads many directories."""
+    """Return the names of all time zones. The first call is slow, because it reads many directories."""
     return frozenset(available_timezones())
 
 
 def make_preferences(chosen: Mapping[str, str]) -> Preferences:
-    """Return the preferences with these choices; what is missing or invalid is the default."""
+    """Create preferences from the values that a user has chosen. Missing and invalid values are replaced with the
+    defaults."""
     valid = {name: chosen[name] for name, choices in CHOICES.items() if chosen.get(name) in choices}
     if chosen.get('time_zone') in time_zones():
         valid['time_zone'] = chosen['time_zone']

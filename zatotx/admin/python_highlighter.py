@@ -1,4 +1,5 @@
-"""Splits Python source into lines of classified tokens, for pages that show it with colors. Pure."""
+"""Splits Python source code into lines of classified tokens, so that pages can show it with syntax highlighting. Pure
+functions."""
 
 from __future__ import annotations
 
@@ -20,8 +21,8 @@ Line = list[tuple[str, str]]  # (CSS class, or '' for none; text)
 
 
 def highlight(source: str) -> list[Line]:
-    """Return the lines of a source as classified parts. What cannot be tokenized, such as a file with a syntax error,
-    is returned without classes from there on."""
+    """Return the lines of a source text as classified parts. If the text cannot be tokenized, for example because of a
+    syntax error, the rest of the text is returned without classes."""
     lines = source.splitlines()
     if len(source) > MAX_SIZE:
         return [[('', line)] for line in lines]

@@ -52,7 +52,8 @@ def _load_environment() -> Environment:
 
 
 class Renderer:
-    """Renders the templates. URLs of static files contain a digest, so that browsers can cache them."""
+    """Renders the templates of pages. The URLs of static files contain a digest, so that browsers can cache the
+    files."""
 
     def __init__(self) -> None:
         self._environment = _load_environment()
@@ -69,7 +70,7 @@ class Renderer:
 
 
 def moment(text: Any, preferences: Preferences) -> Markup | str:
-    """Return a time of ISO 8601, or Unix time, as a user wants it, as a <time> element."""
+    """Format a time, given in ISO 8601 or as Unix time, as a <time> element according to the user's preferences."""
     if text in ('', None, 0):
         return ''
     try:

@@ -1,4 +1,4 @@
-"""Validates the Host, the Origin and the CSRF token of requests. Pure."""
+"""Validates the Host field, the Origin field and the CSRF token of requests. Pure functions."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _MAX_SLUG = 40
 
 
 def host_error(host: str, allowed_hosts: Collection[str]) -> str:
-    """Return an error message if a request with a Host field is rejected, otherwise ''. Host names must be configured,
-    because unlike an address, a name can be the result of DNS rebinding."""
+    """Return an error message if a request is rejected because of its Host field, otherwise ''. Host names must be
+    configured because, unlike an address, a host name may be used for DNS rebinding."""
     name = host_name(host)
     if name and (is_address(name) or is_loopback(name) or name in {known.lower() for known in allowed_hosts}):
         return ''
@@ -32,8 +32,8 @@ def host_name(host: str) -> str:
 
 
 def origin_error(host: str, origin: str | None, fetch_site: str | None) -> str:
-    """Return an error message if a change is rejected because it was sent by a page of another site, otherwise ''.
-    Browsers identify the page's site in Origin or Sec-Fetch-Site (W3C Fetch Metadata)."""
+    """Return an error message if a request that changes data is rejected because a page of another site sent it,
+    otherwise ''. Browsers identify the site of the page in Origin or Sec-Fetch-Site (W3C Fetch Metadata)."""
     if fetch_site not in (None, 'same-origin', 'none'):
         return 'This change comes from a page of another site.'
     if origin is None:
@@ -48,8 +48,8 @@ def origin_error(host: str, origin: str | None, fetch_site: str | None) -> str:
 
 
 def csrf_token(secret: str) -> str:
-    """Return the CSRF token for a session token, or for the cookie of a login form. It reveals nothing about the
-    secret."""
+    """Return the CSRF token for a session token, or for the cookie of a login form. The CSRF token reveals nothing
+    about the secret."""
     return hmac.new(secret.encode(), b'zatotx web admin: CSRF', sha256).hexdigest()
 
 
@@ -59,8 +59,8 @@ def is_valid_csrf_token(secret: str, presented: str | None) -> bool:
 
 
 def cookie_name(purpose: str, cluster: str, *, is_secure: bool) -> str:
-    """Return the name of a cookie. It contains the cluster, because browsers share cookies among all ports of a host.
-    Over HTTPS, a prefix binds the cookie to the host and to HTTPS (RFC 6265bis)."""
+    """Return the name of a cookie. The name contains the cluster, because browsers share cookies among all ports of a
+    host. For HTTPS, a prefix binds the cookie to the host and to HTTPS (RFC 6265bis)."""
     slug = sub('[^A-Za-z0-9-]+', '-', cluster)[:_MAX_SLUG]
     digest = sha256(cluster.encode()).hexdigest()[:8]
     return f'{"__Host-" if is_secure else ""}zatotx-{purpose}-{slug}-{digest}'

@@ -1,4 +1,4 @@
-"""The result types of the screens' handlers, and the header fields of all responses."""
+"""The result types of the handlers of screens, and the header fields of all responses."""
 
 from __future__ import annotations
 

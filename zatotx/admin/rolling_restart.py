@@ -1,4 +1,5 @@
-"""Restarts nodes one after another: each must run again, and get requests from the load balancer, before the next."""
+"""Restarts nodes one after another. Before the next node is restarted, the previous node must run again, and receive
+requests from the load balancer."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ IsBalanced = Callable[[str], Awaitable[bool]]  # called with the address of a no
 
 @define
 class Step:
-    """One node of a rolling restart."""
+    """The restart of one node within a rolling restart."""
 
     name: str
     state: str = WAITING
@@ -32,8 +33,9 @@ class Step:
 
 @define(kw_only=True)
 class RollingRestart:
-    """The rolling restart of this admin, if there is one. It stops at the first node that does not run again: the
-    others continue as they were. An admin that ends meanwhile leaves the remaining nodes alone."""
+    """The rolling restart of this web admin, if there is one. It stops at the first node that does not run again,
+    and the remaining nodes are not restarted. If the web admin itself ends, the remaining nodes are not restarted
+    either."""
 
     api: IClusterApi
     clock: IReactorTime

@@ -1,4 +1,5 @@
-"""The Twisted service of the web admin: its site, its listener, and its client of the cluster's API."""
+"""The Twisted service of the web admin, which consists of the site, its listener, and the client of the cluster's
+API."""
 
 from __future__ import annotations
 
@@ -35,7 +36,7 @@ _CONNECTIONS = 16  # kept per server
 
 
 class LimitedRequest(Request):
-    """A request whose body size is limited, and which is not logged, because twisted.web would log query strings."""
+    """A request whose body size is limited. It is not logged, because twisted.web would also log the query string."""
 
     def gotLength(self, length: int | None) -> None:
         """Reject a request that announces too large a body."""
@@ -115,7 +116,7 @@ class WebAdminService(Service):
 
 
 def make_admin_service(directory: str, reactor: IReactor) -> WebAdminService:
-    """Create the web admin of a directory. It is not started. Raises StartError."""
+    """Create the service of the web admin in a directory, without starting it. Raises StartError."""
     settings = load_settings(Path(directory) / 'config' / 'admin.toml')
     pool = HTTPConnectionPool(reactor)
     pool.maxPersistentPerHost = _CONNECTIONS

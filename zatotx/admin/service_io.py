@@ -1,4 +1,5 @@
-"""The declared input and output of a service: as rows of a table, and as the controls of the form that invokes it.
+"""The declared input and output of a service. They are converted to the rows of a table, and to the controls of the
+form that invokes the service.
 
 Both are drawn from the JSON Schemas of zato.service.get-input-output. Pure.
 """
@@ -25,7 +26,7 @@ Schema = Mapping[str, Any]
 
 @frozen
 class IoRow:
-    """One element in a table of input or output."""
+    """One element of input or output, as a row of a table."""
 
     depth: int  # 0 = top level
     name: str
@@ -36,7 +37,7 @@ class IoRow:
 
 @frozen(kw_only=True)
 class FieldShape:
-    """What a schema says about one value."""
+    """The information about one value that its JSON Schema contains."""
 
     kind: str  # text, integer, number, boolean, object, list, any, choice
     schema: Schema  # resolved, without the alternatives for an empty value
@@ -54,7 +55,7 @@ class FieldShape:
 
 @frozen
 class ServiceIo:
-    """Input and output of a service."""
+    """The declared input and output of a service, as shown by the web admin."""
 
     input: Schema | None = None
     output: Schema | None = None

@@ -15,7 +15,7 @@ DEFAULT_LISTEN = 'tcp:8183:interface=127.0.0.1'
 
 
 class WebSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The settings in [web], for the connections of browsers."""
+    """The settings in the section [web], which configure the listener for browsers."""
 
     listen: Annotated[str, Meta(min_length=1)] = DEFAULT_LISTEN  # a Twisted endpoint; ssl:… for HTTPS
     hosts: tuple[str, ...] = ()  # names in URLs by which browsers may call it, beside addresses and localhost
@@ -24,7 +24,7 @@ class WebSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The settings in [cluster], for the connection to the cluster."""
+    """The settings in the section [cluster], which configure the connection to the cluster."""
 
     name: Annotated[str, Meta(min_length=1)]
     servers: Annotated[tuple[str, ...], Meta(min_length=1)]  # URLs of servers, or of the load balancer; tried in order
@@ -33,8 +33,8 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class LoadBalancerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The settings in [load_balancer], for the connection to the load balancer's agent. File names are relative to the
-    component's directory."""
+    """The settings in the section [load_balancer], which configure the connection to the load balancer's agent. File
+    names are relative to the component's directory."""
 
     agent: str = ''  # its URL; '' = there is no load balancer
     certificate: str = 'tls/web-admin-cert.pem'  # of this admin, for an agent at https://
@@ -51,7 +51,7 @@ class AdminSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 def load_settings(path: Path) -> AdminSettings:
-    """Load the settings file. Raises StartError with one sentence."""
+    """Load the settings file. Raises StartError, whose message is one sentence."""
     try:
         settings = msgspec.toml.decode(path.read_bytes(), type=AdminSettings)
     except FileNotFoundError:

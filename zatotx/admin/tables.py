@@ -1,4 +1,4 @@
-"""Tables of rows, which the server sorts, filters and pages; their state is in the URL."""
+"""HTML tables with server-side sorting, filtering and pagination. The state of a table is kept in the URL."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class TablePage:
 
 
 async def fetch_page(request: PageRequest, service: str, payload: Mapping[str, Any]) -> TablePage:
-    """Fetch the page that the URL selects from a get-list service. Raises ApiError."""
+    """Fetch a page of rows from a get-list service. The URL of the request selects the page. Raises ApiError."""
     query, sort, number = request.argument('query'), request.argument('sort'), request.argument('page', '1')
     paging = {'paginate': True, 'page_size': PAGE_SIZE, 'cur_page': number if number.isdigit() else '1'}
     found = await request.call(service, {**payload, **paging, 'query': query, 'sort': sort})
@@ -67,7 +67,7 @@ async def fetch_page(request: PageRequest, service: str, payload: Mapping[str, A
 
 
 def page_of(rows: Sequence[Mapping[str, Any]], request: PageRequest) -> TablePage:
-    """Filter, sort and page rows that a service returned all at once, as the URL selects."""
+    """Filter, sort and paginate a complete list of rows according to the query parameters of the URL."""
     number = request.argument('page', '1')
     query, sort = request.argument('query'), request.argument('sort')
     found = select_rows(rows, {'paginate': True, 'page_size': PAGE_SIZE, 'query': query, 'sort': sort,
@@ -77,8 +77,8 @@ def page_of(rows: Sequence[Mapping[str, Any]], request: PageRequest) -> TablePag
 
 
 def columns_of(description: TypeDescription) -> list[Column]:
-    """Return the columns for the list of an object type: required fields, references, and fields that distinguish
-    objects."""
+    """Return the columns for the list of an object type. They are the required fields, the references, and the fields
+    that distinguish objects."""
     telling = [one for one in description.fields if one.name != 'name' and _is_telling(one)]
     return [Column(one.row_name, one.label) for one in telling[:MAX_COLUMNS]]
 
@@ -91,7 +91,7 @@ def _is_telling(one: FieldDescription) -> bool:
 
 @frozen
 class ListView:
-    """The parameters of the list template in addition to the rows."""
+    """The parameters that the list template needs in addition to the rows."""
 
     columns: Sequence[Column]
     has_flag: bool = False

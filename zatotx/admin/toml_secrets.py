@@ -1,5 +1,5 @@
-"""Masks secrets in the text of a TOML file for a browser, and restores them in the text that the browser returns.
-Pure."""
+"""Masks secrets in the text of a TOML file for a browser, and restores them in the text that the browser returns. Pure:
+no I/O."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SETTING = re.compile(rf'(\s*([A-Za-z0-9_.-]+)\s*=\s*)({_TEXT})(.*)', re.DOTALL)
 
 
 class UnknownSecret(ValueError):  # noqa: N818 - what it is
-    """The text has a masked secret that the current file does not contain. The message is a sentence."""
+    """The text contains a masked secret that the current file does not contain. The message is a sentence."""
 
 
 def _lines(source: str) -> Iterator[tuple[str, tuple[str, str], re.Match[str] | None]]:
@@ -30,7 +30,7 @@ def _lines(source: str) -> Iterator[tuple[str, tuple[str, str], re.Match[str] | 
 
 
 def mask_source(source: str) -> str:
-    """Return the text with the values of secrets masked."""
+    """Return the text of a TOML file with the values of secrets masked."""
     return ''.join(
         line if secret is None or len(secret[3]) <= 2 else f'{secret[1]}"{MASK}"{secret[4]}'
         for line, _, secret in _lines(source)
@@ -38,8 +38,8 @@ def mask_source(source: str) -> str:
 
 
 def unmask_source(edited: str, present: str) -> str:
-    """Replace the masked secrets in the edited text with the secrets of the current text, by table and name. Raises
-    UnknownSecret."""
+    """Replace the masked secrets in the edited text with the secrets of the present text. Secrets are matched by table
+    and name. Raises UnknownSecret."""
     known = {place: secret[3] for _, place, secret in _lines(present) if secret is not None}
     parts = []
     for line, place, secret in _lines(edited):

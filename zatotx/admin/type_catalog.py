@@ -1,4 +1,4 @@
-"""A catalog of the cluster's object types from zato.schema.get-list, cached for a short time."""
+"""A catalog of the cluster's object types, which is fetched with zato.schema.get-list and cached for a short time."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class TypeDescription(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Catalog:
-    """All object types by key, in the order of the menu."""
+    """All object types by key, in the order in which the menu shows them."""
 
     def __init__(self, types: Sequence[TypeDescription]) -> None:
         order = {area: number for number, area in enumerate(AREAS)}
@@ -102,7 +102,7 @@ class Catalog:
 
 @define
 class CatalogCache:
-    """Fetches the catalog, at most once every MAX_AGE seconds."""
+    """Fetches the catalog of object types, at most once per MAX_AGE seconds."""
 
     api: IClusterApi
     clock: IReactorTime

@@ -1,5 +1,5 @@
-"""Statistics of services over a range of time, from the rows of zato.stats.*: which are slowest and most used, how they
-compare to the time before, and the charts of the whole cluster. Pure."""
+"""Service statistics over a time range, built from the rows of zato.stats.*. They contain the slowest and the most used
+services, a comparison with the previous range, and charts of the whole cluster. Pure functions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Row = Mapping[str, Any]
 
 @frozen
 class ReportRow:
-    """A service in a report: the row of the API, its trends, and its figures in the time before."""
+    """A service in a report, with the row of the API, its trends, and its figures in the previous range."""
 
     row: Row
     usage_line: str  # points of a small line
@@ -40,7 +40,7 @@ class ReportRow:
 
 @frozen(kw_only=True)
 class UsageReport:
-    """What a page of statistics shows."""
+    """The content of a page of statistics."""
 
     slowest: Sequence[ReportRow]
     most_used: Sequence[ReportRow]
@@ -52,8 +52,8 @@ class UsageReport:
 
 
 def make_report(rows: Sequence[Row], before: Sequence[Row], labels: Sequence[str]) -> UsageReport:
-    """Return the report of rows of all services. `before`: of an equal range before, [] = it is not compared;
-    `labels`: of the periods that the trends consist of."""
+    """Build the report for the rows of all services. `before` contains the rows of the previous range of equal length,
+    or is empty if the ranges are not compared. `labels` are the labels of the periods in the trends."""
     earlier = {row['service_name']: row for row in before}
     found = [_report_row(row, earlier.get(row['service_name']), len(labels)) for row in rows]
     calls, seconds = sum(row['usage'] for row in rows), sum(row['time'] for row in rows)
@@ -73,8 +73,8 @@ def _report_row(row: Row, before: Row | None, periods: int) -> ReportRow:
 
 
 def trend(row: Row, name: str, periods: int) -> list[float]:
-    """Return the values of a trend, which is text separated by commas as in Zato, of that many periods: the
-    server's clock may be in another one than ours."""
+    """Return the values of a trend, with one value for each period. As in Zato, a trend is text with values separated
+    by commas. Values are cut off, or zeros appended, because the clock of the server may be in another period."""
     values = [float(part) for part in str(row.get(name, '')).split(',') if part][:periods]
     return values + [0.0] * (periods - len(values))
 
@@ -98,7 +98,8 @@ def _change(now: float, before: float) -> str:
 
 
 def period_labels(period: str, start: float, stop: float, preferences: Preferences) -> list[str]:
-    """Return the labels of the periods of a range, in the zone of a user. Periods are those of UTC."""
+    """Return the labels of the periods in a time range, in the time zone of a user. The periods themselves are calendar
+    periods in UTC."""
     return [_label(period, datetime.fromtimestamp(moment, UTC), preferences)
             for moment in starts_between(period, start, stop)]  # fmt: skip
 
@@ -110,6 +111,6 @@ def _label(period: str, when: datetime, preferences: Preferences) -> str:
 
 
 def table_cells(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a CSV file: the fields of the API without the trends."""
+    """Yield the rows of a CSV file, which contain the fields of the API without the trends."""
     for row in rows:
         yield {name: value for name, value in row.items() if not name.endswith('_trend')}

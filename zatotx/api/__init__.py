@@ -1,4 +1,4 @@
-"""The built-in zato.* services, with Zato's names, request fields and response elements (feature map 8.7, 8.8)."""
+"""The built-in zato.* services, with the service names, request fields and response elements of Zato."""
 
 from __future__ import annotations
 

@@ -41,8 +41,8 @@ class SessionService(AdminService):
 
 
 class LogIn(SessionService):
-    """Log a web admin user in. The response has a `token`, which further requests to /zato/admin/invoke/{service} send
-    in the header field X-Zato-Session.
+    """Log a web admin user in. The response contains a `token`. Further requests to /zato/admin/invoke/{service} must
+    send the token in the header field X-Zato-Session.
 
     A caller on this machine, such as the web admin, says in `client_address` where its own client is.
     """
@@ -70,8 +70,8 @@ class LogIn(SessionService):
 
 
 class RecordLocalLogins(SessionService):
-    """Write logins of the break-glass account of a web admin to the history: `username`, `address`, `at` (Unix time),
-    and `is_refused` of each. They were made when no server answered."""
+    """Write logins of the break-glass account of a web admin to the history. Each login has the fields `username`,
+    `address`, `at` (Unix time) and `is_refused`. The logins were made while no server responded."""
 
     name = 'zato.admin.record-local-logins'
 
@@ -100,7 +100,7 @@ class LocalLoginRow(msgspec.Struct, frozen=True):
 
 
 class LogOut(SessionService):
-    """Log out: end the session of the request."""
+    """Log out, which ends the session that sent the request."""
 
     name = 'zato.admin.logout'
 
@@ -112,7 +112,7 @@ class LogOut(SessionService):
 
 
 class GetSession(AdminService):
-    """Return the user of the session."""
+    """Return the user of the session that sent the request."""
 
     name = 'zato.admin.get-session'
 
@@ -128,13 +128,13 @@ def _describe(name: str, username: str, roles: Any) -> dict[str, Any]:
 
 
 def settings_of(user: StoredObject) -> dict[str, str]:
-    """Return how a user wants dates and colors to be shown."""
+    """Return the display preferences of a user."""
     return {name: str(getattr(user.value, name)) for name in DEFAULTS}
 
 
 class ChangeOwnSettings(AdminService):
-    """Change how dates and colors are shown to the caller: `time_zone`, `date_format`, `time_format`, `theme` and
-    `color`; absent ones stay as they are."""
+    """Change the display preferences of the caller: `time_zone`, `date_format`, `time_format`, `theme` and `color`.
+    Fields that are absent are not changed."""
 
     name = 'zato.admin.change-own-settings'
 
@@ -159,8 +159,8 @@ class ChangeOwnSettings(AdminService):
 
 
 class ChangeOwnPassword(SessionService):
-    """Change the password of the caller, who sends the current password, and the new one twice. All sessions of the
-    user end."""
+    """Change the password of the caller. The request contains the current password, and the new password twice. All
+    sessions of the user end."""
 
     name = 'zato.admin.change-own-password'
 

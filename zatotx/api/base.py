@@ -20,7 +20,8 @@ def response_element(name: str) -> str:
 
 
 class AdminService(Service):
-    """Base class of the zato.* services. They run on the reactor, and pass long work to `self.server.offload`.
+    """Base class of the zato.* services. They run in the reactor's thread, and pass long tasks to
+    `self.server.offload`.
 
     A class with a `name` responds in the element of that name, unless it is `plain`.
     """

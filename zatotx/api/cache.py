@@ -1,4 +1,4 @@
-"""The services zato.cache.*: access to the caches of services over HTTP, at /zato/cache/ (feature map 3.9)."""
+"""The services zato.cache.*, which give access to the caches of services over HTTP, at /zato/cache/."""
 
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ class CacheService(AdminService):
 
 
 class Entry(CacheService):
-    """Read, write or delete the cache entry whose key is in the path: GET, POST with `value` and `expiry`, DELETE."""
+    """Read, write or delete the cache entry whose key is in the path. GET reads the entry, POST with `value` and
+    `expiry` writes it, and DELETE deletes it."""
 
     name = 'zato.cache.entry'
     plain = True
@@ -80,8 +81,8 @@ class Entry(CacheService):
 
 
 class Select(CacheService):
-    """Read, write, delete or expire all cache entries whose keys match a condition, such as
-    /zato/cache/get/by-prefix/user."""
+    """Read, write, delete or expire all cache entries whose keys match a condition. The condition is in the path, such
+    as /zato/cache/get/by-prefix/user."""
 
     name = 'zato.cache.select'
     plain = True

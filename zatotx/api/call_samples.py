@@ -1,5 +1,5 @@
-"""zato.service.get-request-response, configure-request-response, slow-response.get-list and slow-response.get: recorded
-calls of services (feature map 8.3)."""
+"""The services zato.service.get-request-response, configure-request-response, slow-response.get-list and
+slow-response.get, which return and configure recorded calls of services."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ MAX_FREQUENCY = 1_000_000_000
 
 
 class GetRequestResponse(ServiceAdminService):
-    """Return the last sample of a service, its request and response as base64; empty texts if there is none. Every
-    `sample_req_resp_freq`-th call is one, 0 = none."""
+    """Return the most recent sample of a service, which consists of a request and a response in base64. The texts are
+    empty if there is no sample. One in every `sample_req_resp_freq` calls is sampled; 0 disables sampling."""
 
     name = 'zato.service.get-request-response'
 
@@ -42,7 +42,8 @@ class GetRequestResponse(ServiceAdminService):
 
 
 class ConfigureRequestResponse(ServiceAdminService):
-    """Set that each `sample_req_resp_freq`-th call of a service is recorded as a sample; 0 = none."""
+    """Set the frequency of samples of a service. One in every `sample_req_resp_freq` calls is sampled; 0 disables
+    sampling."""
 
     name = 'zato.service.configure-request-response'
 
@@ -62,7 +63,7 @@ class ConfigureRequestResponse(ServiceAdminService):
 
 
 class GetSlowList(ServiceAdminService):
-    """List the slow responses of a service, the newest first: at most 100."""
+    """List the slow responses of a service, at most 100, with the newest first."""
 
     name = 'zato.service.slow-response.get-list'
 
@@ -77,7 +78,7 @@ class GetSlowList(ServiceAdminService):
 
 
 class GetSlow(ServiceAdminService):
-    """Return a slow response of a service with its request and response as base64."""
+    """Return a slow response of a service. The request and the response are in base64."""
 
     name = 'zato.service.slow-response.get'
 

@@ -44,7 +44,7 @@ MAX_OBJECTS_ON_REACTOR = 2000  # objects of the configuration from which on they
 
 
 class ObjectService(AdminService):
-    """Base class of the derived services. Each instance handles the objects of one prefix."""
+    """Base class of the derived services. Each service handles the objects of one prefix."""
 
     zato_dont_import = True
     prefix: ClassVar[str] = ''
@@ -180,7 +180,7 @@ class Create(ObjectService):
 
 
 class Edit(ObjectService):
-    """Edit an object. Fields that are not given keep their values."""
+    """Edit an object. Fields that are not given in the request keep their values."""
 
     zato_dont_import = True
 
@@ -266,7 +266,7 @@ class GetObject(ObjectService):
 
 
 class ChangePassword(ObjectService):
-    """Set a new password of an object. The request contains it twice."""
+    """Set a new password of an object. The request contains the password twice."""
 
     zato_dont_import = True
 
@@ -292,8 +292,8 @@ class ChangePassword(ObjectService):
 
 
 class Ping(ObjectService):
-    """Ping the peer of a connection. The response describes the request and the peer's reply, and has the response time
-    in milliseconds."""
+    """Ping the peer of a connection. The response describes the request and the peer's reply, and contains the response
+    time in milliseconds."""
 
     zato_dont_import = True
 
@@ -306,8 +306,8 @@ class Ping(ObjectService):
 
 
 class AutoPing(ObjectService):
-    """Ping the peers of all active connections; a job runs this periodically. The response has the error of each failed
-    ping, and each is logged as a warning."""
+    """Ping the peers of all active connections. A job invokes this service periodically. The response contains the
+    error of each failed ping, and each error is logged as a warning."""
 
     zato_dont_import = True
 
@@ -365,7 +365,7 @@ _ALWAYS = ('get-by-id', 'get-by-name')
 
 
 def derive_services(types: ObjectTypeRegistry) -> Iterator[ServiceEntry]:
-    """Yield a service entry for each action of each prefix of the object types."""
+    """Yield a service entry for each action on each prefix of the object types."""
     prefixes: dict[str, dict[str, None]] = {}
     # The derived classes have the methods of their base class; the elements of their responses bear their names.
     metadata = {action: describe_service(cls) for action, cls in _ACTIONS.items()}
@@ -386,7 +386,7 @@ def derive_services(types: ObjectTypeRegistry) -> Iterator[ServiceEntry]:
 
 
 def password_field(object_type: ObjectType) -> str:
-    """Return the name of the secret field that Zato calls the password, or '' if the type has none."""
+    """Return the name of the secret field that is the password in Zato's API, or '' if the type has none."""
     return next((name for name in secret_fields(object_type) if zato_name(object_type, name) == PASSWORD), '')
 
 

@@ -79,7 +79,7 @@ class CreateEntry(DictionaryService):
 
 
 class EditEntry(DictionaryService):
-    """Edit an entry of the data dictionary. Its translations change with it."""
+    """Edit an entry of the data dictionary. The translations of the entry change accordingly."""
 
     name = 'zato.kvdb.data-dict.dictionary.edit'
 
@@ -204,7 +204,7 @@ class DeleteTranslation(DictionaryService):
 
 
 class Translate(DictionaryService):
-    """Translate a value. All fields of the response are empty if there is no such translation."""
+    """Translate a value. If there is no such translation, all fields of the response are empty."""
 
     name = 'zato.kvdb.data-dict.translation.translate'
 

@@ -1,5 +1,5 @@
-"""The services zato.dead-letter.*, which list, show, edit, replay and delete dead letters: messages whose processing
-was given up.
+"""The services zato.dead-letter.*, which list, show, edit, replay and delete dead letters. Dead letters are messages
+whose processing failed permanently.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class DeadLetterService(AdminService):
 
 
 class GetList(DeadLetterService):
-    """List dead letters, those with the most recent failure first."""
+    """List dead letters. The dead letters with the most recent failures come first."""
 
     name = 'zato.dead-letter.get-list'
 
@@ -101,7 +101,7 @@ class Edit(DeadLetterService):
 
 
 class Replay(DeadLetterService):
-    """Replay dead letters: write them to the work stream as new messages, and remove them."""
+    """Replay dead letters. They are written to the work stream as new messages, and removed."""
 
     name = 'zato.dead-letter.replay'
 
@@ -139,13 +139,12 @@ def read_ids(given: Any) -> list[str]:
 
 
 def as_new(message: WorkMessage) -> WorkMessage:
-    """Return a copy of a message without the history of its failures and without expiration, for a replay."""
+    """Return a copy of a message for a replay, without expiration and without the history of its failures."""
     return msgspec.structs.replace(message, attempts=0, first_failed=0.0, last_failed=0.0, cause='', expires_at=0.0)
 
 
 def edited_payload(message: WorkMessage, payload: Any) -> Any:
-    """Convert a new payload to the form that the message needs: a body in bytes, or a value if the message carries
-    one."""
+    """Convert a new payload to the form that the message needs, which is a body in bytes, or a value."""
     if message.data_format == VALUE_FORMAT:
         return payload
     return payload.encode('utf-8') if isinstance(payload, str) else msgspec.json.encode(payload)

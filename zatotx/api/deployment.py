@@ -40,8 +40,8 @@ class DeploymentService(AdminService):
 
 
 class UploadPackage(DeploymentService):
-    """Deploy a module (`x.py`) or a package (`x.zip`), which `payload` contains as base64. The response is sent when
-    every node has tried to deploy it."""
+    """Deploy a module (`x.py`) or a package (`x.zip`). `payload` contains the file in base64. The response is sent
+    after every node has tried to deploy the file."""
 
     name = 'zato.service.upload-package'
 
@@ -63,7 +63,7 @@ def _decode_base64(text: str) -> bytes:
 
 
 class Rollback(DeploymentService):
-    """Activate version `number`, or the previous version, of a file. `name` is the file or one of its services."""
+    """Activate version `number` of a file, or the previous version. `name` is the file or one of its services."""
 
     name = 'zato.service.rollback'
 
@@ -91,7 +91,7 @@ class DeployRollback(Rollback):
 
 
 class HotDeployCreate(DeploymentService):
-    """Activate a stored version, selected by its ID."""
+    """Activate a stored version of a file. The version is selected by its ID."""
 
     name = 'zato.hot-deploy.create'
 
@@ -130,7 +130,7 @@ def _iso(moment: float) -> str:
 
 
 class GetDeploymentInfoList(ServiceAdminService):
-    """List the deployment result of each server for the active version of a service's file."""
+    """List the results of deploying the active version of a service's file, with one result for each server."""
 
     name = 'zato.service.get-deployment-info-list'
 

@@ -124,8 +124,8 @@ class Import(AdminService):
 
 
 class Export(AdminService):
-    """Export the configuration as YAML, which can be imported again. Secrets are written as `${NAME}` unless
-    requested."""
+    """Export the configuration as YAML, which can be imported again. Secrets are written as `${NAME}` unless the
+    request asks for them."""
 
     name = 'zato.enmasse.export'
 

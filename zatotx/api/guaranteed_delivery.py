@@ -1,4 +1,4 @@
-"""The service zato.outgoing.deliver, which makes the stored calls of outgoing connections with `delivery:
+"""The service zato.outgoing.deliver, which sends the stored calls of outgoing connections with `delivery:
 guaranteed`."""
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ _REQUEST_TIMEOUT = 408  # the request did not arrive as a whole
 
 
 class Deliver(AdminService):
-    """Make one stored call: `kind` and `name` of the connection, `method`, `args`, `kwargs`. Raises BadRequest if the
-    peer rejects the call as invalid, so that it is not retried, and other errors otherwise."""
+    """Send one stored call of an outgoing connection. The request contains the `kind` and `name` of the connection, and
+    `method`, `args` and `kwargs` of the call. Raises BadRequest if the peer rejects the call as invalid, in which case
+    it is not retried, and other errors otherwise."""
 
     name = DELIVER_SERVICE
 

@@ -1,4 +1,4 @@
-"""The status services: zato.ping, zato.helpers.*, zato.health.*, zato.metrics.get, zato.info.*."""
+"""The status services: zato.ping, zato.helpers.*, zato.health.*, zato.metrics.get and zato.info.*."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Ping(AdminService):
 
 
 class Ping2(Ping):
-    """The same as zato.ping, under Zato's second name."""
+    """The same service as zato.ping, under Zato's second name."""
 
     name = 'zato.ping2'
 
@@ -74,7 +74,7 @@ class Ready(AdminService):
 
 
 class Findings(AdminService):
-    """List the problems that the server has detected in any of its workers, such as stuck threads, stalls and
+    """List the problems that the server has detected in any of its workers, such as stuck threads, reactor stalls and
     outages."""
 
     name = 'zato.health.findings'

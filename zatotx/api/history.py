@@ -1,5 +1,5 @@
-"""The services zato.history.*: the history of configuration changes, export of the configuration at any revision, and
-restoring a revision.
+"""The services zato.history.*, which list configuration changes, export the configuration at any revision, and restore
+a revision.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ APPLY_TIMEOUT = 60.0  # seconds that all nodes have to apply a restored revision
 
 
 class GetList(AdminService):
-    """List configuration changes, newest first: author, time, client address, and old and new values with secrets
-    masked.
+    """List configuration changes, with the newest first. Each change has the author, the time, the client address, and
+    the old and new values with secrets masked.
 
     `name` is the current or a former name of the object; `since` limits the list to changes after that revision.
     """
@@ -50,7 +50,8 @@ class GetList(AdminService):
 
 
 class Export(AdminService):
-    """Return the configuration at `revision` as YAML. Secrets are written as `${NAME}` unless requested."""
+    """Return the configuration at `revision` as YAML. Secrets are written as `${NAME}` unless the request asks for
+    them."""
 
     name = 'zato.history.export'
 
@@ -68,7 +69,8 @@ class Export(AdminService):
 
 
 class Restore(AdminService):
-    """Restore the configuration of `revision`. With `dry_run`, only return the changes that the restore would make.
+    """Restore the configuration of the revision `revision`. With `dry_run`, only return the changes that this would
+    make.
 
     The change is atomic, creates a new revision, and is live on every node when the service responds. Deployed code is
     not changed.
@@ -119,8 +121,8 @@ def to_history_row(row: HistoryRow) -> dict[str, Any]:
 def snapshot_to_yaml(
     snapshot: Snapshot, types: ObjectTypeRegistry, secrets: bool, more: Mapping[str, Any] | None = None
 ) -> str:
-    """Convert a configuration snapshot, and additional sections `more`, to an enmasse document. Call it in a thread, as
-    the document may be large."""
+    """Convert a configuration snapshot, and additional sections `more`, to an enmasse document. The function must be
+    called in a thread, because the document may be large."""
     import yaml  # imported on demand, as it takes nearly a megabyte
 
     document = {**export_document(snapshot, types, secrets=secrets), **(more or {})}

@@ -14,8 +14,8 @@ from zatotx.wire import json_codec
 
 
 class Invoke(ServiceAdminService):
-    """Invoke a service, selected by `id` or `name`; `payload` and `response` are base64. With `async`, the service is
-    invoked later, and the response is the correlation ID; `expiration` is in seconds."""
+    """Invoke a service that is selected by `id` or `name`. `payload` and `response` are in base64. With `async`, the
+    service is invoked later, and the response is the correlation ID. `expiration` is in seconds."""
 
     name = 'zato.service.invoke'
 

@@ -1,4 +1,5 @@
-"""zato.server.get-status, restart, drain and resume: the nodes of the cluster, from whichever server is asked."""
+"""The services zato.server.get-status, restart, drain and resume, which control the nodes of the cluster. They can be
+invoked on any server."""
 
 from __future__ import annotations
 
@@ -19,8 +20,9 @@ EVENT_TYPE = 'server'  # of the entries in the history
 
 
 class GetStatus(AdminService):
-    """List all servers and connectors by name: `id`, `state` (running, drained, starting, down), whether it leads the
-    scheduler, its address, and what it says about itself: see NodeStatus. Those that do not answer have no figures."""
+    """List all servers and connectors by name. Each has an `id`, a `state` (running, drained, starting, down), an
+    address, a flag that says whether it leads the scheduler, and the status that it reports (see NodeStatus). Nodes
+    that do not respond have no figures."""
 
     name = 'zato.server.get-status'
 
@@ -84,8 +86,9 @@ class NodeControlService(ServerAdminService):
 
 
 class Restart(NodeControlService):
-    """Restart a server or connector as `zatotx restart` does: responds when it has checked its configuration and begun.
-    If it could not start again, the response is 409 with the reasons, and it runs on."""
+    """Restart a server or connector in the same way as `zatotx restart`. The response is sent when the node has checked
+    its configuration and begun to restart. If the node could not start again, the response is 409 with the reasons, and
+    the node continues to run."""
 
     name = 'zato.server.restart'
     action = 'restart'
@@ -101,8 +104,8 @@ class Restart(NodeControlService):
 
 
 class Drain(NodeControlService):
-    """Take a server or connector out of service until it is resumed or restarted. Load balancers send a drained server
-    no more requests; a drained connector fetches no more messages."""
+    """Take a server or connector out of service until it is resumed or restarted. Load balancers send no more requests
+    to a drained server, and a drained connector fetches no more messages."""
 
     name = 'zato.server.drain'
     action = 'drain'
@@ -118,7 +121,7 @@ class Drain(NodeControlService):
 
 
 class Resume(NodeControlService):
-    """Take a drained server or connector back into service."""
+    """Put a drained server or connector back into service."""
 
     name = 'zato.server.resume'
     action = 'resume'

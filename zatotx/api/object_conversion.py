@@ -1,5 +1,4 @@
-"""Converts configuration objects between the fields of Zato API requests and responses and the fields of object types.
-Pure functions.
+"""Converts configuration objects between the fields of Zato's API and the fields of object types. Pure functions.
 
 Nothing here depends on a particular object type; everything is derived from the type's Struct and its ZatoApi.
 """
@@ -48,8 +47,8 @@ def parse_new_object(
 def parse_changes(
     object_type: ObjectType, current: Any, request: Mapping[str, Any], references: SnapshotReferences, now: datetime
 ) -> tuple[dict[str, Any], list[FieldError]]:
-    """Return the fields that an edit changes, or every error in the request. An empty or masked secret is not
-    changed."""
+    """Return the fields that an edit changes, or every error in the request. If a secret is empty or masked in the
+    request, it is not changed."""
     document = parse_request(object_type, request, references)
     for name in secret_fields(object_type):
         if document.get(name) in ('', None, MASK):
@@ -64,8 +63,8 @@ def parse_changes(
 
 
 def object_to_row(object_type: ObjectType, stored: StoredObject, references: SnapshotReferences) -> dict[str, Any]:
-    """Convert an object to a row of Zato's get-list: without secrets, with references by ID and name, and '' for unset
-    fields."""
+    """Convert an object to a row of Zato's get-list. The row contains no secrets, the IDs and names of references, and
+    '' for unset fields."""
     row: dict[str, Any] = {'id': stored.id}
     for info in fields_of(object_type):
         if info.secret:
@@ -84,7 +83,7 @@ def object_to_row(object_type: ObjectType, stored: StoredObject, references: Sna
 
 
 def granted_roles(object_type: ObjectType, fields: Mapping[str, Any]) -> frozenset[str]:
-    """Return the roles that a security definition grants, or no roles for other objects."""
+    """Return the roles that a security definition grants. For objects of other types, the result is empty."""
     if object_type.section != SECURITY or 'roles' not in fields:
         return NO_ROLES
     claim_roles = (ADMIN,) if fields.get('roles_claim') else ()  # the issuer of its tokens may grant any role
@@ -92,7 +91,7 @@ def granted_roles(object_type: ObjectType, fields: Mapping[str, Any]) -> frozens
 
 
 def align_columns(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows of several object types with the same columns in each row, sorted by name."""
+    """Return the rows of several object types with the same columns in every row, sorted by name."""
     columns = dict.fromkeys(column for row in rows for column in row)
     return sorted(({**dict.fromkeys(columns, ''), **row} for row in rows), key=lambda row: str(row['name']))
 
@@ -129,8 +128,8 @@ def _dangling(
 
 
 def unresolved_secrets(object_type: ObjectType, document: Mapping[str, Any]) -> list[FieldError]:
-    """Return a validation error for every secret that is an unresolved reference. If such a text were stored, it would
-    be valid as the password."""
+    """Return a validation error for every secret that is an unresolved reference. If such a text were stored, the text
+    itself would be the password."""
     secrets = ((name, document.get(name)) for name in secret_fields(object_type))
     return [(name, UNRESOLVED) for name, secret in secrets if isinstance(secret, str) and is_obvious_reference(secret)]
 

@@ -1,4 +1,4 @@
-"""Finds objects by the words in their texts, without making rows of all of them. Pure."""
+"""Finds objects by the words in their texts. The search does not convert all objects to rows. Pure functions."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from zatotx.schema.snapshot import StoredObject
 
 
 def text_fields(object_type: ObjectType) -> tuple[str, ...]:
-    """Return the fields whose texts are searched: the name, references, and all others that are no secrets."""
+    """Return the fields that the search covers: the name, the references, and all other fields that are not secret."""
     return tuple(info.name for info in fields_of(object_type) if not info.secret)
 
 
 def find_objects(
     types: Mapping[str, ObjectType], stored: Iterable[StoredObject], query: str
 ) -> Iterator[StoredObject]:
-    """Yield the objects in whose texts every word of a query occurs, whatever the case."""
+    """Yield the objects whose texts contain every word of a query. Case is ignored."""
     words = query.lower().split()
     fields = {key: text_fields(object_type) for key, object_type in types.items()}
     for one in stored:

@@ -1,4 +1,5 @@
-"""The services zato.openapi.*: the OpenAPI document of this server's channels, and the documentation page."""
+"""The services zato.openapi.*, which return the OpenAPI document of this server's channels, and the documentation
+page."""
 
 from __future__ import annotations
 
@@ -141,7 +142,7 @@ _HEADERS = {
 
 
 class GetDocsPage(AdminService):
-    """Return the documentation page /zato/docs, or one of its files, named by the path."""
+    """Return the documentation page /zato/docs, or one of its files. The path of the request selects the file."""
 
     name = 'zato.docs.get'
     plain = True

@@ -1,5 +1,5 @@
-"""The services zato.scheduler.job.* that run and pause jobs, and show their next and past runs. The services that
-create, edit, delete and list jobs are derived from their object type.
+"""The services zato.scheduler.job.* that run and pause jobs, and return their next and past runs. The services that
+create, edit, delete and list jobs are derived from the object type of jobs.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class JobService(ObjectService):
 
 
 class Execute(JobService):
-    """Run a job now, even if it is inactive or a previous run has not ended. The response has the correlation ID of the
-    run."""
+    """Run a job immediately, even if the job is inactive or a previous run has not ended. The response contains the
+    correlation ID of the run."""
 
     name = 'zato.scheduler.job.execute'
 
@@ -64,7 +64,7 @@ class Execute(JobService):
 
 
 class SetActiveStatus(JobService):
-    """Pause or resume a job. Runs that were missed during the pause are not made up."""
+    """Pause or resume a job. Runs that were missed during the pause are not executed later."""
 
     name = 'zato.scheduler.job.set-active-status'
 

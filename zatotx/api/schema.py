@@ -1,5 +1,5 @@
-"""The services zato.schema.*, which return all object types of a node as data, from which the web admin creates its
-lists and forms.
+"""The services zato.schema.*, which return descriptions of all object types of a node. The web admin creates its lists
+and forms from these descriptions.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class GetList(AdminService):
 
 
 class GetCounts(AdminService):
-    """Count the objects of each type, without the built-in services."""
+    """Count the objects of each type. Built-in services are not counted."""
 
     name = 'zato.schema.get-counts'
 
@@ -91,8 +91,8 @@ class GetCounts(AdminService):
 
 
 class GetChoices(AdminService):
-    """List the objects that a reference field may refer to: objects of the types in `types` (comma-separated keys)
-    whose names contain `query`, sorted by name. Built-in services are listed last."""
+    """List the objects to which a reference field may refer, sorted by name. These are the objects of the types in
+    `types` (comma-separated keys) whose names contain `query`. Built-in services are listed last."""
 
     name = 'zato.schema.get-choices'
 

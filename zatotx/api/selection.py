@@ -1,4 +1,5 @@
-"""zato.schema.get-matches and get-yaml: the objects that contain some words, and some objects as a document."""
+"""The services zato.schema.get-matches, which searches objects by words, and zato.schema.get-yaml, which exports
+selected objects as YAML."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ MAX_ON_REACTOR = 200  # objects that are searched on the reactor
 
 
 class GetYaml(AdminService):
-    """Return the objects of a `type` with these `ids` (comma-separated) as YAML for `zato.enmasse.import`.
+    """Return the objects of a `type` with the given `ids` (comma-separated) as YAML for `zato.enmasse.import`.
 
     Secrets are `${NAME}`. Objects that the broker creates itself are left out: every environment has its own.
     """
@@ -45,8 +46,8 @@ class GetYaml(AdminService):
 
 
 class GetMatches(AdminService):
-    """List the objects of all types in whose texts every word of `query` occurs, at most `limit` of each type, by name.
-    Secrets and services are not searched."""
+    """List the objects whose texts contain every word of `query`, by name. All types are searched, except for services,
+    and at most `limit` objects of each type are returned. Secrets are not searched."""
 
     name = 'zato.schema.get-matches'
 

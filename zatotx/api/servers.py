@@ -51,8 +51,8 @@ def _row(node: NodeRow) -> dict[str, Any]:
 
 
 def one_row_per_server(nodes: Sequence[NodeRow], now: float) -> list[NodeRow]:
-    """Return one row per server: its running worker with the lowest number, or if none is running, the process with the
-    most recent heartbeat.
+    """Return one row per server. It is the row of the running worker with the lowest number or, if no worker is
+    running, of the process with the most recent heartbeat.
 
     `now` is Unix time.
     """
@@ -121,8 +121,8 @@ class Delete(ServerAdminService):
 
 
 class GetLevels(AdminService):
-    """List the log levels of this server. `name` is an area (kvdb, admin and others), a logger, or '' for the default
-    level."""
+    """List the log levels of this server. `name` is an area such as kvdb or admin, the name of a logger, or '' for the
+    default level."""
 
     name = 'zato.logging.get-levels'
 

@@ -1,5 +1,5 @@
-"""zato.service.get-input-output, zato.hot-deploy.get-source: what a service declares, and the code of a stored version
-of its file."""
+"""The services zato.service.get-input-output, which describes a service's declared input and output, and
+zato.hot-deploy.get-source, which returns the code of a stored version of a file."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from zatotx.service.service_entry import ServiceEntry
 
 
 class GetInputOutput(ServiceAdminService):
-    """Return the docstring of a service and JSON Schemas of its input and output, as its OpenAPI document has them;
-    `input` and `output` are null if nothing is declared. `components` are the schemas that both refer to."""
+    """Return the docstring of a service, and the JSON Schemas of its input and output, in the form of the OpenAPI
+    document. `input` and `output` are null if they are not declared. `components` contains the schemas to which both
+    refer."""
 
     name = 'zato.service.get-input-output'
 
@@ -35,7 +36,7 @@ class GetInputOutput(ServiceAdminService):
 
 
 def describe_input_output(entry: ServiceEntry) -> dict[str, Any]:
-    """Return the description of a service. Takes about a millisecond, so it is called in a thread."""
+    """Return the description of a service. The function takes about a millisecond, so it is called in a thread."""
     shape = openapi_service_shape(entry)
     components: dict[str, Any] = {}
     for declared in (None if shape.input is None else shape.input.whole, shape.output):
@@ -52,7 +53,7 @@ def describe_input_output(entry: ServiceEntry) -> dict[str, Any]:
 
 
 class GetSource(AdminService):
-    """Return the files of a stored version of the file `name`: their paths, and their contents as base64."""
+    """Return the files of a stored version of the file `name`. Each has a path, and its content in base64."""
 
     name = 'zato.hot-deploy.get-source'
 

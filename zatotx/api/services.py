@@ -96,7 +96,7 @@ class GetByName(ServiceAdminService):
 
 
 class GetById(ServiceAdminService):
-    """Return the service with that id."""
+    """Return the service with the given ID."""
 
     name = 'zato.service.get-by-id'
 
@@ -108,8 +108,8 @@ class GetById(ServiceAdminService):
 
 
 class Edit(ServiceAdminService):
-    """Edit a service: whether it is active, the threshold of slow calls, the limit of concurrent calls ('' = the limit
-    in server.toml), and the roles that its callers need."""
+    """Edit the settings of a service: whether it is active, the threshold of slow calls, the limit of concurrent calls
+    ('' selects the limit in server.toml), and the roles that callers need."""
 
     name = 'zato.service.edit'
 
@@ -169,8 +169,8 @@ class Delete(ServiceAdminService):
 
 
 class GetChannelList(ServiceAdminService):
-    """List the channels that invoke a service. `channel_type` is plain_http, soap, amqp, jms-wmq, zmq and others, or
-    empty for all."""
+    """List the channels that invoke a service. `channel_type` is a type such as plain_http, soap, amqp, jms-wmq or zmq,
+    or empty for all types."""
 
     name = 'zato.service.get-channel-list'
 

@@ -1,4 +1,4 @@
-"""The service zato.stats.get-current: how often services were invoked and how long they took since this server
+"""The service zato.stats.get-current, which returns the number and the duration of service calls since this server was
 started."""
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ _REQUESTS, _NODE_IN_FLIGHT = 'zatotx_channel_requests', 'zatotx_node_in_flight'
 
 
 class GetCurrent(AdminService):
-    """Return the call statistics of this server with all its workers. For each service that was invoked: `calls`,
-    `errors`, total `seconds`, `in_flight`, and the 95th percentile of the duration in seconds, `p95`. For the server:
-    `requests` of all channels except built-in ones, and `in_flight`."""
+    """Return the call statistics of this server, including all workers. Each invoked service has the fields `calls`,
+    `errors`, `seconds` (total), `in_flight`, and `p95` (the 95th percentile of the duration in seconds). The server has
+    the fields `requests`, which counts the requests of all channels except built-in ones, and `in_flight`."""
 
     name = 'zato.stats.get-current'
 

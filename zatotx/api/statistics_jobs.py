@@ -1,5 +1,5 @@
-"""zato.stats.process-raw-times, zato.stats.aggregate-by-* and zato.stats.summary.create-summary-by-*: the services of
-the jobs that sum the usage of services. Every cluster has these jobs initially."""
+"""The services zato.stats.process-raw-times, zato.stats.aggregate-by-* and zato.stats.summary.create-summary-by-*,
+which aggregate usage statistics on a schedule. Their jobs exist in every new cluster."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ MAX_BATCH_SIZE = 99_999
 
 
 class ProcessRawTimes(AdminService):
-    """Add the minutes that are complete to the totals of each service, at most `max_batch_size` of them."""
+    """Add the usage of each completed minute to the totals of each service. At most `max_batch_size` minutes are
+    processed per run."""
 
     name = 'zato.stats.process-raw-times'
 
@@ -27,7 +28,7 @@ class ProcessRawTimes(AdminService):
 
 
 class AggregateByMinute(AdminService):
-    """Sum what all processes counted, by minute. A minute is complete two minutes after its end."""
+    """Sum the counts of all processes by minute. A minute is complete two minutes after it has ended."""
 
     name = 'zato.stats.aggregate-by-minute'
 
@@ -73,28 +74,28 @@ class _Summarize(AdminService):
 
 
 class CreateSummaryByDay(_Summarize):
-    """Sum the usage of today and yesterday."""
+    """Sum the usage of services for today and yesterday."""
 
     name = 'zato.stats.summary.create-summary-by-day'
     period = DAY
 
 
 class CreateSummaryByWeek(_Summarize):
-    """Sum the usage of this and the previous week."""
+    """Sum the usage of services for the current and the previous week."""
 
     name = 'zato.stats.summary.create-summary-by-week'
     period = WEEK
 
 
 class CreateSummaryByMonth(_Summarize):
-    """Sum the usage of this and the previous month."""
+    """Sum the usage of services for the current and the previous month."""
 
     name = 'zato.stats.summary.create-summary-by-month'
     period = MONTH
 
 
 class CreateSummaryByYear(_Summarize):
-    """Sum the usage of this and the previous year."""
+    """Sum the usage of services for the current and the previous year."""
 
     name = 'zato.stats.summary.create-summary-by-year'
     period = YEAR

@@ -1,5 +1,6 @@
-"""zato.stats.trends.*, zato.stats.summary.get-summary-by-*, zato.stats.get-by-service and zato.stats.delete: the usage
-of services over time. Dates are ISO 8601, in UTC if they have no time zone; durations are milliseconds."""
+"""The services zato.stats.trends.*, zato.stats.summary.get-summary-by-*, zato.stats.get-by-service and
+zato.stats.delete, which report and delete the usage of services over time. Dates are in ISO 8601, and in UTC if they
+have no time zone. Durations are in milliseconds."""
 
 from __future__ import annotations
 
@@ -44,7 +45,7 @@ MAX_RANGE = 10 * 366 * 86_400  # seconds
 
 
 class StatisticsService(AdminService):
-    """Base class of these services."""
+    """Base class of the services that report usage statistics."""
 
     zato_dont_import = True
 
@@ -103,8 +104,9 @@ class _RangeReport(StatisticsService):
 
 
 class GetTrends(_RangeReport):
-    """Return the `n` services with the highest `n_type` (mean or usage) between start and stop, with trends: by minute
-    over up to three hours, by hour over up to three days, by day over up to three months, otherwise by month."""
+    """Return the `n` services with the highest `n_type` (mean or usage) between start and stop, with trends. The trends
+    are by minute for up to three hours, by hour for up to three days, by day for up to three months, and otherwise by
+    month."""
 
     name = 'zato.stats.trends.get-trends'
     SimpleIO = _RangeInput
@@ -164,8 +166,8 @@ class GetSummaryByYear(_PeriodReport):
 
 
 class GetByService(StatisticsService):
-    """Return the usage of one service between start and stop, with its trends, and its totals since the cluster
-    exists."""
+    """Return the usage of one service between start and stop, with its trends, and the totals since the cluster was
+    created."""
 
     name = 'zato.stats.get-by-service'
 
@@ -194,8 +196,8 @@ class GetByService(StatisticsService):
 
 
 class Delete(StatisticsService):
-    """Delete the statistics of the minutes, hours, days, weeks, months and years that lie between start and stop.
-    Totals remain."""
+    """Delete the statistics of the minutes, hours, days, weeks, months and years that lie between start and stop. The
+    totals are kept."""
 
     name = 'zato.stats.delete'
 

@@ -1,4 +1,4 @@
-"""zato.history.undo: takes back single changes, and leaves all later ones as they are."""
+"""The service zato.history.undo, which undoes single changes and keeps all later changes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ MAX_REVISIONS = 200
 
 
 class Undo(AdminService):
-    """Restore the objects that the changes of `revisions` (comma-separated) changed or deleted to what they were before
-    them, in one change. If one of them was changed again since, the response is 409, and nothing has changed."""
+    """Undo the changes of `revisions` (comma-separated). The changed or deleted objects are restored to their previous
+    state in one change. If one of the objects was changed again later, the response is 409, and nothing is changed."""
 
     name = 'zato.history.undo'
 

@@ -1,5 +1,5 @@
-"""The services that return WSDL documents of SOAP channels: generated from the declarations of their services, or
-uploaded (`zato.service.set-wsdl`).
+"""The services that return the WSDL documents of SOAP channels. A document is generated from the declarations of
+services, or was uploaded (`zato.service.set-wsdl`).
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ class GetChannelWsdl(AdminService):
 
 
 class SetWsdl(AdminService):
-    """Store a WSDL document (base64, at most 1 MiB) for a service, which replaces the generated one. An empty document
-    removes it."""
+    """Store a WSDL document (base64, at most 1 MiB) for a service. It replaces the generated document. An empty
+    document removes the stored one."""
 
     name = 'zato.service.set-wsdl'
 

@@ -1,3 +1,3 @@
-"""The certificate authority: issues, renews and revokes the certificates that the components of an environment use
-among each other.
+"""The certificate authority, which issues, renews and revokes the certificates that the components of an environment
+use among each other.
 """

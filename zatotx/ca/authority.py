@@ -76,8 +76,9 @@ class ListedCertificate(NamedTuple):
 
 
 class CertificateAuthority:
-    """A certificate authority whose keys and certificates are stored in a directory. `passphrase` decrypts its key;
-    methods that need the key raise AuthorityError if it is wrong or missing. `now` returns the current time in UTC."""
+    """A certificate authority whose keys and certificates are stored in a directory. `passphrase` decrypts the key of
+    the authority. Methods that need the key raise AuthorityError if the passphrase is wrong or missing. `now` returns
+    the current time in UTC."""
 
     def __init__(self, directory: Path, passphrase: str = '', now: Callable[[], datetime] = _utc_now) -> None:
         """Raises AuthorityError if the directory is not an authority."""
@@ -320,7 +321,7 @@ def _name(entry: IndexEntry) -> str:
 
 
 def matches(entry: IndexEntry, name_or_serial: str) -> bool:
-    """Return whether a certificate has a name or, in hexadecimal, a serial number."""
+    """Return whether a certificate has the given name or serial number. Serial numbers are hexadecimal."""
     return name_or_serial == _name(entry) or name_or_serial.upper().lstrip('0') == f'{entry.serial:X}'
 
 

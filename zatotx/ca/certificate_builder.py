@@ -64,7 +64,7 @@ PROFILES = {
 
 
 class Validity(NamedTuple):
-    """A validity period."""
+    """The validity period of a certificate or revocation list."""
 
     start: datetime
     end: datetime
@@ -78,7 +78,7 @@ class Issuer(NamedTuple):
 
 
 class CertificateTemplate(NamedTuple):
-    """The content of a certificate, except for its key, serial number and validity period."""
+    """The content of a certificate without its key, serial number and validity period."""
 
     subject: Name
     usages: tuple[ObjectIdentifier, ...]
@@ -91,7 +91,7 @@ def make_key() -> EllipticCurvePrivateKey:
 
 
 def make_validity(now: datetime, days: int, limit: datetime | None = None) -> Validity:
-    """Return the validity period of `days` days from now, at most until `limit`."""
+    """Return a validity period of `days` days that begins now and ends at `limit` at the latest."""
     end = now.replace(microsecond=0) + timedelta(days=days)
     return Validity(now.replace(microsecond=0) - CLOCK_SKEW, end if limit is None else min(end, limit))
 
@@ -131,7 +131,7 @@ def build_certificate(
 
 
 def build_request(template: CertificateTemplate, key: EllipticCurvePrivateKey) -> CertificateSigningRequest:
-    """Build a certificate signing request (PKCS #10), for another authority to sign."""
+    """Build a certificate signing request (PKCS #10), which another authority can sign."""
     builder = (
         CertificateSigningRequestBuilder(template.subject)
         .add_extension(BasicConstraints(ca=False, path_length=None), critical=True)
@@ -144,8 +144,8 @@ def build_request(template: CertificateTemplate, key: EllipticCurvePrivateKey) -
 
 
 def template_of(certificate: Certificate) -> CertificateTemplate:
-    """Return the template from which a certificate was built. Raises ExtensionNotFound for certificates of other
-    origin."""
+    """Return the template from which a certificate was built. Raises ExtensionNotFound if the certificate was built by
+    other software."""
     extensions = certificate.extensions
     names = [each.value for each in extensions if isinstance(each.value, SubjectAlternativeName)]
     usages = extensions.get_extension_for_class(ExtendedKeyUsage).value
@@ -163,7 +163,8 @@ class Revocation(NamedTuple):
 def build_revocation_list(
     revocations: Iterable[Revocation], number: int, validity: Validity, issuer: Issuer
 ) -> CertificateRevocationList:
-    """Build a certificate revocation list (RFC 5280 §5). `number` must be greater than those of all earlier lists."""
+    """Build a certificate revocation list (RFC 5280 §5). `number` must be greater than the numbers of all earlier
+    lists."""
     builder = (
         CertificateRevocationListBuilder(issuer.certificate.subject, validity.start, validity.end)
         .add_extension(_issuer_identifier(issuer), critical=False)

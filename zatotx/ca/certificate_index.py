@@ -1,5 +1,5 @@
-"""Parses and formats the index of issued certificates, in the format of `openssl ca` (index.txt), so that OpenSSL's
-tools can read it. Pure.
+"""Parses and formats the index of issued certificates. The format is that of `openssl ca` (index.txt), so that
+OpenSSL's tools can read the index. Pure functions.
 
 A line has six columns, separated by tabs: the status (V valid, R revoked, E expired), the end of validity, the time of
 revocation with its reason, the serial number in hexadecimal, the name of the certificate's file, and the subject.
@@ -109,7 +109,7 @@ def _parse_time(text: str) -> datetime:
 
 
 def format_index(entries: Iterable[IndexEntry]) -> str:
-    """Format entries as an index."""
+    """Format entries as the text of an index file."""
     return ''.join(map(_format_line, entries))
 
 
@@ -127,7 +127,7 @@ def _format_time(time: datetime) -> str:
 
 
 def format_serial(serial: int) -> str:
-    """Format a serial number as OpenSSL does: an even number of hexadecimal digits."""
+    """Format a serial number in the same way as OpenSSL, with an even number of hexadecimal digits."""
     digits = f'{serial:X}'
     return digits if len(digits) % 2 == 0 else f'0{digits}'
 

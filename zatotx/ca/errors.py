@@ -4,5 +4,5 @@ from __future__ import annotations
 
 
 class AuthorityError(Exception):
-    """An operation of the certificate authority is impossible. The message is one sentence: what failed, where, and
-    what to do."""
+    """An operation of the certificate authority is impossible. The message is one sentence that says what failed,
+    where, and what to do."""

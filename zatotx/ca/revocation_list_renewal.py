@@ -1,5 +1,5 @@
-"""Re-signs the revocation list of a certificate authority before it expires, because peers reject all certificates once
-it has expired.
+"""Signs the revocation list of a certificate authority again before it expires, because peers reject all certificates
+after the list has expired.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ INTERVAL = 600.0  # seconds between checks
 
 
 def find_authority(revocation_list: Path) -> Path | None:
-    """Return the directory of the authority to which a revocation list file belongs, directly or through a link, if the
-    authority's key is there, otherwise None. Blocking."""
+    """Return the directory of the authority to which a revocation list file belongs, directly or through a link.
+    Returns None if the authority's key is not in this directory. Blocking."""
     try:
         path = revocation_list.resolve(strict=True)
     except OSError:
@@ -35,8 +35,8 @@ def find_authority(revocation_list: Path) -> Path | None:
 
 
 class RevocationListRenewal(Service):
-    """Checks the revocation list of the authority in `directory` at start and every INTERVAL seconds, in a thread.
-    Signs it again when half of its validity period is over, or when revocations are missing in it."""
+    """Checks the revocation list of the authority in `directory` at start and every INTERVAL seconds, in a thread. The
+    list is signed again when half of its validity period is over, or when it lacks revocations."""
 
     _log = Logger()
 

@@ -1,4 +1,5 @@
-"""The directory of a certificate authority: its key, its serial numbers, its index, and the issued files.
+"""The directory of a certificate authority, which contains its key, its serial numbers, its index, and the issued
+files.
 
 The layout is Zato's:
 
@@ -45,7 +46,7 @@ _TIME_FORM = '%Y-%m-%d_%H-%M-%S'
 
 
 class IssuedFiles(NamedTuple):
-    """The name of a certificate, and the time in its file names."""
+    """The name of a certificate, and the time that is part of its file names."""
 
     name: str
     time: str
@@ -55,7 +56,7 @@ class IssuedFiles(NamedTuple):
 
 
 def parse_issued_file(file: str) -> IssuedFiles | None:
-    """Parse a file name in out-cert/. Returns None for other names."""
+    """Parse the name of a file in out-cert/. Returns None if the file was not created for an issued certificate."""
     found = _ISSUED.fullmatch(file)
     return IssuedFiles(found['name'], found['time']) if found else None
 

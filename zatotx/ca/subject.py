@@ -1,4 +1,5 @@
-"""The names in certificates: subjects (RFC 5280 §4.1.2.6) and alternative names (§4.2.1.6). Pure."""
+"""The names in certificates, which are subjects (RFC 5280 §4.1.2.6) and alternative names (§4.2.1.6). Pure
+functions."""
 
 from __future__ import annotations
 
@@ -50,7 +51,8 @@ _FIELDS = {
 
 
 def make_name(subject: Subject) -> Name:
-    """Return the distinguished name of a subject, from country to common name. Raises AuthorityError with all errors.
+    """Return the distinguished name of a subject, ordered from country to common name. Raises AuthorityError with all
+    errors.
     """
     errors = [error for name in _FIELDS for error in _field_errors(name, getattr(subject, name))]
     if errors:
@@ -72,7 +74,8 @@ def _field_errors(name: str, value: str) -> Iterator[str]:
 
 
 def check_file_name(name: str, what: str = 'name') -> str:
-    """Check the name of a certificate, after which its files are named, and return it. Raises AuthorityError."""
+    """Check the name of a certificate, which is part of the names of its files, and return the name. Raises
+    AuthorityError."""
     if not _FILE_NAME.fullmatch(name):
         raise AuthorityError(
             f'The {what} {name!r} cannot be part of a file name: use up to 64 letters, digits, dots, hyphens and '

@@ -1,4 +1,4 @@
-"""Describes certificates for the output of commands."""
+"""Describes certificates in the output of commands."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from click.shell_completion import BashComplete, FishComplete, ShellComplete, Zs
 
 
 class FixedFishComplete(FishComplete):
-    """Fixes click's completion script for fish, which cuts values and descriptions at their first comma."""
+    """Fixes click's completion script for fish, which truncates values and descriptions at the first comma."""
 
     source_template = FishComplete.source_template.replace('string split ","', 'string split -m 1 ","')
 

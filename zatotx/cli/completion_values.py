@@ -1,5 +1,5 @@
-"""Completes values in the shell: paths of environments, services, users. Completion must not delay or disturb the
-prompt, so every function has a short timeout and returns nothing on errors.
+"""Completes values in the shell: paths of environments, services, jobs and users. Completion must not delay or disturb
+the prompt, so every function has a short timeout and returns nothing on errors.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ Result = TypeVar('Result')
 
 
 class EnvironmentPath(click.Path):
-    """The click parameter type of PATH. It completes directories, and inside an environment only its components."""
+    """The click parameter type of the argument PATH. It completes directories and, inside an environment, only the
+    components."""
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
@@ -47,8 +48,8 @@ def component_names(environment: Path) -> list[str]:
 
 
 def complete_services(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Complete the names of services in the environment in PATH, if one of its servers responds in time. Completes
-    zato.* services only if the text begins with "zato"."""
+    """Complete the names of services of the environment in PATH, if one of its servers responds in time. Names of
+    zato.* services are completed only if the text begins with "zato"."""
     from zatotx.cli.environment.cluster_client import (
         ClusterClient,  # imported before the timeout starts
     )
@@ -65,7 +66,7 @@ def complete_services(ctx: click.Context, param: click.Parameter, incomplete: st
 
 
 def complete_jobs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Complete the names of jobs in the environment in PATH, if one of its servers responds in time."""
+    """Complete the names of jobs of the environment in PATH, if one of its servers responds in time."""
     from zatotx.cli.environment.cluster_client import ClusterClient
     from zatotx.cli.environment.layout import find_environment
 
@@ -113,8 +114,8 @@ def usernames(credentials: Mapping[str, Any]) -> Iterator[str]:
 
 
 def run_with_timeout(seconds: float, work: Callable[[], Result]) -> Result | None:
-    """Return the result of `work`, or None if it fails or takes longer than `seconds`; in that case its thread is
-    abandoned."""
+    """Return the result of `work`, or None if it raises an exception or takes longer than `seconds`. In the latter case
+    its thread is abandoned."""
     results: list[Result] = []
 
     def run() -> None:

@@ -1,5 +1,5 @@
-"""`zatotx create odb` and `zatotx create cluster`: create a cluster without nodes, to which nodes on this or other
-machines are added later.
+"""`zatotx create odb` and `zatotx create cluster`: create a cluster without nodes. Nodes on this or other machines can
+be added later.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def check_agent_options(files: Mapping[str, str]) -> bool:
 
 
 def copy_agent_files(directory: Path, files: Mapping[str, str]) -> None:
-    """Copy the agent's TLS files to a directory if the agent can use them. Raises CommandError."""
+    """Copy the agent's TLS files to a directory, after checking that the agent can use them. Raises CommandError."""
     from zatotx.model.errors import StartError
     from zatotx.processes.mutual_tls import MutualTlsFiles, load_context
 

@@ -56,7 +56,8 @@ def create_server(path: str, port: int, workers: int) -> None:
 
 
 def free_port(servers: list[Component]) -> int:
-    """Return a free port above those of the existing servers, or the default port. Raises CommandError."""
+    """Return a free port that is higher than the ports of the existing servers. If there are no servers, return the
+    default port. Raises CommandError."""
     own = [address.port for part in servers for address in operations_of(part).listen_addresses(part)]
     for port in range(max(own, default=SERVER_PORT - 1) + 1, MAX_PORT):
         if is_free('127.0.0.1', port):

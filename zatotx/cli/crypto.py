@@ -90,8 +90,8 @@ def rotation_lock(directory: Path) -> Iterator[None]:
 
 
 def rotation_steps(environment: Environment) -> list[RotationStep]:
-    """Return the steps of a key rotation. Raises CommandError if the rotation is impossible; nothing has been changed
-    by then."""
+    """Return the steps of a key rotation. Raises CommandError, before anything is changed, if the rotation is
+    impossible."""
     servers = [part for part in components_of(environment.environment) if part.type.is_node]
     if not servers:
         raise CommandError(f'{environment.environment} has no server.')
@@ -118,8 +118,8 @@ def rotation_steps(environment: Environment) -> list[RotationStep]:
 
 
 def external_key_steps(servers: Sequence[Component], environment: Environment) -> list[RotationStep]:
-    """Return the steps for servers whose keys are not in the environment's files, so that the keys have been changed
-    already."""
+    """Return the steps for servers whose keys are not in the environment's files. These keys have already been changed
+    outside of the environment."""
     from zatotx.odb.secrets import split_keys
 
     if len(split_keys(read_secret_key(servers[0]))) < 2:
@@ -131,7 +131,7 @@ def external_key_steps(servers: Sequence[Component], environment: Environment) -
 
 
 def check_same_key(environment: Path, servers: Sequence[Component]) -> None:
-    """Raise CommandError if the servers have different keys, apart from the new one of an interrupted rotation."""
+    """Raise CommandError if the servers have different keys. The new key of an interrupted rotation is ignored."""
     from zatotx.odb.secrets import split_keys
 
     new = read_interrupted_key(environment / ROTATION_FILE)
@@ -185,7 +185,7 @@ def without_key(keys: Sequence[str], key: str) -> list[str]:
 
 
 def update_key_files(servers: Sequence[Component], change: Callable[[list[str]], list[str]]) -> None:
-    """Write each server's key file with the keys that `change` returns for the current keys."""
+    """Update the key file of each server. `change` returns the new keys for the current keys."""
     from zatotx.odb.secrets import split_keys
 
     for part in servers:
@@ -210,7 +210,7 @@ def reencrypt_database(environment: Environment) -> None:
 
 
 def reencrypt_settings(servers: Sequence[Component]) -> None:
-    """Re-encrypt every enc:… value in the settings files. Comments and order are preserved."""
+    """Re-encrypt every value enc:… in the settings files of servers. Comments and order are preserved."""
     from zatotx.odb.secrets import Secrets
 
     for part in servers:

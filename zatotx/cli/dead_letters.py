@@ -1,5 +1,5 @@
-"""`zatotx dead-letter`: lists, shows, edits, replays and deletes dead letters, messages whose processing was given
-up."""
+"""`zatotx dead-letter`: lists, shows, edits, replays and deletes dead letters, which are messages whose processing
+failed permanently."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def call(path: str, action: str, request: dict[str, Any]) -> Any:
 
 
 def decode_payload(payload: str) -> Any:
-    """Parse a payload given as JSON. Raises BadParameter."""
+    """Parse the payload that was given as JSON on the command line. Raises BadParameter."""
     try:
         return json.loads(payload)
     except ValueError as error:

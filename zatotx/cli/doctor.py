@@ -52,7 +52,7 @@ def run_checks(
     context: CheckContext, checks: Iterable[Check] = CHECKS, timeout: float = TOTAL_TIMEOUT
 ) -> list[Finding]:
     """Run all checks and return their findings without duplicates. Checks that send no requests run first, because
-    requests may change what they would find."""
+    requests may change their results."""
     jobs = [job for check in checks for job in _jobs(check, context)]
     found: dict[int, list[Finding]] = {}
     for number, (check, part) in enumerate(jobs):
@@ -140,7 +140,7 @@ def doctor(path: str, form: str) -> int:
 
 def find_damaged_environment(path: str) -> Environment:
     """Return the environment or component at `path`, even if files that describe it are missing. Raises CommandError if
-    there is none."""
+    `path` contains neither."""
     try:
         return find_environment(path)
     except CommandError:
@@ -175,7 +175,7 @@ def print_findings(environment: Environment, findings: list[Finding]) -> None:
 
 
 def summary_sentence(environment: Environment, findings: list[Finding]) -> str:
-    """Return a sentence with the number of findings, and a second sentence if nothing is running."""
+    """Return a sentence with the number of findings. If no component is running, a second sentence says so."""
     stopped = (
         ''
         if running_components(environment)
@@ -191,7 +191,7 @@ def summary_sentence(environment: Environment, findings: list[Finding]) -> str:
 
 
 def running_components(environment: Environment) -> list[str]:
-    """Return the names of the running components, ready or not."""
+    """Return the names of the running components, whether or not they are ready."""
     return [part.name for part in environment.components if running_process(part) is not None]
 
 

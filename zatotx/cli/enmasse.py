@@ -100,7 +100,7 @@ def read_document(source: str) -> dict[str, Any]:
 
 
 def print_changes(result: Mapping[str, Any], dry_run: bool) -> None:
-    """Print the differences and a summary."""
+    """Print the differences of an import, and a summary."""
     for text in result['diff']:
         click.echo(text)
     if result.get('open'):
@@ -112,7 +112,7 @@ def print_changes(result: Mapping[str, Any], dry_run: bool) -> None:
 
 
 def open_channels_sentence(channels: Sequence[str]) -> str:
-    """Return a sentence that names the channels in the document that require no credentials."""
+    """Return a sentence that lists the channels in the document that require no credentials."""
     more = f' and {len(channels) - MAX_CHANNELS_SHOWN} more' if len(channels) > MAX_CHANNELS_SHOWN else ''
     names = ', '.join(channels[:MAX_CHANNELS_SHOWN])
     return f'Open to anyone, because neither security nor groups are set: {names}{more}.'

@@ -58,7 +58,8 @@ StrictLoader.add_constructor('tag:yaml.org,2002:float', StrictLoader.construct_y
 
 
 def parse_yaml(name: str, content: bytes) -> dict[str, Any]:
-    """Parse the YAML document of the file `name`. Raises CommandError, which names the line of the first error."""
+    """Parse the YAML document of the file `name`. Raises CommandError, whose message contains the line of the first
+    error."""
     if len(content) > MAX_BYTES:
         raise CommandError(f'{name} has {len(content)} bytes, the maximum is {MAX_BYTES}: import it in parts.')
     try:
@@ -74,7 +75,8 @@ def parse_yaml(name: str, content: bytes) -> dict[str, Any]:
 
 
 def check_depth(content: bytes) -> None:
-    """Raise YAMLError if values are nested too deeply: composing them is recursive, in C, and would crash the process.
+    """Raise YAMLError if values are nested too deeply. The recursive C code that composes YAML values would otherwise
+    overflow the stack and crash the process.
     """
     depth = 0
     for event in yaml.parse(content, Loader=Base):

@@ -138,8 +138,8 @@ def restore(path: str, revision: int, dry_run: bool) -> None:
 
 
 def wait_until_applied(opened: Database, revision: int) -> None:
-    """Wait until the running servers have applied a revision. Raises CommandError, which names the servers that have
-    not."""
+    """Wait until the running servers have applied a revision. Raises CommandError, whose message lists the servers that
+    have not applied it."""
     from zatotx.node.live_config import live_nodes
     from zatotx.odb.nodes import list_nodes
 
@@ -190,7 +190,7 @@ def format_time(row: HistoryRow) -> str:
 
 
 def format_origin(row: HistoryRow) -> str:
-    """Return the interface and the client address of a change."""
+    """Return the interface through which a change was made, and the client address."""
     return ' '.join(part for part in (row.source, row.address) if part) or '-'
 
 

@@ -1,5 +1,5 @@
-"""`zatotx info` and `zatotx component-version`: show information about an environment, from its files and from the
-running cluster.
+"""`zatotx info` and `zatotx component-version`: show information about an environment, which is read from its files and
+from the running cluster.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def info(path: str, form: str) -> None:
 
 def collect_info(environment: Environment) -> dict[str, Any]:
     """Collect the information about an environment. `server` is the information that a running server returns, or None
-    if none is running; `leader` is None if no server leads the scheduler. `problem` says why some information could not
+    if none is running; `leader` is None if the scheduler has no leader. `problem` says why some information could not
     be determined."""
     states = [(part, probe_component(part)) for part in environment.components]
     running = any(part.kind == SERVER and state.ready for part, state in states)
@@ -101,7 +101,7 @@ def creating_version(part: Component) -> str:
 
 
 def kind_info() -> dict[str, Any]:
-    """Return the installed kinds and, for a disabled kind, the libraries to install."""
+    """Return the installed kinds. For a disabled kind, the libraries to install are included."""
     from zatotx.connectors.kind_registry import describe_kinds as described_kinds
     from zatotx.connectors.kind_registry import find_kinds
 

@@ -131,5 +131,5 @@ def describe_time(row: dict[str, Any]) -> str:
 
 
 def shown_time(text: str) -> str:
-    """Format a time in a response with a precision of seconds."""
+    """Format a time from a response with a precision of one second."""
     return text[:19].replace('T', ' ')

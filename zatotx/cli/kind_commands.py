@@ -17,10 +17,10 @@ _UNKNOWN = '*'  # in place of a name
 
 @cache
 def kind_commands(group: str = '') -> Mapping[str, click.Command]:
-    """Return the commands that enabled kinds add to `zatotx`, or to one of its command groups, sorted by name. The
-    declaration of a command in a group begins with the name of the group: 'crypto zmq-key'. If no kind declares
-    commands, only a few files are read, so that `zatotx --help` and completion are fast; otherwise the kinds are found
-    and loaded."""
+    """Return the commands that enabled kinds add to `zatotx`, or to one of its command groups, sorted by name. If a
+    command belongs to a group, its declaration begins with the name of the group, as in 'crypto zmq-key'. If no kind
+    declares commands, only a few files are read, so that `zatotx --help` and completion are fast; otherwise the kinds
+    are found and loaded."""
     if not any(_is_of_group(name, group) for file in _declaration_files() for name in _declared_names(file)):
         return {}
     from zatotx.connectors.kind_registry import find_kinds

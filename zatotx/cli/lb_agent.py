@@ -211,7 +211,7 @@ def servers_up(path: str) -> set[str]:
 
 
 def send(address: AgentAddress, name: str, body: bytes) -> tuple[int, bytes]:
-    """Send a call to the agent; returns the status and the body of the response. Raises CommandError."""
+    """Send a call to the agent, and return the status and the body of the response. Raises CommandError."""
     from zatotx.wire.lb_agent_messages import CONTENT_TYPE, PATH
 
     end = time.monotonic() + TIMEOUT
@@ -229,7 +229,7 @@ def send(address: AgentAddress, name: str, body: bytes) -> tuple[int, bytes]:
 
 
 def connect(address: AgentAddress) -> http.client.HTTPConnection:
-    """Return an open HTTP connection to the agent; no request is sent. Raises CommandError."""
+    """Open an HTTP connection to the agent, without sending a request. Raises CommandError."""
     try:
         connection = make_connection(address)
         connection.connect()
@@ -247,8 +247,7 @@ def connect(address: AgentAddress) -> http.client.HTTPConnection:
 
 
 def make_connection(address: AgentAddress) -> http.client.HTTPConnection:
-    """Return an HTTP connection to the agent that has not been opened. Raises CommandError if a TLS file cannot be
-    used."""
+    """Create an HTTP connection to the agent, without opening it. Raises CommandError if a TLS file cannot be used."""
     if address.certificate is None:
         return http.client.HTTPConnection(address.host, address.port, timeout=TIMEOUT)
     for file in (address.certificate, address.key, address.authorities):
@@ -278,8 +277,8 @@ def describe_refusal(error: Exception) -> str:
 
 
 def find_agent(path: str, options: dict[str, str]) -> AgentAddress:
-    """Return the address of the agent of the load balancer at `path`, or the address in the options. Raises
-    CommandError."""
+    """Return the address of an agent. It is the agent of the load balancer at `path`, or the address in the options.
+    Raises CommandError."""
     directory = Path(path).absolute()
     environment = directory if (directory / CREDENTIALS).is_file() else directory.parent
     settings = _agent_settings(environment, directory)

@@ -1,5 +1,5 @@
-"""Entry point of the `zatotx` command: runs the requested command, and converts every error to one sentence and an exit
-code.
+"""Entry point of the `zatotx` command. It runs the requested command, and converts every error to one sentence and an
+exit code.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ Exit codes: 0 success, 1 the command failed, 2 wrong usage. Messages go to stder
 
 
 def command_descriptions() -> dict[str, str]:
-    """Return a one-line description of each command by name: zatotx's own commands, then those of the installed
-    kinds."""
+    """Return a one-line description of each command, by name. The commands of zatotx itself are followed by the
+    commands of the installed kinds."""
     own = {name: text for name, (_, text) in COMMANDS.items()}
     added = {name: command.get_short_help_str(100) for name, command in kind_commands().items() if name not in own}
     return {**own, **added}
@@ -111,7 +111,8 @@ def cli() -> None:
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 success, 1 the command failed, 2 wrong usage."""
+    """Run one command and return its exit code: 0 if the command succeeded, 1 if it failed, and 2 if it was used
+    wrongly."""
     try:
         result = cli.main(args=arguments, prog_name='zatotx', standalone_mode=False)
     except NoArgsIsHelpError as error:
@@ -129,7 +130,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def usage_error_sentence(error: click.UsageError) -> str:
-    """Return a sentence about the error in the command line, a suggestion, and how to get help."""
+    """Return a sentence about the error in the command line, followed by a suggestion and a hint how to get help."""
     path = error.ctx.command_path if error.ctx else 'zatotx'
     if isinstance(error, NoSuchCommand | NoSuchOption) and error.possibilities:
         suggestions = ' or '.join(map(repr, error.possibilities))

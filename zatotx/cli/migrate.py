@@ -1,4 +1,5 @@
-"""`zatotx migrate check`: reports what in a directory of Zato services and enmasse files does not work with zatotx."""
+"""`zatotx migrate check`: reports the features in a directory of Zato services and enmasse files that do not work with
+zatotx."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ _SKIPPED = frozenset({'__pycache__', 'node_modules', 'site-packages'})  # direct
 
 
 class FileProblem(NamedTuple):
-    """A problem of a file. Line 0 stands for the whole file."""
+    """A problem that was found in a file. Line 0 stands for the whole file."""
 
     file: str
     line: int

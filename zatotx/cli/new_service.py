@@ -182,7 +182,8 @@ def new_service(name: str, directory: Path, is_async: bool, style: str) -> None:
 
 
 def parse_name(name: str) -> ScaffoldNames:
-    """Return all names derived from a service's name. Raises BadParameter with the rule and a suggestion."""
+    """Return all names that are derived from a service's name. Raises BadParameter, whose message contains the naming
+    rule and a suggestion."""
     error = name_error(name)
     if error:
         raise click.BadParameter(f'{name!r} {error}', param_hint="'NAME'")
@@ -194,7 +195,7 @@ def parse_name(name: str) -> ScaffoldNames:
 
 
 def shadows_import(cls: str) -> bool:
-    """Return whether a class with that name would shadow one that services import."""
+    """Return whether a class with the given name would shadow a class that services import."""
     import zatotx
 
     return cls in zatotx.__all__ or cls in ('GreetingRequest', 'Greeting')
@@ -215,14 +216,14 @@ def name_error(name: str) -> str:
 
 
 def suggest_name(name: str) -> str:
-    """Return a valid name made of the words of an invalid one, or '' if there is none."""
+    """Return a valid name that consists of the words of an invalid name, or '' if there is none."""
     parts = ['-'.join(word.lower() for word in _WORDS.findall(part)) for part in re.split(r'[./\\:]+', name)]
     proposal = '.'.join(part for part in parts if part).lstrip('0123456789-.')
     return proposal if _NAME.fullmatch(proposal) and proposal != name and not name_error(proposal) else ''
 
 
 def render_templates(names: ScaffoldNames, *, is_async: bool, style: str) -> dict[str, str]:
-    """Return the text of every file."""
+    """Return the contents of all files that the scaffold consists of."""
     io = STYLES[style]
     values = {
         **names._asdict(), 'file': names.files['service'], 'test': names.files['test'], 'imports': io.imports,
@@ -234,7 +235,8 @@ def render_templates(names: ScaffoldNames, *, is_async: bool, style: str) -> dic
 
 
 def write_new_files(directory: Path, texts: dict[str, str]) -> None:
-    """Write all files or none. Raises CommandError, which names the files that already exist."""
+    """Write all files, or none if one of them exists. Raises CommandError, whose message lists the files that already
+    exist."""
     existing = [str(directory / file) for file in texts if (directory / file).exists()]
     if existing:
         verb = 'exists already' if len(existing) == 1 else 'exist already'

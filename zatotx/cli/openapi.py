@@ -47,7 +47,7 @@ def openapi(path: str, output: str | None, form: str | None) -> None:
 
 def fetch_document(environment: Environment) -> dict[str, Any]:
     """Fetch the OpenAPI document from a running server; the document contains the server's full address. Raises
-    CommandError if none is running."""
+    CommandError if no server is running."""
     response = raise_for_status(ClusterClient(environment).post('zato.openapi.get', b'{}'))
     document: dict[str, Any] = json.loads(response.body)
     if document['servers'] != [{'url': '/'}]:
@@ -60,7 +60,7 @@ def format_from_extension(output: str | None) -> str:
 
 
 def format_document(document: dict[str, Any], form: str) -> str:
-    """Format the document as text."""
+    """Format the OpenAPI document as text. `form` is the output format."""
     if form == 'json':
         return json.dumps(document, indent=2, ensure_ascii=False) + '\n'
     import yaml

@@ -1,4 +1,5 @@
-"""Output of commands: tables, JSON, notes, and progress messages on stderr for steps that take longer than a second."""
+"""Output of commands: tables, JSON, notes, and progress messages. Progress messages are printed to stderr for steps
+that take longer than a second."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ def format_option() -> Decorator:
 
 
 def path_argument(name: str = 'path') -> Decorator:
-    """Return the click argument PATH: an environment or one of its components."""
+    """Return the click argument PATH, which is an environment or one of its components."""
     help_text = 'An environment, or one of its components, e.g. PATH/server1.'
     return click.argument(name, metavar='PATH', type=EnvironmentPath(readable=False), help=help_text)
 
@@ -43,13 +44,13 @@ def print_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 
 def print_note(text: str) -> None:
-    """Print a note to stderr, because it is not part of the result."""
+    """Print a note to stderr. Notes are not printed to stdout, because they are not part of the result."""
     click.echo(text, err=True)
 
 
 @contextmanager
 def progress(text: str) -> Iterator[None]:
-    """Print `text` to stderr if the block takes longer than a second."""
+    """Context manager that prints `text` to stderr if its block runs for more than a second."""
     timer = Timer(PROGRESS_DELAY, print_note, (f'{text} …',))
     timer.daemon = True
     timer.start()

@@ -42,7 +42,7 @@ class StopSignalHandler:
 
 def run_in_foreground(parts: Sequence[Component]) -> None:
     """Start the components, wait while all of them run, and stop them when a signal is received. Raises CommandError if
-    one cannot start, ends by itself or does not stop."""
+    a component cannot start, ends by itself or does not stop."""
     stop_requested = StopSignalHandler()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop_requested)
@@ -90,7 +90,8 @@ def start(path: str, fg: bool, secret_key: str | None) -> None:
 
 
 def run_foreground(environment: Environment) -> None:
-    """Replace this process with a single component; for an environment, start its components as child processes."""
+    """Replace this process with the process of a single component. For an environment, start the components as child
+    processes."""
     if environment.is_complete:
         run_in_foreground(environment.components)
         return
@@ -120,8 +121,8 @@ def pass_key_on_stdin(key: str) -> None:
 
 
 def read_key_option(given: str) -> None:
-    """Read the key for all servers to be started from stdin. Raises UsageError if the key itself is on the command
-    line."""
+    """Read the secret key for the servers to be started from stdin. Raises UsageError if the key itself is on the
+    command line."""
     if given != '-':
         raise click.UsageError('a secret key on the command line can be read by every user: use --secret-key -')
     key = read_key_from_stdin()
@@ -169,8 +170,8 @@ def restart(path: str) -> None:
 
 
 def restart_component(part: Component) -> list[str]:
-    """Replace the workers if the server has a parent process; otherwise stop and start the component. Returns the
-    errors, one sentence each."""
+    """Restart a component. If it is a server with a parent process, its workers are replaced; otherwise it is stopped
+    and started. Returns the errors, with one sentence for each."""
     errors = operations_of(part).restart_in_place(part)
     return stop_components([part]) + start_components([part]) if errors is None else errors
 
@@ -199,7 +200,7 @@ def status(path: str, cluster: bool, form: str) -> None:
 
 
 def show_cluster(environment: Environment, form: str) -> None:
-    """Print the nodes of the cluster from the ODB. Raises CommandError if it cannot be read."""
+    """Print the nodes of the cluster from the ODB. Raises CommandError if the ODB cannot be read."""
     from zatotx.cli.environment.odb_info import odb_info  # imports what commands without it do not need
 
     odb, cluster, nodes = odb_info(environment)
@@ -216,7 +217,7 @@ def show_cluster(environment: Environment, form: str) -> None:
 
 
 def describe_status(part: Component, state: Health) -> dict[str, object]:
-    """Return the status of a component as a dict for --format json."""
+    """Convert the status of a component to a dict, for --format json."""
     status_file = read_worker_status(part, running_process(part))
     workers = {'workers': [to_builtins(worker) for worker in status_file.workers]} if status_file else {}
     return {
@@ -244,6 +245,6 @@ def joined_names(parts: Sequence[Component]) -> str:
 
 
 def raise_errors(faults: Sequence[str]) -> None:
-    """Raise CommandError if there are any errors."""
+    """Raise CommandError if the list of errors is not empty."""
     if faults:
         raise combine_errors([f'{each}.' for each in faults], '{} errors occurred')

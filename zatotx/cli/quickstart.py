@@ -78,7 +78,7 @@ def create_environment(
 
 
 def run_steps(steps: Sequence[CreationStep]) -> None:
-    """Run the steps, and print the description of each."""
+    """Run the steps, and print the description of each step."""
     for number, step in enumerate(steps, 1):
         click.echo(f'[{number}/{len(steps)}] {step.text}')
         with progress(f'    {step.text}: in progress'):
@@ -86,12 +86,13 @@ def run_steps(steps: Sequence[CreationStep]) -> None:
 
 
 def planned_ports(plan: EnvironmentPlan) -> dict[str, int]:
-    """Return the ports of all components that will be created, by name."""
+    """Return the ports of all components that will be created, by component name."""
     return {name: port for each in all_operations() for name, port in each.ports(plan).items()}
 
 
 def check_ports(plan: EnvironmentPlan) -> None:
-    """Raise BadParameter if a port is out of range; print a note if one is in use."""
+    """Check the ports of a new environment. Raises BadParameter if a port is out of range, and prints a note if a port
+    is in use."""
     ports = sorted(planned_ports(plan).values())
     if not (ports[0] > 0 and ports[-1] <= MAX_PORT):
         defaults = [port - plan.port_offset for port in ports]
@@ -107,8 +108,8 @@ def check_ports(plan: EnvironmentPlan) -> None:
 
 
 def resolve_odb_url(url: str) -> str:
-    """Return the URL with an absolute path. On the command line a path is relative to the current directory, in a
-    server's settings to the server's directory. Raises BadParameter."""
+    """Return the database URL with an absolute path. On the command line, a path is relative to the current directory,
+    but in the settings of a server it is relative to the server's directory. Raises BadParameter."""
     from zatotx.odb.urls import make_absolute
 
     try:
@@ -118,7 +119,7 @@ def resolve_odb_url(url: str) -> str:
 
 
 def resolve_redis_url(url: str) -> str:
-    """Return the URL of Redis with absolute paths. Raises BadParameter, without the password in its message."""
+    """Return the URL of Redis with absolute paths. Raises BadParameter, whose message does not contain the password."""
     from zatotx.model.errors import StartError
     from zatotx.redis.url import resolve_paths
 
@@ -148,13 +149,13 @@ def plan_environment(servers: int, port_offset: int, urls: dict[str, str]) -> En
 
 
 def new_password() -> str:
-    """Generate a password with 190 random bits that needs no quoting in files and shells."""
+    """Generate a password with 190 random bits, whose characters need no quoting in files and shells."""
     return ''.join(secrets.choice(LETTERS) for _ in range(32))
 
 
 def creation_steps(plan: EnvironmentPlan, directory: Path) -> list[CreationStep]:
-    """Return the steps that create the environment in `directory`. The database, which may be on another machine, is
-    created last among the steps that may fail.
+    """Return the steps that create the environment in `directory`. Among the steps that may fail, the creation of the
+    database is the last one, because the database may be on another machine.
     """
     steps = [CreationStep('Certificate authority', partial(write_authority, directory, plan))]
     steps += [step for each in all_operations() for step in each.creation_steps(directory, plan)]

@@ -58,7 +58,7 @@ def run_component(component: str, directory: str, prepare: bool) -> None:
 
 
 def wait_for(step: Callable[[], None], seconds: float) -> None:
-    """Do a step that may fail with CommandError until it succeeds; raise the last error after so many seconds."""
+    """Repeat a step until it no longer raises CommandError. After `seconds`, the last error is raised."""
     deadline, last = time.monotonic() + seconds, ''
     while True:
         try:

@@ -1,5 +1,5 @@
 """Options for secret values. Secrets should not be on the command line, where every user of the machine can read them
-in the process list: `-` reads them from standard input, `@FILE` from a file.
+in the process list. The value `-` reads the secret from standard input, and `@FILE` reads it from a file.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def read_secret(given: str | None, option: str, prompt: str, *, confirm: bool = 
 
 
 def read_value(given: str, option: str) -> str:
-    """Return the text that the value of an option refers to: standard input, a file, or the value itself. Raises
-    CommandError if a file cannot be read."""
+    """Return the text to which the value of an option refers. The text is read from standard input or from a file, or
+    is the value itself. Raises CommandError if a file cannot be read."""
     if given == '-':
         return sys.stdin.read()
     if not is_indirect(given):
@@ -62,5 +62,5 @@ def is_indirect(given: str) -> bool:
 
 
 def without_line_end(text: str) -> str:
-    """Return the text without its trailing newline."""
+    """Return the text without its final line ending."""
     return text.removesuffix('\n').removesuffix('\r') if text.endswith('\n') else text

@@ -19,8 +19,8 @@ from zatotx.cli.secret_values import read_value
 
 
 def print_deployment_report(report: Mapping[str, Any]) -> None:
-    """Print one line if every node runs the version. Raises CommandError, which names the nodes that rejected it or did
-    not respond."""
+    """Print one line if every node runs the version. Raises CommandError, whose message lists the nodes that rejected
+    the version or did not respond."""
     version = f'{report["file"]} version {report["number"]}'
     refused = report.get('refused') or {}
     missing = report.get('missing') or []
@@ -87,7 +87,7 @@ def parse_header(given: str) -> tuple[str, str]:
 
 
 def encode_payload(payload: str) -> bytes:
-    """Encode a payload for the request. Raises BadParameter if it is not JSON."""
+    """Encode a payload for the request. Raises BadParameter if the payload is not valid JSON."""
     try:
         json.loads(payload)
     except ValueError as error:
@@ -119,7 +119,7 @@ def yes_or_no(value: object) -> str:
 
 
 def code_source(row: dict[str, object]) -> str:
-    """Return the file and version of a service's code, or '-' if its file no longer contains the service."""
+    """Return the file and the version of a service's code, or '-' if the file no longer contains the service."""
     if row.get('is_internal'):
         return 'zatotx'
     return f'{row["file"]} version {row["version"]}' if row.get('file') else '-'

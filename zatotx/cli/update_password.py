@@ -70,8 +70,8 @@ def password(path: str, user: str, given: str | None) -> None:
 
 
 def change_password(environment: Environment, user: str, new: str) -> str:
-    """Change the password through a running server; or in the database, if none is running or none accepts the stored
-    credentials. Returns a clause that says when the change takes effect."""
+    """Change the password of a user. It is changed through a running server or, if no server is running or none accepts
+    the stored credentials, in the database. Returns a clause that says when the change takes effect."""
     if any(running_process(part) for part in components_of(environment.environment) if part.kind == SERVER):
         try:
             change_over_api(environment, user, new)
@@ -113,8 +113,8 @@ def unknown_user(user: str, names: list[str]) -> CommandError:
 
 
 def change_in_file(path: Path, user: str, new: str) -> str:
-    """Replace the user's password in credentials.toml, and leave everything else unchanged. Returns a clause that says
-    what was done.
+    """Replace the user's password in credentials.toml, and leave everything else unchanged. Returns a clause that
+    describes the change.
     """
     sections = [name for name, values in read_toml(path).items() if is_section_of_user(values, user)]
     if not sections:

@@ -50,7 +50,7 @@ def parse_address(url: str) -> ListenAddress:
 
 
 def probe_error(target: ListenAddress, request: BlockingRequest, end: float) -> str:
-    """Send the request and return an error message if the response is not a success, otherwise ''."""
+    """Send the request and return an error message if the response does not indicate success, otherwise ''."""
     remaining = max(0.05, end - time.monotonic())
     try:
         response = send_request(target, request, min(REQUEST_TIMEOUT, remaining))

@@ -39,7 +39,8 @@ class PoolClosed(Exception):  # noqa: N818 - kinds map it to an error of their o
 
 
 class SlotHeldByCaller(Exception):  # noqa: N818 - kinds map it to an error of their own
-    """The caller itself holds all slots of the pool, so that its next call would wait for a slot until its timeout."""
+    """The caller itself holds all slots of the pool. Its next call would wait for a slot until the timeout, so it is
+    rejected."""
 
 
 class _SlotRequest(Protocol):
@@ -53,8 +54,8 @@ class _SlotRequest(Protocol):
 
 
 class BlockingPool:
-    """A pool of at most `size` daemon threads for blocking calls. Threads are started on demand; those of abandoned
-    calls are not counted.
+    """A pool of at most `size` daemon threads for blocking calls. Threads are started on demand. The threads of
+    abandoned calls do not count towards `size`.
 
     `name`: prefix of the threads' names. `reactor`: IReactorTime and IReactorFromThreads. `max_abandoned`: calls
     without an interrupt whose slot is free at their deadline though they have not returned; others keep theirs.
@@ -82,7 +83,7 @@ class BlockingPool:
 
     @property
     def running(self) -> int:
-        """Calls that occupy a thread, those that were given up included."""
+        """Calls that occupy a thread, including calls that were given up."""
         return len(self._running)
 
     @property
@@ -215,7 +216,7 @@ class BlockingPool:
 
 
 class SlotLease:
-    """A lease of one BlockingPool slot for several calls, which run one after the other."""
+    """A lease of one slot of a BlockingPool for several calls, which run one after another."""
 
     def __init__(self, pool: BlockingPool, owner: object, revoked: Callable[[], object] | None) -> None:
         self.owner = owner

@@ -1,5 +1,5 @@
-"""Policies for the calls of outgoing connections: circuit breaker, retries, bulkhead and time limit. Each wraps a
-function that sends a call.
+"""Policies for the calls of outgoing connections: circuit breaker, retries, bulkhead and time limit. Each policy wraps
+a function that sends a call.
 
 Each wrapper has one method, `send`, with the signature of what it wraps, and knows requests and responses of a kind
 only through the functions that it is given. A connection that does not configure a policy does not pay for it.
@@ -28,7 +28,7 @@ Send = Callable[[Req], Awaitable[Res]]
 
 
 class CallRejected(Exception):  # noqa: N818 - kinds map it to an error of their own
-    """A policy rejected the call: nothing was sent to the peer."""
+    """A policy rejected the call, so nothing was sent to the peer."""
 
 
 class CircuitOpen(CallRejected):
@@ -117,7 +117,7 @@ class CircuitBreaking(Generic[Req, Res]):
 
 
 class RetryDecision(Protocol[_Req, _Res]):
-    """The retry decision of a kind: whether and when a failed call is retried."""
+    """The interface with which a kind decides whether and when a failed call is retried."""
 
     def after_error(self, request: _Req, attempts: int, error: Exception) -> float | None:
         """Seconds until the next attempt after `attempts` of them, or None where the error is final."""
@@ -134,7 +134,7 @@ class RetryDecision(Protocol[_Req, _Res]):
 
 @define(eq=False)
 class Retrying(Generic[Req, Res]):
-    """A policy that retries calls if the kind's decision says so and the connection's retry budget allows it."""
+    """A policy that retries calls if the retry decision of the kind and the retry budget of the connection allow it."""
 
     inner: Send[Req, Res]
     decision: RetryDecision[Req, Res]
@@ -179,7 +179,7 @@ class Retrying(Generic[Req, Res]):
 
 @define(eq=False)
 class Bulkhead(Generic[Req, Res]):
-    """A policy that limits the concurrent calls to `limit`, and rejects further calls at once."""
+    """A policy that limits the number of concurrent calls to `limit`, and rejects further calls immediately."""
 
     inner: Send[Req, Res]
     limit: int
@@ -198,7 +198,8 @@ class Bulkhead(Generic[Req, Res]):
 
 @define(eq=False)
 class TimeLimit(Generic[Req, Res]):
-    """A policy that cancels a call after a time limit. `seconds` returns the limit for a request."""
+    """A policy that cancels a call after a time limit. The function `seconds` returns the time limit for a request, in
+    seconds."""
 
     inner: Send[Req, Res]
     clock: IReactorTime

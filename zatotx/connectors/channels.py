@@ -1,5 +1,5 @@
-"""Manages the configured channels of one kind in a node: builds them from the active configuration, and replaces them
-individually when it changes.
+"""Manages the configured channels of one kind in a node. Channels are built from the active configuration, and are
+replaced individually when their configuration changes.
 
 The counterpart of `outgoing_connections` for messages that come in. A kind builds one InboundChannel for each object;
 Channels decides when it runs: it compares snapshots, obeys the placement, starts the new channel before it stops the
@@ -70,7 +70,7 @@ def make_delivery(
     parts: ChannelParts, dispatcher: IDispatcher, keys: DeliveryKeys | DeliveryRetry | None
 ) -> MessageDelivery:
     """Return the delivery of a channel's messages. `keys` is the channel's configuration if its Struct derives from
-    DeliveryKeys; otherwise its retry settings, or None for a single attempt."""
+    DeliveryKeys. Otherwise `keys` are the retry settings, or None for a single attempt."""
     if isinstance(keys, DeliveryKeys):
         return make_policy_delivery(parts.events, parts.context, dispatcher, keys)
     context = parts.context
@@ -80,13 +80,12 @@ def make_delivery(
 
 
 def every_node(stored: StoredObject) -> Sequence[str]:
-    """Return no node names, for object types that do not restrict the nodes."""
+    """Return an empty list of node names, for object types that do not restrict the nodes on which they run."""
     return ()
 
 
 def declared_placement(stored: StoredObject) -> Placement | None:
-    """Return None, for object types without a placement setting, so that the placement that the kind declares
-    applies."""
+    """Return None, for object types without a placement setting. The placement that the kind declares then applies."""
     return None
 
 

@@ -1,4 +1,4 @@
-"""Registry of the outgoing connections of one object type by name: usable connections, and the reasons why others
+"""Registry of the outgoing connections of one object type, by name. It also holds the reasons why some connections
 cannot be used.
 """
 
@@ -17,8 +17,8 @@ T = TypeVar('T')
 
 @frozen
 class UnavailableConnection:
-    """A placeholder for a connection that cannot be built from its configuration. `reason` is a predicate that follows
-    the name of the connection."""
+    """A placeholder for a connection that cannot be built from its configuration. `reason` is a verb phrase that
+    follows the name of the connection."""
 
     title: str
     reason: str

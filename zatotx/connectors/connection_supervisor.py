@@ -48,8 +48,8 @@ class ConnectionState(Enum):
 
 
 class ConnectionSupervisor(Generic[T]):
-    """Keeps one connection up. `connect` returns a connection or raises, and is canceled after `timeout` seconds;
-    `close` closes a connection.
+    """Keeps one connection open. `connect` returns a connection or raises an exception, and is canceled after `timeout`
+    seconds; `close` closes a connection.
 
     `up` is called with each new connection, `down` when it is lost; the kind calls `lost` with the reason. `title`:
     what messages call it, such as 'Definition rabbit (amqp)'. `random` gives numbers in [0, 1). `failures`: a log that

@@ -1,4 +1,5 @@
-"""The definition, with the address and the account of a peer, that channels and outgoing connections of a kind share.
+"""Connection definitions, which contain the address and the account of a peer. The channels and outgoing connections of
+one kind share them.
 
 Their objects name it in the field `definition`.
 """
@@ -13,7 +14,8 @@ from zatotx.schema.snapshot import Snapshot, StoredObject
 
 
 def refers_to_definition(object_type: str) -> Callable[[StoredObject, Snapshot], Sources]:
-    """Return the `references` of a ChannelType or ConnectionType whose objects name a definition of this type."""
+    """Return the function `references` of a ChannelType or ConnectionType whose objects refer to a definition of the
+    given type."""
 
     def find_definition(stored: StoredObject, snapshot: Snapshot) -> Sources:
         return (snapshot.find(object_type, stored.value.definition),)

@@ -1,4 +1,5 @@
-"""Logs events of a channel that may come often: the first one at once, those that follow soon as one line."""
+"""Logs frequent events of a channel. The first event is logged immediately, and further events within an interval are
+combined in one line."""
 
 from __future__ import annotations
 
@@ -24,8 +25,9 @@ class _EventSort:
 
 @define(eq=False)
 class EventLog:
-    """Logs an event at once if there was none of its sort within INTERVAL. Otherwise one line at the end of the
-    interval has the number of events and the cause of the last one. `title`: what messages call the channel."""
+    """Logs an event immediately if there was no event of the same sort within INTERVAL. Otherwise, one line at the end
+    of the interval contains the number of events and the cause of the last one. `title` is the name of the channel in
+    messages."""
 
     title: str
     clock: IReactorTime

@@ -1,5 +1,5 @@
 """Records the most recent failures of a connection, and logs each change of its state once. `zatotx doctor`, `zatotx
-info` and the web admin show them.
+info` and the web admin show the recorded failures.
 """
 
 from __future__ import annotations
@@ -57,8 +57,9 @@ class FailureLog:
 
 
 class FailureLogGroup:
-    """The failure logs of several connections of one object, such as the consumers of a channel: the log has one line
-    when the first of them fails, and one when all work again. `title`: of the object."""
+    """The failure logs of several connections of one object, such as the consumers of a channel. One line is logged
+    when the first connection fails, and one line when all connections work again. `title` is the name of the object in
+    messages."""
 
     def __init__(self, title: str, seconds: Callable[[], float]) -> None:
         self._title, self._seconds = title, seconds

@@ -1,5 +1,5 @@
-"""Implements `delivery: guaranteed`: calls of an outgoing connection are stored in the work stream and sent from there
-(store and forward).
+"""Implements `delivery: guaranteed` (store and forward). Calls of an outgoing connection are stored in the work stream,
+and sent from there.
 
 A kind derives the Struct of its connections from OutgoingDelivery (zatotx.schema.delivery_fields), and names in
 `ConnectionType.sends` the methods that send something. Where the configuration says `guaranteed`, such a method writes
@@ -30,9 +30,9 @@ ATTEMPTS, MAX_DELAY = 100, 300.0  # a peer may be away for about eight hours
 
 @frozen(kw_only=True)
 class StoredCall:
-    """A stored call of a connection's method. `method` is its name, such as 'post', or 'conn.post' for a method of an
-    attribute. Calls of one `order_key` are made one after another, in the order in which they were stored; '' =
-    unordered."""
+    """A stored call of a connection's method. `method` is the name of the method, such as 'post', or 'conn.post' for a
+    method of an attribute. Calls with the same `order_key` are made one after another, in the order in which they were
+    stored. Calls with the key '' are not ordered."""
 
     method: str
     args: Sequence[Any]
@@ -45,14 +45,14 @@ MakeStoredResult = Callable[[str, IServiceCall], Any]  # id of the message
 
 
 def keep_call(value: Any, call: StoredCall, message_id: str) -> StoredCall | None:
-    """Return the call unchanged: the default function that prepares a call for storage. Such a function returns None if
-    the call is to be made directly, and raises TypeError or ValueError if it cannot be stored."""
+    """Return the call unchanged. This is the default of the functions that prepare a call for storage. Such a function
+    returns None if the call must be made directly, and raises TypeError or ValueError if the call cannot be stored."""
     return call
 
 
 def bind_arguments(call: StoredCall, names: Sequence[str], options: Collection[str] = ()) -> dict[str, Any]:
-    """Return the arguments of a call by their names. `options`: those that are given by name only. Raises TypeError as
-    the method itself would."""
+    """Return the arguments of a call by their names. `options` are the arguments that can be passed by name only.
+    Raises TypeError for invalid arguments, as the method itself would."""
     if len(call.args) > len(names):
         raise TypeError(f'{call.method}() takes at most {len(names)} arguments without a name')
     arguments = dict(zip(names, call.args, strict=False))
@@ -67,14 +67,14 @@ def bind_arguments(call: StoredCall, names: Sequence[str], options: Collection[s
 
 
 def message_id_of(message_id: str, call: IServiceCall) -> Any:
-    """Return the ID of the stored message, as the result of the service's call."""
+    """Return the ID of the stored message. This default result is returned to the service that made the call."""
     return message_id
 
 
 @frozen(kw_only=True)
 class GuaranteedNamespace:
-    """The connections of one `self.out.<kind>` for one service invocation. Connections with guaranteed delivery are
-    replaced with StoredCalls."""
+    """The connections `self.out.<kind>` for one service invocation. Connections with guaranteed delivery are replaced
+    with StoredCalls."""
 
     kind: str  # of `self.out.<kind>`
     namespace: Any  # what the kind offers
@@ -105,8 +105,8 @@ class GuaranteedNamespace:
 
 @frozen
 class StoredCalls:
-    """A connection with guaranteed delivery, as `self.out.<kind>[name]`. Its sending methods write the call to the work
-    stream."""
+    """A connection with guaranteed delivery, which services access as `self.out.<kind>[name]`. Its sending methods
+    write the call to the work stream."""
 
     _namespace: GuaranteedNamespace
     _name: str

@@ -1,5 +1,5 @@
-"""Delivers inbound messages with the channel's delivery policy: acknowledgment, delayed retries, dead letters and
-duplicate detection.
+"""Delivers inbound messages according to the channel's delivery policy, which covers acknowledgment, delayed retries,
+dead letters and duplicate detection.
 
 What ends a delivery, and how:
 

@@ -30,8 +30,8 @@ _ID_DIGITS = 32
 def make_policy_delivery(
     events: EventLog, context: ChannelContext, dispatcher: IDispatcher, keys: DeliveryKeys
 ) -> MessageDelivery:
-    """Return the delivery for a channel whose configuration has the fields of a delivery policy. `events` is the log of
-    the channel."""
+    """Return the delivery for a channel whose configuration has the fields of a delivery policy. `events` is the event
+    log of the channel."""
     idempotent = keys.idempotent
     return MessageDelivery(
         title=events.title, events=events, dispatcher=dispatcher, clock=context.reactor, policy=to_policy(keys.retry),
@@ -44,7 +44,7 @@ def make_policy_delivery(
 
 
 def to_policy(retry: DeliveryRetry | None) -> DeliveryPolicy:
-    """Return the retry policy of a configuration. None means a single attempt."""
+    """Convert the retry settings of a channel to a retry policy. None stands for a single attempt."""
     if retry is None:
         return DeliveryPolicy()
     return DeliveryPolicy(attempts=retry.attempts, backoff=retry.backoff, max_delay=retry.max_delay)
@@ -53,7 +53,7 @@ def to_policy(retry: DeliveryRetry | None) -> DeliveryPolicy:
 @implementer(IDeadLetterSink)
 @frozen
 class StoredDeadLetters:
-    """Implements IDeadLetterSink: stores in the ODB the channel messages whose processing was given up."""
+    """Implements IDeadLetterSink. Stores the messages of channels whose processing failed permanently in the ODB."""
 
     letters: IDeadLetterStore
 
@@ -64,7 +64,8 @@ class StoredDeadLetters:
 
 
 def to_work(letter: DeadLetter) -> WorkMessage:
-    """Convert a dead letter to the work message that processes it again, with its channel's data format and headers."""
+    """Convert a dead letter to a work message with the data format and headers of its channel. When the work message
+    runs, the dead letter is processed again."""
     message, history = letter.message, letter.history
     channel = message.channel
     first, last = history.first, history.last
@@ -79,8 +80,8 @@ def to_work(letter: DeadLetter) -> WorkMessage:
 
 
 def letter_id(letter: DeadLetter) -> str:
-    """Return the ID of a dead letter. If the peer identifies messages, the ID is the same for each delivery of the same
-    message; otherwise it is the correlation ID."""
+    """Return the ID of a dead letter. If the peer identifies messages, each delivery of a message has the same ID.
+    Otherwise the ID is the correlation ID."""
     if not letter.id:
         return letter.message.cid
     channel = letter.message.channel

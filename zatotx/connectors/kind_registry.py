@@ -1,4 +1,5 @@
-"""Finds the connector kinds with getPlugins under zatotx.plugins, checks them, and loads them on demand."""
+"""Finds the connector kinds with getPlugins in the package zatotx.plugins, checks them, and loads their parts on
+demand."""
 
 from __future__ import annotations
 
@@ -18,14 +19,15 @@ from zatotx.schema.meta import ObjectType
 
 
 def load_part(path: str) -> Any:
-    """Import and return the object that a 'package.module:name' path of a declaration names."""
+    """Import and return the object to which a path in a declaration refers. The path has the form
+    'package.module:name'."""
     module, _, name = path.partition(':')
     return getattr(import_module(module), name)
 
 
 @frozen(kw_only=True)
 class FoundKind:
-    """A kind that was found, and the reason why it is disabled ('' = enabled)."""
+    """A kind that was found. `missing_reason` says why the kind is disabled, and is '' if the kind is enabled."""
 
     kind: ConnectorKind
     missing_reason: str = ''
@@ -41,7 +43,7 @@ class FoundKind:
 
 def find_kinds(package: Any = None) -> list[FoundKind]:
     """Return all kinds by name. A kind whose optional library is missing is included as disabled, with a sentence that
-    says what to install."""
+    says which library to install."""
     if package is None:
         package = import_module('zatotx.plugins')
     kinds: list[Any] = list(getPlugins(IConnectorKind, package))
@@ -66,8 +68,8 @@ def metric_definitions(kinds: Iterable[FoundKind]) -> list[MetricDefinition]:
 
 
 def formats(kinds: Iterable[FoundKind], budget: Any) -> dict[str, Any]:
-    """Return the codecs of the enabled kinds by data format. `budget` is a
-    zatotx.rules.limits.concurrency_limit.MessageLimits."""
+    """Return the codecs of the enabled kinds by data format. `budget` limits the content of one message
+    (MessageLimits)."""
     found_codecs: dict[str, Any] = {}
     for found in kinds:
         if found.enabled and found.kind.codecs:
@@ -81,7 +83,7 @@ def response_headers(kinds: Iterable[FoundKind]) -> list[MakeResponseHeaders]:
 
 
 def settings_errors(kinds: Iterable[FoundKind], sections: Mapping[str, dict[str, Any]]) -> list[str]:
-    """Return the errors that the kinds find in their sections of server.toml, one sentence for each."""
+    """Return the errors in the sections of server.toml that belong to the kinds, as one sentence for each error."""
     errors = []
     for found in kinds:
         if found.enabled and found.kind.settings and found.kind.name in sections:
@@ -93,7 +95,7 @@ def settings_errors(kinds: Iterable[FoundKind], sections: Mapping[str, dict[str,
 
 
 def runs_channels_of(kind: ConnectorKind, node_type: str, selected_kinds: Collection[str] | None) -> bool:
-    """Return whether nodes of a type run the channels of the kind (see rules.placement.runs_channels)."""
+    """Return whether nodes of a type run the channels of a kind (see rules.placement.runs_channels)."""
     return runs_channels(kind.name, kind.runs_in, node_type, selected_kinds)
 
 

@@ -1,5 +1,5 @@
-"""Imports the modules of channels and connections when the first object that needs them is configured, and provides a
-placeholder for the connections' namespace until then.
+"""Imports the modules of channels and connections when the first object that needs them is configured. Until then, a
+placeholder stands for the namespace of the connections.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ class TypeWithModules(Protocol):
 
 
 def missing_modules(types: Iterable[TypeWithModules], snapshot: Snapshot) -> list[str]:
-    """Return the modules that the configured objects of the types need and that are not imported yet."""
+    """Return the modules that must still be imported for the configured objects of the given types."""
     return [module for each in types if snapshot.has_type(each.object_type)
             for module in each.modules if module not in sys.modules]  # fmt: skip
 
 
 def import_modules(modules: Sequence[str]) -> None:
-    """Import modules. Blocking."""
+    """Import the modules with the given names. Blocking."""
     for module in modules:
         import_module(module)
 
 
 class LazyNamespace:
-    """A ConnectionType.namespace whose class, 'package.module:Class', is imported with the first connection. Its
-    `module` must be listed in ConnectionType.modules."""
+    """A ConnectionType.namespace whose class is imported with the first connection. The class is given as
+    'package.module:Class', and its module must be listed in ConnectionType.modules."""
 
     __slots__ = ('_class_name', '_namespace', 'module')
 
@@ -55,7 +55,7 @@ class LazyNamespace:
 
 
 class NoConnections:
-    """An empty `self.out.<name>`, for a node without usable connections of that type."""
+    """An empty `self.out.<name>`, which is used on a node that has no usable connections of the type."""
 
     __slots__ = ('_call', '_registry')
 

@@ -1,5 +1,6 @@
-"""Registry of listening sockets that outlive their channels: an address passes from one channel to the next while its
-socket stays open, so that no client is rejected while a channel is edited, or two channels exchange their addresses.
+"""Registry of listening sockets that outlive their channels. When an address passes from one channel to another, its
+socket stays open, so that no client is rejected while a channel is edited, or while two channels exchange their
+addresses.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class _Entry:
 
 @define(eq=False)
 class ListenerRegistry:
-    """Opens listening ports by their endpoint descriptions. `listen` is ChannelContext.listen."""
+    """Opens listening ports by their endpoint descriptions. The method `listen` implements ChannelContext.listen."""
 
     listen: Listen
     _entries: dict[str, _Entry] = field(factory=dict, init=False)

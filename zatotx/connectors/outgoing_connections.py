@@ -1,5 +1,5 @@
-"""Manages the outgoing connections of one kind in a node: builds them from the active configuration, and replaces them
-individually when it changes.
+"""Manages the outgoing connections of one kind in a node. Connections are built from the active configuration, and are
+replaced individually when their configuration changes.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ Sources = tuple[StoredObject | None, ...]  # a connection's own object, then the
 
 
 def no_references(stored: StoredObject, snapshot: Snapshot) -> Sources:
-    """Return no referenced objects, for types whose objects refer to no others."""
+    """Return an empty sequence, for types whose objects refer to no other objects."""
     return ()
 
 

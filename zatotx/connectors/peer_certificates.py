@@ -11,8 +11,8 @@ _MAX_CERTIFICATES = 11  # of one client that are kept: one more than anything us
 
 
 def peer_certificates(transport: Any) -> Sequence[bytes]:
-    """Return the unverified DER certificates that the client has sent, with its own certificate first, or () if it sent
-    none or was not asked for one."""
+    """Return the DER certificates that the client has sent, with its own certificate first. The certificates are not
+    verified. Returns () if the client sent none or was not asked for one."""
     own = transport.getPeerCertificate()
     if own is None:
         return ()

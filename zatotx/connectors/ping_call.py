@@ -1,4 +1,5 @@
-"""The IServiceCall with which an administrator or a job pings a connection, without a service."""
+"""The implementation of IServiceCall with which an administrator or a job pings a connection. No service is involved in
+such a call."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from zatotx.interfaces.outgoing import IServiceCall
 
 @implementer(IServiceCall)
 class PingCall:
-    """Implements IServiceCall for pings, which no service makes."""
+    """Implements IServiceCall for pings, which are not made by a service."""
 
     service = ''
     trace = ''

@@ -71,8 +71,8 @@ class FileWriter(Protocol):
 
 @frozen(kw_only=True)
 class WriteOptions:
-    """Options for writing a file. `is_atomic` means that the file is written under a temporary name, and renamed when
-    it is complete; None stands for the connection's setting. `offset` is the position in an existing file at which the
+    """Options for writing a file. If `is_atomic` is true, the file is written under a temporary name, and renamed when
+    it is complete. None selects the connection's setting. `offset` is the position in an existing file at which the
     data begins."""
 
     is_append: bool = False
@@ -82,7 +82,8 @@ class WriteOptions:
 
 class RemoteFiles(Protocol):
     """File operations for one account on one remote server. The methods raise ServiceUnavailable, Timeout and
-    BadGateway, or its subclass RemoteFileError if the server rejects the operation. Each error names the connection."""
+    BadGateway, or its subclass RemoteFileError if the server rejects the operation. The message of each error contains
+    the name of the connection."""
 
     max_content_size: int  # bytes that may be read into memory
 
@@ -122,8 +123,8 @@ class RemoteFiles(Protocol):
 
 
 async def read_chunks(data: Source, run_in_thread: Callable[..., Any]) -> AsyncIterator[bytes]:
-    """Yield the data to be written: bytes and text at once; files and iterators in chunks, which are read in threads
-    because reading may block."""
+    """Yield the data to be written in chunks. Bytes and text are yielded immediately. Files and iterators are read in
+    threads, because reading may block."""
     if isinstance(data, str):
         yield data.encode('utf-8')
     elif isinstance(data, bytes | bytearray | memoryview):
@@ -166,7 +167,7 @@ async def read_all(reader: FileReader) -> bytes:
 
 
 async def write_all(writer: FileWriter, chunks: AsyncIterator[bytes]) -> None:
-    """Write all chunks and complete the file; abort the file if reading a chunk fails."""
+    """Write all chunks and complete the file. If reading a chunk fails, the file is aborted."""
     try:
         async for chunk in chunks:
             if chunk:
@@ -179,7 +180,7 @@ async def write_all(writer: FileWriter, chunks: AsyncIterator[bytes]) -> None:
 
 class RemoteFileSystem:
     """The file operations of one connection for one service invocation. In an async service each method returns an
-    awaitable, in a def service the result.
+    awaitable, in a synchronous service it returns the result.
 
     The names are those of Zato's file system objects (PyFilesystem). Paths are those of the server; relative ones begin
     at the directory of the account. Raises ValueError for a path with a line end, ServiceUnavailable, Timeout and
@@ -420,7 +421,8 @@ class OpeningFile:
 
 
 class RemoteFile:
-    """An open remote file. In an async service each method returns an awaitable."""
+    """An open remote file. Each method returns an awaitable in an async service, and the result in a synchronous
+    service."""
 
     def __init__(self, call: IServiceCall, path: str, *, reader: FileReader | None = None,
                  writer: FileWriter | None = None, encoding: str = '') -> None:  # fmt: skip

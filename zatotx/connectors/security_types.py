@@ -1,4 +1,4 @@
-"""Finds the security types with getPlugins under zatotx.security, and loads them on demand."""
+"""Finds the security types with getPlugins in the package zatotx.security, and loads them on demand."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def find_security_types() -> Mapping[str, SecurityType]:
 
 
 def all_object_types(kinds: Iterable[FoundKind] | None = None) -> ObjectTypeRegistry:
-    """Return all object types: those of the security types, the built-in ones, and those of the given kinds, or of the
-    installed kinds if `kinds` is None."""
+    """Return all object types: those of the security types, the built-in object types, and those of `kinds`. If `kinds`
+    is None, the installed kinds are used."""
     security = [one.usable_object_type() for one in find_security_types().values()]
     return ObjectTypeRegistry([*security, *BUILTIN_TYPES, *object_types(find_kinds() if kinds is None else kinds)])
 
 
 def credentials_error(stored: StoredObject, purpose: str) -> str:
-    """Return the reason why connections of a purpose cannot send the credentials of a security definition, as a
-    predicate that follows the name of the connection, or '' if they can."""
+    """Return the reason why connections of the given purpose cannot send the credentials of a security definition, or
+    '' if they can. The reason is a verb phrase that follows the name of the connection."""
     security_type = find_security_types()[stored.type]
     if purpose not in security_type.purposes:
         usable = ' and '.join('channels' if one == FOR_CHANNELS else one for one in sorted(security_type.purposes))

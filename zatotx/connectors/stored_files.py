@@ -1,5 +1,5 @@
-"""Operations on remote files of connections with `delivery: guaranteed`: what is stored of them, and how they are done
-later, whatever the protocol.
+"""Stores file operations of connections with `delivery: guaranteed`, and executes them later. The module is independent
+of the protocol.
 
 Operations that change something are stored, and done in their order. As one may be done twice, each succeeds where it
 finds that it was done before.
@@ -32,8 +32,9 @@ METHODS = {
 
 
 def prepare_stored(call: StoredCall, order_key: str, path_error: Callable[[str], str]) -> StoredCall:
-    """Return an operation as it is stored. `order_key`: that of the connection. `path_error` says what is wrong with a
-    path, '' if nothing is. Raises TypeError and ValueError for arguments that cannot be stored."""
+    """Return a file operation in the form in which it is stored. `order_key` is the order key of the connection.
+    `path_error` returns an error message for an invalid path, otherwise ''. Raises TypeError and ValueError for
+    arguments that cannot be stored."""
     positional, options = METHODS[call.method]
     arguments = bind_arguments(call, positional, options)
     paths = [name for name in ('path', 'src', 'dst') if name in positional]
@@ -73,7 +74,7 @@ def _decoded(text: str, base64: str) -> bytes:
 
 
 class StoredOperations:
-    """Does the stored operations of one connection.
+    """Executes the stored file operations of one connection.
 
     `is_final` says whether an error is the server's rejection of the operation itself: its methods raise BadRequest
     then, so that it is not repeated, and the other errors of RemoteFileSystem otherwise.

@@ -1,4 +1,4 @@
-"""Opens TCP connections with endpoints so that connecting can be canceled."""
+"""Opens TCP connections with Twisted endpoints in such a way that connecting can be canceled."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ P = TypeVar('P', bound=Protocol)
 
 
 def connect_protocol(endpoint: IStreamClientEndpoint, protocol: P) -> Deferred[P]:
-    """Connect a protocol to an endpoint. Fails with ConnectError and DNSLookupError. Canceling it fails with
-    CancelledError, whereas Twisted's endpoints fail with one of the former, which looks like an error of the peer."""
+    """Connect a protocol to an endpoint. Fails with ConnectError and DNSLookupError. If the Deferred is canceled, it
+    fails with CancelledError. Twisted's endpoints would fail with ConnectError or DNSLookupError, which look like an
+    error of the peer."""
     factory: Factory[P] = Factory.forProtocol(lambda: protocol)
     factory.noisy = False
     attempt: Deferred[Any] = endpoint.connect(factory)

@@ -1,6 +1,6 @@
-"""TLS for clients, version 1.2 or newer. It verifies the certificate chain against the system's authorities or those of
-a connection, and the name against the certificate (RFC 9525), and sends the name (SNI) and the kind's protocols (ALPN)
-in the handshake.
+"""TLS for clients, version 1.2 or newer. The certificate chain is verified against the authorities of the system or of
+a connection, and the host name against the certificate (RFC 9525). The handshake sends the host name (SNI) and the
+protocols of the kind (ALPN).
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class TlsHandshakeFailed(Exception):  # noqa: N818 - kinds map it to an error of
 
 
 class TlsClientFactory:
-    """Creates TLS protocols with one set of settings. It is created once for all connections that use the settings."""
+    """Creates TLS protocols with one set of settings. One factory is created for all connections that use the same
+    settings."""
 
     def __init__(self, settings: TlsSettings, *, alpn: Sequence[bytes] = ()) -> None:
         """`alpn`: the protocols to offer (RFC 7301). Raises InvalidTlsSettings."""
@@ -108,7 +109,8 @@ class TlsClientFactory:
 
 
 class CertificateVerifier:
-    """Verifies a peer's certificate chain. `error` describes the first error, or is '' if there is none yet."""
+    """Verifies the certificate chain of a peer. `error` describes the first error, or is '' if no error has
+    occurred."""
 
     __slots__ = ('_host', 'error')
 
@@ -162,9 +164,9 @@ class HandshakeObserver(Protocol):
 
 
 def late_handshake_error(error: BaseException | None) -> str:
-    """Return the error, as a clause that follows the host, if a TLS 1.3 peer has rejected the local certificate,
-    otherwise ''. The peer closes the connection after the local side of the handshake has finished, while the client
-    waits for a response, and has read nothing of what was sent."""
+    """Return the error if a TLS 1.3 peer has rejected the local certificate, otherwise ''. The error is a clause that
+    follows the host. The peer closes the connection after the local side of the handshake has finished, while the
+    client waits for a response. The peer has not read the data that the client sent."""
     return describe_late_handshake_error(_reasons(error))
 
 

@@ -21,8 +21,8 @@ Key = RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey | Ed448Private
 
 
 class InvalidTlsSettings(ValueError):  # noqa: N818 - what it is
-    """Raised for certificates or keys that cannot be used. `problems` has one sentence for each; it begins with the
-    name of the setting and reveals nothing of its value."""
+    """Raised for certificates or keys that cannot be used. `problems` contains one sentence for each of them. A
+    sentence begins with the name of the setting, and never contains its value."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__('; '.join(problems))

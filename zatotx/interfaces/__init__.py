@@ -1,1 +1,1 @@
-"""Narrow zope.interface declarations, through which the packages use each other."""
+"""Small zope.interface declarations through which the packages use each other."""

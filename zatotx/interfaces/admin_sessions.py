@@ -28,36 +28,36 @@ class AdminSession(msgspec.Struct, frozen=True):
 
 
 class ISessionStore(Interface):
-    """Stores the login sessions of a cluster by key. Methods fail with Timeout or ServiceUnavailable if the store is
-    unavailable."""
+    """Stores the login sessions of a cluster by key. The methods fail with Timeout or ServiceUnavailable if the store
+    is unavailable."""
 
     def open(key: str) -> Deferred[None]:
-        """Stores a new session."""
+        """Store a new session."""
 
     def use(key: str, *, renews: bool = True) -> Deferred[bool]:
         """Fires with whether the session exists; with `renews`, its idle time starts again."""
 
     def close(key: str) -> Deferred[None]:
-        """Ends a session."""
+        """End a session."""
 
 
 class IAdminSessions(Interface):
-    """Logs users of the web admin in and out."""
+    """The interface that logs users of the web admin in and out."""
 
     def log_in(username: str, password: str, address: str) -> Deferred[AdminSession]:
-        """Opens a session. Fails with Unauthorized for a wrong user name or password, with TooManyRequests after
+        """Open a session. Fails with Unauthorized for a wrong user name or password, with TooManyRequests after
         repeated failures from the network of `address` at this user name."""
 
     def check_password(username: str, password: str, address: str) -> Deferred[StoredObject]:
         """Fires with the user, whose password it is. Fails like log_in."""
 
     def log_out(user: str, token: str) -> Deferred[None]:
-        """Ends the session of a token of the user called `user`."""
+        """End the session of a token of the user called `user`."""
 
 
 def session_key(stored: StoredObject, token: str) -> str:
-    """Return the key under which a session is stored. It contains a digest of the password's hash, so that a new
-    password ends all sessions of the user."""
+    """Return the key under which a session is stored. The key contains a digest of the password's hash, so that a
+    change of the password ends all sessions of the user."""
     password = sha256(stored.value.password.encode()).hexdigest()[:16]
     return f'{stored.id}:{password}:{sha256(token.encode()).hexdigest()}'
 

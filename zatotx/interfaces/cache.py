@@ -11,7 +11,7 @@ from zope.interface import Interface
 
 @frozen(kw_only=True)
 class StoredEntry:
-    """A stored cache entry. Times are Unix time in seconds, or 0.0 if the event never happened."""
+    """A stored cache entry. Times are Unix time in seconds, or 0.0 for an event that has not happened."""
 
     key: str
     data: bytes
@@ -37,25 +37,25 @@ class CacheWrite:
 
 class ICacheStore(Interface):
     """Stores named caches, each limited by its number of entries and bytes. A full cache evicts the least recently used
-    entries. Every method fails like ICommands.execute."""
+    entries. Every method fails with the errors of ICommands.execute."""
 
     def get(cache: str, keys: Sequence[str], *, touch: bool = True) -> Deferred[Sequence[StoredEntry]]:
-        """Returns the entries that exist among the keys. With `touch`, this counts as a read."""
+        """Return the entries that exist among the keys. With `touch`, this counts as a read."""
 
     def set(
         cache: str, keys: Sequence[str], data: bytes, expiry: float, *, only_existing: bool = False
     ) -> Deferred[CacheWrite]:
-        """Writes the same data to all keys, or to those that exist. Fails with ValueError for data that is larger than
+        """Write the same data to all keys, or to those that exist. Fails with ValueError for data that is larger than
         the cache."""
 
     def delete(cache: str, keys: Sequence[str]) -> Deferred[Sequence[str]]:
-        """Deletes entries; fires with the keys of those that existed."""
+        """Delete entries; fires with the keys of those that existed."""
 
     def expire(cache: str, keys: Sequence[str], expiry: float) -> Deferred[Sequence[str]]:
-        """Sets when entries expire, in seconds from now, 0.0 = never; fires with the keys of those that exist."""
+        """Set when entries expire, in seconds from now, 0.0 = never; fires with the keys of those that exist."""
 
     def keys(cache: str) -> Deferred[Sequence[str]]:
-        """Returns all keys, unsorted."""
+        """Return all keys, unsorted."""
 
     def clear(cache: str) -> Deferred[int]:
-        """Deletes all entries; fires with their number."""
+        """Delete all entries; fires with their number."""

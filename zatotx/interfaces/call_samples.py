@@ -1,4 +1,4 @@
-"""Interfaces of recorded calls: the last sample and the slow responses of each service (feature map 8.3)."""
+"""Interfaces of recorded calls, which are the last sample and the slow responses of each service."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ KEPT = 30 * 86_400  # seconds after which the records of a service expire if not
 
 
 class ICallSampleStore(Interface):
-    """Stores calls for the whole cluster. As durable as Redis's data. Methods fail like ICommands.execute."""
+    """Stores recorded calls for the whole cluster. They are as durable as the data in Redis. The methods fail with the
+    errors of ICommands.execute."""
 
     def record_sample(service: str, sample: CallSample) -> Deferred[None]:
-        """Stores a sample, in place of the one before."""
+        """Store a sample, in place of the one before."""
 
     def record_slow(service: str, sample: CallSample) -> Deferred[None]:
-        """Adds a slow response."""
+        """Add a slow response."""
 
     def sample(service: str) -> Deferred[CallSample | None]:
         """Fires with the last sample, or None."""

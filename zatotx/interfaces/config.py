@@ -15,13 +15,13 @@ from zatotx.schema.snapshot import Actor, ChangeSet, Operation, Snapshot
 
 
 def _no_op() -> None:
-    """Does nothing."""
+    """Do nothing."""
 
 
 @frozen
 class PreparedConfig:
     """A new configuration of one component that has been built but is not active yet. The node calls either `commit` or
-    `discard`, once.
+    `discard` once.
 
     `commit` activates it synchronously: the node commits all components without waiting in between, so that no request
     sees a mixture of old and new configuration. If it returns a Deferred, the change is reported as active when that
@@ -40,8 +40,8 @@ class OutdatedSnapshot(Exception):  # noqa: N818 - a state, not an error
 
 
 def prepare_without_build(apply: Callable[[Snapshot], Deferred[None] | None]) -> Prepare:
-    """Convert an `apply` function to a prepare function for a component that has nothing to build: committing calls
-    `apply`."""
+    """Convert an `apply` function to a prepare function, for a component that does not need to build anything.
+    Committing the prepared configuration calls `apply`."""
     return lambda snapshot: succeed(PreparedConfig(partial(apply, snapshot)))
 
 
@@ -51,7 +51,7 @@ def commit_when_prepared(preparing: Deferred[PreparedConfig]) -> Deferred[None]:
 
 
 class NodeRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of the ODB for a server of the cluster, or for one of its workers."""
+    """A row in the ODB that describes a server of the cluster, or one of its workers."""
 
     id: int
     name: str
@@ -95,7 +95,7 @@ class FileVersion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HistoryRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry of the history: a change of an object, or a deployment."""
+    """One entry of the history, which describes a change of an object or a deployment."""
 
     revision: int  # the cluster revision that the change created
     at: float  # unix time
@@ -112,77 +112,76 @@ class HistoryRow(msgspec.Struct, frozen=True, kw_only=True):
 
 class IConfigStore(Interface):
     """Stores the configuration in the ODB. Every method returns a Deferred that fails with ServiceUnavailable or
-    Timeout if the database is unavailable. Nothing blocks the reactor."""
+    Timeout if the database is unavailable. The methods never block the reactor."""
 
     def revision() -> Deferred[int]:
-        """Returns the cluster's current revision. Every write increments it in the same transaction."""
+        """Return the cluster's current revision. Every write increments it in the same transaction."""
 
     def changes(since: int) -> Deferred[ChangeSet]:
-        """Returns the changes made after a revision; `changes(0)` returns everything."""
+        """Return the changes made after a revision; `changes(0)` returns everything."""
 
     def write(operations: Sequence[Operation], actor: Actor) -> Deferred[int]:
-        """Executes all operations in one transaction and returns the new revision. Raises Conflict (409) if a name is
+        """Execute all operations in one transaction and return the new revision. Raises Conflict (409) if a name is
         taken, an object is still referred to, or an object was changed after its editor read it; NotFound for an
         unknown id."""
 
     def history(limit: int = 100, **filters: Any) -> Deferred[list[HistoryRow]]:
-        """Returns changes, newest first. Filters: type, name (current or former), since (a revision), revision."""
+        """Return changes, newest first. Filters: type, name (current or former), since (a revision), revision."""
 
     def record_event(action: str, type: str, name: str, actor: Actor) -> Deferred[None]:
-        """Writes an event that changes no object, such as a login, to the history at the current revision."""
+        """Write an event that changes no object, such as a login, to the history at the current revision."""
 
     def snapshot_at(revision: int) -> Deferred[Snapshot]:
-        """Returns all objects as of a revision. Raises NotFound naming the revisions that are available."""
+        """Return all objects as of a revision. Raises NotFound naming the revisions that are available."""
 
     def add_version(
         file: str, form: str, content: bytes, services: Sequence[str], actor: Actor
     ) -> Deferred[FileVersion]:
-        """Stores a version and activates it in one transaction that increments the revision and updates the service
-        rows. Keeps 20 versions per file. If the content equals the active version's, returns that version instead.
-        Raises Conflict if another file already provides one of the services."""
+        """Store a version and activate it in one transaction that increments the revision and updates the service rows.
+        Keeps 20 versions per file. If the content equals the active version's, returns that version instead. Raises
+        Conflict if another file already provides one of the services."""
 
     def activate_version(file: str, number: int | None, actor: Actor) -> Deferred[FileVersion]:
-        """Rolls back to version `number`, or to the one before the active version. Raises NotFound naming the versions
+        """Roll back to version `number`, or to the one before the active version. Raises NotFound naming the versions
         available."""
 
     def versions(file: str | None = None) -> Deferred[list[FileVersion]]:
-        """Returns all stored versions, by file and number."""
+        """Return all stored versions, by file and number."""
 
     def version_content(version_id: int) -> Deferred[bytes]:
-        """Returns the stored content. Raises NotFound."""
+        """Return the stored content. Raises NotFound."""
 
     def register_node(name: str, host: str, port: int, pid: int, worker: int = 0) -> Deferred[NodeRow]:
-        """Registers this node as running. `worker`: number of the worker process; each has its own row and
-        heartbeat."""
+        """Register this node as running. `worker`: number of the worker process; each has its own row and heartbeat."""
 
     def record_heartbeat(
         node_id: int, applied_revision: int, version_results: dict[int, str], load: NodeLoad = NO_LOAD
     ) -> Deferred[int]:
-        """Stores a heartbeat and the node's state. `version_results`: version id -> '' (running) or the error. Does
-        not change the cluster's revision, but returns it, which saves a round trip."""
+        """Store a heartbeat and the node's state. `version_results`: version id -> '' (running) or the error. Does not
+        change the cluster's revision, but returns it, which saves a round trip."""
 
     def mark_node_stopped(node_id: int) -> Deferred[None]:
-        """Records a clean shutdown."""
+        """Record a clean shutdown."""
 
     def rename_node(name: str, new_name: str) -> Deferred[None]:
-        """Gives a server with all its workers another name. Raises Conflict if there is one of that name, NotFound."""
+        """Give a server with all its workers another name. Raises Conflict if there is one of that name, NotFound."""
 
     def remove_node(node_id: int) -> Deferred[None]:
-        """Removes a server. Raises Conflict if it is running, NotFound for an unknown id."""
+        """Remove a server. Raises Conflict if it is running, NotFound for an unknown id."""
 
     def nodes() -> Deferred[list[NodeRow]]:
-        """Returns the servers of the cluster, one row per worker, by name and worker."""
+        """Return the servers of the cluster, one row per worker, by name and worker."""
 
     def version_results(version_id: int) -> Deferred[dict[str, str]]:
-        """Returns for each server '' if all its workers run the version, else the first worker's error. Omits servers
+        """Return for each server '' if all its workers run the version, else the first worker's error. Omits servers
         with a running worker that has not reported yet."""
 
     def next_epoch(name: str) -> Deferred[int]:
-        """Returns the next number of a sequence in one transaction: 1, 2, 3 …, unique in the cluster and increasing,
+        """Return the next number of a sequence in one transaction: 1, 2, 3 …, unique in the cluster and increasing,
         even if Redis loses its data."""
 
     def close() -> Deferred[None]:
-        """Waits for pending operations, then closes connections and threads."""
+        """Wait for pending operations, then close connections and threads."""
 
 
 class IConfig(Interface):
@@ -191,8 +190,7 @@ class IConfig(Interface):
     snapshot: Snapshot = Attribute('The snapshot that is active on this node')
 
     def change(operations: Sequence[Operation], actor: Actor) -> Deferred[int]:
-        """Writes operations, applies them on this node and announces them to the other nodes. Fires with the
-        revision."""
+        """Write operations, apply them on this node and announce them to the other nodes. Fires with the revision."""
 
     def wait_until_applied(revision: int, timeout: float = 10.0) -> Deferred[list[str]]:
-        """Waits until every live node has applied the revision. Fires with the names of those that did not in time."""
+        """Wait until every live node has applied the revision. Fires with the names of those that did not in time."""

@@ -1,5 +1,5 @@
-"""Interfaces of a connector kind: the implementation of one protocol in a package below zatotx/plugins/, which is found
-by getPlugins and never imported by name.
+"""Interfaces of a connector kind. A kind implements one protocol in a package below zatotx/plugins/, which is found by
+getPlugins and never imported by name.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ MakeResponseHeaders = Callable[[Any], Callable[[Mapping[bytes, bytes]], Iterable
 
 
 class IChannel(Interface):
-    """The channels of one kind in one node. They receive messages by listening, or fetch them."""
+    """The channels of one kind in one node. They receive messages by listening, or by fetching them."""
 
     def start(dispatcher: IDispatcher) -> Deferred[None]:
-        """Starts delivering messages to the dispatcher. Fails with a sentence if it cannot (e.g. address in use)."""
+        """Start delivering messages to the dispatcher. Fails with a sentence if it cannot (e.g. address in use)."""
 
     def prepare(snapshot: Snapshot) -> Deferred[PreparedConfig]:
-        """Builds the new configuration beside the active one. `commit` swaps it synchronously; the node commits all
+        """Build the new configuration beside the active one. `commit` swaps it synchronously; the node commits all
         components together after the last one is prepared."""
 
     def apply(snapshot: Snapshot) -> Deferred[None]:
-        """Prepares and commits this component alone. Fires when the configuration is active."""
+        """Prepare and commit this component alone. Fires when the configuration is active."""
 
     def retire() -> Deferred[None]:
-        """Stops accepting clients and closes each connection after its next response, because another process has taken
+        """Stop accepting clients and close each connection after its next response, because another process has taken
         over. Fires when no connection is left."""
 
     def drain() -> None:
-        """Stops accepting work; messages in progress continue."""
+        """Stop accepting work; messages in progress continue."""
 
     def stop() -> Deferred[None]:
         """Fires when the last response was sent, or when the grace period has ended."""
@@ -68,13 +68,13 @@ class IPlacedTask(Interface):
 
 
 class ILineSink(Interface):
-    """A buffered writer of log lines for frequent use. It writes all lines of a reactor iteration at once, and never
-    raises."""
+    """A buffered writer for frequent log lines. All lines of a reactor iteration are written together, and no method
+    raises an exception."""
 
     json: bool = Attribute('Whether lines should be JSON objects; may change at any time')
 
     def write_line(text: str) -> None:
-        """Appends one line, without its line ending."""
+        """Append one line, without its line ending."""
 
 
 def listen_on_own_socket(reactor: IReactor, description: str, factory: Any) -> Deferred[IListeningPort]:
@@ -86,7 +86,7 @@ def listen_on_own_socket(reactor: IReactor, description: str, factory: Any) -> D
 @implementer(IPlacedTask)
 @frozen
 class ImmediateTask:
-    """Runs the task in this process at once, without coordination with other processes."""
+    """Runs the task in this process immediately, without coordination with other processes."""
 
     begin: Callable[[], Any]
     end: Callable[[], Any]
@@ -99,9 +99,8 @@ class ImmediateTask:
 
 
 class PlaceTask(Protocol):
-    """A function that creates an IPlacedTask. `name` is unique in the cluster; `nodes` are the nodes that the
-    configuration names, or empty for all nodes; `begin` and `end` start and stop the task, and may return a
-    Deferred."""
+    """A function that creates an IPlacedTask. `name` is unique in the cluster. `nodes` are the nodes in the
+    configuration, or empty for all nodes. `begin` and `end` start and stop the task, and may return a Deferred."""
 
     def __call__(
         self, name: str, placement: Placement, nodes: Collection[str], begin: Callable[[], Any],
@@ -174,8 +173,8 @@ class IConnectorKind(IPlugin):
 @implementer(IConnectorKind)
 @frozen(kw_only=True)
 class ConnectorKind:
-    """The plugin object of a connector kind, defined in the `__init__.py` of its package. It refers to the kind's parts
-    by dotted path, so that discovery imports none of them."""
+    """The plugin object of a connector kind, defined in the `__init__.py` of its package. The object refers to the
+    parts of the kind by dotted paths, so that discovery does not import them."""
 
     name: str
     title: str

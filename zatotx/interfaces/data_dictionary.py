@@ -14,18 +14,18 @@ T = TypeVar('T')
 
 
 class IDataDictionaryStore(Interface):
-    """The data dictionary of a cluster. Every method fails like ICommands.execute."""
+    """The data dictionary of a cluster. Every method fails with the errors of ICommands.execute."""
 
     def load() -> Deferred[DataDictionary]:
-        """Returns the dictionary, a copy."""
+        """Return the dictionary, a copy."""
 
     def change(function: Callable[[DataDictionary], T]) -> Deferred[T]:
-        """Changes the dictionary atomically: calls `function` with a copy, which it changes in place, stores that
-        unless another change was faster, and fires with the function's result. `function` may be called several times;
-        what it raises prevents the change. Fails with Conflict if others are faster ten times."""
+        """Change the dictionary atomically: call `function` with a copy, which it changes in place, store that unless
+        another change was faster, and fires with the function's result. `function` may be called several times; what it
+        raises prevents the change. Fails with Conflict if others are faster ten times."""
 
     def replace(dictionary: DataDictionary) -> Deferred[None]:
-        """Replaces the dictionary."""
+        """Replace the dictionary."""
 
     def translate(system1: str, key1: str, value1: str, system2: str, key2: str) -> Deferred[str | None]:
-        """Returns the translated value; None if there is no such translation."""
+        """Return the translated value; None if there is no such translation."""

@@ -1,5 +1,5 @@
-"""Interface for storing dead letters: messages whose processing was given up, kept until an administrator replays or
-deletes them.
+"""Interface for storing dead letters, which are messages whose processing failed permanently. They are kept until an
+administrator replays or deletes them.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ class DeadLetterFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IDeadLetterStore(Interface):
-    """Stores dead letters of all kinds of channels in the ODB, at most one for each message. A dead letter is the
-    WorkMessage that processes the message again. Every method fails with ServiceUnavailable or Timeout if the database
-    is unavailable."""
+    """Stores dead letters of all kinds of channels in the ODB, at most one for each message. A dead letter is stored as
+    a WorkMessage, which processes the message again when it is replayed. Every method fails with ServiceUnavailable or
+    Timeout if the database is unavailable."""
 
     def store_dead_letter(message: WorkMessage) -> Deferred[None]:
-        """Stores a dead letter, or replaces the one with the same message id. Fires when it is committed."""
+        """Store a dead letter, or replace the one with the same message id. Fires when it is committed."""
 
     def dead_letters(which: DeadLetterFilter) -> Deferred[list[WorkMessage]]:
-        """Returns dead letters, those that failed last first."""
+        """Return dead letters, those that failed last first."""
 
     def edit_dead_letter(message: WorkMessage) -> Deferred[None]:
-        """Replaces the content of a dead letter. Raises NotFound."""
+        """Replace the content of a dead letter. Raises NotFound."""
 
     def remove_dead_letters(messages: Sequence[WorkMessage]) -> Deferred[int]:
-        """Removes dead letters, except those that have failed again since they were read. Fires with the number of
+        """Remove dead letters, except those that have failed again since they were read. Fires with the number of
         removed ones."""
 
     def count_dead_letters() -> Deferred[int]:
-        """Returns the number of all dead letters."""
+        """Return the number of all dead letters."""

@@ -14,7 +14,7 @@ from zatotx.rules.resilience.inbound_retry import DeliveryHistory
 
 
 class Nack(Protocol):
-    """Signature of the callback that rejects a message: it reports to the peer that the message was not processed.
+    """The signature of the callback that rejects a message. It reports to the peer that the message was not processed.
     `reply` is the error, encoded in the channel's data format, or None if no service has failed. `requeue` asks the
     peer to deliver the message again."""
 
@@ -23,7 +23,7 @@ class Nack(Protocol):
 
 @define(kw_only=True, eq=False)  # a frozen class takes three times as long to make
 class InboundDelivery:
-    """An inbound message and its acknowledgment. Either `ack` or `nack` is called, once."""
+    """An inbound message and its acknowledgment. Either `ack` or `nack` is called once."""
 
     make_message: Callable[[], Message]  # a fresh one for each attempt
     ack: Callable[[Reply | None], None]  # processed; the reply is None for a duplicate
@@ -33,7 +33,7 @@ class InboundDelivery:
 
 @frozen(kw_only=True)
 class DeadLetter:
-    """An inbound message whose processing was given up."""
+    """An inbound message whose processing failed permanently."""
 
     message: Message
     history: DeliveryHistory
@@ -41,14 +41,14 @@ class DeadLetter:
 
 
 class IDeadLetterSink(Interface):
-    """Stores inbound messages whose processing was given up."""
+    """The interface that stores inbound messages whose processing failed permanently."""
 
     def store(letter: DeadLetter) -> Deferred[None]:
         """Fires when the message is stored. If it fails, the message is returned to its peer."""
 
 
 class IProcessedKeys(Interface):
-    """Stores the idempotency keys of processed messages."""
+    """The interface that stores the idempotency keys of processed messages."""
 
     def claim(key: str) -> Deferred[bool]:
         """Reserve a key while its message is processed. Fires with False where its message was processed: this one is

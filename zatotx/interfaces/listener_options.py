@@ -17,4 +17,4 @@ class IListenerOptions(Interface):
     tls_ciphers: str = Attribute("TLS 1.2 cipher suites in OpenSSL's format; '' = Twisted's default")
 
     def trusts_proxy(address: IAddress) -> bool:
-        """Returns whether to trust a PROXY protocol header from this peer. Called for `haproxy:` endpoints only."""
+        """Return whether to trust a PROXY protocol header from this peer. Called for `haproxy:` endpoints only."""

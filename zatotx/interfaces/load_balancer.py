@@ -12,7 +12,8 @@ from zope.interface import Attribute, Interface
 
 
 class Outcome(Enum):
-    """The outcome of using a backend server. It depends on the transport only, never on the status of a response."""
+    """The outcome of using a backend server. The outcome depends on the transport only, and never on the status of a
+    response."""
 
     RESPONDED = 'responded'  # a well-formed response began, whatever its status
     NOT_CONNECTED = 'not connected'  # refused, unreachable, or not connected in time
@@ -31,12 +32,12 @@ class BalancingKey(NamedTuple):
 
 
 class NoServerAvailableError(Exception):
-    """No server of a backend accepts the request: all servers are down or in maintenance, or the backend's queue is
-    full or the time in it has expired."""
+    """No server of a backend accepts the request. Either all servers are down or in maintenance, or the backend's queue
+    is full, or the request has waited too long in the queue."""
 
 
 class IServerSlot(Interface):
-    """Permission to send one request to a backend server, or to hold one TCP connection to it."""
+    """The permission to send one request to a backend server, or to hold one TCP connection to it."""
 
     name = Attribute('The name of the server: str')
     host = Attribute('The address to connect to: str')
@@ -82,7 +83,7 @@ class ILocalResponder(Interface):
 
 class ExchangeRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """The log record of a finished HTTP exchange (request and response), or of a finished TCP connection. Times are in
-    seconds; -1 means that a phase was not reached."""
+    seconds; -1 means that the phase was not reached."""
 
     frontend: str
     backend: str  # '' = none was chosen
@@ -115,7 +116,7 @@ class ITrafficCounters(Interface):
 
 
 class IExchangeLog(Interface):
-    """Where finished exchanges are counted and logged."""
+    """The interface that counts and logs finished exchanges."""
 
     def counters(frontend: str, backend: str) -> ITrafficCounters:
         """Return the counters of a frontend and a backend; '' = no backend was chosen. The same for the same names."""
@@ -129,7 +130,7 @@ ServerState = Literal['UP', 'DOWN', 'MAINT', 'DRAIN']
 
 
 class ServerStatus(NamedTuple):
-    """The status of a backend server, as the agent and the statistics page show it."""
+    """The status of a backend server, in the form that the agent and the statistics page show."""
 
     backend: str
     name: str

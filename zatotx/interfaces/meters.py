@@ -1,5 +1,5 @@
-"""Interfaces of counters that the code for each request increments and the metrics exposition reads: plain attributes,
-without locks.
+"""Interfaces of counters. The code for each request increments the counters, and the metrics exposition reads them. The
+counters are plain attributes, without locks.
 
 The implementations are in zatotx.metrics.counters; callers see these interfaces only.
 """
@@ -23,8 +23,8 @@ MetricRow = tuple[str, tuple[str, ...], float]  # name of a metric, values of it
 
 @frozen
 class MetricDefinition:
-    """The definition of one metric. `merge` combines the values of two workers; the sums and buckets of histograms are
-    added."""
+    """The definition of one metric. `merge` combines the values of two workers. The sums and buckets of histograms are
+    always added."""
 
     name: str  # as in samples, where counters have no _total
     kind: str
@@ -45,10 +45,10 @@ class ICallMeter(Interface):
     in_flight: int = Attribute('Calls in progress; the caller increments and decrements it')
 
     def observe(seconds: float) -> None:
-        """Records the duration of a completed call, successful or not."""
+        """Record the duration of a completed call, successful or not."""
 
     def count_error(error_name: str) -> None:
-        """Records that an observed call failed. `error_name`: name of the error class."""
+        """Record that an observed call failed. `error_name`: name of the error class."""
 
 
 class IOutgoingMeter(ICallMeter):
@@ -66,7 +66,7 @@ class IChannelMeter(Interface):
     requests: int = Attribute('Number of requests or messages received')
 
     def observe_response(status_class: int, seconds: float) -> None:
-        """Records a completed request. `status_class`: first digit of the status, or 0 if the client disconnected."""
+        """Record a completed request. `status_class`: first digit of the status, or 0 if the client disconnected."""
 
 
 class IMeters(Interface):
@@ -74,15 +74,15 @@ class IMeters(Interface):
     meter."""
 
     def get(name: str) -> Any:
-        """Returns the meter with that name; creates it if necessary."""
+        """Return the meter with that name; create it if necessary."""
 
     def retain(names: Iterable[str]) -> None:
-        """Drops the meters, and their metrics, of all other names."""
+        """Drop the meters, and their metrics, of all other names."""
 
 
 @implementer(IOutgoingMeter, IChannelMeter)
 class NullMeter:
-    """A meter that implements every meter interface and counts nothing."""
+    """A meter that implements every meter interface, and counts nothing."""
 
     in_flight = 0
     requests = 0
@@ -105,31 +105,31 @@ class UserMetrics(Protocol):
     """The methods of IUserMetrics as a typing Protocol, for type checkers that do not support zope.interface."""
 
     def incr(self, name: str, by: float = 1) -> None:
-        """Increments a counter. Raises ValueError for a negative number."""
+        """Increment a counter. Raises ValueError for a negative number."""
 
     def gauge(self, name: str, value: float) -> None:
-        """Sets a gauge to the current value."""
+        """Set a gauge to the current value."""
 
     def timing(self, name: str, seconds: float) -> None:
-        """Records a duration."""
+        """Record a duration."""
 
 
 class IUserMetrics(Interface):
     """The metrics that services define and update with `self.metrics`. The methods are thread-safe and do not block."""
 
     def incr(name: str, by: float = 1) -> None:
-        """Increments a counter. Raises ValueError for a negative number."""
+        """Increment a counter. Raises ValueError for a negative number."""
 
     def gauge(name: str, value: float) -> None:
-        """Sets a gauge to the current value."""
+        """Set a gauge to the current value."""
 
     def timing(name: str, seconds: float) -> None:
-        """Records a duration."""
+        """Record a duration."""
 
 
 @implementer(IUserMetrics)
 class NullUserMetrics:
-    """Implements IUserMetrics for services that run without a node: discards all values."""
+    """Implements IUserMetrics for services that run without a node, and discards all values."""
 
     def incr(self, name: str, by: float = 1) -> None:
         """See IUserMetrics."""
@@ -147,7 +147,7 @@ class _NullMeters:
         return NullMeter()
 
     def retain(self, names: Iterable[str]) -> None:
-        """Does nothing."""
+        """Do nothing."""
 
 
 def null_meters(kind: str) -> IMeters:
@@ -156,7 +156,7 @@ def null_meters(kind: str) -> IMeters:
 
 
 def count_call(meter: ICallMeter, clock: Callable[[], float], deferred: Deferred[_T]) -> Deferred[_T]:
-    """Count a Deferred as one call, and return it. Cancellation does not count as an error."""
+    """Count a Deferred as one call, and return the Deferred. A canceled call is not counted as an error."""
     started = clock()
     meter.in_flight += 1
 

@@ -1,4 +1,4 @@
-"""Interface of the node for the zato.* services (`self.server`)."""
+"""Interface of the node that the zato.* services use as `self.server`."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ class IDeployer(Interface):
     """Deploys code to all nodes."""
 
     def deploy(file: str, content: bytes, actor: Actor) -> Deferred[DeploymentReport]:
-        """Checks the code on this node, stores, announces and activates it, and waits for the result of every live
-        node. `file` is 'x.py', or 'x.zip' for a package x. Fails with BadRequest naming file and line if the code is
-        invalid (nothing is stored), with Conflict if another file already provides a service."""
+        """Check the code on this node, store, announce and activate it, and wait for the result of every live node.
+        `file` is 'x.py', or 'x.zip' for a package x. Fails with BadRequest naming file and line if the code is invalid
+        (nothing is stored), with Conflict if another file already provides a service."""
 
     def rollback(name: str, number: int | None, actor: Actor) -> Deferred[DeploymentReport]:
-        """Reactivates version `number` (None: the previous one) of the file called `name`, or of the file that contains
+        """Reactivate version `number` (None: the previous one) of the file called `name`, or of the file that contains
         the service `name`."""
 
 
 class ILogLevels(Interface):
-    """Reads and changes log levels at run time. Changes are lost when the node restarts."""
+    """Reads and changes log levels while the node runs. Changes are lost when the node restarts."""
 
     def effective() -> Mapping[str, str]:
-        """Returns the effective levels of this node by area or logger; '' is the default level."""
+        """Return the effective levels of this node by area or logger; '' is the default level."""
 
     def set_level(name: str, level: str) -> Deferred[bool]:
-        """Sets a level on this node and announces it to the others; fires with False if that failed. `level` '' removes
-        the level of that logger. Raises ValueError for an unknown level."""
+        """Set a level on this node and announce it to the others. The Deferred fires with False if that failed. `level`
+        '' removes the level of that logger. Raises ValueError for an unknown level."""
 
 
 class INode(Interface):
@@ -69,23 +69,23 @@ class INode(Interface):
     dead_letters = Attribute('zatotx.interfaces.dead_letters.IDeadLetterStore')
 
     def readiness_problems() -> list[str]:
-        """Returns the reasons why the node does not accept requests, one sentence each; [] if it is ready."""
+        """Return the reasons why the node does not accept requests, one sentence each; [] if it is ready."""
 
     def findings() -> list[str]:
-        """Returns the problems of this node, one sentence each including what to do; [] if there are none. Cheap enough
+        """Return the problems of this node, one sentence each including what to do; [] if there are none. Cheap enough
         to run on the reactor."""
 
     def all_findings() -> Deferred[list[str]]:
-        """Returns the findings of all workers of this server."""
+        """Return the findings of all workers of this server."""
 
     def info() -> Mapping[str, Any]:
-        """Returns the data of zato.info.*: name, cluster, version, kinds, python, pid, started, revision …"""
+        """Return the data of zato.info.*: name, cluster, version, kinds, python, pid, started, revision …"""
 
     def metrics() -> Deferred[bytes]:
-        """Returns the metrics in the Prometheus text format."""
+        """Return the metrics in the Prometheus text format."""
 
     def metric_sample() -> Deferred[dict[str, list[Any]]]:
-        """Returns the metrics of all workers as values: see zatotx.metrics.snapshot."""
+        """Return the metrics of all workers as values: see zatotx.metrics.snapshot."""
 
     def run_in_thread(function: Any, *args: Any) -> Deferred[Any]:
-        """Runs a blocking function in the node's thread pool."""
+        """Run a blocking function in the node's thread pool."""

@@ -1,4 +1,4 @@
-"""Interface of what the zato.* services may do with whole nodes: ask for their status, restart, drain, rename."""
+"""Interface with which the zato.* services control whole nodes: read their status, restart, drain and rename them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from zope.interface import Interface
 
 
 class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What a node says about itself: a server with all its workers, or a connector. Counters count since its start."""
+    """The status that a node reports about itself. The node is a server with all its workers, or a connector. Counters
+    count since the start of the node."""
 
     name: str
     role: str  # 'server' or 'connector'
@@ -30,21 +31,21 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class INodeControl(Interface):
-    """Controls the nodes of the cluster from any of them. Needs Redis, through which nodes talk; fails with
-    ServiceUnavailable without it, and with Timeout for a node that does not confirm."""
+    """Controls any node of the cluster from any other node. Communication requires Redis; calls fail with
+    ServiceUnavailable if Redis is unavailable, and with Timeout if a node does not confirm the call."""
 
     def statuses() -> Deferred[list[NodeStatus]]:
         """Fires with the status of each node that answers within half a second, by name."""
 
     def restart(name: str) -> Deferred[None]:
-        """Restarts a node as `zatotx restart` does. Fires when the node has checked that it can start again. Fails
-        with Conflict, and nothing has changed, if it cannot."""
+        """Restart a node as `zatotx restart` does. Fires when the node has checked that it can start again. Fails with
+        Conflict, and nothing has changed, if it cannot."""
 
     def set_drained(name: str, is_drained: bool) -> Deferred[None]:
-        """Takes a node out of service, until its next start, or takes it back. Fires when all its workers have done so.
-        A server tells load balancers that it is not ready, and still serves what reaches it; a connector fetches no
-        more messages. A connector returns to service by a restart."""
+        """Take a node out of service, until its next start, or take it back. Fires when all its workers have done so. A
+        server tells load balancers that it is not ready, and still serves what reaches it; a connector fetches no more
+        messages. A connector returns to service by a restart."""
 
     def rename(name: str, new_name: str) -> Deferred[None]:
-        """Gives a node another name, in its settings file and in the ODB, and restarts it. Fires and fails like
+        """Give a node another name, in its settings file and in the ODB, and restart it. Fires and fails like
         `restart`."""

@@ -1,4 +1,4 @@
-"""Interfaces of rate-limit buckets, which are shared by the cluster in Redis, or local to one server."""
+"""Interfaces of rate-limit buckets. Buckets are shared by the cluster in Redis, or local to one server."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class ISharedRateBuckets(Interface):
     """Exact rate-limit buckets that all nodes of the cluster share."""
 
     def charge(names: tuple[str, ...], rates: tuple[Rate, ...]) -> Deferred[RateCharge]:
-        """Counts one call in all buckets, or in none if one of them is full. The names must be distinct, and a name
-        must have the same rate within a reactor iteration. Fails within half a second with Timeout or
-        ServiceUnavailable naming Redis; after failure or cancellation the call may be counted."""
+        """Count one call in all buckets, or in none if one of them is full. The names must be distinct, and a name must
+        have the same rate within a reactor iteration. Fails within half a second with Timeout or ServiceUnavailable
+        naming Redis; after failure or cancellation the call may be counted."""
 
 
 class ILocalRateBuckets(Interface):
-    """Rate-limit buckets of one server. `now` is in nanoseconds on its monotonic clock."""
+    """Rate-limit buckets of one server. `now` is in nanoseconds on the monotonic clock of the server."""
 
     def charge(name: str, rate: Rate, now: int) -> int:
-        """Returns how many nanoseconds the bucket was ahead of the clock. Counts the call if the bucket accepts it."""
+        """Return how many nanoseconds the bucket was ahead of the clock. Counts the call if the bucket accepts it."""
 
     def refund(name: str, rate: Rate) -> None:
-        """Refunds a counted call that did not take place."""
+        """Refund a counted call that did not take place."""

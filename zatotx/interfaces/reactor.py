@@ -1,4 +1,4 @@
-"""Interface of the reactor: the union of the Twisted interfaces that zatotx uses."""
+"""Interface of the reactor, which is the union of the Twisted interfaces that zatotx uses."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ class IReactor(
     IThreadReactor, IReactorCore, IReactorTCP, IReactorSSL, IReactorUNIX, IReactorSocket, IReactorFDSet,
     IReactorProcess, IReactorPluggableNameResolver,
 ):  # fmt: skip
-    """A reactor with sockets and processes, such as the epoll reactor. Code that needs less requires less: IReactorTime
-    if a clock is enough, so that a test can pass twisted.internet.task.Clock; IThreadReactor if threads report
-    results."""
+    """A reactor with sockets and processes, such as the epoll reactor. Code should require a smaller interface if that
+    is sufficient: IReactorTime if the code needs a clock only, so that a test can pass twisted.internet.task.Clock, or
+    IThreadReactor if threads report results."""

@@ -1,4 +1,5 @@
-"""Interfaces of Redis: commands, publish/subscribe, and what is based on them (leases, streams, nonces and others)."""
+"""Interfaces of Redis: commands, publish/subscribe, and functions that are based on them, such as leases, streams and
+nonces."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from zatotx.model.errors import Conflict, ServiceUnavailable
 
 @frozen
 class Script:
-    """A Lua script. It may access only the keys passed to it."""
+    """A Lua script. It may access only the keys that are passed to it."""
 
     name: str  # for messages
     text: str
@@ -27,16 +28,16 @@ class Script:
 
 
 class IScriptRunner(Interface):
-    """Runs Lua scripts. It sends the text of each script to Redis only once."""
+    """Runs Lua scripts. The text of each script is sent to Redis only once."""
 
     def run(script: Script, keys: Sequence[str], args: Sequence[object] = ()) -> Deferred[Any]:
-        """Runs a script atomically and fires with its result. Sends the script's text again if Redis has lost it. Fails
+        """Run a script atomically; fires with its result. Sends the script's text again if Redis has lost it. Fails
         like ICommands.execute."""
 
 
 class LeaseHeld(Conflict):
-    """The lease is held by another owner. `expires_in` is the number of seconds until it expires unless it is
-    renewed."""
+    """The lease is held by another owner. `expires_in` is the number of seconds until the lease expires unless its
+    owner renews it."""
 
     def __init__(self, msg: str, expires_in: float) -> None:
         super().__init__(None, msg)
@@ -62,14 +63,14 @@ class ILease(Interface):
         """Fires with a sentence when the lease is lost, or with '' after a release."""
 
     def release() -> Deferred[None]:
-        """Releases the lease. Never fails: if Redis is unreachable, the lease expires. Idempotent."""
+        """Release the lease. Never fails: if Redis is unreachable, the lease expires. Idempotent."""
 
 
 class ILeaseStore(Interface):
     """Cluster-wide leases by name, each with one holder at a time."""
 
     def acquire(name: str, *, ttl: float, wait: float = 0.0) -> Deferred[ILease]:
-        """Acquires a lease; if it is held, retries for up to `wait` seconds. `ttl`: seconds (0.2 to 86,400) after which
+        """Acquire a lease; if it is held, retries for up to `wait` seconds. `ttl`: seconds (0.2 to 86,400) after which
         it expires if its holder dies. Fails with Busy; with Timeout or ServiceUnavailable if Redis, or the ODB after
         Redis lost its data, is unavailable. May be cancelled: then the lease is free after `ttl` at the latest."""
 
@@ -78,9 +79,9 @@ class IFencedWriter(Interface):
     """Writes to Redis with fencing tokens, so that writes of former lease holders are rejected."""
 
     def write(name: str, token: int, commands: Sequence[Sequence[object]]) -> Deferred[list[Any]]:
-        """Executes commands atomically unless a higher fencing token was seen under this name; fires with their
-        results. Fails with Conflict if one was, and nothing is written. Fails with ResponseError if Redis rejects a
-        command, after the preceding ones were executed. Otherwise fails like ICommands.execute."""
+        """Execute commands atomically unless a higher fencing token was seen under this name; fires with their results.
+        Fails with Conflict if one was, and nothing is written. Fails with ResponseError if Redis rejects a command,
+        after the preceding ones were executed. Otherwise fails like ICommands.execute."""
 
 
 @frozen(kw_only=True)
@@ -102,25 +103,25 @@ class StreamBacklog:
 
 
 class IStream(Interface):
-    """A stream with one consumer group. Each entry is delivered to one consumer, and to another one if the first does
-    not acknowledge it. As durable as Redis's data."""
+    """A Redis stream with one consumer group. Each entry is delivered to one consumer, and to another consumer if the
+    first one does not acknowledge it. Entries are as durable as the data in Redis."""
 
     def add(fields: Mapping[str, str | bytes]) -> Deferred[str]:
-        """Appends an entry; fires with its id when Redis has accepted it. Fails like ICommands.execute; the entry may
+        """Append an entry; fires with its id when Redis has accepted it. Fails like ICommands.execute; the entry may
         exist nevertheless."""
 
     def backlog() -> Deferred[StreamBacklog]:
-        """Returns the number of entries."""
+        """Return the number of entries."""
 
     def consumers() -> Deferred[Mapping[str, int]]:
-        """Returns the number of unacknowledged entries of each consumer, including those without any."""
+        """Return the number of unacknowledged entries of each consumer, including those without any."""
 
     def trim(max_length: int) -> Deferred[int]:
-        """Deletes the oldest entries, delivered or not, until `max_length` are left. Fires with the number of deleted
+        """Delete the oldest entries, delivered or not, until `max_length` are left. Fires with the number of deleted
         entries."""
 
     def remove_consumer(consumer: str) -> Deferred[bool]:
-        """Removes a consumer that will not return. Fires with False, without removing it, while it has unacknowledged
+        """Remove a consumer that will not return. Fires with False, without removing it, while it has unacknowledged
         entries: claim them first."""
 
 
@@ -133,15 +134,15 @@ class IConsumer(Interface):
         Allows one read at a time. May be cancelled. Fails like ICommands.execute."""
 
     def claim(idle: float, count: int = 10) -> Deferred[list[StreamEntry]]:
-        """Takes over entries that any consumer, including this one, did not acknowledge within `idle` seconds. With
+        """Take over entries that any consumer, including this one, did not acknowledge within `idle` seconds. With
         concurrent callers, each entry goes to one of them."""
 
     def take_over(owner: str, count: int = 10) -> Deferred[list[StreamEntry]]:
-        """Takes over unacknowledged entries of one other consumer, whose process has ended, however recently it
-        received them. With concurrent callers, each entry goes to one of them."""
+        """Take over unacknowledged entries of one other consumer, whose process has ended, however recently it received
+        them. With concurrent callers, each entry goes to one of them."""
 
     def ack(ids: Sequence[str]) -> Deferred[int]:
-        """Acknowledges and deletes entries. Fires with the number deleted; entries that another consumer claimed and
+        """Acknowledge and delete entries. Fires with the number deleted; entries that another consumer claimed and
         acknowledged, or that were trimmed, do not count."""
 
 
@@ -153,19 +154,19 @@ class IPubSub(Interface):
     that nodes must not miss are stored in the ODB and detected by their revision."""
 
     def publish(topic: str, message: str) -> Deferred[None]:
-        """Publishes a message to all nodes. Fails with ServiceUnavailable if Redis is unavailable, within its
+        """Publish a message to all nodes. Fails with ServiceUnavailable if Redis is unavailable, within its
         deadline."""
 
     def subscribe(topic: str, callback: Callable[[str], None]) -> None:
-        """Calls `callback` with each further message, across reconnects."""
+        """Call `callback` with each further message, across reconnects."""
 
 
 class ICommands(Interface):
-    """Redis commands with a timeout. A command that fails with Timeout or ServiceUnavailable may have been executed; it
-    is never sent again."""
+    """Redis commands with a timeout. A command that fails with Timeout or ServiceUnavailable may have been executed;
+    such a command is never sent again."""
 
     def execute(command: str, *args: object) -> Deferred[object]:
-        """Executes one Redis command. Fails with Timeout or ServiceUnavailable naming Redis (RedisNotReady if Redis
+        """Execute one Redis command. Fails with Timeout or ServiceUnavailable naming Redis (RedisNotReady if Redis
         reports a temporary state), or with RedisError as reported by Redis."""
 
 
@@ -173,17 +174,17 @@ class IPipelinedCommands(Interface):
     """Executes several Redis commands in one pipeline."""
 
     def execute_batch(commands: Sequence[Sequence[object]]) -> Deferred[list[object]]:
-        """Executes commands in one write and fires with their results in order; all share one deadline. Commands are
-        executed independently: the result of one that Redis rejects is a RedisError or RedisNotReady. Fails as a
-        whole with Timeout or ServiceUnavailable if the connection is lost: then any prefix of the commands may have
-        been executed."""
+        """Execute commands in one write and fires with their results in order; all share one deadline. Commands are
+        executed independently: the result of one that Redis rejects is a RedisError or RedisNotReady. Fails as a whole
+        with Timeout or ServiceUnavailable if the connection is lost: then any prefix of the commands may have been
+        executed."""
 
 
 class ITransactions(Interface):
     """Executes Redis transactions (MULTI and EXEC)."""
 
     def execute_transaction(commands: Sequence[Sequence[object]]) -> Deferred[list[object]]:
-        """Executes commands as one transaction (MULTI … EXEC) and fires with their results in order; the result of one
+        """Execute commands as one transaction (MULTI … EXEC) and fires with their results in order; the result of one
         that fails during the execution is a RedisError, and the others are executed all the same, as always in Redis.
         Fails with RedisError if Redis rejects a command before, and then executes none; otherwise like
         IPipelinedCommands.execute_batch, after which either all or none were executed."""
@@ -202,7 +203,7 @@ class RedisError(Exception):
 class RedisNotReady(ServiceUnavailable):
     """Redis replies but cannot execute commands at the moment. `code` is LOADING (Redis is loading its data after a
     start), READONLY (Redis is a replica), OOM (out of memory), MISCONF (cannot write to its disk), BUSY (a script is
-    running) or another of its error codes."""
+    running) or another error code of Redis."""
 
     def __init__(self, msg: str, code: str) -> None:
         super().__init__(None, msg)

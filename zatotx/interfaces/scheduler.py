@@ -28,21 +28,21 @@ NO_LEADER = LeaderRecord()
 
 
 class ILeaderStore(Interface):
-    """Stores the scheduler's leader in the ODB. Of two leaders, the one with the higher epoch is the newer one. Every
-    method fails with ServiceUnavailable or Timeout if the database is unavailable."""
+    """Stores the scheduler's leader in the ODB. If two nodes act as the leader, the one with the higher epoch is the
+    current leader. Every method fails with ServiceUnavailable or Timeout if the database is unavailable."""
 
     def leader() -> Deferred[LeaderRecord]:
-        """Returns the leader."""
+        """Return the leader."""
 
     def claim_leadership(expected_epoch: int, lease_token: int, node: str, node_id: int) -> Deferred[int]:
-        """Makes a node the leader with the epoch after `expected_epoch`, and returns that epoch; 0 if another node was
+        """Make a node the leader with the epoch after `expected_epoch`, and return that epoch; 0 if another node was
         faster."""
 
     def confirm_leadership(epoch: int, written_until: float) -> Deferred[bool]:
-        """Records that the leader of this epoch leads. Returns whether its epoch is the newest."""
+        """Record that the leader of this epoch leads. Returns whether its epoch is the newest."""
 
     def resign_leadership(epoch: int, written_until: float) -> Deferred[None]:
-        """Records that the leader of this epoch leads no more; does nothing if there is a newer one."""
+        """Record that the leader of this epoch leads no more; do nothing if there is a newer one."""
 
 
 class OutdatedEpoch(Exception):  # noqa: N818 - a state, not an error
@@ -50,7 +50,7 @@ class OutdatedEpoch(Exception):  # noqa: N818 - a state, not an error
 
 
 class TickWrite(msgspec.Struct, frozen=True, kw_only=True):
-    """One tick to be written to the work stream."""
+    """A tick that is to be written to the work stream."""
 
     job_id: int
     tick: int  # microseconds since 1970
@@ -62,55 +62,55 @@ WRITTEN, DUPLICATE, OVERLAPPING = 'written', 'duplicate', 'overlapping'  # resul
 
 
 class ITickStore(Interface):
-    """Writes ticks to the work stream, each tick once. As durable as Redis's data. Every method fails like
-    ICommands.execute."""
+    """Writes ticks to the work stream, and writes each tick only once. Ticks are as durable as the data in Redis. Every
+    method fails with the errors of ICommands.execute."""
 
     def begin(epoch: int, recovery_point: int) -> Deferred[int]:
-        """Begins the leadership of an epoch: from now on, writes of others are refused. Fires with the time from which
+        """Begin the leadership of an epoch: from now on, writes of others are refused. Fires with the time from which
         on ticks may be lost, as a tick: `recovery_point` if Redis knows nothing of earlier leaders, and later the same;
         0 if nothing was ever lost. Fails with OutdatedEpoch if a newer leader has begun."""
 
     def last_ticks(job_ids: Sequence[int]) -> Deferred[list[int | None]]:
-        """Returns the last tick that was written of each job, None where there is none."""
+        """Return the last tick that was written of each job, None where there is none."""
 
     def write(epoch: int, ticks: Sequence[TickWrite]) -> Deferred[list[str]]:
-        """Writes ticks in one atomic step and returns the result of each; a tick that is not later than the last one of
+        """Write ticks in one atomic step and return the result of each; a tick that is not later than the last one of
         its job is a duplicate. May be repeated. Fails with OutdatedEpoch, and then has written none."""
 
     def forget(job_ids: Sequence[int]) -> Deferred[None]:
-        """Removes what is stored about deleted jobs."""
+        """Remove what is stored about deleted jobs."""
 
 
 class IRunHistory(Interface):
-    """Stores the most recent runs of all jobs. As durable as Redis's data."""
+    """Stores the most recent runs of all jobs. They are as durable as the data in Redis."""
 
     def record(runs: Sequence[JobRun]) -> Deferred[None]:
-        """Adds runs, and removes the oldest ones beyond the limits. Fails like ICommands.execute."""
+        """Add runs, and remove the oldest ones beyond the limits. Fails like ICommands.execute."""
 
     def runs(job_id: int | None, limit: int) -> Deferred[list[JobRun]]:
-        """Returns the last runs of one job, or of all jobs with None, the newest first."""
+        """Return the last runs of one job, or of all jobs with None, the newest first."""
 
 
 class IRunRecorder(Interface):
     """Records the job runs of this process."""
 
     def record(run: JobRun) -> None:
-        """Adds a run to the history, the metrics and the findings. Never fails."""
+        """Add a run to the history, the metrics and the findings. Never fails."""
 
 
 class IScheduler(Interface):
-    """The scheduler of a node, for the node and for zato.scheduler.job.*."""
+    """The scheduler of a node, as used by the node and by zato.scheduler.job.*."""
 
     history: IRunHistory = Attribute('The runs of jobs')
 
     def start(node_id: int) -> None:
-        """Takes part in the election of the leader. `node_id`: of this process's row in the ODB."""
+        """Take part in the election of the leader. `node_id`: of this process's row in the ODB."""
 
     def resign() -> Deferred[None]:
-        """Takes no more part in the election; a leader hands over. Fires within a few seconds."""
+        """Take no more part in the election; a leader hands over. Fires within a few seconds."""
 
     def stop() -> Deferred[None]:
-        """Stores the last runs, once no more of them end."""
+        """Store the last runs, once no more of them end."""
 
     def leader() -> Deferred[LeaderRecord]:
-        """Returns the leader, as ILeaderStore does."""
+        """Return the leader, as ILeaderStore does."""

@@ -1,5 +1,5 @@
-"""Interface of a security type: one module below zatotx/security/, which is found by getPlugins and never imported by
-name.
+"""Interface of a security type. A type is implemented by one module below zatotx/security/, which is found by
+getPlugins and never imported by name.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ GENERIC_CHALLENGE = 'Basic realm="zatotx"'  # for unknown definitions
 
 
 class UnusableCredentials(ValueError):  # noqa: N818 - what it is
-    """No connection can use a security definition. The message gives the reason, as a predicate that follows the name
+    """No connection can use a security definition. The message gives the reason, as a verb phrase that follows the name
     of the connection."""
 
 
@@ -62,8 +62,8 @@ def _no_query_parameters(definition: Any) -> Sequence[str]:
 @implementer(ISecurityType)
 @frozen(kw_only=True)
 class SecurityType:
-    """The plugin object of a security type, defined in its module. It refers by dotted path to code that needs
-    libraries, which a server without such definitions does not load.
+    """The plugin object of a security type, defined in its module. Code that needs libraries is referred to by dotted
+    paths, so that a server without such definitions does not load the libraries.
 
     Everything else is derived from it: which fields may refer to its definitions, authentication, challenges, the
     OpenAPI document, outgoing credentials, what the access log masks, and all that is derived from object types.

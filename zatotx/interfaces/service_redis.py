@@ -16,15 +16,15 @@ from zatotx.interfaces.redis import ICommands, IPipelinedCommands, ITransactions
 
 
 class CommandRefusedError(RedisError):
-    """A command that services may not execute. It was rejected before it was sent to Redis."""
+    """The command must not be executed by services. It was rejected before it was sent to Redis."""
 
 
 class IServiceCommands(ICommands, IPipelinedCommands, ITransactions):
     """The Redis commands of services. A command that is not available to services, or that names an internal key of a
-    cluster, fails with CommandRefusedError before anything is sent."""
+    cluster, is not sent, and fails with CommandRefusedError."""
 
     def execute_fenced(name: str, token: int, commands: Sequence[Sequence[object]]) -> Deferred[list[object]]:
-        """Executes commands atomically unless a higher fencing token was seen under this name, and fires with their
+        """Execute commands atomically unless a higher fencing token was seen under this name, and fires with their
         results. Fails with Conflict if one was, and nothing is written."""
 
 

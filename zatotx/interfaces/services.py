@@ -1,4 +1,4 @@
-"""Interfaces of services for the pipeline and the node."""
+"""Interfaces of services that the pipeline and the node use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zatotx.rules.limits.concurrency_limit import ConcurrencyLimit
 
 
 class IServiceEntry(Interface):
-    """One service in one version of a file. It is looked up once per request."""
+    """One service in one version of a file. The entry is looked up once per request."""
 
     name: str = Attribute('Unique in the cluster')
     cls: type = Attribute('The Service subclass')
@@ -27,14 +27,14 @@ class IServiceEntry(Interface):
 
 
 class IServiceMap(Interface):
-    """An immutable map of all services. A request uses the same map from start to end, so that it sees one version of
-    every file, also through self.invoke."""
+    """An immutable map of all services. A request uses the same map from start to end, so that it uses one version of
+    every file, including calls of self.invoke."""
 
     def get(name: str) -> IServiceEntry | None:
-        """Returns the service with that name, or None."""
+        """Return the service with that name, or None."""
 
     def __iter__() -> Iterator[IServiceEntry]:
-        """Iterates over all services."""
+        """Iterate over all services."""
 
 
 class IServiceStore(Interface):
@@ -47,9 +47,9 @@ class IServiceInvoker(Interface):
     """Invokes services."""
 
     def invoke(entry: IServiceEntry, services: IServiceMap, message: Message, payload: Any) -> Awaitable[ServiceResult]:
-        """Reads the input, runs hooks and the handle method. Raises BadInput for invalid input, and what the handle
+        """Read the input, run hooks and the handle method. Raises BadInput for invalid input, and what the handle
         method raises."""
 
     def explain_error(error: BaseException, entry: IServiceEntry, result: ServiceResult | None) -> BaseException:
-        """Returns the error to report to the author of the service: usually `error` itself, or a more helpful one.
+        """Return the error to report to the author of the service: usually `error` itself, or a more helpful one.
         `result`: the result of the service, if there is one."""

@@ -1,4 +1,4 @@
-"""Enforces the timeouts of many objects with a single timer, since a timer for each object would cost more than most
+"""Enforces the timeouts of many objects with a single timer, because a timer for each object would cost more than most
 calls.
 """
 
@@ -23,8 +23,8 @@ class HasTimeout(Protocol):
 
 
 class TimeoutSweeper:
-    """Checks every `interval` seconds, while objects are watched, whether the deadline of one has passed, and expires
-    it.
+    """Checks the deadlines of objects every `interval` seconds, as long as objects are watched. An object whose
+    deadline has passed is expired.
 
     A timeout fires at most one interval late; setting one is an assignment. `forget(expiring)` stops watching an
     object; it does nothing if the object is not watched.

@@ -1,1 +1,1 @@
-"""The load balancer: distributes HTTP requests and TCP connections to servers."""
+"""The load balancer, which distributes HTTP requests and TCP connections to servers."""

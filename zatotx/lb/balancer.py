@@ -1,5 +1,5 @@
-"""The load balancer service of one process: starts the load balancer, applies configurations to it, drains and stops
-it.
+"""The load balancer service of one process. It starts the load balancer, applies configurations, drains connections,
+and stops the load balancer.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Part(Protocol):
 
 
 class ReleasableLock(Protocol):
-    """The interface of the lock of the load balancer's directory."""
+    """The interface of the lock of the load balancer's directory, which can be released."""
 
     def release(self) -> None:
         """Release it. Idempotent."""
@@ -63,11 +63,12 @@ class ReleasableLock(Protocol):
 
 @define(eq=False, slots=False, kw_only=True)
 class LoadBalancer(Service):
-    """The load balancer service of one process: a single process, the parent of workers, or a worker. `checker` is None
-    in a worker, whose parent probes the servers. `load` returns the initial configuration and its text, and raises
-    StartError; `read_source` returns the text that a reload applies. `parts` start before the first configuration
-    becomes active, and stop at the end; `on_applied` is called after each configuration, which is active everywhere
-    when its Deferred, if there is one, has fired. `extend` adds discovered servers."""
+    """The load balancer service of one process, which is a single process, the parent of workers, or a worker.
+    `checker` is None in a worker, because the parent process probes the servers. `load` returns the initial
+    configuration and its text, and raises StartError. `read_source` returns the text that a reload applies. `parts` are
+    started before the first configuration becomes active, and stopped at the end. `on_applied` is called after each
+    configuration. If it returns a Deferred, the configuration is active everywhere when the Deferred has fired.
+    `extend` adds discovered servers."""
 
     reactor: IReactor
     files: ConfigurationFiles
@@ -126,7 +127,7 @@ class LoadBalancer(Service):
 
     @property
     def digest(self) -> str:
-        """Identifies what is in force: the configuration, and the servers that were discovered."""
+        """Identify what is in force: the configuration, and the servers that were discovered."""
         return sha256(f'{self.source}{self.registry.addresses()}'.encode()).hexdigest()
 
     # Configuration
@@ -253,7 +254,8 @@ class LoadBalancer(Service):
 
 
 def facts_of(control: Any) -> list[tuple[str, str]]:
-    """Return the information about the process that the statistics page shows."""
+    """Return the facts about the process that the statistics page shows, such as the version and the uptime, as pairs
+    of name and value."""
     info = control.info()
     return [('version', str(info['version'])), ('process', str(info['pid'])), ('workers', str(info['workers'])),
             ('uptime', format_duration(info['uptime'])), ('connections', str(info['current_sessions'])),

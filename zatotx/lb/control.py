@@ -1,4 +1,4 @@
-"""The operations of a running load balancer that its agent and statistics page can use."""
+"""The operations of a running load balancer that are available to its agent and its statistics page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from zatotx.lb.statistics.statistics_source import ReadSnapshot
 @define(eq=False, kw_only=True)
 class BalancerControl:
     """Implements IBalancerControl for a running load balancer. `apply_source` applies the text of a configuration and
-    returns its errors; `set_server_state` sets the administrative state of a server, and raises LookupError."""
+    returns its errors. `set_server_state` sets the administrative state of a server, and raises LookupError for an
+    unknown server."""
 
     clock: IReactorTime
     files: ConfigurationFiles

@@ -1,4 +1,4 @@
-"""Implements a frontend: accepts client connections, and passes their requests or bytes to backends."""
+"""Implements a frontend, which accepts client connections and forwards their requests or bytes to backends."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ALPN = (b'http/1.1',)
 
 @frozen(eq=False, kw_only=True)
 class FrontendState:
-    """The state of a frontend that is replaced when the configuration changes."""
+    """The part of a frontend's state that is replaced when the configuration changes."""
 
     settings: Frontend
     http: HttpState
@@ -255,7 +255,8 @@ class DataPath:
 @implementer(IFrontendUpdate)
 @frozen
 class PreparedFrontend:
-    """Implements IFrontendUpdate: a new configuration of a frontend that has been prepared and not yet applied."""
+    """Implements IFrontendUpdate. It holds a new configuration of a frontend that was prepared and has not been applied
+    yet."""
 
     _put_into_force: Callable[[FrontendState], None]
     _state: FrontendState
@@ -266,7 +267,7 @@ class PreparedFrontend:
 
 
 def make_frontend(context: FrontendContext) -> DataPath:
-    """Create a frontend. This function implements the type MakeFrontend."""
+    """Create a frontend. This function has the type MakeFrontend."""
     return DataPath(context)
 
 

@@ -1,4 +1,4 @@
-"""Interfaces of a frontend, and the context that it receives from the load balancer."""
+"""The interfaces of a frontend, and the context that the load balancer passes to it."""
 
 from __future__ import annotations
 
@@ -27,14 +27,15 @@ class FrontendContext:
 
 
 class IFrontendUpdate(Interface):
-    """A new configuration of a frontend, prepared while the current one is still active."""
+    """The interface of a new configuration of a frontend, which is prepared while the current configuration is still
+    active."""
 
     def commit() -> None:
         """Put the new state into force for new requests and connections. Must not fail."""
 
 
 class IFrontend(Interface):
-    """A running frontend."""
+    """The interface of a running frontend."""
 
     factory: IProtocolFactory = Attribute('The protocol factory of all of its listeners, which are plain sockets')
     connections: int = Attribute('The number of open connections of clients')

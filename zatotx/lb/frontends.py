@@ -1,5 +1,5 @@
-"""The frontends of a load balancer and their listening sockets. A configuration is applied to all of them or to
-none."""
+"""The frontends of a load balancer and their listening sockets. A configuration is applied either to all frontends or
+to none."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ Listen = Callable[[str, Any], Deferred[IListeningPort]]
 
 
 class AddressFactory(Factory):
-    """The protocol factory of one listening socket. Its connections are passed to `target`, which a configuration may
-    replace while the socket stays open."""
+    """The protocol factory of one listening socket. New connections are passed to `target`, which a new configuration
+    may replace while the socket stays open."""
 
     noisy = False
 
@@ -52,8 +52,8 @@ class _Running:
 
 @define(eq=False)
 class PreparedFrontends:
-    """The new state of all frontends, prepared while the current one stays active. `errors` has one sentence for each
-    error; if there is one, only `discard` may be called."""
+    """The new state of all frontends, which is prepared while the current state stays active. `errors` contains one
+    sentence for each error. If there are errors, only `discard` may be called."""
 
     errors: list[str] = field(factory=list)
     running: dict[str, _Running] = field(factory=dict)
@@ -64,7 +64,8 @@ class PreparedFrontends:
 
 @define(eq=False, kw_only=True)
 class Frontends:
-    """The running frontends. `make` creates a frontend by name and mode, and `listen` opens a listening socket."""
+    """The running frontends of a load balancer. `make` creates a frontend for a name and a mode, and `listen` opens a
+    listening socket."""
 
     make: Callable[[str, Mode], IFrontend]
     listen: Listen

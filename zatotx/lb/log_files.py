@@ -1,4 +1,4 @@
-"""The log files of a load balancer: its own log, and the request log in HAProxy's format."""
+"""The log files of a load balancer: the log of the process, and the request log in HAProxy's format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Creates the PROXY protocol headers that pass the client's addresses to servers."""
+"""Creates PROXY protocol headers, which pass the addresses of clients to servers."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ VERSIONS = {'v1': 1, 'v2': 2}
 
 
 def proxy_header(version: str, transport: Any) -> bytes:
-    """Create the PROXY protocol header for a client's transport. Returns b'' if `version` is '', so that none is
-    sent."""
+    """Create the PROXY protocol header for the transport of a client. If `version` is '', no header is sent, and the
+    function returns b''."""
     if not version:
         return b''
     secure = hasattr(transport, 'getPeerCertificate') and getattr(transport, 'TLS', True)

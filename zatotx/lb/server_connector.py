@@ -1,4 +1,4 @@
-"""Opens connections to backend servers: TCP, the PROXY protocol header, and TLS."""
+"""Opens connections to backend servers, with TCP, the PROXY protocol header, and TLS."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Dial = Callable[[str, int, IProtocolFactory, float], Deferred[IProtocol]]
 
 @frozen(kw_only=True)
 class ServerConnectionSettings:
-    """The address, timeouts and TLS settings with which connections to a server are opened."""
+    """The settings with which connections to a server are opened: address, timeouts and TLS."""
 
     dial: Dial
     host: str
@@ -33,7 +33,7 @@ class ServerConnectionSettings:
 
 
 def make_dialer(reactor: IReactor) -> Dial:
-    """Create a Dial that resolves names with the reactor's resolver, and tries their addresses by RFC 8305 (happy
+    """Create a Dial function. It resolves names with the reactor's resolver, and tries the addresses by RFC 8305 (happy
     eyeballs)."""
 
     def dial(host: str, port: int, factory: IProtocolFactory, timeout: float) -> Deferred[IProtocol]:
@@ -54,7 +54,7 @@ async def open_connection(
     link: ServerConnectionSettings, protocol: Any, clock: IReactorTime, proxy_header: bytes
 ) -> None:
     """Connect a protocol to a server. If the connection uses TLS, this function writes the PROXY protocol header;
-    otherwise the protocol writes it with its own writer. Raises errors of Twisted, and TlsHandshakeFailed.
+    otherwise the protocol must write the header. Raises errors of Twisted, and TlsHandshakeFailed.
 
     The connection timeout does not include the TLS handshake: the caller cancels that.
     """

@@ -1,5 +1,5 @@
-"""Selects a server for a request or a TCP connection: acquires a slot at once or through the queue of the backend, and
-selects another server if the connection to the first one fails.
+"""Selects a server for a request or a TCP connection. A slot is acquired immediately or through the queue of the
+backend. If the connection to the selected server fails, another server is selected.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class SelectionOwner(Protocol):
 
 
 class ServerSelection(msgspec.Struct, eq=False):
-    """The selection of a server for one request. `slot` is the current server slot. `release` cancels pending steps,
-    whose results are then ignored.
+    """The selection of a server for one request. `slot` is the slot that is currently held. `release` cancels pending
+    steps, whose results are then ignored.
 
     The owner is passed to each method: a reference to it would make a cycle, which only the garbage collector ends.
     """

@@ -1,5 +1,5 @@
-"""A tunnel that passes bytes in both directions between a client and a server: a TCP connection, or an upgraded HTTP
-connection.
+"""A tunnel that passes bytes in both directions between a client and a server. Its connections are TCP connections or
+upgraded HTTP connections.
 
 Each side is read only while the other one accepts data, so that a tunnel holds little more than one read. When one side
 ends its direction, the other one is told (half-close), and the tunnel ends when both have. Twisted's TLS has no
@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 
 class TunnelWriter(Protocol):
-    """The interface of the writer of one side (see BufferedWriter)."""
+    """The interface of the writer of one side of a tunnel (see BufferedWriter)."""
 
     is_backlogged: bool
     last_progress: float

@@ -1,1 +1,1 @@
-"""Log files: buffered line writers, and the observer of the server's log."""
+"""Log files, with buffered line writers, and the observer that writes the log of a process."""

@@ -1,4 +1,4 @@
-"""Log entry formats: text (a line followed by an indented traceback), or JSON (an object per line)."""
+"""The formats of log entries: text (a line followed by an indented traceback), or JSON (one object per line)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ class LogEntry:
 
 
 def as_text(entry: LogEntry) -> str:
-    """Format an entry as text, as Zato does: `time - LEVEL - service:cid (or logger) - message`, then the traceback."""
+    """Format an entry as text, in the same way as Zato: `time - LEVEL - service:cid (or logger) - message`, then the
+    traceback."""
     line = (
         f'{_local_time(entry.timestamp)} - {logging.getLevelName(entry.level)} - {escape_line(_source(entry))} - '
         + escape_line(entry.message)
@@ -69,7 +70,7 @@ def as_json(entry: LogEntry) -> str:
 
 
 def missing_lines_as_json(count: int, reason: str) -> str:
-    """Return the JSON line that reports missing entries."""
+    """Return the JSON line that reports that entries are missing."""
     return encode_json(
         {'level': 'WARNING', 'message': f'Lines of this log missing here: {count} ({reason})', 'lost': count}
     )

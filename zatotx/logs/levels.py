@@ -1,4 +1,4 @@
-"""Log levels: a default level, and the levels of categories and loggers."""
+"""Log levels. There is a default level, and each category and each logger can have a level of its own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from attrs import frozen
 
 @frozen
 class LogCategory:
-    """A log file, and the loggers whose entries are written to it, including the loggers below them."""
+    """A log category, which is a log file and the loggers whose entries are written to it, including their child
+    loggers."""
 
     name: str
     file: str
@@ -28,7 +29,7 @@ ALL_CATEGORIES = (SERVER, ACCESS, *SEPARATE_CATEGORIES)
 
 
 def category_of(logger: str) -> LogCategory:
-    """Return the log category of a logger by its dotted name."""
+    """Return the log category of a logger, which is given by its dotted name."""
     for category in SEPARATE_CATEGORIES:
         for prefix in category.loggers:
             if logger == prefix or logger.startswith(f'{prefix}.'):
@@ -51,7 +52,7 @@ _MAX_CACHED = 10_000  # names whose level is cached
 
 class LevelFilter:
     """The current log levels. The level of a logger takes precedence over that of its category, which takes precedence
-    over the default. Any thread may read them; one thread changes them."""
+    over the default. Any thread may read the levels, and one thread changes them."""
 
     def __init__(self, default: str = 'info', table: Mapping[str, str] | None = None) -> None:
         """`table`: levels of categories (`kvdb`) and loggers (`crm`, `crm.get-balance`, `twisted.web`). Raises

@@ -1,4 +1,4 @@
-"""Line writers of log files: they buffer lines and write them once per reactor iteration."""
+"""Line writers of log files. They buffer lines, and write them once per reactor iteration."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CONTROLS |= {code: f'\\u{code:04x}' for code in (0x2028, 0x2029, *range(0x202A,
 
 
 def escape_line(text: str) -> str:
-    """Escape every character that could end the line or control a terminal, so that entries cannot be forged."""
+    """Escape every character that could end the line or control a terminal, so that log entries cannot be forged."""
     return text if text.isprintable() else text.translate(_CONTROLS)
 
 
@@ -86,8 +86,8 @@ class ReactorLineWriter:
 @implementer(ILineSink)
 class SharedLineWriter:
     """A line writer for any thread, such as that of the server's log. The reactor's thread writes once per iteration,
-    and other threads at once, so that a message about a stalled reactor is not delayed. No thread waits for the lock:
-    the thread that holds it writes the lines of the others."""
+    and other threads write immediately, so that a message about a stalled reactor is not delayed. No thread waits for
+    the lock: the thread that holds it writes the lines of the others."""
 
     def __init__(self, reactor: IReactorTime, file: LogFile) -> None:
         """`reactor`: IReactorTime. The writer owns the file."""

@@ -1,4 +1,4 @@
-"""A rotated log file to which several processes append. Its errors never affect the rest of the server.
+"""A rotated log file to which several processes append. Its errors do not affect the rest of the process.
 
 Each write is one call with O_APPEND, so the kernel keeps those of several processes apart. Before it, a stat of the
 path checks that it is still the open file: tools that rotate it, such as logrotate, need not send a signal. One process
@@ -22,12 +22,12 @@ _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 
 
 def missing_lines_message(count: int, reason: str) -> str:
-    """Return the text line that reports missing entries."""
+    """Return the text line that reports that entries are missing."""
     return f'Lines of this log missing here: {count} ({reason})'
 
 
 class LogFile:
-    """Appends entries to a log file; an entry is a line, or a line with its traceback. If writing fails (disk full or
+    """Appends entries to a log file. An entry is a line, or a line with a traceback. If writing fails (disk full or
     broken, directory removed), entries are dropped and counted in `lost_entries`, and writing is retried a second
     later. A line with the number of missing entries then precedes the first written entry.
 

@@ -1,5 +1,5 @@
-"""The log of a process: writes entries of twisted.logger and stdlib logging to the files of their categories, in one
-format.
+"""The log of a process. Entries of twisted.logger and of stdlib logging are written to the files of their categories,
+in one format.
 
     2026-11-24 08:20:20,123 - INFO - crm.get-balance:5f1c… - what happened
 
@@ -49,7 +49,7 @@ ContextGetter = Callable[[], tuple[str, str]]
 
 
 def no_context() -> tuple[str, str]:
-    """Return no service name and correlation ID, for processes without services."""
+    """Return an empty service name and an empty correlation ID, for processes without services."""
     return '', ''
 
 

@@ -1,1 +1,1 @@
-"""Metrics: counters as plain attributes, the Prometheus text format, and the reactor's watchdog."""
+"""Metrics: counters that are plain attributes, the Prometheus text format, and the reactor's watchdog."""

@@ -1,4 +1,4 @@
-"""Counters as plain attributes, which requests increment and scrapes read.
+"""Counters stored as plain attributes. Requests increment the counters, and metric scrapes read them.
 
 Only the reactor's thread writes them; any thread may read. A scrape may see a request counted whose duration is not yet
 observed, but a counter never decreases.
@@ -45,7 +45,7 @@ OTHER_ERROR = 'Exception'
 
 class Histogram:
     """A histogram of durations. `buckets[i]` counts the durations of at most `bounds[i]` seconds and more than the
-    previous bound; the last bucket counts all longer ones."""
+    previous bound; the last bucket counts all longer durations."""
 
     __slots__ = ('bounds', 'buckets', 'sum')
 

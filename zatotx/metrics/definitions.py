@@ -1,4 +1,5 @@
-"""Definitions of the broker's own metrics: name, help text, labels, and how the values of several workers are merged.
+"""Definitions of the broker's own metrics. A definition contains the name, the help text, the labels, and the way in
+which the values of several workers are merged.
 
 Kinds declare theirs in the same form, and `register` adds them. The Prometheus text, the sums over a node's workers
 and the reference page are derived from them. Names follow https://prometheus.io/docs/practices/naming/: base units, and
@@ -232,8 +233,8 @@ assert len(DEFINITIONS) == len(_DEFINITIONS)
 
 
 def register(definitions: Iterable[MetricDefinition]) -> None:
-    """Add the metric definitions of kinds, once in each process that shows metrics. Raises ValueError if two metrics
-    have the same name."""
+    """Register the metric definitions of kinds, once in each process that exposes metrics. Raises ValueError if two
+    metrics have the same name."""
     for one in definitions:
         if DEFINITIONS.setdefault(one.name, one) is not one:
             raise ValueError(f'Two metrics are named {one.name}')

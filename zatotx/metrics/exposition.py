@@ -1,4 +1,4 @@
-"""The exposition of metrics in the Prometheus text format. Concurrent scrapes share one text."""
+"""The exposition of metrics in the Prometheus text format. Concurrent scrapes share one rendered text."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from zatotx.metrics.snapshot import MetricSample, MetricSource, merge_samples, t
 
 
 def render_sample(sample: MetricSample) -> bytes:
-    """Render a sample as text. Takes tens of milliseconds with hundreds of services, so it must be called in a worker
-    thread."""
+    """Render a sample in the Prometheus text format. This takes tens of milliseconds with hundreds of services, so it
+    must be called in a worker thread."""
     # Imported by the first scrape: the import takes a tenth of a second, which would delay the start.
     from prometheus_client.exposition import generate_latest
 
@@ -65,17 +65,17 @@ def _cumulative(bounds: tuple[float, ...], buckets: Iterable[int]) -> list[tuple
 
 
 def no_peer_samples() -> Deferred[list[MetricSample]]:
-    """Return no samples, for a node with a single worker."""
+    """Return an empty list of samples, for a node with a single worker."""
     return succeed([])
 
 
 def ignore_result(sample: MetricSample) -> None:
-    """Do nothing with a sample, for a node that does not store its samples."""
+    """Ignore a sample, for a node that does not store its samples."""
 
 
 class MetricsExposition:
-    """Renders metrics for scrapes. Requests that arrive while a text is being rendered share the next one, so that no
-    value is older than its request. Used in the reactor's thread only."""
+    """Renders metrics for scrapes. Requests that arrive while a text is being rendered share the next text, so that no
+    value is older than the request. The object is used in the reactor's thread only."""
 
     def __init__(self, sources: Sequence[MetricSource], offload: Callable[..., Deferred[Any]]) -> None:
         """`sources`: the metrics of this process. `offload` runs (function, *args) in a thread."""

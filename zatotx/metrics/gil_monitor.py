@@ -1,5 +1,5 @@
-"""Detects threads that hold the GIL for too long and thereby block the reactor, such as a `def` service in C code that
-does not release the GIL (a sum over millions, a pathological regular expression).
+"""Detects threads that hold the GIL for too long and thereby block the reactor. An example is a synchronous service in
+C code that does not release the GIL, such as a sum over millions of numbers or a pathological regular expression.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class GilMonitor:
 def is_waiting_for_gil(switches: int, delay: float) -> bool:
     """Return whether a thread that woke up `delay` seconds too late was waiting for the GIL. `switches` is the number
     of its voluntary context switches since it went to sleep, including the sleep itself. CPU times are not used,
-    because those of a virtual machine include the time that other machines took."""
+    because on a virtual machine they include time that other machines took."""
     return switches - 1 >= delay / _MAX_GIL_WAIT
 
 

@@ -1,5 +1,5 @@
-"""Registries of the meters of a process. The number of meters is limited, because each adds several lines to every
-scrape.
+"""Registries of the meters of a process. The number of meters is limited, because each meter adds several lines to
+every scrape.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def channel_rows(label: tuple[str, ...], slots: ChannelCounters) -> Iterator[Met
 
 
 def call_rows(prefix: str, label: tuple[str, ...], slots: CallCounters) -> Iterator[MetricRow]:
-    """Yield the metric rows of calls, named `<prefix>_calls` and so on."""
+    """Yield the metric rows of calls. Their names are `<prefix>_calls` and so on."""
     yield f'{prefix}_calls', label, slots.calls
     yield f'{prefix}_errors', label, slots.errors
     for kind, count in slots.errors_by_name.copy().items():
@@ -144,7 +144,7 @@ def call_rows(prefix: str, label: tuple[str, ...], slots: CallCounters) -> Itera
 
 
 def call_source(name: str, slots: CallCounters) -> MetricSource:
-    """Return the metrics source of a component that exists once."""
+    """Return the metrics source of a component of which a process has one instance."""
     return lambda: call_rows(f'zatotx_{name}', (), slots)
 
 
@@ -154,7 +154,7 @@ def call_source(name: str, slots: CallCounters) -> MetricSource:
 def service_metrics(
     current_services: Callable[[], Iterable[tuple[str, CallCounters]]], others: CallCounters | None = None
 ) -> MetricSource:
-    """Return the metrics source of all services, by service name. Services that share the meter `others` are one
+    """Return the metrics source of all services, by service name. Services that share the meter `others` appear as one
     series."""
 
     def rows() -> Iterator[MetricRow]:
@@ -176,7 +176,8 @@ def single_value(name: str, read: Callable[[], float | Histogram]) -> MetricSour
 
 
 def build_info(facts: Mapping[str, str]) -> MetricSource:
-    """Return the metrics source of the build information: version, python, node, cluster."""
+    """Return the metrics source of the build information, which consists of the version, python, the node and the
+    cluster."""
     labels = tuple(facts[name] for name in ('version', 'python', 'node', 'cluster'))
     return lambda: [('zatotx_build_info', labels, 1), ('zatotx_workers', (), 1)]
 

@@ -1,4 +1,5 @@
-"""Takes and merges samples. A sample contains all metrics of a process at one moment, as a plain JSON value.
+"""Takes and merges samples. A sample contains the values of all metrics of a process at one moment, in a form that JSON
+can represent.
 
     {"zatotx_service_calls": [[["crm.get-balance"], 12]],                 labels, value
      "zatotx_service_duration_seconds": [[["crm.get-balance"], [0.7, [3, 9, 0]]]], …}     labels, [sum, buckets]
@@ -23,7 +24,7 @@ _log = Logger()
 
 
 def take_snapshot(sources: Sequence[MetricSource]) -> MetricSample:
-    """Collect the rows of all sources. Takes milliseconds with hundreds of services, so it should run in a worker
+    """Collect the rows of all sources. This takes milliseconds with hundreds of services, so it should run in a worker
     thread. If a source fails, the failure is counted and logged, and only the metrics of that source are missing."""
     sample: MetricSample = {}
     failures = 0
@@ -43,7 +44,8 @@ def take_snapshot(sources: Sequence[MetricSource]) -> MetricSample:
 
 
 def without_gauges(sample: MetricSample) -> MetricSample:
-    """Return the part of a sample that remains valid after its process has ended: counters and histograms."""
+    """Return the part of a sample that remains valid after its process has ended, which consists of counters and
+    histograms."""
     return {name: rows for name, rows in sample.items() if DEFINITIONS[name].kind in (COUNTER, HISTOGRAM)}
 
 

@@ -1,4 +1,5 @@
-"""Determines the code location of a thread in terms of the service author: service, file and line."""
+"""Determines which line of service code a thread is executing. The location consists of the service, the file and the
+line."""
 
 from __future__ import annotations
 
@@ -40,8 +41,9 @@ def make_deployed_name(root: Path) -> Callable[[str], str]:
 
 
 def locate_frame(frame: FrameType, deployed_name: Callable[[str], str]) -> StackLocation | None:
-    """Return the innermost line of a deployed file in a stack, otherwise the innermost line, or None if the thread only
-    waits for events. Runs no other code, so that the observed thread cannot continue in the meantime."""
+    """Return the innermost line of a deployed file in a stack. If the stack contains no deployed file, return the
+    innermost line, or None if the thread only waits for events. The function runs no other code, so that the observed
+    thread cannot continue in the meantime."""
     with gc_disabled:
         return _find_location(frame, deployed_name)
 

@@ -1,4 +1,4 @@
-"""Sums the usage of services over longer and longer periods, as the jobs zato.stats.* do.
+"""Sums the usage of services over increasingly long periods, on behalf of the jobs zato.stats.*.
 
 Every sum is computed anew from shorter periods and replaces the stored one, so that a job may run twice or be cut off.
 Only the totals grow; the minute until which they are complete is replaced together with them.
@@ -19,8 +19,8 @@ _TOGETHER = 10  # periods that are read together: with a thousand services, more
 
 
 async def aggregate_minutes(store: IUsageStore, now: float) -> int:
-    """Sum the records of all processes by minute: of the last minutes, and of earlier ones that are missing. Returns
-    the number of minutes with calls."""
+    """Sum the usage records of all processes by minute. The last minutes are summed, and earlier minutes that are
+    missing. Returns the number of minutes with calls."""
     end = start_of(MINUTE, now - SETTLED) + 60
     minutes = list(starts_between(MINUTE, end - RECORDS_READ, end))
     stored = await store.stored(MINUTE, minutes)
@@ -36,8 +36,8 @@ async def aggregate_minutes(store: IUsageStore, now: float) -> int:
 
 
 async def aggregate(store: IUsageStore, period: str, now: float) -> int:
-    """Sum the usage of the current and the previous period from that of its parts, and of earlier ones that are missing
-    although their parts are still kept. Returns the number of periods with calls."""
+    """Sum the usage of the current and the previous period from the usage of their parts. Earlier periods that are
+    missing are also summed if their parts are still kept. Returns the number of periods with calls."""
     current = start_of(period, now)
     starts = list(starts_between(period, now - RETENTION[PARTS[period]], now))[1:] or [current]  # the first is partial
     stored = await store.stored(period, starts)
@@ -50,8 +50,8 @@ async def aggregate(store: IUsageStore, period: str, now: float) -> int:
 
 
 async def summarize(store: IUsageStore, period: str, now: float) -> int:
-    """Sum the usage of the current and the previous period from that of its parts. Returns the number of periods with
-    calls."""
+    """Sum the usage of the current and the previous period from the usage of their parts. Returns the number of periods
+    with calls."""
     current = start_of(period, now)
     sums = {start: await sum_of_parts(store, period, start) for start in (start_of(period, current - 1), current)}
     sums = {start: usage for start, usage in sums.items() if usage}
@@ -66,7 +66,7 @@ async def sum_of_parts(store: IUsageStore, period: str, start: int) -> dict[str,
 
 
 async def sum_of_periods(store: IUsageStore, period: str, starts: Sequence[int]) -> dict[str, ServiceUsage]:
-    """Return the usage of several periods together."""
+    """Return the total usage of several periods."""
     total: dict[str, ServiceUsage] = {}
     for at in range(0, len(starts), _TOGETHER):
         total = merge_usage((total, *await store.usage(period, starts[at : at + _TOGETHER])))
@@ -82,8 +82,8 @@ async def read_periods(store: IUsageStore, period: str, starts: Sequence[int]) -
 
 
 async def add_to_totals(store: IUsageStore, now: float, max_minutes: int) -> int:
-    """Add the minutes that are complete, and not yet contained, to the totals. Returns the number of minutes added; 0
-    too if another node adds them at the same time."""
+    """Add completed minutes that the totals do not contain yet to the totals, at most `max_minutes`. Returns the number
+    of minutes added, or 0 if another node is adding them at the same time."""
     end = start_of(MINUTE, now - RECOMPUTED)
     until, totals = await store.totals()
     begin = max(until, end - RETENTION[MINUTE])

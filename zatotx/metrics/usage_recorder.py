@@ -1,4 +1,4 @@
-"""Records how often the services of a process were called, minute by minute, for the statistics of the cluster."""
+"""Records the service calls of a process by minute, for the statistics of the cluster."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ MAX_MINUTES = 10  # minutes that wait for Redis; earlier ones are missing in the
 @implementer(IUsageRecorder)
 @define(eq=False, kw_only=True)
 class UsageRecorder:
-    """See IUsageRecorder. `services` returns the counters of the existing services; those that share `overflow` are one
-    entry. `now` returns unix time."""
+    """Implements IUsageRecorder. `services` returns the counters of the existing services. Services that share the
+    counters `overflow` are recorded as one entry. `now` returns unix time in seconds."""
 
     clock: IReactorTime
     now: Callable[[], float]

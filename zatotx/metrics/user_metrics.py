@@ -1,5 +1,5 @@
-"""Implements `self.metrics`: metrics that services define. They are updated in the reactor and in threads without a
-lock.
+"""Implements `self.metrics`, the metrics that services define. They are updated without a lock, in the reactor and in
+threads.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class _ThreadCells(threading.local):
 
 @implementer(IUserMetrics)
 class UserMetrics:
-    """Stores the metrics that services define. It accepts at most `max_names` names per metric type; later names share
-    one series."""
+    """Stores the metrics that services define. It accepts at most `max_names` names per metric type; further names
+    share one series."""
 
     def __init__(self, max_names: int = MAX_NAMES) -> None:
         self._max_names = max_names

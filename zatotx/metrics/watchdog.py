@@ -1,4 +1,5 @@
-"""The reactor's watchdog: measures every stall of the reactor, and reports the service and line that caused a long one.
+"""The watchdog of the reactor, which measures every stall of the reactor, and reports the service and the line that
+caused a long stall.
 
 A timer in the reactor is due every 50 ms; its delay is the length of a stall. A thread wakes up as often and samples
 the stack of the reactor's thread if the timer is overdue. A stall of 100 ms is thus sampled at least once while it
@@ -185,7 +186,7 @@ class Watchdog:
 
 def stack_shares(samples: Counter[StackLocation]) -> list[tuple[StackLocation, float]]:
     """Return each service's share of a stall, with the location at which the service was sampled most often. Several
-    services can run before the reactor calls its next timer."""
+    services may have run during the stall, before the reactor called its next timer."""
     services: dict[str, Counter[StackLocation]] = {}
     for location, times in samples.items():
         services.setdefault(location.service, Counter())[location] += times
@@ -201,8 +202,8 @@ class ReportedStall(NamedTuple):
 
 
 class StallReporter:
-    """Queues reports of stalls, and logs at most one report per second: one for each location, with its longest stall.
-    The most recent reports are kept in `reported`, which any thread may read."""
+    """Queues reports of stalls, and logs them at most once per second, as one message for each location with the
+    longest stall there. The most recent reports are kept in `reported`, which any thread may read."""
 
     def __init__(self, report: Callable[[str], None], clock: Callable[[], float] = time) -> None:
         """`clock` returns Unix time."""

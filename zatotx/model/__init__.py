@@ -1,1 +1,2 @@
-"""Messages, principals and errors: the value types that all layers share. No Twisted, no I/O."""
+"""Messages, principals and errors, which are the value types that all layers share. The package uses no Twisted and
+performs no I/O."""

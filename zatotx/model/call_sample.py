@@ -1,4 +1,4 @@
-"""A recorded call of a service: its request, its response, and how long it took."""
+"""A recorded call of a service, with its request, its response, and its duration."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ MAX_TEXT = 10_000  # characters of a request or a response that are kept
 
 
 class CallSample(msgspec.Struct, frozen=True, kw_only=True):
-    """One call. Its texts may be confidential, so calls are recorded on demand only, and `repr` has no texts."""
+    """One recorded call of a service. Its texts may be confidential, so calls are recorded on demand only, and `repr`
+    omits the texts."""
 
     cid: str
     channel: str

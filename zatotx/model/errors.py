@@ -13,7 +13,8 @@ from zatotx.model.cid import is_generated_cid
 
 
 class ZatoException(Exception):
-    """The base class of Zato's exceptions: an optional correlation id and a message. Reported with status 500."""
+    """The base class of Zato's exceptions. Each has an optional correlation ID and a message, and is reported with
+    status 500."""
 
     def __init__(self, cid: str | None = None, msg: str | None = None) -> None:
         if msg is None and not is_generated_cid(cid):  # a single argument is a message, or a generated cid as in Zato
@@ -50,7 +51,7 @@ class BadRequest(ServiceError):
 
 
 class BadInput(BadRequest):
-    """All validation errors of one input, each as (path, description)."""
+    """All validation errors of one input. Each error is a pair (path, description)."""
 
     def __init__(self, errors: Sequence[tuple[str, str]], cid: str | None = None) -> None:
         self.errors = tuple(errors)
@@ -136,14 +137,14 @@ class InternalServerError(ServiceError):
 
 
 class BadGateway(ServiceError):
-    """Another system that the request depends on returned an unusable response."""
+    """Another system, on which the request depends, returned an unusable response."""
 
     status = 502
     default_message = 'Another system gave no usable answer'
 
 
 class BadStatus(BadGateway):
-    """Another system returned an error status. `response` holds its response, and `status_code` its status code."""
+    """Another system returned an error status. `response` contains the response, and `status_code` the status code."""
 
     def __init__(self, cid: str | None = None, msg: str | None = None, response: Any = None) -> None:
         super().__init__(cid, msg)
@@ -152,7 +153,8 @@ class BadStatus(BadGateway):
 
 
 class RemoteFileError(BadGateway):
-    """A file server rejected an operation. `path` is the path of the file or directory that the operation was for."""
+    """A file server rejected an operation. `path` is the path of the file or directory on which the operation was
+    performed."""
 
     def __init__(self, cid: str | None = None, msg: str | None = None, path: str = '') -> None:
         super().__init__(cid, msg)
@@ -196,7 +198,7 @@ class MessageNotSent(NotSent, Timeout):
 
 
 class BrokerUnavailable(NotSent, ServiceUnavailable):
-    """There is no connection to the message broker."""
+    """The connection to the message broker is not open."""
 
 
 class MessageRefused(NotSent, BadGateway):
@@ -227,7 +229,7 @@ class MessagesNotSent(BadGateway):
 
 
 class Inactive(NotFound):
-    """The object exists but is not active. The message has Zato's wording: `[name] is inactive`."""
+    """The object exists but is not active. The message is worded as in Zato: `[name] is inactive`."""
 
     def __init__(self, name: str, cid: str | None = None) -> None:
         super().__init__(cid, f'[{name}] is inactive')
@@ -235,11 +237,11 @@ class Inactive(NotFound):
 
 
 class NoSuchService(NotFound):
-    """The service that a message is addressed to does not exist; it may be deployed later."""
+    """The service to which a message is addressed does not exist. It may be deployed later."""
 
 
 class InactiveService(Inactive, NoSuchService):
-    """The service that a message is addressed to is not active."""
+    """The service to which a message is addressed is not active."""
 
 
 # The name of the same base class that Zato's services import.
@@ -247,4 +249,5 @@ HTTPException = ServiceError
 
 
 class StartError(Exception):
-    """A component cannot start. The message is one sentence for the operator: what failed, where, and what to do."""
+    """A component cannot start. The message is one sentence for the operator, which says what failed, where, and what
+    to do."""

@@ -1,4 +1,4 @@
-"""The data model of job runs: identifiers, message headers and the attributes that a service sees."""
+"""The data model of job runs. It contains identifiers, message headers, and the attributes that a service sees."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class JobRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ScheduledJob(msgspec.Struct, frozen=True, kw_only=True):
-    """The scheduler job that a service runs for, available to the service as `self.job`."""
+    """The scheduler job for which a service runs. The service accesses it as `self.job`."""
 
     id: int
     name: str
@@ -45,24 +45,24 @@ class ScheduledJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def to_unix_time(moment: datetime) -> float:
-    """Converts an aware datetime to unix time in seconds."""
+    """Convert an aware datetime to unix time in seconds."""
     return (moment - _EPOCH).total_seconds()
 
 
 def tick_cid(cluster: str, job_id: int, tick: int) -> str:
-    """Returns the correlation ID of a job run at a tick. It is the same for every attempt, so that a repeated run is
+    """Return the correlation ID of a job run at a tick. It is the same for every attempt, so that a repeated run can be
     recognized."""
     return sha256(f'{cluster}\0{job_id}\0{tick}'.encode()).hexdigest()[:_CID_DIGITS]
 
 
 def job_headers(job_id: int, name: str, job_type: str, tick: int) -> dict[bytes, bytes]:
-    """Returns the message headers that identify a job run."""
+    """Return the message headers that identify a job run."""
     return {JOB_TYPE_HEADER: job_type.encode(), JOB_ID_HEADER: b'%d' % job_id, JOB_NAME_HEADER: name.encode(),
             JOB_TICK_HEADER: b'%d' % tick}  # fmt: skip
 
 
 def job_of(headers: Mapping[bytes, bytes]) -> ScheduledJob | None:
-    """Returns the job that the headers of a message identify, or None if the message is not from a job."""
+    """Return the job that the headers of a message identify, or None if the message is not from a job."""
     try:
         tick, job_id = int(headers[JOB_TICK_HEADER]), int(headers[JOB_ID_HEADER])
         name, job_type = headers[JOB_NAME_HEADER].decode(), headers[JOB_TYPE_HEADER].decode()

@@ -1,4 +1,5 @@
-"""Messages that are delivered to services (requests, broker messages, job runs), and the replies to them.
+"""Messages that are delivered to services, and the replies to them. A message is a request, a message from a broker, or
+a job run.
 
 One of each is created per request on the hot path. Structs are created in C, without the call of an __init__ in
 Python: Message, Reply and ServiceResult took 5,000 of the 122,000 instructions of an echo more as classes with slots.
@@ -15,7 +16,7 @@ from zatotx.model.soap import SoapChannelSpec, SoapMessage
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """The authenticated caller: the security definition whose credentials the request carries."""
+    """The authenticated caller, which is the security definition whose credentials the request contains."""
 
     name: str
     username: str = ''
@@ -54,8 +55,8 @@ class ChannelSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Body(Protocol):
-    """A request body that is not plain bytes in memory: a spooled file, or a body with a content coding. It is closed
-    when the request is complete."""
+    """A request body that is not plain bytes in memory, but a spooled file or a body with a content coding. The body is
+    closed when the request is complete."""
 
     size: int  # bytes as received
     @property
@@ -78,7 +79,7 @@ class Body(Protocol):
 
 class MemoryCharge(Protocol):
     """The memory that is accounted to one request (see zatotx.rules.limits.memory_budget.MemoryReservation). The
-    component that created it closes it."""
+    component that created the charge closes it."""
 
     def reserve(self, size: int) -> bool: ...  # thread-safe; False = the budget is exhausted
     def release(self, size: int) -> None: ...

@@ -1,5 +1,5 @@
-"""The response of another system to an outgoing HTTP call, with the attribute names of `requests` that Zato's services
-expect."""
+"""The response of another system to an outgoing HTTP call. The attributes have the names that `requests` uses, because
+Zato's services expect them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _PHRASES = {int(status): status.phrase for status in HTTPStatus}
 
 
 class Headers(Mapping[str, str]):
-    """Header fields of a response. Lookup is case-insensitive; iteration yields the names as sent."""
+    """The header fields of a response. Lookup is case-insensitive, and iteration yields the names as they were sent."""
 
     __slots__ = ('_fields',)
 
     def __init__(self, fields: Iterable[tuple[str, str]] = ()) -> None:
-        """Joins repeated fields by ', ' in the order of their appearance."""
+        """Join repeated fields by ', ' in the order of their appearance."""
         merged: dict[str, tuple[str, str]] = {}
         for name, value in fields:
             existing = merged.get(name.lower())
@@ -84,7 +84,7 @@ class PeerResponse:
         return _PHRASES.get(self.status_code, '')
 
     def json(self) -> Any:
-        """Decodes the body as JSON. Raises ValueError if it is not valid JSON."""
+        """Decode the body as JSON. Raises ValueError if it is not valid JSON."""
         return msgspec.json.decode(self.content)
 
     def raise_for_status(self) -> None:
@@ -95,7 +95,7 @@ class PeerResponse:
 
 
 def to_model(value: Any, model: Any) -> Any:
-    """Converts a decoded response to a model: a Struct, a dataclass, a Zato Model, or any type that msgspec supports,
+    """Convert a decoded response to a model: a Struct, a dataclass, a Zato Model, or any type that msgspec supports,
     such as `list[Customer]`. If `value` is a list and `model` is not a collection type, each element is converted, as
     in Zato.
 

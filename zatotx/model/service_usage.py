@@ -1,4 +1,4 @@
-"""How often a service was called during a period, and how long its calls took."""
+"""The usage of a service during a period: the number of calls, and their durations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import msgspec
 
 class ServiceUsage(msgspec.Struct, frozen=True, array_like=True):
     """The calls of one service that ended during a period. `seconds` is the sum of their durations; `buckets` counts
-    them by duration, with the bounds of zatotx.metrics.counters.LATENCY_BUCKETS and a last bucket for longer ones."""
+    the calls by duration, with the bounds of zatotx.metrics.counters.LATENCY_BUCKETS and a last bucket for longer
+    calls."""
 
     calls: int = 0
     errors: int = 0  # calls that failed; they are in `calls` too
@@ -39,7 +40,7 @@ UsageByService = Mapping[str, ServiceUsage]
 
 
 def merge_usage(parts: Iterable[UsageByService]) -> dict[str, ServiceUsage]:
-    """Return the usage of each service over several nodes or periods."""
+    """Merge the usage of each service over several nodes or periods."""
     merged: dict[str, ServiceUsage] = {}
     for part in parts:
         for name, usage in part.items():

@@ -21,12 +21,12 @@ _NAME = re.compile(r'[A-Za-z_][A-Za-z0-9_.-]*')
 
 
 def is_namespace(text: str) -> bool:
-    """Returns whether the text is a URI that every XML reader accepts as a namespace (characters of RFC 3986 only)."""
+    """Return whether the text is a URI that every XML reader accepts as a namespace (characters of RFC 3986 only)."""
     return _URI.fullmatch(text) is not None
 
 
 def is_qualified_name(text: str) -> bool:
-    """Returns whether the text has the form `{namespace}name`."""
+    """Return whether the text has the form `{namespace}name`."""
     namespace, brace, name = text.removeprefix('{').partition('}')
     return text.startswith('{') and bool(brace) and is_namespace(namespace) and _NAME.fullmatch(name) is not None
 
@@ -44,7 +44,7 @@ class SoapChannelSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SoapMessage(msgspec.Struct, frozen=True):
-    """The parts of a SOAP message other than its payload."""
+    """The parts of a SOAP message other than the payload."""
 
     version: str  # '1.1', '1.2'
     action: str
@@ -54,7 +54,7 @@ class SoapMessage(msgspec.Struct, frozen=True):
 
 
 class SoapFault(ServiceError):
-    """A SOAP fault. On channels of other formats it is reported like any other error.
+    """A SOAP fault. On channels with other data formats it is reported like any other error.
 
         raise SoapFault('Client', 'There is not enough money', '<shortage xmlns="urn:bank">10.00</shortage>')
 
@@ -92,9 +92,9 @@ class MustUnderstandFault(SoapFault):
 
 
 class PeerFault(SoapFault):
-    """A SOAP fault returned by another system. `code` is 'Sender', 'Receiver' or another standard code, or '' for a
-    non-standard code, which is then the first of `subcodes`. `string`, `actor` and `detail` (elements) are the other
-    parts of the fault, and `response` is the HTTP response.
+    """A SOAP fault that another system returned. `code` is 'Sender', 'Receiver' or another standard code, or '' for a
+    non-standard code, which is then the first element of `subcodes`. `string`, `actor` and `detail` (elements) are the
+    other parts of the fault, and `response` is the HTTP response.
 
     If the service does not catch it, the caller receives 502 and a sentence that names the connection: the fault was
     addressed to the broker, not to its callers.

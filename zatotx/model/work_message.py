@@ -1,4 +1,4 @@
-"""Messages of the work stream: asynchronous invocations of services, and their encoded form."""
+"""Messages of the work stream, which are asynchronous invocations of services, and the encoding of these messages."""
 
 from __future__ import annotations
 
@@ -98,8 +98,8 @@ def encode_work(message: WorkMessage) -> bytes:
 
 
 def decode_work(data: bytes, entry: str) -> WorkMessage:
-    """Decode a message. Invalid data, such as an entry that another program added, becomes a message without a service,
-    so that it ends up as a dead letter that contains the data."""
+    """Decode a message of the work stream. Invalid data, such as an entry that another program added, is converted to a
+    message without a service, so that it becomes a dead letter that contains the data."""
     try:
         return _decoder.decode(data)
     except msgspec.MsgspecError as error:
@@ -110,7 +110,7 @@ def decode_work(data: bytes, entry: str) -> WorkMessage:
 
 
 def make_delivery(data: bytes, entry: str, crashes: int) -> WorkDelivery:
-    """Return the delivery of a stored message."""
+    """Return the delivery of a stored message. `crashes` is the number of crashes during earlier deliveries."""
     message = decode_work(data, entry)
     return WorkDelivery(message=message, entry=entry, crashes=crashes,
                         data=data if message.version > WORK_VERSION else b'')  # fmt: skip
@@ -129,13 +129,13 @@ def to_timestamp(seconds: float) -> str:
 
 
 class ValueMessage(Message):
-    """A message whose payload is a Python value; `value` replaces the body."""
+    """A message whose payload is a Python value. The attribute `value` replaces the body."""
 
     value: Any = None
 
 
 class ValueReply(Reply):
-    """The reply to a ValueMessage: the service's result, before it is encoded."""
+    """The reply to a ValueMessage, which contains the service's result before it is encoded."""
 
     result: ServiceResult | None = None
 

@@ -1,1 +1,1 @@
-"""Nodes: the processes that run services and channels, which are servers and connectors."""
+"""Nodes, which are the processes that run services and channels. A node is a server or a connector."""

@@ -1,5 +1,5 @@
-"""Detects health problems in a node's own components and reports each in one sentence, for zato.health.findings and
-`zatotx doctor`. The functions do no I/O and only read state that is already known.
+"""Detects health problems in a node's own components, for zato.health.findings and `zatotx doctor`. Each problem is
+reported in one sentence. The functions perform no I/O, and read only state that is already known.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def find_xml_name_leak(releases_names: bool) -> Iterator[str]:
 
 
 def find_reactor_stalls(reports: Iterable[Any], now: float | None = None) -> Iterator[str]:
-    """Yield a finding for each reactor stall of the last hour that a deployed service caused; users cannot fix others.
-    `reports` are the watchdog's last reports, and `now` is unix time."""
+    """Yield a finding for each reactor stall of the last hour that a deployed service caused. Other stalls are omitted,
+    because users cannot fix them. `reports` are the last reports of the watchdog, and `now` is unix time in seconds."""
     since = (time() if now is None else now) - STALL_REPORT_AGE
     for report in tuple(reports):
         if report.when >= since and report.service and not report.service.startswith('zato.'):

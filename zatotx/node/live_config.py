@@ -1,4 +1,4 @@
-"""The active configuration of a node: a snapshot that is kept up to date with the ODB.
+"""The active configuration of a node, which is a snapshot that follows the configuration in the ODB.
 
 The ODB's revision is authoritative. Redis only announces that it has changed; lost announcements do no harm, because a
 heartbeat reads the revision every two seconds and publishes which revision this node runs.
@@ -42,9 +42,9 @@ __all__ = [
 
 @define(eq=False)
 class CoalescingLock:
-    """Allows one attempt at a time. An attempt that starts after a caller began to wait also serves that caller. If it
-    fails because the ODB is unavailable, all waiting callers fail, since otherwise each of them would wait for its own
-    timeout."""
+    """Allows one attempt at a time, and shares its result. An attempt that starts after a caller began to wait also
+    serves that caller. If the attempt fails because the ODB is unavailable, all waiting callers fail, because otherwise
+    each of them would wait for its own timeout."""
 
     _lock: DeferredLock = field(factory=DeferredLock)
     _started_count: int = 0
@@ -85,7 +85,8 @@ MAX_REASONS = 5  # logged per outage at most: some databases report a new reason
 
 @define(eq=False)
 class OutageLog:
-    """Logs each reason of an ODB outage once until the ODB is available again, instead of every two seconds."""
+    """Logs the reasons of an ODB outage. Each reason is logged once until the ODB is available again, instead of every
+    two seconds."""
 
     log: Logger
     reason: str = ''  # the last reason; '' = the ODB is available
@@ -109,8 +110,8 @@ class OutageLog:
 
 
 async def prepare_all(preparers: Sequence[Prepare], snapshot: Snapshot) -> list[PreparedConfig]:
-    """Return the prepared changes of all `preparers`, in their order. If one of them raises an exception, the changes
-    already prepared are discarded, the exception is re-raised, and the current configuration stays active."""
+    """Return the prepared changes of all `preparers`, in order. If a preparer raises an exception, the changes that
+    were already prepared are discarded, the exception is re-raised, and the current configuration stays active."""
     prepared: list[PreparedConfig] = []
     try:
         for prepare in preparers:
@@ -123,9 +124,9 @@ async def prepare_all(preparers: Sequence[Prepare], snapshot: Snapshot) -> list[
 
 
 def commit_all(prepared: Sequence[PreparedConfig]) -> list[Awaitable[None]]:
-    """Commit the prepared changes. Nothing is awaited between the commits, so that no request is processed by a mix of
-    old and new components. If a commit fails, the others are committed nevertheless, and its error is raised at the
-    end. Returns awaitables that complete the changes."""
+    """Commit the prepared changes. The function awaits nothing between the commits, so that no request is processed by
+    a mix of old and new components. If a commit fails, the other changes are committed nevertheless, and the error is
+    raised at the end. Returns awaitables that complete the changes."""
     finishing_steps: list[Awaitable[None]] = []
     first_error: Exception | None = None
     for part in prepared:
@@ -151,7 +152,7 @@ def commit_all(prepared: Sequence[PreparedConfig]) -> list[Awaitable[None]]:
 @define(eq=False)
 class LivenessMonitor:
     """Tracks when each node's row last changed. A node counts as alive until its row has been unchanged for
-    NODE_TIMEOUT seconds. `clock` is the reactor."""
+    NODE_TIMEOUT seconds. `clock` is the reactor, whose time is monotonic."""
 
     clock: IReactorTime
     _last_changes: dict[int, tuple[float, float]] = field(factory=dict, init=False)  # id -> (seen_at, local time)
@@ -177,15 +178,16 @@ _ATTEMPTS = 5  # at reading a snapshot that does not change meanwhile
 
 
 def live_nodes(nodes: Sequence[NodeRow], now: float) -> list[NodeRow]:
-    """Return the nodes whose status is `running` and whose last heartbeat is recent, for callers that check only once.
-    `now` is unix time of a clock that is synchronized with the nodes' clocks; repeated checks use LivenessMonitor."""
+    """Return the nodes whose status is `running` and whose last heartbeat is recent, for callers that check only
+    once. `now` is unix time of a clock that is synchronized with the nodes' clocks; for repeated checks, use
+    LivenessMonitor."""
     return [node for node in nodes if node.up_status == 'running' and now - node.seen_at < NODE_TIMEOUT]
 
 
 async def wait_until_applied(
     store: IConfigStore, revision: int, timeout: float, liveness: LivenessMonitor
 ) -> list[str]:
-    """Wait until all live nodes have applied the revision. Returns the names of the nodes that have not within
+    """Wait until all live nodes have applied the revision. Returns the names of the nodes that did not apply it within
     `timeout` seconds."""
     clock = liveness.clock
     deadline = clock.seconds() + timeout
@@ -202,9 +204,9 @@ async def wait_until_applied(
 @implementer(IConfig)
 @define(eq=False)
 class LiveConfig:
-    """Implements IConfig: follows the configuration in the ODB. `preparers` build the changes of a new snapshot before
-    all of them are committed at once. `verdicts` returns for each version of the deployed code why this node rejected
-    it, or '' if it accepted it.
+    """Implements IConfig by following the configuration in the ODB. `preparers` build the changes of a new snapshot
+    before all changes are committed together. `verdicts` returns the reason why this node rejected a version of the
+    deployed code, or '' if the node accepted it, for each version.
     """
 
     store: IConfigStore

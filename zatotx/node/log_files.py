@@ -25,8 +25,9 @@ from zatotx.node.settings import Log
 
 
 class LogFiles:
-    """Writes logs/server.log, one file for each other log category, and one line-based file for each kind that requests
-    one. Several processes may write the same files. Not thread-safe: used in the reactor's thread."""
+    """Writes logs/server.log, one file for each other log category, and one file for each kind that requests a
+    line-based log. Several processes may write the same files. The object is not thread-safe, and is used in the
+    reactor's thread."""
 
     def __init__(
         self, directory: Path, reactor: IReactorTime, settings: Log, *, find_context: ContextGetter = no_context
@@ -136,8 +137,8 @@ MAX_NAME_LENGTH = 200  # maximum characters of a logger's name
 @implementer(ILogLevels)
 @define(eq=False)
 class LiveLogLevels:
-    """Implements ILogLevels: changes log levels on all nodes. `others` sets the level in the other workers of this
-    node, even while Redis is unavailable."""
+    """Implements ILogLevels by changing the log levels on all nodes. `others` sets the level in the other workers of
+    this node, which works even while Redis is unavailable."""
 
     logs: LogFiles
     bus: Any  # IBus

@@ -1,4 +1,4 @@
-"""The lifecycle of a node: the order in which its components start, drain and stop.
+"""The lifecycle of a node, which is the order in which its components start, drain and stop.
 
 Start: read the configuration from the ODB, open the listeners (requests get a 503), load the deployed services, then
 serve. Stop: report not ready, close the listeners, let running requests finish within the grace period, then stop all
@@ -58,7 +58,7 @@ __all__ = [
 
 @frozen(kw_only=True)
 class NodeComponents:
-    """All components of a node. Only the Node determines the order in which they start and stop."""
+    """All components of a node. Only the class Node determines the order in which they start and stop."""
 
     reactor: IReactor
     settings: Settings
@@ -90,8 +90,8 @@ ANYWHERE = '0.0.0.0'  # noqa: S104 - the default interface of Twisted endpoints
 
 
 def first_tcp_address(kind_settings: Mapping[str, Mapping[str, Any]]) -> tuple[str, int]:
-    """Return the host and port of the first listener with a port, from its Twisted endpoint description, such as
-    `tcp:17010` or `ssl:port=17010:interface=10.0.0.1:…`, or ('', 0) if there is none."""
+    """Return the host and port of the first listener that has a port, or ('', 0) if there is none. They are read from a
+    Twisted endpoint description, such as `tcp:17010` or `ssl:port=17010:interface=10.0.0.1:…`."""
     for section in kind_settings.values():
         for description in section.get('listen', ()):
             _, *words = description.replace('\\:', '\0').split(':')
@@ -103,8 +103,9 @@ def first_tcp_address(kind_settings: Mapping[str, Mapping[str, Any]]) -> tuple[s
 
 
 def missing_service_operations(services: Iterable[Any], snapshot: Snapshot) -> list[Operation]:
-    """Return the operations that create the missing rows of internal services, so that each has an ID for Zato's API,
-    and the jobs that belong to them: an older version of zatotx created the cluster without them."""
+    """Return the operations that create the missing rows of internal services and the jobs that belong to them. Rows
+    are missing if an older version of zatotx created the cluster. Each service needs a row, because Zato's API refers
+    to services by ID."""
     missing = [entry for entry in services
                if entry.is_internal and snapshot.find('service', entry.name) is None]  # fmt: skip
     rows = [
@@ -134,7 +135,8 @@ DRAINED_REASON = 'An administrator has drained the server: resume or restart it'
 
 @define
 class NodeState:
-    """The lifecycle phase of a node, and the reason why it is not ready in this phase ('' = it is ready)."""
+    """The lifecycle phase of a node, and the reason why the node is not ready in this phase. The reason is '' if the
+    node is ready."""
 
     phase: str = STOPPED
     is_drained: bool = False  # by an administrator, until the next start
@@ -149,8 +151,8 @@ _log = Logger()
 
 @define(eq=False, slots=False)
 class Node(Service):
-    """A server or connector: runs services, and the channels that clients connect to. zatotx.tap constructs it. It
-    determines the order in which its components start and stop."""
+    """A server or connector, which runs services and the channels that clients connect to. It is constructed by
+    zatotx.tap, and determines the order in which its components start and stop."""
 
     components: NodeComponents
     config: LiveConfig

@@ -1,4 +1,4 @@
-"""The API of a node for its internal services: `self.server` in zato.* services."""
+"""The API of a node for its internal services, which access it as `self.server`."""
 
 from __future__ import annotations
 

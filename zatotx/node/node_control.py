@@ -1,4 +1,5 @@
-"""Controls nodes through the cluster's bus: a request goes to all nodes, those that it concerns answer.
+"""Controls any node of the cluster from any other node. A request is sent to all nodes through the cluster's bus, and
+the nodes that it concerns respond.
 
 Requests are JSON: `id`, `action`, `node` ('' = every node), `pid` (0 = every worker of the node) and `name`. Replies
 have the `id`, `node`, `pid`, and `status` or `error`.
@@ -53,7 +54,7 @@ class _PendingRequest:
 
 
 class IRestarter(Protocol):
-    """Restarts this node: see zatotx.node.node_restart."""
+    """The interface of the object that restarts this node (see zatotx.node.node_restart)."""
 
     async def check(self) -> None:
         """Check that the node can start. Raises Conflict with the problems."""
@@ -68,7 +69,7 @@ class IRestarter(Protocol):
 @implementer(INodeControl)
 @define(kw_only=True, eq=False)
 class NodeControl:
-    """Implements INodeControl, and answers the requests of other nodes for this process."""
+    """Implements INodeControl, and responds to the requests of other nodes on behalf of this process."""
 
     name: str
     bus: IPubSub
@@ -216,14 +217,15 @@ class NodeControl:
 
 
 def running_rows(rows: Collection[NodeRow]) -> list[NodeRow]:
-    """Return the processes that run, by name and worker."""
+    """Return the running processes by server name and worker."""
     now = time()
     running = [row for row in rows if row.up_status == 'running' and now - row.seen_at < HEARTBEAT_TIMEOUT]
     return sorted(running, key=lambda row: (row.name, row.worker))
 
 
 def merge_statuses(statuses: Any) -> list[NodeStatus]:
-    """Return one status for each node, by name: the sums over its workers."""
+    """Merge the statuses of workers into one status for each node, by name. The figures are summed over the node's
+    workers."""
     merged: dict[str, NodeStatus] = {}
     for one in statuses:
         known = merged.get(one.name)

@@ -1,4 +1,4 @@
-"""The figures that a node reports about itself, from a sample of its metrics. Pure."""
+"""Calculates the figures that a node reports about itself from a sample of its metrics. Pure functions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LONG_STALL = 0.1  # seconds
 
 
 def figures_of(sample: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
-    """Return the figures of a NodeStatus. `sample`: see zatotx.metrics.snapshot."""
+    """Return the figures for a NodeStatus. `sample` is a metrics sample (see zatotx.metrics.snapshot)."""
     stalls = [buckets for _, (_, buckets) in sample.get('zatotx_reactor_stall_seconds', ())]
     return {
         'requests': sum(value for labels, value in sample.get('zatotx_channel_requests', ()) if not _is_own(labels[1])),
@@ -25,7 +25,8 @@ def figures_of(sample: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
 
 
 def count_above(buckets: Sequence[int]) -> int:
-    """Return how many stalls were longer than LONG_STALL, of the counts in the buckets of the histogram."""
+    """Return the number of stalls that were longer than LONG_STALL. `buckets` are the counts in the buckets of the
+    histogram of stalls."""
     return sum(buckets[STALL_BUCKETS.index(LONG_STALL) + 1 :])
 
 

@@ -1,5 +1,5 @@
-"""Restarts this node from within: runs `zatotx restart` in a process of its own, which outlives the node, after it has
-checked that the node can start again."""
+"""Restarts this node from within. The node first checks that it can start again, and then runs `zatotx restart` in a
+separate process, which outlives the node."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _RUN_CLI = 'import sys; sys.argv[0] = "zatotx"; from zatotx.cli.main import main
 
 @define
 class NodeRestarter:
-    """Restarts the node of a directory."""
+    """Restarts the node whose files are in a certain directory."""
 
     home: Path
     settings_file: str  # in config/
@@ -112,7 +112,7 @@ def _environment() -> dict[str, str]:
 
 
 def last_problems(text: str) -> str:
-    """Return the sentences about what is wrong in the output of `zatotx check-config`."""
+    """Return the sentences in the output of `zatotx check-config` that describe problems."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     wrong = [line.removeprefix('WRONG').strip() for line in lines if not line.startswith('ok ')]
     return '; '.join(wrong[-5:]) or 'zatotx check-config reports a problem'

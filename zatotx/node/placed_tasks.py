@@ -1,4 +1,5 @@
-"""Runs the tasks of channels according to their placement: with a lock of the node, a lease of the cluster, or neither.
+"""Runs the tasks of channels according to their placement. A task runs with a lock of the node, with a lease of the
+cluster, or with neither.
 
 A process that dies gives its locks back, the kernel sees to that, and its leases run out: another candidate takes the
 task over within half a second, or within LEASE_TTL.
@@ -30,7 +31,7 @@ RETRY = 1.0  # seconds until a node that did not get the lease asks again
 
 @implementer(IPlacedTask)
 class RemoteTask:
-    """A placed task that this process never runs, because its placement selects other nodes."""
+    """A placed task that never runs in this process, because its placement selects other nodes."""
 
     def start(self) -> Deferred[None]:
         return succeed(None)
@@ -42,7 +43,8 @@ class RemoteTask:
 @implementer(IPlacedTask)
 @define(eq=False, kw_only=True)
 class LeasedTask:
-    """A placed task that runs in one process of the cluster: the one that holds the lease with the task's name."""
+    """A placed task that runs in one process of the cluster, which is the process that holds the lease with the task's
+    name."""
 
     name: str
     leases: ILeaseStore
@@ -105,8 +107,8 @@ class LeasedTask:
 
 @define(eq=False, kw_only=True)
 class TaskPlacer:
-    """Creates placed tasks: the PlaceTask of a node. `work` is the directory of the locks, and `has_workers` says
-    whether this node may have other processes."""
+    """Creates the placed tasks of a node. It implements PlaceTask. `work` is the directory of the locks, and
+    `has_workers` says whether this node may have other processes."""
 
     node: str
     work: Path

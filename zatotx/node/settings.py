@@ -1,5 +1,5 @@
-"""Parses and validates the settings of a node, config/server.toml or config/connector.toml, and reports all errors at
-once.
+"""Parses and validates the settings of a node (config/server.toml or config/connector.toml), and reports all errors
+together.
 
 A string may refer to the environment (`${NAME}`) or to a file (`file:PATH`): zatotx/rules/enmasse/references.py.
 """
@@ -128,8 +128,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load_settings(path: Path, kinds: Collection[str]) -> Settings:
-    """Load the settings file; each of `kinds` may have a section. Raises StartError with one sentence that names all
-    errors."""
+    """Load the settings file. The file may have a section for each of `kinds`. Raises StartError, whose message is one
+    sentence that lists all errors."""
     try:
         document = tomllib.loads(path.read_text('utf-8'))
     except FileNotFoundError:
@@ -148,13 +148,13 @@ def load_settings(path: Path, kinds: Collection[str]) -> Settings:
 
 
 class ResolvedText(str):
-    """A string that replaces a reference. Like everything from the environment it is text, so it may be converted to a
-    number."""
+    """A string that replaces a reference in the settings. Values from the environment are always text, so a
+    ResolvedText may be converted to a number."""
 
 
 def resolve_references(document: dict[str, Any], directory: Path) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """Return the document with its references resolved, and a list of (section.key, error) for references that cannot
-    be resolved."""
+    """Return the document with its references resolved, and a list of pairs (section.key, error) for the references
+    that cannot be resolved."""
     sources = ReferenceResolver(environ=os.environ, read_file=make_reader(directory))
     unresolved: list[tuple[str, str]] = []
     result: dict[str, Any] = {}
@@ -182,7 +182,8 @@ def _values(document: dict[str, Any]) -> Iterator[tuple[str, str, str, Any]]:
 
 
 def parse_settings(document: dict[str, Any], kinds: Collection[str] = ()) -> tuple[Settings | None, list[str]]:
-    """Validate a parsed settings file. Returns the settings, or None and all errors, each as `section.key: error`."""
+    """Validate a parsed settings file. Returns the settings, or None together with all errors in the form `section.key:
+    error`."""
     known = {field.name: field for field in msgspec.structs.fields(Settings) if field.name != 'kinds'}
     errors = [
         f'{name}: no such section (known: {", ".join([*known, *kinds])})'

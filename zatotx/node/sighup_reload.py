@@ -1,4 +1,4 @@
-"""Handles SIGHUP: reloads the log settings and certificates of a running process."""
+"""Handles SIGHUP by reloading the log settings and the certificates of a running process."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from zatotx.node.settings import Settings
 
 @frozen
 class SighupReloader:
-    """Reloads the [log] section of the settings, and the certificates of `ssl:` endpoints. An error is logged as one
-    sentence, and the current settings stay active. Blocks while these small files are read."""
+    """Reloads the [log] section of the settings, and the certificates of `ssl:` endpoints. If an error occurs, it is
+    logged as one sentence, and the current settings stay active. The method blocks while these small files are read."""
 
     load_settings: Callable[[], Settings]  # raises StartError
     logs: Any  # reload(Log)

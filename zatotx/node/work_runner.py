@@ -1,4 +1,5 @@
-"""Processes the messages of the work stream in this process: attempts, retries, expiration, callbacks and dead letters.
+"""Processes the messages of the work stream in this process. It handles attempts, retries, expiration, callbacks and
+dead letters.
 
 A process consumes two queues, the shared one and that of its server. A message is settled only after its result is
 stored somewhere else: a retry in the work stream, a dead letter in the ODB, callbacks in the work stream. A process may
@@ -77,7 +78,7 @@ _SHARED = ''
 
 @define
 class WorkCounters:
-    """Counters of the messages that a process has run, and the most recent counts of the cluster."""
+    """Counters of the messages that this process has run, and the most recent counts of the whole cluster."""
 
     runs: int = 0
     failures: int = 0
@@ -107,7 +108,7 @@ class WorkCounters:
 
 @define(eq=False, kw_only=True)
 class WorkContext:
-    """The parts of a node that processing work messages needs."""
+    """The components of a node that are needed to process work messages."""
 
     dispatcher: IDispatcher
     dead_letters: IDeadLetterStore
@@ -390,7 +391,7 @@ class QueueRunner:
 
 @define(eq=False, kw_only=True)
 class WorkRunner:
-    """Processes the messages of this process's queues. `make_consumer` is called with the names of a queue and a
+    """Processes the messages of all queues of this process. `make_consumer` is called with the names of a queue and a
     consumer."""
 
     context: WorkContext
@@ -487,8 +488,8 @@ def deliver(dispatcher: IDispatcher, message: Message) -> Deferred[Reply]:
 
 
 def make_message(work: WorkMessage, deadline: float) -> Message:
-    """Convert a work message to a message for the pipeline. Its caller was authorized when it was written to the work
-    stream."""
+    """Convert a work message to a message for the pipeline. The message is not authorized again, because its caller was
+    authorized when it was written to the work stream."""
     spec = ChannelSpec(name=work.channel_name or work.channel, kind=work.channel, service=work.service,
                        data_format=work.data_format, is_builtin_endpoint=True)  # fmt: skip
     message: Message
@@ -525,7 +526,7 @@ def make_callbacks(work: WorkMessage, result: Any, now: float) -> list[WorkMessa
 
 
 def make_report(work: WorkMessage, result: Any, failure: str | None, now: float) -> dict[str, Any]:
-    """Create the report of a result for the callbacks of `self.patterns`, with Zato's names."""
+    """Create the report of a result for the callbacks of `self.patterns`. The keys of the report have Zato's names."""
     return {
         'source': work.source, 'target': work.service, 'response': result, 'req_ts_utc': to_timestamp(work.created_at),
         'resp_ts_utc': to_timestamp(now), 'ok': failure is None, 'exception': failure or '', 'cid': work.cid,
@@ -543,7 +544,7 @@ def result_value(reply: Reply) -> Any:
 
 
 def describe_error(error: BaseException) -> str:
-    """Return the cause of a failure as one line: the exception's class and message."""
+    """Return the cause of a failure as one line, which contains the class and the message of the exception."""
     text = getattr(error, 'details', '') or str(error)
     return f'{type(error).__name__}: {text}' if text else type(error).__name__
 

@@ -67,7 +67,7 @@ def add_version(t: Transaction, new: NewFileVersion) -> FileVersion:
 
 def activate_version(t: Transaction, file: str, number: int | None) -> FileVersion:
     """Activate version `number` of a file, or the version before the active one if `number` is None. Raises NotFound,
-    which lists the stored versions, or Conflict if one of the services now belongs to another file."""
+    whose message lists the stored versions, or Conflict if one of the services now belongs to another file."""
     kept = _versions(t.connection, t.cluster, file)
     active = next((v for v in kept if v.active), None)
     selected = _select_version(file, kept, number)

@@ -1,4 +1,4 @@
-"""Implements IConfigStore on the ODB: methods return Deferreds, and statements run in threads."""
+"""Implements IConfigStore in the ODB. The methods return Deferreds, and the statements run in threads."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def _counter_name(cluster: Cluster, name: str) -> str:
 def open_store(
     url: str, key: str | Secrets, *, reactor: IThreadReactor, cluster: str, types: ObjectTypeRegistry
 ) -> ConfigStore:
-    """Open the ODB at an absolute URL (see odb.urls.make_absolute). Connects at the first call. Raises ValueError for
-    an unusable URL or key."""
+    """Open the ODB at an absolute URL (see odb.urls.make_absolute). The connection is opened by the first call. Raises
+    ValueError for an unusable URL or key."""
     masked_url = mask_url(url)
     async_database = AsyncDatabase(
         database=Database(url=url, cluster=cluster, types=types, secrets=Secrets.of(key)),
@@ -71,7 +71,7 @@ def open_store(
 @implementer(IConfigStore, IDeadLetterStore, ILeaderStore)
 @frozen(kw_only=True)
 class ConfigStore:
-    """Implements IConfigStore, IDeadLetterStore and ILeaderStore on the ODB."""
+    """Implements IConfigStore, IDeadLetterStore and ILeaderStore in the ODB."""
 
     _odb: AsyncDatabase
 

@@ -1,4 +1,4 @@
-"""Checks a change's names, unique texts and references before anything is written.
+"""Checks the names, unique texts and references of a change before anything is written.
 
 They run under the cluster's lock, so their results hold until the commit.
 """
@@ -24,7 +24,7 @@ _MAX_LISTED = 20  # violations listed in one message
 
 @define(kw_only=True)
 class ObjectChange:
-    """The change of one object: its state before and after."""
+    """The change of one object, which consists of its state before and after the change."""
 
     action: str
     object_type: ObjectType
@@ -56,8 +56,8 @@ class ObjectChange:
 
 
 def check_constraints(t: Transaction, changes: Sequence[ObjectChange]) -> None:
-    """Check that the names and unique texts of created and edited objects are not taken. Raises Conflict, which lists
-    all that are taken."""
+    """Check that the names and unique texts of created and edited objects are not in use. Raises Conflict, whose
+    message lists all texts that are in use."""
     own_ids = frozenset(target.id for target in changes)
     taken = [*_find_taken_names(t, changes, own_ids), *_find_taken_texts(t, changes, own_ids)]
     if taken:
@@ -97,7 +97,7 @@ def _find_taken_texts(t: Transaction, written: Sequence[ObjectChange], own_ids: 
 
 
 def resolve_references(t: Transaction, changes: Sequence[ObjectChange]) -> dict[tuple[str, str], int]:
-    """Return a mapping from (namespace, name) to the ID of every object that the written objects refer to. Raises
+    """Return a mapping from (namespace, name) to the ID of every object to which the written objects refer. Raises
     BadInput, which lists the missing objects."""
     own_ids = frozenset(target.id for target in changes)
     ids = {target.qualified_name: target.id for target in changes}

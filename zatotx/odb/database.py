@@ -1,4 +1,5 @@
-"""Runs transactions on the ODB: blocking (`Database`), or from the reactor through a thread pool (`AsyncDatabase`)."""
+"""Runs transactions in the ODB. `Database` blocks, and `AsyncDatabase` runs the transactions in a thread pool on behalf
+of the reactor."""
 
 from __future__ import annotations
 
@@ -36,8 +37,8 @@ _random = SystemRandom()
 
 @define(kw_only=True)
 class Database:
-    """Runs blocking transactions on one cluster of the ODB at a URL. It checks the schema's version and the existence
-    of the cluster until the check succeeds once, so the ODB may be unavailable at the start."""
+    """Runs blocking transactions on one cluster of the ODB at a URL. The version of the schema and the existence of the
+    cluster are checked until the check has succeeded once, so the ODB may be unavailable at the start."""
 
     url: str = field(repr=mask_url)
     cluster: str
@@ -120,7 +121,7 @@ def _is_cut(error: DBAPIError, started: float) -> bool:
 
 @contextmanager
 def map_errors(url: str) -> Iterator[None]:
-    """Convert database exceptions to errors of the data model; a context manager."""
+    """Context manager that converts database exceptions to errors of the data model."""
     try:
         yield
     except Exception as error:
@@ -132,7 +133,8 @@ def map_errors(url: str) -> Iterator[None]:
 
 @frozen(kw_only=True)
 class AsyncDatabase:
-    """Runs transactions from the reactor in threads: one thread for writing, several for reading, one for hashing."""
+    """Runs transactions in threads on behalf of the reactor. One thread writes, several threads read, and one thread
+    hashes secrets."""
 
     database: Database
     hash_executor: DatabaseExecutor

@@ -1,5 +1,5 @@
-"""Dead letters in the ODB: messages whose processing was given up, one row per message ID. Their documents, with
-payload and headers, are encrypted with the secret key."""
+"""Stores dead letters in the ODB. Dead letters are messages whose processing failed permanently, with one row per
+message ID. Their documents, which contain the payload and the headers, are encrypted with the secret key."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _d = dead_letter.c
 
 
 def store_dead_letter(connection: Connection, cluster: Cluster, message: WorkMessage) -> None:
-    """Store a dead letter, or replace the one with the same message id."""
+    """Store a dead letter, or replace the stored dead letter with the same message ID."""
     # Serializes writers, as a message that another process gave up at the same time has no row to lock yet.
     connection.execute(select(cluster_table.c.id).where(cluster_table.c.id == cluster.id).with_for_update())
     if not _update(connection, cluster, message):
@@ -34,7 +34,7 @@ def edit_dead_letter(connection: Connection, cluster: Cluster, message: WorkMess
 
 
 def list_dead_letters(connection: Connection, cluster: Cluster, which: DeadLetterFilter) -> list[WorkMessage]:
-    """Return dead letters, those with the most recent failure first."""
+    """Return dead letters, with the most recent failures first."""
     if which.ids:
         chunks = split_into_chunks(which.ids)
         found = [one for ids in chunks for one in _select(connection, cluster, which, _has_id(ids))]

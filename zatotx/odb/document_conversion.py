@@ -1,4 +1,4 @@
-"""Converts objects between Structs, which the program uses, and documents, which the ODB stores.
+"""Converts objects between Structs, which the program uses, and documents, which are stored in the ODB.
 
 In a document, references are ids, so that a rename needs no update, and secrets are encrypted or hashed.
 """
@@ -37,7 +37,8 @@ def decode_document(text: str) -> Document:
 def protect_secrets(
     types: ObjectTypeRegistry, secrets: Secrets, operations: Sequence[Operation], report_progress: Callable[[], None]
 ) -> list[Operation]:
-    """Return the operations with their secrets encrypted or hashed. Hashing is slow; no transaction is needed."""
+    """Return the operations with their secrets encrypted or hashed. Hashing is slow, so call the function outside of a
+    transaction."""
     ready = []
     for operation in operations:
         kinds = secret_fields(types[operation.type])
@@ -56,8 +57,8 @@ def has_secrets(types: ObjectTypeRegistry, operations: Iterable[Operation]) -> b
 
 
 def to_struct(object_type: ObjectType, fields: Mapping[str, Any]) -> Any:
-    """Convert fields (references as names, secrets as given) to a Struct. Raises BadInput if the fields are invalid,
-    which callers normally rule out by validation."""
+    """Convert fields to a Struct. References are given by name, and secrets are not converted. Raises BadInput if a
+    field is invalid, which callers normally rule out by validation."""
     try:
         return msgspec.convert(dict(fields), object_type.struct)
     except msgspec.ValidationError as error:
@@ -78,8 +79,8 @@ def _id_of(ids: Mapping[tuple[str, str], int], space: str, name: str) -> int:
 
 
 def from_document(object_type: ObjectType, document: Document, names: Mapping[int, str], secrets: Secrets) -> Any:
-    """Convert a document to a Struct. Raises ServiceUnavailable, naming the object, if this version of zatotx cannot
-    read it."""
+    """Convert a document to a Struct. Raises ServiceUnavailable, whose message contains the name of the object, if this
+    version of zatotx cannot read the document."""
     document = with_names(object_type, document, names)
     for name, kind in secret_fields(object_type).items():
         if name in document:
@@ -93,7 +94,7 @@ def from_document(object_type: ObjectType, document: Document, names: Mapping[in
 
 
 def with_names(object_type: ObjectType, document: Document, names: Mapping[int, str]) -> Document:
-    """Return the document with names in place of IDs. Secrets stay in their stored form."""
+    """Return the document with IDs replaced by names. Secrets remain in the form in which they are stored."""
     named_document = dict(document)
     for info in reference_fields(object_type):
         if info.name in document:

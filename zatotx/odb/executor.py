@@ -1,4 +1,4 @@
-"""Runs database calls in threads, in order, and enforces their timeouts from the reactor.
+"""Runs database calls in threads, in order. Their timeouts are enforced by the reactor.
 
 A call without progress for that long is abandoned: its Deferred fails with Timeout, and what it would still write is
 rolled back, so that a reported failure is never a success. Only a commit that has started is waited for.
@@ -24,11 +24,11 @@ _T = TypeVar('_T')
 
 
 class CallAbandoned(Exception):  # noqa: N818 - never reported: it only unwinds the thread
-    """Raised in the thread of a call whose timeout has passed."""
+    """Raised in the thread of a database call whose timeout has passed."""
 
 
 class CancellableCall:
-    """A database call, as seen by the function that runs in the thread: the function reports progress, and checks
+    """A database call, as seen by the function that runs in the thread. The function reports its progress, and checks
     before the commit whether the call was abandoned."""
 
     __slots__ = ('_committing', '_is_abandoned', '_last_progress', '_lock', '_progress_count')
@@ -86,7 +86,8 @@ class CancellableCall:
 
 
 class DatabaseExecutor:
-    """Runs database calls in `threads` threads. `database_name` is the ODB's URL without password, for messages."""
+    """Runs database calls in `threads` threads. `database_name` is the URL of the ODB without its password, for use in
+    messages."""
 
     def __init__(self, reactor: IThreadReactor, *, threads: int, name: str, database_name: str) -> None:
         self._reactor = reactor

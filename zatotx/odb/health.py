@@ -1,4 +1,4 @@
-"""Checks the health of an ODB for `zatotx doctor`. Blocking, and without side effects."""
+"""Checks the health of an ODB for `zatotx doctor`. The functions block, and have no side effects."""
 
 from __future__ import annotations
 
@@ -81,7 +81,8 @@ def _used_types(connection: Connection, found: Cluster) -> frozenset[str]:
 
 
 def check_writable(database: Database) -> None:
-    """Check that the database accepts writes, by a write that is rolled back. Raises ServiceUnavailable otherwise."""
+    """Check that the database accepts writes, by writing and rolling back. Raises ServiceUnavailable if the database
+    does not accept writes."""
     found: Cluster = database.read(lambda _, cluster_: cluster_)
     engine = make_engine(database.url, 'write')
     try:

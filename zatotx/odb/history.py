@@ -1,4 +1,5 @@
-"""The audit history of configuration changes. It is written in the transaction of each change, with secrets masked."""
+"""The audit history of configuration changes. Entries are written in the transaction of each change, with secrets
+masked."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ _h = history.c
 
 @frozen(kw_only=True)
 class HistoryEntry:
-    """One entry of the history: a change of an object and its author."""
+    """One entry of the history, which describes a change of an object and its author."""
 
     action: str  # 'create', 'edit', 'delete', 'deploy', 'activate'
     type: str
@@ -43,7 +44,8 @@ class HistoryFilter:
 
 
 def record_history(t: Transaction, entries: Iterable[HistoryEntry], at: float = 0.0) -> None:
-    """Write entries to the history. `at`: Unix time of what they are about; 0 = now."""
+    """Write entries to the history. `at` is the Unix time of the change that they describe; 0 stands for the current
+    time."""
     common = {
         'cluster_id': t.cluster.id,
         'revision': t.revision,
@@ -71,7 +73,8 @@ def record_history(t: Transaction, entries: Iterable[HistoryEntry], at: float = 
 
 
 def record_event(t: Transaction, entry: HistoryEntry) -> None:
-    """Write a history entry for an event that creates no new revision, at the time of the actor if it is known."""
+    """Write a history entry for an event that creates no new revision. The time of the entry is the time of the actor,
+    if it is known."""
     record_history(evolve(t, revision=t.revision - 1), [entry], t.actor.at)
 
 

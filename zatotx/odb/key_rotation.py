@@ -1,4 +1,4 @@
-"""Re-encrypts the secrets of a cluster with a new key. Blocking functions for the command line.
+"""Re-encrypts the secrets of a cluster with a new key. The functions block, and are used by the command line.
 
 Every writer of secrets uses the first key present at the time of its transaction (mutations.py). Once all processes can
 read the new key, one pass over the rows therefore finds everything that the old key encrypted. The pass consists of

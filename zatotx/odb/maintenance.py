@@ -1,4 +1,4 @@
-"""Creates and maintains an ODB for commands that run without a server. Blocking functions.
+"""Creates and maintains an ODB, for commands that run without a server. The functions block.
 
 All errors are those of zatotx.model.errors, or a ValueError whose text is a sentence for the user.
 """
@@ -39,9 +39,9 @@ SCRIPT_LOCATION = 'zatotx.odb:migrations'  # works in an installed wheel, too
 
 
 def upgrade_schema(connection: Connection, dialect: Dialect, url: str, *, is_new: bool) -> bool:
-    """Upgrade the tables to this version in the connection's transaction, and return whether anything was changed. With
-    `is_new` the tables are created; otherwise those of an existing ODB are upgraded. Concurrent upgrades are
-    serialized. Raises ServiceUnavailable if the schema is in another state."""
+    """Upgrade the tables to this version in the connection's transaction, and return whether anything was changed. If
+    `is_new` is true, the tables are created; otherwise the tables of an existing ODB are upgraded. Concurrent upgrades
+    are serialized. Raises ServiceUnavailable if the schema is in another state."""
     dialect.lock_schema(connection)
     state = schema_state_of(connection)
     is_needed = _is_unused(connection, state) if is_new else state == 'older'
@@ -82,14 +82,14 @@ class NewCluster:
 
 
 def open_database(url: str, key: str, *, cluster: str, types: ObjectTypeRegistry) -> Database:
-    """Open the ODB for a command, which must close it. Raises ValueError for an unusable URL or key."""
+    """Open the ODB for a command, which must close the ODB afterwards. Raises ValueError for an unusable URL or key."""
     return Database(url=url, cluster=cluster, types=types, secrets=Secrets(key))
 
 
 def create_odb(url: str, key: str, new: NewCluster, *, types: ObjectTypeRegistry, is_exclusive: bool = False) -> None:
-    """Create the tables, the cluster, its nodes and its first objects. A database on a server must exist and be empty
-    or have this version's schema; in the latter case the cluster is added, unless the ODB must be `is_exclusive`. An
-    SQLite file is created. An interrupted creation can be repeated. Raises Conflict if the cluster exists, and
+    """Create the tables, the cluster, its nodes and its first objects. An SQLite file is created. A database on a
+    server must exist, and must be empty or have the schema of this version. In the latter case the cluster is added,
+    unless `is_exclusive` is true. An interrupted creation can be repeated. Raises Conflict if the cluster exists, and
     ServiceUnavailable for an unusable database."""
     secrets = Secrets(key)
     prepared = protect_secrets(types, secrets, new.operations, lambda: None)
@@ -109,8 +109,8 @@ def create_odb(url: str, key: str, new: NewCluster, *, types: ObjectTypeRegistry
 
 
 def create_tables(url: str) -> bool:
-    """Create the tables of an ODB, and return False if the database already has this version's tables. An SQLite file
-    is created. Raises ServiceUnavailable for an unusable database."""
+    """Create the tables of an ODB, and return False if the database already has the tables of this version. An SQLite
+    file is created. Raises ServiceUnavailable for an unusable database."""
     is_new_file = _create_file(url)
     try:
         with _migration_connection(url) as connection:
@@ -122,15 +122,16 @@ def create_tables(url: str) -> bool:
 
 
 def schema_state(url: str) -> State:
-    """Return 'current', 'older' (needs an upgrade), 'newer' (than this zatotx), 'compatible' (newer, but usable),
-    'empty' or 'foreign'. Raises ServiceUnavailable if there is no database."""
+    """Return the state of a database's schema: 'current', 'older' (needs an upgrade), 'newer' (than this version of
+    zatotx), 'compatible' (newer, but usable), 'empty' or 'foreign'. Raises ServiceUnavailable if there is no
+    database."""
     with map_errors(url), _engine(url) as engine, engine.connect() as connection:
         return schema_state_of(connection)
 
 
 def needs_stopped_nodes(url: str) -> bool:
-    """Return whether nodes of the ODB's present version cannot use the schema of this version. Raises
-    ServiceUnavailable if there is no database."""
+    """Return whether an upgrade requires that the nodes are stopped, because nodes of the present version cannot use
+    the schema of this version. Raises ServiceUnavailable if there is no database."""
     with map_errors(url), _engine(url) as engine, engine.connect() as connection:
         version = connection.execute(text(f'SELECT version_num FROM {VERSION_TABLE}')).scalar()  # noqa: S608
         return version is None or version < COMPATIBLE_SINCE

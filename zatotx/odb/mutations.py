@@ -1,4 +1,5 @@
-"""Applies changes of configuration objects: several changes in one transaction, all or nothing.
+"""Applies changes of configuration objects. Several changes are made in one transaction, and take effect together or
+not at all.
 
 The order matters: old references are deleted first, then objects (which must not be referenced any more); then names
 are checked (so that objects can swap theirs), objects and references are written, and the history is recorded.
@@ -104,7 +105,7 @@ OBJECT_ID_COUNTER = 'config_object'  # the row of `counter` that provides object
 
 
 def apply_operations(t: Transaction, operations: Sequence[Operation]) -> int:
-    """Apply the operations, and return the revision of the transaction.
+    """Apply the operations of a change, and return the revision of the transaction.
 
     Raises Conflict for a name that is taken, an object that is still referenced or was changed since its editor read
     it, NotFound for an unknown id, BadInput for a reference to a missing object.

@@ -1,4 +1,4 @@
-"""The servers of a cluster in the ODB: their state, the revision that each has applied, and the results of
+"""The servers of a cluster in the ODB: their state, the revision that each server has applied, and the results of
 deployments."""
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def add_node(connection: Connection, cluster: Cluster, address: NodeAddress) -> 
 
 
 def register_node(connection: Connection, cluster: Cluster, address: NodeAddress) -> NodeRow:
-    """Mark a server as running, and insert its row if there is none."""
+    """Mark a server as running, and insert its row if it does not exist."""
     if _find_row(connection, cluster, address) is None:
         add_node(connection, cluster, address)
     running = {**_address_columns(address), 'pid': address.pid, 'up_status': RUNNING, 'applied_revision': 0,
@@ -77,12 +77,13 @@ def record_heartbeat(
 
 
 def mark_stopped(connection: Connection, node_id: int) -> None:
-    """Mark a server as cleanly stopped."""
+    """Mark a server as stopped. It has shut down cleanly."""
     connection.execute(update(server).where(server.c.id == node_id).values(up_status=CLEAN_DOWN, pid=0))
 
 
 def rename_nodes(connection: Connection, cluster: Cluster, name: str, new_name: str) -> None:
-    """Give a server with all its workers another name. Raises Conflict if there is one of that name, NotFound."""
+    """Rename a server and all of its workers. Raises Conflict if a server with the new name exists, and NotFound for an
+    unknown name."""
     s = server.c
     has_new_name = s.cluster_id == cluster.id, s.name_key == hash_name(new_name)
     if connection.execute(select(s.id).where(*has_new_name)).first() is not None:
@@ -97,7 +98,8 @@ def rename_nodes(connection: Connection, cluster: Cluster, name: str, new_name: 
 
 
 def remove_nodes(connection: Connection, cluster: Cluster, node_id: int) -> None:
-    """Remove a server and all its workers. Raises Conflict if it is running, NotFound for an unknown ID."""
+    """Remove a server and all of its workers. Raises Conflict if the server is running, and NotFound for an unknown
+    ID."""
     node = connection.execute(
         select(server).where(server.c.id == node_id, server.c.cluster_id == cluster.id)
     ).one_or_none()
@@ -120,8 +122,9 @@ def list_nodes(connection: Connection, cluster: Cluster) -> list[NodeRow]:
 
 
 def version_results(connection: Connection, cluster: Cluster, version_id: int) -> dict[str, str]:
-    """Return a mapping from server names to '' if all workers run the version, otherwise to the reason why the first of
-    them rejected it. A server is omitted while one of its running workers has not reported."""
+    """Return the result of a deployment for each server, by server name. The result is '' if all workers run the
+    version, otherwise the reason why the first worker rejected it. A server is omitted while one of its running workers
+    has not reported a result."""
     is_verdict_of_server = and_(version_verdict.c.server_id == server.c.id, version_verdict.c.version_id == version_id)
     rows = connection.execute(
         select(server.c.name, server.c.up_status, server.c.seen_at, version_verdict.c.verdict)

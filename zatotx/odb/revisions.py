@@ -1,4 +1,4 @@
-"""The configuration at any revision: all states of each object, kept as long as the history.
+"""The configuration at any revision. All states of each object are stored, and kept as long as the history.
 
 States are written in the transaction of a change. References are ids, so renaming an object adds no state of the
 objects that refer to it: their references are resolved with the names at that revision.
@@ -56,7 +56,7 @@ def store_states(t: Transaction, changes: Sequence[ObjectChange]) -> None:
 
 
 def snapshot_at(connection: Connection, cluster: Cluster, revision: int) -> Snapshot:
-    """Return all objects at a revision. Raises NotFound, which names the stored revisions."""
+    """Return all objects at a revision. Raises NotFound, whose message contains the stored revisions."""
     _require_kept(connection, cluster, revision)
     latest = _latest_states(cluster.id, revision)
     rows = connection.execute(
@@ -132,8 +132,8 @@ def changes_since(
     connection: Connection, cluster: Cluster, since: int, report_progress: Callable[[], None]
 ) -> ChangeSet:
     """Return the objects changed after a revision, and the IDs of deleted ones. Objects of unknown types (of plugins
-    that are not installed) are omitted. `report_progress` is called for each object, since thousands of them take
-    time."""
+    that are not installed) are omitted. `report_progress` is called for each object, because reading thousands of
+    objects takes time."""
     rows = list(_report_progress(_changed_rows(connection, cluster, since), report_progress))
     names = {row.id: row.name for row, _, __ in rows}
     names |= names_by_id(connection, _missing_names(rows, names))

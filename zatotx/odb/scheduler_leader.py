@@ -1,4 +1,4 @@
-"""The leader of the scheduler in the ODB: one row for each cluster, whose epoch increases with each leader."""
+"""The leader of the scheduler in the ODB. Each cluster has one row, whose epoch increases with each leader."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _l = scheduler_leader.c
 
 
 def read_leader(connection: Connection, cluster: Cluster) -> LeaderRecord:
-    """Return the record of the leader; its epoch is 0 if there has never been a leader."""
+    """Return the record of the leader; the epoch is 0 if there has never been a leader."""
     row = connection.execute(select(scheduler_leader).where(_l.cluster_id == cluster.id)).one_or_none()
     if row is None:
         return LeaderRecord()
@@ -43,13 +43,13 @@ def claim_leadership(
 
 
 def confirm_leadership(connection: Connection, cluster: Cluster, epoch: int, written_until: float) -> bool:
-    """Record that the leader of this epoch is still active, and return whether its epoch is the newest."""
+    """Record that the leader of an epoch is still active, and return whether this epoch is the newest one."""
     changes = {'confirmed_at': cluster.now(), 'written_until': written_until}
     return _update(connection, cluster, epoch, changes)
 
 
 def resign_leadership(connection: Connection, cluster: Cluster, epoch: int, written_until: float) -> None:
-    """Record that the leader of this epoch has resigned."""
+    """Record that the leader of an epoch has resigned."""
     _update(connection, cluster, epoch, {'node': '', 'node_id': 0, 'written_until': written_until})
 
 

@@ -1,4 +1,5 @@
-"""Compares an ODB's schema with the one that this version needs. Works without alembic, so that nodes can use it."""
+"""Compares the schema of an ODB with the schema that this version needs. The module works without alembic, so that
+nodes can use it."""
 
 from __future__ import annotations
 
@@ -43,7 +44,7 @@ def schema_state_of(connection: Connection) -> State:
 
 
 def require_usable_schema(connection: Connection, url: str) -> None:
-    """Raise ServiceUnavailable, with instructions, unless this version can use the schema."""
+    """Raise ServiceUnavailable, with instructions for the user, if this version cannot use the schema."""
     state = schema_state_of(connection)
     if state not in ('current', 'compatible'):
         raise ServiceUnavailable(None, f'The ODB ({mask_url(url)}) {STATE_MESSAGES[state]}')

@@ -1,5 +1,5 @@
-"""Encrypts and hashes secrets for storage: Fernet encryption if they must be read back, argon2id hashes if they are
-only verified, or both.
+"""Encrypts and hashes secrets for storage. Secrets that must be read back are encrypted with Fernet, secrets that are
+only verified are hashed with argon2id, and some secrets are stored in both forms.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def new_key() -> str:
 
 
 def hash_secret(clear: str) -> str:
-    """Return the argon2id hash of a secret; a value that is already hashed is returned unchanged. Takes about 20 ms and
-    19 MiB: never call it in the reactor's thread."""
+    """Return the argon2id hash of a secret; a value that is already hashed is returned unchanged. Hashing takes about
+    20 ms and 19 MiB, so the function must not be called in the reactor's thread."""
     return clear if is_hash(clear) else _hasher.hash(clear)
 
 
@@ -64,7 +64,7 @@ def _fernets(text: str) -> tuple[Fernet, ...]:
 
 class Secrets:
     """Encrypts and decrypts secrets with the key that all servers of a cluster share. During a key rotation there are
-    two keys, the new one first.
+    two keys, and the new key comes first.
 
     `read_keys` reads the keys again: a running process refreshes them before it stores a secret, and when it meets one
     that it cannot decrypt. Not for the reactor's thread. Raises ValueError for text that is not a key.

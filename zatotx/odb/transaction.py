@@ -1,4 +1,4 @@
-"""The context of database statements: the cluster, and the transaction of a write."""
+"""The context of SQL statements, which consists of the cluster and, for writes, of the transaction."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _T = TypeVar('_T')
 
 @frozen(kw_only=True)
 class Cluster:
-    """A cluster in an ODB, with what its statements need: object types and secrets."""
+    """The context for SQL statements about one cluster: its ID, object types and secrets."""
 
     id: int
     types: ObjectTypeRegistry
@@ -50,7 +50,7 @@ def revision_of(connection: Connection, cluster_id: int) -> int:
 
 @frozen(kw_only=True)
 class Transaction:
-    """A write transaction: either all of its changes take effect at `revision`, or none."""
+    """A write transaction. Either all of its changes take effect at `revision`, or none of them does."""
 
     connection: Connection
     cluster: Cluster
@@ -62,7 +62,7 @@ class Transaction:
 def begin_transaction(
     connection: Connection, cluster_: Cluster, actor: Actor, report_progress: Callable[[], None]
 ) -> Transaction:
-    """Begin a transaction by locking the cluster, which serializes writes on every database. The time spent waiting for
+    """Begin a transaction by locking the cluster, which serializes writes in every database. The time spent waiting for
     the lock counts against the timeout of the call."""
     query = select(cluster.c.revision).where(cluster.c.id == cluster_.id).with_for_update()
     revision = connection.execute(query).scalar_one() + 1
@@ -72,8 +72,8 @@ def begin_transaction(
 
 
 def increment_revision(t: Transaction) -> None:
-    """Mark the transaction as a change, which increments the cluster's revision once, no matter how often this is
-    called."""
+    """Mark the transaction as a change. The revision of the cluster is incremented once, no matter how often this
+    function is called."""
     t.connection.execute(update(cluster).where(cluster.c.id == t.cluster.id).values(revision=t.revision))
 
 

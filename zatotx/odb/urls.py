@@ -1,4 +1,4 @@
-"""Parses the SQLAlchemy URLs of ODBs, and makes their file paths absolute."""
+"""Parses the SQLAlchemy URLs of ODBs, and makes the file paths in them absolute."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DRIVERS = {
 
 
 def parse_url(url: str) -> URL:
-    """Parse a URL. Raises ValueError, with the reason, if this version cannot use it."""
+    """Parse the URL of an ODB. Raises ValueError, with the reason, if this version cannot use the URL."""
     if _is_ambiguous(url):
         raise ValueError('The URL of the ODB has an @ or / in its user or password: write @ as %40 and / as %2F')
     try:

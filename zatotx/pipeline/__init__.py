@@ -1,3 +1,3 @@
-"""The pipeline that processes every message, independent of its protocol: authentication, decoding, invocation,
+"""The pipeline that processes every message, independent of the protocol: authentication, decoding, invocation,
 encoding.
 """

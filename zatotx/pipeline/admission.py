@@ -1,4 +1,4 @@
-"""Admission control: concurrency limits of the node, its channels and services, and the queue of a channel.
+"""Admission control: the concurrency limits of the node, its channels and services, and the queues of channels.
 
 A request counts against the limit of the node from the moment it arrives, so that requests that wait for anything,
 including authentication, are bounded. It counts against the limits of its channel and its service once its principal is
@@ -29,7 +29,7 @@ ConcurrencyLimitFactory = Callable[
 
 
 class ChannelQueue:
-    """The concurrency limit of one channel, and the requests that wait for it in order of arrival."""
+    """The concurrency limit of one channel, and the queue of its waiting requests in order of arrival."""
 
     __slots__ = ('_channel', '_waiting', 'concurrency_limit', 'rejected', 'timed_out')
 
@@ -99,7 +99,8 @@ class ChannelQueue:
 
 
 class Admission:
-    """Enforces the concurrency limits of one node. Without a clock, requests are rejected instead of queued.
+    """Enforces the concurrency limits of one node. If no clock is given, requests that exceed a limit are rejected
+    instead of queued.
 
     `make_limit` creates the concurrency limit of a channel.
     """

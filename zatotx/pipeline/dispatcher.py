@@ -37,7 +37,8 @@ _COMPLETED = _CompletedRequest()
 
 @implementer(IPendingRequest)
 class PendingRequest:
-    """A request in progress. It ends with a reply, with a timeout reply, or without a reply because it was canceled."""
+    """A request in progress. A request ends with a reply, with a timeout reply, or without a reply if it was
+    canceled."""
 
     __slots__ = ('_answered', '_coroutine', '_dispatcher', '_message', '_waiting')
 

@@ -1,4 +1,4 @@
-"""Converts exceptions to error replies. This is the only module that does so."""
+"""Converts exceptions to error replies. No other module creates error replies from exceptions."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ class ErrorReplies:
 
 
 def unwrap_first_error(error: BaseException) -> BaseException:
-    """Return the error with which a service failed. For several awaitables that gatherResults combined, this is the
-    error of the first one that failed."""
+    """Return the error with which a service failed. If gatherResults combined several awaitables, the function returns
+    the error of the first awaitable that failed."""
     while isinstance(error, FirstError):
         first = error.subFailure.value
         assert first is not None

@@ -27,7 +27,8 @@ _Checked = Principal | NeedsBody | Awaitable[Principal | NeedsBody]  # the resul
 
 @define
 class Pipeline:
-    """Processes messages: concurrency limits, authentication, rate limits, decoding, invocation, encoding.
+    """Processes messages. The steps are concurrency limits, authentication, rate limits, decoding, invocation and
+    encoding.
 
     `unavailable_reason` is the reason why no message is processed now, '' if messages are: a node that is still
     starting replies 503 with it.
@@ -237,8 +238,8 @@ class Pipeline:
 
 
 def decode_body(message: Message, codec: ICodec) -> object:
-    """Decode a message whose body may be large or in a file; must be called in a thread. Raises the errors of the
-    codec, and ServiceUnavailable if the memory budget is exhausted."""
+    """Decode a message whose body may be large or stored in a file. The function must be called in a thread. Raises the
+    errors of the codec, and ServiceUnavailable if the memory budget is exhausted."""
     body = message.body
     if not isinstance(body, bytes):
         if codec.reads_stream and body.seekable:

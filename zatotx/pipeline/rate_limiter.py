@@ -1,4 +1,5 @@
-"""Rate limits of channels: counts requests per channel, principal or address, and rejects those that exceed a limit.
+"""Rate limits of channels. Requests are counted per channel, principal or address, and rejected when they exceed a
+limit.
 
 All limits of a request are checked together: it counts against all of them or, if one is exceeded, against none. Limits
 counted in this process are checked before those in Redis, so that what they reject costs no call to Redis.
@@ -77,8 +78,8 @@ class _LimitsByStage:
 
 
 class RateLimiter:
-    """Checks the rate limits of this node. `refused` counts rejected requests by the (kind, name) of their channel;
-    `unchecked` counts requests whose exact limits could not be checked because Redis was unavailable."""
+    """Checks the rate limits of this node. `refused` counts rejected requests by the kind and name of their channel.
+    `unchecked` counts the requests whose exact limits could not be checked because Redis was unavailable."""
 
     def __init__(
         self,
@@ -220,8 +221,8 @@ class RateLimiter:
 
 
 def message_network(message: Message) -> str:
-    """Return the caller's network, or '' if it is unknown: an IPv4 address, or the IPv6 network that one customer
-    usually has."""
+    """Return the caller's network for rate limiting: the IPv4 address, or the IPv6 network of the size that is usually
+    assigned to one customer. Returns '' if the network is unknown."""
     return client_network(message.http.peer) if message.http is not None else ''
 
 

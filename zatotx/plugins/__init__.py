@@ -1,5 +1,5 @@
-"""Connector kinds: each is one package that implements one protocol. Other distributions can add kinds in their own
-`zatotx/plugins/`.
+"""Connector kinds. Each kind is one package that implements one protocol. Other distributions can add kinds in their
+own `zatotx/plugins/` directory.
 """
 
 from twisted.plugin import pluginPackagePaths

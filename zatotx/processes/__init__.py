@@ -1,3 +1,3 @@
-"""Code that the processes of all components need: listening sockets with TLS, worker processes and their supervision,
+"""Code that the processes of all components share: listening sockets with TLS, worker processes and their supervision,
 directory locks, and the secret key.
 """

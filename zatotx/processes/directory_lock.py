@@ -13,8 +13,8 @@ from zatotx.model.errors import StartError
 
 
 class DirectoryLock:
-    """An exclusive lock on a directory, held from `acquire` to `release`. The lock file contains the process ID of the
-    holder."""
+    """An exclusive lock on a directory, which is held from `acquire` to `release`. The lock file contains the process
+    ID of the holder."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -44,7 +44,7 @@ class DirectoryLock:
 
 
 class SocketLock:
-    """The lock file of a Unix socket, `<path>.lock`, held from `acquire` to `release`.
+    """The lock file `<path>.lock` of a Unix socket, which is held from `acquire` to `release`.
 
     Twisted's FilesystemLock is not used: it is a symbolic link that names a process id. If its holder is killed and
     another process gets the id, the lock can never be acquired again.

@@ -1,4 +1,4 @@
-"""Parses Twisted endpoint descriptions by running Twisted's own parsers with a reactor that only records the calls."""
+"""Parses Twisted endpoint descriptions. Twisted's own parsers are run with a reactor that only records the calls."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _INET_KINDS = ('tcp', 'tcp6', 'ssl')
 
 @frozen(kw_only=True)
 class EndpointSpec:
-    """A parsed endpoint description: the arguments with which the reactor would be asked to listen."""
+    """A parsed endpoint description, which consists of the arguments with which the reactor is asked to listen."""
 
     factory: Any
     address: int | str = 0  # a port, or the path of a Unix socket
@@ -59,7 +59,7 @@ class _RecordingReactor:
 
 def parse_endpoint(description: str, factory: Any) -> EndpointSpec | None:
     """Parse an endpoint description. Returns None for an endpoint type other than TCP, TLS, Unix or inherited sockets.
-    Raises the errors of Twisted's parsers, and errors about the certificate's files."""
+    Raises the errors of Twisted's parsers, and the errors that reading the certificate files raises."""
     reactor: Any = _RecordingReactor()
     errors: list[Exception] = []
     endpoint = serverFromString(reactor, add_defaults(strip_proxy_prefix(description)))
@@ -75,13 +75,14 @@ def parse_endpoint(description: str, factory: Any) -> EndpointSpec | None:
 
 def strip_proxy_prefix(description: str) -> str:
     """Return the description of the endpoint inside a `haproxy:` endpoint; other descriptions are returned unchanged.
-    `processes.proxy_protocol_endpoint` reads the PROXY protocol."""
+    The PROXY protocol is read by `processes.proxy_protocol_endpoint`."""
     return description.removeprefix(PROXY_PREFIX)
 
 
 def add_defaults(description: str) -> str:
-    """Add zatotx's defaults for missing parameters to an endpoint description: a longer accept queue than Twisted's 50,
-    and a Unix socket to which only the server's user and group may connect, whereas Twisted admits every user."""
+    """Add zatotx's defaults for missing parameters to an endpoint description. The accept queue is longer than
+    Twisted's 50, and only the server's user and group may connect to a Unix socket, whereas Twisted admits every
+    user."""
     kind, *words = description.replace('\\:', '\0').split(':')
     if kind in _INET_KINDS and 'backlog=' not in description:
         return f'{description}:backlog={BACKLOG}'

@@ -25,12 +25,12 @@ TIMEOUT = 20.0  # seconds of one call; the agent itself gives up after fifteen
 
 
 class AgentUnreachableError(Exception):
-    """The agent did not return a usable response. The message is one sentence with the agent's address."""
+    """The agent did not return a usable response. The message is one sentence that contains the agent's address."""
 
 
 class AgentClientFiles(NamedTuple):
-    """The TLS files of an agent client, in PEM format. They are read for each call, so that renewed files need no
-    restart."""
+    """The TLS files of an agent client, in PEM format. They are read for each call, so that renewed files are used
+    without a restart."""
 
     certificate: Path  # followed by intermediate certificates
     key: Path
@@ -38,9 +38,9 @@ class AgentClientFiles(NamedTuple):
 
 
 class LoadBalancerAgentClient:
-    """Calls the agent at `host` and `port`. If `files` is None, uses plain HTTP, for an agent without TLS. Each call
-    opens a new connection, and fails with AgentCallError if the agent rejects it, or with AgentUnreachableError within
-    `timeout` seconds."""
+    """Calls the agent at `host` and `port`. If `files` is None, plain HTTP is used, for an agent without TLS. Each call
+    opens a new connection. It fails with AgentCallError if the agent rejects the call, or with AgentUnreachableError
+    within `timeout` seconds."""
 
     def __init__(
         self, reactor: IReactor, host: str, port: int, files: AgentClientFiles | None, timeout: float = TIMEOUT

@@ -21,8 +21,8 @@ class NoApplicationProtocol(SSL.Error):
 @implementer(IOpenSSLServerConnectionCreator)
 class ReloadableCertificate:
     """The TLS context of one listener, used by TLSMemoryBIOFactory. After `reload`, new connections use the new
-    certificate, and existing ones keep theirs. While `requests_client_certificate` is true, clients may send a
-    certificate."""
+    certificate, and existing connections keep the old certificate. While `requests_client_certificate` is true, clients
+    may send a certificate."""
 
     def __init__(self, description: str, context: Any, options: IListenerOptions | None = None) -> None:
         """Raises ValueError for cipher suites that OpenSSL does not know."""
@@ -71,9 +71,10 @@ class ReloadableCertificate:
 
 
 def make_alpn_callback(supported: Sequence[bytes]) -> Callable[[Any, Sequence[bytes]], bytes]:
-    """Create an ALPN callback for OpenSSL. Twisted's own callback selects an empty name if no protocol matches, which
-    ends the handshake with an `internal_error` alert; raising an exception makes it `no_application_protocol` (RFC 7301
-    §3.2). The exception is an SSL.Error, which Twisted treats as a failed handshake and not as a bug."""
+    """Create an ALPN callback for OpenSSL. If no protocol matches, Twisted's own callback selects an empty name, which
+    ends the handshake with an `internal_error` alert. This callback raises an exception, so that the alert is
+    `no_application_protocol` (RFC 7301 §3.2). The exception is an SSL.Error, which Twisted treats as a failed handshake
+    and not as a bug."""
 
     def select(_connection: Any, offered: Sequence[bytes]) -> bytes:
         for protocol in supported:

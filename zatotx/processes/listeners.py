@@ -1,5 +1,5 @@
-"""Opens the listening sockets of a node: binds them, or adopts sockets that the parent process of the workers has
-bound.
+"""Opens the listening sockets of a node. Sockets are bound by the node, or adopted from the parent process of the
+workers.
 
 TLS is added to the connections here and not by the reactor, so that the certificate can be replaced while the socket
 stays open.

@@ -1,4 +1,4 @@
-"""Mutual TLS for a listener: clients need a certificate that a configured authority has issued and not revoked.
+"""Mutual TLS for a listener. A client needs a certificate that a configured authority has issued and not revoked.
 
 The files are read again when they have changed, before the next handshake: a renewed certificate and a new revocation
 list take effect without a restart, each time in a new OpenSSL context. Files that cannot be used are logged, and the
@@ -222,8 +222,8 @@ class ClientObserver(ProtocolWrapper):
 
 
 class RefusalLog:
-    """Logs the clients that a listener rejects: at most MAX_LINES lines in WINDOW seconds, so that nobody can flood the
-    log; further ones are only counted. `what` is the name of the listener."""
+    """Logs the clients that a listener rejects. At most MAX_LINES lines are logged in WINDOW seconds, so that the log
+    cannot be flooded; further clients are only counted. `what` is the name of the listener."""
 
     def __init__(self, what: str, log: Logger, clock: IReactorTime) -> None:
         self._what = what
@@ -261,9 +261,10 @@ class ClientObserverFactory(WrappingFactory[ClientObserver]):
 
 
 class LingeringTransport:
-    """A TCP transport that closes in two steps: it stops sending, and reads the client's data until the client closes
-    its side, for at most LINGER seconds. If it closed at once, the kernel would reset a connection on which a request
-    of the client is in transit, and the client would lose the TLS alert with the reason for the rejection."""
+    """A TCP transport that closes in two steps. It first stops sending, and then reads the client's data until the
+    client closes its side, for at most LINGER seconds. If the transport closed immediately while a request of the
+    client is in transit, the kernel would reset the connection, and the client would lose the TLS alert with the reason
+    for the rejection."""
 
     def __init__(self, transport: Any, clock: IReactorTime) -> None:
         self._transport = transport
@@ -295,8 +296,8 @@ class LingeringTransport:
 
 
 class LingeringTlsTransport(BufferingTLSTransport):
-    """TLS over a LingeringTransport, for at most LIFETIME seconds, because clients that do not close their side after
-    the response would otherwise exhaust the connection limit."""
+    """TLS over a LingeringTransport. It exists for at most LIFETIME seconds, because clients that do not close their
+    side after the response would otherwise exhaust the connection limit."""
 
     _end: IDelayedCall | None = None
 
@@ -320,10 +321,10 @@ class LingeringTlsTransport(BufferingTLSTransport):
 
 
 class MutualTlsFactory(TLSMemoryBIOFactory):
-    """The TLS factory of a listener: TLS by `context` around the protocols of `factory`. `what` is the name of the
-    listener in the log. There are at most MAX_CONNECTIONS connections: beyond that, the oldest connection that is still
-    in its handshake is closed, so that clients without a certificate cannot block others; if there is none, the new
-    connection is closed."""
+    """The TLS factory of a listener. It runs TLS with `context` around the protocols of `factory`. `what` is the name
+    of the listener in the log. There are at most MAX_CONNECTIONS connections. Beyond that, the oldest connection that
+    is still in its handshake is closed, so that clients without a certificate cannot block others. If no connection is
+    in its handshake, the new connection is closed."""
 
     protocol = LingeringTlsTransport
 
@@ -356,7 +357,7 @@ def _address(address: Any) -> str:
 
 
 def describe_failure(reason: Failure) -> str:
-    """Return why a TLS handshake with a client has failed, as a clause."""
+    """Return the reason why a TLS handshake with a client has failed, as a clause."""
     error = reason.value
     entries = error.args[0] if isinstance(error, SSL.Error) and error.args and isinstance(error.args[0], list) else ()
     texts = [str(entry[2]) for entry in entries if len(entry) > 2]

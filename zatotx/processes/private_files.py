@@ -1,5 +1,5 @@
-"""Reads the files to which configuration values refer with `file:PATH`: small UTF-8 files that only their owner can
-read.
+"""Reads the files to which configuration values refer with `file:PATH`. These are small UTF-8 files that only their
+owner can read.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ def make_reader(directory: Path) -> FileReader:
 
 
 def read_file(base_directory: Path, path: str) -> str:
-    """Return the file's text without its trailing newline. `path` is absolute, or relative to `base_directory`. Raises
-    ValueError, with one sentence that names the file, if it is missing, accessible to others, too large or not text."""
+    """Return the text of a file without its trailing newline. `path` is absolute, or relative to `base_directory`.
+    Raises ValueError if the file is missing, accessible to others, too large or not text. The message is one sentence
+    that contains the name of the file."""
     if not path.strip() or '\0' in path:
         raise ValueError("'file:' names no file")
     full_path = base_directory / path

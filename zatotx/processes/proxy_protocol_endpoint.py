@@ -1,4 +1,4 @@
-"""`haproxy:` endpoints, which read the PROXY protocol header of a connection before they create its protocol.
+"""`haproxy:` endpoints, which read the PROXY protocol header of a connection before its protocol is created.
 
 The protocol therefore sees the client's address from the start. Twisted's own wrapper connects the protocol first,
 which then takes the proxy for its client. It also expects the header inside TLS, where no proxy sends it, and does not

@@ -1,5 +1,5 @@
-"""Finds the cluster's secret key: the variable ZATOTX_SECRET_KEY, otherwise the file config/secret.key. A key that is
-read from stdin (`--secret-key -`) is stored in the variable, in this process only.
+"""Finds the secret key of the cluster. It is in the variable ZATOTX_SECRET_KEY, or otherwise in the file
+config/secret.key. A key that is read from stdin (`--secret-key -`) is stored in the variable, in this process only.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ def _reason(error: OSError | UnicodeDecodeError) -> str:
 
 
 def read_key_from_stdin() -> str:
-    """Return the first line of stdin, prompting without echo on a terminal, or '' if there is no stdin or no line."""
+    """Return the first line of stdin, or '' if there is no stdin or no line. On a terminal, the user is prompted
+    without echo."""
     stream = sys.stdin
     if stream is None:
         return ''

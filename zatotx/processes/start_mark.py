@@ -1,4 +1,5 @@
-"""The environment variable by which a process knows that `zatotx start` has started it in the background, so that
-`zatotx restart` may replace it: a supervisor such as systemd would take that for the end of its service."""
+"""The environment variable that marks a process that `zatotx start` has started in the background. Only such a process
+may be replaced by `zatotx restart`, because a supervisor such as systemd would take the replacement for the end of its
+service."""
 
 STARTED_BY_COMMAND = 'ZATOTX_STARTED_BY_COMMAND'

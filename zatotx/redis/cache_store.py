@@ -1,4 +1,5 @@
-"""Stores the entries of self.cache in Redis, with Lua scripts that each leave a cache consistent."""
+"""Stores the entries of self.cache in Redis. Each change is made by one Lua script, so that the cache remains
+consistent."""
 
 from __future__ import annotations
 
@@ -172,7 +173,7 @@ return count
 
 @implementer(ICacheStore)
 class RedisCacheStore:
-    """Implements ICacheStore on Redis. All servers of a cluster share the caches."""
+    """Implements ICacheStore in Redis. All servers of a cluster share the caches."""
 
     def __init__(self, scripts: IScriptRunner, keys: RedisKeys, kind: str, limits: CacheSizeLimits) -> None:
         """`kind`: the part of the keys' names before the name of the cache."""

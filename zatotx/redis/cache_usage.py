@@ -1,4 +1,4 @@
-"""The use of the caches of services, for metrics, and the log of evictions from full ones."""
+"""The usage of the caches of services, for metrics, and the log of evictions from full caches."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _OTHERS = '(others)'
 
 
 class CacheUsage:
-    """Counts the evictions of each cache since the start of the process, remembers its size after the last write of
-    this process, and logs the first eviction at once and further ones at most once a minute."""
+    """Counts the evictions of each cache since the start of the process, and stores its size after the last write of
+    this process. The first eviction is logged immediately, and further evictions at most once a minute."""
 
     _log = Logger('zatotx.redis')
 

@@ -1,4 +1,4 @@
-"""Recorded calls of services in Redis: a value and a list per service, which expire."""
+"""Stores recorded calls of services in Redis. Each service has a value and a list, which expire."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _decoder = msgspec.json.Decoder(CallSample)
 
 @implementer(ICallSampleStore)
 class RedisCallSampleStore:
-    """The recorded calls of a cluster. `client`: ICommands and IPipelinedCommands. See ICallSampleStore for each
-    method."""
+    """Implements ICallSampleStore. It stores the recorded calls of a cluster in Redis. `client` must provide ICommands
+    and IPipelinedCommands."""
 
     def __init__(self, client: Any, keys: RedisKeys) -> None:
         self._client = client

@@ -1,4 +1,4 @@
-"""A Redis client with a timeout for each command."""
+"""A Redis client in which each command has a timeout."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _INFO_INTERVAL = 10.0  # seconds between two INFO commands
 
 @implementer(ICommands, IPipelinedCommands, ITransactions)
 class RedisClient(ReconnectingServiceBase):
-    """Implements ICommands: executes all commands of a node over one connection.
+    """Implements ICommands. It executes all Redis commands of a node over one connection.
 
     While Redis is unavailable, commands fail at once and are never queued. A command without a reply within `timeout`
     seconds fails, and the connection is replaced, since later replies could no longer be matched to commands. INFO is

@@ -1,4 +1,4 @@
-"""Opens connections to a Redis address: TCP, TLS, or a Unix socket with a path of any length."""
+"""Opens connections to a Redis address, over TCP, TLS, or a Unix socket with a path of any length."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from zatotx.redis.url import RedisAddress, TlsOptions
 
 
 def tls_client_options(host: str, tls: TlsOptions) -> Any:
-    """Return Twisted's TLS options for a connection to `host`: TLS 1.2 or newer, with verification of certificate chain
-    and name. The files are read for each connection, so that renewed ones are used. Raises UnusableServerError for
-    unusable files."""
+    """Return Twisted's TLS options for a connection to `host`: TLS 1.2 or newer, with verification of the certificate
+    chain and the host name. The files are read for each connection, so that renewed files are used. Raises
+    UnusableServerError for unusable files."""
     from twisted.internet.ssl import TLSVersion, optionsForClientTLS, platformTrust, trustRootFromCertificates
 
     trust = trustRootFromCertificates(_certificates(tls.ca)) if tls.ca else platformTrust()
@@ -93,8 +93,8 @@ class _SingleProtocolFactory(Factory):
 async def connect(reactor: IReactor, address: RedisAddress, protocol: Any, timeout: float) -> None:
     """Connect `protocol` (an IProtocol) to the address within `timeout` seconds. Raises the errors of Twisted's
     endpoints, OSError if the directory of the socket does not exist, and UnusableServerError for unusable TLS files. An
-    untrusted certificate is only detected by the first command: then the connection ends, and the protocol receives the
-    reason."""
+    untrusted certificate is detected only when the first command is sent. The connection then ends, and the protocol
+    receives the reason."""
     if not address.path:
         endpoint: Any = HostnameEndpoint(reactor, address.host, address.port, timeout=timeout)
         if address.tls is not None:
@@ -126,8 +126,8 @@ def _unix_endpoint(reactor: IReactor, path: str, timeout: float) -> Any:
 
 async def perform_handshake(protocol: Any, address: RedisAddress, name: str, *, master: bool) -> None:
     """Authenticate, select the database, set the connection's name, and check that the server replies, because even a
-    frozen server accepts connections. With `master`, also check that the server is a master, as a sentinel claimed.
-    Raises the errors of the commands, and UnusableServerError."""
+    frozen server accepts connections. If `master` is true, also check that the server is a master, as a sentinel has
+    reported. Raises the errors of the commands, and UnusableServerError."""
     await authenticate(protocol, address)
     if address.db:
         await protocol.send_command('SELECT', address.db)

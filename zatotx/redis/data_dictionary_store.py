@@ -1,5 +1,5 @@
-"""Stores the data dictionary in Redis: one document with a revision, and a hash with which one HGET finds a
-translation.
+"""Stores the data dictionary in Redis. It consists of a document with a revision, and of a hash in which one HGET finds
+a translation.
 """
 
 from __future__ import annotations

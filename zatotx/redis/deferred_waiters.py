@@ -1,4 +1,4 @@
-"""Deferreds that wait for an event which can occur repeatedly."""
+"""A set of Deferreds that wait for an event which can occur repeatedly."""
 
 from __future__ import annotations
 

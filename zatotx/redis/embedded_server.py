@@ -1,5 +1,5 @@
-"""The embedded Redis of an environment: supervises a Valkey server, which listens on a Unix socket in the environment's
-directory.
+"""The embedded Redis of an environment. It is a Valkey server under supervision, which listens on a Unix socket in the
+environment's directory.
 """
 
 from __future__ import annotations
@@ -57,13 +57,14 @@ _PROBE_INTERVAL = 0.05  # seconds between two probes
 
 
 def make_redis_service(directory: str, reactor: IReactor) -> RedisSupervisor:
-    """Create the service that runs the Redis server of `directory`. Its `startService` raises StartError if the server
+    """Create the service that runs the Redis server in `directory`. Its `startService` raises StartError if the server
     cannot be started; otherwise it returns a Deferred that fires when Redis replies or fails with StartError."""
     return RedisSupervisor(Path(directory).absolute(), reactor)
 
 
 class RedisSupervisor(Service):
-    """Supervises the Redis server process: starts it, restarts it when it dies, and stops it on shutdown.
+    """Supervises the process of the Redis server. It starts the server, restarts it when it dies, and stops it on
+    shutdown.
 
     A lock ensures one supervisor per directory. A server left over by an earlier supervisor is shut down first: two
     servers on the same files would corrupt them.

@@ -1,4 +1,4 @@
-"""Converts errors of Redis to errors of the data model."""
+"""Converts errors of Redis to exceptions of the data model."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ _NO_REPLY, _CANNOT_SERVE = 'did not reply', ' cannot serve this now: '
 
 
 class UnusableServerError(Exception):
-    """The Redis server or its settings cannot be used. The message is a clause that follows 'Redis at … is unavailable:
-    '."""
+    """The Redis server or its settings cannot be used. The message is a clause that follows the text 'Redis at … is
+    unavailable: '."""
 
 
 def make_reply_error(text: str, server: str) -> RedisError | RedisNotReady:
-    """Convert an error reply of Redis to an exception. `server` is the name of the server in messages: 'Redis at …'."""
+    """Convert an error reply of Redis to an exception. `server` is the name of the server in messages, such as 'Redis
+    at …'."""
     code = text.partition(' ')[0]
     if code in _STATE_ERRORS:
         return RedisNotReady(f'{server}{_CANNOT_SERVE}{_STATE_ERRORS[code]} ({text.rstrip(".")})', code)
@@ -49,8 +50,8 @@ def make_connection_lost_error(server: str) -> ServiceUnavailable:
 
 
 def disconnect_cause(error: Exception, protocol: Any) -> Exception:
-    """Return the cause of the failure of a connection's first command: the reason why the connection ended, if there is
-    one, since it says more than that the connection was lost."""
+    """Return the cause of the failure of a connection's first command. It is the reason why the connection ended, if
+    this reason is known, because it is more specific than the error of the command."""
     if type(error) is ServiceUnavailable and protocol.dropped:
         return UnusableServerError(protocol.dropped)
     if type(error) is ServiceUnavailable and protocol.close_reason is not None:
@@ -59,7 +60,8 @@ def disconnect_cause(error: Exception, protocol: Any) -> Exception:
 
 
 def describe_error(error: BaseException, timeout: float) -> str:
-    """Return, as a clause that follows 'Redis at … is unavailable: ', why connecting failed or a connection ended."""
+    """Return the reason why connecting failed or a connection ended. It is a clause that follows the text 'Redis at …
+    is unavailable: '."""
     if isinstance(error, RedisError):
         return f'it rejected the connection: {error}'
     if isinstance(error, TimeoutError):

@@ -1,4 +1,4 @@
-"""Fenced writes: a write carries a fencing token, and is rejected if a higher token has been seen before."""
+"""Fenced writes. Each write has a fencing token, and is rejected if a higher token was seen before."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ return answers
 
 @implementer(IFencedWriter)
 class FencedWriter:
-    """Implements IFencedWriter. It stores the highest fencing token of each name in Redis, next to the data that it
-    protects, so that both are lost together."""
+    """Implements IFencedWriter. It stores the highest fencing token of each name in Redis, next to the protected data,
+    so that both are lost together."""
 
     def __init__(self, scripts: IScriptRunner, keys: RedisKeys, *, kind: str = 'fence') -> None:
         """`kind`: the part of the keys' names before the name."""

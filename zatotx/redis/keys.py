@@ -1,4 +1,4 @@
-"""Names of Redis keys and channels. All data of a cluster is below `zatotx:<cluster>:`."""
+"""The names of Redis keys and channels. The names of a cluster begin with `zatotx:<cluster>:`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stores leases in Redis with three atomic Lua scripts."""
+"""Stores leases in Redis. The operations are three atomic Lua scripts."""
 
 from __future__ import annotations
 
@@ -15,38 +15,39 @@ from zatotx.rules.resilience.lease import token_base
 
 @frozen
 class LeaseGranted:
-    """The reply to a lease request: the lease was granted, with a fencing token."""
+    """The reply to a lease request that was granted. It contains a fencing token."""
 
     token: int
 
 
 @frozen
 class LeaseTaken:
-    """The reply to a lease request: another owner holds the lease, for `seconds_left` more seconds unless it is
-    renewed."""
+    """The reply to a lease request if another owner holds the lease. The lease expires in `seconds_left` seconds unless
+    it is renewed."""
 
     seconds_left: float
 
 
 @frozen
 class EpochNeeded:
-    """The reply to a lease request if Redis cannot know all tokens issued so far, because it was wiped, or was
-    restarted and may have lost the last writes. The caller must fetch a new epoch after it receives this `ticket`."""
+    """The reply to a lease request if Redis cannot know all tokens that were issued so far. This is the case if Redis
+    was wiped, or was restarted and may have lost the last writes. The caller must fetch a new epoch after it has
+    received the `ticket`."""
 
     ticket: str
 
 
 @frozen
 class EpochSeed:
-    """The response to EpochNeeded: a new epoch from the database."""
+    """The response to EpochNeeded, which contains a new epoch from the database."""
 
     ticket: str
     epoch: int
 
 
 class ILeaseBackend(Protocol):
-    """The storage of leases. Every method fails like ICommands.execute; the operation may have been executed
-    nevertheless."""
+    """The interface of the storage of leases. Every method fails with the errors of ICommands.execute; the operation
+    may have been executed nevertheless."""
 
     def take(
         self, name: str, owner: str, ttl: float, seed: EpochSeed | None

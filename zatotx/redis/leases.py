@@ -26,8 +26,8 @@ _FIRST_PAUSE, _MAX_PAUSE = 0.02, 0.25  # seconds between two polls
 async def poll(
     clock: IReactorTime, check: Callable[[], Awaitable[T | None]], *, timeout: float, random: Callable[[], float],
 ) -> T | None:
-    """Call `check` repeatedly until it returns something other than None, and return that, or None after `timeout`
-    seconds. `check` is called at least once.
+    """Call `check` repeatedly until it returns a value other than None, and return this value. Returns None after
+    `timeout` seconds. `check` is called at least once.
 
     The pauses grow and have jitter. Polling is used because a pub/sub message could be lost, and keyspace notifications
     are disabled on most servers. `random` returns numbers in [0, 1). Raises what `check` raises. Cancelling cancels the
@@ -48,14 +48,14 @@ _ATTEMPTS = 3  # an epoch may be outdated once or twice, if Redis was wiped or o
 
 
 def monotonic_clock() -> float:
-    """Return the seconds of a clock that is never adjusted and that continues while the machine sleeps."""
+    """Return the time in seconds of a clock that is never adjusted, and that continues while the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @implementer(ILeaseStore)
 class LeaseStore:
-    """Implements ILeaseStore. The module zatotx.rules.resilience.lease explains why no two nodes believe that they hold
-    the same lease."""
+    """Implements ILeaseStore. The module zatotx.rules.resilience.lease explains why two nodes never believe that they
+    hold the same lease."""
 
     def __init__(
         self,
@@ -144,7 +144,8 @@ class _Attempt:
 
 @implementer(ILease)
 class RedisLease:
-    """Implements ILease: renews the lease after a third of its TTL, and sooner after a request without a reply."""
+    """Implements ILease. The lease is renewed after a third of its TTL, and sooner after a request that got no
+    reply."""
 
     def __init__(
         self, clock: IReactorTime, backend: ILeaseBackend, name: str, owner: str, *, claim: LeaseClaim,

@@ -1,4 +1,4 @@
-"""Stores nonces in Redis, as one expiring key each. The nonces of one reactor iteration are sent in one write."""
+"""Stores each nonce in Redis as one expiring key. The nonces of one reactor iteration are sent in one write."""
 
 from __future__ import annotations
 

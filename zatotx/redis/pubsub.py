@@ -1,4 +1,4 @@
-"""Announcements to the nodes of a cluster, published over Redis pub/sub."""
+"""Announcements to the nodes of a cluster, which are published over Redis pub/sub."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ _VERSION_MARK = '\x02'  # begins announcements of higher versions: the mark, the
 
 
 def version_of(message: str) -> int:
-    """Return the version of an announcement: 1 unless it begins with another one. A change that older nodes would
-    misunderstand needs a higher version; the ODB's revision tells them that the configuration has changed."""
+    """Return the version of an announcement, which is the version at its beginning, or 1 by default. A change that
+    older nodes would misunderstand needs a higher version. Older nodes learn from the ODB's revision that the
+    configuration has changed."""
     if not message.startswith(_VERSION_MARK):
         return 1
     number, found, _ = message[1:].partition(_VERSION_MARK)
@@ -33,7 +34,8 @@ def version_of(message: str) -> int:
 
 @implementer(IPubSub)
 class RedisPubSub(ReconnectingServiceBase):
-    """Implements IPubSub: receives on a dedicated connection, and publishes over the client's connection.
+    """Implements IPubSub. Announcements are received on a dedicated connection, and published over the client's
+    connection.
 
     Subscriptions are renewed after every reconnect; messages published in between are lost. A PING every `timeout`
     seconds detects a connection that no longer responds.

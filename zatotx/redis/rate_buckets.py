@@ -96,8 +96,8 @@ class _Batch:
 
 @implementer(ISharedRateBuckets)
 class RedisRateBuckets:
-    """Implements ISharedRateBuckets over the shared connection. While a reply is overdue, further calls fail at
-    once."""
+    """Implements ISharedRateBuckets over the shared connection. While a reply is overdue, further calls fail
+    immediately."""
 
     def __init__(self, clock: IReactorTime, scripts: IScriptRunner, keys: RedisKeys) -> None:
         """`clock`: IReactorTime."""

@@ -24,8 +24,8 @@ from zatotx.rules.resilience.retry import backoff_delay
 
 
 class ConnectionLog:
-    """Logs each change of the connection state once: Redis is connected, the reason why it is not, and problems with
-    the server's settings."""
+    """Logs each change of the connection state once. The states are: Redis is connected, Redis is unavailable for a
+    certain reason, or the settings of the server have problems."""
 
     _log = Logger('zatotx.redis')
 
@@ -71,9 +71,9 @@ class ConnectionState(Enum):
 
 
 class ReconnectingConnection:
-    """Keeps a protocol connected: connects, performs the handshake, prepares the protocol, and retries with increasing
-    delays if any of this fails or the connection ends. With sentinels, it looks up the master before each attempt and
-    while it is connected."""
+    """Keeps a protocol connected. It connects, performs the handshake and prepares the protocol. If a step fails or the
+    connection ends, it retries with increasing delays. With sentinels, the master is looked up before each attempt and
+    while the protocol is connected."""
 
     _log = Logger()
 

@@ -1,4 +1,4 @@
-"""Switches connections to a restricted Redis user, under which the commands of services run.
+"""Switches connections to a restricted Redis user, with which the commands of services are executed.
 
 A connection authenticates as the server's own user, creates a user that cannot reach the keys of clusters or administer
 the server, and then authenticates as that user: Redis itself rejects what services must not do, Lua scripts included.

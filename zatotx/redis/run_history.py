@@ -1,4 +1,4 @@
-"""The history of job runs in Redis: the last runs of each job, limited in total.
+"""The history of job runs in Redis. It contains the last runs of each job, up to a total number of runs.
 
 A stream has the runs in order. A sorted set without scores has a member `job:entry` for each of them, by which the runs
 of one job are found and counted.

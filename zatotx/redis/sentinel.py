@@ -1,4 +1,4 @@
-"""Finds the current master with Redis Sentinel."""
+"""Finds the current Redis master with Redis Sentinel."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LOOKUP_INTERVAL = 2.0  # seconds between two lookups
 
 
 class MasterFinder:
-    """Queries the sentinels in turn, starting with the one that last knew the master."""
+    """Queries the sentinels in turn, starting with the sentinel that last knew the master."""
 
     def __init__(self, reactor: IReactor, address: RedisAddress, timeout: float) -> None:
         """`address`: one with sentinels. `timeout`: seconds for each sentinel."""
@@ -59,8 +59,8 @@ class MasterFinder:
 def watch_failover(
     finder: MasterFinder | None, server_address: RedisAddress, clock: IReactorTime, on_failover: Callable[[], None]
 ) -> Deferred[None]:
-    """Query the sentinels periodically until they name another master than `server_address`, then call `on_failover`
-    once. The caller cancels the Deferred. Without a finder, do nothing."""
+    """Query the sentinels periodically until they report a master other than `server_address`, then call `on_failover`
+    once. The caller cancels the Deferred. If `finder` is None, nothing is done."""
     task = Deferred.fromCoroutine(_wait_for_failover(finder, server_address, clock, on_failover))
     return task.addErrback(lambda failure: failure.trap(CancelledError) and None)
 

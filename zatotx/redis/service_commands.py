@@ -1,5 +1,5 @@
-"""The Redis commands of services. They are checked against the table of allowed commands, and run on a connection of a
-restricted user.
+"""The Redis commands of services. They are checked with the table of allowed commands, and executed on a connection of
+a restricted user.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Words = Sequence[object]
 
 @implementer(IServiceCommands)
 class ServiceCommands:
-    """Implements IServiceCommands: executes the commands that the table allows, and removes the internal keys of
+    """Implements IServiceCommands. It executes the commands that the table allows, and removes the internal keys of
     clusters from replies."""
 
     def __init__(self, client: Any, fenced: IFencedWriter, scripts_problem: Callable[[], str]) -> None:

@@ -33,8 +33,7 @@ SERVICE_KEYS = 'services'  # keys of the cluster that services use through their
 @implementer(IServiceRedis)
 @frozen
 class ServiceRedis:
-    """Implements IServiceRedis: the Redis functions that services use. `client` is started and stopped with the
-    node."""
+    """Implements IServiceRedis with a client of its own. `client` is started and stopped with the node."""
 
     client: RedisClient
     user: RestrictedUser
@@ -57,7 +56,7 @@ def make_service_redis(
     connection_log: ConnectionLog,
     limits: CacheSizeLimits = DEFAULT_LIMITS,
 ) -> ServiceRedis:
-    """Create the IServiceRedis of a node; it is not started. `leases` is the lease store of the cluster."""
+    """Create the IServiceRedis of a node, without starting it. `leases` is the lease store of the cluster."""
     name = keys.connection_name(node) + ':services'
     user = RestrictedUser(name, [keys.key(SERVICE_KEYS, '*')], connection_log)
     client = RedisClient(

@@ -1,4 +1,4 @@
-"""Stores the login sessions of the web admin's users in Redis, as one expiring key each."""
+"""Stores each login session of the web admin's users in Redis as one expiring key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work queues on Redis streams, with one consumer group each."""
+"""Work queues on Redis streams. Each stream has one consumer group."""
 
 from __future__ import annotations
 
@@ -45,8 +45,9 @@ return 1
 
 @implementer(IStream)
 class RedisStream:
-    """Implements IStream: one Redis stream with its consumer group. The group is created when it is first needed, and
-    again if Redis has lost it; it then starts at the beginning of the stream, so that no remaining entry is missed."""
+    """Implements IStream with one Redis stream and its consumer group. The group is created when it is first needed,
+    and again if Redis has lost it. A recreated group starts at the beginning of the stream, so that no remaining entry
+    is missed."""
 
     _log = Logger('zatotx.redis')
 
@@ -133,8 +134,8 @@ class RedisStream:
 
 
 def is_group_missing(error: RedisError) -> bool:
-    """Return whether an error means that the stream or its group does not exist. Includes the error of a blocked
-    read."""
+    """Return whether an error means that the stream or its group does not exist. The error of a blocked read is
+    included."""
     return error.code in ('NOGROUP', 'UNBLOCKED') or 'no such key' in str(error)
 
 
@@ -179,8 +180,8 @@ _CHECK_THRESHOLD = 1000  # unacknowledged entries above which the consumer check
 
 @implementer(IConsumer)
 class StreamConsumer(ReconnectingServiceBase):
-    """Implements IConsumer. Redis remembers which entries it delivered, so a lost reply loses nothing: after each
-    reconnect, and after each call that failed or was cancelled, the consumer first claims those of its entries that no
+    """Implements IConsumer. Redis stores which entries it has delivered, so nothing is lost if a reply is lost. After
+    each reconnect, and after each call that failed or was canceled, the consumer first claims its own entries that no
     caller received."""
 
     def __init__(

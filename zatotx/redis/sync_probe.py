@@ -17,9 +17,9 @@ from zatotx.redis.url import RedisAddress, TlsOptions, format_host_port
 
 
 def probe_redis(address: RedisAddress, timeout: float = 3.0) -> ServerInfo:
-    """Connect to Redis as a server does, authenticate, and return the reply to INFO. Blocks for at most `timeout`
-    seconds per step. Returns an empty ServerInfo if the user may not execute INFO. Raises ServiceUnavailable with one
-    sentence if Redis cannot be used."""
+    """Connect to Redis in the same way as a server, authenticate, and return the reply to INFO. Blocks for at most
+    `timeout` seconds per step. Returns an empty ServerInfo if the user may not execute INFO. Raises ServiceUnavailable,
+    whose message is one sentence, if Redis cannot be used."""
     server = address if address.sentinels is None else _find_master(address, timeout)
     with _convert_errors(address), _connect(server, timeout) as connection:
         if address.db:

@@ -1,4 +1,5 @@
-"""Writes the ticks of the scheduler's leaders to the work stream, each tick once, with one Lua script.
+"""Writes the ticks of the scheduler's leaders to the work stream. A Lua script ensures that each tick is written only
+once.
 
 A hash has the epoch of the leader; writes of another epoch are refused. A second hash has the last tick of each job. If
 Redis loses its data, both hashes and the work stream are lost together; the next leader finds no epoch, and sets the

@@ -1,4 +1,4 @@
-"""Adapts the protocol class of txredisapi.
+"""Extends the protocol class of txredisapi with timeouts, pub/sub messages and bytes that are not UTF-8.
 
 txredisapi installs the global reactor when it is imported, so the import happens with the first connection. Only its
 parsing, by hiredis, is used: its factories reconnect and queue without bounds, its timeout needs one timer per command,
@@ -55,8 +55,8 @@ class _PendingCommand:
 
 
 class PendingCommands:
-    """Matches replies to commands; they arrive in the order of the commands. The oldest command has the next deadline,
-    so one timer is enough, and is reset only when it fires."""
+    """Matches replies to commands. Replies arrive in the order of the commands. The oldest command has the next
+    deadline, so one timer is sufficient, which is reset only when it fires."""
 
     def __init__(self, clock: IReactorTime, timeout: float, on_timeout: Callable[[str], None]) -> None:
         """`clock`: IReactorTime. `on_timeout` is called with the name of a command without a reply within `timeout`
@@ -136,8 +136,8 @@ MessageListener = Callable[[object, object], None]
 
 
 def make_protocol(reactor: IReactor, server: str, timeout: float, on_message: MessageListener | None = None) -> Any:
-    """Create a protocol that is ready to be connected. Strings are returned as `str`, or as bytes if they are not
-    UTF-8.
+    """Create a protocol that can be connected to Redis. Strings are returned as `str`, or as bytes if they are not
+    valid UTF-8.
 
     `server` names Redis in errors; `timeout`: seconds for each command; `on_message(channel, message)` receives what is
     published to the subscribed channels. The protocol has, besides Twisted's methods:

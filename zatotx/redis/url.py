@@ -1,4 +1,4 @@
-"""Parses Redis URLs: the setting `[kvdb] url` and the option `--redis-url`."""
+"""Parses Redis URLs, which are given in the setting `[kvdb] url` and in the option `--redis-url`."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _SCHEMES = ('redis', 'rediss', 'redis+sentinel', 'rediss+sentinel', 'unix')
 
 @frozen(kw_only=True)
 class TlsOptions:
-    """Absolute paths of the files for TLS. '' means the system's CA certificates, and no client certificate. The server
-    is always verified."""
+    """The absolute paths of TLS files. '' selects the CA certificates of the system, or no client certificate. The
+    certificate of the server is always verified."""
 
     ca: str = ''
     cert: str = ''
@@ -44,7 +44,8 @@ class Sentinels:
 
 @frozen(kw_only=True)
 class RedisAddress:
-    """The address of a Redis or Valkey server: TCP (`host`), a Unix socket (`path`) or sentinels."""
+    """The address of a Redis or Valkey server. It is a TCP address (`host`), a Unix socket (`path`), or a list of
+    sentinels."""
 
     host: str = ''
     port: int = DEFAULT_PORT
@@ -82,8 +83,8 @@ class RedisAddress:
 
 
 def parse_address(url: str, directory: Path, tls: TlsOptions | None = None) -> RedisAddress:
-    """Parse a Redis URL. Relative paths in it are resolved against `directory`. `tls` holds the files from the
-    settings, which options in the URL override. Raises StartError with one sentence that contains no secrets."""
+    """Parse a Redis URL. Relative paths in it are resolved against `directory`. `tls` contains the files from the
+    settings; options in the URL override them. Raises StartError, whose message is one sentence without secrets."""
     scheme, colon, rest = url.partition('://')
     if scheme not in _SCHEMES or not colon:
         raise StartError(f'The Redis URL starts with {scheme[:20] if colon else "no scheme"!r}: write {URL_FORMS}')
@@ -213,5 +214,5 @@ def _is_number(text: str, maximum: int) -> bool:
 
 
 def format_host_port(host: str, port: int) -> str:
-    """Format `host:port`, with brackets around IPv6 addresses."""
+    """Format a host and a port as `host:port`. IPv6 addresses are enclosed in brackets."""
     return f'[{host}]:{port}' if ':' in host else f'{host}:{port}'

@@ -1,4 +1,4 @@
-"""The usage of services in Redis.
+"""Stores the usage of services in Redis.
 
 A hash of each recent minute has a field for each process, so that a repeated write changes nothing. The usage of longer
 periods is one value each, that expires when such periods are not kept any longer.
@@ -38,8 +38,8 @@ _decoder = msgspec.msgpack.Decoder(dict[str, ServiceUsage])
 
 @implementer(IUsageStore)
 class RedisUsageStore:
-    """The usage of the services of a cluster. `client`: ICommands and IPipelinedCommands. See IUsageStore for each
-    method."""
+    """Implements IUsageStore. It stores the usage of the services of a cluster in Redis. `client` must provide
+    ICommands and IPipelinedCommands."""
 
     def __init__(self, client: Any, scripts: IScriptRunner, keys: RedisKeys) -> None:
         self._client = client

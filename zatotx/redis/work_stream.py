@@ -1,5 +1,5 @@
-"""The work stream on Redis: a stream for each queue, a sorted set for its delayed messages, and a list for each order
-key.
+"""The work stream in Redis. It consists of a stream for each queue, a sorted set for the delayed messages of the queue,
+and a list for each order key.
 
 Every step is one atomic script, so that a process may die between any two of them: a message is always in the stream,
 in the sorted set, or settled. XACK leaves entries in the stream, so the scripts delete them too.
@@ -92,8 +92,8 @@ return math.max(0, math.ceil(following[2] - now))
 
 @implementer(IWorkStream)
 class RedisWorkStream:
-    """Implements IWorkStream: adds messages, and creates the consumers of a process. The `target` of a message is the
-    name of its queue."""
+    """Implements IWorkStream. It adds messages, and creates the consumers of a process. The `target` of a message is
+    the name of its queue."""
 
     def __init__(self, client: ICommands, scripts: IScriptRunner, keys: RedisKeys) -> None:
         self.client = client
@@ -138,7 +138,7 @@ class RedisWorkStream:
 
 @implementer(IWorkConsumer)
 class RedisWorkConsumer:
-    """Implements IWorkConsumer: consumes one queue over a dedicated connection."""
+    """Implements IWorkConsumer. It consumes one queue over a dedicated connection."""
 
     def __init__(
         self, reactor: IReactor, address: RedisAddress, work: RedisWorkStream, *, queue: str, name: str,

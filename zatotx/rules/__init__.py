@@ -1,1 +1,2 @@
-"""Decisions as pure functions. The current time and random numbers are parameters."""
+"""Decisions of the broker as pure functions: they perform no I/O, and receive the current time and random numbers as
+parameters."""

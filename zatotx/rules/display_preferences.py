@@ -1,4 +1,5 @@
-"""How a user of the web admin wants dates and colors to be shown: the choices, and the formats they stand for. Pure."""
+"""The display preferences of a web admin user: the choices of date and time formats, themes and colors, and the format
+strings that the choices stand for. Pure functions."""
 
 from __future__ import annotations
 

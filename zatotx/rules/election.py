@@ -38,8 +38,8 @@ class Phase(Enum):
 
 @frozen
 class KnownLeader:
-    """The last leader record that this node has read from the ODB. `changed_at` is the time at which the record last
-    changed, on this node's monotonic clock."""
+    """The last leader record that this node read from the ODB. `changed_at` is the time at which the record last
+    changed, in seconds on this node's monotonic clock."""
 
     epoch: int = 0
     lease_token: int = 0
@@ -65,12 +65,13 @@ class Election:
 
 
 def measure_clock(state: Election, offset: float) -> Election:
-    """Return the state after this node's clock was compared with that of Redis."""
+    """Return the election state after this node's clock was compared with that of Redis."""
     return evolve(state, clock_offset=offset)
 
 
 def see_record(state: Election, record: KnownLeader, now: float) -> Election:
-    """Return the state after the leader record was read from the ODB. `now` is monotonic time."""
+    """Return the election state after the leader record was read from the ODB. `now` is in seconds on the monotonic
+    clock."""
     known = state.known
     is_same = (record.epoch, record.confirmed_at) == (known.epoch, known.confirmed_at)
     return evolve(state, known=evolve(record, changed_at=known.changed_at if is_same else now))
@@ -82,14 +83,14 @@ def may_request_lease(state: Election) -> bool:
 
 
 def grant_lease(state: Election, token: int) -> Election:
-    """Return the state after the lease was granted."""
+    """Return the election state after the lease was granted."""
     return evolve(state, phase=Phase.CLAIMING, lease_token=token, epoch=0)
 
 
 def may_claim(state: Election, now: float) -> bool:
-    """Return whether the holder of the lease may claim the next epoch. Lease tokens increase, also after Redis was
-    wiped. A token lower than that of the last leader therefore comes from a different Redis; then the holder must wait
-    until the last leader is silent."""
+    """Return whether the holder of the lease may claim the next epoch. Lease tokens always increase, even after Redis
+    lost its data. A token that is lower than the last leader's token therefore comes from a different Redis server; in
+    this case the holder must wait until the last leader is silent."""
     known = state.known
     if state.phase is not Phase.CLAIMING:
         return False
@@ -99,17 +100,17 @@ def may_claim(state: Election, now: float) -> bool:
 
 
 def win(state: Election, epoch: int) -> Election:
-    """Return the state after the epoch was claimed: this node is the leader."""
+    """Return the election state after the epoch was claimed, in which this node is the leader."""
     return evolve(state, phase=Phase.LEADING, epoch=epoch)
 
 
 def resign(state: Election) -> Election:
-    """Return the state without lease and epoch."""
+    """Return the election state after the node gave up its lease and its epoch."""
     return evolve(state, phase=Phase.FOLLOWING, lease_token=0, epoch=0)
 
 
 def resignation_reason(state: Election) -> str:
-    """Return why a leader must resign, as a clause, or '' if it need not."""
+    """Return the reason why a leader must resign, as a clause, or '' if it may remain the leader."""
     if state.phase is not Phase.LEADING:
         return ''
     if not state.is_clock_right:
@@ -120,5 +121,5 @@ def resignation_reason(state: Election) -> str:
 
 
 def may_fire(state: Election, *, is_lease_held: bool) -> bool:
-    """Return whether the node may write ticks now."""
+    """Return whether the node may write ticks at this moment."""
     return state.phase is Phase.LEADING and is_lease_held and not resignation_reason(state)

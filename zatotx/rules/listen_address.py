@@ -1,5 +1,5 @@
-"""Parses the addresses that channels listen on: `0.0.0.0:17021`, `[::]:17021`, or a Twisted endpoint description.
-Pure."""
+"""Parses the addresses on which channels listen, such as `0.0.0.0:17021`, `[::]:17021`, or a Twisted endpoint
+description. Pure functions."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Filters, sorts and pages the rows of a list, by the fields `query`, `sort`, `paginate`, `cur_page` and `page_size` of
-a get-list request, as in Zato 3. Pure functions.
+"""Filters, sorts and paginates the rows of a list, according to the fields `query`, `sort`, `paginate`, `cur_page` and
+`page_size` of a get-list request, as in Zato 3. Pure functions.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _T = TypeVar('_T')
 
 
 class RequestedPage(NamedTuple):
-    """The page that a get-list request asks for: number and size."""
+    """The page that a get-list request asks for: the page number and the page size."""
 
     size: int  # rows
     number: int  # from 1
@@ -35,7 +35,8 @@ def parse_page_request(request: Mapping[str, Any]) -> RequestedPage | None:
 
 
 def slice_page(items: Sequence[_T], page: RequestedPage) -> tuple[Sequence[_T], dict[str, Any]]:
-    """Return the items of a page and its position. If there are fewer pages, return the last one."""
+    """Return the items of a page, and the position of the page. If the list has fewer pages, the last page is
+    returned."""
     pages = max(1, -(-len(items) // page.size))
     number = min(page.number, pages)
     meta = {
@@ -46,8 +47,9 @@ def slice_page(items: Sequence[_T], page: RequestedPage) -> tuple[Sequence[_T], 
 
 
 def select_rows(rows: Sequence[_Row], request: Mapping[str, Any]) -> Any:
-    """Return the rows that match `query`, sorted by the column `sort` (`-column` = descending). With `paginate`, return
-    one page of them as `data`, and its position as `_meta`. Raises BadInput."""
+    """Return the rows that match the field `query`, sorted by the column in the field `sort` (`-column` sorts in
+    descending order). If the field `paginate` is set, return one page of the rows as `data`, and the position of the
+    page as `_meta`. Raises BadInput."""
     page = parse_page_request(request)
     found = sort_rows(filter_rows(rows, str(request.get('query') or '')), str(request.get('sort') or ''))
     if page is None:
@@ -57,7 +59,7 @@ def select_rows(rows: Sequence[_Row], request: Mapping[str, Any]) -> Any:
 
 
 def filter_rows(rows: Sequence[_Row], query: str) -> list[_Row]:
-    """Return the rows that contain every word of the query in one of their texts. Ignores case."""
+    """Return the rows whose texts contain every word of the query. Case is ignored."""
     words = query.lower().split()
     return [row for row in rows if _matches(row, words)] if words else list(rows)
 
@@ -68,8 +70,8 @@ def _matches(row: _Row, words: Sequence[str]) -> bool:
 
 
 def sort_rows(rows: list[_Row], sort: str) -> list[_Row]:
-    """Return the rows sorted by a column: numbers before texts, and texts without regard to case. Rows without the
-    column come last. An empty `sort` keeps the order."""
+    """Return the rows sorted by a column: numbers before texts, and texts without regard to case. Rows that lack the
+    column come last. If `sort` is empty, the order is not changed."""
     if not sort:
         return rows
     column = sort.removeprefix('-')

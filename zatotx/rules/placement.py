@@ -1,5 +1,5 @@
-"""Decides which nodes run the channels of a kind, which processes of a cluster run a channel, and which lock prevents
-that a second process runs the channel, too.
+"""Decides which nodes run the channels of a kind, which processes of a cluster run a channel, and which lock prevents a
+second process from running the same channel.
 
 ==========================  ==========================  =======================
 placement                   candidates                  exclusive lock
@@ -48,7 +48,8 @@ class LockScope(Enum):
 
 @frozen
 class PlacementDecision:
-    """The decision whether a process may run a channel, and the lock that it has to hold while it does."""
+    """The decision whether a process may run a channel, and the lock that the process must hold while it runs the
+    channel."""
 
     is_candidate: bool
     lock: LockScope = LockScope.NONE
@@ -72,8 +73,8 @@ def runs_channels(kind: str, runs_in: str, node_type: str, selected_kinds: Colle
 
 
 def decide_placement(placement: Placement, node: str, named_nodes: Collection[str] = ()) -> PlacementDecision:
-    """Return the placement decision for a process of `node`. `named_nodes` are the nodes that the channel's
-    configuration names."""
+    """Return the placement decision for a process of `node`. `named_nodes` are the names of the nodes that are listed
+    in the channel's configuration."""
     if node not in named_nodes and (named_nodes or placement is Placement.NAMED_NODES):
         return PlacementDecision(is_candidate=False)
     return PlacementDecision(is_candidate=True, lock=_LOCKS[placement])

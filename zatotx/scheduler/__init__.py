@@ -1,1 +1,1 @@
-"""The scheduler: the elected leader of the cluster writes the runs of jobs to the work stream when they are due."""
+"""The scheduler. The elected leader of the cluster writes the runs of jobs to the work stream when they are due."""

@@ -1,5 +1,5 @@
-"""The active jobs of the configuration, with their schedules. Every node keeps them loaded, so that it can become the
-leader at any time.
+"""The active jobs of the configuration, with their schedules. Every node keeps the jobs loaded, so that it can become
+the leader at any time.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ SLICE = 0.005  # seconds that the scheduler works before other parts of the node
 
 @frozen(eq=False)
 class LoadedJob:
-    """An active job in the job table. `changed_at` is the tick at which it was created, edited or resumed; earlier
-    ticks do not count as missed."""
+    """An active job in the job table. `changed_at` is the tick at which it was created, edited or resumed; ticks before
+    it do not count as missed."""
 
     id: int
     value: SchedulerJob
@@ -36,8 +36,8 @@ class LoadedJob:
 
 @define(eq=False)
 class JobTable:
-    """The active jobs by ID. `follower` is called with the IDs of new, changed and removed jobs. `now` returns unix
-    time."""
+    """The active jobs by ID. The function `follower` is called with the IDs of new, changed and removed jobs. `now`
+    returns unix time in seconds."""
 
     clock: IReactorTime
     now: Callable[[], float]

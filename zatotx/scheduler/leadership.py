@@ -1,5 +1,5 @@
-"""Takes part in the election of the scheduler's leader: holds the lease, claims the epoch, and runs a term as long as
-both are valid.
+"""Takes part in the election of the scheduler's leader. It holds the lease, claims the epoch, and runs a term of
+leadership as long as both are valid.
 
 The decisions are in zatotx.rules.election. A node that follows asks for the lease when it is about to expire, or when
 the leader announces that it has released it.

@@ -1,4 +1,4 @@
-"""Records the runs of jobs in this process: counts them, and adds them to the history in batches."""
+"""Records the runs of jobs in this process. Runs are counted, and added to the history in batches."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MAX_CAUSE = 200  # characters of a cause
 @implementer(IRunRecorder)
 @define(eq=False, kw_only=True)
 class RunRecorder:
-    """Implements IRunRecorder. `now` returns unix time."""
+    """Implements IRunRecorder for this process. `now` returns unix time in seconds."""
 
     clock: IReactorTime
     now: Callable[[], float]

@@ -1,4 +1,4 @@
-"""The scheduler of a node: keeps the jobs loaded, takes part in the leader election, and records runs."""
+"""The scheduler of a node. It keeps the jobs loaded, takes part in the leader election, and records runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ MAX_LISTED = 5  # jobs that a finding names
 @implementer(IScheduler)
 @define(eq=False, kw_only=True)
 class Scheduler:
-    """Implements IScheduler. `now` returns unix time; `has_service` returns whether a service can be invoked."""
+    """Implements IScheduler for a node. `now` returns unix time in seconds, and `has_service` returns whether a service
+    can be invoked."""
 
     clock: IReactorTime
     now: Callable[[], float]

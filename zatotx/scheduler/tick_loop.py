@@ -1,4 +1,4 @@
-"""The leader's loop: takes due ticks from a heap ten times per second, and writes them to the work stream.
+"""The loop of the leader. Ten times per second it takes due ticks from a heap, and writes them to the work stream.
 
 Ticks of one job are written one after another: the next one is put on the heap when the last one is stored. So a write
 that failed is repeated before any later tick of its job, and the store refuses what it has already.
@@ -56,8 +56,9 @@ class _Due:
 
 @define(eq=False, kw_only=True)
 class TickLoop:
-    """Writes the ticks of one term of leadership. `now` returns unix time, and `may_fire` whether this node is
-    currently the leader; `on_outdated` is called when Redis rejects its writes because it is not."""
+    """Writes the ticks of one term of leadership. `now` returns unix time in seconds, and `may_fire` returns whether
+    this node is currently the leader. `on_outdated` is called when Redis rejects a write because this node is no longer
+    the leader."""
 
     clock: IReactorTime
     now: Callable[[], float]

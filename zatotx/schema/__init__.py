@@ -1,3 +1,3 @@
-"""Object types declared as msgspec Structs, and everything derived from them: validation, documentation, references. No
-Twisted, no I/O.
+"""Object types that are declared as msgspec Structs, and the code that derives validation, documentation and references
+from the declarations. The package uses no Twisted and performs no I/O.
 """

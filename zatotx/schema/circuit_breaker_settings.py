@@ -10,7 +10,7 @@ from zatotx.schema.meta import field
 
 
 class CircuitBreakerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Circuit breaker settings: when calls to a failing peer are suspended, and for how long."""
+    """Circuit breaker settings, which determine when calls to a failing peer are suspended, and for how long."""
 
     failures: Annotated[
         int, field('Consecutive calls without a response, or over HTTP with status 5xx, that open the circuit', ge=1,

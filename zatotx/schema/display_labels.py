@@ -21,7 +21,7 @@ SECURITY, CHANNELS, OUTGOING, DEFINITIONS, SCHEDULER, OTHER = (
 
 
 def field_label(name: str) -> str:
-    """Return the label of a field: `url_path` -> 'URL path', `is_active` -> 'Active'."""
+    """Return the label of a field. The label of `url_path` is 'URL path', and that of `is_active` is 'Active'."""
     if name in _LABELS:
         return _LABELS[name]
     words = [word.upper() if word in _UPPER_CASE else _WORDS.get(word, word) for word in name.split('_') if word]

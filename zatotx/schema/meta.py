@@ -29,7 +29,7 @@ class ZatoApi(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ObjectType(msgspec.Struct, frozen=True, kw_only=True):
-    """One type of configuration object."""
+    """The declaration of one type of configuration object: its Struct, its names, and the rules that apply to it."""
 
     key: str  # storage key, stable: 'basic_auth', 'channel_rest'
     struct: type[Any]  # its msgspec.Struct; must have a field `name: str`
@@ -61,7 +61,7 @@ def field(
     check: Callable[[Any], str] | None = None,
     **bounds: Any,
 ) -> Meta:
-    """Creates the metadata of one field, for `Annotated[type, field(...)]`.
+    """Create the metadata of one field, for use in `Annotated[type, field(...)]`.
 
     `secret`: 'encrypted' (Fernet, can be decrypted), 'hashed' (argon2id, can only be verified) or 'both'. `ref`: the
     enmasse section of the object that the value names ('security', 'service'). `ref_purpose`: what the object must be
@@ -97,7 +97,7 @@ _BOUNDS = ('gt', 'ge', 'lt', 'le', 'min_length', 'max_length', 'pattern')
 
 
 class FieldInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """One field of an object type."""
+    """The description of one field of an object type, derived from the annotations of its Struct."""
 
     name: str
     kind: str  # 'text', 'bool', 'int', 'float', 'datetime', 'list', 'mapping', 'any'
@@ -125,47 +125,47 @@ class FieldInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fields_of(object_type: ObjectType) -> tuple[FieldInfo, ...]:
-    """Returns the fields in declaration order. Raises TypeError if the type's struct is not a msgspec.Struct."""
+    """Return the fields in declaration order. Raises TypeError if the type's struct is not a msgspec.Struct."""
     return fields_of_struct(object_type.struct)
 
 
 def field_names(object_type: ObjectType) -> tuple[str, ...]:
-    """Returns the names of the fields in declaration order."""
+    """Return the names of the fields in declaration order."""
     return tuple(f.name for f in fields_of(object_type))
 
 
 def reference_fields(object_type: ObjectType) -> tuple[FieldInfo, ...]:
-    """Returns the fields that refer to other objects by name."""
+    """Return the fields that refer to other objects by name."""
     return tuple(f for f in fields_of(object_type) if f.ref)
 
 
 def iter_references(info: FieldInfo, value: Any) -> list[tuple[str, Any]]:
-    """Returns the references in a field's value with their paths: ('security', 'api.user'), or for a list
-    ('members[0]', 'api.user'), ('members[1]', …). None contains no reference."""
+    """Return the references in a field's value with their paths, such as ('security', 'api.user'), or ('members[0]',
+    'api.user') and ('members[1]', …) for a list. The value None contains no reference."""
     if isinstance(value, list | tuple):
         return [(f'{info.name}[{position}]', name) for position, name in enumerate(value)]
     return [] if value is None else [(info.name, value)]
 
 
 def map_references(value: Any, replace: Callable[[Any], Any]) -> Any:
-    """Returns a field's value with each reference replaced by the result of `replace`."""
+    """Return a field's value with each reference replaced by the result of `replace`."""
     if isinstance(value, list | tuple):
         return [replace(name) for name in value]
     return None if value is None else replace(value)
 
 
 def secret_fields(object_type: ObjectType) -> Mapping[str, str]:
-    """Returns a mapping from the names of the secret fields to 'encrypted', 'hashed' or 'both'."""
+    """Return a mapping from the names of the secret fields to 'encrypted', 'hashed' or 'both'."""
     return secret_fields_of_struct(object_type.struct)
 
 
 def secret_fields_of_struct(struct: type[Any]) -> Mapping[str, str]:
-    """Returns the secret fields of a Struct, in the same form as `secret_fields`."""
+    """Return the secret fields of a Struct, in the same form as `secret_fields`."""
     return {f.name: f.secret for f in fields_of_struct(struct) if f.secret}
 
 
 def fields_of_struct(struct: type[Any]) -> tuple[FieldInfo, ...]:
-    """Returns the fields of a Struct, or of the Struct of a nested mapping (FieldInfo.struct), in declaration order."""
+    """Return the fields of a Struct, or of the Struct of a nested mapping (FieldInfo.struct), in declaration order."""
     fields = _cache.get(struct)
     if fields is None:
         fields = _cache[struct] = _read_struct(struct)
@@ -208,7 +208,7 @@ def _default(declared: inspect.Field) -> Any:
 
 
 def _inspect_type(type_: inspect.Type, meta: dict[str, Any]) -> tuple[str, bool]:
-    """Returns the kind of a type and whether it allows None; collects metadata from any depth of the annotation in
+    """Return the kind of a type and whether it allows None; collect metadata from any depth of the annotation in
     `meta`."""
     if isinstance(type_, inspect.Metadata):
         meta.update(type_.extra_json_schema or {})

@@ -1,4 +1,4 @@
-"""The object type of rate limits for channels."""
+"""The object type of rate limits, which channels use."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _MAX_REFILL_SECONDS = 100 * 86_400  # maximum number of seconds to refill a whol
 
 
 def parse_rate(limit: str) -> tuple[int, int] | None:
-    """Parses a rate limit, such as '100/1m', '10/s' or '100/60', and returns the number of requests and the seconds.
-    Returns None for other text."""
+    """Parse a rate limit, such as '100/1m', '10/s' or '100/60'. Returns the number of requests and the number of
+    seconds, or None for other text."""
     count, _, span = (part.strip() for part in limit.partition('/'))
     unit = _SECONDS.get(span[-1:].lower(), 0)
     length = (span[:-1].strip() or '1') if unit else span
@@ -39,7 +39,7 @@ def _limit_error(limit: str) -> str:
 
 
 class RateLimit(ConfigObject, frozen=True, kw_only=True):
-    """A rate limit: a maximum number of requests per period, for a channel, a caller or an address."""
+    """A rate limit, which is a maximum number of requests per period, for a channel, a caller or an address."""
 
     name: Annotated[str, field('Name of the limit, used by channels to refer to it', min_length=1, max_length=200)]
     is_active: Annotated[bool, field('Whether the limit is enforced')] = True

@@ -1,4 +1,5 @@
-"""References between configuration objects: resolves IDs to names and names to IDs within a snapshot."""
+"""References between configuration objects. IDs are resolved to names, and names to IDs, within a configuration
+snapshot."""
 
 from __future__ import annotations
 
@@ -15,19 +16,19 @@ class ReferenceTargets(Protocol):
     """The objects of one namespace that fields can refer to. `namespace` has the form of a field's `ref`."""
 
     def name_of(self, namespace: str, object_id: int) -> str | None:
-        """Returns the name of the object with that id, or None."""
+        """Return the name of the object with that id, or None."""
 
     def has(self, namespace: str, name: str) -> bool:
-        """Returns whether an object with that name exists."""
+        """Return whether an object with that name exists."""
 
     def type_of(self, namespace: str, name: str) -> ObjectType | None:
-        """Returns the type of the object with that name, or None."""
+        """Return the type of the object with that name, or None."""
 
     def names(self, namespace: str) -> Iterator[str]:
-        """Returns the names of all objects."""
+        """Return the names of all objects."""
 
     def keys_for(self, info: FieldInfo) -> Sequence[str]:
-        """Returns the keys of the types that a reference field may refer to."""
+        """Return the keys of the types that a reference field may refer to."""
 
 
 class SnapshotReferences:
@@ -49,7 +50,7 @@ class SnapshotReferences:
         return any(self._snapshot.find(key, name) is not None for key in self._keys(namespace))
 
     def id_of(self, namespace: str, name: str) -> int | None:
-        """Returns the id of the object with that name, or None."""
+        """Return the id of the object with that name, or None."""
         for key in self._keys(namespace):
             stored = self._snapshot.find(key, name)
             if stored is not None:
@@ -75,8 +76,8 @@ class SnapshotReferences:
 def find_dangling_references(
     references: ReferenceTargets, refs: Iterable[FieldInfo], document: Mapping[str, object]
 ) -> list[tuple[str, str]]:
-    """Returns an error for every reference in the document to a missing object or to one of the wrong type. Ignores
-    values that are not text; validation reports them."""
+    """Return an error for every reference in the document to a missing object or to one of the wrong type. Values that
+    are not text are ignored, because validation reports them."""
     return [
         (path, error)
         for info in refs
@@ -92,7 +93,7 @@ def reference_error(
     info: FieldInfo, name: str, target_type: ObjectType | None, usable_types: Sequence[str],
     known_names: Iterable[str] = (),
 ) -> str:
-    """Returns the error message for an invalid reference, or '' if the reference is valid. `target_type` is the type of
+    """Return the error message for an invalid reference, or '' if the reference is valid. `target_type` is the type of
     the referenced object, or None if it does not exist; `usable_types` are the keys of the types that the field may
     refer to; `known_names` are the existing names, used only to suggest a similar name."""
     if target_type is None:
@@ -103,5 +104,5 @@ def reference_error(
 
 
 def missing_object_error(namespace: str, name: str) -> str:
-    """Returns the error message for a reference to a missing object."""
+    """Return the error message for a reference to a missing object."""
     return f'there is no {namespace} called {name!r}'

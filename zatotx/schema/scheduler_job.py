@@ -42,7 +42,7 @@ _OWN_FIELDS: Mapping[str, tuple[str, ...]] = {
 
 
 def timezone_error(name: str) -> str:
-    """Returns an error message if a time zone name cannot be used, otherwise ''."""
+    """Return an error message if a time zone name cannot be used, otherwise ''."""
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -53,7 +53,7 @@ def timezone_error(name: str) -> str:
 
 
 def cron_error(text: str) -> str:
-    """Returns an error message if a cron expression cannot be used, otherwise ''."""
+    """Return an error message if a cron expression cannot be used, otherwise ''."""
     try:
         parse_cron(text)
     except CronError as error:
@@ -62,7 +62,7 @@ def cron_error(text: str) -> str:
 
 
 class SchedulerJob(ConfigObject, frozen=True, kw_only=True):
-    """A scheduler job: the service that it runs and its schedule."""
+    """A scheduler job, which consists of the service to run and a schedule."""
 
     name: Annotated[str, field('Name of the job', min_length=1, max_length=200)]
     is_active: Annotated[bool, field('Whether it is scheduled; `execute` runs it in any case')] = True
@@ -115,7 +115,7 @@ class SchedulerJob(ConfigObject, frozen=True, kw_only=True):
 
 
 def _normalize(fields: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Expands nicknames of cron expressions, adds UTC to dates without a zone, and removes unset fields of other types
+    """Expand nicknames of cron expressions, add UTC to dates without a zone, and remove unset fields of other types
     when the type is given."""
     changed = dict(fields)
     definition = changed.get('cron_definition')
@@ -149,8 +149,9 @@ def _errors(job: SchedulerJob) -> Iterator[tuple[str, str]]:
 
 
 def past_start_error(job: SchedulerJob, before: SchedulerJob | None, now: datetime) -> list[tuple[str, str]]:
-    """Returns an error message if an active one-time job would never run, because its time is in the past when it is
-    created or moved. The time of a job that has already run is accepted, so that the job can be imported again."""
+    """Return an error message if an active one-time job would never run, otherwise ''. This is the case if its time is
+    in the past when the job is created or its time is changed. The time of a job that has already run is accepted, so
+    that the job can be imported again."""
     if job.job_type != ONE_TIME or not job.is_active or job.start_date is None or job.start_date > now:
         return []
     if before is not None and before.job_type == ONE_TIME and before.start_date == job.start_date:
@@ -172,7 +173,7 @@ SCHEDULER_JOB = ObjectType(
 
 
 def default_job_operations() -> list[Operation]:
-    """Returns the operations that create the jobs that every cluster initially has, and the rows of their services."""
+    """Return the operations that create the jobs that every cluster initially has, and the rows of their services."""
     services = [
         Operation(action='create', type='service', name=name,
                   fields={'name': name, 'impl_name': '', 'is_internal': True})
@@ -182,6 +183,6 @@ def default_job_operations() -> list[Operation]:
 
 
 def default_job_operation(name: str) -> Operation:
-    """Returns the operation that creates one of the jobs that every cluster initially has."""
+    """Return the operation that creates one of the jobs that every cluster initially has."""
     job = SchedulerJob(name=name, service=name, job_type=INTERVAL_BASED, **DEFAULT_JOBS[name])
     return Operation(action='create', type=SCHEDULER_JOB.key, name=name, fields=msgspec.structs.asdict(job))

@@ -20,7 +20,7 @@ _ENCRYPTED = re.compile(r'enc:gAAAA[\w=-]*')
 
 
 def mask_secrets(struct: type[Any], document: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the document with all non-empty secrets masked."""
+    """Return the document with all non-empty secrets masked."""
     secrets = secret_fields_of_struct(struct)
     return {name: MASK if name in secrets and value else value for name, value in document.items()}
 
@@ -34,7 +34,8 @@ class ConfigObject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def mask_setting(name: str, value: Any) -> Any:
-    """Masks a setting whose name indicates a secret, and passwords in URLs. `name` is the name of the setting."""
+    """Mask a setting whose name indicates a secret. The passwords in URLs are also masked. `name` is the name of the
+    setting."""
     if isinstance(value, str):
         return MASK if value and is_secret_name(name) else _ENCRYPTED.sub(f'enc:{MASK}', mask_urls(value))
     if isinstance(value, Mapping):
@@ -55,21 +56,21 @@ _BETWEEN = f' {ENCRYPTED}'
 
 
 def combine(hashed: str, sealed: str) -> str:
-    """Combines a hash and an encrypted secret into the stored form of a dual secret."""
+    """Combine a hash and an encrypted secret into the form in which a dual secret is stored."""
     return f'{hashed} {sealed}'
 
 
 def get_hash(stored: str) -> str:
-    """Returns the hash to verify a password against, or '' if no password is set."""
+    """Return the hash with which a password is verified, or '' if no password is set."""
     return stored.partition(_BETWEEN)[0]
 
 
 def get_encrypted(stored: str) -> str:
-    """Returns the encrypted secret, for OutgoingContext.unseal. Returns '' if no password is set or only a hash is
-    stored; then the password must be set again before an outgoing connection can use it."""
+    """Return the encrypted secret, which OutgoingContext.unseal decrypts. Returns '' if no password is set, or if only
+    a hash is stored. In the latter case, the password must be set again before an outgoing connection can use it."""
     return f'{ENCRYPTED}{stored.partition(_BETWEEN)[2]}' if is_dual_secret(stored) else ''
 
 
 def is_dual_secret(text: str) -> bool:
-    """Returns whether a text has the stored form of a dual secret."""
+    """Return whether a text has the form in which a dual secret is stored."""
     return text.startswith(HASHED) and _BETWEEN in text

@@ -1,4 +1,5 @@
-"""The configuration of services: one row per service, maintained by deployments and node starts, not by enmasse."""
+"""The configuration of services. There is one object per service, which is maintained by deployments and node starts,
+and not by enmasse."""
 
 from __future__ import annotations
 

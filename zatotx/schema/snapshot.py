@@ -11,8 +11,9 @@ import msgspec
 
 
 class StoredObject(msgspec.Struct, frozen=True, gc=False):
-    """One object in the ODB. `value` is the type's Struct; references are names, not ids; secrets are decrypted or
-    hashed, as they are used. The garbage collector does not visit it (gc=False): values contain no cycles."""
+    """An object that is stored in the ODB. `value` is the Struct of the object type. References are names, not IDs.
+    Secrets are decrypted or hashed, as they are used. The garbage collector does not visit the object (gc=False),
+    because values contain no cycles."""
 
     id: int
     type: str
@@ -45,7 +46,7 @@ class _ObjectsOfType:
         self._sorted: list[StoredObject] | None = None
 
     def sorted_by_name(self) -> list[StoredObject]:
-        """Returns the objects by name, sorted by the first call."""
+        """Return the objects by name, sorted by the first call."""
         if self._sorted is None:
             self._sorted = sorted(self.by_id.values(), key=lambda o: o.name)
         return self._sorted
@@ -55,8 +56,8 @@ _NO_OBJECTS = _ObjectsOfType({}, {})
 
 
 class Snapshot:
-    """All objects of a cluster at `revision`. Immutable: `apply_changes` creates the next one, which shares the objects
-    of types without changes with this one."""
+    """All objects of a cluster at a revision. A snapshot is immutable: `apply_changes` creates the next snapshot, which
+    shares the objects of unchanged types with this one."""
 
     __slots__ = ('_by_type', 'revision')
 
@@ -81,7 +82,7 @@ class Snapshot:
         return self._of_type(type_).by_name.get(name)
 
     def objects_of_types(self, *types: str) -> list[StoredObject]:
-        """Returns all objects of these types, by name."""
+        """Return all objects of these types, by name."""
         by_type = [self._of_type(type_).sorted_by_name() for type_ in dict.fromkeys(types)]
         by_type = [objects for objects in by_type if objects]
         if len(by_type) < 2:
@@ -89,26 +90,26 @@ class Snapshot:
         return sorted(chain.from_iterable(by_type), key=lambda o: o.name)
 
     def iter_type(self, type_: str) -> Iterable[StoredObject]:
-        """Returns all objects of a type in any order, without the cost of a list of them."""
+        """Return all objects of a type in any order, without the cost of a list of them."""
         return self._of_type(type_).by_id.values()
 
     def has_type(self, type_: str) -> bool:
-        """Returns whether there are objects of a type."""
+        """Return whether there are objects of a type."""
         return bool(self._of_type(type_).by_id)
 
     def objects_with(self, field: str) -> Iterator[StoredObject]:
-        """Yields the objects of all types whose Struct has a field, in any order."""
+        """Yield the objects of all types whose Struct has a field, in any order."""
         for objects in self._by_type.values():
             if hasattr(next(iter(objects.by_id.values())).value, field):
                 yield from objects.by_id.values()
 
     def has_same_objects(self, other: Snapshot, *types: str) -> bool:
-        """Returns whether no object of these types has changed from one snapshot to the other, as far as that is known
+        """Return whether no object of these types has changed from one snapshot to the other, as far as that is known
         without comparing them: if one of the snapshots was made from the other."""
         return all(self._of_type(type_) is other._of_type(type_) for type_ in types)
 
     def apply_changes(self, changes: ChangeSet) -> Snapshot:
-        """Returns the snapshot after the changes. SnapshotUpdate does the same in steps."""
+        """Return the snapshot after the changes. SnapshotUpdate does the same in steps."""
         return SnapshotUpdate(self, changes).finish()
 
     def _of_type(self, type_: str) -> _ObjectsOfType:
@@ -116,7 +117,8 @@ class Snapshot:
 
 
 class SnapshotUpdate:
-    """Builds the snapshot after some changes in steps: an import may change 100,000 objects.
+    """Builds a new snapshot from changes in steps. This avoids blocking the reactor, because an import may change
+    100,000 objects.
 
     The objects of a type are copied when its first change is applied.
     """
@@ -129,7 +131,7 @@ class SnapshotUpdate:
         self._changed = iter(changes.changed)
 
     def advance(self, count: int) -> bool:
-        """Applies up to `count` changes. Returns whether there may be more."""
+        """Apply up to `count` changes. Returns whether there may be more."""
         for object_id in islice(self._deleted, count):
             self._delete(object_id)
             count -= 1
@@ -139,7 +141,7 @@ class SnapshotUpdate:
         return not count
 
     def finish(self) -> Snapshot:
-        """Applies all changes that are left, and returns the new snapshot."""
+        """Apply all changes that are left, and return the new snapshot."""
         self.advance(sys.maxsize)
         snapshot = Snapshot(self._revision)
         snapshot._by_type = {key: objects for key, objects in self._by_type.items() if objects.by_id}
@@ -162,7 +164,7 @@ class SnapshotUpdate:
         own.by_id[stored.id] = own.by_name[name] = stored
 
     def _own(self, type_: str) -> _ObjectsOfType:
-        """Returns the objects of a type, which may be changed."""
+        """Return the objects of a type, which may be changed."""
         if type_ not in self._copied:
             self._copied.add(type_)
             shared = self._by_type.get(type_, _NO_OBJECTS)
@@ -171,13 +173,13 @@ class SnapshotUpdate:
 
 
 def _remove_name(objects: _ObjectsOfType, stored: StoredObject) -> None:
-    """Removes the name of an object, unless another one has taken it over."""
+    """Remove the name of an object, unless another one has taken it over."""
     if objects.by_name.get(stored.name) is stored:
         del objects.by_name[stored.name]
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """One step of a change. `fields` are validated fields of the Struct."""
+    """One operation of a configuration change. `fields` are validated fields of the Struct."""
 
     action: str  # 'create', 'edit', 'delete'
     type: str
@@ -191,7 +193,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Actor(msgspec.Struct, frozen=True):
-    """The user who changes the configuration, and the address of the request; stored in the history."""
+    """The user who changes the configuration, and the client address of the request. Both are stored in the history."""
 
     username: str  # the principal
     source: str = ''  # a channel's name or a command

@@ -1,4 +1,4 @@
-"""Suggestions of similar names for unknown ones."""
+"""Suggests similar names for unknown names."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ MAX_LENGTH = 100  # maximum number of characters of a compared name
 
 
 def did_you_mean(name: str, known_names: Iterable[str]) -> str:
-    """Returns `, did you mean 'crm.get-balance'?`, or '' if no known name is similar. Ignores case; only compares names
-    that share their first or last two characters."""
+    """Return a suggestion such as `, did you mean 'crm.get-balance'?`, or '' if no known name is similar. Case is
+    ignored, and only names that share their first or last two characters are compared."""
     folded = name.casefold()
     if len(folded) > MAX_LENGTH:
         return ''

@@ -1,4 +1,5 @@
-"""Generates documentation of an object type: the table in the reference pages, and the help lines of the CLI."""
+"""Generates the documentation of an object type, which is a table in the reference pages, and help lines of the command
+line."""
 
 from __future__ import annotations
 
@@ -12,8 +13,9 @@ _COMPARED = {'gt': '>', 'ge': '>=', 'lt': '<', 'le': '<='}
 
 
 def field_table(object_type: ObjectType, types: ObjectTypeRegistry | None = None) -> str:
-    """Returns a Markdown table of the fields with name, type, default and meaning, followed by the fields of nested
-    mappings. `types` are the object types that exist; the table names those that a reference is limited to."""
+    """Return a Markdown table of the fields with name, type, default and meaning, followed by the fields of nested
+    mappings. `types` are the existing object types, with which the table shows the types to which a reference is
+    limited."""
     rows = ['| Field | Type | Default | Meaning |', '| --- | --- | --- | --- |', *_rows(fields_of(object_type), types)]
     return '\n'.join(rows) + '\n'
 
@@ -29,13 +31,14 @@ def _rows(fields: Iterable[FieldInfo], types: ObjectTypeRegistry | None, prefix:
 
 
 def field_help(info: FieldInfo) -> str:
-    """Returns one line of help about a field."""
+    """Return one line of help about a field."""
     tail = 'required' if info.required else f'default: {describe_default(info)}'
     return f'{info.description} ({describe_type(info)}; {tail})'
 
 
 def describe_type(info: FieldInfo) -> str:
-    """Returns a description of a field's type: data type, choices, bounds and reference."""
+    """Return a description of a field's type, which contains the data type, the choices, the bounds and the
+    reference."""
     if info.choices:
         return ', '.join(choice or '(empty)' for choice in info.choices)
     parts = [_reference_type(info) if info.ref else info.kind]
@@ -50,7 +53,7 @@ def _reference_type(info: FieldInfo) -> str:
 
 
 def describe_default(info: FieldInfo) -> str:
-    """Returns the default of a field as text, or '' if the field is required."""
+    """Return the default of a field as text, or '' if the field is required."""
     return '' if info.default is NO_DEFAULT else _default(info.default)
 
 

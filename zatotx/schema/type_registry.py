@@ -12,14 +12,15 @@ from zatotx.schema.service_config import SERVICE
 
 
 def namespace_of(object_type: ObjectType) -> str:
-    """Returns the namespace in which names of this type must be unique, in the form of a field's `ref`: the section of
-    the type, so that security definitions of different types cannot share a name, or the key of a type without a
-    section."""
+    """Return the namespace in which names of this type must be unique, in the form of a field's `ref`. The namespace is
+    the section of the type, so that security definitions of different types cannot have the same name. For a type
+    without a section, the namespace is the key of the type."""
     return object_type.section or object_type.key
 
 
 class ObjectTypeRegistry:
-    """An immutable registry of object types. Raises ValueError with all errors in their declarations."""
+    """An immutable registry of object types. Raises ValueError, whose message lists all errors in the declarations of
+    the types."""
 
     __slots__ = ('_by_key', '_by_space')
 
@@ -55,16 +56,16 @@ class ObjectTypeRegistry:
         return tuple(space for space, types in self._by_space.items() if types[0].section)
 
     def in_namespace(self, namespace: str) -> tuple[ObjectType, ...]:
-        """Returns the types of one section, or the type without section that has this key; () if there is none."""
+        """Return the types of one section, or the type without section that has this key; () if there is none."""
         return self._by_space.get(namespace, ())
 
     def keys_for(self, info: FieldInfo) -> tuple[str, ...]:
-        """Returns the keys of the types that a reference field may refer to."""
+        """Return the keys of the types that a reference field may refer to."""
         types = self.in_namespace(info.ref)
         return tuple(t.key for t in types if not info.ref_purpose or info.ref_purpose in t.purposes)
 
     def find_by_zato_prefix(self, prefix: str, request: Mapping[str, object] | None = None) -> ObjectType | None:
-        """Returns the type behind `zato.<prefix>.…`; if several share the prefix, the one whose fixed fields match the
+        """Return the type behind `zato.<prefix>.…`; if several share the prefix, the one whose fixed fields match the
         request."""
         fields = request or {}
         candidates = [t for t in self if t.zato is not None and t.zato.prefix == prefix]
@@ -107,7 +108,7 @@ def _declaration_errors(types: tuple[ObjectType, ...], spaces: frozenset[str]) -
 
 
 def _nested_errors(path: str, info: FieldInfo) -> Iterator[str]:
-    """Reports nested secrets and references: values with a different stored form must be top-level fields."""
+    """Report nested secrets and references: values with a different stored form must be top-level fields."""
     for nested in fields_of_struct(info.struct) if info.struct is not None else ():
         if nested.secret or nested.ref:
             yield f'{path}.{nested.name} is a secret or a reference: only fields of the object itself can be'

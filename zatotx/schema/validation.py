@@ -1,4 +1,4 @@
-"""Validates documents against an object type and reports every error with its path.
+"""Validates documents against an object type, and reports every error with its path.
 
 msgspec stops at the first error, so each field is converted separately.
 """
@@ -18,8 +18,8 @@ FieldError = tuple[str, str]  # (path of the field, error)
 
 
 def validate(object_type: ObjectType, document: Mapping[str, Any]) -> tuple[Any, list[FieldError]]:
-    """Validates a document. Returns (Struct, no errors) if it is valid, otherwise (None, all errors). Never raises for
-    invalid input.
+    """Validate a document. Returns (Struct, no errors) if it is valid, otherwise (None, all errors). Invalid input
+    never raises an exception.
 
     Only the form of references is checked, not whether the objects exist.
     """
@@ -30,26 +30,26 @@ def validate(object_type: ObjectType, document: Mapping[str, Any]) -> tuple[Any,
 
 
 def validate_edit(object_type: ObjectType, current: Any, changes: Mapping[str, Any]) -> tuple[Any, list[FieldError]]:
-    """Validates an edit of an existing object. Returns the same as `validate`. A nested mapping is replaced as a
+    """Validate an edit of an existing object. Returns the same as `validate`. A nested mapping is replaced as a
     whole."""
     return validate(object_type, {**msgspec.structs.asdict(current), **normalize(object_type, changes)})
 
 
 def validate_change(object_type: ObjectType, value: Any, before: Any, now: datetime) -> list[FieldError]:
-    """Returns the errors of a valid object that depend on the current time or the previous value (see
-    ObjectType.validate_change). `value` may be None, as `validate` returns it for an invalid object."""
+    """Return the errors of a valid object that depend on the current time or on the previous value (see
+    ObjectType.validate_change). `value` may be None, which `validate` returns for an invalid object."""
     if value is None or object_type.validate_change is None:
         return []
     return list(object_type.validate_change(value, before, now))
 
 
 def normalize(object_type: ObjectType, document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Returns the fields in the form in which the type stores them. Normalizing is idempotent."""
+    """Convert fields to the form in which the type stores them. Normalizing fields again does not change them."""
     return document if object_type.normalize is None else object_type.normalize(document)
 
 
 def unknown_field_error(key: str, known: Iterable[str]) -> str:
-    """Returns the error message for a key that is not among the `known` keys."""
+    """Return the error message for a key that is not among the `known` keys."""
     from difflib import get_close_matches  # few processes need it
 
     matches = get_close_matches(key, list(known), n=1)
@@ -57,7 +57,7 @@ def unknown_field_error(key: str, known: Iterable[str]) -> str:
 
 
 def _convert(struct: type[Any], document: Mapping[str, Any]) -> tuple[Any, list[FieldError]]:
-    """Returns the Struct, or None and the errors of all fields."""
+    """Return the Struct, or None and the errors of all fields."""
     fields = {f.name: f for f in fields_of_struct(struct)}
     errors = [(str(key), unknown_field_error(str(key), fields)) for key in document if key not in fields]
     values: dict[str, Any] = {}
@@ -91,7 +91,7 @@ def _convert_field(info: FieldInfo, raw_value: Any, values: dict[str, Any], erro
 
 
 def _constraint_error(info: FieldInfo, value: Any) -> str:
-    """Checks constraints beyond msgspec's types and bounds."""
+    """Check constraints beyond msgspec's types and bounds."""
     items = value if info.kind == 'list' and isinstance(value, list | tuple) else (value,)
     if info.choices and value is not None and any(item not in info.choices for item in items):
         one_of = ', '.join(choice or "'' (empty)" for choice in info.choices)
@@ -125,7 +125,7 @@ def _datetime_error(text: str) -> str:
 
 
 def _describe_error(info: FieldInfo, text: str) -> FieldError:
-    """Rewords an error of msgspec: 'Expected `int`, got `str` - at `$[0].a`'."""
+    """Reword an error of msgspec: 'Expected `int`, got `str` - at `$[0].a`'."""
     text, _, path = text.replace('`', '').partition(' - at $')
     text = text[:1].lower() + text[1:]
     if 'matching regex' in text and info.description:
@@ -145,7 +145,7 @@ _NO = frozenset({'false', 'no', 'f', 'n', '0', 'off'})
 
 
 def parse_request(object_type: ObjectType, request: Mapping[str, Any], references: ReferenceTargets) -> dict[str, Any]:
-    """Returns the fields of the object type that a request contains. Ignores unknown fields. Empty text counts as a
+    """Return the fields of the object type that a request contains. Unknown fields are ignored. Empty text counts as a
     missing field if it is not a valid value."""
     document: dict[str, Any] = {}
     for info in fields_of(object_type):
@@ -166,7 +166,7 @@ def parse_request(object_type: ObjectType, request: Mapping[str, Any], reference
 
 
 def zato_name(object_type: ObjectType, field: str) -> str:
-    """Returns Zato's name of a field in the API of an object type."""
+    """Return Zato's name of a field in the API of an object type."""
     return field if object_type.zato is None else object_type.zato.zato_names.get(field, field)
 
 
@@ -182,14 +182,14 @@ def _set_value(info: FieldInfo, value: Any, document: dict[str, Any]) -> None:
 
 
 def _to_items(value: Any) -> list[Any]:
-    """Returns the items of a list, or of a comma-separated text; [] for None."""
+    """Return the items of a list, or of a comma-separated text; [] for None."""
     if isinstance(value, str):
         return parse_list(value)
     return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
 
 
 def _resolve_reference(info: FieldInfo, request_name: str, value: Any, references: ReferenceTargets) -> Any:
-    """Returns the name for a name or an id. Text that could be both is an id if the field name ends in `id`
+    """Return the name for a name or an id. Text that could be both is an id if the field name ends in `id`
     (`security_id`)."""
     if value is None or (isinstance(value, str) and value.strip().lower() in NULL_REFERENCES):
         return None
@@ -204,8 +204,8 @@ def _resolve_reference(info: FieldInfo, request_name: str, value: Any, reference
 
 
 def convert_text(info: FieldInfo, value: Any) -> Any:
-    """Converts text to the number, boolean, date, list or mapping that the field requires, also inside nested mappings.
-    Returns other values unchanged."""
+    """Convert text to the number, boolean, date, list or mapping that a field requires. Text in nested mappings is also
+    converted, and other values are returned unchanged."""
     if isinstance(value, str) and info.kind in _CONVERTERS:
         value = _CONVERTERS[info.kind](value)
     if info.struct is None or not isinstance(value, Mapping):
@@ -215,7 +215,7 @@ def convert_text(info: FieldInfo, value: Any) -> Any:
 
 
 def parse_bool(text: str) -> Any:
-    """Converts text to a boolean; returns unrecognized text unchanged."""
+    """Convert text to a boolean; return unrecognized text unchanged."""
     folded = text.strip().lower()
     if folded in _YES:
         return True
@@ -223,15 +223,15 @@ def parse_bool(text: str) -> Any:
 
 
 def parse_int(text: str) -> Any:
-    """Converts decimal digits to an integer; returns other text unchanged. Rejects underscores, non-ASCII digits and
-    more than 19 digits."""
+    """Convert decimal digits to an integer; return other text unchanged. Rejects underscores, non-ASCII digits and more
+    than 19 digits."""
     digits = text.strip()
     unsigned = digits[1:] if digits[:1] in ('-', '+') else digits
     return int(digits) if unsigned.isascii() and unsigned.isdigit() and len(unsigned) < 20 else text
 
 
 def parse_float(text: str) -> Any:
-    """Converts text to a finite float; returns other text unchanged."""
+    """Convert text to a finite float; return other text unchanged."""
     try:
         number = float(text)
     except ValueError:
@@ -240,7 +240,7 @@ def parse_float(text: str) -> Any:
 
 
 def parse_datetime(text: str) -> Any:
-    """Converts ISO 8601 text to an aware datetime, UTC by default; returns other text unchanged."""
+    """Convert ISO 8601 text to an aware datetime, UTC by default; return other text unchanged."""
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
@@ -249,12 +249,12 @@ def parse_datetime(text: str) -> Any:
 
 
 def parse_list(text: str) -> list[str]:
-    """Splits comma-separated text into a list."""
+    """Split comma-separated text into a list."""
     return [item.strip() for item in text.split(',') if item.strip()]
 
 
 def parse_mapping(text: str) -> Any:
-    """Decodes a JSON object; returns other text unchanged."""
+    """Decode a JSON object; return other text unchanged."""
     try:
         value = msgspec.json.decode(text)
     except msgspec.DecodeError:

@@ -1,5 +1,5 @@
-"""Security types: each is one module or one package. Other distributions can add security types in their own
-`zatotx/security/`.
+"""Security types. Each type is one module or one package. Other distributions can add security types in their own
+`zatotx/security/` directory.
 """
 
 from twisted.plugin import pluginPackagePaths

@@ -1,5 +1,5 @@
-"""Users of the web admin. They log in at /zato/admin/login and receive a session token, which /zato/admin/invoke
-requires.
+"""Users of the web admin. They log in at /zato/admin/login and receive a session token, which must be sent to
+/zato/admin/invoke.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ ADMIN_USER_TYPE = ObjectType(
 
 
 class SessionAuthenticator:
-    """Authenticates one web admin user by a session token."""
+    """Authenticates one user of the web admin by a session token."""
 
     needs_body = False
     scheme = 'admin_session'

@@ -1,4 +1,4 @@
-"""API keys, in a header field or in the query string (feature map 4)."""
+"""Authenticates requests by an API key, in a header field or in the query string."""
 
 from __future__ import annotations
 

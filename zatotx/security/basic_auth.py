@@ -27,7 +27,7 @@ from zatotx.wire.http.authentication import Malformed, parse_basic
 
 
 def _username_error(username: str) -> str:
-    """Checks a user name. RFC 7617 §2: a colon ends the user name in the credentials."""
+    """Check a user name. RFC 7617 §2: a colon ends the user name in the credentials."""
     return (
         'must not have a colon: HTTP Basic Auth cannot carry one'
         if ':' in username
@@ -214,9 +214,9 @@ def make_authenticator(stored: StoredObject, dependencies: AuthenticationDepende
 
 
 def make_credentials(stored: StoredObject, context: CredentialsContext) -> OutgoingCredentials:
-    """Return the credentials that outgoing connections send (RFC 7617). Channels can use the same definition, so its
-    password is stored both as a hash and, for outgoing calls, encrypted. Raises UnusableCredentials if only the hash is
-    stored."""
+    """Return the credentials that outgoing connections send for a Basic authentication definition (RFC 7617). Channels
+    can use the same definition, so its password is stored both as a hash and, for outgoing calls, encrypted. Raises
+    UnusableCredentials if only the hash is stored."""
     encrypted = get_encrypted(stored.value.password)
     if not encrypted and stored.value.password:
         raise UnusableCredentials(

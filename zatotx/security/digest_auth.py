@@ -1,4 +1,4 @@
-"""HTTP Digest authentication: the security definition of credentials for outgoing connections.
+"""HTTP Digest authentication: defines the credentials that outgoing connections use.
 
 The other module of this type is the HTTP client's plugins/http/rest/digest_auth.py.
 """
@@ -14,7 +14,7 @@ from zatotx.schema.security.definition import control_character_error
 
 
 def _username_error(username: str) -> str:
-    """Checks a user name. RFC 7616 §3.4.2: a colon ends the user name in the hashed text."""
+    """Check a user name. RFC 7616 §3.4.2: a colon ends the user name in the hashed text."""
     return (
         'must not have a colon: Digest Auth cannot carry one' if ':' in username else control_character_error(username)
     )

@@ -1,4 +1,4 @@
-"""OAuth 2.0 client definitions: access tokens for outgoing connections.
+"""OAuth 2.0 client definitions, with which outgoing connections obtain access tokens.
 
 The other module of this type is the HTTP client's plugins/http/rest/oauth2.py.
 """
@@ -18,12 +18,12 @@ _RESERVED_FIELDS = frozenset(('grant_type', 'scope', 'client_id', 'client_secret
 
 
 def _url_error(url: str) -> str:
-    """Requires TLS, except on loopback, since the client secret is sent (RFC 6749 §3.2)."""
+    """Require TLS, except on loopback, since the client secret is sent (RFC 6749 §3.2)."""
     return secure_url_error(url, no_user_reason='they are client_id and client_secret', http_risk='read the secret')
 
 
 def _scopes_error(scopes: list[str]) -> str:
-    """Checks scopes by RFC 6749 §3.3."""
+    """Check scopes by RFC 6749 §3.3."""
     invalid = [scope for scope in scopes if any(not 0x21 <= ord(c) <= 0x7E or c in '"\\' for c in scope)]
     return 'scopes have no blanks, quotation marks, backslashes and nothing but ASCII' if invalid else ''
 

@@ -1,5 +1,4 @@
-"""Technical accounts, Zato's legacy credentials in the header fields X-Zato-User and X-Zato-Password (feature map
-4)."""
+"""Technical accounts, which are Zato's legacy credentials in the header fields X-Zato-User and X-Zato-Password."""
 
 from __future__ import annotations
 
@@ -33,7 +32,7 @@ class TechAccount(SecurityDefinition, frozen=True, kw_only=True):
 
 
 def _deletion_error(account: TechAccount, request: Mapping[str, Any]) -> str:
-    """Prevents an account from deleting itself, as in Zato."""
+    """Prevent an account from deleting itself, as in Zato."""
     if request.get('current_tech_account_name') == account.name:
         return f'Technical account {account.name!r} may not delete itself'
     return ''
@@ -59,8 +58,8 @@ _USER, _PASSWORD = b'x-zato-user', b'x-zato-password'
 
 
 class TechAccountAuthenticator:
-    """Authenticates callers by one technical account. User name and password are compared together, so that an unknown
-    user takes as long as a wrong password."""
+    """Authenticates callers by one technical account. The user name and the password are compared together, so that the
+    check takes the same time for an unknown user and for a wrong password."""
 
     needs_body = False
     scheme = 'tech_account'

@@ -1,4 +1,4 @@
-"""WS-Security: UsernameTokens in SOAP messages (feature map 4, contract §4).
+"""WS-Security definitions, which authenticate SOAP messages by UsernameTokens.
 
 All rejected tokens cause the same response; the reason is logged at level debug. If Redis cannot tell whether a nonce
 was used before, the request is rejected with 503.
@@ -102,7 +102,7 @@ class FailedAuthentication(Unauthorized):
 
 @define
 class WssDependencies:
-    """The collaborators that all WS-Security authenticators of a node share. `now` returns seconds since 1970."""
+    """The objects that all WS-Security authenticators of a node share. `now` returns the seconds since 1970."""
 
     comparison: SecretComparison
     nonces: INonceStore
@@ -215,16 +215,16 @@ _NONCE_SIZE = 16  # bytes
 
 
 def new_username_token(username: str, password: str, *, is_digest: bool) -> UsernameToken:
-    """Create the UsernameToken of one message (UsernameToken Profile 1.0 §3.1), with a new nonce. With clear-text
-    passwords the time is included, too, because peers reject old or repeated tokens."""
+    """Create the UsernameToken of one message (UsernameToken Profile 1.0 §3.1), with a new nonce. The creation time is
+    included even if the password is sent in clear text, because peers reject old or repeated tokens."""
     now = datetime.now(UTC)
     created = f'{now:%Y-%m-%dT%H:%M:%S}.{now.microsecond // 1000:03d}Z'
     return UsernameToken(username, password, is_digest, token_bytes(_NONCE_SIZE), created, now.timestamp())
 
 
 def make_credentials(stored: StoredObject, context: CredentialsContext) -> OutgoingCredentials:
-    """Return the credentials that outgoing SOAP connections send. Raises UnusableCredentials if there is no
-    password."""
+    """Return the credentials that outgoing SOAP connections send for a WS-Security definition. Raises
+    UnusableCredentials if the definition has no password."""
     value = stored.value
     if not value.password:
         raise UnusableCredentials(f'its security definition {stored.name} has no password yet')

@@ -1,4 +1,4 @@
-"""XPath definitions: authentication by a user name and a password in an XML body (feature map 4)."""
+"""XPath definitions, which authenticate callers by a user name and a password in an XML body."""
 
 from __future__ import annotations
 

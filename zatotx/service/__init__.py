@@ -1,1 +1,1 @@
-"""Services: the base class that users subclass, the code that runs services, and their deployment."""
+"""Services: the base class that users subclass, the code that runs services, and the deployment of services."""

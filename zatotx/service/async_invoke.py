@@ -1,5 +1,5 @@
-"""Implements `self.invoke_async`: a service invokes another one through the work stream, without waiting for the
-result.
+"""Implements `self.invoke_async`, with which a service invokes another service through the work stream, without waiting
+for the result.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ class AsyncInvocation(msgspec.Struct, kw_only=True):
 
 def invoke_async(invocation: Invocation, call: AsyncInvocation) -> Any:
     """Write an invocation message to the work stream. On the reactor, return a Deferred that fires with the correlation
-    ID; the message is written even if the Deferred is not awaited. In other threads, return the correlation ID.
+    ID; the message is written even if the service does not await the Deferred. In other threads, return the correlation
+    ID.
 
     Raises NotFound for an unknown service or server, BadRequest for a payload that cannot be stored, and
     ServiceUnavailable or Timeout if the broker of the work stream is unavailable.
@@ -111,7 +112,7 @@ async def write_to_work_stream(invocation: Invocation, messages: list[WorkMessag
 
 
 def target_name(target: Any) -> str:
-    """Return the name of a target service, which is given by name or class."""
+    """Return the name of a target service. `target` is a name or a service class."""
     name: str = target if isinstance(target, str) else target.get_name()
     return name
 
@@ -124,8 +125,8 @@ def require_service(invocation: Invocation, name: str) -> None:
 
 
 def callbacks_of(invocation: Invocation, name: str, callback: Any) -> tuple[str, ...]:
-    """Return the names of the services that receive the result: the given ones, or the implicit callback if it exists.
-    Raises NotFound."""
+    """Return the names of the services that receive the result. These are the given services, or the implicit callback
+    if it exists. Raises NotFound."""
     if callback is None or callback == '':
         implicit = IMPLICIT_CALLBACK.format(name)
         return (implicit,) if invocation.services.get(implicit) is not None else ()
@@ -137,8 +138,8 @@ def callbacks_of(invocation: Invocation, name: str, callback: Any) -> tuple[str,
 
 
 def to_payload(payload: Any, data_format: str | None = None, *, as_json: bool = False) -> Any:
-    """Convert a payload to the form in which it is stored: models become dicts, and XML elements bytes. Raises
-    BadRequest for text that is not JSON if the data format is JSON."""
+    """Convert a payload to the form in which it is stored: models are converted to dicts, and XML elements to bytes.
+    Raises BadRequest for text that is not JSON if the data format is JSON."""
     if is_element(payload):
         return to_bytes(payload)
     if not isinstance(payload, (str, bytes)):

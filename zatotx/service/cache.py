@@ -1,4 +1,4 @@
-"""Implements `self.cache`: caches that all servers of a cluster share (feature map 3.9)."""
+"""Implements `self.cache`, the caches that all servers of a cluster share."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LOAD_TTL, _LOAD_WAIT = 10.0, 30.0  # seconds: of the lease while a loader runs,
 
 @frozen
 class CacheEntry:
-    """A cache entry with Zato's fields. Times are Unix time in seconds, or 0.0 if the event never happened."""
+    """A cache entry with Zato's fields. Times are Unix time in seconds, or 0.0 for an event that has not happened."""
 
     key: str
     value: Any
@@ -38,8 +38,8 @@ class CacheEntry:
 
 
 class SharedCache:
-    """One cache that all servers share. Its methods are awaitable in async services, and return results in `def`
-    services.
+    """One cache that all servers share. In async services its methods return awaitables, and in synchronous services
+    results.
 
     Values are None, bool, int, float, str, bytes, aware datetimes, lists and dicts of them; tuples come back as lists,
     others raise TypeError. `expiry` is in seconds from the write, 0.0 = never. Raises Timeout and ServiceUnavailable
@@ -256,7 +256,7 @@ class SharedCache:
 
 
 class Caches(SharedCache):
-    """The object `self.cache`: the methods of the default cache, and access to other caches by name."""
+    """The object `self.cache`. It has the methods of the default cache, and gives access to other caches by name."""
 
     def __init__(self, service: Any) -> None:
         super().__init__(RedisAccess(service._zatotx), DEFAULT_CACHE)

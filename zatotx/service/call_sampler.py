@@ -1,4 +1,5 @@
-"""Records calls of one service: every n-th one as a sample, and those that took longer than a threshold."""
+"""Records selected calls of one service. Every n-th call is recorded as a sample, and calls that took longer than a
+threshold are recorded as slow."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ _NOT_TEXT = '(not text, or too large to be kept)'
 
 @define(kw_only=True, eq=False)
 class CallSampler:
-    """The recorder of one service in one process. It never delays a call: what it records is written afterwards."""
+    """Records the calls of one service in one process. Recording never delays a call, because records are written after
+    the call."""
 
     service: str
     slow_threshold: int  # milliseconds
@@ -74,7 +76,7 @@ def body_text(body: Any) -> str:
 
 
 def value_text(value: Any) -> str:
-    """Return the beginning of a payload as text, a value as JSON."""
+    """Return the beginning of a payload as text. A value that is not text is converted to JSON."""
     if isinstance(value, str):
         return value[:MAX_TEXT]
     if isinstance(value, bytes):

@@ -1,4 +1,5 @@
-"""Finds the service call of the running code by walking the stack, so that requests have no overhead."""
+"""Finds the service call that is running, by walking the call stack. Thus the information causes no overhead for
+requests."""
 
 from __future__ import annotations
 

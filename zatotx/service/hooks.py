@@ -1,4 +1,4 @@
-"""The hooks that a service can define in addition to `handle`, and the order in which they run (feature map 3.4).
+"""The hooks that a service can define in addition to `handle`, and the order in which they run.
 
 A hook that a class does not override adds no cost to a call. Exceptions in `before_…`, `after_…` and `finalize_handle`
 are logged and ignored, as in Zato; those of `validate_…` and of `handle` end the call.
@@ -15,7 +15,7 @@ from zatotx.model.errors import BadRequest
 
 
 class Hooks:
-    """Base class with the hooks of a service; each does nothing by default."""
+    """Base class with the hooks of a service. By default, each hook does nothing."""
 
     @staticmethod
     def before_add_to_store(logger: Any) -> Any:
@@ -53,7 +53,7 @@ class Hooks:
 
 
 class JobHooks:
-    """Base class with the hooks for the job types of the scheduler."""
+    """Base class with the hooks that are specific to the job types of the scheduler."""
 
     def before_one_time_job(self) -> Any:
         """Called before a one-time job."""
@@ -93,7 +93,8 @@ def overridden_hooks(cls: type) -> frozenset[str]:
 
 
 def hooks_before_handle(hooks: frozenset[str], job_type: str | None) -> list[str]:
-    """Return the hooks to run before `handle`, in order. `job_type` is None outside the scheduler."""
+    """Return the hooks to run before `handle`, in order. `job_type` is None if the service was not invoked by the
+    scheduler."""
     names = ['before_job', f'before_{job_type}_job', 'before_handle'] if job_type is not None else ['before_handle']
     return [name for name in names if name in hooks]
 
@@ -108,8 +109,8 @@ Steps = Generator[Any, Any, Any]
 
 
 def hook_steps(service: Any, handler: Any, hooks: frozenset[str], job_type: str | None) -> Steps:
-    """Yield the results of the hooks and the handler, one after the other. A result may be awaitable; then the caller
-    sends back the awaited value.
+    """Yield the results of the hooks and the handler one after another. If a result is awaitable, the caller must await
+    it and send the value back to the generator.
 
     The generator returns what `handle` returned.
     """
@@ -140,7 +141,7 @@ def _log_errors(service: Any, name: str) -> Steps:
 
 
 async def run_steps(steps: Steps) -> Any:
-    """Run the hooks and the handler on the reactor."""
+    """Run the hooks and the handler of a service in the reactor's thread."""
     try:
         value = next(steps)
         while True:
@@ -156,7 +157,7 @@ async def run_steps(steps: Steps) -> Any:
 
 
 def run_steps_blocking(steps: Steps, wait: Callable[[Awaitable[Any]], Any]) -> Any:
-    """Run the hooks and the handler in a thread. `wait` blocks until an awaitable has its result."""
+    """Run the hooks and the handler of a service in another thread. `wait` blocks until an awaitable has a result."""
     try:
         value = next(steps)
         while True:

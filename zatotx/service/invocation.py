@@ -1,4 +1,4 @@
-"""One invocation of a service: prepares the service instance, reads its input, and builds its outcome."""
+"""One invocation of a service: prepares the service instance, reads the input, and builds the outcome."""
 
 from __future__ import annotations
 
@@ -113,7 +113,8 @@ def prepare_instance(invocation: Invocation, *, with_input: bool = True) -> Any:
 
 
 def select_handler(invocation: Invocation) -> Handler:
-    """Select the method `handle_VERB` or `handle`. Raises MethodNotAllowed, which lists the allowed methods."""
+    """Select the method that handles a request: `handle_VERB`, or otherwise `handle`. Raises MethodNotAllowed, which
+    lists the allowed methods."""
     metadata, http = invocation.entry.metadata, invocation.message.http
     handler = metadata.verbs.get(http.method) if http is not None else None
     if handler is None and http is not None and http.method == 'HEAD':
@@ -152,8 +153,7 @@ def read_input(service: Any, invocation: Invocation) -> None:
 
 
 def explain_unread_json(message: Message) -> str:
-    """Return the explanation that a JSON body was not parsed because its channel has no data format, or '' if that is
-    not the case."""
+    """Return an explanation if a JSON body was not parsed because its channel has no data format, otherwise ''."""
     channel, body = message.channel, message.body
     if channel.data_format or message.http is None or not isinstance(body, bytes):
         return ''

@@ -1,5 +1,5 @@
-"""Implements `self.invoke`: a service invokes another one. It returns an awaitable on the reactor, and the result in a
-thread.
+"""Implements `self.invoke`, with which a service invokes another service. The method returns an awaitable in the
+reactor's thread, and the result in other threads.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def invoke_service(invocation: Invocation, call: ServiceInvocation) -> Any:
 
 
 def child_invocation(invocation: Invocation, call: ServiceInvocation) -> Invocation:
-    """Create the invocation of the called service.
+    """Create the invocation of the service that is called.
 
     It has the same cid, principal and services, and a deadline that is never later.
     """
@@ -144,7 +144,8 @@ async def _invoke_on_reactor(invocation: Invocation, call: ServiceInvocation, le
 
 
 def record_call(child: Invocation, seconds: float, error: Exception | None) -> None:
-    """Record the duration and the error of a call in the counters of the called service. Reactor's thread only.
+    """Record the duration and the error of a call in the counters of the called service. Must be called in the
+    reactor's thread.
 
     The dispatcher counts the first service of a chain.
     """
@@ -209,7 +210,7 @@ def _run_in_this_thread(invoker: ServiceRunner, child: Invocation, thread_call: 
 
 
 def unwrap_response(outcome: ServiceResult | None, call: ServiceInvocation) -> Any:
-    """Return the result of self.invoke: the response value without its response element."""
+    """Return the result of self.invoke, which is the response value without its response element."""
     if outcome is None:
         return None
     value: Any = outcome.value if outcome.stream is None else outcome.stream

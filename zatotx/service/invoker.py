@@ -1,4 +1,4 @@
-"""Runs services (input, hooks, handler, output) for the dispatcher and for `self.invoke`."""
+"""Runs services for the dispatcher and for `self.invoke`. The steps are input, hooks, handler and output."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from zatotx.system.thread_pool import IThreadReactor
 
 @implementer(IServiceInvoker)
 class Invoker:
-    """Runs services. Must be created in the reactor's thread.
+    """Runs services, from the input to the response. It must be created in the reactor's thread.
 
     `pool` runs `def` services and is started by its owner; `node` is `self.server` of the services built into zatotx.
     """

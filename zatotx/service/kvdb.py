@@ -1,4 +1,4 @@
-"""Implements `self.kvdb`: Redis commands under redis-py's method names (feature map 1.5)."""
+"""Implements `self.kvdb`, which provides Redis commands under the method names of redis-py."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ _SCANS = {'scan_iter': 'scan', 'hscan_iter': 'hscan', 'sscan_iter': 'sscan', 'zs
 
 
 class RedisMethods:
-    """The Redis methods of one service invocation. They are awaitable in async services: `await self.kvdb.get('key')`.
-    In `def` services, `self.kvdb.get('key')` returns the result, and so does Zato's form `self.kvdb.conn.get('key')`.
+    """The Redis methods of one service invocation. In async services they return awaitables: `await
+    self.kvdb.get('key')`. In synchronous services, `self.kvdb.get('key')` and Zato's form `self.kvdb.conn.get('key')`
+    return the result.
 
     Keys are used as they are. Those that begin with `zatotx:` belong to the cluster and are rejected. Strings are
     returned as `str`, or `bytes` if they are not UTF-8. Raises Timeout and ServiceUnavailable naming Redis, RedisError

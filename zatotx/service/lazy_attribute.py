@@ -1,5 +1,5 @@
-"""Defines lazy_attribute: a descriptor that computes an attribute on first access, so that creating service instances
-is cheap.
+"""Defines the descriptor lazy_attribute, which computes an attribute when it is first accessed, so that creating
+service instances is cheap.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ T = TypeVar('T')
 
 
 class lazy_attribute(Generic[T]):  # noqa: N801 - used as a decorator and as a declaration
-    """Calls `make(instance)` on first access and stores the result in the instance."""
+    """A descriptor that calls `make(instance)` when the attribute is first accessed, and stores the result in the
+    instance."""
 
     def __init__(self, make: Callable[[Any], T], doc: str = '') -> None:
         self.make = make

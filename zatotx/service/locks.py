@@ -1,4 +1,4 @@
-"""Implements `self.lock`: named locks of a cluster, as context managers."""
+"""Implements `self.lock`, which provides named locks of a cluster as context managers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class HeldLock:
 
 
 class Lock:
-    """A lock that is held during a block: `async with` in async services, `with` in `def` services.
+    """A lock that is held during a block. Use `async with` in async services, and `with` in synchronous services.
 
     Raises LeaseHeld (a Conflict, 409) if it is not free within `block` seconds; Timeout or ServiceUnavailable if Redis
     is unavailable for so long. After the block, it raises LeaseLost (a ServiceUnavailable, 503) if the lock was lost
@@ -98,7 +98,8 @@ def lock(
     service: Any, name: str | None = None, ttl: float = 20.0, block: float = 10.0, backend: object = None, *,
     expires: float | None = None, timeout: float | None = None,
 ) -> Lock:
-    """Return a named lock of the cluster, for `async with self.lock('name') as lease`. `def` services use `with`.
+    """Return a named lock of the cluster. Use it as `async with self.lock('name') as lease` in async services, and with
+    `with` in synchronous services.
 
     The default name is that of the service. The lock is renewed while the block runs, and is free `ttl` seconds (0.2
     to 86,400) after its holder died. Waits up to `block` seconds until it is free. `expires` and `timeout` are Zato's

@@ -1,4 +1,4 @@
-"""Metadata of a service class, computed once at deployment so that calls do not have to."""
+"""Metadata of a service class, which is computed once at deployment, so that calls do not have to compute it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zatotx.service.service import Service
 
 
 def mentions_name(cls: type, base: type, name: str) -> bool:
-    """Return whether any method that `cls` adds to `base` contains `name`, as an attribute or as a string constant.
+    """Return whether a method that `cls` adds to `base` contains `name`, as an attribute or as a string constant.
 
     Nested functions and classes are searched too. Functions defined elsewhere that receive `self` are not.
     """
@@ -52,7 +52,7 @@ VERBS = ('GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS')
 
 
 class BadDeclaration(ValueError):  # noqa: N818 - describes what the author wrote
-    """Raised for a class that cannot be a service. `errors` lists every reason, one sentence each."""
+    """Raised for a class that cannot be used as a service. `errors` contains one sentence for each reason."""
 
     def __init__(self, errors: list[str]) -> None:
         self.errors = tuple(errors)
@@ -61,7 +61,7 @@ class BadDeclaration(ValueError):  # noqa: N818 - describes what the author wrot
 
 @frozen
 class Handler:
-    """A method that handles requests: `handle` or `handle_VERB`."""
+    """A method that handles requests, which is `handle` or `handle_VERB`."""
 
     name: str
     function: Callable[[Any], Any]

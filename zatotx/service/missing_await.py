@@ -1,4 +1,4 @@
-"""Detects a missing `await` in a service, and reports the file and line.
+"""Detects a missing `await` in the code of a service, and reports the file and line.
 
 It runs only after an error: when a response cannot be serialized because it contains an awaitable, or when code used a
 coroutine as if it were a value.
@@ -28,7 +28,7 @@ _CONNECTIONS = frozenset({'cache', 'kvdb', 'out', 'outgoing', 'rest'})
 
 
 class MissingAwait(TypeError):  # noqa: N818 - the name says what is missing
-    """Raised for a missing `await`. The message says in which line, and before which call."""
+    """Raised for a missing `await`. The message contains the line, and the call before which `await` is missing."""
 
 
 class _Call(NamedTuple):
@@ -41,7 +41,7 @@ class _Call(NamedTuple):
 
 
 def explain_error(error: BaseException, service_class: type, payload: object) -> BaseException:
-    """Return MissingAwait for an error that a missing `await` caused, and other errors unchanged.
+    """Return a MissingAwait error if a missing `await` caused the given error. Other errors are returned unchanged.
 
     `payload` is the response that the service set, or None if it did not get that far.
     """
@@ -57,7 +57,8 @@ def explain_error(error: BaseException, service_class: type, payload: object) ->
 
 
 def find_missing_await(service_class: type, payload: object) -> MissingAwait | None:
-    """Return the MissingAwait error for a response that contains an awaitable, or None if it contains none."""
+    """Return the MissingAwait error for a response that contains an awaitable, or None if the response contains no
+    awaitable."""
     awaitable = _awaitable_in(payload)
     if awaitable is None:
         return None

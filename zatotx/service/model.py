@@ -1,4 +1,5 @@
-"""Defines `Model`, the base class of typed messages written for Zato 3.x: `@dataclass(init=False) class X(Model)`."""
+"""Defines `Model`, the base class of typed messages that were written for Zato 3.x: `@dataclass(init=False) class
+X(Model)`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Determines the names of services, including the default name of a class that does not set one (feature map 3.1)."""
+"""Determines the names of services, including the default name of a class without a name of its own."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ def original_module_name(module: str) -> str:
 
 
 def implementation_name(cls: type) -> str:
-    """Return the original module and class name, independent of the version, such as `crm.orders.GetBalance`."""
+    """Return the original module and class name of a service, such as `crm.orders.GetBalance`. The name does not depend
+    on the version of the code."""
     return f'{original_module_name(cls.__module__)}.{cls.__qualname__}'
 
 
 def class_name_to_dashed(name: str) -> str:
-    """Convert a class name to dashes, such as `GetClientDetails` to `get-client-details` and `HTTPPing` to
-    `http-ping`."""
+    """Convert a class name to lower-case words that are joined with dashes. `GetClientDetails` becomes
+    `get-client-details`, and `HTTPPing` becomes `http-ping`."""
     letters: list[str] = []
     for position, letter in enumerate(name):
         if letter == '_':
@@ -39,8 +40,8 @@ def _overrides_get_name(cls: type) -> bool:
 
 
 def service_name(cls: type, module: str = '') -> str:
-    """Return the name of a Service subclass: its `name` attribute, else the result of its `get_name()`, else
-    `<module>.<class>`.
+    """Return the name of a Service subclass. It is the attribute `name`, or otherwise the result of `get_name()`, or
+    otherwise `<module>.<class>`.
 
     `module` is the logical dotted name of the deployed file (`my_api`, `crm.orders`); the default is the class's
     `__module__`. A `name` inherited from another service is ignored.

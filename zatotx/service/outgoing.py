@@ -1,4 +1,4 @@
-"""Implements `self.out`, alias `self.outgoing`: the outgoing connections, by kind and name."""
+"""Implements `self.out` and its alias `self.outgoing`, which give access to outgoing connections by kind and name."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ NOT_INSTALLED = 'connections of kind {} are not installed here'
 
 
 class OutgoingNamespace:
-    """A descriptor for the connections of one kind, which are looked up on first access."""
+    """A descriptor for the connections of one kind, which are looked up when they are first accessed."""
 
     def __init__(self, kind: str) -> None:
         self._kind = kind
@@ -89,7 +89,7 @@ class OutgoingNamespace:
 
 
 class Outgoing:
-    """The outgoing connections as attributes for one service invocation: `self.out.rest['CRM']`,
+    """Provides the outgoing connections as attributes for one service invocation, such as `self.out.rest['CRM']` and
     `self.outgoing.sql.get('CRM')`.
 
     A connection that does not exist raises NotFound naming kind and name.
@@ -108,7 +108,7 @@ class Outgoing:
 
 
 class UnavailableKind:
-    """A placeholder for the connections of a kind that this node does not have. Every access raises NotFound."""
+    """A placeholder for the connections of a kind that is not available on this node. Every access raises NotFound."""
 
     def __init__(self, kind: str, reason: str, cid: str) -> None:
         self._kind = kind

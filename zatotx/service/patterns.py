@@ -1,4 +1,4 @@
-"""Implements `self.patterns`: parallel, fanout and invoke_retry, as in Zato.
+"""Implements `self.patterns`, with the patterns parallel, fanout and invoke_retry of Zato.
 
 Each can be called itself: `patterns.parallel(targets)` invokes the targets at once and returns their results. The forms
 with `invoke` and callbacks go through the work stream: they return a cid, and survive the death of any process.
@@ -37,7 +37,7 @@ Targets = Mapping[Any, Any]  # service -> payload
 
 @frozen
 class TargetResult:
-    """The result of invoking one target: `response`, or `exception` if it failed."""
+    """The result of invoking one target. It has either a `response`, or an `exception` if the invocation failed."""
 
     target: str
     ok: bool
@@ -88,7 +88,7 @@ class Parallel:
 
 @frozen
 class Fanout:
-    """Invokes several services in parallel, and then the final callbacks when all results are available."""
+    """Invokes several services in parallel. The final callbacks are invoked when all results are available."""
 
     _invocation: Invocation
 
@@ -119,7 +119,7 @@ class Fanout:
 
 @frozen
 class InvokeRetry:
-    """Invokes a service, and again until it succeeds or the maximum number of repeats is reached."""
+    """Invokes a service, and repeats the invocation until it succeeds or the maximum number of repeats is reached."""
 
     _invocation: Invocation
 
@@ -183,7 +183,7 @@ class InvokeRetry:
 
 @frozen
 class Patterns:
-    """The object `self.patterns`, with the patterns as attributes."""
+    """The object `self.patterns`, which has an attribute for each pattern."""
 
     _invocation: Invocation
 
@@ -218,7 +218,7 @@ async def _add_targets(invocation: Invocation, targets: Targets, callback: Any, 
 
 
 def read_pause(seconds: float | None, minutes: float | None) -> float:
-    """Return a pause, given in seconds or minutes, in seconds. Raises ValueError."""
+    """Convert a pause in seconds or minutes to seconds. Raises ValueError."""
     if seconds is not None and minutes is not None:
         raise ValueError('Give either seconds or minutes, not both')
     pause = minutes * 60 if minutes is not None else DEFAULT_SECONDS if seconds is None else seconds

@@ -1,4 +1,4 @@
-"""Gives one service invocation access to Redis, for `self.kvdb`, `self.lock`, `self.cache` and `self.translate`."""
+"""Gives a service invocation access to Redis, for `self.kvdb`, `self.lock`, `self.cache` and `self.translate`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from zatotx.service.outgoing import OutgoingCall
 
 
 class RedisAccess:
-    """Runs coroutines that use Redis. Returns an awaitable in an async service, and the result in a `def` service."""
+    """Runs coroutines that use Redis. In an async service they return an awaitable, and in a synchronous service the
+    result."""
 
     __slots__ = ('_invocation', 'run')
 

@@ -45,7 +45,7 @@ class Headers(Mapping[str, str]):
 
 
 class HTTPRequest:
-    """The HTTP attributes of a request; empty if the request did not arrive over HTTP."""
+    """The HTTP attributes of a request. They are empty if the request did not arrive over HTTP."""
 
     def __init__(self, message: Message, payload: Any) -> None:
         view = message.http or _NO_HTTP
@@ -80,7 +80,7 @@ class HTTPRequest:
 
 
 class Request(msgspec.Struct, dict=True, eq=False):
-    """The request that a service processes. `payload` is the decoded body, and `input` the declared input."""
+    """The request that a service processes. `payload` is the decoded body, and `input` is the declared input."""
 
     _message: Message
     payload: Any

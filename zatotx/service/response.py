@@ -15,7 +15,7 @@ _set = object.__setattr__
 
 
 class Payload:
-    """The `response.payload` of a service that declares its output by names.
+    """The object `response.payload` of a service that declares its output by names.
 
     It supports attributes, keys, `[:] =` and `append`. Names that are not declared are ignored when the response is
     serialized.
@@ -78,12 +78,12 @@ class Payload:
 
 
 def payload_content(payload: Payload) -> Any:
-    """Return the content of a Payload: its list of items if it has one, otherwise its values by name."""
+    """Return the content of a Payload, which is its list of items if it has one, and otherwise its values by name."""
     return payload._values if payload._items is None else payload._items
 
 
 def to_payload(value: Any, names: Iterable[str], repeated: bool) -> Payload:
-    """Create a Payload from a complete value: a dict, Struct, dataclass, row, or a list of these."""
+    """Create a Payload from a complete value. The value is a dict, Struct, dataclass or row, or a list of these."""
     payload = Payload()
     if isinstance(value, Payload):
         return value
@@ -173,7 +173,7 @@ class Response:
 
 
 def make_response(output: Any) -> Response:
-    """Return the response of a service that declares this output; None = none."""
+    """Create the response of a service that declares the given output. `output` is None if no output is declared."""
     response = Response()
     if output is not None:
         response._output = output

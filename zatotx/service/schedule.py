@@ -1,4 +1,5 @@
-"""Implements `self.schedule`, with which services create jobs, and `self.job`, the job that a service runs for."""
+"""Implements `self.schedule`, with which services create jobs, and `self.job`, which is the job for which a service
+runs."""
 
 from __future__ import annotations
 

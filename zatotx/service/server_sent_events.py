@@ -18,7 +18,7 @@ HEARTBEAT_INTERVAL = 15.0  # seconds; shorter than the idle timeouts of common p
 async def encode_event_stream(
     events: AsyncIterable[Any], clock: IReactorTime, heartbeat: float
 ) -> AsyncIterator[bytes]:
-    """Encode events as they become available, and yield a comment whenever there was no event for `heartbeat` seconds.
+    """Encode events when they become available. After every `heartbeat` seconds without an event, yield a comment.
 
     The comments reveal clients that went away, and keep proxies from closing an idle connection. Closing the generator
     closes `events`.

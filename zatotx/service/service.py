@@ -57,7 +57,7 @@ def _slow_threshold(service: Service) -> int:
 
 
 class Service(Hooks, JobHooks):
-    """Base class of services. A new instance is created for each invocation; class attributes are shared.
+    """Base class of services. Each invocation creates a new instance, and all invocations share the class attributes.
 
     Write `async def handle(self)` to run on the reactor, or plain `def handle(self)` to run in a thread, where the same
     calls return results instead of awaitables; or `handle_GET`, `handle_POST` … for individual HTTP verbs. Set

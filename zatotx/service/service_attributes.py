@@ -1,4 +1,5 @@
-"""Attributes that services have on `self`: channel, deadline, WSGI environ, logger, `time` and `user_config`."""
+"""Defines attributes of `self` in services: the channel, the deadline, the WSGI environ, the logger, `time` and
+`user_config`."""
 
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ from zatotx.service.redis_access import RedisAccess
 
 
 class Channel(str):
-    """The channel of a request. A string that equals Zato's constant for the channel's type ('http-soap', 'invoke' and
-    others)."""
+    """The channel of a request. The object is a string that equals Zato's constant for the type of the channel
+    ('http-soap', 'invoke' and others)."""
 
     type: str
     name: str
@@ -57,8 +58,8 @@ class Deadline:
 
 
 def wsgi_environ(message: Message) -> dict[str, Any]:
-    """Convert the HTTP attributes of a message to a WSGI environ, as in Zato. Returns {} for messages from other
-    channels."""
+    """Convert the HTTP attributes of a message to a WSGI environ, as in Zato. Returns {} for messages that did not
+    arrive over HTTP."""
     http = message.http
     if http is None:
         return {}
@@ -98,8 +99,8 @@ STORED_KEY = 'kvdb:date-format:{}'
 
 
 class TimeUtil:
-    """Formats the current and other times as text, with the format tokens of Arrow: https://arrow.readthedocs.io,
-    *Supported tokens*.
+    """Formats the current time and other times as text. The formats consist of the tokens of Arrow:
+    https://arrow.readthedocs.io, *Supported tokens*.
 
     A format `kvdb:<name>` is stored in Redis under the key `kvdb:date-format:<name>`, as in Zato: with such a format,
     a call must be awaited in async services, and raises Timeout or ServiceUnavailable if Redis is unavailable.
@@ -165,7 +166,7 @@ async def _read(access: RedisAccess, format: str) -> str:
 
 
 def load_user_config(files: Mapping[str, Path]) -> Bunch:
-    """Load INI files by name. Their values are accessible as `self.user_config.<name>.<section>.<key>`.
+    """Load INI files by name. Services access their values as `self.user_config.<name>.<section>.<key>`.
 
     Values are text; keys keep their case. Blocks: call it outside the reactor's thread. Raises ValueError naming every
     file that cannot be read and the reason.

@@ -16,7 +16,8 @@ from zatotx.service.naming import service_name
 @implementer(IServiceEntry)
 @frozen(kw_only=True, eq=False)
 class ServiceEntry:
-    """One service of one version of a deployed file. Immutable: each new version has a new entry."""
+    """One service of one version of a deployed file. The entry is immutable, and each new version of the file has a new
+    entry."""
 
     name: str
     cls: type

@@ -1,4 +1,4 @@
-"""The services of a node: an immutable table of the current services, and the store that replaces the table
+"""The services of a node. An immutable table contains the current services, and the store replaces this table
 atomically."""
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class ServiceTable:
 @implementer(IServiceStore)
 @define(eq=False)
 class ServiceStore:
-    """Holds the built-in services and those of the deployed files. Used in the reactor's thread only."""
+    """Holds the built-in services and the services of the deployed files. It may be used in the reactor's thread
+    only."""
 
     internal: Sequence[ServiceEntry]
     make_stats: Callable[[str], Any]  # service name -> new counters
@@ -164,7 +165,8 @@ class ServiceStore:
 def resolve_conflicts(
     running: Mapping[str, CheckedVersion], new_versions: Mapping[str, CheckedVersion]
 ) -> tuple[dict[str, CheckedVersion], dict[str, str]]:
-    """Merge new versions with the running ones. Returns the resulting files, and the rejected files with the reason.
+    """Merge new versions of files with the running versions. Returns the resulting files, and the rejected files with
+    the reasons.
 
     A fresh file is rejected if one of its services still belongs to another file whose new version was rejected.
     """

@@ -1,4 +1,4 @@
-"""SOAP attributes of services: `self.request.soap`, `self.response.soap`, `soap_understands`."""
+"""The SOAP attributes of services: `self.request.soap`, `self.response.soap` and `soap_understands`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NONE = SoapMessage('', '', (), (), None)
 
 
 class SoapRequest:
-    """The SOAP attributes of a request; empty if the request did not arrive on a SOAP channel."""
+    """The SOAP attributes of a request. They are empty if the request did not arrive on a SOAP channel."""
 
     __slots__ = ('_message',)
 
@@ -64,7 +64,8 @@ class SoapResponse:
 
 
 def parse_understood_headers(value: Any) -> tuple[str, ...]:
-    """Return the header names in the attribute `soap_understands`, which is one name or several. Raises TypeError."""
+    """Return the header names in the attribute `soap_understands`, which contains one name or several names. Raises
+    TypeError."""
     names = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else (value,)
     for name in names:
         if not isinstance(name, str) or not name.strip('{}'):

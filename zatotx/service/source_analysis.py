@@ -1,5 +1,5 @@
-"""Analyzes the source code of a service for its HTTP documentation: uploaded files, content types, statuses and raised
-errors.
+"""Analyzes the source code of a service for its HTTP documentation. The analysis finds uploaded files, content types,
+statuses and raised errors.
 
 The source is parsed, never run, so values held in variables are not known.
 """
@@ -26,7 +26,7 @@ _OUTGOING = frozenset({'out', 'outgoing'})
 
 @define
 class SourceFacts:
-    """The facts that the analysis found in the source code of a service."""
+    """The facts about a service that the analysis of its source code found."""
 
     files: dict[str, bool] | None = None  # name of an upload -> whether it is required; None: it reads none
     streams: dict[str, None] = field(factory=dict)  # content types of streamed responses, in order
@@ -51,7 +51,8 @@ class SourceFacts:
 
 
 def analyze_source(cls: type, base: type) -> SourceFacts:
-    """Analyze a class and the classes between it and `base`. A class without source code yields no facts."""
+    """Analyze the source code of a class and of the classes between it and `base`. A class without source code yields
+    no facts."""
     facts = SourceFacts()
     for cls_in_mro in cls.__mro__:
         if cls_in_mro not in base.__mro__:

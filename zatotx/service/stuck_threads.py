@@ -1,4 +1,5 @@
-"""Reports threads that continue to run a `def` service after its timeout; Python cannot kill them.
+"""Reports threads in which a synchronous service continues to run after its timeout, because Python cannot kill
+threads.
 
 Each occupies a thread of the pool. It is reported in the log, repeatedly with growing intervals and with the line that
 it executes, in the metrics, and as a finding of `zatotx doctor`.
@@ -23,7 +24,7 @@ _PAUSES = (10.0, 60.0, 600.0, 3600.0)  # seconds between reports; the last one r
 
 
 class RunningCall(Protocol):
-    """A call in a service thread.
+    """The interface of a call that runs in a service thread.
 
     `thread` is the thread's identifier, 0 before the call begins and after it ends; `deadline` is in seconds on the
     reactor's clock; `label` returns service and correlation id.
@@ -45,7 +46,8 @@ class _AbandonedCall:
 
 @define(eq=False)
 class StuckThreads:
-    """Watches abandoned calls from `add` until they end. Used in the reactor's thread only, except for `count`."""
+    """Watches abandoned calls from `add` until they end. All methods except `count` may be used in the reactor's thread
+    only."""
 
     clock: IReactorTime
     _abandoned: dict[int, _AbandonedCall] = field(factory=dict, init=False)  # by id of the call
@@ -93,8 +95,8 @@ class StuckThreads:
 
 
 def thread_location(thread: int) -> str:
-    """Return the line of deployed code that a thread executes (`crm.py:14`), or its innermost line if it executes other
-    code."""
+    """Return the line of deployed code that a thread executes, such as `crm.py:14`. If the thread executes other code,
+    its innermost line is returned."""
     frame = sys._current_frames().get(thread)
     if frame is None:
         return 'an unknown place'

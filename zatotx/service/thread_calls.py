@@ -1,5 +1,5 @@
-"""Calls between the reactor and the service threads: runs `def` services, and lets them wait for results from the
-reactor.
+"""Calls between the reactor and the service threads. They run synchronous services, and allow these services to wait
+for results from the reactor.
 
 A thread that blocks lends itself to the call it waits for: a `def` service invoked by that call runs in it. Therefore
 services that invoke services never wait for each other's threads, however small the pool is.
@@ -79,7 +79,7 @@ class ThreadCall:
 
 
 class ThreadLender:
-    """A service thread that waits for a result from the reactor, and runs other jobs in the meantime."""
+    """A service thread that is lent to other jobs while it waits for a result from the reactor."""
 
     __slots__ = ('_items', '_lock', '_open')
 
@@ -124,14 +124,16 @@ class ThreadLender:
 
 
 class JobRunner(Protocol):
-    """Interface of a thread pool that runs jobs, such as DaemonThreadPool. Its owner starts and stops it."""
+    """Interface of a thread pool that runs jobs, such as DaemonThreadPool. The owner of the pool starts and stops
+    it."""
 
     def callInThread(self, job: Callable[[], object]) -> None:
         """Queue a job."""
 
 
 class ServiceThreadCalls:
-    """Passes calls from the reactor to the service threads and back."""
+    """Runs functions in the service threads on behalf of the reactor, and functions in the reactor on behalf of service
+    threads."""
 
     __slots__ = ('_calls', '_pool', '_reactor', '_wakeup_scheduled', 'stuck_threads')
     _log = Logger()

@@ -1,4 +1,4 @@
-"""Implements `self.translate`: translations of the data dictionary (feature map 1.5, 3.3)."""
+"""Implements `self.translate`, which translates values with the data dictionary."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from zatotx.service.redis_access import RedisAccess
 
 @frozen
 class TranslationResult:
-    """The result of a translation: the translated value, or None if there is none, and attributes for debugging."""
+    """The result of a translation. It contains the translated value, or None if there is no translation, and attributes
+    for debugging."""
 
     value2: str | None
 
@@ -44,7 +45,8 @@ class TranslationResult:
 
 
 def translate(service: Any, system1: str, key1: str, value1: object, system2: str, key2: str) -> Any:
-    """Translate a value of one system to the corresponding value of another system, with the data dictionary.
+    """Translate a value of one system to the corresponding value of another system. The translations are stored in the
+    data dictionary.
 
     Returns an object with `value2`, which is None, and the object false, if there is no such translation; awaitable in
     async services. `value1` may be text or a number. Raises Timeout and ServiceUnavailable naming Redis.

@@ -1,5 +1,5 @@
-"""Implements `self.request.files`: uploaded files, which are read from the stored body and loaded into memory only on
-request.
+"""Implements `self.request.files`, the uploaded files of a request. Files are read from the stored body, and loaded
+into memory only on request.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CHUNK_SIZE = 256 * 1024  # bytes
 
 
 class UploadedFile:
-    """An uploaded file. `filename` is the name that the client sent, and must never be used as a path.
+    """An uploaded file. `filename` is the name that the client sent, which must never be used as a path.
 
     In `async def` services, await `read` and `save` and iterate over `chunks` with `async for`; in `def` services they
     return results directly.
@@ -80,7 +80,7 @@ class UploadedFile:
 
 
 class FileChunks:
-    """Iterates over the content of a file in chunks, with `for` in `def` services and `async for` in `async def`
+    """Iterates over the content of a file in chunks. Use `for` in synchronous services, and `async for` in async
     services."""
 
     def __init__(self, file: UploadedFile, size: int) -> None:
@@ -96,12 +96,12 @@ class FileChunks:
 
 
 class MissingFile(BadInput, KeyError):  # noqa: N818 - named as its parent
-    """Raised for a file that the request does not contain. Its status is 400; it is also a KeyError, as for any
-    mapping."""
+    """Raised for a file that the request does not contain. The HTTP status is 400. The exception is also a KeyError,
+    because UploadedFiles is a mapping."""
 
 
 class UploadedFiles(Mapping[str, UploadedFile]):
-    """The uploaded files by the names of their form fields. `getlist` returns all files of one name.
+    """The uploaded files by the names of their form fields. `getlist` returns all files with the same field name.
 
     A missing file raises MissingFile.
     """

@@ -1,1 +1,1 @@
-"""Atomic writes of files, and thread pools, which several layers share."""
+"""Atomic writing of files, and thread pools, which several layers share."""

@@ -1,4 +1,4 @@
-"""Writes files atomically: a reader sees either the old or the new content, never a part of it."""
+"""Writes files atomically, so that a reader sees either the old or the new content."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ PRIVATE_FILE = 0o600  # mode: readable and writable by the owner only
 
 
 def write_file(path: Path, content: bytes | Iterable[bytes], *, durable: bool = False) -> int:
-    """Write a file with mode 0600, regardless of the umask, replacing the file at `path`, and return its size in bytes.
+    """Write a file with mode 0600, regardless of the umask, and return its size in bytes. An existing file at `path` is
+    replaced.
 
     If that fails, the old file stays, and no other file remains. `durable`: the content is on disk when the function
     returns. Blocks; may be called in any thread. Raises OSError with the name of `path`, and what `content` raises.

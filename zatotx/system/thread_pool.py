@@ -26,9 +26,9 @@ Job = Callable[[], object]
 
 def shorten_switch_interval() -> None:
     """Make threads that compute release the GIL after 0.2 ms instead of Python's default of 5 ms. The reactor's thread
-    waits at least that long each time it needs the GIL again: after the poll, each read and each write; and several
-    times as long if several threads compute. With four threads and 200 requests per second, 5 ms and sometimes 0.5 ms
-    are too long, and requests queue up."""
+    waits at least that long each time it needs the GIL again, which is after the poll, each read and each write. It
+    waits several times as long if several threads compute. With four threads and 200 requests per second, 5 ms and
+    sometimes 0.5 ms are too long, and requests queue up."""
     sys.setswitchinterval(SWITCH_INTERVAL)
 
 
@@ -37,7 +37,7 @@ class IThreadReactor(IReactorTime, IReactorFromThreads):
 
 
 class DaemonThreadPool:
-    """A pool of at most `size` daemon threads, so that a job that never returns cannot keep the process from exiting.
+    """A pool of at most `size` daemon threads. The process can exit even if a job never returns.
 
     At most `max_queued` jobs are queued (None: any number); `rejected` counts the jobs rejected because the queue was
     full.
@@ -151,8 +151,9 @@ async def stop_pools(reactor: IThreadReactor, pools: Sequence[DaemonThreadPool],
 
 
 def make_offload(reactor: IReactorFromThreads, pool: DaemonThreadPool) -> Callable[..., Deferred[Any]]:
-    """Return a function `(function, *args)` that runs `function` in a thread of the pool and returns a Deferred, which
-    fires in the reactor's thread. A call that is canceled before a thread has started it is not run."""
+    """Return an offload function. It is called with a function and its arguments, runs them in a thread of the pool,
+    and returns a Deferred, which fires in the reactor's thread. A call that is canceled before a thread has started it
+    is not run."""
 
     def offload(function: Callable[..., Any], *args: Any, **named: Any) -> Deferred[Any]:
         job = _Job(reactor, partial(function, *args, **named))

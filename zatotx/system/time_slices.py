@@ -1,4 +1,4 @@
-"""Divides long work on the reactor into slices, so that other events are handled in between."""
+"""Divides long tasks in the reactor's thread into slices, so that other events are handled in between."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _CHECK_EVERY = 64  # steps between two looks at the clock
 
 
 class TimeSlices:
-    """The slices of one piece of work.
+    """The slices of one long task.
 
         slices = TimeSlices(clock)
         for each in many:

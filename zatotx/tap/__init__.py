@@ -1,3 +1,3 @@
-"""Twistd plugins: one module per plugin, with `Options` and `makeService`, and the modules that construct and connect
-the components of each process.
+"""Twistd plugins, and the modules that construct and connect the components of each process. Each plugin is one module
+with `Options` and `makeService`.
 """

@@ -13,7 +13,8 @@ PID_FILE = 'web_admin.pid'
 
 
 class Options(DirectoryOptions):
-    """Command-line options of the web admin's plugin: --dir, the web-admin/ directory of an environment."""
+    """Command-line options of the web admin's plugin. The option --dir is the directory web-admin/ of an
+    environment."""
 
     longdesc = 'Runs the web admin of a zatotx environment. Example: twistd -n zato-admin --dir /opt/env/web-admin'
 

@@ -1,4 +1,4 @@
-"""Composition root of a node, which is a server or a connector: constructs every component and connects them."""
+"""Composition root of a node, which is a server or a connector. It constructs all components and connects them."""
 
 from __future__ import annotations
 
@@ -113,13 +113,13 @@ from zatotx.wire.xml import libxml2_name_cache
 
 
 def make_server(directory: str, reactor: IReactor, worker_spec: WorkerSpec | None = None) -> Node:
-    """Create the server of a directory, or with a `worker_spec`, one of its workers. It is not started. Raises
-    StartError."""
+    """Create the server of a directory, without starting it. If a `worker_spec` is given, one of its workers is
+    created. Raises StartError."""
     return _make_node(directory, reactor, SERVER, worker_spec)
 
 
 def make_connector(directory: str, reactor: IReactor) -> Node:
-    """Create the connector of a directory. It is not started. Raises StartError."""
+    """Create the connector of a directory, without starting it. Raises StartError."""
     return _make_node(directory, reactor, CONNECTOR, None)
 
 

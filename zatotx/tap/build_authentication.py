@@ -1,4 +1,4 @@
-"""Builds the authentication policy of a node: an authenticator for each type of security definition."""
+"""Builds the authentication policy of a node, with an authenticator factory for each type of security definition."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def make_authentication_dependencies(
     sessions: ISessionStore,
     fetcher: IFetcher | None,
 ) -> AuthenticationDependencies:
-    """Return the collaborators of a node's authenticators. `fetcher` is None if no installed kind provides one."""
+    """Create the dependencies of a node's authenticators. `fetcher` is None if no installed kind provides a fetcher."""
     comparison = SecretComparison(reactor)
     return AuthenticationDependencies(
         reactor=reactor,
@@ -56,7 +56,7 @@ def make_admin_sessions(dependencies: AuthenticationDependencies, config: IConfi
 
 
 def make_authentication_policy(dependencies: AuthenticationDependencies) -> AuthenticationPolicy:
-    """Create the authentication policy of a node, without any security definitions yet."""
+    """Create the authentication policy of a node. It initially contains no security definitions."""
     types = {key: one for key, one in find_security_types().items() if one.authenticator}
     return AuthenticationPolicy(
         {key: partial(_make_authenticator, one.authenticator, dependencies) for key, one in types.items()},
@@ -71,8 +71,8 @@ def _make_authenticator(path: str, dependencies: AuthenticationDependencies, sto
 
 
 def make_client_certificate_preparer(listeners: Listeners) -> Callable[[Snapshot], None]:
-    """Return a function that applies a snapshot: TLS listeners request client certificates while a security definition
-    that needs them is active."""
+    """Return a function that prepares a configuration snapshot. When the snapshot is applied, TLS listeners request
+    client certificates if an active security definition needs them."""
 
     def apply(snapshot: Snapshot) -> None:
         listeners.request_client_certificates(requires_client_certificates(snapshot))

@@ -1,4 +1,4 @@
-"""Builds the connections of a node: to Redis, and the outgoing connections of all kinds."""
+"""Builds the connections of a node, which are the connections to Redis and the outgoing connections of all kinds."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from zatotx.service.outgoing import ConnectionNamespaces
 
 @frozen
 class RedisConnections:
-    """The connections of a node to Redis; they are not started."""
+    """The connections of a node to Redis. They are created without being started."""
 
     client: RedisClient
     announcements: RedisPubSub
@@ -51,7 +51,7 @@ class RedisConnections:
 
 
 def make_redis_connections(settings: Settings, home: Path, reactor: IReactor, odb: Any) -> RedisConnections:
-    """Create the Redis connections of a node. `odb` is used as in make_leases. Raises StartError if the URL is
+    """Create the Redis connections of a node. `odb` is passed to make_leases. Raises StartError if the URL is
     invalid."""
     kvdb, main = settings.kvdb, settings.main
     address = parse_address(kvdb.url, home, TlsOptions(ca=kvdb.ca, cert=kvdb.cert, key=kvdb.key))
@@ -83,7 +83,7 @@ def make_leases(reactor: IReactor, client: RedisClient, odb: IConfigStore, clust
 
 @frozen(kw_only=True)
 class OutgoingDependencies:
-    """The collaborators that the outgoing connections of every kind receive."""
+    """The objects that the outgoing connections of every kind need."""
 
     reactor: IReactor
     settings: Settings
@@ -105,8 +105,8 @@ def make_outgoing_kinds(kinds: Sequence[FoundKind], dependencies: OutgoingDepend
 
 
 def make_outgoings(made: Sequence[Any], kinds: Sequence[FoundKind]) -> ConnectionNamespaces:
-    """Create the outgoing connections in the form in which services use them. Accessing a kind whose library is missing
-    raises an error that says what to install."""
+    """Create the outgoing connections in the form in which services use them. Access to a kind whose library is missing
+    raises an error that says which library to install."""
     namespaces = {name: namespace for kind in made for name, namespace in kind.namespaces.items()}
     pings = {object_type: kind.ping for kind in made for object_type in kind.pingable_types}
     for found in kinds:
@@ -122,7 +122,7 @@ def _fail_ping(found: FoundKind, object_type: str, name: str) -> Deferred[str]:
 
 
 def find_fetcher(made: Sequence[Any]) -> Any:
-    """Return the first kind that provides IFetcher, or None if there is none."""
+    """Return the first of the outgoing kinds that provides IFetcher, or None if there is none."""
     return next((kind for kind in made if IFetcher.providedBy(kind)), None)
 
 
@@ -139,8 +139,8 @@ def _context(kind: str, shared: OutgoingDependencies) -> OutgoingContext:
 
 
 def load_decrypted_settings(read: Callable[[], Settings], key: Callable[[], str]) -> Settings:
-    """Read and decrypt the settings. A second attempt is made if decryption fails, because a key rotation may end
-    between reading the settings and reading the key. Raises StartError."""
+    """Read and decrypt the settings. If decryption fails, the function tries once more, because a key rotation may have
+    ended after the settings and before the key was read. Raises StartError."""
     try:
         return decrypt_urls(read(), key())
     except StartError:

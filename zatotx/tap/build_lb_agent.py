@@ -16,8 +16,8 @@ from zatotx.system.thread_pool import DaemonThreadPool, make_offload
 
 
 class ConfiguredAgent(MultiService):
-    """Runs the agent if it is enabled when the load balancer starts. If the key of the authority that issued its
-    revocation list is available, the list is signed again before it expires."""
+    """Runs the agent if it is enabled in the configuration when the load balancer starts. If the key of the authority
+    that issued the agent's revocation list is available, the list is signed again before it expires."""
 
     def __init__(self, directory: Path, control: IBalancerControl, settings: Callable[[], AgentSettings],
                  reactor: IReactor) -> None:  # fmt: skip
@@ -61,7 +61,7 @@ class ConfiguredAgent(MultiService):
 def make_agent(
     directory: Path, control: IBalancerControl, settings: Callable[[], AgentSettings], reactor: IReactor
 ) -> IService:
-    """Create the agent of a load balancer as a service; it is not started. `settings` returns the section [agent] of
+    """Create the agent of a load balancer as a service, without starting it. `settings` returns the section [agent] of
     the configuration when the service is started."""
     service: IService = ConfiguredAgent(directory, control, settings, reactor)
     return service

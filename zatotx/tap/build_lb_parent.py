@@ -37,7 +37,7 @@ from zatotx.tap.lb_assembly import TITLE, LoadBalancerBase
 
 
 def make_parent(directory: Path, reactor: IReactor, workers: int) -> LoadBalancerParent:
-    """Create the parent process of a load balancer with `workers` workers. It is not started. Raises StartError."""
+    """Create the parent process of a load balancer with `workers` workers, without starting it. Raises StartError."""
     raise_file_limit()
     disable_core_dumps()  # they would contain private keys
     handover = receive_handover(os.environ)
@@ -136,13 +136,13 @@ class _ParentBuilder:
 
 
 def grace_of(balancer: LoadBalancer) -> float:
-    """Return the current grace period of a load balancer, in seconds."""
+    """Return the grace period that is currently configured for a load balancer, in seconds."""
     return 0.0 if balancer.configuration is None else balancer.configuration.shutdown.grace
 
 
 def worker_command(directory: Path, slot: int) -> list[str]:
-    """Return the command line of a worker: the twistd of this installation, with the directory visible in the process
-    list."""
+    """Return the command line of a worker. It runs the twistd of this installation, and contains the directory, so that
+    the directory is visible in the process list."""
     script = Path(sys.argv[0])
     twistd = [str(script)] if script.name == 'twistd' and script.is_file() else ['-c', RUN_TWISTD]
     return [sys.executable, *twistd, '--nodaemon', '--pidfile=', 'zato-lb', '--dir', str(directory), '--worker',

@@ -46,12 +46,13 @@ _log = Logger()
 
 
 def find_xml_name_leak() -> list[str]:
-    """Return the findings about the memory that names in XML documents take, or none if lxml is not loaded."""
+    """Return the findings about the memory that libxml2 uses for names in XML documents. The result is empty if lxml is
+    not loaded."""
     return list(health_findings.find_xml_name_leak(libxml2_name_cache.was_supported()))
 
 
 def log_xml_name_leak() -> None:
-    """Log the findings about names in XML documents as errors."""
+    """Log the findings about the memory for names in XML documents as errors."""
     for sentence in health_findings.find_xml_name_leak(False):
         _log.error('{sentence}', sentence=sentence)
 
@@ -67,7 +68,7 @@ def make_process_limit(name: str, limit: int) -> ConcurrencyLimit:
 
 
 def make_rate_limiter(reactor: IReactorTime, client: Any, cluster: str, buckets: ILocalRateBuckets) -> RateLimiter:
-    """Create the rate limiter of a node. `client` is a zatotx.redis.client.RedisClient."""
+    """Create the rate limiter of a node. `client` is the RedisClient of the node."""
     return RateLimiter(RedisRateBuckets(reactor, ScriptRunner(client), RedisKeys(cluster)), buckets, reactor.seconds)
 
 
@@ -165,13 +166,14 @@ def _pool_rows(pool: DaemonThreadPool) -> Iterator[MetricRow]:
 
 
 def server_start_time(work: Path) -> float:
-    """Return when the server was started, in unix time. For a worker, return when its parent process was started."""
+    """Return the time at which the server was started, in unix time. For a worker, this is the time at which its parent
+    process was started."""
     return (work / 'lock').stat().st_mtime
 
 
 def make_counter_lookup(work: Path, worker_spec: WorkerSpec) -> Callable[[str], SharedCounterRow | None]:
-    """Return a function that returns this process's row of a shared counter by name, or None if the server has a single
-    process."""
+    """Return a function that finds this process's row of a shared counter by its name. Returns None if the server has a
+    single process."""
     if not worker_spec.is_worker:
         return lambda name: None
     counters = SharedCounters(work)
@@ -194,13 +196,14 @@ def make_limit_factory(shared_counter: Callable[[str], SharedCounterRow | None])
 
 
 def make_rate_buckets(work: Path, worker_spec: WorkerSpec) -> ILocalRateBuckets:
-    """Create the rate-limit buckets of this process, which are shared with the other workers if there are any."""
+    """Create the rate-limit buckets of this process. If the server has several workers, the workers share the
+    buckets."""
     return cast('ILocalRateBuckets', SharedBuckets(work) if worker_spec.is_worker else RateBuckets())
 
 
 def make_worker_group(work: Path, worker_spec: WorkerSpec, node_api: NodeApi, reactor: IReactor) -> WorkerGroup | None:
-    """Create the WorkerGroup, which connects a worker with the others for metrics, findings and log levels; return None
-    for a server without workers."""
+    """Create the WorkerGroup, which connects a worker with the other workers for metrics, findings and log levels.
+    Returns None for a server without workers."""
     if not worker_spec.is_worker:
         return None
     group = WorkerGroup(

@@ -1,4 +1,4 @@
-"""Builds the monitoring of a server: meters, watchdog and metric sources."""
+"""Builds the monitoring of a server, which consists of meters, the watchdog and metric sources."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _log = Logger('zatotx.watchdog')
 
 @define
 class Monitoring:
-    """The meters and the watchdog of a server. `deployed`: the directory of the deployed code."""
+    """The meters and the watchdog of a server. `deployed` is the directory of the deployed code."""
 
     reactor: IReactor
     deployed: Path
@@ -83,8 +83,8 @@ class Monitoring:
 
 
 def make_certificate_source(listeners: Any) -> MetricSource:
-    """Return a metrics source with the expiry times of the listeners' TLS certificates. `listeners` is a
-    zatotx.processes.listeners.Listeners."""
+    """Return a metrics source with the expiry times of the listeners' TLS certificates. `listeners` are the Listeners
+    of the node."""
 
     def rows() -> Iterator[MetricRow]:
         for certificate in tuple(listeners.certificates):

@@ -22,8 +22,8 @@ def make_scheduler(
     settings: Settings, reactor: IReactor, redis: RedisConnections, *, odb: ConfigStore, work: RedisWorkStream,
     has_service: Callable[[str], bool], can_lead: bool,
 ) -> Scheduler:
-    """Create the scheduler of this process; it is not started. `can_lead` says whether it takes part in the leader
-    election."""
+    """Create the scheduler of this process, without starting it. `can_lead` says whether this process takes part in the
+    leader election."""
     main, client = settings.main, redis.client
     scripts, keys = ScriptRunner(client), RedisKeys(main.cluster)
     return Scheduler(

@@ -41,7 +41,7 @@ def make_work_runner(
     pipeline: Pipeline, dispatcher: IDispatcher, dead_letters: IDeadLetterStore, counters: WorkCounters,
     recorder: IRunRecorder,
 ) -> WorkRunner:
-    """Create the runner that processes the work messages of this process; it is not started."""
+    """Create the runner that processes the work messages of this process, without starting it."""
     context = WorkContext(
         dispatcher=dispatcher, dead_letters=dead_letters, clock=reactor, has_room=pipeline.has_room,
         has_service=lambda name: pipeline.store.current.get(name) is not None,

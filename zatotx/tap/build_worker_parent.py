@@ -26,7 +26,7 @@ from zatotx.tap.component_service import RUN_TWISTD, disable_core_dumps, fail_st
 
 
 def make_parent(directory: str, reactor: IReactor, workers: int | None) -> WorkerParent:
-    """Create the parent process of the workers of a directory. It is not started. `workers` overrides the number in
+    """Create the parent process of the workers of a directory, without starting it. `workers` overrides the number in
     server.toml. Raises StartError."""
     home = Path(directory)
     work = home / 'work'
@@ -85,8 +85,8 @@ def make_parent_settings(settings: Settings, kinds: list[FoundKind], workers: in
 
 
 def worker_command(home: Path, slot: int) -> list[str]:
-    """Return the command line of a worker: the twistd of this installation, with the server's directory visible in the
-    process list."""
+    """Return the command line of a worker. It runs the twistd of this installation, and contains the server's
+    directory, so that the directory is visible in the process list."""
     script = Path(sys.argv[0])
     twistd = [str(script)] if script.name == 'twistd' and script.is_file() else ['-c', RUN_TWISTD]
     return [sys.executable, *twistd, '--nodaemon', '--pidfile=', 'zato-server', '--dir', str(home), '--worker',

@@ -36,7 +36,7 @@ _log = Logger()
 
 
 def print_error(sentence: str) -> None:
-    """Write one line to the process's original stderr, which twistd's logging does not redirect."""
+    """Write one line to the original stderr of the process, which twistd's logging does not redirect."""
     stream = sys.__stderr__
     if stream is not None:
         stream.write(' '.join(sentence.split()) + '\n')
@@ -52,8 +52,8 @@ def format_error(error: BaseException) -> str:
 
 def fail_start(reactor: IReactor, sentence: str, failure: Failure | None = None, *,
                report: Callable[[str], None] | None = None) -> None:
-    """End a process whose component cannot start: print the sentence to stderr, stop all services in order, and exit
-    with code 1.
+    """End a process whose component cannot start. The sentence is printed to stderr, all services are stopped in order,
+    and the exit code is 1.
 
     `failure` is given for unexpected exceptions, so that the log shows the traceback. `report` receives the sentence
     instead of stderr.
@@ -103,8 +103,8 @@ def _exit(code: int) -> None:
 # measured.
 
 class MonotonicEpollReactor(EPollReactor):
-    """An EPollReactor that calls selectables directly, and whose `seconds()` is monotonic: its values can be compared
-    with each other, but are not times of day."""
+    """An EPollReactor that calls selectables directly. Its method `seconds` is monotonic: the values can be compared
+    with each other, but they are not times of day."""
 
     seconds = staticmethod(monotonic)
 
@@ -150,7 +150,7 @@ SIGNALS = {signal.SIGHUP: 'reload', signal.SIGUSR2: 'replace'}  # signal -> opti
 
 
 class DirectoryOptions(usage.Options):
-    """Base class of command-line options of a component that has its own directory."""
+    """Base class of the command-line options of a component that has its own directory."""
 
     optParameters = [['dir', 'd', '', "The component's directory in an environment, e.g. PATH/server1."]]
 
@@ -165,7 +165,7 @@ class DirectoryOptions(usage.Options):
 
 
 def running_reactor() -> IReactor:
-    """Return the reactor of this process, which the first import installs."""
+    """Return the reactor of this process. Importing the reactor for the first time installs it."""
     from twisted.internet import reactor
 
     return cast(IReactor, reactor)
@@ -189,7 +189,7 @@ def make_component_service(options: DirectoryOptions, build: BuildComponent, pid
 
 
 def report_startup_error(error: Exception, report: Callable[[str], None] | None = None) -> SystemExit:
-    """Print the reason why a component cannot start, and return the SystemExit to raise."""
+    """Print the reason why a component cannot start, and return the SystemExit exception that the caller must raise."""
     (report or print_error)(format_error(error))
     return SystemExit(1)
 
@@ -275,8 +275,8 @@ COREDUMP_FILTER = Path('/proc/self/coredump_filter')
 
 def disable_core_dumps() -> None:
     """Disable core dumps of this process and its children. The resource limit prevents core files, but does not apply
-    to a program that receives the dump, such as systemd-coredump; therefore the kernel is also configured to include no
-    memory. See core(5)."""
+    to a program that receives the dump, such as systemd-coredump; therefore the kernel is also configured to exclude
+    all memory from the dump (see core(5))."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError):  # the kernel lacks it, or /proc is read-only: the limit still applies
         COREDUMP_FILTER.write_text('0')

@@ -18,8 +18,8 @@ PID_FILE = 'connector.pid'
 
 
 class Options(DirectoryOptions):
-    """Command-line options of the connector's plugin: the directory of a connector, and the source of the secret
-    key."""
+    """Command-line options of the connector's plugin, which are the directory of a connector and the source of the
+    secret key."""
 
     longdesc = (
         'Runs one connector of a zatotx environment. Example: twistd -n zato-connector --dir /opt/env/connector1. '

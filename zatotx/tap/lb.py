@@ -17,7 +17,8 @@ MAX_WORKERS = 64
 
 
 class Options(DirectoryOptions):
-    """Command-line options of the load balancer's plugin: --dir, the load-balancer/ directory of an environment."""
+    """Command-line options of the load balancer's plugin. The option --dir is the directory load-balancer/ of an
+    environment."""
 
     longdesc = (
         'Runs the load balancer of a zatotx environment. Example: twistd -n zato-lb --dir /opt/env/load-balancer. '

@@ -1,4 +1,4 @@
-"""Composition root of a load balancer: constructs its components and connects them, for a single process, for the
+"""Composition root of a load balancer. It constructs the components and connects them, for a single process, for the
 parent of workers, and for a worker.
 """
 
@@ -38,7 +38,7 @@ TITLE = 'zatotx load balancer'
 
 
 def make_load_balancer(directory: Path, reactor: IReactor) -> LoadBalancer:
-    """Create the load balancer of a directory as a single process. It is not started. Raises StartError."""
+    """Create the load balancer of a directory as a single process, without starting it. Raises StartError."""
     raise_file_limit()
     disable_core_dumps()  # they would contain private keys
     lock = DirectoryLock(directory / 'work' / 'lock')

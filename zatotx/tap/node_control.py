@@ -1,4 +1,4 @@
-"""Wires the control of nodes: what this process reports, and how it is drained and restarted."""
+"""Builds the objects that report the status of this node, and that drain and restart it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from zatotx.processes.workers.control_pipe import WorkerSpec
 
 @frozen
 class ControlledNode:
-    """What is controlled."""
+    """The components of a node that node control uses."""
 
     home: Path
     role: str  # SERVER or CONNECTOR
@@ -35,7 +35,7 @@ class ControlledNode:
 
 
 def make_node_control(node: ControlledNode, api: NodeApi, bus: IPubSub, reactor: IReactor) -> NodeControl:
-    """Return the control of a node, which answers already."""
+    """Create the control of a node. It responds to requests of other nodes as soon as it is created."""
     restarter = NodeRestarter(node.home, SETTINGS_FILES[node.role], node.worker_spec, api.run_in_thread)
     is_connector = node.role == CONNECTOR
 

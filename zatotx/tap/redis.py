@@ -13,7 +13,7 @@ PID_FILE = 'redis.pid'
 
 
 class Options(DirectoryOptions):
-    """Command-line options of the Redis plugin: --dir, the redis/ directory of an environment."""
+    """Command-line options of the Redis plugin. The option --dir is the directory redis/ of an environment."""
 
     longdesc = 'Runs the Redis (Valkey) of a zatotx environment. Example: twistd -n zato-redis --dir /opt/env/redis'
 

@@ -23,8 +23,8 @@ SECRET_KEY_OPTION = ['secret-key', None, None, '"-": read the secret key from st
 
 
 def read_secret_key_option(given: str | None) -> None:
-    """Read the secret key according to the option. Raises UsageError if stdin contains no key, or if the key itself is
-    on the command line."""
+    """Read the secret key as specified by the option. Raises UsageError if stdin contains no key, or if the key itself
+    is on the command line."""
     if given is None:
         return
     if given != '-':
@@ -42,8 +42,8 @@ MAX_WORKERS = 64
 
 
 class Options(DirectoryOptions):
-    """Command-line options of the server's plugin: the directory of a server, the number of workers, and the source of
-    the secret key."""
+    """Command-line options of the server's plugin, which are the directory of a server, the number of workers, and the
+    source of the secret key."""
 
     longdesc = (
         'Runs one server of a zatotx environment. Example: twistd -n zato-server --dir /opt/env/server1. SIGTERM stops '
@@ -68,7 +68,8 @@ class Options(DirectoryOptions):
 
 
 def makeService(options: Options) -> IService:
-    """Create the server of the directory, or its parent process if there are several workers; twistd starts it."""
+    """Create the server of the directory, or the parent process of its workers if there are several. twistd starts the
+    returned service."""
     if options['worker'] is not None:
         from zatotx.tap.worker import make_worker
 

@@ -1,4 +1,4 @@
-"""Builds the statistics of a node: the store, and what records the calls of its services."""
+"""Builds the statistics components of a node, which are the usage store and the call recorders."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from zatotx.service.service_store import ServiceStore
 
 
 def make_usage_store(client: RedisClient, cluster: str) -> RedisUsageStore:
-    """Return the store of the usage of services of a cluster."""
+    """Create the store for the usage of a cluster's services."""
     return RedisUsageStore(client, ScriptRunner(client), RedisKeys(cluster))
 
 
 def make_call_sample_store(client: RedisClient, cluster: str) -> RedisCallSampleStore:
-    """Return the store of recorded calls of a cluster."""
+    """Create the store for the recorded calls of a cluster."""
     return RedisCallSampleStore(client, RedisKeys(cluster))
 
 
 def make_sampler_factory(client: RedisClient, cluster: str) -> Callable[[str, int, int], CallSampler]:
-    """Return a function that creates what records the calls of a service: see ServiceStore.make_sampler."""
+    """Return a factory that creates the call recorder of a service (see ServiceStore.make_sampler)."""
     store = make_call_sample_store(client, cluster)
     return lambda service, slow_threshold, every: CallSampler(
         service=service, slow_threshold=slow_threshold, every=every, store=store, now=time
@@ -42,7 +42,7 @@ def make_usage_recorder(
     settings: Settings, reactor: IReactor, store: IUsageStore, *, services: ServiceStore, meters: MeterRegistry,
     worker_spec: WorkerSpec,
 ) -> UsageRecorder:
-    """Return what records the calls of the services of this process, not yet started."""
+    """Create the usage recorder for the services of this process, without starting it."""
     source = f'{settings.main.name}/{worker_spec.slot}/{os.getpid()}/{time():.0f}'
     return UsageRecorder(
         clock=reactor, now=time, source=source, store=store, overflow=meters.services.overflow,

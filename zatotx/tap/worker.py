@@ -45,8 +45,8 @@ def make_worker(options: DirectoryOptions) -> IService:
 
 
 class WorkerService(ComponentService):
-    """Runs a component, which is a node or a load balancer, as a worker: it writes no pid file, since the parent
-    process has one, and reports errors to the parent process instead of stderr."""
+    """Runs a component, which is a node or a load balancer, as a worker. It writes no pid file, because the parent
+    process has one. Errors are reported to the parent process instead of stderr."""
 
     def __init__(self, component: Any, directory: Path, reactor: IReactor, control_pipe: ControlPipe) -> None:
         """`component`: an IService with `reload()`, and `retire()`, whose Deferred fires when its clients are done."""

@@ -1,4 +1,5 @@
-"""The test kit for services: an in-memory broker, scripted connections, and a clock (docs/testing.md).
+"""The test kit for services, which consists of an in-memory broker, scripted connections, and a clock
+(docs/testing.md).
 
     from zatotx.testing import ServiceTestCase, load
 

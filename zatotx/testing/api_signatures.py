@@ -1,4 +1,5 @@
-"""Signatures of scripted connections: the methods that a kind declares for its connections in the users' test kit."""
+"""The signatures of scripted connections. A kind declares the methods that its connections have in the users' test
+kit."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ VALUES, HTTP_RESPONSES, ROWS = 'values', 'http', 'rows'
 
 @frozen(kw_only=True)
 class ApiSignature:
-    """The methods of one kind's connections and their arguments, for scripted connections."""
+    """The methods of one kind's connections, with their arguments, for scripted connections."""
 
     title: str  # 'REST'
     methods: Sequence[str]
@@ -52,7 +53,8 @@ class ApiSignature:
 
 @cache
 def signatures() -> Mapping[str, ApiSignature]:
-    """Return the signatures of the installed kinds by their names in `self.out`. Other kinds accept every method."""
+    """Return the signatures of the installed kinds, by their names in `self.out`. The connections of other kinds accept
+    every method."""
     from zatotx.connectors.kind_registry import find_kinds  # loads TLS: importing the test kit stays quick
 
     return {name: signature for found in find_kinds() if found.kind.doubles
@@ -63,6 +65,6 @@ _UNKNOWN = ApiSignature(title='', methods=())
 
 
 def signature_of(kind: str) -> ApiSignature:
-    """Return the signature of the kind with a name in `self.out`. For a kind that is not installed, the signature has
-    no methods."""
+    """Return the methods that an outgoing connection kind offers in `self.out.<kind>`, with their arguments. The result
+    has no methods for a kind that is not installed."""
     return signatures().get(kind, _UNKNOWN)

@@ -1,4 +1,4 @@
-"""Results of calls in users' tests."""
+"""The results of calls in users' tests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChannelAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The response that a client of a channel receives, in a test."""
+    """The response that a client of a channel receives in a test."""
 
     status: int
     body: bytes
@@ -63,7 +63,7 @@ async def collect_stream(stream: AsyncIterator[bytes]) -> bytes:
 
 
 def make_answer(outcome: ServiceResult, streamed: bytes | None, cid: str) -> Answer:
-    """Return the Answer for the result of a service call."""
+    """Create the Answer for the result of a service call."""
     return Answer(
         payload=outcome.value if streamed is None else streamed,
         status=outcome.status,
@@ -75,7 +75,7 @@ def make_answer(outcome: ServiceResult, streamed: bytes | None, cid: str) -> Ans
 
 
 def make_channel_answer(reply: Reply, streamed: bytes | None, cid: str) -> ChannelAnswer:
-    """Return the ChannelAnswer for the reply of a channel."""
+    """Create the ChannelAnswer for the reply of a channel."""
     return ChannelAnswer(
         status=reply.status,
         body=reply.body if streamed is None else streamed,
@@ -90,8 +90,8 @@ T = TypeVar('T')
 
 
 class Pending(Generic[T]):
-    """A call in progress in a test. The test advances the clock, checks whether the call still waits, and gets its
-    result, or awaits it.
+    """A call in progress in a test. The test advances the clock, checks whether the call is still waiting, and gets or
+    awaits the result.
 
     `read` creates the result from the reply and the streamed body; `settled` raises the errors that fail the test.
     """

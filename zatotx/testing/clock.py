@@ -1,4 +1,5 @@
-"""The clock of a test. It only advances when the test advances it, or to the next event that a call waits for."""
+"""The clock of a test. The time advances only when the test advances it, or to the next event for which a call
+waits."""
 
 from __future__ import annotations
 
@@ -49,7 +50,7 @@ class ReactorTimers:
 
 @implementer(IThreadReactor)
 class KitClock(Clock):
-    """Twisted's Clock (`seconds`, `callLater`, `advance`), which can also advance to the next event by itself."""
+    """Twisted's Clock with an additional method, which advances the time to the next event."""
 
     def callFromThread(self, callable: Callable[..., Any], *args: object, **kwargs: object) -> None:
         """Call the function immediately, as there is only one thread."""
@@ -85,8 +86,8 @@ _SERVICE_THREAD = 0  # not a valid thread identifier
 
 
 class InlineThreads(ServiceThreadCalls):
-    """Service thread calls without threads: functions run inline, and `invoker.io_thread` is set to the thread that the
-    running code simulates."""
+    """Service thread calls that use no threads: functions run inline, and `invoker.io_thread` is set to the thread that
+    the running code simulates."""
 
     __slots__ = ('_clock', '_invoker')
 

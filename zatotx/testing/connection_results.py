@@ -18,7 +18,8 @@ from zatotx.wire.xml import parser
 
 @frozen(kw_only=True)
 class Response(PeerResponse):
-    """The result of a call on a scripted HTTP connection: attributes as in `requests`, and `data`, the parsed body."""
+    """The result of a call on a scripted HTTP connection. It has the attributes of `requests`, and `data`, which is the
+    parsed body."""
 
     status_code: int = 200
     _data: Any = None
@@ -56,7 +57,7 @@ class Response(PeerResponse):
 
 @frozen(kw_only=True)
 class StreamedResponse(Response):
-    """The result of a scripted call with `stream=True`. The body is read in chunks, here as a single chunk."""
+    """The result of a scripted call with `stream=True`. The body is returned as a single chunk."""
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._pieces()
@@ -76,7 +77,7 @@ class StreamedResponse(Response):
 
 
 def complete_response(value: Any, title: str, cid: str, options: Mapping[str, Any]) -> Any:
-    """Convert a scripted value to a response, as the call of an HTTP connection returns it.
+    """Convert a scripted value to the response that a call of an HTTP connection returns.
 
     A Response gets the name of the connection, and the model or stream that the call's options request.
     """
@@ -88,7 +89,7 @@ def complete_response(value: Any, title: str, cid: str, options: Mapping[str, An
 
 
 class Row:
-    """A database row with its columns as attributes, by position and in `_mapping`, as in SQLAlchemy."""
+    """A database row. As in SQLAlchemy, columns are accessible as attributes, by position, and in `_mapping`."""
 
     __slots__ = ('_mapping',)
 
@@ -135,7 +136,8 @@ def to_rows(value: Any) -> Any:
 
 
 def copy_containers(value: Any) -> Any:
-    """Return a copy of all dicts, lists and tuples in a value, so that later changes of the original have no effect."""
+    """Return a copy of all dicts, lists and tuples in a value, so that later changes of the original do not affect the
+    copy."""
     if type(value) is dict:
         return {key: copy_containers(item) for key, item in value.items()}
     if type(value) is list:
@@ -146,14 +148,14 @@ def copy_containers(value: Any) -> Any:
 
 
 class ScriptedResult(Protocol):
-    """The result of a scripted call: immediate, delayed or none."""
+    """The interface of the result of a scripted call, which is immediate, delayed, or missing."""
 
     async def run(self, call: Any, cid: str, clock: IReactorTime) -> Any: ...
 
 
 @define(frozen=True)
 class ImmediateResult:
-    """A scripted result that is returned immediately. A function computes it for the call."""
+    """A scripted result that is returned immediately. A function may compute the result for the call."""
 
     make: Callable[[Any], Any]
     make_error: Callable[[str], Exception] | None = None
@@ -184,7 +186,7 @@ class DelayedResult:
 
 @define(frozen=True)
 class NoResult:
-    """A scripted call without a result: it waits until the caller cancels it."""
+    """The result of a scripted call that never returns. The call waits until the caller cancels it."""
 
     async def run(self, call: Any, cid: str, clock: IReactorTime) -> Any:
         return await Deferred()

@@ -1,5 +1,5 @@
-"""Contract tests that every implementation of IDataDictionaryStore must pass: the in-memory one, and the one on
-Redis."""
+"""Contract tests that every implementation of IDataDictionaryStore must pass, both the in-memory implementation and the
+implementation in Redis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test doubles of authenticators, which the test controls."""
+"""Test doubles of authenticators, which are controlled by the test."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zatotx.schema.snapshot import StoredObject
 
 
 class FieldAuthenticator:
-    """A test double of an authenticator: accepts requests with the definition's password in a header field.
+    """A test double of an authenticator. It accepts requests that contain the definition's password in a header field.
 
     While `is_delayed` is true, checks wait until the test fires the Deferreds in `waiting`. `error` is raised instead
     of checking.

@@ -1,4 +1,4 @@
-"""Recorded calls of services in memory."""
+"""An in-memory store of recorded calls of services."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zatotx.model.call_sample import CallSample
 @implementer(ICallSampleStore)
 @define(eq=False)
 class MemoryCallSamples:
-    """See ICallSampleStore. `problem` is raised by methods that record if it is set."""
+    """An in-memory ICallSampleStore. If `problem` is set, the methods that record calls raise it."""
 
     problem: Exception | None = None
     _samples: dict[str, CallSample] = field(factory=dict)

@@ -1,5 +1,5 @@
-"""In-memory nodes for tests, in one process and without ports: real ODB, threads and pipeline, but an in-memory message
-bus.
+"""In-memory nodes for tests, which run in one process and open no ports. They use a real ODB, real threads and the real
+pipeline, but an in-memory message bus.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ _templates: dict[tuple[str, ...], Path] = {}  # object types -> an ODB that is c
 
 @implementer(IPubSub)
 class MemoryBus:
-    """An in-memory IPubSub that delivers every announcement immediately, or none while `is_disconnected`."""
+    """An in-memory IPubSub. It delivers every announcement immediately, or no announcement while `is_disconnected` is
+    set."""
 
     def __init__(self) -> None:
         self.subscriptions: list[tuple[str, Callable[[str], None]]] = []
@@ -76,7 +77,7 @@ class MemoryBus:
 
 @implementer(ILogLevels)
 class MemoryLevels:
-    """In-memory log levels. The level 'loud' is rejected as unknown."""
+    """In-memory log levels for tests. The level 'loud' is rejected as unknown."""
 
     def __init__(self) -> None:
         self.levels = {'': 'info'}
@@ -105,7 +106,7 @@ def make_odb(directory: Path, types: ObjectTypeRegistry, operations: Sequence[Op
 
 @define
 class MemoryScheduler:
-    """A scheduler that runs nothing. It reads the leader from the ODB."""
+    """A test double of a scheduler. It runs no jobs, and reads the leader from the ODB."""
 
     odb: Any
     history: Any = None
@@ -117,7 +118,8 @@ class MemoryScheduler:
 
 
 class RecordingRestarter:
-    """A restarter that restarts nothing; `restarts` counts how often it would have. With `error` it refuses."""
+    """A test double of a restarter, which restarts nothing. `restarts` counts the requested restarts. If `error` is
+    set, restarts are refused with this error."""
 
     def __init__(self) -> None:
         self.error, self.restarts, self.names = '', 0, list[str]()
@@ -139,7 +141,7 @@ class RecordingRestarter:
 
 @implementer(INode)
 class MemoryNode:
-    """A node in memory. Use `await start()`, then `call`, and `await stop()` at the end."""
+    """A node in memory. Call `await start()` first, then `call`, and `await stop()` at the end."""
 
     def __init__(self, reactor: Any, name: str, directory: Path, url: str, **parts: Any) -> None:
         """Create a node; `parts` are types (ObjectTypeRegistry), bus, and optionally internal (ServiceEntry

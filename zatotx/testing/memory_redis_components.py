@@ -1,4 +1,4 @@
-"""In-memory test doubles of the components on Redis: leases, nonces, sessions, rate limits and streams."""
+"""In-memory test doubles of the components that use Redis: leases, nonces, sessions, rate limits and streams."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from zatotx.rules.resilience.lease import token_base
 
 @define(slots=False)
 class MemoryLeaseStore:
-    """An in-memory ILeaseBackend that behaves like the one on Redis. `lose_data` simulates the loss of Redis's data."""
+    """An in-memory ILeaseBackend that behaves like the implementation in Redis. `lose_data` simulates the loss of the
+    data in Redis."""
 
     clock: Any  # seconds()
     held: dict[str, tuple[str, int, float]] = field(factory=dict)  # name -> owner, token, expiry time
@@ -162,8 +163,8 @@ class MemorySessions:
 @implementer(ISharedRateBuckets)
 @define(eq=False)
 class MemoryRates:
-    """An in-memory ISharedRateBuckets that behaves like the one on Redis. Results arrive in the next iteration of the
-    clock.
+    """An in-memory ISharedRateBuckets that behaves like the implementation in Redis. Results arrive in the next
+    iteration of the clock.
 
     `unavailable_reason` is the reason why calls fail, '' to succeed; `charged_names` lists the names of all calls.
     """

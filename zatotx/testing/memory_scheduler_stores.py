@@ -28,8 +28,8 @@ from zatotx.model.work_message import WorkMessage
 @implementer(ILeaderStore)
 @define(eq=False)
 class MemoryLeaderStore:
-    """An in-memory ILeaderStore. `now` returns unix time. If `problem` is set, every method raises it; while
-    `is_frozen`, no method ever returns a result."""
+    """An in-memory ILeaderStore. `now` returns unix time in seconds. If `problem` is set, every method raises it. While
+    `is_frozen` is set, the methods never return a result."""
 
     now: Callable[[], float] = lambda: 0.0
     record: LeaderRecord = field(factory=LeaderRecord)
@@ -66,8 +66,8 @@ class MemoryLeaderStore:
 @implementer(ITickStore)
 @define(eq=False)
 class MemoryTickStore:
-    """An in-memory ITickStore. `added` has the written messages, and `unsettled` the order keys of messages that have
-    not ended. If `problem` is set, every method raises it."""
+    """An in-memory ITickStore. `added` contains the written messages, and `unsettled` the order keys of messages that
+    have not ended. If `problem` is set, every method raises it."""
 
     added: list[WorkMessage] = field(factory=list)
     unsettled: set[str] = field(factory=set)
@@ -125,7 +125,7 @@ class MemoryTickStore:
 @implementer(IRunRecorder)
 @define(eq=False)
 class MemoryRunRecorder:
-    """An IRunRecorder that records runs in a list."""
+    """An IRunRecorder that appends the runs to a list."""
 
     runs: list[JobRun] = field(factory=list)
 

@@ -1,4 +1,4 @@
-"""The usage of services in memory."""
+"""An in-memory store of the usage of services."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zatotx.rules.statistics.periods import MINUTE
 @implementer(IUsageStore)
 @define(eq=False)
 class MemoryUsageStore:
-    """See IUsageStore. `problem` is raised by `record` if it is set."""
+    """An in-memory IUsageStore. If `problem` is set, the method `record` raises it."""
 
     problem: Exception | None = None
     _records: dict[int, dict[str, UsageByService]] = field(factory=dict)

@@ -1,4 +1,4 @@
-"""An in-memory work stream, without Redis."""
+"""An in-memory work stream, which needs no Redis."""
 
 from __future__ import annotations
 

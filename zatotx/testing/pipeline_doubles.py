@@ -1,4 +1,4 @@
-"""Test doubles of the collaborators of the pipeline: services that are plain functions, and messages."""
+"""Test doubles of the objects that the pipeline uses, such as services that are plain functions, and messages."""
 
 from __future__ import annotations
 
@@ -83,7 +83,8 @@ class FunctionInvoker:
 
 
 class MemorySpooledBody:
-    """A message body outside of memory, like a temporary file (model.message.Body). Readers must not close it."""
+    """A message body that is not a bytes object, and behaves like a temporary file (model.message.Body). Readers must
+    not close it."""
 
     is_nonblocking = False
     seekable = True
@@ -123,7 +124,7 @@ def make_message(
     headers: dict[bytes, bytes] | None = None,
     deadline: float = 60.0,
 ) -> Message:
-    """Create a message as an HTTP channel delivers it."""
+    """Create a message in the form in which an HTTP channel delivers it."""
     fields = headers or {}
     http = HTTPView(method, b'/test', '/test', b'', fields, {}, '127.0.0.1')
     return Message('0123456789abcdef01234567', channel, channel.service or 'test.service', fields, body, deadline, http)

@@ -1,4 +1,5 @@
-"""The invoker, codecs and error replies of the test kit: the real classes, which also record results and log events."""
+"""The invoker, codecs and error replies of the test kit. They are the real classes, and additionally record results and
+log events."""
 
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ from zatotx.testing.scripted_connections import ScriptedOutgoing
 
 @implementer(IWorkStream)
 class RecordingWorkStream:
-    """An IWorkStream that records the written messages and processes none."""
+    """An IWorkStream that records the written messages, and processes no messages."""
 
     def __init__(self) -> None:
         self.messages: list[WorkMessage] = []
@@ -47,7 +48,7 @@ class RecordingWorkStream:
 
 
 class RecordingResultGroups:
-    """Groups of results that are created and never completed."""
+    """Result groups that are created and never completed."""
 
     def open(self, group: str, parts: Sequence[str], final: bytes) -> Deferred[None]:
         """See IResultGroups."""
@@ -56,7 +57,8 @@ class RecordingResultGroups:
 
 @define(eq=False)
 class RecordingConfig:
-    """A configuration that records the jobs that services create. It is its own snapshot."""
+    """A test double of the configuration, which records the jobs that services create. The attribute `snapshot` is the
+    object itself."""
 
     jobs: list[StoredObject] = field(factory=list)
 
@@ -79,7 +81,7 @@ class RecordingConfig:
 
 @define(eq=False)
 class KitNode:
-    """The node that services use as `self.server` in a test."""
+    """The node that services access as `self.server` in a test."""
 
     outgoing: ScriptedOutgoing
     service_redis: MemoryServiceRedis
@@ -154,7 +156,7 @@ class KitCodecs(CodecRegistry):
 
 
 class KitErrorReplies(ErrorReplies):
-    """Error replies whose log events are recorded."""
+    """An ErrorReplies that records its log events."""
 
     keep_tracebacks = True  # keeps traceback frames, as tests show the failing line
 

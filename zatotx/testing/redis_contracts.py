@@ -1,4 +1,5 @@
-"""Contract tests that every implementation of the Redis interfaces must pass: the in-memory doubles and the real ones.
+"""Contract tests that every implementation of the Redis interfaces must pass, both the in-memory test doubles and the
+real implementations.
 
 The mixins are combined with trial's TestCase, which creates the objects under test; `later` lets time pass and `got`
 waits for a result.
@@ -33,7 +34,7 @@ class _Contract(Case):
 
 
 class LeaseContract(_Contract):
-    """Contract tests of ILeaseStore. TTL is long enough to renew a lease after a third of it."""
+    """Contract tests of ILeaseStore. The constant TTL is long enough to renew a lease after a third of this time."""
 
     TTL = 1.0
 
@@ -235,7 +236,7 @@ class StreamContract(_Contract):
 
 
 class RateContract(_Contract):
-    """Contract tests of ISharedRateBuckets. The rate SLOW restores nothing during a test; QUICK does."""
+    """Contract tests of ISharedRateBuckets. The rate SLOW restores no calls during a test, and the rate QUICK does."""
 
     SLOW, QUICK = Rate.from_limit(1, 60, 5), Rate.from_limit(5, 1, 3)
 
@@ -310,7 +311,7 @@ class RateContract(_Contract):
 
 
 class SessionContract(_Contract):
-    """Contract tests of ISessionStore, with an idle timeout of SHORT."""
+    """Contract tests of ISessionStore. The idle timeout of the sessions is SHORT."""
 
     SHORT = 0.4
 
@@ -342,7 +343,7 @@ class SessionContract(_Contract):
 
 
 class NonceContract(_Contract):
-    """Contract tests of INonceStore. A nonce with the lifetime SHORT expires while a test waits."""
+    """Contract tests of INonceStore. A nonce with the lifetime SHORT expires during the test."""
 
     SHORT, LONG = 0.2, 60.0
 

@@ -1,4 +1,5 @@
-"""Builds the message that a channel would deliver from the arguments of a call in a test."""
+"""Builds messages from the arguments of a call in a test. The messages are equal to those that a channel would
+deliver."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ File = bytes | tuple[str, bytes] | tuple[str, bytes, str]  # content; or file na
 
 
 def encode_multipart(fields: Mapping[str, Any], files: Mapping[str, File | list[File]]) -> bytes:
-    """Encode form fields and files as a multipart body. Values of fields are text or lists of text.
+    """Encode form fields and files as a multipart body. The values of fields are texts, or lists of texts.
 
     Raises ValueError if a file contains the boundary.
     """
@@ -60,7 +61,7 @@ XML = 'xml'
 
 
 class Request(TypedDict, total=False):
-    """The arguments of a call in a test, except for its payload. All are optional."""
+    """The arguments of a call in a test, except for the payload. All arguments are optional."""
 
     channel: str  # the kind of channel: 'http-soap' (the default), 'invoke', 'amqp', 'scheduler' …
     channel_name: str  # 'test'

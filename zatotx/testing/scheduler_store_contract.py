@@ -25,7 +25,7 @@ else:
 
 
 def tick(job_id: int, moment: int, *, order_key: str = '', skips_overlap: bool = False) -> TickWrite:
-    """Create a tick for contract tests."""
+    """Create a tick for use in contract tests."""
     cid = tick_cid('c', job_id, moment)
     message = WorkMessage(id=cid, cid=cid, service='a.b', payload=f'{job_id}:{moment}', order_key=order_key)
     return TickWrite(job_id=job_id, tick=moment, message=message, skips_overlap=skips_overlap)

@@ -1,4 +1,5 @@
-"""Scripts for tests: define which results connections and other services return, and in which order."""
+"""Scripts for tests. A script defines the results that connections and other services return, and the order of the
+results."""
 
 from __future__ import annotations
 
@@ -35,8 +36,8 @@ class Unscripted(AssertionError):  # noqa: N818 - names what was called
 
 
 def canonical_kind(kind: str) -> str:
-    """Return zatotx's name of a kind. For example, self.out.rest and Zato's self.outgoing.plain_http are the same
-    connections."""
+    """Return zatotx's name of a kind. For example, the kind plain_http of Zato's self.outgoing.plain_http is named
+    rest."""
     return KIND_ALIASES.get(kind, kind)
 
 
@@ -74,7 +75,7 @@ class Call:
 
 @define(frozen=True)
 class Matcher:
-    """Selects the calls to which a script entry applies."""
+    """Selects the calls to which an entry of a script applies."""
 
     method: str = ''  # '' = any
     args: tuple[Any, ...] = ()
@@ -108,7 +109,7 @@ def _same(expected: Any, actual: Any) -> bool:
 
 @define(eq=False)
 class ScriptEntry:
-    """One entry of a script: a condition on calls, and the result for matching calls."""
+    """One entry of a script. It consists of a condition on calls, and the result of matching calls."""
 
     matcher: Matcher
     result: ScriptedResult
@@ -163,7 +164,7 @@ class Script:
 
 
 class Expectation:
-    """Defines the results of matching calls. Each method adds an entry to the script.
+    """Defines the results of matching calls. Each method adds an entry to the script of a connection or service.
 
     An entry is used once, or `times` times; with None, any number of times including none.
     """
@@ -220,7 +221,7 @@ class Expectation:
 
 
 class ServiceScript(Expectation):
-    """The script of another service, as returned by `self.invokes(name)`."""
+    """The script of another service. The test obtains it with `self.invokes(name)`."""
 
     def on(self, payload: Any = ANY_PAYLOAD, *, where: Callable[[Call], object] | None = None) -> Expectation:
         """Limit the following entry to calls with this payload; `where` receives the Call."""
@@ -228,7 +229,7 @@ class ServiceScript(Expectation):
 
 
 class ConnectionScript(Expectation):
-    """The script of one connection, `self.outgoing.<kind>[name]` in a test."""
+    """The script of one connection. In a test, it is the object `self.outgoing.<kind>[name]`."""
 
     def on(self, method: str = '', *args: Any, where: Callable[[Call], object] | None = None,
            **kwargs: Any) -> ConnectionScript:

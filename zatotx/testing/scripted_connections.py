@@ -1,4 +1,5 @@
-"""Scripted outgoing connections: `self.outgoing` in the test, and `self.out` in the service."""
+"""Scripted outgoing connections. They are available as `self.outgoing` in the test, and as `self.out` in the
+service."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ _ZATO_SEND: Mapping[str, tuple[str, ...]] = {
 
 
 class OutgoingScripts:
-    """The object `self.outgoing` in a test: `self.outgoing.rest['CRM'].answers(…)`, for every kind."""
+    """The object `self.outgoing` in a test, with which connections of every kind are scripted:
+    `self.outgoing.rest['CRM'].answers(…)`."""
 
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
@@ -38,7 +40,7 @@ class OutgoingScripts:
 
 
 class KindScripts:
-    """The scripts of the connections of one kind, in a test."""
+    """The scripts of the connections of one kind in a test."""
 
     def __init__(self, scripts: Scripts, kind: str) -> None:
         self._scripts, self._kind = scripts, kind
@@ -49,7 +51,8 @@ class KindScripts:
 
 @implementer(IOutgoingConnections)
 class ScriptedOutgoing:
-    """The outgoing connections of a test's node. Every kind and name exists and follows its script."""
+    """The outgoing connections of the node in a test. A connection exists for every kind and name, and follows its
+    script."""
 
     def __init__(self, scripts: Scripts, clock: IReactorTime) -> None:
         self.scripts, self.clock = scripts, clock
@@ -89,7 +92,8 @@ class KindDouble:
 
 
 class ConnectionDouble:
-    """The test double of `self.out.<kind>[<name>]` in a service. Every method exists and follows the script.
+    """The test double of `self.out.<kind>[<name>]` in a service. It accepts calls of every method, and follows the
+    script.
 
     REST and SOAP connections have only the methods and arguments of the real ones.
     """
@@ -178,17 +182,17 @@ class ContextDouble:
         return self._connection
 
     async def __aexit__(self, *error: object) -> None:
-        """Commits nothing, and lets exceptions through."""
+        """Commit nothing, and let exceptions through."""
 
     def __enter__(self) -> ConnectionDouble:
         return self._connection
 
     def __exit__(self, *error: object) -> None:
-        """Commits nothing, and lets exceptions through."""
+        """Commit nothing, and let exceptions through."""
 
 
 class IteratorDouble:
-    """The test double of a result that is read item by item. The script gives all items as a list."""
+    """The test double of a result that is read item by item. The script provides all items as a list."""
 
     def __init__(self, run: Callable[[], Any]) -> None:
         self._run = run
@@ -220,8 +224,8 @@ class IteratorDouble:
 
 
 class ZatoConnDouble:
-    """The test double of `.conn` of an HTTP connection: `conn.get(cid, params)`, `conn.post(cid, data, params,
-    headers=…)`."""
+    """The test double of the attribute `.conn` of an HTTP connection: `conn.get(cid, params)`, `conn.post(cid, data,
+    params, headers=…)`."""
 
     def __init__(self, connection: ConnectionDouble) -> None:
         self._connection = connection

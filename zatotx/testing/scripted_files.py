@@ -1,4 +1,5 @@
-"""Files of scripted connections: the script of `open` specifies their content, or a file to write to."""
+"""Test doubles of the file objects that `open` returns on a scripted connection. The script provides the content to
+read, or a file to write to."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ CHUNK_SIZE = 64 * 1024
 
 
 class ScriptedReader:
-    """A FileReader of bytes in memory."""
+    """A FileReader that reads bytes in memory."""
 
     def __init__(self, content: bytes) -> None:
         self._chunks = [content[start : start + CHUNK_SIZE] for start in range(0, len(content), CHUNK_SIZE)]

@@ -1,4 +1,5 @@
-"""Scripted SOAP connections: their signature, and the conversion of scripted values to responses."""
+"""Test doubles of SOAP connections. The module defines the call signature of their operations, and converts scripted
+values to responses."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ class SoapResponse(Response):
 
 
 def read_scripted_response(response: Any, title: str, cid: str) -> Any:
-    """Convert a scripted value to a response, as a SOAP connection returns it.
+    """Convert a scripted value to the response that a SOAP connection returns.
 
     `data` is an element if the value is XML, the content of the Body if it is an envelope. Raises PeerFault for an
     envelope with a fault, BadStatus for a status that is not successful.
@@ -66,7 +67,7 @@ def _parsed(value: Any) -> Any:
 
 
 class SoapRecord(dict[str, Any]):
-    """A record as in zeep, whose fields are both attributes and keys."""
+    """A record like those of zeep, whose fields are accessible both as attributes and as keys."""
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -79,7 +80,7 @@ class SoapRecord(dict[str, Any]):
 
 
 def to_record(value: Any) -> Any:
-    """Convert the scripted result of an operation: dicts become records."""
+    """Convert the scripted result of an operation. Dicts are converted to records."""
     if isinstance(value, Mapping):
         return SoapRecord({name: to_record(item) for name, item in value.items()})
     return [to_record(item) for item in value] if isinstance(value, list) else value
@@ -90,7 +91,7 @@ RunOperation = Callable[[str, tuple[Any, ...], Mapping[str, Any]], Any]  # runs 
 
 @frozen
 class SoapClientDouble:
-    """The test double of `.client` of a SOAP connection. Every operation exists and follows the script.
+    """The test double of `.client` of a SOAP connection. It accepts every operation, and follows the script.
 
     `made` returns a value as a method does, awaitable in `async def` services.
     """
@@ -113,7 +114,7 @@ class SoapClientDouble:
 
     @property
     def factory(self) -> SoapFactoryDouble:
-        """Creates values of the types."""
+        """Create values of the types."""
         return SoapFactoryDouble(self._made)
 
     def using(self, headers: Mapping[str, Any] | None = None, timeout: float | None = None) -> Self:

@@ -1,4 +1,4 @@
-"""Loads the services of a file for a test, like a deployment but from the file's own path.
+"""Loads the services of a file for a test. The services are loaded as in a deployment, but from the path of the file.
 
 Breakpoints and coverage therefore apply to the file itself.
 """
@@ -22,7 +22,7 @@ from zatotx.service.service import Service
 
 
 class ServiceFile:
-    """A loaded module or package. Its attributes are the names in the module, and `services` holds its services."""
+    """A loaded module or package. Its attributes are the names in the module, and `services` contains its services."""
 
     def __init__(self, checked: CheckedVersion) -> None:
         self._checked = checked  # keeps the modules importable

@@ -1,4 +1,4 @@
-"""Defines ServiceKit: an in-memory broker for one test, with the real pipeline and services but scripted
+"""Defines ServiceKit, an in-memory broker for one test. It uses the real pipeline and the real services, but scripted
 connections."""
 
 from __future__ import annotations

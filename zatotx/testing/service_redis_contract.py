@@ -1,5 +1,5 @@
-"""Contract tests that every implementation of IServiceRedis must pass: the in-memory one, and the one of a node on
-Redis.
+"""Contract tests that every implementation of IServiceRedis must pass, both the in-memory implementation and that of a
+node with Redis.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Defines `ServiceTestCase`: a test case with a new ServiceKit for every test."""
+"""Defines `ServiceTestCase`, a test case that creates a new ServiceKit for every test."""
 
 from __future__ import annotations
 

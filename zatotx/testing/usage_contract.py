@@ -1,4 +1,4 @@
-"""Tests that every IUsageStore must pass."""
+"""Contract tests that every implementation of IUsageStore must pass."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TWO = ServiceUsage(2, 1, 0.25, (2, 0))
 
 
 class UsageStoreContract(Case):
-    """Combined with trial's TestCase, which makes the store."""
+    """Contract tests of IUsageStore. Combine this mixin with trial's TestCase in a class that creates the store."""
 
     def usage_store(self) -> IUsageStore:
         """Return the store, always the same one."""

@@ -19,7 +19,7 @@ else:
 
 
 def work(number: int, **fields: Any) -> WorkMessage:
-    """Create a work message for contract tests."""
+    """Create a work message for use in contract tests."""
     return WorkMessage(id=f'id-{number}', cid=f'cid-{number}', service='a.b', payload={'n': number}, **fields)
 
 

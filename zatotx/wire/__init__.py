@@ -1,1 +1,1 @@
-"""Codecs: parsers and writers of wire formats. No I/O, no Twisted."""
+"""Codecs, which are parsers and writers of wire formats. The package performs no I/O and uses no Twisted."""

@@ -29,8 +29,8 @@ _SHA_256 = re.compile('[0-9a-f]{64}')
 
 
 def parse_certificates(text: str) -> list[Certificate]:
-    """Parses all certificates in a PEM text, which must contain at least one. Raises Malformed, without the input in
-    its message."""
+    """Parse all certificates in a PEM text, which must contain at least one. Raises Malformed, whose message does not
+    contain the input."""
     if 'PRIVATE KEY-----' in text:
         raise Malformed('has a private key in it: give the certificates alone')
     try:
@@ -45,7 +45,7 @@ def parse_certificates(text: str) -> list[Certificate]:
 
 
 def parse_revocation_lists(text: str) -> list[CertificateRevocationList]:
-    """Parses all certificate revocation lists in a PEM text, which must contain at least one. Raises Malformed."""
+    """Parse all certificate revocation lists in a PEM text, which must contain at least one. Raises Malformed."""
     try:
         lists = [load_pem_x509_crl(pem.encode('utf-8')) for pem in _CRL.findall(text)]
     except Exception:  # the parser may raise anything
@@ -56,7 +56,7 @@ def parse_revocation_lists(text: str) -> list[CertificateRevocationList]:
 
 
 def parse_fingerprint(text: str) -> bytes:
-    """Parses a SHA-256 fingerprint in hexadecimal, with or without colons. Raises Malformed."""
+    """Parse a SHA-256 fingerprint in hexadecimal, with or without colons. Raises Malformed."""
     digits = text.replace(':', '').strip().lower()
     if not _SHA_256.fullmatch(digits):
         raise Malformed(f'{text!r} is no SHA-256 fingerprint: 64 hexadecimal digits, with colons or without')
@@ -68,7 +68,7 @@ _KINDS = ('dns', 'uri', 'ip', 'email')  # OpenSSL's prefixes of names, in lower 
 
 
 def parse_alternative_name(text: str) -> AlternativeName:
-    """Parses a configured subject alternative name: `DNS:host`, `URI:…`, `IP:…`, `email:…`, or a name without a prefix
+    """Parse a configured subject alternative name: `DNS:host`, `URI:…`, `IP:…`, `email:…`, or a name without a prefix
     if its type is obvious. Raises Malformed."""
     kind, colon, rest = text.partition(':')
     if colon and kind.lower() in _KINDS:
@@ -100,7 +100,7 @@ def _normalize(kind: str, value: str) -> AlternativeName:
 
 
 def certificate_alternative_names(extension: SubjectAlternativeName) -> Iterator[AlternativeName]:
-    """Yields the DNS names, URIs, IP addresses and email addresses of a certificate's subjectAltName extension. `*` is
+    """Yield the DNS names, URIs, IP addresses and email addresses of a certificate's subjectAltName extension. `*` is
     not treated as a wildcard."""
     for name in extension:
         kind = _kind_of(name)
@@ -137,8 +137,8 @@ _ESCAPED = re.compile(r'((?:\\[0-9A-Fa-f]{2})+)|\\(.)', re.DOTALL)
 
 
 def parse_name(text: str) -> DistinguishedName:
-    """Parses a distinguished name (RFC 4514) and preserves its order. Raises Malformed with the position of the
-    error."""
+    """Parse a distinguished name (RFC 4514) and preserve the order of its attributes. Raises Malformed, whose message
+    contains the position of the error."""
     parts: list[frozenset[Attribute]] = []
     attributes: list[Attribute] = []
     position, end = 0, ','
@@ -179,7 +179,8 @@ def _unescape(match: re.Match[str]) -> str:
 
 
 def from_certificate_name(name: Name) -> DistinguishedName:
-    """Converts the distinguished name of a certificate and preserves its order."""
+    """Convert the distinguished name of a certificate to a DistinguishedName, and preserve the order of its
+    attributes."""
     return tuple(
         frozenset((attribute.oid.dotted_string, _text_of(attribute.value)) for attribute in part)
         for part in name.rdns
@@ -191,9 +192,9 @@ def _text_of(value: str | bytes) -> str:
 
 
 def is_same_name(one: DistinguishedName, other: DistinguishedName) -> bool:
-    """Returns whether two distinguished names are equal, in the same or in reverse order. If every attribute type
-    occurs once, the order does not matter; with repeated types, such as nested organizational units, only the reverse
-    order is accepted."""
+    """Return whether two distinguished names are equal, in the same or in reverse order. If every attribute type occurs
+    once, the order is ignored. With repeated types, such as nested organizational units, only the reverse order is
+    accepted."""
     if _has_unique_types(one) and _has_unique_types(other):
         return set(one) == set(other)
     return one in (other, other[::-1])

@@ -29,8 +29,8 @@ _LEAP_YEAR = 2000
 
 
 class CronError(ValueError):
-    """The exception for an invalid cron expression. The message is a predicate, such as "has …", that follows the name
-    of the expression."""
+    """Raised for an invalid cron expression. The message is a verb phrase, such as "has …", that follows the name of
+    the expression."""
 
 
 @frozen
@@ -72,14 +72,14 @@ class CronExpression:
 
 
 def expand_nickname(text: str) -> str:
-    """Expands a nickname such as @daily to five fields; returns other text with runs of spaces collapsed."""
+    """Expand a nickname such as @daily to five fields. Other text is returned with repeated spaces reduced to one."""
     words = ' '.join(text.split())
     return NICKNAMES.get(words.lower(), words)
 
 
 @lru_cache(maxsize=4096)
 def parse_cron(text: str) -> CronExpression:
-    """Parses a cron expression. Raises CronError."""
+    """Parse a cron expression. Raises CronError."""
     if len(text) > MAX_LENGTH:
         raise CronError(f'has {len(text)} characters, and at most {MAX_LENGTH} are allowed')
     expanded = expand_nickname(text)

@@ -38,23 +38,23 @@ _implementations = get_default_algorithms()
 
 @frozen
 class VerificationKey:
-    """A key for verifying signatures, and the algorithms that it may be used with."""
+    """A key that verifies signatures, and the algorithms with which it may be used."""
 
     material: Any = field(repr=False)  # a key of cryptography, or the bytes of a secret
     algorithms: frozenset[str]
     kid: str | None = None
 
     def verifies(self, algorithm: str, message: bytes, signature: bytes) -> bool:
-        """Returns whether the signature was made with this key. Takes a millisecond at most. False for an algorithm
-        that the key does not support."""
+        """Return whether the signature was made with this key. Takes a millisecond at most. False for an algorithm that
+        the key does not support."""
         if algorithm not in self.algorithms:
             return False
         return bool(_implementations[algorithm].verify(message, self.material, signature))
 
 
 def key_from_secret(secret: str) -> VerificationKey:
-    """Returns the verification key for a shared secret. Raises Malformed, without the secret in its message, if the
-    secret is a public key or too short for every algorithm."""
+    """Return the verification key for a shared secret. Raises Malformed, whose message does not contain the secret, if
+    the secret is a public key or too short for every algorithm."""
     material = secret.encode('utf-8')
     algorithms = frozenset(name for name, min_bytes in HMAC_BYTES.items() if len(material) >= min_bytes)
     if not algorithms:
@@ -67,7 +67,7 @@ def key_from_secret(secret: str) -> VerificationKey:
 
 
 def key_from_pem(text: str) -> VerificationKey:
-    """Returns the verification key for a public key or certificate in PEM form. Raises Malformed for other text and for
+    """Return the verification key for a public key or certificate in PEM form. Raises Malformed for other text and for
     unsuitable keys."""
     if 'PRIVATE KEY-----' in text:
         raise Malformed('is a private key: give the public one')
@@ -80,7 +80,7 @@ def key_from_pem(text: str) -> VerificationKey:
 
 
 def key_from_jwk(jwk: Mapping[str, Any]) -> VerificationKey:
-    """Returns the verification key for a JWK. Raises Malformed if the JWK is invalid, weak, private, or not meant for
+    """Return the verification key for a JWK. Raises Malformed if the JWK is invalid, weak, private, or not meant for
     signature verification."""
     kty, kid = jwk.get('kty'), jwk.get('kid')
     if not isinstance(kty, str) or kty not in _PARSERS_BY_KTY:
@@ -104,8 +104,8 @@ def key_from_jwk(jwk: Mapping[str, Any]) -> VerificationKey:
 
 
 def parse_key_set(body: bytes) -> tuple[list[VerificationKey], list[str]]:
-    """Parses a JWK Set (RFC 7517 §5). Returns its distinct keys that can verify signatures, and the reasons why the
-    others cannot. Raises Malformed if the body is not a JWK Set."""
+    """Parse a JWK Set (RFC 7517 §5). Returns the distinct keys that can verify signatures, and the reasons why the
+    other keys cannot. Raises Malformed if the body is not a JWK Set."""
     entries = decode_object(body).get('keys')
     if not isinstance(entries, list):
         raise Malformed('the document has no list called keys')
@@ -133,7 +133,7 @@ def _may_verify(operations: object) -> bool:
 
 
 def _supported_algorithms(key: Any) -> frozenset[str]:
-    """Returns the algorithms that a public key supports, by its type and curve."""
+    """Return the algorithms that a public key supports, by its type and curve."""
     if isinstance(key, RSAPublicKey):
         if not _MIN_RSA_BITS <= key.key_size <= _MAX_RSA_BITS:
             raise Malformed(f'is an RSA key of {key.key_size} bits: it must have {_MIN_RSA_BITS} to {_MAX_RSA_BITS}')
@@ -158,8 +158,8 @@ class SignedToken(msgspec.Struct, frozen=True):
 
 
 def parse_compact_jws(token: bytes) -> SignedToken:
-    """Splits a compact JWS and decodes its header and signature. The payload must only be decoded after verification.
-    Raises Malformed, without the input in its message."""
+    """Split a compact JWS and decode its header and signature. The payload must not be decoded before the signature is
+    verified. Raises Malformed, whose message does not contain the input."""
     if len(token) > MAX_LENGTH:
         raise Malformed(f'the token is longer than {MAX_LENGTH} bytes')
     parts = token.split(b'.')
@@ -170,7 +170,7 @@ def parse_compact_jws(token: bytes) -> SignedToken:
 
 
 def _decode_part(part: bytes) -> bytes:
-    """Decodes base64url without padding (RFC 7515 §2). Spare bits must be zero: otherwise a token would have several
+    """Decode base64url without padding (RFC 7515 §2). Spare bits must be zero: otherwise a token would have several
     representations."""
     try:
         decoded = urlsafe_b64decode(part + b'=' * (-len(part) % 4))

@@ -1,4 +1,4 @@
-"""JSON codec (RFC 8259) based on msgspec. It strictly rejects everything that JSONTestSuite requires to be rejected."""
+"""JSON codec (RFC 8259) based on msgspec. It rejects all input that JSONTestSuite requires to be rejected."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _decode = msgspec.json.Decoder().decode
 
 
 def decode(body: bytes | bytearray | str) -> Any:
-    """Decodes JSON to dict, list, str, int, float, bool or None.
+    """Decode JSON to a dict, list, str, int, float, bool or None.
 
     Integers beyond 64 bits are kept, within msgspec's limits; of repeated keys the last one wins. Raises Malformed:
     invalid syntax, invalid UTF-8, lone surrogates, numbers out of range, nesting deeper than the interpreter's stack,
@@ -46,7 +46,7 @@ def decode(body: bytes | bytearray | str) -> Any:
 
 
 def encode(value: object) -> bytes:
-    """Encodes a value as compact UTF-8 JSON.
+    """Encode a value as compact UTF-8 JSON.
 
     In addition to JSON's own types: datetime, date and time (ISO 8601), Decimal and UUID (text), bytes (base64), enums,
     msgspec Structs, dataclasses, sets, any Mapping, Sequence or Set. NaN and infinities become null. Keys are text or
@@ -61,17 +61,18 @@ def encode(value: object) -> bytes:
 
 
 def write_error(cid: str, details: str) -> bytes:
-    """Encodes an error in Zato's JSON format."""
+    """Encode an error in Zato's JSON format."""
     return encode({'zato_env': {'result': 'ZATO_ERROR', 'cid': cid, 'details': details}})
 
 
 def with_success(cid: str, element: str, value: object) -> dict[str, object]:
-    """Returns the response of a zato.* service in Zato's JSON format: `zato_env` and, in `element`, the value."""
+    """Return the response of a zato.* service in Zato's JSON format, which contains `zato_env`, and the value in the
+    element `element`."""
     return {'zato_env': {'result': 'ZATO_OK', 'cid': cid, 'details': ''}, element: value}
 
 
 def _to_supported(value: object) -> object:
-    """Converts a value to a type that msgspec supports. msgspec encodes lists and tuples itself, so that they get here
+    """Convert a value to a type that msgspec supports. msgspec encodes lists and tuples itself, so that they get here
     only as keys."""
     if isinstance(value, (list, tuple)):
         raise TypeError(f'A {type(value).__name__} cannot be a key in JSON')
@@ -92,7 +93,7 @@ _encode = msgspec.json.Encoder(enc_hook=_to_supported).encode
 
 
 def _unicode_error(body: bytes | bytearray | str) -> str:
-    """Locates the invalid UTF-8 in the body; msgspec reports its position in the string."""
+    """Locate the invalid UTF-8 in the body; msgspec reports its position in the string."""
     try:
         body.encode('utf-8') if isinstance(body, str) else body.decode('utf-8')
     except UnicodeDecodeError as error:
@@ -121,8 +122,8 @@ _STRUCTURAL = (b',', b'{', b'[')
 
 
 def has_more_keys(body: bytes, max_keys: int) -> bool:
-    """Returns whether JSON has more than `max_keys` keys and elements, counted as commas and opening brackets outside
-    strings. Takes linear time; the result for invalid JSON is undefined."""
+    """Return whether JSON has more than `max_keys` keys and elements. They are counted as commas and opening brackets
+    outside strings. The function takes linear time, and its result for invalid JSON is undefined."""
     if len(body) <= max_keys or sum(map(body.count, _STRUCTURAL)) <= max_keys:
         return False
     count, in_string = 0, False
@@ -138,14 +139,14 @@ def has_more_keys(body: bytes, max_keys: int) -> bool:
 
 
 def estimate_memory(body: bytes) -> int:
-    """Estimates how many bytes of memory decoded JSON or a decoded form takes: its strings, of which those with a
-    non-ASCII character may take four bytes per character, and one object per comma and bracket."""
+    """Estimate the memory, in bytes, that decoded JSON or a decoded form takes. It is the size of the strings, where a
+    string with a non-ASCII character may take four bytes per character, plus one object per comma and bracket."""
     texts = len(body) if body.isascii() else 4 * len(body)
     return texts + _OBJECT_SIZE * sum(map(body.count, _STRUCTURAL))
 
 
 def exceeds_depth(body: bytes, value: object, max_depth: int) -> bool:
-    """Returns whether the decoded value nests objects and lists more than `max_depth` levels deep."""
+    """Return whether the decoded value nests objects and lists more than `max_depth` levels deep."""
     if len(body) <= max_depth or body.count(b'{') + body.count(b'[') <= max_depth:
         return False
     level = [value] if type(value) in (dict, list) else []
@@ -162,7 +163,7 @@ def exceeds_depth(body: bytes, value: object, max_depth: int) -> bool:
 
 
 def _slices(body: bytes) -> Iterator[bytes]:
-    """Yields pieces of the body, none of which ends between a backslash and the escaped character."""
+    """Yield pieces of the body, none of which ends between a backslash and the escaped character."""
     start = 0
     while start < len(body):
         end = start + _SLICE_SIZE
@@ -179,7 +180,7 @@ def _slices(body: bytes) -> Iterator[bytes]:
 # exploit that, so tokens with duplicate names are rejected (RFC 7515 §4, RFC 7519 §4).
 
 def decode_object(text: bytes) -> dict[str, Any]:
-    """Decodes a JSON object. Raises Malformed for invalid JSON, for other JSON types, and for duplicate names at any
+    """Decode a JSON object. Raises Malformed for invalid JSON, for other JSON types, and for duplicate names at any
     depth."""
     value = decode(text)
     if type(value) is not dict:

@@ -1,5 +1,5 @@
-"""Encodes and decodes the messages of the load balancer's agent: `POST /api/CALL` with a JSON object of arguments. The
-response is `{"result": …}` or `{"error": {"message": …, "errors": […]}}`.
+"""Encodes and decodes the messages of the load balancer's agent. A call is `POST /api/CALL` with a JSON object of
+arguments. The response is `{"result": …}` or `{"error": {"message": …, "errors": […]}}`.
 """
 
 from __future__ import annotations

@@ -4,5 +4,5 @@ from __future__ import annotations
 
 
 class Malformed(ValueError):  # noqa: N818 - named for the condition
-    """The input is malformed. The message may be shown to the caller: it says what is wrong and, if known, at which
-    byte."""
+    """The input is malformed. The message may be shown to the caller. It describes the error and, if known, the byte
+    position of the error."""

@@ -1,4 +1,4 @@
-"""Masks the secrets of URLs as `***` in logs, messages and reprs: passwords, and query parameters that carry keys."""
+"""Masks the secrets of URLs as `***` in logs, messages and reprs: passwords, and query parameters that contain keys."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def mask_urls(text: str) -> str:
 
 
 def mask_url(url: str) -> str:
-    """Mask the password of a URL. A URL that can be parsed in several ways is hidden completely, because its password
+    """Mask the password of a URL. A URL that can be parsed in several ways is masked completely, because its password
     may contain an unescaped `@` or `/`."""
     if not _is_unambiguous(url):
         return UNREADABLE

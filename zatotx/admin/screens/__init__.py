@@ -1,4 +1,4 @@
-"""The screens of the web admin. Each module has the routes of one subject."""
+"""The screens of the web admin. Each module contains the routes of one subject."""
 
 from __future__ import annotations
 

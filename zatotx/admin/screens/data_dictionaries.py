@@ -1,4 +1,5 @@
-"""Screens of the data dictionary: entries, translations, translating a value, import and export."""
+"""Screens of the data dictionary, with which users manage entries and translations, translate a value, and import and
+export the dictionary."""
 
 from __future__ import annotations
 
@@ -31,7 +32,7 @@ def _check(what: str) -> str:
 
 
 async def show_list(request: PageRequest, what: str) -> Response:
-    """Show the entries or translations."""
+    """Show the list of entries or translations. `what` selects one of them."""
     rows = await request.call(f'{SERVICES[_check(what)]}.get-list')
     columns = [Column(name, LABELS[name]) for name in FIELDS[what]]
     values = {'title': TITLES[what], 'what': what, 'table': page_of(rows, request), 'columns': columns,

@@ -1,4 +1,5 @@
-"""Screens of dead letters, messages whose processing was given up: list, view, edit, replay, delete."""
+"""Screens for dead letters, which are messages whose processing failed permanently: list, view, edit, replay,
+delete."""
 
 from __future__ import annotations
 

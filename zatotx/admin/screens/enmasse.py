@@ -28,18 +28,18 @@ def _page(text: str, *, plan: Any = None, messages: list[str] | None = None, sta
 
 
 def digest_of(plan: Mapping[str, Any]) -> str:
-    """Return a digest of what an import would change, by which the same plan is recognized."""
+    """Return a digest of the changes that an import would make. The same plan has the same digest."""
     return sha256('\n'.join(plan['diff']).encode()).hexdigest()
 
 
 async def export(request: PageRequest) -> Response:
-    """Export the configuration as YAML; secrets are placeholders."""
+    """Export the configuration as YAML, with placeholders instead of secrets."""
     done = await request.call('zato.enmasse.export')
     return FileDownload(done['yaml'].encode(), f'configuration-{done["revision"]}.yaml', 'application/yaml')
 
 
 async def load(request: PageRequest) -> Response:
-    """Show the changes that an import would make, or with `apply` make them."""
+    """Show the changes that an import would make. With the field `apply`, make the changes."""
     file = request.files.get('file')
     text = request.text('document') if file is None else file.content.decode('utf-8', 'replace')
     is_applied = bool(request.text('apply'))

@@ -1,4 +1,5 @@
-"""Screens of the history of configuration changes: author and differences of each change, and restoring a revision."""
+"""Screens of the history of configuration changes. They show the author and the differences of each change, and restore
+a revision."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ COLUMNS = (
 
 
 async def show_history(request: PageRequest) -> Response:
-    """Show the most recent changes. Changes that servers make when they start are shown on demand only."""
+    """Show the most recent configuration changes. Changes that servers make when they start are shown on demand
+    only."""
     filters = {name: request.argument(name) for name in ('type', 'name') if request.argument(name)}
     rows = await request.call('zato.history.get-list', {'limit': MAX_ROWS, **filters})
     shows_starts = request.argument('starts') == '1'
@@ -34,7 +36,7 @@ async def show_history(request: PageRequest) -> Response:
 
 
 async def show_revision(request: PageRequest, revision: int) -> Response:
-    """Show the changes of one revision with old and new values."""
+    """Show the changes that were made in one revision, with old and new values."""
     rows = await request.call('zato.history.get-list', {'revision': revision, 'limit': 200})
     entries = [{**row, 'differences': differences(row['old'], row['new'])} for row in rows]
     values = {'title': f'Revision {revision}', 'revision': revision, 'entries': entries}
@@ -42,7 +44,7 @@ async def show_revision(request: PageRequest, revision: int) -> Response:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Return the fields that differ, each with its name, old value and new value."""
+    """Return the fields that differ. Each is returned with its name, its old value and its new value."""
     names = dict.fromkeys((*old, *new))
     return [(name, old.get(name), new.get(name)) for name in names if old.get(name) != new.get(name)]
 

@@ -26,7 +26,7 @@ _FIRST_STEPS = (
 
 @frozen
 class Notice:
-    """Something that needs attention."""
+    """A notice on the home screen about a problem that needs attention."""
 
     severity: str  # BAD or WARNING
     text: str
@@ -80,13 +80,13 @@ async def _recent_changes(request: PageRequest) -> list[dict[str, Any]]:
 
 
 def is_news(row: Mapping[str, Any]) -> bool:
-    """Return whether a history entry is a change that a user made: not a login, and not a row that a deployment creates
-    for a service."""
+    """Return whether a history entry is a change that a user made. Logins, and the rows that a deployment creates for
+    services, do not count."""
     return not row['action'].startswith('log') and (row['type'], row['action']) != ('service', 'create')
 
 
 def node_notices(nodes: Sequence[Mapping[str, Any]]) -> list[Notice]:
-    """Return what needs attention of the nodes: those that do not run, and what the others say."""
+    """Return the notices about nodes: the nodes that are not running, and the problems that the other nodes report."""
     found = []
     for node in nodes:
         url = f'/servers/{node["id"]}'
@@ -104,7 +104,7 @@ def node_notices(nodes: Sequence[Mapping[str, Any]]) -> list[Notice]:
 
 
 def dead_letter_notices(count: int) -> list[Notice]:
-    """Return a notice if messages were given up."""
+    """Return a notice if there are dead letters."""
     if not count:
         return []
     text = f'{count} messages were' if count > 1 else 'One message was'
@@ -121,7 +121,7 @@ async def _balancer_notices(request: PageRequest) -> list[Notice]:
 
 
 def balancer_notices(servers: Any) -> list[Notice]:
-    """Return a notice for each server that gets no requests from the load balancer."""
+    """Return a notice for each server to which the load balancer sends no requests."""
     words = {'DOWN': 'is down', 'MAINT': 'is in maintenance', 'DRAIN': 'is drained'}
     return [
         Notice(BAD if row['state'] == 'DOWN' else WARNING,

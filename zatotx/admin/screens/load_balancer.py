@@ -1,5 +1,5 @@
-"""Screens of the load balancer: its servers and their states, its configuration, and commands. They use the load
-balancer's agent, not the cluster's API.
+"""Screens of the load balancer, for its servers and their states, its configuration, and commands. They use the load
+balancer's agent instead of the cluster's API.
 
 The agent knows this admin by its certificate only, so the roles of users are enforced here.
 """
@@ -51,7 +51,7 @@ async def change_by_agent(request: PageRequest, name: str, /, *, may: bool, **ar
 
 
 async def show(request: PageRequest) -> Response:
-    """Show the servers of the load balancer."""
+    """Show the servers of the load balancer, with their states."""
     found: Mapping[str, Mapping[str, Any]] = await call_agent(request, 'get_server_data_dict')
     uptime = await call_agent(request, 'get_uptime_info')
     servers = sorted(found.values(), key=lambda row: (row['backend'], row['name']))
@@ -75,7 +75,8 @@ def _edit_page(form: BalancerForm, revision: str, *, messages: Sequence[str] = (
 
 
 async def save_edit(request: PageRequest) -> Response:
-    """Validate what the form says, or with `save` put it into force, unless somebody else has changed it meanwhile."""
+    """Validate the submitted form. With the field `save`, apply the configuration, unless another user has changed it
+    in the meantime."""
     revision, is_saved = request.text('revision'), bool(request.text('save'))
     config = await call_agent(request, 'get_config')
     arguments = {'config': apply_form(config, request.form), 'revision': revision, 'save': is_saved}
@@ -103,7 +104,7 @@ async def set_state(request: PageRequest) -> Response:
 
 
 async def show_source(request: PageRequest) -> Response:
-    """Show the configuration text, without its secrets."""
+    """Show the configuration text, with secrets masked."""
     source = await call_agent(request, 'get_config_source_code')
     return _source_page(mask_source(source), sha256(source.encode()).hexdigest())
 
@@ -116,7 +117,8 @@ def _source_page(source: str, revision: str, *, messages: list[str] | None = Non
 
 
 async def save_source(request: PageRequest) -> Response:
-    """Validate a configuration. With `save`, apply it, unless it was changed in the meantime."""
+    """Validate a submitted configuration text. With the field `save`, apply it, unless another user has changed the
+    configuration in the meantime."""
     source, revision, is_saved = request.text('source'), request.text('revision'), bool(request.text('save'))
     try:
         complete = unmask_source(source, await call_agent(request, 'get_config_source_code'))
@@ -135,7 +137,7 @@ async def save_source(request: PageRequest) -> Response:
 
 
 async def show_command(request: PageRequest) -> Response:
-    """Show the output of an agent's command."""
+    """Show the output of a command of the agent."""
     command = request.argument('command')
     result = await call_agent(request, 'execute_command', command=command) if command in COMMANDS else ''
     values = {'title': 'Load balancer commands', 'command': command, 'commands': COMMANDS, 'result': result}

@@ -1,4 +1,5 @@
-"""The servers and connectors of the cluster: what they do, and restart, drain, rename and delete."""
+"""Screens of the servers and connectors of the cluster. They show the activity of nodes, and restart, drain, rename and
+delete nodes."""
 
 from __future__ import annotations
 
@@ -29,8 +30,8 @@ ACTIONS = {
 
 
 def role_of(row: Mapping[str, Any]) -> str:
-    """Return the role of a node. One that is down does not say it: connectors have no address of their own that clients
-    use, so it counts as what its name says."""
+    """Return the role of a node, which is server or connector. A node that is down does not report its role, so the
+    role is derived from its name. Connectors have no address that clients use."""
     status = row['status']
     if status is not None:
         return str(status['role'])
@@ -38,7 +39,7 @@ def role_of(row: Mapping[str, Any]) -> str:
 
 
 def uptime(started: float, now: float) -> str:
-    """Return a duration in its two largest units: 3 d 4 h."""
+    """Format a duration in its two largest units, such as 3 d 4 h."""
     seconds = max(0, int(now - started))
     parts = [(seconds // 86_400, 'd'), (seconds // 3600 % 24, 'h'), (seconds // 60 % 60, 'min'), (seconds % 60, 's')]
     first = next((index for index, (count, _) in enumerate(parts) if count), len(parts) - 1)
@@ -46,8 +47,8 @@ def uptime(started: float, now: float) -> str:
 
 
 def node_views(request: PageRequest, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return what templates show of nodes, servers first: rows of zato.server.get-status with their role, uptime and
-    live figures."""
+    """Convert rows of zato.server.get-status to the objects that templates show, with servers first. They contain the
+    role, uptime and live figures of each node."""
     latest, now = request.live.latest, time()
     live = {} if latest is None else latest.nodes
     views = [
@@ -59,12 +60,12 @@ def node_views(request: PageRequest, rows: Sequence[Mapping[str, Any]]) -> list[
 
 
 async def show_servers(request: PageRequest) -> Response:
-    """Show the servers."""
+    """Show the list of servers."""
     return await _show_list(request, SERVER)
 
 
 async def show_connectors(request: PageRequest) -> Response:
-    """Show the connectors."""
+    """Show the list of connectors."""
     return await _show_list(request, CONNECTOR)
 
 
@@ -79,7 +80,8 @@ async def _show_list(request: PageRequest, role: str) -> Page:
 
 
 async def find_balanced(request: PageRequest) -> Mapping[str, Mapping[str, Any]]:
-    """Return what the load balancer says about servers, by address; nothing if it does not answer."""
+    """Return the status of servers according to the load balancer, by address. The result is empty if the load balancer
+    does not respond."""
     if request.balancer_status is None:
         return {}
     try:
@@ -96,7 +98,7 @@ async def _find(request: PageRequest, node_id: int) -> dict[str, Any]:
 
 
 async def show_node(request: PageRequest, node_id: int) -> Response:
-    """Show one node."""
+    """Show the details of one node."""
     return await _node_page(request, await _find(request, node_id))
 
 
@@ -115,7 +117,7 @@ async def _node_page(request: PageRequest, node: Mapping[str, Any], *, name: str
 
 
 async def rename(request: PageRequest, node_id: int) -> Response:
-    """Give a node another name, with which it restarts."""
+    """Rename a node. The node restarts with the new name."""
     node, name = await _find(request, node_id), request.text('name').strip()
     try:
         await request.call('zato.server.edit', {'id': node_id, 'name': name})
@@ -129,7 +131,7 @@ async def rename(request: PageRequest, node_id: int) -> Response:
 
 
 async def show_action(request: PageRequest, node_id: int, action: str) -> Response:
-    """Ask for a confirmation."""
+    """Show the confirmation for an action on a node."""
     return _confirmation(await _find(request, node_id), action)
 
 
@@ -143,7 +145,7 @@ def _confirmation(node: Mapping[str, Any], action: str, error: ApiError | None =
 
 
 async def execute(request: PageRequest, node_id: int, action: str) -> Response:
-    """Do it."""
+    """Execute an action on a node, such as a restart."""
     node = await _find(request, node_id)
     if action not in ACTIONS:
         raise ApiError(404, [f'There is no action {action}'])
@@ -158,7 +160,7 @@ async def execute(request: PageRequest, node_id: int, action: str) -> Response:
 
 
 async def show_rolling_restart(request: PageRequest) -> Response:
-    """Show the rolling restart that is running or has ended, and ask whether to begin one."""
+    """Show the rolling restart that is running or has ended, and the form that starts a rolling restart."""
     nodes = node_views(request, await request.call('zato.server.get-status'))
     names = [node['name'] for node in nodes if node['is_up'] and node['role'] == SERVER]
     values = {'title': 'Rolling restart', 'rolling': request.rolling_restart, 'names': names}
@@ -166,7 +168,7 @@ async def show_rolling_restart(request: PageRequest) -> Response:
 
 
 async def start_rolling_restart(request: PageRequest) -> Response:
-    """Restart all servers that run, one after another."""
+    """Restart all running servers one after another."""
     if not request.user.may_change:
         raise ApiError(403, ['Your role does not allow that.'])
     nodes = node_views(request, await request.call('zato.server.get-status'))

@@ -1,5 +1,5 @@
-"""Actions on objects of any type other than editing: delete, activate and deactivate, change the password, ping, and
-actions on several objects at once.
+"""Actions on objects of any type, other than editing. Objects can be deleted, activated, deactivated and pinged, their
+passwords can be changed, and several objects can be changed at once.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ async def _deletions(request: PageRequest, one: TypeDescription, names: Sequence
 
 
 async def undo(request: PageRequest) -> Response:
-    """Take back what was deleted just now."""
+    """Restore the objects that were deleted by the previous action."""
     done = await request.call('zato.history.undo', {'revisions': request.text('revisions')})
     back = request.text('back')
     return Redirect(back if back.startswith('/objects/') else '/history', f'Restored: {done["changed"]} objects.')
@@ -116,8 +116,8 @@ async def switch(request: PageRequest, key: str, object_id: str) -> Response:
 
 
 async def change_many(request: PageRequest, key: str) -> Response:
-    """Activate, deactivate or delete several objects. Objects for which the action fails are listed; the others are
-    changed."""
+    """Activate, deactivate or delete several objects. If the action fails for an object, the object is listed, and the
+    other objects are changed nevertheless."""
     one = await find_type(request, key)
     ids, action = list(request.form.get('id', ())), request.text('action')
     if not ids:

@@ -1,4 +1,4 @@
-"""Lists and forms of configuration objects, which are created from the descriptions of object types."""
+"""Lists and forms of configuration objects. They are generated from the descriptions of object types."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def show_list(request: PageRequest, key: str) -> Response:
 
 
 async def show_create(request: PageRequest, key: str) -> Response:
-    """Show the form for a new object, or with `from` for a copy of an existing object."""
+    """Show the form for a new object. With the parameter `from`, the form contains a copy of an existing object."""
     one = await find_type(request, key)
     row = None
     if source := request.argument('from'):
@@ -109,8 +109,8 @@ async def form_page(
     request: PageRequest, one: TypeDescription, *, row: Mapping[str, Any] | None = None, is_new: bool = False,
     typed: FormData | None = None, error: ApiError | None = None, differences: Sequence[Difference] | None = None,
 ) -> Page:  # fmt: skip
-    """Return the page with the edit form and its validation errors. Raises the error if the user's input did not cause
-    it."""
+    """Return the page with the edit form and its validation errors. An error that was not caused by the user's input is
+    raised again."""
     if error is not None and error.status not in IN_PLACE | UNAVAILABLE:
         raise error
     field_errors = {} if error is None else error.field_errors
@@ -148,7 +148,7 @@ async def find_choices(request: PageRequest, one: TypeDescription) -> Choices:
 
 
 def list_url(one: TypeDescription) -> str:
-    """Return the URL of the list of a type."""
+    """Return the URL of the list of an object type."""
     return one.list_url
 
 

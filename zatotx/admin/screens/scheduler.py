@@ -1,4 +1,5 @@
-"""Screens of scheduler jobs: next runs, past runs and their durations, and executing a job now."""
+"""Screens of scheduler jobs. They show the next runs, and the past runs with their durations, and execute a job
+immediately."""
 
 from __future__ import annotations
 
@@ -54,7 +55,7 @@ def describe_schedule(job: Mapping[str, Any]) -> str:
 
 
 async def show_job(request: PageRequest, job_id: int) -> Response:
-    """Show one job: its next runs and its history."""
+    """Show one job, with its next runs and its history."""
     job = await request.call(f'{PREFIX}.get-by-id', {'id': job_id})
     found = await request.call(f'{PREFIX}.get-next-runs', {'id': job_id, 'count': SHOWN_NEXT})
     runs = await request.call(f'{PREFIX}.get-history', {'id': job_id, 'limit': SHOWN_RUNS})
@@ -66,12 +67,12 @@ async def show_job(request: PageRequest, job_id: int) -> Response:
 
 
 def mean_duration(runs: Sequence[Mapping[str, Any]]) -> float | None:
-    """Return the mean duration of runs in seconds; None without runs."""
+    """Return the mean duration of runs in seconds, or None if there are no runs."""
     return sum(float(run['duration'] or 0) for run in runs) / len(runs) if runs else None
 
 
 async def execute(request: PageRequest, job_id: int) -> Response:
-    """Execute a job now."""
+    """Execute a job immediately."""
     done = await request.call(f'{PREFIX}.execute', {'id': job_id})
     return Redirect(f'/scheduler/{job_id}', f'{done["name"]} runs now, with the cid {done["cid"]}.')
 

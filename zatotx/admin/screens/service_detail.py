@@ -1,4 +1,5 @@
-"""One service: what it declares, where it is deployed, who uses it, its settings, its source, WSDL and OpenAPI."""
+"""The screen of one service. It shows the declared input and output, the deployments, the users and the settings of the
+service, and its source, WSDL and OpenAPI document."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ async def find_service(request: PageRequest, service_id: int) -> dict[str, Any]:
 
 
 async def fetch_io(request: PageRequest, name: str) -> ServiceIo:
-    """Return what a service declares; nothing if no deployed file defines it. Raises ApiError."""
+    """Return the declared input and output of a service, or an empty result if no deployed file defines the service.
+    Raises ApiError."""
     try:
         return ServiceIo.from_response(await request.call('zato.service.get-input-output', {'name': name}))
     except ApiError as error:
@@ -41,7 +43,7 @@ async def fetch_io(request: PageRequest, name: str) -> ServiceIo:
 
 
 async def show_detail(request: PageRequest, service_id: int) -> Response:
-    """Show all about one service but its source."""
+    """Show all details of a service except its source code."""
     return await _detail_page(request, await find_service(request, service_id))
 
 
@@ -76,7 +78,8 @@ def _channel_row(row: Mapping[str, Any], catalog: Catalog) -> dict[str, Any]:
 
 
 async def edit(request: PageRequest, service_id: int) -> Response:
-    """Change a service: active, slow threshold, concurrent calls, roles."""
+    """Change the settings of a service: whether it is active, its slow threshold, its limit of concurrent calls, and
+    its roles."""
     row = await find_service(request, service_id)
     roles = [role.strip() for role in request.text('roles').split('\n') if role.strip()]
     payload: dict[str, Any] = {
@@ -103,7 +106,7 @@ async def edit(request: PageRequest, service_id: int) -> Response:
 
 
 async def show_source(request: PageRequest, service_id: int) -> Response:
-    """Show the source of the file of a service, with colors."""
+    """Show the source file of a service, with syntax highlighting."""
     row = await find_service(request, service_id)
     values: dict[str, Any] = {'title': f'{row["name"]}: source', 'tab': 'source', 'service': row,
                               'lines': [], 'info': {}, 'reason': ''}  # fmt: skip
@@ -118,7 +121,7 @@ async def show_source(request: PageRequest, service_id: int) -> Response:
 
 
 async def download_source(request: PageRequest, service_id: int) -> Response:
-    """Send the source file of a service."""
+    """Send the source file of a service to the browser."""
     row = await find_service(request, service_id)
     found = await request.call('zato.service.get-source-info', {'name': row['name']})
     name = found['source_path'].rpartition('/')[2] or 'source.py'
@@ -129,7 +132,7 @@ async def download_source(request: PageRequest, service_id: int) -> Response:
 
 
 async def upload_wsdl(request: PageRequest, service_id: int) -> Response:
-    """Store a WSDL that replaces the generated one; without a file, remove it."""
+    """Store an uploaded WSDL, which replaces the generated WSDL. If no file is sent, remove the stored WSDL."""
     row = await find_service(request, service_id)
     file = request.files.get('wsdl')
     content, name = (b'', '') if file is None else (file.content, file.filename)
@@ -146,14 +149,14 @@ async def upload_wsdl(request: PageRequest, service_id: int) -> Response:
 
 
 async def download_wsdl(request: PageRequest, service_id: int) -> Response:
-    """Send the WSDL that was uploaded."""
+    """Send the uploaded WSDL of a service to the browser."""
     row = await find_service(request, service_id)
     found = await request.call('zato.service.get-wsdl', {'service': row['name']})
     return FileDownload(b64decode(found['wsdl']), found['wsdl_name'] or 'service.wsdl', 'text/xml')
 
 
 async def download_openapi(request: PageRequest, service_id: int) -> Response:
-    """Send the part of the OpenAPI document that concerns the REST channels of a service."""
+    """Send the part of the OpenAPI document that describes the REST channels of a service."""
     row = await find_service(request, service_id)
     channels = await request.call('zato.service.get-channel-list', {'id': service_id})
     document = select_operations(await request.call('zato.openapi.get'), channels)
@@ -161,7 +164,7 @@ async def download_openapi(request: PageRequest, service_id: int) -> Response:
 
 
 def select_operations(document: Mapping[str, Any], channels: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return an OpenAPI document with the operations of some REST channels only."""
+    """Return an OpenAPI document that contains only the operations of the given REST channels."""
     wanted = {(path_template(one['url_path']), one['method'].lower()) for one in channels if _faces(one) == _REST}
     paths: dict[str, Any] = {}
     for path, item in document['paths'].items():

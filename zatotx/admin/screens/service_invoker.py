@@ -1,4 +1,5 @@
-"""Invokes a service: a form drawn from its declared input, and the history of the session."""
+"""The screen that invokes a service. Its form is generated from the declared input of the service, and it shows the
+history of the session."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ MASK = '******'
 
 
 async def show_form(request: PageRequest, service_id: int) -> Response:
-    """Show the form, filled in as in the invocation `again` of the session."""
+    """Show the form that invokes a service. With the parameter `again`, the form contains the input of an earlier
+    invocation of the session."""
     row = await find_service(request, service_id)
     for one in request.invocations.of(request.caller.token, row['name']):
         if str(one.number) == request.argument('again'):
@@ -47,7 +49,7 @@ async def _form_page(
 
 
 async def invoke(request: PageRequest, service_id: int) -> Response:
-    """Invoke a service with what was typed, and show its response."""
+    """Invoke a service with the input that the user has typed, and show the response."""
     row = await find_service(request, service_id)
     io = await fetch_io(request, row['name'])
     payload, data_format = request.text('payload'), request.text('data_format', 'json')
@@ -80,7 +82,7 @@ def _read_answer(answer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def pretty(text: str) -> str:
-    """Return JSON with indentation, other text unchanged."""
+    """Return JSON text with indentation. Other text is returned unchanged."""
     try:
         return as_json(msgspec.json.decode(text))
     except msgspec.DecodeError:
@@ -88,7 +90,8 @@ def pretty(text: str) -> str:
 
 
 def mask_secrets(payload: str, names: Collection[str]) -> str:
-    """Return a payload as the history keeps it: the values of `names`, and of names of secrets, are masked."""
+    """Return a payload in the form in which the history keeps it. The values of `names`, and of names that suggest a
+    secret, are masked."""
     try:
         document = msgspec.json.decode(payload)
     except msgspec.DecodeError:

@@ -1,4 +1,4 @@
-"""Recorded calls of a service: the last sample, and the slow responses."""
+"""Screens of the recorded calls of a service, which are the last sample and the slow responses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COLUMNS = (Column('req_ts', 'Time'), Column('proc_time', 'Duration ms'), Column(
 
 
 async def show_samples(request: PageRequest, service_id: int) -> Response:
-    """Show the last sample and the slow responses."""
+    """Show the last sample and the slow responses of a service."""
     return await _page(request, await find_service(request, service_id))
 
 
@@ -43,7 +43,7 @@ def _text(encoded: str) -> str:
 
 
 async def configure(request: PageRequest, service_id: int) -> Response:
-    """Set how often a call is recorded as a sample."""
+    """Set the frequency with which calls are recorded as samples."""
     row = await find_service(request, service_id)
     payload = {'name': row['name'], 'sample_req_resp_freq': request.text('frequency').strip()}
     try:
@@ -56,7 +56,7 @@ async def configure(request: PageRequest, service_id: int) -> Response:
 
 
 async def show_slow(request: PageRequest, service_id: int, cid: str) -> Response:
-    """Show one slow response with its request."""
+    """Show a slow response together with its request."""
     row = await find_service(request, service_id)
     found = await request.call('zato.service.slow-response.get', {'name': row['name'], 'cid': cid})
     values = {'title': f'{row["name"]}: slow response', 'tab': 'samples', 'service': row, 'slow': found,

@@ -1,4 +1,5 @@
-"""The versions of the file of a service: the list, the difference between two of them, and rollback."""
+"""Screens of the versions of a service's file. They show the list of versions and the difference between two versions,
+and roll back to a version."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ from zatotx.admin.screens.services import verdicts
 
 
 async def show_versions(request: PageRequest, service_id: int) -> Response:
-    """Show the versions and the difference between those in `old` and `new`, by default the latest two."""
+    """Show the versions of a file, and the difference between the versions `old` and `new`. By default, these are the
+    latest two versions."""
     row = await find_service(request, service_id)
     versions = await _versions(request, row['file'])
     numbers = [version['number'] for version in versions]
@@ -52,7 +54,7 @@ async def _files(request: PageRequest, file: str, number: int) -> Mapping[str, b
 
 
 async def show_rollback(request: PageRequest, service_id: int) -> Response:
-    """Show what the activation of a version changes, for a confirmation."""
+    """Show the changes that activating a version would make, and ask for a confirmation."""
     row = await find_service(request, service_id)
     number = _number(request.argument('number'), 0)
     versions = await _versions(request, row['file'])

@@ -1,4 +1,4 @@
-"""Screens of services: list, details, invocation, upload, versions, and settings."""
+"""Screens of services: the list of services, upload, deletion, and the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EMPTY_UPLOAD = 'Choose a Python file, x.py, or a package, x.zip.'
 
 @frozen
 class Verdict:
-    """What one server says about a version of a file."""
+    """The result of deploying a version of a file on one server."""
 
     server: str
     text: str
@@ -29,7 +29,7 @@ class Verdict:
 
 
 async def show_list(request: PageRequest) -> Response:
-    """Show the services, those of zatotx itself only on demand."""
+    """Show the list of services. The built-in services of zatotx are shown on demand only."""
     return await _list_page(request)
 
 
@@ -47,7 +47,7 @@ async def _list_page(request: PageRequest, status: int = 200, **more: Any) -> Pa
 
 
 async def upload(request: PageRequest) -> Response:
-    """Deploy a file on all servers, and show the result of each."""
+    """Deploy an uploaded file on all servers, and show the result of each server."""
     file = request.files.get('file')
     if file is None or not file.filename:
         return await _list_page(request, 400, messages=[EMPTY_UPLOAD])
@@ -65,7 +65,7 @@ async def upload(request: PageRequest) -> Response:
 
 
 def verdicts(report: Mapping[str, Any], servers: Sequence[Mapping[str, Any]]) -> list[Verdict]:
-    """Return the verdict of each node on a deployment. `servers`: rows of zato.server.get-status."""
+    """Return the result of a deployment for each node. `servers` are rows of zato.server.get-status."""
     names = {row['name']: row['is_up'] for row in servers}
     found = []
     for name in sorted({*names, *report['refused'], *report['missing']}):
@@ -81,7 +81,7 @@ def verdicts(report: Mapping[str, Any], servers: Sequence[Mapping[str, Any]]) ->
 
 
 async def show_delete(request: PageRequest, service_id: int) -> Response:
-    """Ask for a confirmation."""
+    """Show the confirmation for deleting a service."""
     row = await request.call('zato.service.get-by-id', {'id': service_id})
     values = {'title': 'Delete service', 'text': 'Its settings are deleted. No deployed file defines it any more.',
               'name': row['name'], 'back': '/services', 'label': 'Delete'}  # fmt: skip
@@ -89,14 +89,14 @@ async def show_delete(request: PageRequest, service_id: int) -> Response:
 
 
 async def delete(request: PageRequest, service_id: int) -> Response:
-    """Delete a service that no file defines any more."""
+    """Delete a service that is no longer defined by any file."""
     row = await request.call('zato.service.get-by-id', {'id': service_id})
     await request.call('zato.service.delete', {'id': service_id})
     return Redirect('/services', f'{row["name"]} is deleted.')
 
 
 async def download_openapi(request: PageRequest) -> Response:
-    """Send the OpenAPI document of all REST channels."""
+    """Send the OpenAPI document of all REST channels to the browser."""
     document = await request.call('zato.openapi.get')
     return FileDownload(as_json(document).encode(), 'openapi.json', 'application/json')
 

@@ -22,7 +22,7 @@ WORDS = {'auto': 'As the system'}
 
 
 async def show(request: PageRequest) -> Response:
-    """Show the form."""
+    """Show the form for the display preferences."""
     return _page(request, attrs.asdict(request.preferences))
 
 
@@ -58,7 +58,7 @@ async def change_password(request: PageRequest) -> Response:
 
 
 async def save(request: PageRequest) -> Response:
-    """Keep the choices with the user in the cluster."""
+    """Store the display preferences of the user in the cluster."""
     chosen = {name: request.text(name) for name in DEFAULTS}
     if chosen['time_zone'] not in time_zones():
         error = ApiError(400, ['$.time_zone: is not the name of a time zone, such as Europe/Warsaw'])

@@ -1,5 +1,5 @@
-"""Screens of service statistics since the servers started: most used, slowest, and most errors, as a table and as
-CSV."""
+"""Screens of service statistics since the servers were started. They show the most used services, the slowest services,
+and the services with the most errors, as a table and as CSV."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def safe_cell(value: Any) -> Any:
 
 
 def merge_rows(answers: Sequence[Mapping[str, Any]], *, with_internal: bool) -> list[dict[str, Any]]:
-    """Merge the statistics of all servers by service, the most used service first. The percentile is the largest of the
-    servers' percentiles."""
+    """Merge the statistics of all servers by service, the most used service first. The percentile of a service is the
+    largest of the percentiles that the servers report."""
     merged: dict[str, dict[str, Any]] = {}
     for answer in answers:
         for row in answer['services']:
@@ -68,7 +68,8 @@ def merge_rows(answers: Sequence[Mapping[str, Any]], *, with_internal: bool) -> 
 
 
 def top(rows: Sequence[Mapping[str, Any]], column: str) -> list[tuple[str, Any, int]]:
-    """Return the services with the highest values of a column: name, value, and percentage of the highest value."""
+    """Return the services with the highest values in a column. Each is returned with its name, its value, and the
+    percentage of the highest value."""
     best = [row for row in sorted(rows, key=lambda row: -row[column]) if row[column]][:TOP]
     return [(row['name'], row[column], max(1, round(100 * row[column] / best[0][column]))) for row in best]
 

@@ -1,4 +1,5 @@
-"""Statistics over time: trends of a range, summaries by day, week, month and year, one service, and maintenance."""
+"""Screens of statistics over time: trends in a time range, summaries by day, week, month and year, the statistics of
+one service, and the deletion of statistics."""
 
 from __future__ import annotations
 
@@ -53,7 +54,8 @@ def _range(request: PageRequest) -> tuple[float, float, str]:
 
 
 async def show_trends(request: PageRequest) -> Response:
-    """Show the statistics of a range, compared to the one before if the URL says so."""
+    """Show the statistics of a time range. They are compared with the previous range if the URL contains this
+    option."""
     start, stop, name = _range(request)
     rows = await _rows(request, TRENDS, start=_iso(start), stop=_iso(stop))
     is_compared = request.argument('compare') == '1'
@@ -72,14 +74,14 @@ async def show_trends(request: PageRequest) -> Response:
 
 
 async def download_trends(request: PageRequest) -> Response:
-    """Send the statistics of a range as CSV."""
+    """Send the statistics of a time range as CSV."""
     start, stop, name = _range(request)
     rows = await _rows(request, TRENDS, start=_iso(start), stop=_iso(stop))
     return to_csv(rows, f'statistics-{name or "range"}.csv')
 
 
 async def show_summary(request: PageRequest, period: str) -> Response:
-    """Show the statistics of a day, week, month or year, compared to the one before."""
+    """Show the statistics of a day, week, month or year, compared with the previous period."""
     start, service = _period(request, period)
     previous, end = start_of(period, start - 1), next_start(period, start)
     rows = await _rows(request, service, start=_iso(start))
@@ -119,7 +121,7 @@ def _date(text: str, default: float) -> float:
 
 
 def heading_of(period: str, start: int) -> str:
-    """Return the name of a calendar period."""
+    """Return the name of a calendar period, for use as a heading."""
     when = datetime.fromtimestamp(start, UTC)
     if period == DAY:
         return when.strftime('%A, %d %B %Y')
@@ -134,7 +136,7 @@ async def _service_ids(request: PageRequest) -> Mapping[str, int]:
 
 
 async def show_service(request: PageRequest, service_id: int) -> Response:
-    """Show the statistics of one service in a range."""
+    """Show the statistics of one service in a time range."""
     start, stop, name = _range(request)
     row = await request.call('zato.service.get-by-id', {'id': service_id})
     found = await request.call('zato.stats.get-by-service', {'service_id': service_id, 'start': _iso(start),
@@ -150,7 +152,7 @@ async def show_service(request: PageRequest, service_id: int) -> Response:
 
 
 def to_csv(rows: Sequence[Mapping[str, Any]], filename: str) -> FileDownload:
-    """Return rows as a CSV file."""
+    """Convert rows to a CSV file that the browser downloads."""
     cells = list(table_cells(rows))
     text = io.StringIO()
     writer = csv.DictWriter(text, list(cells[0]) if cells else ['service_name'])
@@ -163,7 +165,7 @@ def to_csv(rows: Sequence[Mapping[str, Any]], filename: str) -> FileDownload:
 
 
 async def show_maintenance(request: PageRequest) -> Response:
-    """Show the form that deletes the statistics of a range."""
+    """Show the form that deletes the statistics of a time range."""
     return _maintenance_page(request)
 
 
@@ -174,7 +176,7 @@ def _maintenance_page(request: PageRequest, messages: Sequence[str] = (), status
 
 
 async def delete(request: PageRequest) -> Response:
-    """Delete the statistics of a range, after a confirmation."""
+    """Delete the statistics of a time range, after a confirmation."""
     start, stop = (request.preferences.from_input(request.text(name)) for name in ('start', 'stop'))
     if start is None or stop is None or start >= stop:
         return _maintenance_page(request, [_WRONG_RANGE], 400)

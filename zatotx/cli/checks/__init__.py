@@ -1,2 +1,2 @@
-"""The checks of `zatotx doctor`: one module per subject, each with a tuple `CHECKS`. A check yields findings, changes
-nothing, and uses a timeout for every request."""
+"""The checks of `zatotx doctor`. There is one module per subject, with a tuple `CHECKS`. A check yields findings,
+changes nothing, and uses a timeout for every request."""

@@ -1,5 +1,5 @@
-"""Checks of the certificate authority of an environment: its files, its revocation list, and the certificates that it
-has issued.
+"""Checks the certificate authority of an environment: its files, its revocation list, and the certificates that it has
+issued.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def _open(context: CheckContext, part: Component) -> CertificateAuthority | None
 
 
 def check_authority(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """Check the certificate and the index of the authority, and the newest certificate of each name."""
+    """Check the certificate and the index of the authority, and the newest certificate that was issued for each
+    name."""
     from zatotx.ca.errors import AuthorityError
 
     authority = _open(context, part)
@@ -79,7 +80,8 @@ def check_revocation_list(context: CheckContext, part: Component) -> Iterator[tu
 
 
 def list_validity(path: Path, now: float, remedy: str) -> Iterator[tuple[str, str]]:
-    """Check that the revocation lists in a file are valid. `remedy` is the instruction for the user if they are not."""
+    """Check that the revocation lists in a file are valid. `remedy` is the instruction for the user if a list is not
+    valid."""
     from zatotx.wire.certificates import parse_revocation_lists
     from zatotx.wire.malformed import Malformed
 

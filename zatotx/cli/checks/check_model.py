@@ -1,4 +1,5 @@
-"""Data types of `zatotx doctor`: a check, its context, and a finding, the problem that a check found."""
+"""The data types of `zatotx doctor`: a check, the context of a check, and a finding, which is a problem that a check
+found."""
 
 from __future__ import annotations
 
@@ -72,6 +73,6 @@ class Check(NamedTuple):
 
 
 def as_component(environment: Environment) -> Component:
-    """Return the environment as a Component without a process, so that checks of the whole environment can be applied
+    """Convert an environment to a Component without a process, so that checks of the whole environment can be applied
     to it."""
     return Component(ENVIRONMENT, Path(environment.environment))

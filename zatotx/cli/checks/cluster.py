@@ -1,5 +1,5 @@
-"""Checks of the running cluster: the rows of the nodes in the ODB, and the problems that the servers of this
-environment report.
+"""Checks the running cluster: the rows of the nodes in the ODB, and the problems that the servers of this environment
+report.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def check_nodes(context: CheckContext, part: Component) -> Iterator[tuple[str, s
 
 
 def check_node(row: Any, revision: int, now: float) -> Iterator[tuple[str, str]]:
-    """Check a node whose status is `running`. `row` is its NodeRow."""
+    """Check a node whose status is `running`. `row` is the NodeRow of the node."""
     silent = now - row.seen_at
     name = f'worker {row.worker} of {row.name}' if row.worker else row.name
     if silent > NODE_TIMEOUT:
@@ -51,8 +51,8 @@ def check_node(row: Any, revision: int, now: float) -> Iterator[tuple[str, str]]
 
 
 def expected_process_count(part: Component) -> int:
-    """Return how many processes a server should have, or 0 if it is not running. Rows of workers with higher numbers
-    are left over from an earlier run, and are ignored."""
+    """Return the number of processes that a server should have, or 0 if the server is not running. Rows of workers with
+    higher numbers are left over from an earlier run, and are ignored."""
     process = running_process(part)
     if process is None:
         return 0
@@ -81,7 +81,7 @@ def check_server_findings(context: CheckContext, part: Component) -> Iterator[tu
 
 
 def invoke_on_server(part: Component, service: str) -> dict[str, Any]:
-    """Invoke an internal service on this particular server, and return its response. Raises CommandError."""
+    """Invoke an internal service on the server `part`, and return the response. Raises CommandError."""
     headers = {
         'Authorization': basic_auth(read_credentials(part.path.parent, 'api')),
         'Content-Type': 'application/json',

@@ -1,4 +1,4 @@
-"""Checks of files: whether they exist, are readable, and are not accessible to others."""
+"""Checks whether files exist, are readable, and are not accessible to others."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def check_credentials(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """Check that credentials.toml contains the users that commands log in as."""
+    """Check that credentials.toml contains the users whose credentials the commands use."""
     path = part.path / CREDENTIALS
     if not path.is_file():
         yield BROKEN, f'{path} is missing: commands cannot log in without it; restore it from a backup'
@@ -110,7 +110,7 @@ def check_endpoint_certificates(context: CheckContext, part: Component) -> Itera
 
 
 def check_redis_certificates(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """Check the client certificate and the CA file in [kvdb]."""
+    """Check the client certificate and the CA file in the settings section [kvdb]."""
     loaded = read_settings(part)
     files = {name: get_setting(loaded, 'kvdb', name, '') for name in ('ca', 'cert', 'key')}
     if files['ca']:
@@ -122,7 +122,7 @@ def check_redis_certificates(context: CheckContext, part: Component) -> Iterator
 
 
 def check_certificate(certificate: Path, key: Path, now: float) -> Iterator[tuple[str, str]]:
-    """Check a certificate and its key. `now` is Unix time."""
+    """Check a certificate and its private key. `now` is Unix time in seconds."""
     yield from check_validity(certificate, now)
     first = next(iter(_certificates(certificate)), None)
     if first is None:

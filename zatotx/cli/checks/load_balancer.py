@@ -1,4 +1,4 @@
-"""Checks of the configuration of load balancers."""
+"""Checks the configuration of load balancers."""
 
 from __future__ import annotations
 

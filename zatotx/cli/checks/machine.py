@@ -1,4 +1,4 @@
-"""Checks of the machine: disk space and resource limits."""
+"""Checks the machine: disk space, resource limits, ports, and the processes of components."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def check_disk_space(context: CheckContext, part: Component) -> Iterator[tuple[s
 
 
 def check_file_system(directory: Path, found: Any) -> Iterator[tuple[str, str]]:
-    """Check the free space of a file system from the result of statvfs."""
+    """Check the free space of a file system. `found` is the result of statvfs."""
     free, total = found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
     fix = 'remove files, or enlarge the file system'
     if free < TOO_LITTLE:
@@ -54,7 +54,8 @@ def check_descriptor_limit(context: CheckContext, part: Component) -> Iterator[t
 
 
 def check_core_dumps(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """Check that a crashing server does not write a core dump, which would contain keys and passwords."""
+    """Check that a server does not write a core dump when it crashes, because a core dump would contain keys and
+    passwords."""
     process = running_process(part)
     if process is None or get_setting(read_settings(part), 'main', 'core_dumps', False):
         return
@@ -65,8 +66,9 @@ def check_core_dumps(context: CheckContext, part: Component) -> Iterator[tuple[s
 
 
 def effective_limit(part: Component, name: str, number: int) -> tuple[int, str]:
-    """Return the soft resource limit of a component's process, and a description of whose limit it is. If the component
-    is stopped, return the limit that it would have: the hard limit, to which a server raises the soft one."""
+    """Return the soft resource limit of a component's process, and a description of the process to which the limit
+    belongs. For a stopped component, return the limit that it would have, which is the hard limit, because a server
+    raises its soft limit to the hard limit."""
     process = running_process(part)
     if process is not None:
         found = read_limit(Path(f'/proc/{process.pid}/limits'), name, lambda path: path.read_text())
@@ -87,7 +89,8 @@ def read_limit(path: Path, name: str, read: Callable[[Path], str]) -> int | None
 
 
 def check_running(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """Check that a component is running, or was stopped together with the other components."""
+    """Check that a component is running. A component that was stopped together with all other components is not
+    reported."""
     if running_process(part) is not None:
         return
     if part.pid_file.exists():
@@ -106,7 +109,7 @@ def check_ready(context: CheckContext, part: Component) -> Iterator[tuple[str, s
 
 
 def check_ports(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """Check that a server's ports are free, or are in use by the server itself."""
+    """Check that each port of a server is free, or is used by the server itself."""
     file, process = part.settings_path, running_process(part)
     for address in operations_of(part).listen_addresses(part):
         if process is not None and holds_port(process.pid, address.port):

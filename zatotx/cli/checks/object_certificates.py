@@ -1,4 +1,4 @@
-"""Checks of the certificates and revocation lists that are stored in the configuration of the cluster."""
+"""Checks the certificates and revocation lists that are stored in the configuration of the cluster."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def read_objects(part: Component) -> list[StoredObject]:
 
 
 def check_objects(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """Check the certificates and revocation lists in configuration objects, once for the environment."""
+    """Check the certificates and revocation lists in configuration objects. The check runs once for the environment."""
     if part != next(each for each in components_of(part.path.parent) if each.type.is_node):
         return
     try:

@@ -48,7 +48,7 @@ MAX_CLOCK_DIFFERENCE = 2.0  # tolerated difference of two clocks in seconds
 
 
 def inspect_odb(part: Component) -> OdbHealth:
-    """Inspect the ODB with the settings of a server. Raises CommandError."""
+    """Inspect the ODB that is configured in the settings of a server. Raises CommandError."""
     from zatotx.odb.health import examine_odb
     from zatotx.odb.maintenance import open_database, schema_state
 
@@ -71,8 +71,8 @@ class RedisInspection(NamedTuple):
 
 
 def inspect_redis(part: Component) -> RedisInspection | None:
-    """Inspect Redis with the settings of a server. Returns None for an embedded Redis that is stopped. Raises
-    CommandError."""
+    """Inspect the Redis that is configured in the settings of a server. Returns None for an embedded Redis that is
+    stopped. Raises CommandError."""
     from zatotx.model.errors import ServiceUnavailable
     from zatotx.redis.sync_probe import probe_redis
 
@@ -90,7 +90,7 @@ def inspect_redis(part: Component) -> RedisInspection | None:
 
 
 def check_odb(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """Check that the ODB is reachable, readable, writable, and not too large for SQLite."""
+    """Check that the ODB is reachable, readable and writable, and that an SQLite file is not too large."""
     found: OdbHealth = context.cached(inspect_odb, part)
     if found.title == 'SQLite' and found.size > LARGE_SQLITE_FILE:
         yield WARNING, (f'the ODB ({found.url}) has {found.size // 1024**3} GiB, which is large for SQLite: move it to '
@@ -117,7 +117,7 @@ def check_kinds(context: CheckContext, part: Component) -> Iterator[tuple[str, s
 
 
 def missing_libraries(kinds: Iterable[FoundKind], used: Container[str]) -> Iterator[str]:
-    """Yield a sentence for each disabled kind whose objects are in use. `used` contains the keys of the types of all
+    """Yield a sentence for each disabled kind whose objects are in use. `used` contains the type keys of all
     objects."""
     from zatotx.connectors.kind_registry import object_types
 

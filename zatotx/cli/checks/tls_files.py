@@ -1,4 +1,4 @@
-"""Checks of the TLS files in the directories of components, regardless of who issued the certificates."""
+"""Checks the TLS files in the directories of components, whichever authority issued the certificates."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ MAX_SIZE = 1024 * 1024  # bytes of a file that is read
 
 
 def check_component_certificates(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """Check all certificates in the directories tls, tls-agent and so on. Certificates that the environment's own
-    authority issued are checked by `check_authority`."""
+    """Check all certificates in the TLS directories of a component, such as tls and tls-agent. Certificates that the
+    environment's own authority issued are checked by `check_authority`."""
     for path in sorted(part.path.glob('tls*/*')):
         if path.suffix in SUFFIXES and not _is_in_authority(path, part) and _has_certificate(path):
             yield from check_validity(path, context.now())

@@ -1,5 +1,5 @@
-"""Checks of the versions of Python, of libraries and of an environment's components, and of the libraries that kinds
-need.
+"""Checks the versions of Python, libraries and environment components, and of the libraries that connector kinds
+require.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def check_libraries(context: CheckContext, part: Component) -> Iterator[tuple[st
 
 
 def find_outdated(requirements: Iterable[str], version: Callable[[str], str | None]) -> Iterator[tuple[str, str]]:
-    """Yield each requirement that is not met. Requirements of extras are ignored, since kinds check them. `version`
-    maps a name to the installed version, or to None if it is not installed."""
+    """Yield each requirement that is not met. Requirements of extras are ignored, because the kinds check them.
+    `version` returns the installed version of a library, or None if the library is not installed."""
     for text in requirements:
         found = _REQUIREMENT.match(text)
         if found is None or 'extra' in (found['marker'] or ''):
@@ -63,7 +63,7 @@ def find_installed_version(name: str) -> str | None:
 
 
 def version_numbers(version: str) -> tuple[int, ...]:
-    """Return the leading numbers of a version, such as (26, 10, 0) for '26.10.0rc1'."""
+    """Return the leading numbers of a version. For '26.10.0rc1' the result is (26, 10, 0)."""
     found = re.match(r'\d+(\.\d+)*', version)
     return tuple(int(piece) for piece in found[0].split('.')) if found else ()
 

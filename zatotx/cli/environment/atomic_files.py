@@ -1,4 +1,4 @@
-"""Creates directories, and files that only their owner can read, atomically."""
+"""Creates directories and files atomically. The files can be read by their owner only."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def make_private_dir(path: Path) -> Path:
 
 
 def write_private_file(path: Path, text: str) -> None:
-    """Write a file with mode 0600 atomically: a reader sees either the old or the new text. Raises OSError."""
+    """Write a file with mode 0600 atomically, so that a reader sees either the old or the new text. Raises OSError."""
     write_file(path, text.encode('utf-8'), durable=True)
 
 
 def toml_string(text: str) -> str:
-    """Format text as a TOML basic string. JSON's escapes are valid in TOML, except that TOML requires DEL to be
-    escaped."""
+    """Format text as a TOML basic string. The JSON format is used, whose escapes are valid in TOML, and DEL is escaped
+    in addition."""
     return json.dumps(text, ensure_ascii=False).replace('\x7f', '\\u007f')
 
 
@@ -52,7 +52,8 @@ PREFIX = '.quickstart-'
 
 @contextmanager
 def atomic_directory(target: Path, last: str) -> Iterator[Path]:
-    """Yield a temporary directory to fill. It is renamed to `target` if the block succeeds, and removed otherwise.
+    """Context manager that yields a temporary directory. It is renamed to `target` if the block succeeds, and removed
+    otherwise.
 
     `target` must be absent or empty, otherwise CommandError is raised. `last` is the file that marks a complete
     directory: if the directory itself cannot be moved (`target` is a mount point), its entries are moved, and this one

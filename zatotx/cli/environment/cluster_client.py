@@ -28,7 +28,7 @@ SLACK = 5.0  # seconds by which the server's deadline is earlier than ours, so t
 
 
 class PasswordRejectedError(CommandError):
-    """The cluster rejects the password of admin.invoke in credentials.toml."""
+    """The cluster rejected the password of the user admin.invoke in credentials.toml."""
 
 
 class ClusterClient:
@@ -94,8 +94,8 @@ class ClusterClient:
 
 
 def raise_for_status(response: BlockingResponse) -> BlockingResponse:
-    """Return the response if the call succeeded. Otherwise raises CommandError with the errors, one per line if there
-    are several."""
+    """Return the response if the call succeeded, otherwise raise CommandError with the errors. If there are several
+    errors, the message has one line for each."""
     if response.status >= 400:
         raise combine_errors(split_errors(response), 'The server reported {} errors')
     return response
@@ -107,7 +107,7 @@ def error_reason(response: BlockingResponse) -> str:
 
 
 def split_errors(response: BlockingResponse) -> list[str]:
-    """Return the single errors of a failed call as a list."""
+    """Return the errors of a failed call as a list."""
     try:
         env = json.loads(response.body)['zato_env']
         details, cid = env['details'], env.get('cid', '')
@@ -119,7 +119,8 @@ def split_errors(response: BlockingResponse) -> list[str]:
 
 
 def response_element(response: BlockingResponse) -> Any:
-    """Return the only element besides zato_env in the response of an internal service, or None if there is none."""
+    """Return the response element in the response of an internal service. It is the only element besides zato_env; if
+    there is none, return None."""
     document = json.loads(response.body or b'null')
     if not isinstance(document, dict):
         return document

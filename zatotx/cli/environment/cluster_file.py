@@ -1,5 +1,5 @@
-"""The file with the settings that all nodes of an environment's cluster share: the cluster's name, database, Redis and
-secret key.
+"""The cluster file, which contains the settings that all nodes of an environment's cluster share: the name of the
+cluster, the database, Redis and the secret key.
 
 `zatotx create cluster` writes it to PATH/config/cluster.toml and PATH/config/secret.key, for an environment whose nodes
 are created later. In any other environment it is read from the first node.
@@ -37,8 +37,8 @@ url = {redis}
 
 
 class SharedSettings(NamedTuple):
-    """The settings that the nodes of a cluster share. The URLs are as in settings files: encrypted if they contain a
-    password."""
+    """The settings that the nodes of a cluster share. The URLs have the same form as in settings files, in which URLs
+    with a password are encrypted."""
 
     cluster: str
     odb_url: str
@@ -55,7 +55,7 @@ def stored_urls(plan: EnvironmentPlan) -> tuple[str, str]:
 
 
 def write_cluster_files(environment: Path, plan: EnvironmentPlan) -> None:
-    """Write the cluster file and the secret key, from which nodes are created later."""
+    """Write the cluster file and the secret key, which are used to create nodes later."""
     make_private_dir(environment / 'config')
     write_private_file(environment / KEY_FILE, plan.key + '\n')
     odb, redis = stored_urls(plan)
@@ -64,8 +64,8 @@ def write_cluster_files(environment: Path, plan: EnvironmentPlan) -> None:
 
 
 def read_shared_settings(environment: Path) -> SharedSettings:
-    """Return the settings that the nodes of an environment share. Raises CommandError if it has neither a node nor a
-    cluster file."""
+    """Return the settings that the nodes of an environment share. Raises CommandError if the environment has neither a
+    node nor a cluster file."""
     node = next((part for part in components_of(environment) if part.type.is_node), None)
     if node is not None:
         return _parse(node.settings_path, read_secret_key(node))

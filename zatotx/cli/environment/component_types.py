@@ -8,7 +8,7 @@ SERVER, REDIS, CONNECTOR, LOAD_BALANCER, WEB_ADMIN = 'SERVER', 'REDIS', 'CONNECT
 
 
 class ComponentType(NamedTuple):
-    """A type of component. The module of that name in `components/` implements its operations."""
+    """A type of component. Its operations are implemented by the module in `components/` with the same name."""
 
     name: str  # as `.zato-info` contains it; Zato's names
     plugin: str  # its twistd plugin

@@ -1,4 +1,5 @@
-"""Components that are created from environment variables: what the variables say, and how it is written to settings."""
+"""Creates components from environment variables, as in containers. The module reads the variables, and writes their
+values to the settings."""
 
 from __future__ import annotations
 
@@ -32,8 +33,8 @@ _MAX_NAME = 100  # characters
 
 @frozen(kw_only=True)
 class ClusterAccess:
-    """How a node reaches its cluster. `users`: those that the first server creates, by section of credentials.toml;
-    none for a node that waits for the cluster."""
+    """The access of a node to its cluster. `users` are the users that the first server creates, by section of
+    credentials.toml. They are empty for a node that waits until the cluster exists."""
 
     odb_url: str
     redis_url: str
@@ -43,7 +44,7 @@ class ClusterAccess:
 
 @frozen(kw_only=True)
 class ContainerPlan:
-    """What the variables say about one component. `listen`: host and port."""
+    """The plan for one component that was read from environment variables. `listen` is the host and port."""
 
     kind: str
     name: str
@@ -58,7 +59,7 @@ class ContainerPlan:
 
 
 def read_plan(kind: str, variables: Variables, host_name: str) -> ContainerPlan:
-    """Return the plan of a component. Errors are collected in `variables`."""
+    """Read the plan of a component from environment variables. Errors are collected in `variables`."""
     name = variables.text('NAME', host_name)
     cluster = variables.text('CLUSTER', 'zatotx')
     if '/' in name or name in ('.', '..') or not _is_name(name):
@@ -116,8 +117,8 @@ _USERS = {  # by section of credentials.toml: name, and the variable with the pa
 
 
 def write_component(target: Path, plan: ContainerPlan) -> None:
-    """Create the component unless it exists, and set in its settings what the variables say. Raises CommandError if
-    there is a component of another type."""
+    """Create the component if it does not exist, and apply the settings given in environment variables. Raises
+    CommandError if a component of another type exists."""
     if not (target / INFO_FILE).is_file():
         with atomic_directory(target, INFO_FILE) as directory:
             _create(directory, plan)
@@ -226,8 +227,8 @@ def _environment_plan(plan: ContainerPlan) -> EnvironmentPlan:
 
 
 def ensure_cluster(plan: ContainerPlan) -> None:
-    """Create the tables, the cluster and its users in the database, unless they exist; a node without users only finds
-    out whether they exist. Several servers may do so at the same time. Raises CommandError."""
+    """Create the tables, the cluster and its users in the database if they do not exist. For a node without users, only
+    check that they exist. Several servers may call this function at the same time. Raises CommandError."""
     from zatotx.cli.quickstart import create_environment_odb
 
     access = plan.cluster_access

@@ -1,4 +1,4 @@
-"""Creates the certificate authority of an environment, and its certificates during quickstart."""
+"""Creates the certificate authority of an environment, and issues certificates during quickstart."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _UNSAFE = re.compile(r'[^A-Za-z0-9._-]')
 
 
 def write_authority(environment: Path, plan: EnvironmentPlan) -> None:
-    """Create the certificate authority in PATH/ca, with certificates for the load balancer's agent and its clients and,
-    if the plan says so, for the servers."""
+    """Create the certificate authority in PATH/ca. It issues certificates for the load balancer's agent and the agent's
+    clients and, if the plan contains this option, for the servers."""
     from zatotx.ca.authority import CertificateAuthority
     from zatotx.ca.certificate_builder import LOCAL_HOSTS, PROFILES
     from zatotx.ca.errors import AuthorityError
@@ -89,13 +89,15 @@ def local_host_name() -> tuple[str, ...]:
 
 
 def server_certificate_name(cluster: str, server: str) -> str:
-    """Return the base name of the files of a server's certificate. The cluster's name may contain any characters."""
+    """Return the base name of the files of a server's certificate. The name of the cluster may contain arbitrary
+    characters, which are replaced."""
     safe = _UNSAFE.sub('_', cluster)[: 63 - len(server)].lstrip('._-') or 'zatotx'
     return f'{safe}-{server}'
 
 
 def reload_servers(authority: Path, certificate: Path) -> list[str]:
-    """Reload the certificate in the running servers of the authority's environment that use it. Returns their names."""
+    """Reload the certificate in the running servers of the environment that use it. Returns the names of these
+    servers."""
     environment = authority.parent
     if authority.name != AUTHORITY or not (environment / CREDENTIALS).is_file():
         return []
@@ -111,10 +113,10 @@ def reload_servers(authority: Path, certificate: Path) -> list[str]:
 
 
 def link_certificate(directory: Path, prefix: str, name: str) -> None:
-    """Create links in a component's directory to the certificate `name` of the environment's authority: PREFIX-cert,
-    PREFIX-priv-key, PREFIX-ca-certs, PREFIX-crl, all `.pem`. They point to the newest files, so that a renewed
-    certificate is in use without copying it; a component on another machine has copies instead. `directory` is a
-    directory in a component's directory."""
+    """Create links in a component's directory to the certificate `name` of the environment's authority. The links are
+    PREFIX-cert.pem, PREFIX-priv-key.pem, PREFIX-ca-certs.pem and PREFIX-crl.pem. They point to the newest files, so
+    that a renewed certificate is used without copying it. A component on another machine has copies of the files.
+    `directory` is a directory in the component's directory."""
     make_private_dir(directory)
     authority = Path('..', '..', AUTHORITY)
     for suffix, target in (

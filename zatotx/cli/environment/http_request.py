@@ -1,4 +1,4 @@
-"""Sends a blocking HTTP request to a running server, with a timeout for the whole request."""
+"""Sends a blocking HTTP request to a running server. The timeout applies to the whole request."""
 
 from __future__ import annotations
 
@@ -68,7 +68,8 @@ def connect(address: ListenAddress, timeout: float) -> http.client.HTTPConnectio
 
 
 def tls_context(certificate: Path | None) -> ssl.SSLContext:
-    """Return a TLS context that trusts exactly one certificate, or the system's CAs if none is given."""
+    """Return a TLS context that trusts exactly one certificate, or the certificate authorities of the system if none is
+    given."""
     if certificate is None:
         return ssl.create_default_context()
     context = ssl.create_default_context(cafile=str(certificate))
@@ -78,7 +79,7 @@ def tls_context(certificate: Path | None) -> ssl.SSLContext:
 
 
 def send_and_receive(connection: http.client.HTTPConnection, request: BlockingRequest, end: float) -> BlockingResponse:
-    """Send the request and read the whole response. Each step is limited to the remaining time."""
+    """Send the request and read the whole response. Each step may take the time that remains until `end`."""
     headers = {'Connection': 'close', **request.headers}
     connection.request(request.method, request.target, body=request.body or None, headers=headers)
     response = connection.getresponse()

@@ -1,4 +1,4 @@
-"""Writes the files that every new environment and component has: `credentials.toml` and `.zato-info`."""
+"""Writes `credentials.toml` and `.zato-info`, the files that every new environment and component has."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def write_credentials(environment: Path, plan: EnvironmentPlan, ports: Mapping[s
 
 
 def add_credentials(path: Path, section: str, user: Credentials) -> None:
-    """Add a user to a credentials.toml, in place of the one in that section; all else stays as it is."""
+    """Write a user to a section of credentials.toml, and replace the previous user in this section. Everything else is
+    preserved."""
     text = path.read_text('utf-8') if path.exists() else CREDENTIALS_TOML
     kept, is_kept = [], True
     for line in text.splitlines():

@@ -49,7 +49,7 @@ class Component(NamedTuple):
 
 
 class Environment(NamedTuple):
-    """An environment, and the components of it that the argument PATH selects."""
+    """An environment, and those of its components that the argument PATH selects."""
 
     environment: Path
     components: tuple[Component, ...]  # all components, or the one that PATH names
@@ -66,7 +66,7 @@ class Environment(NamedTuple):
 
 
 def find_environment(path: str) -> Environment:
-    """Return the environment or component at `path`. Raises CommandError if there is none."""
+    """Return the environment or component at `path`. Raises CommandError if `path` contains neither."""
     directory = Path(path).absolute()
     if (directory / CREDENTIALS).is_file():
         return Environment(directory, components_of(directory), is_complete=True)
@@ -80,7 +80,7 @@ def find_environment(path: str) -> Environment:
 
 
 def components_of(environment: Path) -> tuple[Component, ...]:
-    """Return the components of an environment in start order, servers by number."""
+    """Return the components of an environment in start order. Servers are ordered by number."""
     found = [read_component(info.parent) for info in environment.glob(f'*/{INFO_FILE}')]
     return tuple(sorted(found, key=lambda part: (part.type.start_order, len(part.name), part.name)))
 
@@ -106,7 +106,7 @@ def read_info(directory: Path) -> dict[str, Any]:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Parse a TOML file. Raises CommandError, which names the line of the error."""
+    """Parse a TOML file. Raises CommandError, whose message contains the line of the error."""
     try:
         with path.open('rb') as file:
             return tomllib.load(file)
@@ -115,7 +115,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 class UnresolvedSetting(str):
-    """A setting with a reference that cannot be resolved, in its original form. `reason` is the error."""
+    """The original text of a setting with a reference that cannot be resolved. `reason` is the error."""
 
     reason: str
 
@@ -137,8 +137,8 @@ def read_settings(part: Component) -> dict[str, Any]:
 
 
 def get_setting(values: Mapping[str, Any], section: str, key: str, default: Any) -> Any:
-    """Return one value of server.toml, or the default if it is missing or unusable. Raises CommandError for a reference
-    that cannot be resolved."""
+    """Return one value of server.toml. If the value is missing or unusable, return the default. Raises CommandError for
+    a reference that cannot be resolved."""
     found = values.get(section, {})
     value = found.get(key, default) if isinstance(found, Mapping) else default
     if isinstance(value, UnresolvedSetting):
@@ -157,7 +157,7 @@ def parse_number(text: str, default: float) -> float:
 
 
 def cluster_name(environment: Environment) -> str:
-    """Return the cluster name of the first server, or '' in an environment without servers."""
+    """Return the cluster name in the settings of the first server, or '' if the environment has no servers."""
     for part in components_of(environment.environment):
         if part.kind == SERVER:
             return str(get_setting(read_settings(part), 'main', 'cluster', ''))

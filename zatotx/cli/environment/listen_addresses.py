@@ -13,7 +13,7 @@ WILDCARDS = {'': '127.0.0.1', '0.0.0.0': '127.0.0.1', '::': '::1'}  # noqa: S104
 
 
 class ListenAddress(NamedTuple):
-    """The address of a listening server, to which commands connect."""
+    """The address on which a server listens, and to which commands connect."""
 
     scheme: str  # 'http' or 'https'
     host: str
@@ -28,7 +28,7 @@ class ListenAddress(NamedTuple):
 
 
 def split_description(description: str) -> list[str]:
-    """Split an endpoint description at its colons; a backslash escapes the next character."""
+    """Split an endpoint description at its colons. A backslash escapes the next character."""
     fields, current, escaped = [], '', False
     for character in description:
         if escaped or character not in '\\:':
@@ -42,8 +42,8 @@ def split_description(description: str) -> list[str]:
 
 
 def parse_listen_address(description: str, directory: Path) -> ListenAddress | None:
-    """Parse a `tcp:` or `ssl:` endpoint description; file names are relative to `directory`. Returns None for other
-    descriptions."""
+    """Parse a `tcp:` or `ssl:` endpoint description; file names in it are relative to `directory`. Returns None for
+    other descriptions."""
     kind, *rest = split_description(description)
     named = dict(field.split('=', 1) for field in rest if '=' in field)
     positional = [field for field in rest if '=' not in field]
@@ -78,7 +78,7 @@ def tcp_addresses(part: Component) -> Iterator[ListenAddress]:
 
 
 def first_tcp_address(part: Component) -> ListenAddress:
-    """Return the first TCP address that serves the broker's built-in endpoints, which commands call."""
+    """Return the first TCP address that serves the built-in endpoints of the broker, which commands call."""
     found = list(tcp_addresses(part))
     if len({address.section for address in found}) != 1:  # otherwise commands need not find the kinds, which is slow
         sections = endpoint_sections()

@@ -16,8 +16,8 @@ _PROBES = 4.0  # seconds in which a load balancer notices that a server is ready
 
 def wait_until_balanced(server: Component) -> None:
     """Wait until the environment's load balancer sends requests to a server that has become ready, so that the next
-    server can be stopped. Does nothing if no load balancer is running. If its agent cannot be reached, waits for the
-    duration of its probes."""
+    server can be stopped. If no load balancer is running, the function returns immediately. If the agent of the load
+    balancer cannot be reached, it waits for the duration of the load balancer's probes."""
     from zatotx.cli.lb_agent import servers_up
 
     balancers = [part for part in components_of(server.path.parent) if part.kind == LOAD_BALANCER]

@@ -42,7 +42,7 @@ def odb_url(part: Component) -> str:
 
 
 def command_actor(command: str) -> Actor:
-    """Return the author of a command's changes for the history: the account of the operating system."""
+    """Return the author of a command's changes, for the history. The author is the account of the operating system."""
     from zatotx.schema.snapshot import Actor
 
     try:
@@ -54,7 +54,7 @@ def command_actor(command: str) -> Actor:
 
 @contextmanager
 def convert_errors() -> Iterator[None]:
-    """Convert database errors to CommandError; a context manager."""
+    """Context manager that converts database errors to CommandError."""
     from zatotx.model.errors import ServiceError
 
     try:
@@ -67,7 +67,7 @@ def convert_errors() -> Iterator[None]:
 
 @contextmanager
 def open_odb(environment: Environment) -> Iterator[Database]:
-    """Open the database of an environment; a context manager that closes it. Database errors are raised as
+    """Context manager that opens and closes the database of an environment. Database errors are raised as
     CommandError."""
     from zatotx.odb.maintenance import open_database
 
@@ -83,7 +83,8 @@ def open_odb(environment: Environment) -> Iterator[Database]:
 
 
 def redis_address(part: Component) -> RedisAddress:
-    """Return the address of a server's Redis. Raises CommandError if it is missing in the settings or invalid."""
+    """Return the address of a server's Redis. Raises CommandError if the address is missing in the settings or
+    invalid."""
     from zatotx.model.errors import StartError
     from zatotx.redis.url import TlsOptions, parse_address
     from zatotx.schema.secrets import ENCRYPTED
@@ -100,7 +101,7 @@ def redis_address(part: Component) -> RedisAddress:
 
 
 def is_embedded(address: RedisAddress, part: Component) -> bool:
-    """Return whether the address is that of the embedded Redis, which is a component of the environment."""
+    """Return whether an address is that of the embedded Redis, which is a component of the environment."""
     return address.path == str((part.path.parent / 'redis' / 'redis.sock').resolve())
 
 

@@ -18,7 +18,7 @@ RUNNING = 'running'  # status in a node's row until it is stopped
 
 
 def odb_info(environment: Environment) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
-    """Return the ODB's URL with its password masked, the cluster's revision and the rows of its nodes."""
+    """Return the URL of the ODB with its password masked, the revision of the cluster, and the rows of the nodes."""
     from zatotx.odb.health import examine_odb
     from zatotx.odb.maintenance import open_database
 
@@ -42,13 +42,14 @@ def odb_info(environment: Environment) -> tuple[dict[str, Any], dict[str, Any], 
 
 
 def without_stopped_workers(rows: Iterable[Any]) -> list[Any]:
-    """Return the rows without stopped workers whose number is above 0; they are left over after workers were
+    """Return the rows without stopped workers whose number is above 0. Such rows are left over when workers were
     replaced."""
     return [row for row in rows if row.worker == 0 or row.up_status == RUNNING]
 
 
 def node_info(row: Any, now: float) -> dict[str, Any]:
-    """Convert a node's row, one per worker, to a dict for output. `row` is a NodeRow, and `now` is Unix time."""
+    """Convert the row of a node or worker to a dict for output. `row` is a NodeRow, and `now` is Unix time in
+    seconds."""
     up = row.up_status == RUNNING
     return {
         'name': row.name,

@@ -1,4 +1,4 @@
-"""Starts components as processes and stops them. Waits until they are ready, or have drained."""
+"""Starts and stops the processes of components. The functions wait until the components are ready, or have drained."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ def twistd_command(part: Component) -> list[str]:
 
 
 def start_process(part: Component, *, is_restartable: bool = True) -> LaunchedProcess:
-    """Start the component in a new session, so that it continues after this process and its terminal end."""
+    """Start the component in a new session, so that it continues to run when this process and its terminal have
+    ended."""
     log = rotate_stderr_log(part.stderr_log)
     key = os.environ.get(KEY_VARIABLE, '') if part.type.is_node else ''
     with log.open('ab') as stderr:
@@ -74,8 +75,8 @@ def start_process(part: Component, *, is_restartable: bool = True) -> LaunchedPr
 
 
 def process_environment(*, is_restartable: bool) -> dict[str, str]:
-    """Return the environment of a component: without the secret key, and with the mark of a process that may be
-    replaced if it may."""
+    """Return the environment variables for the process of a component. The secret key is removed. If the process is
+    restartable, a variable is added that marks it as such."""
     inherited = {name: value for name, value in os.environ.items() if name not in (KEY_VARIABLE, STARTED_BY_COMMAND)}
     return {**inherited, STARTED_BY_COMMAND: '1'} if is_restartable else inherited
 
@@ -110,8 +111,8 @@ def port_conflict(part: Component) -> str:
 
 def wait_until_free(host: str, port: int, part: Component) -> bool:
     """Wait until the port is free, and return False if another program uses it. After SIGKILL, the port of a process
-    remains in use for a moment without an owner, and the workers of a killed parent close their sockets as soon as they
-    notice.
+    remains in use for a moment without an owner, and the workers of a killed parent process close their sockets as soon
+    as they detect its death.
     """
     end = time.monotonic() + PORT_RELEASE_TIMEOUT
     while not is_free(host, port):
@@ -127,8 +128,8 @@ def wait_until_free(host: str, port: int, part: Component) -> bool:
 def start_components(
     parts: Sequence[Component], timeout: float = START_TIMEOUT, *, is_restartable: bool = True
 ) -> list[str]:
-    """Start all stopped components in parallel. Returns the errors, one sentence per component. `is_restartable`:
-    whether they may be replaced while this process runs."""
+    """Start all stopped components in parallel. Returns the errors, with one sentence per component. `is_restartable`
+    says whether the components may be replaced while this process runs."""
     errors, launched = [], []
     for part in parts:
         if probe_component(part).pid is not None:
@@ -165,7 +166,8 @@ def await_ready(part: Component, launched: LaunchedProcess | None, end: float) -
 
 
 def why_ended(launched: LaunchedProcess) -> str:
-    """Return the reason why a process ended: its last line on stderr, or the program that uses its port."""
+    """Return the reason why a process ended, which is its last line on stderr, or a sentence about the program that
+    uses its port."""
     message = last_stderr_lines(launched)
     return (port_conflict(launched.part) or message) if IN_USE in message else message
 
@@ -185,8 +187,8 @@ KILL_WAIT = 5.0
 
 
 def stop_components(parts: Sequence[Component]) -> list[str]:
-    """Stop components in the reverse of their start order; those with the same number stop in parallel. Returns the
-    errors, one sentence each."""
+    """Stop components in the reverse of their start order. Components with the same start order are stopped in
+    parallel. Returns the errors, with one sentence for each."""
     errors = []
     for _, group in groupby(reversed(parts), key=lambda part: part.type.start_order):
         stopping = list(group)
@@ -213,12 +215,12 @@ def stop_in_parallel(parts: Sequence[Component]) -> list[str]:
 
 
 def stop_timeout(part: Component) -> float:
-    """Return how many seconds a component may take to stop: its grace period and a margin."""
+    """Return the number of seconds that a component may take to stop, which is its grace period plus a margin."""
     return operations_of(part).grace_period(part) + MARGIN
 
 
 def kill_process(part: Component, process: Process, limit: float) -> str:
-    """Kill a process that did not stop in time. Returns a message about it."""
+    """Kill a process that did not stop in time, and return a message that says so."""
     process.send(signal.SIGKILL)
     if process.ended_within(KILL_WAIT):
         return f'{part.name} did not end within {limit:g} s of SIGTERM and was killed: see {part.path}/logs for why'

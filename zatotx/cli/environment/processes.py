@@ -1,4 +1,5 @@
-"""Finds the processes of a component: by pid file, by port, and its workers by the parent's status file."""
+"""Finds the processes of a component. The main process is found by its pid file or port, and the workers by the status
+file of the parent process."""
 
 from __future__ import annotations
 
@@ -59,8 +60,8 @@ def running_process(part: Component) -> Process | None:
 
 
 def runs_component(pid: int, part: Component) -> bool:
-    """Return whether the process is a twistd that runs this component: the name of the plugin, then --dir with exactly
-    this directory."""
+    """Return whether a process is a twistd that runs this component. The command line must contain the name of the
+    plugin, and --dir with exactly this directory."""
     try:
         return component_directory(pid, (part.plugin,)) == part.path.resolve()
     except OSError:  # it has ended, or belongs to another user
@@ -68,8 +69,8 @@ def runs_component(pid: int, part: Component) -> bool:
 
 
 def describe_process(pid: int) -> str:
-    """Return a description of a process for messages: `server1 of /home/ann/env/qs-1 (process 12)` for a component,
-    otherwise `process 12 (nginx)`."""
+    """Return a description of a process for messages. For a component it is `server1 of /home/ann/env/qs-1 (process
+    12)`, and for other processes `process 12 (nginx)`."""
     try:
         name = Path(f'/proc/{pid}/comm').read_text().strip()
         directory = component_directory(pid, [each.plugin for each in TYPES.values()])
@@ -79,8 +80,9 @@ def describe_process(pid: int) -> str:
 
 
 def component_directory(pid: int, plugins: Sequence[str]) -> Path | None:
-    """Return the directory of the component that a process runs, from its command line, or None if it runs none of the
-    given twistd plugins. Raises OSError if the process has ended or belongs to another user."""
+    """Return the directory of the component that a process runs, according to its command line. Returns None if the
+    process runs none of the given twistd plugins. Raises OSError if the process has ended or belongs to another
+    user."""
     arguments = [os.fsdecode(argument) for argument in Path(f'/proc/{pid}/cmdline').read_bytes().split(b'\0')]
     directory = directory_option(arguments)
     if not directory or not any(plugin in arguments for plugin in plugins):
@@ -89,7 +91,7 @@ def component_directory(pid: int, plugins: Sequence[str]) -> Path | None:
 
 
 def directory_option(arguments: Sequence[str]) -> str:
-    """Return the value of --dir in a command line."""
+    """Return the value of the option --dir in a command line."""
     for word, following in zip_longest(arguments, arguments[1:], fillvalue=''):
         if word in ('--dir', '-d'):
             return following
@@ -102,7 +104,7 @@ LISTEN = '0A'  # a socket's state in /proc/net/tcp
 
 
 def is_free(host: str, port: int) -> bool:
-    """Return whether a server could listen on the port now, with SO_REUSEADDR as in Twisted."""
+    """Return whether a server could listen on the port at this moment. As in Twisted, SO_REUSEADDR is set."""
     family = socket.AF_INET6 if ':' in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -142,8 +144,8 @@ def listening_inodes(port: int) -> list[str]:
 
 
 def open_files(pid: int) -> set[str]:
-    """Return the link targets of a process's file descriptors, or nothing if it has ended or belongs to another
-    user."""
+    """Return the link targets of a process's file descriptors. The result is empty if the process has ended or belongs
+    to another user."""
     try:
         return {link_target(entry) for entry in Path(f'/proc/{pid}/fd').iterdir()}
     except OSError:
@@ -169,7 +171,8 @@ def read_worker_status(part: Component, process: Process | None) -> StatusFile |
 
 
 def missing_workers(part: Component, process: Process) -> str:
-    """Return a sentence if some workers do not serve requests, or '' if all do or there are none."""
+    """Return a sentence if some workers do not serve requests. Returns '' if all workers serve requests, or if there
+    are no workers."""
     status = read_worker_status(part, process)
     if status is None or status.ready_count >= status.wanted:
         return ''
@@ -177,8 +180,8 @@ def missing_workers(part: Component, process: Process) -> str:
 
 
 def replace_workers(part: Component, grace: float) -> list[str] | None:
-    """Make the parent process replace all workers. The listening sockets stay open. Returns the errors, one sentence
-    each, or None if the server has no parent process."""
+    """Let the parent process replace all workers while the listening sockets stay open. Returns the errors, with one
+    sentence for each, or None if the server has no parent process."""
     process = running_process(part)
     status = read_worker_status(part, process)
     if process is None or status is None:

@@ -1,4 +1,4 @@
-"""Reads the secret key of an environment, and the values that are encrypted with it."""
+"""Reads the secret key of an environment, and the values that were encrypted with the key."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def key_file(part: Component) -> Path:
 
 
 def any_server(environment: Environment) -> Component:
-    """Return the server in PATH, or the first server of the environment, because all servers share one key and one
-    database."""
+    """Return the server in PATH, or the first server of the environment. Any server is suitable, because all servers
+    share one key and one database."""
     found = environment.servers or [part for part in components_of(environment.environment) if part.kind == SERVER]
     if not found:
         raise CommandError(f'{environment.environment} has no server.')
@@ -30,7 +30,7 @@ def any_server(environment: Environment) -> Component:
 
 
 def read_secret_key(part: Component) -> str:
-    """Return a server's secret key. Raises CommandError if it is missing, accessible to other users or invalid."""
+    """Return a server's secret key. Raises CommandError if the key is missing, accessible to other users or invalid."""
     from zatotx.odb.secrets import Secrets
 
     given = os.environ.get(KEY_VARIABLE)

@@ -1,5 +1,5 @@
-"""The environment variables from which `zatotx run` creates components: ZATOTX_NAME, or ZATOTX_NAME_FILE for the path
-of a file with the value, as containers mount secrets."""
+"""The environment variables from which `zatotx run` creates components. The value of a variable is in ZATOTX_NAME, or
+in a file whose path is in ZATOTX_NAME_FILE, because containers mount secrets as files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PREFIX, FILE_SUFFIX = 'ZATOTX_', '_FILE'
 
 @define
 class Variables:
-    """Reads the variables and collects all errors. `environ` is that of the process."""
+    """Reads environment variables, and collects all errors. `environ` is the environment of the process."""
 
     environ: Mapping[str, str]
     errors: list[str] = field(factory=list)

@@ -1,4 +1,4 @@
-"""Buffered writers for transports: they apply backpressure if a slow peer blocks the transport.
+"""Buffered writers for transports, which apply backpressure while a slow peer blocks the transport.
 
 Data that the transport does not accept is queued, in order, and passed on in slices. So the memory used by a slow
 client is bounded by what was written before `is_backlogged` became true, and the time since its last progress is known.
@@ -27,7 +27,7 @@ class Flushable(Protocol):
 
 
 class WriteBatch:
-    """The writers to flush at the end of the current reactor iteration.
+    """The set of writers to flush at the end of the current reactor iteration.
 
     Twisted's own write costs two changes of the epoll set and a reactor iteration per response; sending each at once
     wakes the peer for each, which is even more expensive on a busy machine. So plain TCP connections batch their

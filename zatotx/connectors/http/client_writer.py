@@ -1,4 +1,4 @@
-"""Writers for client connections: those of `buffered_writer`, with additional checks that only a client needs."""
+"""Writers for client connections. They extend the writers of `buffered_writer` with checks that only a client needs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from zatotx.connectors.http.buffered_writer import BufferedWriter, SocketWriter,
 
 
 class ClientWriter(Protocol):
-    """The interface with which a client writes requests. `is_backlogged` and `last_progress` are those of
-    BufferedWriter."""
+    """The interface with which a client writes requests. `is_backlogged` and `last_progress` have the same meaning as
+    in BufferedWriter."""
 
     is_backlogged: bool
     last_progress: float
@@ -82,7 +82,8 @@ class TransportClientWriter(BufferedWriter):
 def make_client_writer(
     transport: Any, on_drained: Callable[[], None], seconds: Callable[[], float], write_batch: WriteBatch
 ) -> ClientWriter:
-    """Create the client writer for a transport by its exact type (see `buffered_writer.make_writer`)."""
+    """Create the client writer for a transport. The exact type of the transport selects the writer (see
+    `buffered_writer.make_writer`)."""
     if isinstance(transport, TCPConnection) and not transport.TLS:
         return TcpClientWriter(transport, on_drained, seconds, write_batch)
     return TransportClientWriter(transport, on_drained, seconds)

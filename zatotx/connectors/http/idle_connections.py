@@ -1,5 +1,5 @@
-"""The idle connections of a connection pool. The most recently used one is reused first; connections that are idle for
-too long are closed.
+"""The idle connections of a connection pool. The most recently used connection is reused first, and connections that
+are idle for too long are closed.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The agent of the load balancer: an HTTPS API for its administration, for clients with a certificate."""
+"""The agent of the load balancer: an HTTPS API for administration, which is used by clients with a certificate."""

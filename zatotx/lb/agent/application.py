@@ -1,4 +1,4 @@
-"""The HTTP API of the load balancer's agent, a Klein application: `POST /api/CALL`."""
+"""The HTTP API of the load balancer's agent. It is a Klein application with the URLs `POST /api/CALL`."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class AgentApplication:
 
 
 class AgentSite(Site):
-    """The HTTP factory of the agent. It has no access log, because changes and rejected requests are logged
+    """The HTTP factory of the agent. It writes no access log, because changes and rejected requests are logged
     elsewhere."""
 
     def log(self, request: Request) -> None:
@@ -131,7 +131,7 @@ class AgentSite(Site):
 
 
 class OneRequestChannel(HTTPChannel):
-    """A server connection that closes after one response."""
+    """A server connection of the agent, which is closed after one response."""
 
     def checkPersistence(self, request: Request, version: bytes) -> bool:
         request.responseHeaders.setRawHeaders(b'connection', [b'close'])
@@ -139,7 +139,7 @@ class OneRequestChannel(HTTPChannel):
 
 
 def check_origin(request: Request) -> None:
-    """Reject requests that a browser sends on behalf of a web page, because a page must not administer the load
+    """Reject requests that a browser sends on behalf of a web page. Otherwise a web page could administer the load
     balancer with the certificate of the browser's user, or through an agent without TLS on the user's machine. Raises
     AgentCallError."""
     if request.requestHeaders.hasHeader(b'origin'):
@@ -147,7 +147,7 @@ def check_origin(request: Request) -> None:
 
 
 def client_subject(request: Request) -> str:
-    """Return the subject of the client's certificate, for the log."""
+    """Return the subject of the client's certificate, for use in the log."""
     observer = getattr(request.channel, 'transport', None)
     verifier = observer.verifier if isinstance(observer, ClientObserver) else None
     return verifier.subject if verifier is not None else NO_SUBJECT

@@ -1,4 +1,4 @@
-"""Implements the calls of the agent's API, with Zato's names, on a running load balancer."""
+"""Implements the calls of the agent's API, which control a running load balancer. The calls have Zato's names."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _Name = Annotated[str, Meta(min_length=1, max_length=200)]
 
 
 class Arguments(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base class of the arguments of a call."""
+    """Base class of the arguments of an agent call."""
 
 
 class NoArguments(Arguments, frozen=True, kw_only=True):
@@ -79,13 +79,14 @@ class IsAlive(Arguments, frozen=True, kw_only=True):
 
 
 def source_revision(source: str) -> str:
-    """Return the revision of a configuration text, which a client sends with a change to detect conflicts."""
+    """Return the revision of a configuration text. A client sends the revision together with a change, so that
+    conflicts are detected."""
     return hashlib.sha256(source.encode('utf-8')).hexdigest()
 
 
 class AgentCalls:
-    """Implements the agent's calls. Changes are made one after another, and logged with the subject of the client's
-    certificate. `work_config` has the agent's own settings, without secrets."""
+    """Implements the agent's calls. Changes are made one after another, and are logged with the subject of the client's
+    certificate. `work_config` contains the agent's own settings, without secrets."""
 
     _log = Logger()
 

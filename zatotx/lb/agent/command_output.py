@@ -17,7 +17,7 @@ _INFO_NAMES = {'name': 'Name', 'version': 'Version', 'pid': 'Pid', 'uptime': 'Up
 
 
 def format_command(name: str, control: IBalancerControl) -> str:
-    """Return the output of one of the COMMANDS."""
+    """Return the output of one of the commands in COMMANDS."""
     if name == 'show info':
         return format_info(control.info())
     if name == 'show stat':
@@ -33,8 +33,8 @@ def format_command(name: str, control: IBalancerControl) -> str:
 
 
 def format_info(info: Mapping[str, str | int | float]) -> str:
-    """Format information about the process as `Name: value` lines, with HAProxy's names where it has the same
-    information."""
+    """Format information about the process as lines `Name: value`. HAProxy's names are used for the information that
+    HAProxy also has."""
     lines = [f'{_INFO_NAMES.get(name, name)}: {int(value) if isinstance(value, float) else value}'
              for name, value in info.items()]  # fmt: skip
     lines.append(f'Uptime: {format_uptime(float(info.get("uptime", 0)))}')

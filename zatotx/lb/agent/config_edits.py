@@ -1,4 +1,4 @@
-"""Edits the text of lb.toml and preserves comments and order. Pure."""
+"""Edits the text of lb.toml, and preserves comments and order. Pure functions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PLACEHOLDER_HOST, PLACEHOLDER_PORT = '127.0.0.1', 1  # of a server that was adde
 
 class EditError(ValueError):
     """An edit is impossible. The message is one sentence. `is_conflict` says whether an object with the name already
-    exists; otherwise the object does not exist."""
+    exists; if it is false, the object to edit does not exist."""
 
     def __init__(self, message: str, *, is_conflict: bool = False) -> None:
         super().__init__(message)
@@ -26,8 +26,8 @@ class EditError(ValueError):
 
 
 def replace_config(source: str, config: Mapping[str, Any]) -> str:
-    """Return the text with the content of `config`. Unchanged values keep their formatting and comments. Raises
-    EditError."""
+    """Return the configuration text with its content replaced by `config`. Unchanged values keep their formatting and
+    comments. Raises EditError."""
     reason = ''
     for replace in (_merge, _replace_tables):
         document = _parse(source)
@@ -69,8 +69,8 @@ def _is_same(current: Any, value: Any) -> bool:
 
 
 def add_server(source: str, backend: str, name: str, values: Mapping[str, Any]) -> str:
-    """Return the text with a server added to a backend. If no address is given, the server gets a placeholder address
-    and is in maintenance. Raises EditError."""
+    """Return the configuration text with a server added to a backend. If no address is given, the server gets a
+    placeholder address and is in maintenance mode. Raises EditError."""
     if not {'host', 'port'} <= values.keys():
         values = {'host': PLACEHOLDER_HOST, 'port': PLACEHOLDER_PORT, **values, 'state': 'maint'}
     expected, found = _load(source, backend)
@@ -94,7 +94,8 @@ def add_server(source: str, backend: str, name: str, values: Mapping[str, Any]) 
 
 
 def remove_server(source: str, backend: str, name: str) -> str:
-    """Return the text without a server. Raises EditError."""
+    """Return the configuration text with a server removed from a backend. Raises EditError if the server does not
+    exist."""
     expected, found = _load(source, backend)
     _check_known(found, backend, name)
     del found[name]
@@ -106,7 +107,8 @@ def remove_server(source: str, backend: str, name: str) -> str:
 
 
 def rename_server(source: str, backend: str, old: str, new: str) -> str:
-    """Return the text with a server renamed; its values and comments are preserved. Raises EditError."""
+    """Return the configuration text with a server renamed. The values and comments of the server are preserved. Raises
+    EditError."""
     expected, found = _load(source, backend)
     _check_known(found, backend, old)
     if new in found:

@@ -115,7 +115,7 @@ def _interface(host: str) -> str:
 
 
 def work_config(settings: AgentConfiguration, directory: Path) -> dict[str, Any]:
-    """Return the agent's settings for the call `get_work_config`: addresses and paths, without secrets."""
+    """Return the agent's settings for the call `get_work_config`. They contain addresses and paths, and no secrets."""
     host, port = split_address(settings.listen)
     return {
         'host': host, 'port': port, 'work_dir': str(directory), 'certfile': settings.certificate,

@@ -1,4 +1,5 @@
-"""Checks the required fields in the subject of a client's certificate (Zato's `verify_fields`). Pure."""
+"""Checks whether the subject of a client's certificate contains the required fields (Zato's `verify_fields`). Pure
+functions."""
 
 from __future__ import annotations
 
@@ -18,8 +19,8 @@ _LONG_NAMES = {
 
 
 def make_subject_check(required: Mapping[str, str]) -> Callable[[Name], str]:
-    """Return a function that checks a subject, and returns the missing required fields as a clause, or ''. `required`
-    maps fields, such as CN or commonName, to values. Raises StartError, which names all unknown fields."""
+    """Return a function that checks a subject. It returns the missing fields as a clause, or '' if none are missing.
+    `required` maps fields, such as CN or commonName, to values. Raises StartError, which lists all unknown fields."""
     by_oid: dict[str, tuple[str, str]] = {}
     errors = []
     for field, value in required.items():

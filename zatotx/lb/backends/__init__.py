@@ -1,1 +1,1 @@
-"""The running backends of a load balancer: servers, health checks, queues."""
+"""The running backends of a load balancer, with their servers, health checks and queues."""

@@ -1,4 +1,4 @@
-"""A running backend: chooses the server for each request, and queues requests while all servers are busy."""
+"""A running backend, which chooses the server for each request, and queues requests while all servers are busy."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class _Waiting:
 @implementer(IBackend)
 @define(eq=False, kw_only=True)
 class RunningBackend:
-    """Implements IBackend: the servers of a backend and its queue. `on_server_added` and `on_server_removed` are called
-    with each server that a configuration adds or removes."""
+    """Implements IBackend with the servers of a backend and a queue. `on_server_added` and `on_server_removed` are
+    called for each server that a new configuration adds or removes."""
 
     name: str
     cluster: str

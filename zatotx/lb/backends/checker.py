@@ -1,5 +1,5 @@
-"""Active health checks: probes all servers at their intervals, and probes a server at once when traffic has ejected
-it."""
+"""Active health checks. All servers are probed at their intervals, and a server is probed immediately when failures in
+traffic have ejected it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ RunProbe = Callable[[ProbeTarget], Deferred[str]]
 
 @define(eq=False, kw_only=True)
 class HealthChecker:
-    """Probes the servers of a registry, which calls `add` and `remove`. `run` runs one probe."""
+    """Probes the servers of a registry. The registry calls `add` and `remove`, and `run` runs one probe."""
 
     reactor: IReactor  # IReactorTime, and what `run` needs
     directory: Path
@@ -160,7 +160,7 @@ class _CheckedServer:
 
 
 def make_checker(reactor: IReactor, dial: Dial, directory: Path, registry: BackendRegistry) -> HealthChecker:
-    """Create the health checker of a registry. It probes each server from its addition to its removal."""
+    """Create the health checker of a registry, which probes each server from its addition to its removal."""
     checker = HealthChecker(
         reactor=reactor, directory=directory, find_backend=lambda name: registry.find(name).config,
         run=lambda target: run_probe(reactor, dial, target),

@@ -1,5 +1,5 @@
-"""A single health probe of a server: a connection, and for HTTP a request whose response must have an expected
-status."""
+"""A single health probe of a server. The probe opens a connection and, for HTTP, sends a request whose response must
+have an expected status."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PROXY_HEADERS = {'': b'', 'v1': b'PROXY UNKNOWN\r\n', 'v2': b'\r\n\r\n\0\r\nQUI
 
 @frozen(kw_only=True)
 class ProbeTarget:
-    """The address and the check of a server to probe."""
+    """The address of a server to probe, and the settings of the health check."""
 
     host: str
     port: int
@@ -81,12 +81,12 @@ class _Connection(Protocol):
 
 
 class ProbeFailed(Exception):  # noqa: N818 - a result, whose text is a sentence fragment
-    """The probe shows that the server is unavailable."""
+    """Raised if a probe shows that the server is unavailable."""
 
 
 def run_probe(reactor: IReactor, dial: Dial, target: ProbeTarget) -> Deferred[str]:
-    """Probe a server. The Deferred fires within the timeout of the check with '', or with the reason why the server is
-    unavailable, as a sentence fragment."""
+    """Probe a server. The Deferred fires within the timeout of the check. Its result is '' if the server is available,
+    or the reason why it is unavailable, as a sentence fragment."""
     timeout = target.check.timeout
 
     def timed_out(result: object, _timeout: float) -> None:

@@ -1,4 +1,4 @@
-"""Registry of the running backends of a load balancer by name. It applies configurations to them."""
+"""Registry of the running backends of a load balancer, by name. New configurations are applied through the registry."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from zatotx.lb.config.model import Configuration
 
 @define(eq=False, kw_only=True)
 class BackendRegistry:
-    """The running backends by name. A backend that a configuration removes receives no new requests, but the slots of
-    its servers stay valid."""
+    """The running backends by name. A backend that a new configuration removes receives no new requests, but the slots
+    of its servers remain valid."""
 
     clock: IReactorTime
     on_server_added: ServerHook = lambda server: None

@@ -1,4 +1,5 @@
-"""The administrative states that the agent has set, in a file beside lb.toml: they survive a restart and an upgrade.
+"""Saves the administrative states that were set through the agent in a file beside lb.toml, so that they survive a
+restart and an upgrade.
 
 A state is in force until it is set again, or lb.toml gives the server another one. So each entry also has the state
 that lb.toml gave the server at that time.
@@ -19,7 +20,7 @@ STATES_FILE = 'config/server-states.json'
 
 
 class SavedState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The state of one server."""
+    """The saved administrative state of one server."""
 
     state: AdministrativeState
     configured: AdministrativeState  # by lb.toml
@@ -31,7 +32,8 @@ _decoder = msgspec.json.Decoder(_States)
 
 @define(eq=False)
 class SavedStates:
-    """Reads the file when the first state is looked up, and writes it atomically with each change."""
+    """The saved administrative states. The file is read when the first state is looked up, and is written atomically
+    with each change."""
 
     _directory: Path
     _states: _States | None = field(default=None, init=False)

@@ -1,4 +1,4 @@
-"""A server of a running backend: its load, health, administrative state and counters."""
+"""A server of a running backend, with its load, health, administrative state and counters."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ def _no_load() -> int:
 
 
 class BackendServer:
-    """A server of a running backend. `on_change` is called when it becomes available or unavailable, or its load drops
-    below its limit. The attributes are plain, because the algorithms read them for each request."""
+    """A server of a running backend. The function `on_change` is called when the server becomes available or
+    unavailable, or when its load drops below its limit. The attributes are plain, because the balancing algorithms read
+    them for each request."""
 
     _log = Logger()
 
@@ -209,7 +210,7 @@ class BackendServer:
 
 @implementer(IServerSlot)
 class ServerSlot(msgspec.Struct, eq=False):
-    """Implements IServerSlot: permission to send one request to a server."""
+    """Implements IServerSlot. A slot is the permission to send one request to a server."""
 
     _server: BackendServer | None
     name: str
@@ -224,7 +225,7 @@ class ServerSlot(msgspec.Struct, eq=False):
 
 
 def make_policy(backend: Backend) -> HealthPolicy:
-    """Return the health policy of a backend's servers."""
+    """Return the health policy of the servers of a backend."""
     check, ejection = backend.check, backend.ejection
     return HealthPolicy(
         interval=check.interval, rise=check.rise, fall=check.fall, is_checked=check.type != 'none',

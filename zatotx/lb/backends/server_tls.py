@@ -1,4 +1,4 @@
-"""The TLS settings of connections to a server, from the files that lb.toml names."""
+"""Creates the TLS settings of connections to a server, from the files that are named in lb.toml."""
 
 from __future__ import annotations
 

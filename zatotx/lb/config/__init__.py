@@ -1,1 +1,1 @@
-"""The configuration of a load balancer, lb.toml: model, parser and validation."""
+"""The configuration of a load balancer (lb.toml): model, parser and validation."""

@@ -1,4 +1,4 @@
-"""The configuration files of a load balancer: lb.toml, and a copy of the last configuration that was active."""
+"""The configuration files of a load balancer: lb.toml, and a copy of the last active configuration."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ LAST_GOOD_FILE = 'work/last-good-lb.toml'
 
 @frozen
 class ConfigurationFiles:
-    """Reads and writes the configuration files below a load balancer's directory. Blocks while these small files are
-    read."""
+    """Reads and writes the configuration files in a load balancer's directory. The methods block while these small
+    files are read."""
 
     directory: Path
 

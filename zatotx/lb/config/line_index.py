@@ -1,5 +1,5 @@
-"""Finds the line numbers of tables and keys in a TOML document, for error messages, because tomllib reports lines for
-syntax errors only. Pure.
+"""Finds the line numbers of tables and keys in a TOML document, for use in error messages. tomllib reports line numbers
+for syntax errors only. Pure functions.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def index_lines(source: str) -> dict[KeyPath, int]:
 
 
 def find_line(lines: dict[KeyPath, int], path: Sequence[str]) -> int:
-    """Return the line number of a path, or of the innermost table that contains it, or 1 if there is none."""
+    """Return the line number of a path. If the document lacks the path, return the line of the innermost table that
+    would contain it, or 1 if there is none."""
     for length in range(len(path), 0, -1):
         found = lines.get(tuple(path[:length]))
         if found is not None:

@@ -1,4 +1,4 @@
-"""Parses the text of lb.toml, and returns the configuration, or all of its errors with their lines."""
+"""Parses the text of lb.toml. The result is the configuration, or all errors with their line numbers."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ _TIMEOUT_TABLES = {'frontends': ClientTimeouts, 'backends': ServerTimeouts}
 
 
 class ParsedConfiguration(NamedTuple):
-    """The result of parsing a configuration: either `configuration` is None, or there are no errors."""
+    """The result of parsing a configuration. If there are errors, `configuration` is None."""
 
     configuration: Configuration | None
     errors: list[str]  # one sentence each, in the order of their lines
 
 
 def parse_configuration(source: str, directory: Path) -> ParsedConfiguration:
-    """Parse the text of lb.toml. `directory` is the load balancer's directory, for the files that the text names.
-    Blocks while these small files are read."""
+    """Parse the text of lb.toml. `directory` is the load balancer's directory, which contains the files that are named
+    in the text. Blocks while these small files are read."""
     try:
         document = tomllib.loads(source)
     except tomllib.TOMLDecodeError as error:

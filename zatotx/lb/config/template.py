@@ -1,4 +1,4 @@
-"""The template of a new lb.toml, which `zatotx quickstart create` and `zatotx create load-balancer` write."""
+"""The template of a new lb.toml, which is written by `zatotx quickstart create` and `zatotx create load-balancer`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Validates a configuration: checks that involve more than one value, or more than a value's type and range."""
+"""Validates a configuration. The module contains the checks that involve several values, and those that go beyond the
+type and range of a value."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ _RESERVED_FIELDS = frozenset({'connection', 'content-length', 'transfer-encoding
 
 
 class ConfigurationError(NamedTuple):
-    """An error in a configuration."""
+    """An error in a load balancer's configuration."""
 
     path: tuple[str, ...]  # of the value; () = the whole document
     text: str  # a sentence without its period, and without a capital letter
@@ -33,7 +34,7 @@ Errors = Iterator[ConfigurationError]
 
 
 def find_errors(configuration: Configuration, directory: Path) -> list[ConfigurationError]:
-    """Return all errors in a configuration. File names are relative to `directory`."""
+    """Return all errors in a configuration. File names in the configuration are relative to `directory`."""
     return [
         *_check_process(configuration),
         *_check_listeners(configuration),

@@ -1,1 +1,1 @@
-"""Discovers the servers of a cluster: known servers are queried for the list of all servers."""
+"""Discovers the servers of a cluster, by querying known servers for the list of all servers."""

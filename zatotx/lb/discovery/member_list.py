@@ -1,4 +1,4 @@
-"""Parses the response of `zato.server.get-list`, and adds its servers to backends. Pure."""
+"""Parses the response of `zato.server.get-list`, and adds the listed servers to backends. Pure functions."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class _Response(msgspec.Struct, frozen=True):
 
 
 def parse_member_list(body: bytes) -> list[Member]:
-    """Parse the response and return the running servers by name. Raises ValueError, with a sentence fragment, for an
-    invalid response."""
+    """Parse the response of `zato.server.get-list`, and return the running servers by name. Raises ValueError, whose
+    message is a sentence fragment, for an invalid response."""
     try:
         rows = msgspec.json.decode(body, type=_Response).zato_server_get_list_response
         found = [
@@ -56,7 +56,7 @@ def _address(row: _Row) -> str:
 
 def add_members(configuration: Configuration, members: Mapping[str, Sequence[Member]]) -> Configuration:
     """Return the configuration with the discovered members added to their backends. Servers in the configuration file
-    are not changed, even if a member has their name or their address."""
+    are not changed, even if a member has the same name or address."""
     backends = {
         name: _with_members(backend, members.get(name, ())) if backend.discovery is not None else backend
         for name, backend in configuration.backends.items()

@@ -1,4 +1,4 @@
-"""Polls known servers for the list of all servers of the cluster, and reports changes."""
+"""Polls known servers for the list of all servers of the cluster, and reports changes of the list."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _decoder = msgspec.json.Decoder(dict[str, list[Member]])
 
 
 def read_members(directory: Path) -> Members:
-    """Read the last server lists from a load balancer's directory, by backend. Returns an empty dict if there are
+    """Read the last server lists, by backend, from a load balancer's directory. Returns an empty dict if there are
     none."""
     try:
         return _decoder.decode((directory / CACHE_FILE).read_bytes())

@@ -1,4 +1,4 @@
-"""Sends one request for the list of the cluster's servers."""
+"""Requests the list of the cluster's servers from one server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_BODY = 4 * 1024 * 1024  # bytes: some 10,000 servers
 
 
 class RequestFailed(Exception):  # noqa: N818 - a result, whose text is a sentence fragment
-    """The server did not respond with a list of servers."""
+    """Raised if the server did not respond with a list of servers."""
 
 
 @frozen(kw_only=True)
@@ -72,8 +72,8 @@ class _Connection(Protocol):
 
 
 def request_list(reactor: IReactor, dial: Dial, server: QueriedServer, settings: Discovery) -> Deferred[bytes]:
-    """Request the list of servers. The Deferred fires with the body of the response, or fails with RequestFailed, or
-    errors of Twisted and TLS, within TIMEOUT seconds."""
+    """Request the list of the cluster's servers. Within TIMEOUT seconds, the Deferred fires with the body of the
+    response, or fails with RequestFailed or an error of Twisted or TLS."""
 
     def timed_out(result: object, timeout: float) -> None:
         raise RequestFailed(f'it does not respond within {timeout:g} s')

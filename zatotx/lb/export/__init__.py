@@ -1,1 +1,1 @@
-"""Exports lb.toml as an equivalent configuration of other load balancers."""
+"""Exports lb.toml as an equivalent configuration for another load balancer."""

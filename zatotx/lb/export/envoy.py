@@ -1,5 +1,5 @@
-"""Generates a static Envoy configuration (API v3) that is equivalent to lb.toml, as JSON, which Envoy parses like YAML.
-Pure.
+"""Generates a static Envoy configuration (API v3) that is equivalent to lb.toml. The output is JSON, which Envoy
+accepts as YAML. Pure functions.
 
 Envoy has no counterpart for: statuses and bodies of single errors, limits of the rate of one address, limits and queues
 of single servers, backup servers other than by priority, and the statistics page. `notes` lists what is affected.
@@ -40,8 +40,8 @@ Json = dict[str, Any]
 
 
 def export_envoy(configuration: Configuration, directory: Path) -> str:
-    """Generate the text of envoy.json. `directory` is the load balancer's directory, to which file names are
-    relative."""
+    """Generate the text of envoy.json. `directory` is the load balancer's directory, and file names are relative to
+    it."""
     document = {
         'static_resources': {
             'listeners': [
@@ -55,7 +55,7 @@ def export_envoy(configuration: Configuration, directory: Path) -> str:
 
 
 def notes(configuration: Configuration) -> list[str]:
-    """Return the settings of lb.toml that the exported configuration does not implement, one sentence for each."""
+    """Return one sentence for each setting of lb.toml that the exported configuration does not implement."""
     found = []
     for name, frontend in configuration.frontends.items():
         if frontend.request_rate or frontend.connection_rate:

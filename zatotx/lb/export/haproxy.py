@@ -1,4 +1,4 @@
-"""Generates a HAProxy configuration (2.6 or newer) that is equivalent to lb.toml. Pure.
+"""Generates a HAProxy configuration (2.6 or newer) that is equivalent to lb.toml. Pure: no I/O.
 
 What HAProxy has no counterpart for is a comment in the result, so that nothing is lost quietly.
 """
@@ -23,8 +23,8 @@ _FORWARDED = {
 
 
 def export_haproxy(configuration: Configuration, directory: Path) -> str:
-    """Generate the text of haproxy.cfg. `directory` is the load balancer's directory, to which file names are
-    relative."""
+    """Generate the text of haproxy.cfg. `directory` is the load balancer's directory, and file names are relative to
+    it."""
     lines = ['# Generated from lb.toml by `zatotx lb export --for haproxy`.']
     lines += _section('global', _global(configuration))
     lines += _section('defaults', _defaults(configuration, directory))

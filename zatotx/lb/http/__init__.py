@@ -1,1 +1,1 @@
-"""The HTTP mode of the load balancer: requests are parsed, routed, and rewritten for a server."""
+"""The HTTP mode of the load balancer, in which requests are parsed, routed, and rewritten for a server."""

@@ -1,4 +1,4 @@
-"""A connection to a backend server, which handles one request and response after another."""
+"""A connection to a backend server, which processes one request and its response after another."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CLOSE_TIMEOUT = 5.0  # seconds that a server has to close its side of a connecti
 
 
 class BackendUser(Protocol):
-    """The interface of an exchange or tunnel that uses a connection."""
+    """The interface of an exchange or tunnel that uses a backend connection."""
 
     def backend_data(self, data: bytes) -> None:
         """Process bytes from the server."""
@@ -33,7 +33,7 @@ class BackendUser(Protocol):
 
 
 class ConnectionOwner(Protocol):
-    """The interface of the pool that owns a connection."""
+    """The interface of the pool to which a backend connection belongs."""
 
     def connection_lost(self, connection: BackendConnection) -> None:
         """Forget a connection that is closed."""
@@ -42,8 +42,8 @@ class ConnectionOwner(Protocol):
 @implementer(IProtocol)
 class BackendConnection:
     """A connection to a backend server. `user` is the exchange in progress, or None while the connection is idle.
-    `rewritten` caches the last response head as it was written for a client, because servers send identical heads
-    within one second."""
+    `rewritten` caches the last response head in the form that was written to a client, because the heads that a server
+    sends within one second are often identical."""
 
     __slots__ = (
         '_batch',

@@ -1,4 +1,4 @@
-"""Creates the load balancer's own responses, without a server. Pure."""
+"""Creates the responses that the load balancer sends itself, without a server. Pure functions."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def error_response(
     status: int, details: str, bodies: Mapping[int, ErrorBody] = _NO_BODIES,
     fields: tuple[tuple[bytes, bytes], ...] = (),
 ) -> LocalResponse:
-    """Creates an error response with the configured body of the status, or otherwise in Zato's JSON format. A temporary
-    error (429, 503) has a Retry-After field."""
+    """Create an error response with the body that is configured for the status, or otherwise in Zato's JSON format. A
+    temporary error (429, 503) has a Retry-After field."""
     if status in (429, 503) and not any(name == b'Retry-After' for name, _ in fields):
         fields += _RETRY
     body = bodies.get(status) or (ERROR_503 if status == 503 else None)
@@ -40,13 +40,13 @@ def error_response(
 
 
 def redirect_response(location: bytes) -> LocalResponse:
-    """Creates a permanent redirect that preserves the method and body (RFC 9110 §15.4.9)."""
+    """Create a permanent redirect that preserves the method and body (RFC 9110 §15.4.9)."""
     return LocalResponse(308, 'text/plain', b'', ((b'Location', location),))
 
 
 def write_local(response: LocalResponse, connection: bytes, *, has_body: bool = True) -> bytes:
-    """Serializes a complete response. `connection` is used as in `write_response`; `has_body` is False for responses to
-    HEAD."""
+    """Serialize a complete response. `connection` has the same meaning as in `write_response`. `has_body` is False for
+    responses to HEAD."""
     lines = [b'%b: %b\r\n' % field for field in response.fields]
     head = b'HTTP/1.1 %d %b\r\nContent-Type: %b\r\nContent-Length: %d\r\nServer: zatotx-lb\r\n%b%b\r\n' % (
         response.status, _phrase(response.status), response.content_type.encode('latin-1'), len(response.body),
@@ -56,7 +56,7 @@ def write_local(response: LocalResponse, connection: bytes, *, has_body: bool = 
 
 
 def error_bytes(status: int, details: str, bodies: Mapping[int, ErrorBody] = _NO_BODIES) -> bytes:
-    """Serializes an error response after which the connection is closed."""
+    """Serialize an error response. The connection is closed after this response."""
     return write_local(error_response(status, details, bodies), CLOSE)
 
 

@@ -1,5 +1,5 @@
-"""An exchange: one request of a client and its response. It selects a server, and streams in both directions with
-backpressure.
+"""An exchange, which is one request of a client and its response. The exchange selects a server, and streams the bodies
+in both directions with backpressure.
 
 A body is never held as a whole: while one side does not accept data, reading from the other one pauses. Of a request's
 body up to `[retries] max_body` bytes are kept until the response begins, so that the request can be sent again.
@@ -47,7 +47,8 @@ _HTTP_1_1 = (1, 1)
 
 
 class Exchange(msgspec.Struct, eq=False):
-    """An HTTP request and its response. A Struct takes a third of the time of an `__init__` method to create.
+    """An HTTP request and its response. The class is a Struct, because creating a Struct takes a third of the time of
+    an `__init__` method.
 
     `target` is None only if the load balancer itself responds. `request_sent` says whether the whole request was passed
     to the writer of the server, and `head` is the head of the response once it has begun."""

@@ -20,8 +20,8 @@ class LoggedClient(Protocol):
 
 
 class LoggedExchange(Protocol):
-    """The attributes of an exchange that are logged. Times are in seconds on the reactor's clock; -1 means that a phase
-    was not reached."""
+    """The attributes of an exchange that are logged. Times are in seconds on the reactor's clock; -1 means that the
+    phase was not reached."""
 
     prepared: PreparedRequest
     started_at: float
@@ -43,7 +43,7 @@ class LoggedExchange(Protocol):
 
 
 def log_exchange(exchange: LoggedExchange, termination: str, now: float) -> None:
-    """Count a finished exchange, and log it if its frontend logs all, or it failed."""
+    """Count a finished exchange. The exchange is logged if its frontend logs all exchanges, or if it failed."""
     prepared, client = exchange.prepared, exchange.client
     has_failed = prepared.counters.count(
         exchange.status, termination, exchange.received_bytes, exchange.sent_bytes, now - client.head_began
@@ -80,7 +80,7 @@ def _make_record(exchange: LoggedExchange, termination: str, now: float) -> Exch
 
 
 def log_rejected(client: LoggedClient, *, status: int, sent: int, request_line: bytes) -> None:
-    """Log malformed input of a client, which was answered with an error response."""
+    """Log malformed input of a client. The client has received an error response."""
     runtime = client.runtime
     now = runtime.seconds()
     termination = 'cR' if status == 408 else 'PR'

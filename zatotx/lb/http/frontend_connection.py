@@ -1,4 +1,5 @@
-"""The HTTP connection of a client: parses its requests, and starts an exchange for each, one after another."""
+"""The HTTP connection of a client. It parses the requests, and starts an exchange for each request, one after
+another."""
 
 from __future__ import annotations
 
@@ -39,7 +40,7 @@ MAX_BODY = 1 << 62  # bytes: the servers limit the bodies
 
 
 class ClientPhase(Enum):
-    """The phase of a connection while it has no exchange."""
+    """The phase of a client connection while it has no exchange."""
 
     IDLE = auto()  # waits for the next request
     IN_HEAD = auto()  # waits for the rest of a head
@@ -54,8 +55,8 @@ _ENDING = (LINGERING, CLOSING, CLOSED)
 
 @implementer(IProtocol, IHalfCloseableProtocol, IHandshakeListener)
 class FrontendConnection:
-    """An HTTP connection of a client. `exchange` is the request in progress, or the tunnel that the connection has
-    become. `deadline` is the time at which the timeout of the current phase or exchange expires, in seconds on the
+    """An HTTP connection of a client. `exchange` is the request in progress, or the tunnel to which the connection was
+    upgraded. `deadline` is the time at which the timeout of the current phase or exchange expires, in seconds on the
     reactor's clock."""
 
     __slots__ = (

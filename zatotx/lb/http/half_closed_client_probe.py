@@ -1,4 +1,4 @@
-"""Probes whether a client that has half-closed its connection is still connected and waits for its response.
+"""Probes whether a client that has closed its sending side is still connected and waits for its response.
 
 TCP sends a FIN both when a client has disconnected and when it has only stopped sending; only when something is written
 does a closed socket answer with a reset. So an interim response, 100 (Continue), is written once, which HTTP/1.1 allows
@@ -21,8 +21,8 @@ CHECK_INTERVAL = 0.5  # seconds between two checks for a reset
 
 
 class HalfClosedClientProbe:
-    """Probes the half-closed client of one exchange; the sweeper calls it periodically. `is_waiting` returns whether
-    the response has not begun yet; `on_disconnect` is called if the client has disconnected."""
+    """Probes the half-closed client of one exchange. The sweeper calls the probe periodically. `is_waiting` returns
+    whether the response has not begun yet, and `on_disconnect` is called if the client has disconnected."""
 
     __slots__ = ('_has_written', '_is_waiting', '_on_disconnect', '_sweeper', '_transport', '_writer', 'deadline')
 

@@ -17,8 +17,8 @@ from zatotx.rules.limits.rate_buckets import SECOND, Rate, RateBuckets
 
 @define(eq=False, kw_only=True)
 class HttpFrontendContext:
-    """The clock, counters, sweeper and current state of an HTTP frontend, which its connections share. `state` is
-    replaced when the configuration changes."""
+    """The clock, counters, sweeper and current state of an HTTP frontend, which all of its connections share. `state`
+    is replaced when the configuration changes."""
 
     name: str
     clock: IReactorTime
@@ -53,5 +53,5 @@ class HttpFrontendContext:
 
 
 def is_admitted(buckets: RateBuckets, address: str, rate: Rate, now: float) -> bool:
-    """Charge one call to the rate limit of an address, and return whether it is admitted."""
+    """Charge one call to the rate limit of an address, and return whether the call is admitted."""
     return rate.admits(buckets.charge(address, rate, int(now * SECOND)))

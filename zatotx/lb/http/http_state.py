@@ -1,5 +1,5 @@
-"""The state of an HTTP frontend that is replaced when the configuration changes: routes, rules, and connection pools of
-servers.
+"""The state of an HTTP frontend that is replaced when the configuration changes. It consists of routes, rules, and
+connection pools of servers.
 
 A client that keeps its connection usually sends identical heads, and the parser then returns the same RequestHead
 again. So everything that follows from the head and the configuration is computed once, as a `PreparedRequest`.
@@ -43,8 +43,8 @@ _ALLOWED = ((b'Allow', b'DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT'),)
 
 @define(eq=False, kw_only=True)
 class BackendTarget:
-    """A backend with the rules and connection pools of one frontend. `pools` are indexed by the server's name and
-    address."""
+    """A backend as used by one frontend, with rewriting rules and connection pools. The keys of `pools` are the
+    server's name and address."""
 
     name: str
     settings: Backend
@@ -85,7 +85,8 @@ class BackendTarget:
 
 
 class PreparedRequest(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """The routing result and rewriting rules for one request, from its head and the state of the frontend."""
+    """The routing result and the rewriting rules for one request. They are determined by the head of the request and
+    the state of the frontend."""
 
     head: RequestHead
     state: HttpState
@@ -179,8 +180,8 @@ def make_http_state(
     find_counters: Callable[[str], ITrafficCounters],
     previous: HttpState | None,
 ) -> HttpState:
-    """Create the state of a frontend from its configuration. Unchanged targets of `previous` are reused with their
-    connections."""
+    """Create the state of a frontend from its configuration. Targets of `previous` that have not changed are reused
+    together with their connections."""
     settings = configuration.frontends[name]
     used = {settings.default_backend, *(route.backend for route in settings.routes)}
     targets: dict[str, BackendTarget] = {}
@@ -225,7 +226,7 @@ def _make_target(
 
 
 def is_allowed(address: str, allow: TrustedProxies | None, deny: TrustedProxies | None) -> bool:
-    """Return whether the access lists allow a client."""
+    """Return whether the access lists of a frontend allow a client."""
     return (allow is None or allow.trusts(address)) and (deny is None or not deny.trusts(address))
 
 

@@ -1,4 +1,4 @@
-"""Rewrites the head of a client's request for a server. Pure.
+"""Rewrites the head of a client's request into the head that is sent to a server. Pure functions.
 
 Nothing of the client's head is forwarded as it was received: the request line and each field are written again from
 parsed values, the framing from what the parser has found. Hop-by-hop fields (RFC 9110 §7.6.1) are removed, and so are
@@ -45,7 +45,7 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 @frozen(kw_only=True)
 class RequestRules:
-    """The changes to the heads of requests to one backend."""
+    """The rules by which the heads of requests to one backend are changed."""
 
     x_forwarded: bool = True  # whether X-Forwarded-For, -Proto and -Host are written
     forwarded: bool = False  # whether Forwarded is written
@@ -57,8 +57,7 @@ class RequestRules:
     def from_settings(
         cls, mode: str, removed: Iterable[str], added: Sequence[Mapping[str, str]]
     ) -> RequestRules:
-        """Creates rules from the setting `forwarded` of a frontend, and header rules of the frontend and the
-        backend."""
+        """Create rules from the setting `forwarded` of a frontend, and header rules of the frontend and the backend."""
         fields = {name.lower().encode('latin-1'): (name, value) for rules in added for name, value in rules.items()}
         host = fields.pop(b'host', ('', ''))[1]
         lines = [f'{name}: {value}\r\n'.encode('latin-1') for key, (name, value) in fields.items()
@@ -71,8 +70,8 @@ class RequestRules:
 
 
 def requests_websocket(head: RequestHead) -> bool:
-    """Returns whether a request asks for the WebSocket protocol (RFC 6455 §4.1). No other protocol is tunneled, because
-    through an upgrade to HTTP/2 a client could send unchecked requests."""
+    """Return whether a request asks for the WebSocket protocol (RFC 6455 §4.1). Other protocols are not tunneled,
+    because a client could send unchecked requests after an upgrade to HTTP/2."""
     upgrade = head.headers.get(b'upgrade')
     if upgrade is None or upgrade.lower() != WEBSOCKET or head.version != (1, 1) or head.length != 0:
         return False
@@ -80,7 +79,7 @@ def requests_websocket(head: RequestHead) -> bool:
 
 
 def write_request(head: RequestHead, peer: Peer, rules: RequestRules) -> bytes:
-    """Returns the head of the request for a server, including the empty line."""
+    """Return the head of the request that is sent to a server, including the empty line."""
     removed = _REMOVED | rules.removed
     if b'connection' in head.headers:
         removed |= _connection_options(head)
@@ -98,12 +97,12 @@ def write_request(head: RequestHead, peer: Peer, rules: RequestRules) -> bytes:
 
 
 def request_target(head: RequestHead) -> bytes:
-    """Returns the request target in origin-form, or `*` (RFC 9112 §3.2)."""
+    """Return the request target in origin-form, or `*` (RFC 9112 §3.2)."""
     return head.path + b'?' + head.query if head.query or b'?' in head.target else head.path
 
 
 def _is_stripped(key: bytes, rules: RequestRules, *, trusted: bool) -> bool:
-    """Returns whether a field describes the client and is not kept: those of a trusted proxy are kept, those that are
+    """Return whether a field describes the client and is not kept: those of a trusted proxy are kept, those that are
     written here aside."""
     if b'_' in key:
         key = key.replace(b'_', b'-')  # some servers treat both alike
@@ -115,7 +114,7 @@ def _is_stripped(key: bytes, rules: RequestRules, *, trusted: bool) -> bool:
 
 
 def _connection_options(head: RequestHead) -> frozenset[bytes]:
-    """Returns the fields that Connection nominates, which are for this hop only."""
+    """Return the fields that Connection nominates, which are for this hop only."""
     value = head.headers.get(b'connection', b'')
     return frozenset(option.strip(b' \t') for option in value.lower().split(b','))
 
@@ -144,7 +143,7 @@ def _x_forwarded_lines(head: RequestHead, peer: Peer) -> bytes:
 
 
 def _forwarded_element(head: RequestHead, peer: Peer) -> bytes:
-    """Returns an element of Forwarded (RFC 7239 §4)."""
+    """Return an element of Forwarded (RFC 7239 §4)."""
     address = peer.address
     node = _UNKNOWN if address == 'unix' else (f'"[{address}]"' if ':' in address else address).encode('ascii')
     host = head.headers.get(b'host', b'') or peer.listener()
@@ -152,7 +151,7 @@ def _forwarded_element(head: RequestHead, peer: Peer) -> bytes:
 
 
 def _framing(head: RequestHead) -> bytes:
-    """Returns the fields of the connection and of the framing, and the empty line."""
+    """Return the fields of the connection and of the framing, and the empty line."""
     if head.length is None:
         lines = b'Transfer-Encoding: chunked\r\n'
     elif head.length or b'content-length' in head.headers:

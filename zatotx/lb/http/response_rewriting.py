@@ -1,4 +1,4 @@
-"""Rewrites the head of a server's response for a client. Pure.
+"""Rewrites the head of a server's response into the head that is sent to a client. Pure functions.
 
 As with requests, each field is written again from parsed values, hop-by-hop fields are removed, and the framing is what
 fits the client: chunked for HTTP/1.1 if the length is not known, until the connection closes for HTTP/1.0.
@@ -23,14 +23,14 @@ _CHUNKED = b'Transfer-Encoding: chunked\r\n'
 
 @frozen(kw_only=True)
 class ResponseRules:
-    """The changes to the heads of responses of one backend."""
+    """The rules by which the heads of responses from one backend are changed."""
 
     removed: frozenset[bytes] = frozenset()  # lower-case names
     added: bytes = b''  # field lines
 
     @classmethod
     def from_settings(cls, removed: Iterable[str], added: Sequence[Mapping[str, str]]) -> ResponseRules:
-        """Creates rules from the header rules of a frontend and a backend."""
+        """Create rules from the header rules of a frontend and a backend."""
         fields = {name.lower().encode('latin-1'): (name, value) for rules in added for name, value in rules.items()}
         lines = [f'{name}: {value}\r\n'.encode('latin-1') for key, (name, value) in fields.items()
                  if key not in _REMOVED]  # fmt: skip
@@ -41,8 +41,8 @@ class ResponseRules:
 def write_response(
     head: ResponseHead, rules: ResponseRules, connection: bytes, *, is_chunked: bool, has_body: bool
 ) -> bytes:
-    """Returns the head of the response for a client, including the empty line. `connection` is KEEP_ALIVE,
-    KEEP_ALIVE_1_0 or CLOSE; `is_chunked` says whether the body is sent in chunks; `has_body` is False for responses to
+    """Return the head of the response that is sent to a client, including the empty line. `connection` is KEEP_ALIVE,
+    KEEP_ALIVE_1_0 or CLOSE. `is_chunked` says whether the body is sent in chunks. `has_body` is False for responses to
     HEAD."""
     framing = b''
     if is_chunked:
@@ -57,12 +57,12 @@ def write_response(
 
 
 def write_interim(head: ResponseHead) -> bytes:
-    """Returns an interim response (RFC 9110 §15.2), such as 100 Continue or 103 Early Hints."""
+    """Return an interim response (RFC 9110 §15.2), such as 100 Continue or 103 Early Hints."""
     return b'HTTP/1.1 %d %b\r\n%b\r\n' % (head.status, head.reason, b''.join(_kept_lines(head, _NO_RULES)))
 
 
 def write_switch(head: ResponseHead, rules: ResponseRules) -> bytes:
-    """Returns the head of a 101 response, after which both sides use another protocol."""
+    """Return the head of a 101 response, after which both sides use another protocol."""
     upgrade = b'Upgrade: %b\r\n' % head.headers.get(b'upgrade', b'websocket')
     return b'HTTP/1.1 101 %b\r\n%b%b%b%b\r\n' % (
         head.reason, b''.join(_kept_lines(head, rules)), rules.added, _SWITCHING, upgrade,
@@ -70,7 +70,7 @@ def write_switch(head: ResponseHead, rules: ResponseRules) -> bytes:
 
 
 def with_field(response_head: bytes, line: bytes) -> bytes:
-    """Returns a serialized head with one more field line."""
+    """Return a serialized head with one additional field line."""
     return b'%b%b\r\n' % (response_head[:-2], line)
 
 

@@ -1,4 +1,4 @@
-"""Routes requests to backends by host, path and header fields. Pure."""
+"""Routes requests to backends by host, path and header fields. Pure: no I/O."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SUBDOMAINS = '*.'
 
 @frozen
 class CompiledRoute:
-    """A routing rule in the form in which it is matched against request heads."""
+    """A routing rule in the form in which it is matched with request heads."""
 
     backend: str
     host: str  # lower case; '' = any
@@ -26,7 +26,7 @@ class CompiledRoute:
 
     @classmethod
     def from_route(cls, route: RoutingRule) -> CompiledRoute:
-        """Compiles a rule of the configuration."""
+        """Compile a rule of the configuration."""
         is_subdomain = route.host.startswith(_SUBDOMAINS)
         path = route.path.encode()
         is_whole_path = path.endswith(b'$')
@@ -38,7 +38,7 @@ class CompiledRoute:
         )  # fmt: skip
 
     def matches(self, head: RequestHead, host: str) -> bool:
-        """Returns whether a request, whose host is given in lower case and without its port, matches."""
+        """Return whether a request, whose host is given in lower case and without its port, matches."""
         if self.host and not (host.endswith(self.host) if self.is_subdomain else host == self.host):
             return False
         path = head.path
@@ -54,7 +54,7 @@ class CompiledRoute:
 
 
 def request_host(head: RequestHead) -> str:
-    """Returns the host of a request in lower case, without port and trailing dot."""
+    """Return the host of a request in lower case, without the port and a trailing dot."""
     host = head.headers.get(b'host', b'').decode('latin-1').lower()
     if host[:1] == '[':
         return host.partition(']')[0] + ']'
@@ -62,7 +62,8 @@ def request_host(head: RequestHead) -> str:
 
 
 def choose_backend(routes: Sequence[CompiledRoute], default: str, head: RequestHead) -> str:
-    """Returns the backend of the first matching rule, or `default`; '' means none."""
+    """Return the backend of the first matching rule, or `default` if no rule matches. The name '' means that there is
+    no backend."""
     if not routes:
         return default
     host = request_host(head)

@@ -1,4 +1,5 @@
-"""A pool of the connections from one frontend to one backend server. Any client can reuse an idle connection."""
+"""A pool of the connections from one frontend to one backend server. An idle connection can be reused for any
+client."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from zatotx.lb.server_connector import ServerConnectionSettings, open_connection
 
 
 class ServerConnectionPool:
-    """The connections to one server. `connect` opens a connection; `take` and `add` reuse idle ones."""
+    """The pool of connections to one server. `connect` opens a connection, `take` returns an idle connection, and `add`
+    returns a connection to the pool."""
 
     _log = Logger()
 

@@ -1,3 +1,3 @@
-"""Statistics of a load balancer: counters, their sums over all workers, the statistics page, metrics, and the request
-log.
+"""The statistics of a load balancer: counters, their sums over all workers, the statistics page, metrics, and the
+request log.
 """

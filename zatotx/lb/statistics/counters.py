@@ -24,7 +24,7 @@ MAX_RECENT_ERRORS = 100
 
 @implementer(ITrafficCounters)
 class TrafficCounters:
-    """Counters of exchanges, with the attributes of Traffic."""
+    """Counters of finished exchanges, with the same attributes as Traffic."""
 
     __slots__ = ('buckets', 'received_bytes', 'responses', 'retries', 'seconds', 'sent_bytes')
 
@@ -57,14 +57,15 @@ class TrafficCounters:
 
 
 def has_failed(status: int, termination: str) -> bool:
-    """Return whether an exchange is one of the errors that are shown."""
+    """Return whether an exchange counts as one of the errors that the statistics show."""
     return status >= 500 or status == 400 or termination[0] in 'SsP'
 
 
 @implementer(IExchangeLog)
 class ExchangeCounters:
-    """Implements IExchangeLog: counts the exchanges of this process by frontend and backend, and logs them. `frontends`
-    returns the running frontends by name; `is_logged` returns whether the exchanges of a frontend are logged."""
+    """Implements IExchangeLog. It counts the exchanges of this process by frontend and backend, and logs them.
+    `frontends` returns the running frontends by name; `is_logged` returns whether the exchanges of a frontend are
+    logged."""
 
     def __init__(
         self, clock: IReactorTime, registry: BackendRegistry, *, lines: ILineSink,

@@ -1,5 +1,5 @@
 """Formats lines of the request log in HAProxy's formats `httplog` and `tcplog` (chapters 8.2.2 and 8.2.3 of its
-manual). Pure.
+manual). Pure: no I/O.
 
 10.0.1.2:33317 [06/Feb/2026:12:14:14.655] front bck/server1 10/0/30/69/109 200 2750 - - ---- 1/1/1/1/0 0/0 "GET / …"
 10.0.1.2:33320 [06/Feb/2026:12:12:51.443] front bck/server1 0/0/5007 212 -- 0/0/0/0/3 0/0
@@ -21,7 +21,7 @@ _ESCAPED = {code: f'#{code:02X}' for code in (*range(32), *range(127, 256), ord(
 
 
 class Loads(NamedTuple):
-    """The numbers of open connections and requests when a line is written."""
+    """The numbers of open connections and requests at the time when a log line is written."""
 
     process: int = 0  # connections of all frontends
     frontend: int = 0
@@ -31,7 +31,7 @@ class Loads(NamedTuple):
 
 
 class LineFormatter:
-    """Formats log lines. It caches the text of the current second."""
+    """Formats log lines. The text of the current second is cached."""
 
     def __init__(self) -> None:
         self._second = -1
@@ -62,7 +62,7 @@ def _milliseconds(seconds: float) -> int:
 
 @lru_cache(maxsize=1024)  # clients repeat their requests
 def escape_request_line(line: bytes) -> str:
-    """Return a request line as HAProxy logs it."""
+    """Escape a request line in the same way as HAProxy does in its log."""
     text = line.decode('latin-1')[:_MAX_REQUEST_LINE]
     if not text.isascii() or not text.isprintable() or '"' in text or '#' in text:
         text = text.translate(_ESCAPED)

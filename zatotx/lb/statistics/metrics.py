@@ -1,4 +1,5 @@
-"""The Prometheus metrics of a load balancer: their definitions, and their values in a snapshot."""
+"""The Prometheus metrics of a load balancer. The module defines the metrics, and reads their values from a statistics
+snapshot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Renders the statistics page: one HTML document without scripts and external resources. Its charts are SVG. Pure."""
+"""Renders the statistics page. The page is one HTML document without scripts and external resources, and its charts are
+SVG. Pure functions."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ _WIDTH, _HEIGHT = 300, 80  # pixels of a chart
 
 
 def render_page(snapshot: StatisticsSnapshot, *, title: str, facts: Sequence[tuple[str, str]], refresh: int) -> bytes:
-    """Render the page. `facts` are (name, value) pairs about the process; `refresh` is in seconds."""
+    """Render the statistics page. `facts` are pairs (name, value) with information about the process. `refresh` is the
+    reload interval in seconds."""
     body = [
         f'<h1>{escape(title)}</h1>',
         '<p>' + ' · '.join(f'{escape(name)} {escape(value)}' for name, value in facts) + '</p>',

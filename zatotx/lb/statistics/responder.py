@@ -31,8 +31,8 @@ _CHALLENGE = LocalResponse(
 @implementer(ILocalResponder)
 @define(eq=False, kw_only=True)
 class StatisticsResponder:
-    """Implements ILocalResponder: responds to requests to frontends with `stats = true`. `settings` is replaced when
-    the configuration changes; `read` returns the statistics, and `facts` the information about the process."""
+    """Implements ILocalResponder. It responds to requests to frontends with `stats = true`. `settings` is replaced when
+    the configuration changes; `read` returns the statistics, and `facts` returns the information about the process."""
 
     settings: Stats
     read: ReadSnapshot
@@ -64,8 +64,8 @@ class StatisticsResponder:
 
 
 def prepare_metrics() -> None:
-    """Register the metrics, and import the modules that render them, since otherwise the first scrape would wait for
-    the import."""
+    """Register the metrics, and import the modules that render them. Otherwise the first scrape would wait for the
+    import."""
     import prometheus_client.exposition  # noqa: F401
 
     register(DEFINITIONS)

@@ -1,4 +1,5 @@
-"""A snapshot of all statistics of a load balancer, as JSON-compatible values, and the sums over its workers. Pure."""
+"""A snapshot of all statistics of a load balancer, and the sum of the snapshots of all workers. The values are
+JSON-compatible. Pure functions."""
 
 from __future__ import annotations
 
@@ -83,7 +84,7 @@ class BackendFigures(msgspec.Struct, kw_only=True):
 
 
 class HistoryPoint(msgspec.Struct, frozen=True):
-    """The values of one second in the charts."""
+    """The values that the charts show for one second."""
 
     time: float  # unix time
     requests: float  # per second
@@ -123,7 +124,8 @@ class StatisticsSnapshot(msgspec.Struct, kw_only=True):
 
 
 def merge(snapshots: Iterable[StatisticsSnapshot]) -> StatisticsSnapshot:
-    """Merge the statistics of the workers. The state of a server is taken from the first snapshot that contains it."""
+    """Merge the statistics of several workers. The state of a server is taken from the first snapshot that contains the
+    server."""
     return reduce(_merge_two, snapshots, StatisticsSnapshot(workers=0))
 
 
@@ -163,7 +165,7 @@ def _padded(buckets: list[int], length: int) -> list[int]:
 
 def make_history_point(now: float, seconds: float, before: StatisticsSnapshot, after: StatisticsSnapshot
                        ) -> HistoryPoint:
-    """Return the chart values for the time between two snapshots."""
+    """Return the chart values for the time between two snapshots. `seconds` is the length of that time."""
     old, new = _total(before), _total(after)
     requests = max(0, new.requests - old.requests)
     return HistoryPoint(

@@ -1,5 +1,5 @@
-"""Provides the statistics of the whole load balancer: those of this process, or those that the parent process has
-collected from all workers.
+"""Provides the statistics of the whole load balancer. They come from this process, or from the parent process, which
+collects the statistics of all workers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ReadSnapshot = Callable[[], StatisticsSnapshot]  # the figures of the whole load
 
 @define(eq=False, kw_only=True)
 class RecordedStatistics:
-    """Records a history, with one point per second, of the statistics that `read` returns. `publish` is called with
+    """Records the history of the statistics that `read` returns, with one point per second. `publish` is called with
     each new snapshot."""
 
     clock: IReactorTime

@@ -1,1 +1,1 @@
-"""The TCP mode of the load balancer: connections of any protocol."""
+"""The TCP mode of the load balancer, which forwards connections of any protocol."""

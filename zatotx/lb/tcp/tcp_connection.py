@@ -1,4 +1,4 @@
-"""A client's TCP connection, whose bytes are passed to a server unchanged."""
+"""The TCP connection of a client, whose bytes are passed to a server unchanged."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _QUEUE_SLACK = 1.0  # seconds after which a backend that does not enforce its ow
 
 @implementer(IProtocol, IHalfCloseableProtocol)
 class TcpConnection:
-    """One side of a tunnel: its transport and writer, and what both sides do alike.
+    """One side of a TCP tunnel: the transport, the writer, and the behavior that both sides share.
 
     `deadline`: when the timeout of what it waits for passes, in seconds of the reactor's clock."""
 
@@ -117,8 +117,8 @@ class TcpConnection:
 
 @implementer(IHandshakeListener)
 class TcpFrontendConnection(TcpConnection):
-    """Waits for a server, and then is the client's side of a tunnel. Nothing is read before the server is connected,
-    and over TLS no server is looked for before the handshake is complete."""
+    """The client's side of a TCP tunnel. Nothing is read before the server is connected. With TLS, a server is selected
+    after the handshake is complete."""
 
     _log = Logger()
     __slots__ = (
@@ -290,7 +290,7 @@ class TcpFrontendConnection(TcpConnection):
 
 
 class TcpBackendConnection(TcpConnection):
-    """The connection to a server in TCP mode: the server's side of a tunnel."""
+    """The server's side of a TCP tunnel, which is the connection to a server."""
 
     __slots__ = ('_early', '_end', '_proxy_header')
 

@@ -28,7 +28,7 @@ class TcpTarget:
 
 @define(eq=False, kw_only=True)
 class TcpFrontendContext:
-    """The clock, counters, sweeper and backends of a TCP frontend, which its connections share."""
+    """The clock, counters, sweeper and backends of a TCP frontend, which all of its connections share."""
 
     name: str
     clock: IReactorTime

@@ -1,1 +1,1 @@
-"""TLS of the load balancer's listeners: certificate files and contexts."""
+"""TLS of the load balancer's listeners: certificate files and TLS contexts."""

@@ -1,5 +1,5 @@
-"""Loads the certificates of a listener from a directory of PEM files, or one file, and determines the names for which
-they are valid.
+"""Loads the certificates of a listener from one file or from a directory of PEM files, and determines the names for
+which the certificates are valid.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _KEY_SUFFIX = '.key'
 
 @frozen(eq=False)
 class CertificateFile:
-    """A certificate chain with its key."""
+    """A certificate chain and its private key."""
 
     name: str  # of the file
     chain: tuple[Certificate, ...]  # the certificate itself first
@@ -30,8 +30,8 @@ class CertificateFile:
 
 
 def load_certificate_files(path: Path) -> list[CertificateFile]:
-    """Load the certificates of a directory, sorted by file name, or of one file. Raises ValueError, with one line for
-    each unusable file, or if there is none."""
+    """Load the certificates from a directory, sorted by file name, or from one file. Raises ValueError, with one line
+    for each unusable file, or if there are no certificates."""
     files = chain_files(path)
     loaded, errors = [], []
     for file in files:
@@ -47,8 +47,8 @@ def load_certificate_files(path: Path) -> list[CertificateFile]:
 
 
 def file_versions(paths: Sequence[Path]) -> tuple[tuple[str, int, int], ...]:
-    """Return values that change when one of the files, or a file in one of the directories, is replaced: names, inodes
-    and modification times."""
+    """Return the names, inodes and modification times of files. The returned values change when one of the files, or a
+    file in one of the directories, is replaced."""
     versions = []
     for path in paths:
         try:
@@ -65,7 +65,7 @@ def file_versions(paths: Sequence[Path]) -> tuple[tuple[str, int, int], ...]:
 
 
 def chain_files(path: Path) -> list[Path]:
-    """Return the files of a directory that hold certificates, or the file itself."""
+    """Return the files of a directory that contain certificates. If the path is a file, return the file itself."""
     if not path.is_dir():
         return [path]
     return [file for file in sorted(path.iterdir())
@@ -73,7 +73,7 @@ def chain_files(path: Path) -> list[Path]:
 
 
 def key_file(file: Path) -> Path:
-    """Return the file that holds the key of the certificate in a file."""
+    """Return the file that contains the private key for the certificate in a file."""
     beside = file.with_suffix(_KEY_SUFFIX)
     return beside if beside.is_file() else file
 

@@ -1,5 +1,5 @@
-"""TLS of a frontend: a context for each certificate, selected by the server name (SNI), and replaced when the files
-change.
+"""TLS of a frontend. There is one TLS context for each certificate, the server name (SNI) selects the context, and the
+contexts are replaced when the files change.
 
 A context is never modified once it is in use: a changed certificate gets a new one. All contexts of a frontend are set
 up alike, because OpenSSL takes verification and versions from the context that a connection begins with, and the store
@@ -39,7 +39,7 @@ _CRL_BEGIN = b'-----BEGIN X509 CRL-----'
 
 
 class ContextSet:
-    """The TLS contexts of a frontend by the names in their certificates. Immutable."""
+    """The TLS contexts of a frontend, by the names in their certificates. The object is immutable."""
 
     def __init__(self, settings: ListenerTls, directory: Path, alpn: Sequence[bytes]) -> None:
         """Load all files. Raises ValueError, one line for each error."""

@@ -1,4 +1,5 @@
-"""The TLS connection of a client: Twisted's, with less work for each request, and a log of failed handshakes."""
+"""The TLS connection of a client. Compared with Twisted's class, it does less work for each request, and logs failed
+handshakes."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ _HEADER_SIZE = 5
 
 
 class FrontendTlsConnection(TLSMemoryBIOProtocol):
-    """TLS around the protocol of a client. `verifier`: what is known about the client's certificate.
+    """The TLS protocol that wraps the protocol of a client. `verifier` holds the result of verifying the client's
+    certificate.
 
     Twisted reads until OpenSSL wants more, and sends through the buffer of the TCP transport. That is an exception of
     OpenSSL twice, and two changes of the epoll set, for each request.

@@ -1,1 +1,2 @@
-"""Load balancers with several worker processes: their parent process, and the state that they share."""
+"""Load balancers with several worker processes. The package contains the parent process, and the state that the
+processes share."""

@@ -1,5 +1,5 @@
-"""The parent process of a load balancer with workers: holds the listening sockets, probes the servers, runs the agent,
-and supervises the workers. It processes no requests itself.
+"""The parent process of a load balancer with workers. It holds the listening sockets, probes the servers, runs the
+agent, and supervises the workers. It processes no requests itself.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ _POLL_INTERVAL = 0.01
 
 @define(eq=False)
 class ParentLogFiles:
-    """The log files as used by the parent's LoadBalancer. WorkerParent opens and closes them."""
+    """The interface through which the parent's LoadBalancer uses the log files. WorkerParent opens and closes the
+    files."""
 
     _files: LoadBalancerLogs
 
@@ -38,7 +39,7 @@ class ParentLogFiles:
 
 
 class NoLock:
-    """A lock that does nothing, for the parent's LoadBalancer, because WorkerParent releases the real lock."""
+    """A lock without effect, which the parent's LoadBalancer uses, because WorkerParent releases the real lock."""
 
     def release(self) -> None:
         """Do nothing."""
@@ -46,8 +47,8 @@ class NoLock:
 
 @define(eq=False, slots=False, kw_only=True)
 class LoadBalancerParent(Service):
-    """The Twisted service of the parent process. `balancer` has the sockets, the probes and the agent; `workers`
-    supervises the processes."""
+    """The Twisted service of the parent process. `balancer` contains the sockets, the probes and the agent, and
+    `workers` supervises the processes."""
 
     balancer: LoadBalancer
     workers: WorkerParent

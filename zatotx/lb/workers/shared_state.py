@@ -1,5 +1,5 @@
-"""State of the servers that the processes of a load balancer share in shared counters: the parent publishes the results
-of probes and the administrative state, and each worker its load and its ejections.
+"""Shares the state of the servers among the processes of a load balancer, in shared counters. The parent publishes the
+results of probes and the administrative states. Each worker publishes its load and its ejections.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class _Rows:
 
 @define(eq=False, kw_only=True)
 class SharedServers:
-    """Base class for sharing the state of a registry's servers; the registry calls `add` and `remove`. If there is no
-    free counter for a server, its state is not shared."""
+    """Base class for sharing the state of a registry's servers. The registry calls `add` and `remove`. If no shared
+    counter is free for a server, the state of this server is not shared."""
 
     clock: IReactorTime
     find_row: FindRow
@@ -87,7 +87,8 @@ class SharedServers:
 
 
 class ParentServers(SharedServers):
-    """The parent's side: publishes the states of servers, and probes a server at once when a worker ejects it."""
+    """The parent's side of the shared state. It publishes the states of servers, and probes a server immediately when a
+    worker ejects it."""
 
     def connect(self, rows: _Rows) -> None:
         """Nothing to connect: the parent has no load."""
@@ -108,7 +109,8 @@ class ParentServers(SharedServers):
 
 
 class WorkerServers(SharedServers):
-    """The worker's side: applies the states that the parent publishes, and publishes load and ejections."""
+    """The worker's side of the shared state. It applies the states that the parent publishes, and publishes the
+    worker's load and ejections."""
 
     def connect(self, rows: _Rows) -> None:
         """Share the load of the server."""

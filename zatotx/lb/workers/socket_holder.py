@@ -1,5 +1,5 @@
-"""The listening sockets of a load balancer with workers: the parent binds them, keeps the configured ones open, and
-lends them to the workers.
+"""Holds the listening sockets of a load balancer with workers. The parent process binds the sockets, keeps the
+configured sockets open, and lends them to the workers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _RETRY_INTERVAL = 0.05
 
 @define(eq=False)
 class HeldSocketLender(SocketLender):
-    """A SocketLender that keeps the configured sockets open, whether or not a worker uses them."""
+    """A SocketLender that keeps the configured sockets open, even if no worker uses them."""
 
     held: set[str] = field(factory=set, init=False)
     has_workers: bool = field(default=False, init=False)
@@ -62,7 +62,7 @@ class HeldSocketLender(SocketLender):
 @implementer(IListeningPort)
 @define(eq=False)
 class HeldPort:
-    """A listening socket that this process holds open, and on which it does not accept connections."""
+    """A listening socket that this process holds open, but on which it does not accept connections."""
 
     _lender: HeldSocketLender
     _description: str

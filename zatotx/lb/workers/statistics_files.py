@@ -1,5 +1,5 @@
-"""The statistics files of workers in work/, which are written every second: each worker writes its own statistics, and
-the parent writes the sums, which any worker shows.
+"""The statistics files of workers in the directory work/. Every second, each worker writes its own statistics, and the
+parent writes the sums, which any worker can show.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def worker_file(work: Path, slot: int) -> Path:
 
 
 def write_snapshot(path: Path, snapshot: StatisticsSnapshot) -> None:
-    """Write statistics to a file. Errors are only logged, because the file is written again a second later."""
+    """Write statistics to a file. Errors are logged and ignored, because the file is written again a second later."""
     try:
         write_file(path, msgspec.json.encode(snapshot))
     except OSError as error:
@@ -37,7 +37,7 @@ def write_snapshot(path: Path, snapshot: StatisticsSnapshot) -> None:
 
 
 def read_snapshot(path: Path) -> StatisticsSnapshot | None:
-    """Read the statistics in a file. Returns None if the file is missing, or of another version."""
+    """Read the statistics from a file. Returns None if the file is missing, or was written by another version."""
     try:
         return _decoder.decode(path.read_bytes())
     except (OSError, msgspec.DecodeError):
@@ -46,7 +46,7 @@ def read_snapshot(path: Path) -> StatisticsSnapshot | None:
 
 @define(eq=False, kw_only=True)
 class WorkerStatistics:
-    """The worker's side: writes its statistics, and reads the sums."""
+    """The worker's side of the statistics files. It writes the statistics of the worker, and reads the sums."""
 
     clock: IReactorTime
     work: Path
@@ -78,8 +78,8 @@ class WorkerStatistics:
 
 @define(eq=False, kw_only=True)
 class ParentStatistics:
-    """The parent's side: sums the statistics of all workers, including those that have ended. `read_own` returns the
-    states of the servers, and `slots` the slots of the running workers."""
+    """The parent's side of the statistics files. It sums the statistics of all workers, including workers that have
+    ended. `read_own` returns the states of the servers, and `slots` the slots of the running workers."""
 
     work: Path
     read_own: Callable[[], StatisticsSnapshot]

@@ -1,5 +1,5 @@
-"""Upgrades a running load balancer to the installed version: the parent process executes itself again with its sockets,
-and new workers take over from the old ones, one after another.
+"""Upgrades a running load balancer to the installed version. The parent process executes the new program and passes its
+sockets to it. New workers then replace the old workers one after another.
 
 The process keeps its id, so that its supervisor notices nothing. The listening sockets stay open, and so does the pipe
 to each old worker: it would end at once if its parent ended. When all new workers serve, the old ones are told to
@@ -34,14 +34,14 @@ _CHECK = 'import zatotx.tap.lb_assembly, zatotx.tap.build_lb_parent, zatotx.tap.
 
 
 class OldWorker(msgspec.Struct, frozen=True):
-    """A worker process of the previous program."""
+    """A worker process that the previous program started."""
 
     pid: int
     command_descriptor: int  # the pipe to it
 
 
 class Handover(msgspec.Struct, frozen=True, kw_only=True):
-    """The state that the parent process passes to itself during an upgrade."""
+    """The state that the parent process passes to the new program during an upgrade."""
 
     sockets: dict[str, int] = {}  # endpoint description -> descriptor
     workers: tuple[OldWorker, ...] = ()
@@ -49,7 +49,8 @@ class Handover(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def receive_handover(environment: Mapping[str, str]) -> Handover:
-    """Return the state that the previous program has passed, or an empty Handover at an ordinary start."""
+    """Return the state that the previous program has passed, or an empty Handover if the process was started
+    normally."""
     text = environment.get(VARIABLE, '')
     handover = msgspec.json.decode(text, type=Handover) if text else Handover()
     for descriptor in (*handover.sockets.values(), *(worker.command_descriptor for worker in handover.workers)):
@@ -59,7 +60,7 @@ def receive_handover(environment: Mapping[str, str]) -> Handover:
 
 @define(eq=False, kw_only=True)
 class Upgrade:
-    """Upgrades a parent process. `before_exec` is called immediately before the program is replaced; `on_change` is
+    """Upgrades a parent process. `before_exec` is called immediately before the program is replaced, and `on_change` is
     called when the number of finished upgrades has changed."""
 
     reactor: IReactor  # IReactorTime, IReactorProcess
@@ -155,8 +156,8 @@ def _has_ended(pid: int) -> bool:
 
 
 def check_program(reactor: IReactor) -> Deferred[str]:
-    """Check whether the installed program can be loaded. The Deferred fires with '', or with the reason why it
-    cannot."""
+    """Check whether the installed program can be loaded. The Deferred fires with '' if it can be loaded, or with the
+    reason why not."""
     check = _ProgramCheck()
     reactor.spawnProcess(check, sys.executable, [sys.executable, '-c', _CHECK], env=dict(os.environ))
     return check.done

@@ -1,1 +1,1 @@
-"""Database dialects: connecting, the interpretation of errors, and the lock for migrations."""
+"""Database dialects, which connect to databases, interpret errors, and provide the lock for migrations."""

@@ -37,7 +37,7 @@ _HINTS = {
 
 
 def make_engine(url: URL, purpose: Purpose) -> Engine:
-    """Create an SQLAlchemy engine for one purpose, without connecting."""
+    """Create an SQLAlchemy engine for one purpose, such as reading or writing, without connecting."""
     timeout = _MIGRATION_TIMEOUT if purpose == 'migrate' else STATEMENT_TIMEOUT
     engine = create_engine(
         url,
@@ -106,15 +106,15 @@ def is_unavailable(error: Exception) -> bool:
 
 
 def is_retryable(error: Exception) -> bool:
-    """Return whether a retry may succeed. This includes constraint violations: the data has changed since the
-    transaction read it, and the retry reports a better error."""
+    """Return whether a retry may succeed after an error. This includes constraint violations: the data has changed
+    since the transaction read it, and the retry reports a better error."""
     return isinstance(error, IntegrityError) or (
         isinstance(error, DBAPIError) and _error_number(error.orig) in _RETRYABLE
     )
 
 
 def error_message(error: Exception) -> str:
-    """Return the server's error message without its number, with a hint for some errors."""
+    """Return the error message of the server without its number. For some errors, a hint is added."""
     text_or_error = error.args[1] if len(error.args) > 1 else error
     message = ' '.join(str(text_or_error).split())
     hint = _HINTS.get(_error_number(error), '')

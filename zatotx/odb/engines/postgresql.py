@@ -34,7 +34,7 @@ _RETRYABLE = ('40001', '40P01')  # serialization_failure, deadlock_detected
 
 
 def make_engine(url: URL, purpose: Purpose) -> Engine:
-    """Create an SQLAlchemy engine for one purpose, without connecting."""
+    """Create an SQLAlchemy engine for one purpose, such as reading or writing, without connecting."""
     engine = create_engine(
         url,
         connect_args=_connect_args(url, purpose),
@@ -99,13 +99,13 @@ def is_unavailable(error: Exception) -> bool:
 
 
 def is_retryable(error: Exception) -> bool:
-    """Return whether a retry may succeed. This includes constraint violations: the data has changed since the
-    transaction read it, and the retry reports a better error."""
+    """Return whether a retry may succeed after an error. This includes constraint violations: the data has changed
+    since the transaction read it, and the retry reports a better error."""
     return isinstance(error, IntegrityError) or (isinstance(error, DBAPIError) and _sqlstate(error) in _RETRYABLE)
 
 
 def error_message(error: Exception) -> str:
-    """Return libpq's error message as one line, with a hint for some errors."""
+    """Return libpq's error message as one line. For some errors, a hint is added."""
     message = ' '.join(str(error).split())
     sqlstate = getattr(error, 'sqlstate', '') or ''
     if sqlstate == '42501':

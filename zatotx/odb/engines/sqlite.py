@@ -23,8 +23,8 @@ from zatotx.odb.engines.dialect import MIGRATION_LOCK_TIMEOUT, STATEMENT_TIMEOUT
 
 
 def make_engine(url: URL, purpose: Purpose) -> Engine:
-    """Create an SQLAlchemy engine for an existing file; never creates a file. Foreign keys are disabled for migrations,
-    because recreating a table would delete the rows that refer to it."""
+    """Create an SQLAlchemy engine for an existing file. The function never creates a file. Foreign keys are disabled
+    for migrations, because recreating a table would delete the rows that refer to it."""
     path = url.database
     assert path is not None
     engine = create_engine(
@@ -44,7 +44,8 @@ def make_engine(url: URL, purpose: Purpose) -> Engine:
 
 
 def create_database_file(path: str) -> None:
-    """Create the empty database file of a new ODB. Raises OSError if the file exists or its directory does not."""
+    """Create the empty database file of a new ODB. Raises OSError if the file exists or if its directory does not
+    exist."""
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     connection = _connect(path, 'write')
     connection.execute('PRAGMA journal_mode=WAL')

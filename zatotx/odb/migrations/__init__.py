@@ -1,1 +1,1 @@
-"""Schema migrations with alembic. Each migration is one numbered script in `versions/`."""
+"""Schema migrations with alembic. Each migration is one numbered script in the directory `versions/`."""

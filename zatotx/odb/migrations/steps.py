@@ -1,4 +1,4 @@
-"""Idempotent schema changes for migrations: each does nothing if it was already made.
+"""Idempotent schema changes for migrations. A change that was already made is not made again.
 
 Each step first checks whether it was done. On MariaDB and MySQL every DDL statement commits by itself, so an
 interrupted migration leaves some steps done, and running it again completes the rest. On SQLite and PostgreSQL a
@@ -39,26 +39,26 @@ def create_table(name: str, *parts: Any, **options: Any) -> None:
 
 
 def create_index(name: str, table: str, columns: list[str]) -> None:
-    """Create an index unless it exists."""
+    """Create an index if it does not exist."""
     if name not in {index['name'] for index in sa.inspect(op.get_bind()).get_indexes(table)}:
         op.create_index(name, table, columns)
 
 
 def add_column(table: str, column: sa.Column[Any]) -> None:
-    """Add a column unless it exists."""
+    """Add a column if it does not exist."""
     if column.name not in {found['name'] for found in sa.inspect(op.get_bind()).get_columns(table)}:
         op.add_column(table, column)
 
 
 def add_unique(table: str, name: str, columns: list[str]) -> None:
-    """Add a unique constraint unless it exists. On SQLite this recreates the table."""
+    """Add a unique constraint if it does not exist. In SQLite, the table is recreated."""
     if name not in _unique_constraints(table):
         with op.batch_alter_table(table) as batch:
             batch.create_unique_constraint(name, columns)
 
 
 def drop_unique(table: str, name: str) -> None:
-    """Drop a unique constraint if it exists. On SQLite this recreates the table."""
+    """Drop a unique constraint if it exists. In SQLite, the table is recreated."""
     if name in _unique_constraints(table):
         with op.batch_alter_table(table) as batch:
             batch.drop_constraint(name, type_='unique')

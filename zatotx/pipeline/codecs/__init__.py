@@ -1,4 +1,4 @@
-"""Codecs of data formats, one per module. The `registry` selects the codec that decodes a message and encodes its
+"""Codecs of data formats, one per module. The `registry` selects the codec that decodes a message and encodes the
 reply.
 """
 

@@ -74,7 +74,8 @@ class BaseCodec:
 
 
 def has_own_body(message: Message) -> bool:
-    """Return whether a message must have a body: its method allows one, and the URL contains no input."""
+    """Return whether a message must have a body. This is the case if the HTTP method allows a body, and the URL
+    contains no input."""
     http = message.http
     if http is None or message.channel.is_builtin_endpoint:
         return False
@@ -82,14 +83,15 @@ def has_own_body(message: Message) -> bool:
 
 
 def wrap_in_envelope(outcome: ServiceResult, cid: str) -> dict[str, Any]:
-    """Wrap the value in its response element. For zato.* services, add `zato_env` (Zato's wire format)."""
+    """Wrap the value of a response in its response element. For zato.* services, `zato_env` is added (Zato's wire
+    format)."""
     if not outcome.internal:
         return {outcome.element: outcome.value}
     return json_codec.with_success(cid, outcome.element, outcome.value)
 
 
 def encode_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    """Encode the header fields that a service has set as bytes."""
+    """Encode header fields that a service has set. Names and values are converted to bytes."""
     return [(name.encode('ascii'), str(value).encode('utf-8')) for name, value in headers.items()]
 
 
@@ -139,8 +141,8 @@ class JsonCodec(BaseCodec):
 
 @implementer(ICodec)
 class RawCodec(JsonCodec):
-    """A codec whose payload is the unchanged bytes of the body. Text replies are sent as plain text (feature map 3.6);
-    other replies that are not bytes, and errors, are sent as JSON."""
+    """A codec whose payload is the unchanged bytes of the body. Text replies are sent as plain text. Other replies that
+    are not bytes, and errors, are sent as JSON."""
 
     text_type = b'text/plain; charset=utf-8'
 
@@ -204,8 +206,8 @@ class XmlCodec(BaseCodec):
 
 @implementer(ICodec)
 class PassthroughCodec(BaseCodec):
-    """A codec that passes Python values through unchanged, for messages that carry a value, such as asynchronous
-    invocations. The payload and `request.raw_request` are the message's value, as in `self.invoke`."""
+    """A codec that passes Python values through unchanged, for messages whose content is a value, such as asynchronous
+    invocations. The payload and `request.raw_request` are the value of the message, as in `self.invoke`."""
 
     content_type = b''
 

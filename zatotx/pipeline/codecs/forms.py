@@ -1,4 +1,4 @@
-"""Codecs of HTML forms and file uploads. Files are never read into memory as a whole."""
+"""Codecs of HTML forms and file uploads. A file is never read into memory as a whole."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class FormCodec(RawCodec):
 
 @implementer(ICodec)
 class NamedFormCodec(FormCodec):
-    """Decodes bodies that are sent to a JSON channel with the content type of a form. Depending on its content, such a
+    """Decodes the bodies that a JSON channel receives with the content type of a form. Depending on its content, such a
     body is decoded as a form or as JSON."""
 
     def __init__(self, budget: MessageLimits = DEFAULT_BUDGET) -> None:

@@ -1,4 +1,4 @@
-"""The registry of codecs: selects the codec that decodes a message and encodes its reply."""
+"""The registry of codecs, which selects the codec that decodes a message and encodes the reply."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _JSON = b'application/json'
 
 
 class CodecRegistry:
-    """Selects the codec of a message. `budget` limits the content of one message; `others` are the codecs of connector
-    kinds."""
+    """Selects the codec of a message. `budget` limits the content of one message; `others` are the codecs that
+    connector kinds provide."""
 
     def __init__(self, budget: MessageLimits = DEFAULT_BUDGET, additional: Mapping[str, ICodec] | None = None) -> None:
         self._json: ICodec = JsonCodec(budget)

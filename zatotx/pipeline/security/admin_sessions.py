@@ -1,4 +1,5 @@
-"""Logs in users of the web admin: verifies their passwords, with a backoff after failures, and creates sessions."""
+"""Logs in users of the web admin. Passwords are verified with a backoff after failures, and successful logins create
+sessions."""
 
 from __future__ import annotations
 

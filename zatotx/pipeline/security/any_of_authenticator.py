@@ -1,4 +1,4 @@
-"""Authentication by any one of several security definitions.
+"""Authenticates a request by any one of several security definitions.
 
 If a request carries several credentials, those in the head are tried before those in the body, and within the body by
 scheme, in the order of the channel's definitions. The first that succeeds determines the principal. A definition that
@@ -22,8 +22,8 @@ _T = TypeVar('_T')
 
 
 class PendingCheck(Generic[_T]):
-    """An authentication in progress: awaits `going_on`, which awaits `first`. If it is discarded before it starts, both
-    must be closed to avoid Python's "never awaited" warning."""
+    """An authentication in progress. The coroutine `going_on` awaits the coroutine `first`. If the authentication is
+    discarded before it starts, both must be closed to avoid Python's "never awaited" warning."""
 
     __slots__ = ('_continuation', '_first')
 
@@ -67,7 +67,7 @@ class _Scheme:
 
 
 class AnyOfAuthenticator:
-    """Tries several authenticators until one succeeds. With no authenticators, every request is rejected."""
+    """Tries several authenticators until one succeeds. If there are no authenticators, every request is rejected."""
 
     __slots__ = ('_body_schemes', '_challenges', '_head_schemes', '_only')
 

@@ -1,4 +1,4 @@
-"""The authentication policy of a node: the active security definitions, with one authenticator for each."""
+"""The authentication policy of a node. It contains one authenticator for each active security definition."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ MAX_FORMER_NAMES = 1_000  # number of former names kept
 
 
 class FormerNames:
-    """Maps the former names of renamed configuration objects to their current names. Callers first look a name up among
-    the current names, so that a name that another object has taken over does not count as a former one."""
+    """Maps the former names of renamed configuration objects to their current names. Callers must first look a name up
+    among the current names, because another object may now have a name that was a former name."""
 
     __slots__ = ('_former', '_present')
 
@@ -83,8 +83,8 @@ class _Definitions:
 
 @implementer(IAuthenticationPolicy)
 class AuthenticationPolicy:
-    """Implements IAuthenticationPolicy: keeps an authenticator for each security definition, and drops it, with its
-    caches, when the definition changes.
+    """Implements IAuthenticationPolicy. It keeps an authenticator for each security definition, and drops the
+    authenticator with its caches when the definition changes.
 
     A channel accepts its `security` and every member of its `groups`; without either it is open. An endpoint of the
     broker that requires roles accepts every definition that has one of them. `factories`: type of definition

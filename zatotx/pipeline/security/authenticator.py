@@ -1,4 +1,4 @@
-"""The interface of authenticators, and the helpers that they share."""
+"""The interface of authenticators, and helper classes and functions for them."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ NO_DEFINITION = '\0'  # the request carries credentials of the scheme that canno
 
 
 class Authenticator(Protocol):
-    """Authenticates requests by one security definition, from the head of the request or, if `needs_body`, after
-    decoding the body.
+    """Authenticates requests by one security definition. Authentication uses the head of the request or, if
+    `needs_body` is set, runs after the body was decoded.
 
     If a channel accepts several definitions, those of one `scheme` (scheme) read the same credentials of a request.
     `extract_key` extracts the lookup key from them; a request whose key equals the `lookup_key` of a definition is
@@ -57,7 +57,7 @@ class Authenticator(Protocol):
 
 def make_principal(stored: StoredObject, username: str = '', claims: Mapping[str, Any] | None = None) -> Principal:
     """Create the principal of a security definition, with the roles that the definition grants. An empty `username`
-    stands for the definition's own."""
+    stands for the user name in the definition."""
     definition = stored.value
     return Principal(
         stored.name,
@@ -70,7 +70,7 @@ def make_principal(stored: StoredObject, username: str = '', claims: Mapping[str
 
 @implementer(IFetcher)
 class UnavailableFetcher:
-    """The IFetcher for nodes whose installed kinds provide none: every fetch fails."""
+    """An implementation of IFetcher whose fetches always fail, for nodes whose installed kinds provide none."""
 
     def fetch(self, url: str, *, timeout: float, max_body: int) -> Deferred[FetchedDocument]:
         return fail(ServiceUnavailable(None, 'no kind of connections that could fetch them is installed'))
@@ -78,7 +78,7 @@ class UnavailableFetcher:
 
 @frozen(kw_only=True)
 class AuthenticationDependencies:
-    """The collaborators that authenticators can use."""
+    """The objects that authenticators can use, such as the reactor, the session store and the document fetcher."""
 
     reactor: Any  # IReactorTime, IReactorThreads …
     offload: Callable[..., Deferred[Any]]  # (function, *args): runs it in a thread
@@ -94,8 +94,8 @@ _Key = TypeVar('_Key')
 
 
 class PrincipalCache(Generic[_Key]):
-    """A cache of principals by credentials, each until its expiry. At most `most` entries are kept; the oldest are
-    dropped."""
+    """A cache of principals by credentials. Each entry is kept until it expires. At most `most` entries are kept, and
+    the oldest entries are dropped."""
 
     __slots__ = ('_entries', '_max_size')
 

@@ -1,5 +1,4 @@
-"""Verifies passwords against argon2id hashes in threads, with limited concurrency and fair queueing between networks.
-"""
+"""Verifies passwords against argon2id hashes in threads. Concurrency is limited, and networks are queued fairly."""
 
 from __future__ import annotations
 

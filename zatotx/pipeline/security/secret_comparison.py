@@ -1,4 +1,5 @@
-"""Compares secrets with throttling: a network with too many failures must wait before its credentials are compared.
+"""Compares secrets with throttling. After too many failures, the credentials of a network are compared only after a
+delay.
 
 Two counts are kept:
 
@@ -38,8 +39,8 @@ MAX_ADDRESSES = 10_000  # addresses remembered per secret
 
 @define
 class SecretComparison:
-    """Compares secrets, and counts failures for all definitions of a node. It compares digests with a key that is
-    generated for each process, so that timing reveals nothing about a secret."""
+    """Compares secrets, and counts failures for all security definitions of a node. The comparison uses digests with a
+    key that is generated for each process, so that its timing reveals nothing about a secret."""
 
     clock: IReactorTime
     throttle: LoginThrottle = field(factory=LoginThrottle)
@@ -88,8 +89,8 @@ class SecretComparison:
 
 
 class SecretAttempts:
-    """The attempts at one secret. `throttled_networks` is empty while no network exceeds its limit; then `delay` is 0
-    for all. `admitted_addresses` are the addresses that have sent the correct secret."""
+    """The attempts at one secret. `throttled_networks` is empty while no network exceeds its limit; in this case
+    `delay` is 0 for all networks. `admitted_addresses` are the addresses that have sent the correct secret."""
 
     __slots__ = ('__weakref__', '_comparison', '_secret', 'admitted_addresses', 'throttled_networks')
 
@@ -170,7 +171,7 @@ def caller_address(message: Message) -> str:
 
 
 def caller_network(message: Message) -> str:
-    """Return the network of the caller's address, by which failures are counted."""
+    """Return the network of the caller's address. Failures are counted per network."""
     return client_network(caller_address(message))
 
 

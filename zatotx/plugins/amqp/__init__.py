@@ -1,4 +1,5 @@
-"""AMQP 0-9-1: channels that consume the queues of RabbitMQ, and outgoing connections that publish to it."""
+"""AMQP 0-9-1: channels that consume the queues of RabbitMQ, and outgoing connections that publish messages to
+RabbitMQ."""
 
 from zatotx.interfaces.connector_kind import CONNECTOR, ConnectorKind
 from zatotx.rules.placement import Placement

@@ -19,8 +19,9 @@ class InvalidBody(ValueError):  # noqa: N818 - what it is
 
 
 def encode_body(value: Any, content_encoding: str) -> tuple[bytes, str]:
-    """Encode the value that a service sends, and return the bytes and their content type. Bytes are not changed, text
-    is encoded as UTF-8, and other values as JSON; with gzip, text and JSON are compressed. Raises InvalidBody."""
+    """Encode the value that a service sends, and return the encoded bytes and their content type. Bytes are not
+    changed, text is encoded as UTF-8, and other values are encoded as JSON. If `content_encoding` is gzip, text and
+    JSON are compressed. Raises InvalidBody."""
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value), BYTES
     if isinstance(value, str):
@@ -36,8 +37,8 @@ def encode_body(value: Any, content_encoding: str) -> tuple[bytes, str]:
 
 
 def decode_body(body: bytes, content_encoding: str | None, max_size: int) -> bytes:
-    """Decode the content encoding of a received body. `max_size` is the maximum size of the decoded body in bytes.
-    Raises InvalidBody."""
+    """Decode the content encoding of a received message body. `max_size` is the maximum size of the decoded body in
+    bytes. Raises InvalidBody."""
     bits = _ENCODINGS.get((content_encoding or '').strip().lower())
     if bits is None:
         raise InvalidBody(f'its content encoding {str(content_encoding)[:50]!r} is not known: gzip and deflate are')

@@ -1,4 +1,4 @@
-"""An AMQP channel: consumes a queue on a dedicated connection, and delivers its messages to a service.
+"""An AMQP channel, which consumes a queue on a dedicated connection and delivers the messages to a service.
 
 A message is acknowledged after its service has succeeded, and after the reply to a request was confirmed. What the
 process has not acknowledged when it ends, or loses its connection, the broker delivers again.
@@ -42,7 +42,7 @@ COUNT_INTERVAL = 15.0  # seconds between two counts of the messages that wait in
 
 
 class QueueChannel:
-    """Implements InboundChannel for one configured AMQP channel."""
+    """Implements InboundChannel for one configured AMQP channel, which consumes one queue."""
 
     def __init__(self, value: AmqpChannel, definition: AmqpDefinition, parts: ChannelParts, counters: QueueCounters,
                  grace: float) -> None:
@@ -102,7 +102,7 @@ def _import_driver() -> None:
 
 
 def delivery_keys(value: AmqpChannel) -> AmqpChannel:
-    """Return the configuration with the delivery fields that `on_error` implies."""
+    """Return the channel configuration with its delivery fields set according to the field `on_error`."""
     if value.on_error == REJECT:
         return _replace(value, dead_letter=False)
     if value.on_error == REQUEUE and value.retry is None:

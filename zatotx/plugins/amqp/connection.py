@@ -1,5 +1,5 @@
-"""One outgoing AMQP connection. The first message opens it, a supervisor keeps it open, and it sends the messages of
-services with timeouts and limits.
+"""One outgoing AMQP connection, which sends the messages of services with timeouts and limits. The connection is opened
+when the first message is sent, and a supervisor keeps it open.
 
 What a message waits for, in this order: a slot, as `max_in_flight` of them may be unconfirmed; the connection; the
 AMQP channel of its exchange; that the broker takes messages; and its confirmation. A message that ends in one of the
@@ -44,7 +44,8 @@ _MAX_RETRY_DELAY = 30.0  # seconds
 
 @define(eq=False)
 class PendingSend:
-    """A message that is being sent. It waits for one event at a time."""
+    """A message that is being sent. At any time it waits for at most one event, such as the connection or the
+    confirmation."""
 
     message: OutgoingMessage
     deadline: float  # on the reactor's clock
@@ -421,5 +422,5 @@ async def _close(connection: BrokerConnection) -> None:
 
 
 def new_correlation_id() -> str:
-    """Return a new correlation ID, which matches a reply to its request."""
+    """Return a new correlation ID, by which a reply is matched to its request."""
     return new_cid()

@@ -1,4 +1,4 @@
-"""Consumes a queue on one connection, from the login to the last acknowledgment."""
+"""Consumes a queue on one AMQP connection, from the login to the acknowledgment of the last message."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class ReceivedMessage:
 
 
 class QueueConsumer:
-    """The consumers of one channel. `delivery` delivers the messages to the service."""
+    """The consumers of one AMQP channel. `delivery` delivers the received messages to the service."""
 
     _log = Logger()
 

@@ -1,4 +1,4 @@
-"""AMQP connections that are based on pika's Twisted adapter. No other module imports pika.
+"""AMQP connections that are based on pika's Twisted adapter. All other modules use pika through this module only.
 
 Importing this module installs Twisted's default reactor where the process has none, so it is imported when the first
 definition is used. It depends on details of pika 1.4:
@@ -51,8 +51,8 @@ OnReturn = Callable[[int, str, str], None]
 
 
 class BrokerConnection(TwistedProtocolConnection):  # type: ignore[misc]
-    """A connection to a message broker. When an open connection ends, `lost` is called once, with the reason as a
-    clause."""
+    """A connection to a message broker. When an open connection ends, the function `lost` is called once with the
+    reason, which is a clause."""
 
     def __init__(self, definition: AmqpDefinition, name: str, reactor: Any, lost: Callable[[str], object]) -> None:
         """`name`: what the broker's management pages call it."""
@@ -373,8 +373,8 @@ class BrokerChannel:
 
 
 class BrokerConnector:
-    """Connects to the broker of a definition. A channel or outgoing connection creates one for all of its connections.
-    Raises ValueError if the TLS settings cannot be used."""
+    """Connects to the broker of a definition. Each channel or outgoing connection creates one connector for all of its
+    network connections. Raises ValueError if the TLS settings cannot be used."""
 
     def __init__(self, definition: AmqpDefinition, name: str, reactor: Any) -> None:
         self._definition, self._name, self._reactor = definition, definition.connection_name or name, reactor
@@ -430,7 +430,7 @@ class BrokerConnector:
 
 
 def describe(error: Any) -> str:
-    """Return the message of an error of pika or Twisted, as a clause."""
+    """Return the message of an error that pika or Twisted raised, as a clause."""
     if isinstance(error, ConnectionClosed):
         return f'the broker closed the connection: {broker_text(error.reply_code, error.reply_text)}'
     if isinstance(error, PikaChannelClosed):

@@ -1,4 +1,5 @@
-"""Converts errors of the AMQP client to the exceptions that services receive, with a message that names the connection.
+"""Converts errors of the AMQP client to the exceptions that services receive. The message of each exception contains
+the name of the connection.
 
 The message may be passed on to the service's caller, so it contains no hosts and no secrets. Each says whether the
 message was sent.

@@ -1,5 +1,5 @@
-"""The exceptions of AMQP connections. Each message is a clause without the name of the channel or connection, which the
-caller adds, and without addresses and passwords.
+"""The exceptions of AMQP connections. Each message is a clause. The caller adds the name of the channel or connection,
+and the message contains no addresses or passwords.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ _MAX_SHOWN = 300  # characters of what the broker says
 
 
 class AmqpFailed(Exception):  # noqa: N818 - what happened, not an error of ours
-    """Base class of AMQP errors. `code` is AMQP's reply code, or 0 if there is none."""
+    """Base class of AMQP errors. `code` is AMQP's reply code, or 0 if the broker sent none."""
 
     def __init__(self, text: str, code: int = 0) -> None:
         super().__init__(text[:_MAX_SHOWN])
@@ -17,7 +17,7 @@ class AmqpFailed(Exception):  # noqa: N818 - what happened, not an error of ours
 
 
 class NotConnected(AmqpFailed):
-    """There is no connection to the broker, so nothing was sent."""
+    """The connection to the broker is not open, so nothing was sent."""
 
 
 class ConnectionLost(AmqpFailed):
@@ -45,5 +45,6 @@ class OutcomeUnknown(AmqpFailed):
 
 
 def broker_text(reply_code: int, reply_text: str) -> str:
-    """Return the text of a broker's error for messages. RabbitMQ's texts begin with the name of the code."""
+    """Return a broker's reply code and error text as one text for error messages. RabbitMQ's error texts begin with the
+    name of the code."""
     return f'{reply_code} {reply_text}' if reply_text else str(reply_code)

@@ -15,7 +15,7 @@ _Fields = Mapping[str, Any] | None
 
 
 class AmqpNamespace:
-    """The object `self.out.amqp` of one service invocation."""
+    """The object `self.out.amqp`, which is created for each service invocation."""
 
     __slots__ = ('_call', '_registry')
 
@@ -39,7 +39,7 @@ class AmqpNamespace:
 
 
 class AmqpFacade:
-    """An outgoing AMQP connection, for one service invocation. docs/amqp.md describes the errors of its methods.
+    """An outgoing AMQP connection, as seen by one service invocation. docs/amqp.md describes the errors of its methods.
 
     None stands for the connection's default. `properties`: by AMQP's names, e.g. `{'priority': 9}`. `timeout`: seconds.
     """

@@ -1,4 +1,4 @@
-"""Preserves the order of messages with the same key: of each group, one message at a time is processed."""
+"""Preserves the order of messages with the same key, by processing one message per key at a time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ ROUTING_KEY, HEADER = 'routing_key', 'header:'
 
 
 class KeyGroups:
-    """Messages grouped by key. A group does not delay the messages of other groups."""
+    """Groups messages by key. Messages of one group are processed one after another, and do not delay the messages of
+    other groups."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, deque[Callable[[], object]]] = {}  # by the keys of groups with a message in progress

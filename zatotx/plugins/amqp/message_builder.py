@@ -30,7 +30,7 @@ _DEFAULTS = ('delivery_mode', 'priority', 'content_type', 'content_encoding', 'e
 
 @frozen(kw_only=True)
 class SendRequest:
-    """The arguments with which a service sends a message. None stands for the connection's default."""
+    """The arguments with which a service sends a message. The value None selects the connection's default."""
 
     message: Any
     exchange: str | None = None

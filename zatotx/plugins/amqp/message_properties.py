@@ -1,4 +1,5 @@
-"""Validates the properties and headers of AMQP messages that services send, and converts those of received messages.
+"""Validates the properties and headers of AMQP messages that services send, and converts the properties and headers of
+received messages.
 
 A service sees what belongs to a message as header fields, `self.request.headers`: the message's own headers, and its
 properties and where it comes from under the names in `PROPERTY_NAMES`. Names are told apart without regard to case.
@@ -36,7 +37,7 @@ _MAX_DEPTH = 20  # of nested headers
 
 
 class ReceivedProperties(Protocol):
-    """The interface of the properties of a received message, as pika provides them."""
+    """The interface of a received message's properties, as pika provides them."""
 
     headers: Mapping[str, Any] | None
     message_id: str | None
@@ -50,8 +51,8 @@ class InvalidProperties(ValueError):  # noqa: N818 - what it is
 def merge_fields(
     defaults: Mapping[str, Any], properties: Mapping[str, Any] | None, headers: Mapping[str, Any] | None
 ) -> MessageFields:
-    """Return the properties of a message: those of the connection, overridden by those of the call, which may also
-    include `headers`. None removes a property. Raises InvalidProperties."""
+    """Return the properties of a message. The properties of the connection are overridden by `properties`, which may
+    also contain the key `headers`. The value None removes a property. Raises InvalidProperties."""
     if not properties and not headers:
         return {**defaults, 'headers': {}}
     given = dict(properties or {})
@@ -131,7 +132,8 @@ def _value_error(value: Any, depth: int) -> str:
 
 
 class MessageHeaders(Mapping[bytes, bytes]):
-    """The header fields of a received message, converted when they are accessed. Names are in lower case."""
+    """The headers of a received AMQP message as a mapping. A header is converted when it is accessed. Names are in
+    lower case."""
 
     __slots__ = ('_delivery', '_fields', '_properties')
 
@@ -173,7 +175,8 @@ class MessageHeaders(Mapping[bytes, bytes]):
 
 
 def value_to_bytes(value: Any) -> bytes:
-    """Return the value of a header as text in bytes: bytes and text unchanged, other values as JSON."""
+    """Convert the value of a header to bytes. Bytes are returned unchanged, text is encoded, and other values are
+    converted to JSON."""
     if isinstance(value, bytes):
         return value
     if isinstance(value, str):
@@ -184,8 +187,8 @@ def value_to_bytes(value: Any) -> bytes:
 
 
 def header_text(properties: ReceivedProperties, name: str) -> str:
-    """Return a header of a received message as text, or '' if it is missing. `name` is the name as sent, or in lower
-    case."""
+    """Return a header of a received message as text, or '' if the message lacks the header. `name` is either in lower
+    case or spelled as in the message."""
     headers = properties.headers
     if not headers:
         return ''

@@ -37,7 +37,7 @@ DEFINITIONS = (
 
 @define(eq=False)
 class QueueCounters:
-    """Counters of one channel. They are kept when the configuration of the channel changes."""
+    """The counters of one AMQP channel. The counters are kept when the configuration of the channel changes."""
 
     redelivered: int = 0
     in_flight: int = 0
@@ -48,7 +48,7 @@ class QueueCounters:
 
 @define(eq=False)
 class ChannelMetrics:
-    """The counters of all channels by name."""
+    """The counters of all AMQP channels, by channel name."""
 
     channels: dict[str, QueueCounters] = field(factory=dict)
 
@@ -70,7 +70,7 @@ class ChannelMetrics:
 
 @define(eq=False)
 class ConnectionCounters:
-    """Counters of one outgoing connection."""
+    """The counters of one outgoing AMQP connection."""
 
     unconfirmed: int = 0
     returned: int = 0
@@ -78,7 +78,7 @@ class ConnectionCounters:
 
 @define(eq=False)
 class ConnectionMetrics:
-    """The counters of all outgoing connections by name."""
+    """The counters of all outgoing AMQP connections, by connection name."""
 
     connections: dict[str, ConnectionCounters] = field(factory=dict)
 

@@ -1,4 +1,4 @@
-"""The outgoing AMQP connections of a node. pika is imported when the first one is configured."""
+"""The outgoing AMQP connections of a node. The library pika is imported when the first connection is configured."""
 
 from __future__ import annotations
 

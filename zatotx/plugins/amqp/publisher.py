@@ -43,7 +43,8 @@ OnReply = Callable[[str, Any, bytes], None]  # correlation id, properties, body
 
 @frozen(kw_only=True)
 class OutgoingMessage:
-    """A message that is ready to be sent: `method` and `properties` are encoded as in `wire`."""
+    """A message that is ready to be sent. `method` and `properties` are already encoded by the functions of the module
+    `wire`."""
 
     exchange: str
     message_id: str
@@ -56,7 +57,7 @@ class OutgoingMessage:
 
 @define(eq=False)
 class UnconfirmedMessage:
-    """A message that was sent and is not confirmed yet."""
+    """A message that was sent, and that the broker has not confirmed yet."""
 
     message_id: str
     confirmed: Deferred[None]
@@ -64,7 +65,7 @@ class UnconfirmedMessage:
 
 
 class PublishChannel:
-    """An AMQP channel in confirm mode for the messages to one exchange."""
+    """An AMQP channel in confirm mode, which publishes the messages to one exchange."""
 
     def __init__(self, exchange: str, on_reply: OnReply) -> None:
         self.exchange = exchange

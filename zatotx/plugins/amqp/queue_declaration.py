@@ -1,4 +1,4 @@
-"""Declares the queue, exchanges and bindings that a channel configures."""
+"""Declares the queue, exchanges and bindings that are configured for an AMQP channel."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from zatotx.plugins.amqp.schema.channel_amqp import QUORUM, AmqpChannel, argumen
 
 
 async def declare(connection: BrokerConnection, value: AmqpChannel) -> None:
-    """Declare the queue and its bindings, or check that the queue exists. Raises ChannelClosed, whose message says what
-    is wrong with the configuration, and ConnectionLost."""
+    """Declare the queue and its bindings, or check that the queue exists. Raises ConnectionLost, and ChannelClosed,
+    whose message says which part of the configuration is wrong."""
     channel = await connection.open_channel()
     try:
         await _declare(channel, value)
@@ -20,9 +20,9 @@ async def declare(connection: BrokerConnection, value: AmqpChannel) -> None:
 
 
 async def drops_messages(connection: BrokerConnection, queue: str) -> bool:
-    """Return whether an existing queue drops messages after some deliveries, because it is a quorum queue with a
-    delivery limit, which RabbitMQ 4 sets by default, and without a dead letter exchange. Returns False if that cannot
-    be determined, as with policies.
+    """Return whether an existing queue drops messages after several deliveries. This is the case for a quorum queue
+    with a delivery limit, which RabbitMQ 4 sets by default, and without a dead letter exchange. Returns False if the
+    answer cannot be determined, for example because of policies.
 
     The broker compares a declaration with the queue, and names the first attribute that differs; it looks at the dead
     letter exchange before the limit. Raises ConnectionLost.

@@ -1,4 +1,4 @@
-"""The reply that a service receives to a request that it sent over AMQP."""
+"""The reply to a request that a service sent over AMQP."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ MAX_SIZE = 64 * 1024 * 1024  # bytes of a reply when it is decompressed
 
 
 class AmqpReply:
-    """A reply. `headers` contains its headers and properties; names are case-insensitive."""
+    """The reply to an AMQP request. `headers` contains the headers and properties of the reply; the names are
+    case-insensitive."""
 
     def __init__(self, title: str, properties: Any, body: bytes) -> None:
         self.connection_title = title

@@ -10,8 +10,8 @@ T = TypeVar('T')
 
 
 class SharedResult(Generic[T]):
-    """A result for which several callers wait, each with its own Deferred, which can be canceled. A failure for which
-    nobody waits is not reported."""
+    """The result of one operation for which several callers wait. Each caller has its own Deferred, which can be
+    canceled. A failure is not reported if no caller waits for it."""
 
     def __init__(self, source: Deferred[T]) -> None:
         self._waiting: list[Deferred[T]] = []

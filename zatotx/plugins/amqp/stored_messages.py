@@ -1,4 +1,4 @@
-"""Prepares messages of connections with `delivery: guaranteed` for storage."""
+"""Prepares the messages of connections with `delivery: guaranteed` for storage in the work stream."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _ARGUMENTS = ('msg', 'exchange', 'routing_key', 'properties', 'headers')
 
 
 def prepare_stored(value: Any, call: StoredCall, message_id: str) -> StoredCall:
-    """Return the form in which a call is stored: its body needs no classes of services, and a single message has a
-    message ID, by which consumers recognize a repeated message. Raises TypeError and ValueError."""
+    """Return the form in which a call is stored. The stored body does not depend on classes of services, and a single
+    message gets a message ID, by which consumers recognize duplicates. Raises TypeError and ValueError."""
     names = _ARGUMENTS if call.method == 'send' else ('messages', *_ARGUMENTS[1:])
     if len(call.args) > len(names):
         raise TypeError(f'{call.method}() takes at most {len(names)} arguments without a name')

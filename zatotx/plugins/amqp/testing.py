@@ -1,4 +1,4 @@
-"""The signature of scripted AMQP connections for the users' test kit."""
+"""The method signatures of scripted AMQP connections, for the users' test kit."""
 
 from __future__ import annotations
 

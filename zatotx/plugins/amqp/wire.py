@@ -1,4 +1,5 @@
-"""Encodes the AMQP 0-9-1 frames that are sent frequently: messages and acknowledgments. pika encodes all others.
+"""Encodes the AMQP 0-9-1 frames that are sent most frequently, which are messages and acknowledgments. The library pika
+encodes all other frames.
 
 A message is a frame with the method basic.publish (class 60, method 40), one with its properties (§4.2.6.1), and as
 many with its body as the negotiated size of frames requires. Values in headers have the types of RabbitMQ, which differ
@@ -39,7 +40,7 @@ _PROPERTIES = (
 
 
 def encode_publish(channel: int, method: bytes, properties: bytes, body: bytes, frame_max: int) -> bytes:
-    """Encode a message as frames. `method` is the result of encode_publish_method, and `properties` that of
+    """Encode a message as frames. `method` is the result of encode_publish_method, and `properties` is the result of
     encode_properties."""
     size = len(body)
     head = b'\x00\x3c\x00\x00' + _longlong(size) + properties
@@ -68,7 +69,7 @@ def encode_ack(channel: int, tag: int) -> bytes:
 
 
 def encode_properties(fields: Mapping[str, Any]) -> bytes:
-    """Encode the flags and values of properties; `fields` has AMQP's names. Raises ValueError."""
+    """Encode the flags and values of properties; the keys of `fields` are AMQP's property names. Raises ValueError."""
     flags, parts = 0, [b'']
     for name, bit, kind in _PROPERTIES:
         value = fields.get(name)

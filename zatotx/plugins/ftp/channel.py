@@ -38,7 +38,7 @@ LOGIN_TIMEOUT = 30.0  # seconds that the check of a password may take
 
 
 class UploadConsumer:
-    """Implements IUploadConsumer: delivers the uploads of a channel to its service."""
+    """Delivers the uploads of an FTP channel to its service. Implements IUploadConsumer."""
 
     def __init__(self, value: FtpChannel, parts: ChannelParts, delivery: MessageDelivery) -> None:
         self.title, self.max_in_flight = parts.title, value.max_in_flight
@@ -78,8 +78,8 @@ class UploadConsumer:
 
 
 class DefinitionLogin:
-    """Logs users in with the security definitions of a channel, like HTTP Basic authentication (see
-    login.Authenticate)."""
+    """Authenticates FTP users by the security definitions of a channel, in the same way as HTTP Basic authentication
+    (see login.Authenticate)."""
 
     def __init__(self, value: FtpChannel, dispatcher: IDispatcher, reactor: Any) -> None:
         self._dispatcher, self._reactor = dispatcher, reactor

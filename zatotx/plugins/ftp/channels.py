@@ -1,5 +1,5 @@
-"""The FTP channels of a node: FTP servers that receive uploads, and pollers of remote servers. Their modules are
-imported when the first channel is configured.
+"""The FTP channels of a node, which are FTP servers that receive uploads and pollers of remote servers. Their modules
+are imported when the first channel is configured.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ GRACE = 10.0  # seconds that files under way get to finish
 
 
 class FtpChannels(Channels):
-    """Return the outgoing connection to which a poller refers."""
+    """The FTP channels and pollers of a node. Implements the channels of the FTP kind."""
 
     def __init__(self, context: ChannelContext) -> None:
         self.counters = FtpCounters()
@@ -54,7 +54,7 @@ class FtpChannels(Channels):
 
 
 def connection_of(stored: StoredObject, snapshot: Snapshot) -> Sources:
-    """The outgoing connection that a poller refers to."""
+    """Return the outgoing connection to which a poller refers."""
     return (snapshot.find('outgoing_ftp', stored.value.connection),)
 
 

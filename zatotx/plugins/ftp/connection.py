@@ -1,4 +1,4 @@
-"""One outgoing FTP connection, which implements RemoteFiles: runs the operations and transfers of services on the
+"""One outgoing FTP connection, which implements RemoteFiles. It runs the operations and transfers of services on the
 sessions of its pool, with time limits, meters and a log of failures.
 """
 
@@ -47,8 +47,8 @@ ANONYMOUS = 'anonymous'
 
 @frozen
 class FtpCall(Generic[T]):
-    """One operation on a session. It may run twice: on a connection that the server had closed, and on a new one. With
-    `keeps_session`, a successful operation keeps the session and releases it later."""
+    """One operation on an FTP session. The operation may run twice: first on a connection that the server had closed,
+    then on a new connection. With `keeps_session`, a successful operation keeps the session and releases it later."""
 
     operation: Callable[[FtpSession], Awaitable[T]]
     deadline: float  # seconds on the reactor's clock

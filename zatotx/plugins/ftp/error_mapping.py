@@ -1,4 +1,5 @@
-"""Converts errors of the FTP client to the exceptions that services receive, with a message that names the connection.
+"""Converts errors of the FTP client to the exceptions that services receive. The message of each exception contains the
+name of the connection.
 
 The message may be passed on to the service's caller, so it contains no hosts and no secrets.
 """
@@ -55,8 +56,8 @@ def map_error(error: BaseException, title: str, cid: str, path: str = '') -> Bas
 
 
 def is_final(error: RemoteFileError) -> bool:
-    """Return whether the server rejects an operation for good (5yz of RFC 959), so that it is useless to repeat it. A
-    disk that is full may have space later."""
+    """Return whether the server rejected an operation permanently (reply 5yz of RFC 959), so that a retry is useless. A
+    full disk does not count, because it may have space later."""
     cause = error.__cause__
     return isinstance(cause, CommandRejected) and not cause.is_storage_full and cause.reply.code >= PERMANENT
 

@@ -1,4 +1,5 @@
-"""Decides which files of a directory are complete: those whose size and time have not changed for some time. Pure."""
+"""Decides which files of a directory are complete. A file is complete if its size and modification time have not
+changed for some time. Pure functions."""
 
 from __future__ import annotations
 
@@ -17,14 +18,15 @@ class _Seen:
 
 
 def matches(name: str, pattern: str, ignored: Iterable[str]) -> bool:
-    """Return whether a file name matches the pattern of the files to fetch."""
+    """Return whether a file name matches `pattern`, which selects the files to fetch, and none of the `ignored`
+    patterns."""
     return fnmatchcase(name, pattern) and not any(fnmatchcase(name, each) for each in ignored)
 
 
 @define
 class StabilityTracker:
-    """Compares the files of a directory between polls. `stable_for` is the number of seconds for which a file must not
-    change."""
+    """Compares the files of a directory between polls. A file is stable if it has not changed for `stable_for`
+    seconds."""
 
     stable_for: float
     _seen: dict[str, _Seen] = field(factory=dict)

@@ -1,4 +1,5 @@
-"""File objects for the FTP transfers of a service invocation: FileReader and FileWriter of connectors/remote_files."""
+"""The file objects for the FTP transfers of a service invocation, which implement FileReader and FileWriter of
+connectors/remote_files."""
 
 from __future__ import annotations
 
@@ -34,8 +35,8 @@ class TransferConnection(Protocol):
 
 
 class TransferredFile:
-    """Base class of file objects: when the transfer ends, it ends the meter's call and the timer of the service's
-    timeout, and releases the session."""
+    """Base class of the file objects. When the transfer ends, it ends the call of the meter and the timer of the
+    service's timeout, and releases the session."""
 
     def __init__(self, owner: TransferConnection, session: FtpSession, transfer: FtpTransfer, record: Deferred[None],
                  *, call: IServiceCall) -> None:  # fmt: skip
@@ -131,8 +132,8 @@ class FtpReader(TransferredFile):
 
 
 class FtpWriter(TransferredFile):
-    """Implements FileWriter for an upload. `target` is the name under which the file is written; if it differs from the
-    final name, it is temporary."""
+    """Implements FileWriter for an upload. `target` is the name under which the file is written, which is a temporary
+    name if it differs from the final name."""
 
     def __init__(self, owner: TransferConnection, session: FtpSession, upload: Upload, record: Deferred[None], *,
                  call: IServiceCall, target: str, checks_size: bool) -> None:  # fmt: skip

@@ -1,4 +1,5 @@
-"""Parses directory listings: the facts of MLSD and MLST (RFC 3659), and the usual formats of LIST (Unix, DOS, EPLF)."""
+"""Parses directory listings: the facts of MLSD and MLST (RFC 3659), and the common formats of LIST (Unix, DOS,
+EPLF)."""
 
 from __future__ import annotations
 
@@ -29,12 +30,12 @@ _SELF = ('.', '..')
 
 def is_plain_name(name: str) -> bool:
     """Return whether a listed name is that of a direct entry of the directory. A hostile server may list paths outside
-    of the directory, which a program would then read, write or remove."""
+    of the directory, so that a client would read, write or remove other files."""
     return bool(name) and name not in _SELF and not any(character in name for character in '/\0\r\n')
 
 
 def parse_machine_listing(lines: Iterable[str]) -> Iterator[FileInfo]:
-    """Parse the reply to MLSD and yield its entries. Lines in another format, and names that are not plain, are
+    """Parse the reply to MLSD and yield its entries. Lines in another format, and names that contain a path, are
     skipped."""
     for line in lines:
         info = parse_facts(line)
@@ -71,8 +72,8 @@ def parse_time(text: str) -> datetime | None:
 
 def parse_listing(lines: Iterable[str], now: datetime) -> Iterator[FileInfo]:
     """Parse the reply to LIST and yield its entries. The format is not standardized: lines in an unknown format, and
-    names that are not plain, are skipped. `now` completes times without a year; times in LIST have no zone and are
-    interpreted as UTC."""
+    names that contain a path, are skipped. `now` supplies the year of times that have none. Times in LIST have no time
+    zone, and are interpreted as UTC."""
     for line in lines:
         info = _unix_entry(line, now) or _dos_entry(line) or _eplf_entry(line)
         if info is not None and is_plain_name(info.name):

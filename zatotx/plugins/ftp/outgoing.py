@@ -1,4 +1,4 @@
-"""The outgoing FTP connections of a node. The client is loaded when the first connection is configured."""
+"""The outgoing FTP connections of a node. The FTP client is imported when the first connection is configured."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SENDS = ('setcontents', 'appendcontents', 'remove', 'rename', 'makedir', 'remove
 
 
 class FtpNamespace:
-    """The object `self.out.ftp` of one service invocation."""
+    """The object `self.out.ftp`, which is created for each service invocation."""
 
     __slots__ = ('_call', '_registry')
 
@@ -39,7 +39,7 @@ class FtpNamespace:
 
 
 class StoredFtpNamespace(FtpNamespace):
-    """`self.out.ftp` of the service that does stored operations."""
+    """The object `self.out.ftp` of the internal service that executes stored operations."""
 
     __slots__ = ()
 

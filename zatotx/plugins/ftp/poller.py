@@ -1,4 +1,5 @@
-"""FTP pollers: fetch the files of a directory on an FTP server, deliver them to a service, then move or delete them.
+"""FTP pollers, which fetch the files of a directory on an FTP server, deliver them to a service, and then move or
+delete them.
 
 A file is fetched when its size and time are stable, and delivered at least once: it stays in its directory until the
 service has succeeded. If the process dies between that and the move, the file is fetched again, and recognized as
@@ -47,7 +48,7 @@ _ID_DIGITS = 32
 
 @frozen
 class FetchedFile:
-    """A file that was copied to this machine. `id` is the same for each delivery of the same file."""
+    """A file that was copied to this machine. `id` is the same for each delivery of the file."""
 
     info: FileInfo
     path: Path
@@ -58,7 +59,7 @@ class FetchedFile:
 
 
 class PollChannel:
-    """Implements InboundChannel for one poller. `files` accesses the files of its connection; `retire` closes the
+    """Implements InboundChannel for one FTP poller. `files` accesses the files on the server; `retire` closes the
     connection when the poller ends."""
 
     _log = Logger()
@@ -296,8 +297,8 @@ def _append(file: Any, digest: Any, chunk: bytes) -> None:
 
 
 def build_poller(stored: StoredObject, sources: Sources, parts: ChannelParts, in_progress: set[str]) -> PollChannel:
-    """Build a poller (see ChannelType.build). `in_progress` has the IDs of files that any poller of the process is
-    delivering. Raises ValueError."""
+    """Build an FTP poller from its configuration (see ChannelType.build). `in_progress` contains the IDs of the files
+    that the pollers of this process are delivering. Raises ValueError."""
     connection = sources[0]
     if connection is None or not connection.value.is_active:
         raise ValueError('its outgoing connection is inactive')

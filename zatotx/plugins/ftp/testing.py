@@ -1,4 +1,4 @@
-"""The signature of scripted FTP connections for the users' test kit."""
+"""The method signatures of scripted FTP connections, for the users' test kit."""
 
 from __future__ import annotations
 

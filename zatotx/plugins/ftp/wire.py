@@ -24,7 +24,7 @@ class InvalidReply(ValueError):  # noqa: N818 - what it is
 
 @frozen
 class FtpReply:
-    """A reply: its code, and its lines without codes and line ends."""
+    """A parsed FTP reply: the code, and the lines without codes and line endings."""
 
     code: int
     lines: tuple[str, ...]
@@ -114,7 +114,7 @@ def encode_command(name: str, argument: str = '', encoding: str = 'utf-8') -> by
 
 
 def path_error(path: str) -> str:
-    """Return an error message if a path cannot be part of a command, otherwise ''."""
+    """Return an error message if a path cannot be sent in an FTP command, otherwise ''."""
     return 'has a line end or a NUL character' if any(character in path for character in '\r\n\0') else ''
 
 
@@ -122,8 +122,8 @@ def path_error(path: str) -> str:
 
 
 def parse_passive_port(reply: FtpReply) -> int:
-    """Parse the port in a reply to PASV. The address is ignored, because it is wrong behind NAT, and a hostile one
-    points elsewhere. Raises InvalidReply."""
+    """Parse the port in a reply to PASV. The address in the reply is ignored, because it is wrong behind NAT, and
+    because a hostile server could specify another host. Raises InvalidReply."""
     match = _PASSIVE.search(reply.text)
     numbers = [int(number) for number in match.groups()] if match else []
     if not numbers or max(numbers) > 255:
@@ -194,8 +194,8 @@ def parse_features(reply: FtpReply) -> dict[str, str]:
 
 
 def parse_directory_reply(reply: FtpReply) -> str:
-    """Parse the path in a reply to PWD or MKD, which is in double quotes, with quotes in the path doubled. Returns ''
-    if there is none."""
+    """Parse the path in a reply to PWD or MKD. The path is in double quotes, and quotes within the path are doubled.
+    Returns '' if the reply contains no path."""
     match = re.search(r'"((?:[^"]|"")*)"', reply.text)
     return match[1].replace('""', '"') if match else ''
 

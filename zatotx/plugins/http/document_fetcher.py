@@ -19,7 +19,7 @@ _FIELDS = (USER_AGENT, (b'Accept', b'*/*'), ACCEPT_ENCODING)
 
 
 class DocumentFetcher:
-    """Implements IFetcher with an HTTP client that belongs to no connection."""
+    """Implements IFetcher with an HTTP client that is independent of the configured connections."""
 
     def __init__(self, environment: ClientEnvironment) -> None:
         self._client = make_client(ClientSettings(max_redirects=0), environment)

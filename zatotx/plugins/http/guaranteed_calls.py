@@ -1,5 +1,5 @@
-"""Guaranteed delivery for REST and SOAP connections: prepares calls for storage, and creates the result that the
-service receives.
+"""Guaranteed delivery for REST and SOAP connections: prepares the calls for storage, and creates the result that the
+service receives immediately.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ACCEPTED = 202
 
 @frozen(kw_only=True)
 class StoredResponse(PeerResponse):
-    """The result of a call that was stored for guaranteed delivery: a response with status 202 and no body.
+    """The result of a call that was stored for guaranteed delivery. It is a response with status 202 and an empty body.
     `message_id` identifies the stored message, also in the list of dead letters."""
 
     message_id: str
@@ -46,8 +46,9 @@ def make_response(message_id: str, call: IServiceCall) -> StoredResponse:
 
 
 def make_rest_call(offload: Offload) -> Callable[[RestOutgoing, StoredCall, str], StoredCall | None]:
-    """Return the function that prepares REST calls for storage. It encodes the body, and adds an Idempotency-Key, by
-    which the peer recognizes repeated calls. It returns None for a call that only reads (GET, HEAD, OPTIONS).
+    """Return the function that prepares REST calls for storage. The function encodes the body, and adds an
+    Idempotency-Key, by which the peer recognizes repeated calls. For a call that only reads (GET, HEAD, OPTIONS) the
+    function returns None.
 
     Raises TypeError and ValueError for data that cannot be stored."""
 
@@ -71,7 +72,7 @@ def make_rest_call(offload: Offload) -> Callable[[RestOutgoing, StoredCall, str]
 
 
 def make_soap_call(value: SoapOutgoing, call: StoredCall, message_id: str) -> StoredCall | None:
-    """Prepare a SOAP call for storage: convert XML elements to text."""
+    """Prepare a SOAP call for storage, by converting XML elements to text."""
     _refuse_response_options(call)
     kwargs = dict(call.kwargs)
     if kwargs.get('soap_headers'):

@@ -1,4 +1,5 @@
-"""The metrics of the HTTP server: definitions, and counters as plain attributes, which each request increments."""
+"""The metrics of the HTTP server. The counters are plain attributes: requests increment them, and metric scrapes read
+them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signatures of scripted REST and SOAP connections for the users' test kit."""
+"""The method signatures of scripted REST and SOAP connections, for the users' test kit."""
 
 from __future__ import annotations
 

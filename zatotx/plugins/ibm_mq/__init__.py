@@ -1,4 +1,5 @@
-"""IBM MQ: channels that receive the messages of queues, and outgoing connections, with or without JMS headers."""
+"""IBM MQ: channels that receive the messages of queues, and outgoing connections that send messages. Messages may have
+JMS headers."""
 
 from zatotx.interfaces.connector_kind import CONNECTOR, ConnectorKind
 from zatotx.rules.placement import Placement

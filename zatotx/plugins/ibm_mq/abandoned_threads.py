@@ -1,5 +1,5 @@
-"""Counts the threads of a process that were abandoned because a call of the client library does not return, and limits
-their number. MQI calls cannot be canceled, and each such thread keeps memory and a connection.
+"""Counts the abandoned threads of a process, and limits their number. A thread is abandoned if its call of the client
+library does not return. MQI calls cannot be canceled, and each such thread keeps memory and a connection.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ class TooManyAbandonedThreads(Exception):  # noqa: N818 - it completes a sentenc
 
 
 class AbandonedThreads:
-    """The abandoned threads that have not returned. `limit` is their maximum number."""
+    """The abandoned threads whose calls have not returned yet. `limit` is the maximum number of these threads."""
 
     def __init__(self, limit: int = MAX_STUCK) -> None:
         self.limit = limit

@@ -1,4 +1,4 @@
-"""One outgoing IBM MQ connection: sends the messages of services in the threads of a bounded pool.
+"""One outgoing IBM MQ connection, which sends the messages of services in the threads of a bounded pool.
 
 Each message is put in syncpoint and committed, so that a connection that is lost before the commit has sent nothing:
 the message is put again on a new connection, within the time of the call. A commit without an answer leaves the outcome

@@ -1,4 +1,5 @@
-"""A consumer thread: it has one connection to the queue manager, and processes one message at a time in a unit of work.
+"""A consumer thread, which has one connection to the queue manager and processes one message at a time in a unit of
+work.
 
 MQCMIT commits everything that a connection has got and put, so that consumers share none. MQGET waits at most a second,
 as nothing can interrupt it. The thread passes a message to the reactor and waits for its settlement:
@@ -54,7 +55,7 @@ class Decision(Enum):
 
 @frozen(kw_only=True)
 class ReplyMessage:
-    """The reply to a request. It is put in the unit of work of the request."""
+    """The reply to a request. It is put within the unit of work of the request."""
 
     queue: str
     queue_manager: str
@@ -63,8 +64,8 @@ class ReplyMessage:
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
-    """The reactor's decision about a received message. `cause` is the reason for a rejection, and `queue` the back-out
-    queue of the message."""
+    """The decision that the reactor made about a received message. `cause` is the reason for a rejection, and `queue`
+    is the back-out queue of the message."""
 
     decision: Decision
     cause: str = ''
@@ -99,7 +100,7 @@ class ConsumerOwner(Protocol):
 
 @frozen(kw_only=True)
 class ConsumerSettings:
-    """The queue that a consumer reads, and its limits."""
+    """The settings of a consumer: the queue that it reads, and its limits."""
 
     name: str  # of its thread
     wait: float  # seconds that one MQGET waits
@@ -116,7 +117,8 @@ class ThreadAbandoned(Exception):  # noqa: N818 - never reported: it unwinds the
 
 @define(eq=False)
 class ConsumerThread:
-    """One thread that consumes messages. It connects once; if the connection is lost, a new thread replaces it.
+    """One thread that consumes messages. The thread connects only once; if the connection is lost, a new thread
+    replaces it.
 
     `call_began`: when the MQI call that runs now began, on the monotonic clock; None while none runs.
     """

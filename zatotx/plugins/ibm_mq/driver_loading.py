@@ -1,5 +1,5 @@
-"""Imports the IBM MQ driver when the first connection is opened, in the connecting thread, because the import takes
-long, and fails if the client library is missing or was moved.
+"""Imports the IBM MQ driver when the first connection is opened. The import runs in the connecting thread, because it
+takes long, and it fails if the client library is missing or was moved.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Converts errors of outgoing IBM MQ connections to the exceptions that services receive, with a message that names the
-connection.
+"""Converts errors of outgoing IBM MQ connections to the exceptions that services receive. The message of each exception
+contains the name of the connection.
 
 The message may be passed on to the service's caller, so it contains no hosts and no secrets.
 """
@@ -17,7 +17,8 @@ from .wire.jms import InvalidMessage
 
 
 class UnansweredCommit(Exception):  # noqa: N818 - it becomes ServiceUnavailable
-    """The connection was lost while a message was committed. `reason` is the reason code."""
+    """The connection was lost during the commit of a message, so its outcome is unknown. `reason` is the reason
+    code."""
 
     def __init__(self, error: MqiError) -> None:
         super().__init__(str(error))

@@ -1,5 +1,5 @@
-"""A pool of the queue manager connections (handles) of one outgoing connection; idle handles are reused. All functions
-run in the threads of calls.
+"""A pool of handles, which are the connections of one outgoing connection to the queue manager. Idle handles are
+reused. All functions run in the threads of calls.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from .mqi_interfaces import QueueManagerHandle
 
 
 class HandlePool:
-    """A pool of handles that `connect` opens. A handle serves one call at a time, in any thread."""
+    """A pool of handles, which are opened with `connect`. A handle may be used in any thread, but by one call at a
+    time."""
 
     def __init__(self, connect: Callable[[], QueueManagerHandle]) -> None:
         self._connect = connect

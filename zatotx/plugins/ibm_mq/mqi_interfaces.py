@@ -22,8 +22,8 @@ class MqiError(Exception):
 
 @frozen(kw_only=True)
 class ConnectOptions:
-    """The options with which a handle connects. `connection_name` is `host(port)`, or a comma-separated list of them;
-    `heartbeat` is in seconds."""
+    """The options with which a handle connects. `connection_name` is `host(port)`, or a comma-separated list of such
+    addresses. `heartbeat` is in seconds."""
 
     connection_name: str
     channel: str
@@ -38,7 +38,7 @@ class ConnectOptions:
 
 
 class GotMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """A message that was received in syncpoint."""
+    """A message that was received under syncpoint."""
 
     descriptor: MessageDescriptor
     data: bytes
@@ -46,7 +46,8 @@ class GotMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 @frozen(kw_only=True)
 class QueueAttributes:
-    """The attributes of a queue from which messages are received. A `backout_threshold` of 0 means none."""
+    """The attributes of a queue from which messages are received. A `backout_threshold` of 0 means that the queue has
+    no threshold."""
 
     backout_threshold: int = 0
     backout_queue: str = ''
@@ -65,7 +66,8 @@ class InputQueue(Protocol):
 
 
 class QueueManagerHandle(Protocol):
-    """A connection to a queue manager. All methods block. It may be used in any thread, but only in one at a time."""
+    """A connection to a queue manager. All methods block. The connection may be used in any thread, but only in one at
+    a time."""
 
     def open_input(self, queue: str, *, with_properties: bool) -> InputQueue:
         """Open a queue for getting. `with_properties`: whether messages come with their MQRFH2 header; otherwise the

@@ -26,7 +26,7 @@ KIND, OBJECT_TYPE = 'ibm_mq', 'outgoing_ibm_mq'
 
 
 class MqNamespace:
-    """The object `self.out.ibm_mq` of one service invocation."""
+    """The object `self.out.ibm_mq`, which is created for each service invocation."""
 
     __slots__ = ('_call', '_registry')
 
@@ -47,7 +47,7 @@ class MqNamespace:
 
 
 class MqFacade:
-    """An outgoing IBM MQ connection, `self.out.ibm_mq[name]`, for one service invocation."""
+    """An outgoing IBM MQ connection, `self.out.ibm_mq[name]`, as seen by one service invocation."""
 
     def __init__(self, connection: MqConnection, call: IServiceCall) -> None:
         self._connection, self._call = connection, call

@@ -1,4 +1,4 @@
-"""The IBM MQ driver, based on pymqi, which no other module imports. IBM's `ibmmq` can replace pymqi here.
+"""The IBM MQ driver, which is based on pymqi. No other module imports pymqi, so that IBM's `ibmmq` could replace it.
 
 Handles and objects are pymqi's; MQGET and MQPUT are called through `pymqi.pymqe`, its C extension, because its Python
 structures take half of the time of a message. The extension writes into the bytes that it is given: each call gets

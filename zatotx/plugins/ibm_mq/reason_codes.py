@@ -1,4 +1,4 @@
-"""MQI reason codes: the action that the kind takes after each, and its description for users.
+"""MQI reason codes, each with the action that follows it and with its description for users.
 
 `docs/ibm-mq.md` shows this table; a test compares them. Codes that are not in the table are errors of the call alone,
 unless they are in the range of TLS errors.
@@ -13,7 +13,7 @@ from attrs import frozen
 
 
 class Action(Enum):
-    """The action to take after an MQI call returned a reason code."""
+    """The action to take when an MQI call returned a certain reason code."""
 
     NONE = 'nothing: it is no error'
     RETRY = 'the same call is tried again later'
@@ -23,7 +23,7 @@ class Action(Enum):
 
 
 class SendError(Enum):
-    """The error of a service whose message met a reason code."""
+    """The error that a service receives if sending its message failed with a certain reason code."""
 
     UNAVAILABLE = 'the queue manager cannot take the message now'
     TOO_LARGE = 'the message is larger than the queue manager allows'
@@ -32,7 +32,7 @@ class SendError(Enum):
 
 @frozen
 class ReasonCode:
-    """One MQI reason code. `sentence` is a predicate that follows the name of the connection or the channel."""
+    """One MQI reason code. `sentence` is a verb phrase that follows the name of the connection or the channel."""
 
     code: int
     name: str
@@ -119,7 +119,7 @@ _TLS_ERRORS = range(2380, 2402)
 
 
 def explain(code: int) -> ReasonCode:
-    """Return the meaning of a reason code."""
+    """Return the ReasonCode object for a reason code, with its action and its description."""
     found = TABLE.get(code)
     if found is not None:
         return found
@@ -129,18 +129,18 @@ def explain(code: int) -> ReasonCode:
 
 
 def sentence(code: int) -> str:
-    """Return the description of a reason code as a predicate, with its number and name."""
+    """Return the description of a reason code, with its number and name, as a verb phrase."""
     reason = explain(code)
     return f'{reason.sentence} (reason code {code}, {reason.name})'
 
 
 def loses_handle(code: int) -> bool:
-    """Return whether a reason code means that the handle of the call can no longer be used."""
+    """Return whether a handle can no longer be used after one of its calls returned the reason code."""
     return explain(code).action is Action.RECONNECT
 
 
 def table_rows() -> list[str]:
-    """Return the rows of the table of reason codes in the documentation."""
+    """Return the rows of the table of reason codes that is part of the documentation."""
     rows = ['| code | name | follows | sentence |', '| --- | --- | --- | --- |']
     rows += [f'| {one.code} | {one.name} | {one.action.name.lower().replace("_", " ")} | … {one.sentence} |'
              for one in TABLE.values()]  # fmt: skip

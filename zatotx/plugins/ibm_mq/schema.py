@@ -29,7 +29,7 @@ def _ccsid_error(ccsid: int) -> str:
 
 
 class MqDefinition(ConfigObject, frozen=True, kw_only=True):
-    """A definition of a queue manager: its address and the options of connections to it."""
+    """A definition of a queue manager: its address, and the options with which to connect to it."""
 
     name: Annotated[str, field('Name of the definition', min_length=1, max_length=200)]
     is_active: Annotated[bool, field('Whether the definition may be used')] = True

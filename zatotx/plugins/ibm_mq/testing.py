@@ -1,4 +1,4 @@
-"""The signature of scripted IBM MQ connections for the users' test kit."""
+"""The method signatures of scripted IBM MQ connections, for the users' test kit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Outgoing connections to SQL databases: SQLite, PostgreSQL, MariaDB, MySQL, and others by their URL."""
+"""Outgoing connections to SQL databases: SQLite, PostgreSQL, MariaDB and MySQL, and other databases that are configured
+by a URL."""
 
 from zatotx.interfaces.connector_kind import SERVER, ConnectorKind
 

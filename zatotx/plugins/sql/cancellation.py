@@ -1,4 +1,4 @@
-"""Cancels the statement of a call at the server, from another thread."""
+"""Cancels a running SQL statement on the database server, from another thread."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ class StatementAbandoned(Exception):  # noqa: N818 - never reported: it only unw
 
 
 class Cancellation:
-    """The connection that a call currently uses, and whether the call was abandoned.
+    """The cancellation state of a call: the database connection that the call currently uses, and whether the call was
+    abandoned.
 
     The thread of the call calls `attach` and `detach`; another thread calls `interrupt`. `detach` waits for an
     interrupt that has begun, so that a cancel request never reaches a connection that has another user.

@@ -1,5 +1,5 @@
-"""One SQL connection: runs the statements of services in the threads of its pool, with timeouts, meters and a log of
-failures.
+"""One SQL connection, which runs the statements of services in the threads of its pool, with timeouts, meters and a log
+of failures.
 """
 
 from __future__ import annotations

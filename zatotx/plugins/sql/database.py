@@ -52,7 +52,8 @@ class CommitUnconfirmed(Exception):  # noqa: N818 - mapped to an error of the da
 
 
 class ConnectLimiter:
-    """Limits the number of threads that connect at the same time, because connecting takes much CPU time in Python.
+    """Limits the number of threads that connect at the same time, because opening a connection takes much CPU time in
+    Python.
 
     Fifty connects at once delayed the reactor by up to 300 ms, two at a time by 13 ms, and took no longer.
     """
@@ -73,7 +74,7 @@ class ConnectLimiter:
 
 
 class SqlDatabase:
-    """The engine of one SQL connection, which the first call creates. All methods may block.
+    """The SQLAlchemy engine of one SQL connection. The engine is created by the first call. All methods may block.
 
     `pool_size`: connections that are kept; 0 = none. `timeout`: seconds, for connecting and for locks.
     """
@@ -239,5 +240,5 @@ def _call_error_handler(context: ExceptionContext) -> None:
 
 
 def dbapi_of(connection: Connection) -> Any:
-    """Return the DBAPI connection of the driver."""
+    """Return the DBAPI connection of the driver to which an SQLAlchemy connection belongs."""
     return connection.connection.dbapi_connection

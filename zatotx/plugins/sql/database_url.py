@@ -33,12 +33,13 @@ FORMS = 'postgresql://user@host:5432/database, mysql://user@host:3306/database o
 
 
 class InvalidDatabaseUrl(ValueError):  # noqa: N818 - a value that configuration has
-    """The URL cannot be used. The message is a predicate about the URL, and does not contain it."""
+    """The database URL is invalid. The message is a verb phrase whose subject is the URL, and never contains the URL
+    itself."""
 
 
 @frozen(kw_only=True)
 class DatabaseUrl:
-    """The location of a database and the account: the parts of a database URL."""
+    """The parts of a database URL: the location of the database, and the account."""
 
     driver: str  # SQLAlchemy's: 'postgresql+psycopg'
     username: str = ''

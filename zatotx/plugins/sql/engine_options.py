@@ -1,5 +1,5 @@
-"""Parses Zato's `extra` field: key=value lines with arguments of SQLAlchemy's create_engine. Pure: imports no
-SQLAlchemy.
+"""Parses Zato's field `extra`, which contains arguments of SQLAlchemy's create_engine as key=value lines. Pure
+functions; SQLAlchemy is not imported.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ ISOLATION_LEVELS = ('READ UNCOMMITTED', 'READ COMMITTED', 'REPEATABLE READ', 'SE
 
 
 def isolation_level(text: str) -> str:
-    """Return an isolation level in SQLAlchemy's notation. Raises ValueError."""
+    """Convert an isolation level to SQLAlchemy's notation. Raises ValueError."""
     level = ' '.join(text.upper().replace('_', ' ').split())
     if level not in ISOLATION_LEVELS:
         raise ValueError(f'must be one of {", ".join(ISOLATION_LEVELS)}')

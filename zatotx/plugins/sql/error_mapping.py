@@ -1,5 +1,5 @@
-"""Converts exceptions of database threads to errors of the data model. They name the connection, and contain no
-password.
+"""Converts exceptions of database threads to errors of the data model. Their messages contain the name of the
+connection, and never a password.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from zatotx.wire.url_masking import MASK, mask_urls
 
 @frozen(kw_only=True)
 class ErrorMapping:
-    """Converts the errors of one connection. `password` is removed from their messages."""
+    """Converts the errors of one SQL connection. `password` is removed from the messages of the errors."""
 
     title: str
     driver: DatabaseDriver

@@ -21,7 +21,7 @@ T = TypeVar('T')
 
 
 class SqlNamespace:
-    """The object `self.out.sql` of one service invocation."""
+    """The object `self.out.sql`, which is created for each service invocation."""
 
     __slots__ = ('_call', '_registry')
 
@@ -41,7 +41,7 @@ class SqlNamespace:
 
 
 class SqlFacade(StatementMethods):
-    """An SQL connection, for one service invocation."""
+    """An SQL connection, as seen by one service invocation."""
 
     def __init__(self, registry: ConnectionRegistry[SqlConnection], name: str, call: IServiceCall) -> None:
         self._registry = registry

@@ -87,7 +87,7 @@ class StreamTransaction(Protocol):
 
 
 class RowStream:
-    """A stream of rows for `async for` in async services, and for `for` in others."""
+    """A stream of rows. Use `async for` in async services, and `for` in synchronous services."""
 
     def __init__(self, transaction: StreamTransaction, call: IServiceCall, open_result: OpenResult,
                  timeout: float | None, *, owns_transaction: bool = False) -> None:

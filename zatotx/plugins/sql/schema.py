@@ -90,14 +90,15 @@ class SqlOutgoing(OutgoingDelivery, frozen=True, kw_only=True):
 
 
 def location(value: SqlOutgoing) -> DatabaseUrl:
-    """Return the location of the database of a connection. Raises InvalidDatabaseUrl."""
+    """Return the database location (host, port and name, or file path) that a connection specifies. Raises
+    InvalidDatabaseUrl."""
     if value.url:
         return parse_database_url(value.url)
     return from_parts(value.engine, host=value.host, port=value.port, database=value.db_name, username=value.username)
 
 
 def move_password(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Move the password in the URL to the field `password`, where it is stored encrypted, and return the fields."""
+    """Move the password in the URL to the field `password`, which is stored encrypted, and return the document."""
     url = document.get('url')
     if not isinstance(url, str) or document.get('password'):
         return document
@@ -106,7 +107,7 @@ def move_password(document: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def connection_errors(value: SqlOutgoing) -> list[tuple[str, str]]:
-    """Return the validation errors that involve several fields of a connection, and the errors of `extra`."""
+    """Return the validation errors that involve several fields of a connection, and the errors of the field `extra`."""
     errors = [('extra', problem) for problem in parse_engine_options(value.extra)[1]]
     if not value.url:
         return errors + _errors_of_parts(value)

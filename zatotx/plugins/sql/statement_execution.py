@@ -63,7 +63,7 @@ def execute_many(statement: str, rows: Iterable[Mapping[str, Any]], connection: 
 
 
 def call_procedure(driver: DatabaseDriver, name: str, params: Params, connection: Connection) -> Sequence[Row[Any]]:
-    """Call a stored procedure, and return the rows of its first result, if any."""
+    """Call a stored procedure. Returns the rows of its first result, or an empty list if it has no result."""
     if not _PROCEDURE.fullmatch(name):
         raise InvalidParameters('The name of a stored procedure has letters, digits, _ and . only')
     clause, values = prepare(driver.call_statement(name, tuple(params or ())), params)
@@ -80,8 +80,8 @@ def execute(connection: Connection, clause: TextClause, values: dict[str, Any]) 
 
 
 def fetch_all(connection: Connection, clause: TextClause, values: dict[str, Any]) -> Sequence[Row[Any]]:
-    """Execute a query, and return all rows. Raises ResultTooLarge. If the driver receives the whole result at once,
-    Cancellation.exceeds limits it, too."""
+    """Execute a query, and return all rows. Raises ResultTooLarge if there are too many rows. For drivers that receive
+    the whole result at once, Cancellation.exceeds also enforces the limit."""
     remaining = connection.get_execution_options()[MAX_RESULT_SIZE]
     with connection.execute(clause, values) as result:
         rows = list(result.fetchmany(BATCH))

@@ -1,4 +1,4 @@
-"""The methods with which services execute statements, on a connection or in a transaction."""
+"""The methods with which services execute SQL statements on a connection or in a transaction."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ T = TypeVar('T')
 
 
 class StatementMethods:
-    """Base class with the statement methods. Each method returns an awaitable in async services, and its result in
-    others.
+    """Base class with the methods that execute statements. Each method returns an awaitable in async services, and its
+    result in synchronous services.
 
     Parameters are named: `:id` in the statement, {'id': 1} beside it. A list may follow `in`: `where id in :ids`.
     `timeout`: seconds, instead of the connection's. Rows have their columns as attributes.

@@ -1,4 +1,4 @@
-"""Statements of connections with `delivery: guaranteed`: what is stored of them, and how they are executed later.
+"""Stores statements of connections with `delivery: guaranteed`, and executes them later.
 
 Parameters of types that MessagePack does not have are stored as a mapping of the type's name to text, such as
 {'decimal': '1.20'}, which people can read and edit in a dead letter.
@@ -48,8 +48,9 @@ _DECODERS: Mapping[str, Callable[[str], Any]] = {
 
 
 def prepare_stored(value: Any, call: StoredCall, message_id: str) -> StoredCall:
-    """Return a statement as it is stored. The statements of a connection keep their order. Raises TypeError and
-    ValueError for parameters that do not fit the statement or cannot be stored."""
+    """Return a statement in the form in which it is stored. The statements of a connection are executed in the order in
+    which they were stored. Raises TypeError and ValueError for parameters that do not match the statement or cannot be
+    stored."""
     many = call.method == 'execute_many'
     arguments = bind_arguments(call, ('statement', 'rows' if many else 'params'), ('timeout',))
     statement = arguments['statement']
@@ -71,7 +72,7 @@ def _prepared(statement: str, params: Any, where: str) -> dict[str, Any]:
 
 
 def encode_value(value: Any, what: str) -> Any:
-    """Return a parameter as it is stored. Raises TypeError for a type that cannot be stored."""
+    """Convert a parameter to the form in which it is stored. Raises TypeError for a type that cannot be stored."""
     if value is None or isinstance(value, bool | float | str):
         return value
     if isinstance(value, int):
@@ -87,8 +88,8 @@ def encode_value(value: Any, what: str) -> Any:
 
 
 def decode_value(stored: Any) -> Any:
-    """Return a parameter from its stored form. Raises ValueError for a form that an editor of a dead letter has
-    broken."""
+    """Convert a stored parameter to its value. Raises ValueError for an invalid form, which results if a dead letter
+    was edited wrongly."""
     if isinstance(stored, list):
         return [decode_value(item) for item in stored]
     if not isinstance(stored, dict):
@@ -105,7 +106,7 @@ def decode_value(stored: Any) -> Any:
 
 
 class StoredStatements:
-    """`self.out.sql` of the service that executes stored statements."""
+    """The object `self.out.sql` of the internal service that executes stored statements."""
 
     __slots__ = ('_call', '_registry')
 

@@ -1,4 +1,4 @@
-"""The signature of scripted SQL connections for the users' test kit."""
+"""The method signatures of scripted SQL connections, for the users' test kit."""
 
 from __future__ import annotations
 

@@ -30,8 +30,8 @@ T = TypeVar('T')
 
 
 class SqlTransaction(StatementMethods):
-    """A database transaction, as a context manager: `async with` in async services, `with` in others. It is committed
-    at the end of the block, and rolled back if the block raises an exception.
+    """A database transaction, as a context manager. Use `async with` in async services, and `with` in synchronous
+    services. The transaction is committed at the end of the block, or rolled back if the block raises an exception.
 
     Raises TransactionAborted at the end of the block if the database has rolled it back after an error that the block
     caught, so that nothing is lost quietly.

@@ -30,7 +30,8 @@ def address_error(text: str) -> str:
 
 
 def is_wildcard_host(address: str) -> bool:
-    """Return whether an address is a wildcard address (all interfaces), to which clients cannot connect."""
+    """Return whether an address is a wildcard address, which stands for all interfaces and to which clients cannot
+    connect."""
     return address.startswith(('tcp://*:', 'tcp://0.0.0.0:', 'tcp://[::]:'))
 
 

@@ -1,5 +1,5 @@
-"""A ZeroMQ channel: delivers the messages of its socket to a service, and sends the responses of REP and ROUTER sockets
-back.
+"""A ZeroMQ channel, which delivers the messages of its socket to a service. For REP and ROUTER sockets, the channel
+also sends the responses.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ class ChannelEnvironment:
 
 
 class InFlightMessage:
-    """One message until it is settled. `attempts`: deliveries that could not be settled."""
+    """A received message until it is settled. `attempts` is the number of deliveries so far after which the message
+    could not be settled."""
 
     __slots__ = ('_channel', 'attempts', 'began', 'cid', 'content', 'envelope', 'size')
 

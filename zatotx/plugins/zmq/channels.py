@@ -1,4 +1,4 @@
-"""The ZeroMQ channels of a node. ZeroMQ is loaded when the first channel is configured."""
+"""The ZeroMQ channels of a node. The ZeroMQ library is imported when the first channel is configured."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ GRACE = 10.0  # seconds that messages under way get to finish
 
 
 def placement_of(stored: StoredObject) -> Placement:
-    """Return the placement of a channel. By default, SUB channels run on one node of the cluster, since every
-    subscribed node would receive each message; others run on every node."""
+    """Return the placement of a channel. By default, a SUB channel runs on one node of the cluster, because each
+    subscribed node would receive every message. Other channels run on every node."""
     value: ZmqChannel = stored.value
     if value.placement:
         return Placement(value.placement)

@@ -1,4 +1,5 @@
-"""One outgoing ZeroMQ connection: sends the messages of services, with time limits, a meter and a log of failures."""
+"""One outgoing ZeroMQ connection, which sends the messages of services with time limits, a meter and a log of
+failures."""
 
 from __future__ import annotations
 
@@ -55,7 +56,7 @@ class SenderEnvironment:
 
 
 class SocketConnection:
-    """Implements OutgoingConnection for ZeroMQ. `begin` opens the socket."""
+    """Implements OutgoingConnection for ZeroMQ. The method `begin` opens the socket."""
 
     def __init__(self, value: ZmqOutgoing, title: str, environment: SenderEnvironment, meter: Any) -> None:
         self._value, self._title, self._meter = value, title, meter

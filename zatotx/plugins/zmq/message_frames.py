@@ -1,5 +1,5 @@
-"""Assembles and splits the frames of ZeroMQ messages: envelopes that route a reply to its client, subscription
-prefixes, and message bodies. Pure.
+"""Assembles and splits the frames of ZeroMQ messages. The frames are envelopes, which route a reply to its client,
+subscription prefixes, and message bodies. Pure functions.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class InvalidFrames(ValueError):  # noqa: N818 - the word says it
 @frozen
 class ReceivedFrames:
     """The frames of a received message. `envelope` has the frames before the content, which route the reply to the
-    client; it is () for socket types that do not reply."""
+    client; `envelope` is () for socket types that do not reply."""
 
     envelope: Sequence[bytes]
     content: Sequence[bytes]

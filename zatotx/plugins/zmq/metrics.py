@@ -1,4 +1,4 @@
-"""The metrics of the ZeroMQ kind, in addition to those of each channel and connection."""
+"""The metrics of the ZeroMQ kind that do not belong to a single channel or connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The outgoing ZeroMQ connections of a node. ZeroMQ is loaded when the first connection is configured."""
+"""The outgoing ZeroMQ connections of a node. The ZeroMQ library is imported when the first connection is configured."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OBJECT_TYPE = 'outgoing_zmq'
 
 
 class ZmqNamespace:
-    """The object `self.out.zmq` of one service invocation."""
+    """The object `self.out.zmq`, which is created for each service invocation."""
 
     __slots__ = ('_call', '_registry')
 
@@ -45,7 +45,7 @@ class ZmqNamespace:
 
 
 class ZmqFacade:
-    """An outgoing ZeroMQ connection, `self.out.zmq[name]`, for one service invocation."""
+    """An outgoing ZeroMQ connection, `self.out.zmq[name]`, as seen by one service invocation."""
 
     __slots__ = ('_call', '_connection')
 
@@ -117,8 +117,8 @@ class ZmqOutgoingConnections(OutgoingConnections):
 
 
 def prepare_stored(value: Any, call: StoredCall, message_id: str) -> StoredCall:
-    """Return a call with `delivery: guaranteed` as it is stored: the frames of its message. Raises TypeError and
-    ValueError."""
+    """Return a call of a connection with `delivery: guaranteed` in the form in which it is stored, which consists of
+    the frames of the message. Raises TypeError and ValueError."""
     arguments = dict(call.kwargs)
     if len(call.args) + ('msg' in arguments) != 1:
         raise TypeError('send() takes one message')

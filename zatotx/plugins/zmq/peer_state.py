@@ -1,4 +1,4 @@
-"""Tracks the peers of a socket from the events of its monitor. Pure.
+"""Tracks the peers of a socket by the events of the socket's monitor. Pure: no I/O.
 
 The monitor is the only place where ZeroMQ tells of peers that it does not accept: of another socket type, with other
 keys, or that do not speak its protocol. It does not say which connection a successful handshake belongs to: the oldest
@@ -17,7 +17,7 @@ EVENT = struct.Struct('=HI')  # the first frame of an event of a monitor: event,
 
 
 class MonitorEvent(IntEnum):
-    """Events of zmq_socket_monitor(3)."""
+    """The events of a socket monitor (zmq_socket_monitor(3))."""
 
     CONNECTED = 0x0001
     CONNECT_DELAYED = 0x0002

@@ -15,8 +15,8 @@ from zatotx.plugins.zmq.send_queue import QueuedMessage, SendQueue
 
 
 class QueuedSender:
-    """A socket and its send queue. Messages are passed to ZeroMQ only while a peer is connected, because ZeroMQ loses
-    queued messages if the peer turns out to be incompatible. Raises SocketError."""
+    """The socket of an outgoing connection and its send queue. Messages are passed to ZeroMQ only while a peer is
+    connected, because ZeroMQ loses queued messages if the peer turns out to be incompatible. Raises SocketError."""
 
     _log = Logger()
 

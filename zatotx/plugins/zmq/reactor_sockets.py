@@ -73,7 +73,7 @@ class SocketSpec:
 
 
 def curve_of(value: CurveKeys) -> dict[str, Any]:
-    """Return the CURVE arguments of SocketSpec for the keys of an object."""
+    """Return the CURVE arguments of SocketSpec for the keys of a configuration object."""
     return {'server_key': value.curve_server_key, 'secret_key': value.curve_secret_key,
             'client_keys': tuple(value.curve_client_keys), 'accepts_any_client': value.curve_any_client}  # fmt: skip
 
@@ -273,9 +273,9 @@ class ReactorSocket(ZmqConnection):  # type: ignore[misc]  # txZMQ has no types
 
 
 class MonitoredSocket(ReactorSocket):
-    """A socket of a channel or connection, opened with its SocketSpec, whose peers are monitored. It logs once a change
-    why they cannot connect; `title` names the object in messages. `changed`, if given, is called when `peers` has
-    changed. Raises SocketError."""
+    """A socket of a channel or connection whose peers are monitored. It is opened with its SocketSpec. When peers
+    cannot connect, the reason is logged once per change; `title` names the object in log messages. The function
+    `changed`, if given, is called when `peers` has changed. Raises SocketError."""
 
     def __init__(
         self, factory: SocketFactory, title: str, spec: SocketSpec, received: Receive | None, *,
@@ -405,8 +405,8 @@ class MonitoredSocket(ReactorSocket):
 
 
 class ZapHandler:
-    """Authenticates the CURVE clients of a context's sockets (ZeroMQ RFC 27). Without it, CURVE accepts every
-    client."""
+    """Authenticates the CURVE clients of a context's sockets (ZeroMQ RFC 27). If no handler is installed, ZeroMQ
+    accepts every CURVE client."""
 
     def __init__(self, factory: SocketFactory) -> None:
         self._allowed: dict[bytes, frozenset[bytes] | None] = {}  # by domain; None = clients with any key
@@ -434,7 +434,7 @@ class ZapHandler:
 
 
 def make_key_pair() -> tuple[str, str]:
-    """Generate a CURVE key pair in Z85: a public and a secret key."""
+    """Generate a CURVE key pair. Returns the public key and the secret key, encoded in Z85."""
     public, secret = zmq.curve_keypair()
     return public.decode('ascii'), secret.decode('ascii')
 

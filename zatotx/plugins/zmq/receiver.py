@@ -1,4 +1,4 @@
-"""The socket of a channel, which is passed on from one version of the channel to the next."""
+"""Receives messages on the ZeroMQ socket of a channel. The socket stays open when the channel is reconfigured."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from zatotx.plugins.zmq.reactor_sockets import MonitoredSocket, SocketFactory, S
 
 
 class Consumer(Protocol):
-    """The interface of the consumer of a receiver's messages."""
+    """The interface of the object that consumes the messages of a receiver."""
 
     def received(self, frames: list[bytes]) -> None:
         """Take a message."""
@@ -19,7 +19,7 @@ class Consumer(Protocol):
 
 
 class Receiver:
-    """A socket and its current consumer. Raises SocketError."""
+    """A receiving socket and its current consumer. Raises SocketError if the socket cannot be opened."""
 
     def __init__(self, factory: SocketFactory, title: str, spec: SocketSpec) -> None:
         self.spec = spec

@@ -1,5 +1,5 @@
-"""Registry of sockets that outlive the configuration objects that use them: an edit that does not affect a socket keeps
-it open, with its peers and queued messages.
+"""Registry of sockets that outlive the configuration objects that use them. An edit that does not affect a socket keeps
+the socket open, with its peers and queued messages.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ S = TypeVar('S', bound=SharedSocket)
 
 @define
 class ReusableSockets(Generic[S]):
-    """The sockets of one configuration object: one, or two while an edit replaces it. `open_socket` opens a socket."""
+    """The sockets of one configuration object. There is one socket, or two while an edit replaces the socket.
+    `open_socket` opens a socket."""
 
     open_socket: Callable[[SocketSpec], S]
     _users: list[S] = field(factory=list)  # each socket as often as it is used
@@ -64,8 +65,8 @@ class ReusableSockets(Generic[S]):
 
 
 async def acquire_with_retry(registry: ReusableSockets[S], spec: SocketSpec, clock: IReactorTime, attempts: int) -> S:
-    """Return the socket of an object (see ReusableSockets.acquire), and retry if its address is still in use, because
-    an address that this process has just released becomes free a moment later. Raises SocketError."""
+    """Return the socket of a configuration object (see ReusableSockets.acquire). If the address is still in use, retry,
+    because an address that this process has just released becomes free a moment later. Raises SocketError."""
     while True:
         try:
             return registry.acquire(spec)

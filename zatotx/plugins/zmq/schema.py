@@ -41,7 +41,7 @@ _AnyClient = Annotated[bool, field('Whether this CURVE server accepts clients wi
 
 
 class CurveKeys(Protocol):
-    """The interface of the CURVE fields, which both object types have."""
+    """The interface of the CURVE fields, which ZeroMQ channels and outgoing connections share."""
 
     @property
     def curve_secret_key(self) -> str: ...

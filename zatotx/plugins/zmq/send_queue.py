@@ -1,4 +1,4 @@
-"""A bounded queue of messages to send, with a Deferred for each message that waits for space in the queue."""
+"""A bounded queue of messages to send. Each message that waits for space in the queue has a Deferred."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class QueuedMessage:
 
 @define
 class SendQueue:
-    """A queue of at most `limit` messages in order, and further messages that wait for space. With a limit of
-    0, each message waits until the socket takes it.
+    """A queue of at most `limit` messages in FIFO order, and of further messages that wait for space. If `limit` is 0,
+    each message waits until the socket accepts it.
 
     `try_send` gives a message to the socket; it returns False where the socket takes none now.
     """

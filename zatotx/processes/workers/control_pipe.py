@@ -1,4 +1,4 @@
-"""The pipes through which a worker process communicates with its parent process, from the worker's side.
+"""The worker's side of the pipes through which a worker process communicates with its parent process.
 
 The parent writes commands to one pipe, one JSON value per line: first the WorkerSpec, later `"reload"` and `"retire"`.
 The worker writes notices to the other: that it is ready, or why it cannot start, and heartbeats while it serves. When
@@ -50,8 +50,8 @@ SINGLE_PROCESS = WorkerSpec(slot=0, listen_when_ready=False, inherited_sockets={
 
 
 def read_worker_spec(descriptor: int = COMMAND_DESCRIPTOR) -> WorkerSpec:
-    """Wait for the WorkerSpec. Inherited descriptors are marked as not inheritable by child processes. Raises OSError
-    or ValueError if there is no parent process."""
+    """Wait for the WorkerSpec from the parent process, and return it. Inherited descriptors are marked as not
+    inheritable by child processes. Raises OSError or ValueError if there is no parent process."""
     line = b''
     while not line.endswith(b'\n'):
         byte = os.read(descriptor, 1)

@@ -1,4 +1,4 @@
-"""The listening sockets of a server with workers, which its parent process holds."""
+"""The listening sockets of a server with workers, which the parent process holds."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _is_served(path: str) -> bool:
 
 @define(eq=False)
 class ListeningSockets:
-    """The bound sockets by endpoint description."""
+    """The bound sockets of a server, by endpoint description."""
 
     bound: dict[str, BoundSocket] = field(factory=dict)
 
@@ -125,8 +125,8 @@ class ListeningSockets:
 
 
 def bind(description: str) -> BoundSocket:
-    """Bind and return the listening socket of an endpoint description. Raises ValueError, OSError, or the errors of the
-    description's parser."""
+    """Bind the listening socket of an endpoint description, and return the socket. Raises ValueError, OSError, or the
+    errors of the description's parser."""
     spec = parse_endpoint(description, Factory())
     if spec is None:
         raise ValueError('a server with workers supports tcp:, ssl:, unix: and systemd: endpoints only')

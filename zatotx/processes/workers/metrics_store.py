@@ -28,14 +28,14 @@ _GONE = 'gone.json'
 
 @frozen
 class StoredSamples:
-    """The metrics that were stored when the other workers were asked for theirs."""
+    """The stored metrics at the time when the other workers were asked for their metrics."""
 
     retired_total: MetricSample  # the sum for workers that have ended
     running: dict[tuple[int, int], MetricSample]  # the last snapshot of running workers, by slot and process id
 
 
 class MetricsStore:
-    """Reads and writes the stored metrics of all workers, on behalf of one worker."""
+    """Reads and writes the stored metrics of all workers. Each worker has its own instance."""
 
     def __init__(self, work: Path, slot: int) -> None:
         self._folder = work / FOLDER
@@ -82,16 +82,16 @@ class MetricsStore:
 
 
 def combine_samples(stored: StoredSamples, responses: Iterable[tuple[int, int, MetricSample]]) -> list[MetricSample]:
-    """Return the metrics samples to add up: the responses of the other workers (slot, process ID, sample), the last
-    stored sample of workers that did not respond, and the sum for workers that have ended. `stored` is read before the
-    responses are requested, so that a worker that ends in between is counted once."""
+    """Return the metrics samples that must be summed: the responses of the other workers (slot, process ID, sample),
+    the last stored sample of workers that did not respond, and the sum for workers that have ended. `stored` is read
+    before the responses are requested, so that a worker that ends in between is counted once."""
     answered = {(slot, pid): sample for slot, pid, sample in responses}
     silent = [sample for key, sample in stored.running.items() if key not in answered]
     return [stored.retired_total, *silent, *answered.values()]
 
 
 def reset_metrics(work: Path) -> None:
-    """Delete all stored metrics, which resets the counters."""
+    """Delete all stored metrics, so that the counters start again at 0."""
     rmtree(work / FOLDER, ignore_errors=True)
 
 

@@ -1,4 +1,4 @@
-"""The parent process of a server's workers: binds the listening sockets, supervises the workers that share them, and
+"""The parent process of a server's workers: it binds the listening sockets, supervises the workers that share them, and
 replaces the workers one after another on request. It serves no requests itself, so that user code cannot crash it.
 """
 
@@ -49,7 +49,7 @@ class ParentSettings:
 @define(eq=False, slots=False, kw_only=True)
 class WorkerParent(Service):
     """The Twisted service of the parent process. `read_settings` reads the settings at the start and for each
-    replacement of the workers; it raises StartError with one sentence."""
+    replacement of the workers; it raises StartError, whose message is one sentence."""
 
     reactor: IReactor  # IReactorTime
     work: Path  # the server's work/

@@ -1,4 +1,4 @@
-"""Identifies processes by ID and start time from /proc, because the kernel reuses process IDs."""
+"""Identifies processes by their ID and their start time from /proc, because the kernel reuses process IDs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from pathlib import Path
 
 
 def process_start_time(pid: int) -> str:
-    """Return the start time of a process in clock ticks since boot, or '' if it does not exist or is a zombie."""
+    """Return the start time of a process in clock ticks since boot, or '' if the process does not exist or is a
+    zombie."""
     try:
         stat = Path(f'/proc/{pid}/stat').read_text()
     except (FileNotFoundError, ProcessLookupError):

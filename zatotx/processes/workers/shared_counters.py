@@ -1,4 +1,4 @@
-"""Counters that the workers of a server share, in a memory-mapped file in the directory work/.
+"""Counters that the workers of a server share. They are in a memory-mapped file in the directory work/.
 
 Each counter is a row of integers, one per slot: a worker writes its own integer and reads those of the others, without
 locks or messages. The parent clears the slot of a worker that has died, and so does the next worker in that slot. A
@@ -25,7 +25,7 @@ _SIZE = 4  # bytes of an integer
 
 @frozen
 class SharedCounterRow:
-    """One shared counter, as used by one worker."""
+    """The view of one worker on one shared counter."""
 
     set_own: Callable[[int], None]  # sets this worker's value
     sum_of_others: Callable[[], int]  # returns the sum of the other workers' values

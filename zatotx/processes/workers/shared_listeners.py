@@ -28,8 +28,8 @@ SHORT_LIVED = 0.1  # seconds; a connection that lives no longer is taken to be f
 
 
 class AcceptBalancer:
-    """Decides whether this worker accepts the next connection, or leaves it to another worker. Without `shared`, this
-    worker always accepts."""
+    """Decides whether this worker accepts the next connection, or leaves the connection to another worker. If `shared`
+    is None, this worker always accepts."""
 
     def __init__(self, shared: SharedCounterRow | None = None) -> None:
         self._shared = shared
@@ -100,7 +100,7 @@ class _CountedConnection(tcp.Server):
 
 
 class SharedTCPPort(tcp.Port):
-    """A TCP port on a shared socket. It leaves connections to less busy workers."""
+    """A TCP port on a socket that several workers share. It leaves connections to less busy workers."""
 
     numberAccepts = _FixedAcceptCount()
     transport = _CountedConnection
@@ -134,8 +134,8 @@ class SharedTCPPort(tcp.Port):
 
 
 class SharedUNIXPort(unix.Port):
-    """A Unix port on a shared socket. When it closes, the socket and its file remain, because they belong to the parent
-    process."""
+    """A Unix port on a socket that several workers share. When the port closes, the socket and its file remain, because
+    they belong to the parent process."""
 
     numberAccepts = _FixedAcceptCount()
     _shouldShutdown = False

@@ -1,4 +1,4 @@
-"""Rate-limit buckets that the workers of a server share, in a hash table in a memory-mapped file.
+"""Rate-limit buckets that the workers of a server share. They are in a hash table in a memory-mapped file.
 
 The hash of its name assigns a bucket to a lot of several places. If all are taken, the bucket that is full again
 soonest is evicted. A worker accesses a lot while it holds the lock of that part of the file. The kernel releases the
@@ -33,8 +33,8 @@ _PAUSE = 1.0  # seconds for which a lot is used without its lock after a timeout
 
 @implementer(ILocalRateBuckets)
 class SharedBuckets:
-    """Implements ILocalRateBuckets for all workers of a server, on the monotonic clock that all processes of a machine
-    share.
+    """Implements ILocalRateBuckets for all workers of a server. The time is read from the monotonic clock that all
+    processes of a machine share.
     """
 
     def __init__(self, work: Path, lock_timeout: float = _LOCK_TIMEOUT) -> None:

@@ -1,5 +1,5 @@
-"""Runs tasks in exactly one process of a server: the one that holds the task's lock. When that process ends, for any
-reason, the kernel releases the lock and another process takes over.
+"""Runs tasks in exactly one process of a server, which is the process that holds the task's lock. When this process
+ends for any reason, the kernel releases the lock and another process takes over.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ RETRY_INTERVAL = 0.5  # seconds between attempts to acquire the lock
 
 @define(eq=False, kw_only=True)
 class SingletonTask:
-    """A task that runs in one process of a server. `begin` starts it and `end` stops it; both may return a Deferred."""
+    """A task that runs in one process of a server. `begin` starts the task and `end` stops it; both may return a
+    Deferred."""
 
     name: str  # for log messages, e.g. 'the pickup directory'
     lock: DirectoryLock

@@ -1,5 +1,5 @@
-"""Slots of a server's processes: the numbers 0, 1, 2 and so on, each held by one process at a time through an advisory
-lock.
+"""The slots of a server's processes. A slot is a number (0, 1, 2 and so on) that one process at a time holds through an
+advisory lock.
 
 The resources of a process (its row in the ODB, its IPC socket, the directory of its deployed code) are named by its
 slot. A worker that drains and its replacement therefore never conflict: they hold different slots. Slots are reused.
@@ -40,7 +40,7 @@ def is_locked(path: Path) -> bool:
 
 
 def find_free_slot(work: Path, excluded: Collection[int] = ()) -> int:
-    """Return the lowest free slot that is not in `excluded`. Raises StartError if there is none."""
+    """Return the lowest free slot that is not in `excluded`. Raises StartError if there is no free slot."""
     for slot in range(MAX_SLOTS):
         if slot not in excluded and not is_locked(slot_lock_path(work, slot)):
             return slot
@@ -65,8 +65,8 @@ class SlotLocks:
 
 
 def acquire_slot(work: Path, worker_spec: WorkerSpec | None) -> tuple[WorkerSpec, SlotLocks]:
-    """Acquire the slot of a worker. Without a `worker_spec`, acquire the server's directory and its lowest free slot.
-    Raises StartError if another process holds it."""
+    """Acquire the slot of a worker. If `worker_spec` is None, acquire the server's directory and its lowest free slot.
+    Raises StartError if another process holds them."""
     if worker_spec is not None:
         slot = DirectoryLock(slot_lock_path(work, worker_spec.slot))
         slot.acquire()

@@ -23,7 +23,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
 
 class StatusFile(msgspec.Struct, frozen=True, kw_only=True):
     """The contents of the status file. `asked` is the number of requested replacements of all workers (SIGUSR2), and
-    `done` the number of finished ones; `why` is the error of the last replacement, or '' if it succeeded."""
+    `done` is the number of finished replacements. `why` is the error of the last replacement, or '' if it succeeded."""
 
     parent: int  # its process id
     wanted: int
@@ -44,8 +44,8 @@ def write_status_file(work: Path, status: StatusFile) -> None:
 
 
 def read_status_file(work: Path, parent: int) -> StatusFile | None:
-    """Return the status that the process `parent` has written, or None if the process is not a parent, or the file was
-    written by an earlier one."""
+    """Return the status that the process `parent` has written. Returns None if the process is not a parent process, or
+    if the file is left over from an earlier parent process."""
     try:
         status = msgspec.json.decode((work / FILE_NAME).read_bytes(), type=StatusFile)
     except (OSError, msgspec.DecodeError):

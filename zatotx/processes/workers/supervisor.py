@@ -1,5 +1,5 @@
-"""Supervises the worker processes of a server: starts the configured number, restarts those that die, stops all on
-shutdown."""
+"""Supervises the worker processes of a server. The supervisor starts the configured number, restarts those that die,
+and stops all on shutdown."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from zatotx.rules.resilience.process_supervision import (
 class HeartbeatMonitor:
     """Calls `on_hang` with each ready worker that has sent no heartbeat for `timeout` seconds, and with each worker
     that is not ready within `start_timeout` seconds. Only time in which the parent process itself was running is
-    counted. `on_hang` must end the worker's phase. Workers that are stopping are not checked, because stopping has its
-    own time limit."""
+    counted. `on_hang` must end the phase of the worker. Workers that are stopping are not checked, because stopping has
+    its own time limit."""
 
     reactor: IReactor  # IReactorTime
     workers: Callable[[], Iterable[WorkerProcess]]
@@ -80,8 +80,8 @@ def _do_nothing(slot: int) -> None:
 @define(eq=False, kw_only=True)
 class WorkerSupervisor:
     """Supervises the worker processes of a server. `on_change` is called whenever a worker starts, becomes ready or
-    ends. `on_give_up` is called with one sentence if workers die too often, or none can start; after that no worker is
-    started."""
+    ends. `on_give_up` is called with one sentence if workers die too often, or if no worker can start; after that no
+    worker is started."""
 
     reactor: IReactor  # IReactorTime
     spawn: SpawnWorker

@@ -1,4 +1,4 @@
-"""Communication of a worker with the other workers of its server."""
+"""The communication of a worker with the other workers of its server."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ METRICS, FINDINGS, LEVEL = 'metrics', 'findings', 'level'
 @define(eq=False, kw_only=True)
 class WorkerGroup:
     """Extends a worker's metrics and findings with those of the other workers of its server, and sets log levels in all
-    of them."""
+    workers."""
 
     reactor: IReactor
     work: Path

@@ -1,4 +1,4 @@
-"""Starts and controls a worker process, from the parent process's side."""
+"""Starts and controls a worker process. The code runs in the parent process."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _PIPE_DRAIN_TIMEOUT = 0.5  # seconds after its end in which its pipes may still 
 
 
 class WorkerProcess(ProcessProtocol):
-    """Controls one worker process. `ready` fires when the worker serves requests, and `ended` with the reason when it
-    has ended. If it ends before it is ready, `ready` fails with the same reason."""
+    """Controls one worker process. `ready` fires when the worker serves requests, and `ended` fires with the reason
+    when the worker has ended. If the worker ends before it is ready, `ready` fails with the same reason."""
 
     _log = Logger()
 
@@ -144,8 +144,8 @@ def _exit_reason(error: Any) -> str:
 
 @define
 class WorkerSpawner:
-    """Starts worker processes. `command` returns the command line for a slot. A secret key from the environment is
-    passed through the pipe instead, because other processes of the same user can read a process's environment."""
+    """Starts worker processes. `command` returns the command line for a slot. A secret key is passed to a worker
+    through a pipe and not through its environment, which other processes of the same user can read."""
 
     reactor: IReactor  # IReactorProcess, IReactorTime
     command: Callable[[int], Sequence[str]]

@@ -1,4 +1,4 @@
-"""Load balancing algorithms: each chooses one of the available servers for a request. Pure.
+"""Load balancing algorithms. Each algorithm chooses one of the available servers for a request. Pure functions.
 
 A server is a `Candidate`: its effective weight and its load are read, and the algorithms keep their own figure,
 `credit`, on it. Ratios of weights matter, not their size.
@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 
 class Candidate(Protocol):
-    """A server, with the attributes that the load balancing algorithms need."""
+    """A backend server with the attributes that the load balancing algorithms read."""
 
     weight: float  # effective, more than 0
     in_flight: int  # requests it is processing, or connections it holds
@@ -27,8 +27,8 @@ C = TypeVar('C', bound=Candidate)
 
 def choose_round_robin(candidates: Sequence[C]) -> C:
     """Choose a server by smooth weighted round robin: each server's share of the choices is proportional to its weight,
-    and its choices are spread evenly. With constant candidates, no server is ever one whole choice ahead of or behind
-    its share.
+    and its choices are spread evenly. While the candidates do not change, the number of choices of each server differs
+    from its share by less than one.
 
     This is Tijdeman's algorithm for the chairman assignment problem (Discrete Mathematics 32, 1980): of the servers
     whose share has grown by enough, the one that would be late first. Choosing the one that is furthest behind, as
@@ -75,8 +75,8 @@ def choose_lowest_load(candidates: Sequence[C]) -> C:
 
 
 def choose_power_of_two(candidates: Sequence[C], random: Callable[[], float]) -> C:
-    """Draw two servers at random by weight, and choose the one with the lower load. `random` returns a number in [0,
-    1)."""
+    """Choose a server by the power of two choices: draw two servers at random by weight, and return the one with the
+    lower load. `random` returns a number in [0, 1)."""
     if len(candidates) == 1:
         return candidates[0]
     first = _draw(candidates, random())

@@ -1,4 +1,4 @@
-"""Determines which servers of a backend can receive requests. Pure."""
+"""Determines which servers of a backend can receive requests. Pure: no I/O."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ S = TypeVar('S', bound=ServerCondition)
 
 
 def select_available(servers: Iterable[S]) -> Sequence[S]:
-    """Return the servers that can receive requests: the servers that are up; if there are none, the backup servers that
-    are up; if there are none either, the servers that were ejected only because of traffic. If all servers are ejected,
-    the cause is probably outside of them, and rejecting every request would not help."""
+    """Return the servers that can receive requests. These are the servers that are up; if none is up, the backup
+    servers that are up; if there are none either, the servers that were ejected only because of failed requests. If all
+    servers are ejected, the cause is probably outside of the servers, so it would not help to reject every request."""
     ready = [server for server in servers if server.is_ready and not server.is_down]
     healthy = [server for server in ready if not server.is_ejected]
     for group in (healthy, ready):

@@ -1,4 +1,4 @@
-"""Consistent hashing with bounded load. Pure.
+"""Consistent hashing with bounded load, which directs requests with the same key to the same server. Pure functions.
 
 Rendezvous hashing: each server gets a score for the key, and the highest score wins. If a server is added or removed,
 only the keys that it wins move; weights are exact (Thaler and Ravishankar 1998; Schindelhauer and Schomaker 2005). A
@@ -22,8 +22,9 @@ def hash_text(text: str) -> int:
 
 
 def choose_consistent_hash(candidates: Sequence[C], key: int, balance: int) -> C:
-    """Choose a server by consistent hashing: of the servers whose load is at most `balance` percent of the average for
-    their weight, the one with the highest score for the key. `key` is the result of `hash_text`."""
+    """Choose a server by consistent hashing with bounded load. Among the servers whose load is at most `balance`
+    percent of the average for their weight, the function returns the server with the highest score for the key. `key`
+    is the result of `hash_text`."""
     if len(candidates) == 1:
         return candidates[0]
     best = max(candidates, key=lambda candidate: _score(candidate, key))

@@ -85,8 +85,8 @@ class ServerHealth:
 
 
 def next_probe_delay(health: ServerHealth, policy: HealthPolicy, elapsed: float, random: Callable[[], float]) -> float:
-    """Return the seconds until the next probe of a server. `elapsed` is the time since the last probe started. The
-    first failed probe of a server that is up is repeated at once."""
+    """Return the seconds until the next probe of a server. `elapsed` is the time since the last probe started. When a
+    probe of a server that is up fails for the first time, the probe is repeated immediately."""
     if health.failed_probes == 1 and not health.is_down:
         return REPEAT_DELAY
     return max(0.0, policy.interval * (1 - _JITTER * random()) - elapsed)

@@ -1,4 +1,5 @@
-"""Encodes the state of a server as one integer, in which the parent process shares it with its workers. Pure."""
+"""Encodes the state of a server as one integer, which the parent process writes to shared memory for its workers. Pure
+functions."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ _PROBE_MASK = (1 << 20) - 1
 
 
 class SharedServerState(NamedTuple):
-    """The state of a server as the parent process determined it."""
+    """The state of a backend server, as determined by the parent process."""
 
     is_down: bool
     admin_state: AdminState

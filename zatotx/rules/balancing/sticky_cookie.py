@@ -1,5 +1,5 @@
 """Creates the sticky cookie, which directs all requests of a client to the same server without any state in the load
-balancer. Pure.
+balancer. Pure: no I/O.
 """
 
 from __future__ import annotations

@@ -13,13 +13,13 @@ from zatotx.schema.secrets import MASK
 
 
 def changed_fields(old: Any, new: Any) -> tuple[str, ...]:
-    """Returns the fields whose values differ, in the order of the Struct."""
+    """Return the fields whose values differ, in the order of the Struct."""
     return tuple(name for name in new.__struct_fields__ if getattr(old, name) != getattr(new, name))
 
 
 def describe_changes(object_type: ObjectType, old: Any, new: Any) -> list[str]:
-    """Describes a change in lines: `+` for a new object (old is None), `-` for a deleted one (new is None), otherwise a
-    `~` line for each changed field."""
+    """Describe a change in readable lines. Each line of a new object (`old` is None) begins with `+`, each line of a
+    deleted object (`new` is None) with `-`, and each changed field with `~`."""
     section = object_type.section or object_type.key
     if old is None:
         return [f'+ {section} {new.name!r}', *_non_default_lines(object_type, new)]
@@ -38,7 +38,7 @@ def describe_changes(object_type: ObjectType, old: Any, new: Any) -> list[str]:
 
 
 def _changed_lines(path: str, old: Any, new: Any) -> list[str]:
-    """Returns `retry.attempts: 3 → 5`, one line for each value that differs."""
+    """Return `retry.attempts: 3 → 5`, one line for each value that differs."""
     if type(old) is not type(new) or not isinstance(old, msgspec.Struct):
         return [f'{path}: {_without_defaults(old)!r} → {_without_defaults(new)!r}']
     return [
@@ -49,7 +49,7 @@ def _changed_lines(path: str, old: Any, new: Any) -> list[str]:
 
 
 def _without_defaults(value: Any) -> Any:
-    """Returns a value for display: for a Struct, the fields that differ from their defaults, or all fields if none
+    """Return a value for display: for a Struct, the fields that differ from their defaults, or all fields if none
     does."""
     if isinstance(value, datetime):
         return value.isoformat()
@@ -64,7 +64,7 @@ def _mask(secret: Any) -> Any:
 
 
 def _non_default_lines(object_type: ObjectType, new: Any) -> list[str]:
-    """Returns a line for each field of a new object that differs from its default."""
+    """Return a line for each field of a new object that differs from its default."""
     secrets = secret_fields(object_type)
     values = {name: getattr(new, name) for name in non_default_fields(new) if name != 'name'}
     return [
@@ -74,19 +74,19 @@ def _non_default_lines(object_type: ObjectType, new: Any) -> list[str]:
 
 
 def non_default_fields(value: Any) -> tuple[str, ...]:
-    """Returns the fields of a Struct that differ from their defaults."""
+    """Return the fields of a Struct that differ from their defaults."""
     return tuple(f.name for f in fields_of_struct(type(value)) if f.required or getattr(value, f.name) != f.default)
 
 
 def without_defaults(value: Any) -> Any:
-    """Returns a value for export: for a Struct, only the fields that differ from their defaults."""
+    """Return a value for export: for a Struct, only the fields that differ from their defaults."""
     if not isinstance(value, msgspec.Struct):
         return value
     return {name: without_defaults(getattr(value, name)) for name in non_default_fields(value)}
 
 
 def allows_anonymous_access(object_type: ObjectType, value: Any) -> bool:
-    """Returns whether an object lets unauthenticated callers reach a service: a channel with neither security nor
+    """Return whether an object lets unauthenticated callers reach a service: a channel with neither security nor
     groups."""
     refs = {info.ref for info in reference_fields(object_type)}
     if not {'service', 'security'} <= refs:

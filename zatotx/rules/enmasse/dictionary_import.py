@@ -1,4 +1,4 @@
-"""Plans the import of the section `data_dictionary` of an enmasse document, and exports the section. Pure.
+"""Plans the import of the section `data_dictionary` of an enmasse document, and exports the section. Pure: no I/O.
 
 Its rows are translations, `{system1, key1, value1, system2, key2, value2}`, or single entries, `{system, key, value}`.
 An import adds what is missing and changes a translation whose `value2` differs; it deletes nothing.
@@ -37,7 +37,7 @@ class DictionaryPlan:
 
 
 def plan_dictionary(rows: object, dictionary: DataDictionary, *, references_resolved: bool) -> DictionaryPlan:
-    """Return the plan for importing rows into a dictionary. Modifies `dictionary` in place."""
+    """Return the import plan for the rows of a data dictionary. Modifies `dictionary` in place."""
     plan = DictionaryPlan(dictionary, rows=rows)
     if rows is not None and not isinstance(rows, list):
         plan.errors.append(DocumentError(SECTION, '', '', 'must be a list of translations'))

@@ -22,7 +22,7 @@ _NON_IDENTIFIER = re.compile(r'[^A-Z0-9]')
 def export_document(
     snapshot: Snapshot, types: ObjectTypeRegistry, *, secrets: bool = False
 ) -> dict[str, list[dict[str, Any]]]:
-    """Returns a document that maps sections to objects, with fields in the order of the Struct and without default
+    """Return a document that maps sections to objects, with fields in the order of the Struct and without default
     values. The output is deterministic.
 
     Secrets are exported as `${ZATOTX_…}`; with `secrets`, as stored: hashed ones as their hash, which an import
@@ -60,7 +60,7 @@ def _export_object(
 
 
 def _placeholders(objects: list[StoredObject], types: ObjectTypeRegistry) -> dict[tuple[int, str], str]:
-    """Returns (object id, secret field) -> name of its variable: readable if the object's name permits, and unique even
+    """Return (object id, secret field) -> name of its variable: readable if the object's name permits, and unique even
     if objects of several types share a name."""
     variables = {
         (o.id, field): _variable_name(o.name, field) for o in objects for field in secret_fields(types[o.type])

@@ -1,4 +1,4 @@
-"""Plans an enmasse import: compares a document with the cluster's configuration and returns the changes. Pure.
+"""Plans an enmasse import: compares a document with the cluster's configuration and returns the changes. Pure: no I/O.
 
 An import creates missing objects and edits those that differ. Fields missing from the document keep their values; with
 `replace` they get their defaults, except secrets. Objects missing from the document are never touched (as with Zato's
@@ -77,10 +77,10 @@ def plan_import(
     references_resolved: bool = True,
     now: datetime | None = None,
 ) -> ImportPlan:
-    """Returns the plan of an import, or all errors of the document. `verify(hash, clear)` returns whether a hashed
+    """Return the plan of an import, or all errors of the document. `verify(hash, clear)` returns whether a hashed
     secret matches; it may be slow, so call this function in a thread. `references_resolved` says whether references in
-    the document have been replaced; if not, each reference is an error. `now` is the current time for objects that must
-    not be in the past, or None to skip this check."""
+    the document have been replaced; if not, each reference is an error. `now` is the current time, with which dates in
+    the past are rejected, or None to skip this check."""
     named = dict(_declared_types(document, types))
     reader = _DocumentReader(types=types, snapshot=snapshot, replace=replace, resolved=references_resolved, named=named,
                              now=now)  # fmt: skip
@@ -161,13 +161,13 @@ class _DocumentReader:
         return next((stored for stored in matches if stored is not None), None)
 
     def _unresolved_references(self, item: Mapping[Any, Any]) -> list[tuple[str, str]]:
-        """Reports fields with unreplaced references, without their values, which may be secrets."""
+        """Report fields with unreplaced references, without their values, which may be secrets."""
         if self.resolved:
             return []
         return [(str(field), UNRESOLVED_REFERENCE) for field, value in item.items() if has_unresolved_reference(value)]
 
     def _dangling_references(self, object_type: ObjectType, fields: dict[str, Any]) -> Iterator[tuple[str, str]]:
-        """Reports references to objects that neither the document nor the cluster contains, or of the wrong type."""
+        """Report references to objects that neither the document nor the cluster contains, or of the wrong type."""
         references = SnapshotReferences(self.snapshot, self.types)
         for info in reference_fields(object_type):
             for path, name in iter_references(info, fields.get(info.name)):
@@ -183,7 +183,7 @@ class _DocumentReader:
                     yield path, error
 
     def _known_names(self, references: SnapshotReferences, space: str) -> Iterator[str]:
-        """Yields the names to suggest, from the document and the cluster, for the first errors only."""
+        """Yield the names to suggest, from the document and the cluster, for the first errors only."""
         self._suggestions += 1
         if self._suggestions <= MAX_SUGGESTIONS:
             yield from (name for known, name in self.named if known == space)
@@ -194,7 +194,7 @@ class _DocumentReader:
 
 
 def _type_of(types: ObjectTypeRegistry, section: str, item: Mapping[str, Any]) -> tuple[ObjectType | None, str]:
-    """Returns the type of an item, or the error of its `type:`, which is optional if the section has one type."""
+    """Return the type of an item, or the error of its `type:`, which is optional if the section has one type."""
     candidates = types.in_namespace(section)
     tags = [t.tag for t in candidates if t.tag]
     if not tags or ('type' not in item and len(candidates) == 1):
@@ -207,8 +207,8 @@ def _type_of(types: ObjectTypeRegistry, section: str, item: Mapping[str, Any]) -
 
 
 def _fields(object_type: ObjectType, item: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the item without its `type:`; converts text, as environment variables supply it, to the type of the
-    field, and normalizes the fields."""
+    """Return the item without its `type:`; convert text, as environment variables supply it, to the type of the field,
+    and normalize the fields."""
     infos = {f.name: f for f in fields_of(object_type)}
     fields = {
         str(key): convert_text(infos[key], value) if key in infos else value
@@ -219,7 +219,7 @@ def _fields(object_type: ObjectType, item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _kept_fields(object_type: ObjectType, existing: StoredObject | None, *, whole: bool) -> dict[str, Any]:
-    """Returns the fields that keep their values if the document omits them: all (`whole`), or secrets only."""
+    """Return the fields that keep their values if the document omits them: all (`whole`), or secrets only."""
     if existing is None:
         return {}
     names = [field.name for field in fields_of(object_type)] if whole else secret_fields(object_type)
@@ -236,7 +236,7 @@ def _declared_types(document: object, types: ObjectTypeRegistry) -> Iterator[tup
 
 
 def _uniqueness_errors(entries: list[ValidatedObject], snapshot: Snapshot) -> Iterator[DocumentError]:
-    """Reports texts that two objects of one type must not share. Considers the state after the import, so that objects
+    """Report texts that two objects of one type must not share. Considers the state after the import, so that objects
     may swap them."""
     replaced = {entry.existing.id for entry in entries if entry.existing is not None}
     unique = {entry.object_type.key: entry.object_type.unique_text for entry in entries}
@@ -270,7 +270,7 @@ def _compare(entries: Iterable[ValidatedObject], *, verify: Callable[[str, str],
 
 
 def _merge_secrets(entry: ValidatedObject, verify: Callable[[str, str], bool]) -> Any:
-    """Returns the object as in the document; keeps the stored form of an unchanged secret, unless only its hash is
+    """Return the object as in the document; keep the stored form of an unchanged secret, unless only its hash is
     stored."""
     if entry.existing is None:
         return entry.value
@@ -285,7 +285,7 @@ def _merge_secrets(entry: ValidatedObject, verify: Callable[[str, str], bool]) -
 
 
 def _is_unchanged_secret(kind: str, stored: str, secret: str, verify: Callable[[str, str], bool]) -> bool:
-    """Returns whether the stored form of a secret matches the secret in the document."""
+    """Return whether the stored form of a secret matches the secret in the document."""
     is_verifiable = kind == 'hashed' or (kind == 'both' and is_dual_secret(stored))
     return is_verifiable and bool(stored) and (secret == get_hash(stored) or verify(get_hash(stored), secret))
 

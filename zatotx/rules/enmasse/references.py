@@ -41,7 +41,7 @@ class ReferenceResolver:
     zato_syntax: bool = False  # whether Zato's forms are references
 
     def resolve(self, value: Any, errors: list[str]) -> Any:
-        """Replaces every reference in the value, at any depth. Adds a sentence to `errors` for each that cannot be
+        """Replace every reference in the value, at any depth. Adds a sentence to `errors` for each that cannot be
         resolved and replaces it by ''. Mapping keys are not changed."""
         if isinstance(value, str):
             return self._resolve_text(value, errors)
@@ -65,7 +65,7 @@ class ReferenceResolver:
         return self._read_file(self.read_file, text_with_variables.removeprefix(_FILE), errors)
 
     def _resolve_zato(self, text: str, errors: list[str]) -> str | None:
-        """Returns the value of a text that is, as a whole, a Zato reference; None if it is not one."""
+        """Return the value of a text that is, as a whole, a Zato reference; None if it is not one."""
         if (match := _ZATO_WHOLE.fullmatch(text)) is not None:
             name = match[1]
             return self._resolve_variable(name if name in self.environ or text not in self.environ else text, errors)
@@ -104,7 +104,7 @@ class ReferenceResolver:
 
 
 def escape_references(value: Any) -> Any:
-    """Escapes the value so that `ReferenceResolver(zato=True).resolve` returns it unchanged."""
+    """Escape references in a value, so that `ReferenceResolver(zato=True).resolve` returns the value unchanged."""
     if isinstance(value, str):
         if _ZATO_VARIABLE.fullmatch(value):
             return f'${value}'
@@ -118,22 +118,22 @@ def escape_references(value: Any) -> Any:
 
 
 def has_reference(value: object) -> bool:
-    """Returns whether the value contains a reference, at any depth. Zato's own reference forms are not counted."""
+    """Return whether the value contains a reference, at any depth. Zato's own reference forms are not counted."""
     if isinstance(value, str):
         return value.startswith(_FILE) or any(not match[1] for match in _PLACEHOLDER.finditer(value))
     return any(has_reference(item) for item in _items_of(value))
 
 
 def has_unresolved_reference(value: object) -> bool:
-    """Returns whether the value contains an unresolved reference, at any depth: `${NAME}` or one of Zato's forms."""
+    """Return whether the value contains an unresolved reference, at any depth: `${NAME}` or one of Zato's forms."""
     if isinstance(value, str):
         return bool(_ANY_REFERENCE.search(value) or _ZATO_VARIABLE.fullmatch(value))
     return any(has_unresolved_reference(item) for item in _items_of(value))
 
 
 def is_obvious_reference(secret: str) -> bool:
-    """Returns whether a secret is clearly an unresolved reference: `${NAME}`, `file:` with an absolute path, or a Zato
-    reference. `$NAME` is not, since it could be a password."""
+    """Return whether a secret is clearly an unresolved reference: `${NAME}`, `file:` with an absolute path, or a Zato
+    reference. `$NAME` does not count as a reference, because it could be a password."""
     return bool(_OBVIOUS_REFERENCE.fullmatch(secret))
 
 
@@ -163,7 +163,8 @@ class DocumentError(msgspec.Struct, frozen=True):
 
 
 def item_label(item: object, number: int) -> str:
-    """Returns the label of an object of a section for error messages. `number` is its position in the section."""
+    """Return a label for an object in a section of the document, for error messages. `number` is the position of the
+    object in the section."""
     name = item.get('name') if isinstance(item, dict) else None
     return repr(name) if isinstance(name, str) and name else f'#{number}'
 
@@ -171,8 +172,8 @@ def item_label(item: object, number: int) -> str:
 def substitute_references(
     document: Any, environ: Mapping[str, str], read_file: FileReader | None = None
 ) -> tuple[Any, list[DocumentError]]:
-    """Returns the document with every reference replaced, and an error for each reference that cannot be resolved.
-    `read_file` returns the text of a file; without it, `file:` is plain text."""
+    """Return the document with every reference replaced, and an error for each reference that cannot be resolved.
+    `read_file` returns the text of a file; if it is None, `file:` is treated as plain text."""
     if not isinstance(document, dict):
         return document, []
     errors: list[DocumentError] = []

@@ -1,4 +1,4 @@
-"""Plans how to restore an earlier revision of the configuration, as a list of operations. Pure.
+"""Plans how to restore an earlier revision of the configuration. The plan is a list of operations. Pure functions.
 
 It does not touch deployed code and the rows of its services (see `service rollback`), nor the objects that the broker
 creates, whose passwords are also in credentials.toml.
@@ -21,7 +21,8 @@ _CODE_FIELDS = frozenset({'file', 'impl_name', 'is_internal'})  # service fields
 
 
 class RestoreStep(msgspec.Struct, frozen=True):
-    """One object to restore: its current and its earlier version. None means that the object does not exist."""
+    """One object to restore: its current and its earlier version. A version is None if the object does not exist in
+    that revision."""
 
     current: StoredObject | None
     earlier: StoredObject | None
@@ -34,19 +35,20 @@ class RestoreStep(msgspec.Struct, frozen=True):
 
 
 def plan_restore(current: Snapshot, earlier: Snapshot, types: ObjectTypeRegistry) -> list[RestoreStep]:
-    """Returns the steps that change the current configuration to the earlier one, sorted by type and name. Objects are
+    """Return the steps that change the current configuration to the earlier one, sorted by type and name. Objects are
     matched by ID; an object that was deleted and recreated is matched by type and name."""
     steps = [step for step in _pairs(current, earlier) if step.type in types and _differs(step, types[step.type])]
     return sorted(steps, key=_order)
 
 
 def to_operations(steps: list[RestoreStep]) -> list[Operation]:
-    """Converts the steps to operations. An operation fails if its object was changed in the meantime."""
+    """Convert the steps to operations. Each operation fails when it is applied if its object was changed in the
+    meantime."""
     return [_operation(step) for step in steps]
 
 
 def describe_step(step: RestoreStep, types: ObjectTypeRegistry) -> list[str]:
-    """Describes a step in readable lines, with secrets masked."""
+    """Describe a step in readable lines, with secrets masked."""
     object_type, current, earlier = types[step.type], step.current, step.earlier
     restored = None if earlier is None else earlier.value
     if current is not None and earlier is not None:

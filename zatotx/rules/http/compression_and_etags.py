@@ -1,5 +1,5 @@
 """Compression (RFC 9110 §12.5.3) and entity tags (§8.8.3, §13.1.2) of HTTP responses: decides which apply to a
-response. Pure.
+response. Pure: no I/O.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _TEXTUAL = frozenset({
 
 
 def accepts_gzip(accept_encoding: bytes | None) -> bool:
-    """Returns whether the client accepts gzip and does not prefer the uncompressed body."""
+    """Return whether the client accepts gzip and does not prefer the uncompressed body."""
     if accept_encoding is None:
         return False
     quality = {}
@@ -29,7 +29,7 @@ def accepts_gzip(accept_encoding: bytes | None) -> bool:
 
 
 def is_compressible(content_type: bytes) -> bool:
-    """Returns whether bodies of a content type are compressible text."""
+    """Return whether bodies of a content type are compressible text."""
     media_type = content_type.partition(b';')[0].strip().lower()
     if media_type.startswith(_TEXT):
         return media_type != _STREAM_OF_EVENTS
@@ -37,7 +37,7 @@ def is_compressible(content_type: bytes) -> bool:
 
 
 def _quality(parameters: bytes) -> float:
-    """Returns the quality value of a coding; an invalid one counts as 0."""
+    """Return the quality value of a coding; an invalid one counts as 0."""
     name, _, value = parameters.partition(b'=')
     if not name.strip():
         return 1.0
@@ -54,24 +54,23 @@ _WEAK = b'W/'
 
 
 def compute_etag(body: bytes) -> bytes:
-    """Returns the strong entity tag of a body, which is a hash. Slow for large bodies: call it in a thread."""
+    """Return the strong entity tag of a body, which is a hash. Slow for large bodies: call it in a thread."""
     return b'"%b"' % blake2b(body, digest_size=16).hexdigest().encode('ascii')
 
 
 def weaken_etag(tag: bytes) -> bytes:
-    """Returns the weak form of an entity tag, for equivalent content with different bytes, such as a compressed
-    body."""
+    """Return the weak form of an entity tag, for equivalent content with different bytes, such as a compressed body."""
     return tag if tag.startswith(_WEAK) else _WEAK + tag
 
 
 def is_etag(value: bytes) -> bool:
-    """Returns whether the value is a valid entity tag."""
+    """Return whether the value is a valid entity tag."""
     opaque = value.removeprefix(_WEAK)
     return len(opaque) >= 2 and opaque[:1] == opaque[-1:] == b'"' and b'"' not in opaque[1:-1]
 
 
 def matches_if_none_match(if_none_match: bytes, tag: bytes) -> bool:
-    """Returns whether an If-None-Match field matches the entity tag by weak comparison; `*` matches any tag."""
+    """Return whether an If-None-Match field matches the entity tag by weak comparison; `*` matches any tag."""
     if if_none_match.strip() == b'*':
         return True
     return tag.removeprefix(_WEAK)[1:-1] in if_none_match.split(b'"')[1::2]

@@ -1,5 +1,5 @@
-"""Cross-origin resource sharing (CORS): determines which sites browsers allow to use a channel (the Fetch standard,
-https://fetch.spec.whatwg.org/#http-cors-protocol). Pure.
+"""Cross-origin resource sharing (CORS): the rules by which browsers allow the scripts of other sites to use a channel
+(the Fetch standard, https://fetch.spec.whatwg.org/#http-cors-protocol). Pure: no I/O.
 
 CORS protects users of browsers, not the channel: requests of other sites are served as usual, and the browser hides the
 response from the site. Preflight requests carry no credentials and are answered without authentication.
@@ -22,8 +22,8 @@ HeaderFields = tuple[tuple[bytes, bytes], ...]
 
 
 class CorsForbidden(Exception):  # noqa: N818 - named for the condition
-    """A preflight request asks for something that the channel does not allow. The message is one sentence for the
-    browser's network log."""
+    """A preflight request asks for an origin, method or header field that the channel does not allow. The message is
+    one sentence for the network log of the browser."""
 
 
 class CorsRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,11 +42,11 @@ class CorsRules(msgspec.Struct, frozen=True, kw_only=True):
         return self.origins is not None
 
     def allows(self, origin: bytes) -> bool:
-        """Returns whether that site is allowed."""
+        """Return whether that site is allowed."""
         return self.origins is None or origin.decode('latin-1').lower() in self.origins
 
     def response_headers(self, origin: bytes | None) -> HeaderFields:
-        """Returns the CORS fields of a response; () if the site is not allowed, or without an Origin."""
+        """Return the CORS fields of a response; () if the site is not allowed, or without an Origin."""
         if origin is None or not self.allows(origin):
             return ()
         fields = list(self._allowed(origin))
@@ -55,7 +55,7 @@ class CorsRules(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(fields)
 
     def preflight_headers(self, origin: bytes, method: bytes, requested_headers: bytes | None) -> HeaderFields:
-        """Returns the fields of the response to a preflight for a request with `method`, which the channel accepts, and
+        """Return the fields of the response to a preflight for a request with `method`, which the channel accepts, and
         the header names `requested_headers` (Access-Control-Request-Headers). Raises CorsForbidden."""
         if not self.allows(origin):
             raise CorsForbidden('This site (Origin) is not one that may use this channel')
@@ -77,7 +77,7 @@ class CorsRules(msgspec.Struct, frozen=True, kw_only=True):
         return (allowed, (b'Access-Control-Allow-Credentials', b'true')) if self.credentials else (allowed,)
 
     def _allowed_headers(self, requested_headers: bytes) -> bytes:
-        """Returns the allowed names explicitly, since `*` does not include Authorization."""
+        """Return the allowed names explicitly, since `*` does not include Authorization."""
         names = [name.strip() for name in requested_headers.split(b',')]
         if len(requested_headers) > _MAX_HEADER_LIST or not all(map(is_token, names)):
             raise CorsForbidden('Access-Control-Request-Headers is no list of names of fields')
@@ -89,7 +89,7 @@ class CorsRules(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def origin_error(origin: str) -> str:
-    """Returns an error message if a configured origin is invalid, otherwise ''. Browsers send origins such as
+    """Return an error message if a configured CORS origin is invalid, otherwise ''. Browsers send origins such as
     `https://shop.example:8443`, without a path and without a default port."""
     if origin == ANY:
         return ''
@@ -109,7 +109,7 @@ def origin_error(origin: str) -> str:
 
 
 def header_names_error(names: Sequence[str]) -> str:
-    """Returns an error message if a list of header field names is invalid, otherwise ''."""
+    """Return an error message if a list of header field names is invalid, otherwise ''."""
     for name in names:
         if not name.isascii() or not is_token(name.encode('ascii')):
             return f'{name!r} is no name of a field'
@@ -117,7 +117,7 @@ def header_names_error(names: Sequence[str]) -> str:
 
 
 def _split(authority: str) -> tuple[str, str | None]:
-    """Splits an authority into host and port, None = no port; an IPv6 address keeps its brackets."""
+    """Split an authority into host and port, None = no port; an IPv6 address keeps its brackets."""
     bracket = authority.find(']') + 1
     host, colon, port = authority[bracket:].partition(':')
     return authority[:bracket] + host, port if colon else None

@@ -1,4 +1,4 @@
-"""Caches DNS lookups, and determines the scope of addresses and the order in which to try them. Pure."""
+"""Caches DNS lookups, and determines the scope of addresses and the order in which to try them. Pure: no I/O."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class LookupResult:
 
 
 def interleave_families(addresses: Sequence[str]) -> tuple[str, ...]:
-    """Returns the distinct addresses with alternating address families, beginning with that of the first address (RFC
-    8305 §4), so that a family without connectivity costs one attempt only."""
+    """Return the distinct addresses with alternating address families, beginning with the family of the first address
+    (RFC 8305 §4). Thus a family without connectivity delays the connection by one attempt only."""
     unique = tuple(dict.fromkeys(addresses))
     first = [address for address in unique if (':' in address) == (':' in unique[0])]
     other = [address for address in unique if (':' in address) != (':' in unique[0])]
@@ -45,7 +45,7 @@ class DnsCache:
         return len(self._entries)
 
     def get(self, name: str, now: float) -> LookupResult | None:
-        """Returns the cached result if it has not expired."""
+        """Return the cached result if it has not expired."""
         entry = self._entries.get(name)
         if entry is None:
             return None
@@ -57,7 +57,7 @@ class DnsCache:
         return result
 
     def put(self, name: str, result: LookupResult, now: float) -> None:
-        """Caches a result."""
+        """Cache a result."""
         self._entries[name] = (now + (TTL if result.addresses else FAILURE_TTL), result)
         self._entries.move_to_end(name)
         if len(self._entries) > _MAX_NAMES:
@@ -69,8 +69,8 @@ _COMPATIBLE = IPv6Network('::/96')  # RFC 4291 §2.5.5.1, deprecated; except ::1
 
 
 class AddressScope(Enum):
-    """The scope of an IP address. LOOPBACK is this machine; LINK_LOCAL the local link, where clouds serve their
-    metadata; PRIVATE everything else outside the public Internet: private networks, multicast and reserved
+    """The scope of an IP address. LOOPBACK is this machine. LINK_LOCAL is the local link, on which clouds serve their
+    metadata. PRIVATE is every other address outside the public Internet: private networks, multicast and reserved
     addresses."""
 
     LOOPBACK = 'loopback'
@@ -80,7 +80,7 @@ class AddressScope(Enum):
 
 
 def address_scope(address: str) -> AddressScope:
-    """Returns the scope of an IP address; an IPv6 address may have a zone. An IPv4 address embedded in an IPv6 address
+    """Return the scope of an IP address; an IPv6 address may have a zone. An IPv4 address embedded in an IPv6 address
     has the scope of the IPv4 address."""
     ip = _unwrap_ipv4(ip_address(address))
     if ip.is_loopback or ip.is_unspecified:  # a connection to 0.0.0.0 or :: reaches this machine

@@ -1,4 +1,5 @@
-"""Determines the client of a request that passed through proxies: the last untrusted address in the chain. Pure.
+"""Determines the client of a request that passed through proxies. The client is the last untrusted address in the chain
+of proxies. Pure functions.
 
 The peer's address is known. If it is a trusted proxy, the address it reports is used; if that is trusted as well, the
 next one, and so on. The first untrusted address is the client. Sources: RFC 7239 §8, and nginx's `real_ip_recursive`
@@ -42,7 +43,7 @@ class TrustedProxies:
         return self.unix or bool(self.networks)
 
     def trusts(self, address: str) -> bool:
-        """Returns whether a peer is trusted, by its address or UNIX."""
+        """Return whether a peer is trusted, by its address or UNIX."""
         if address == UNIX:
             return self.unix
         try:
@@ -65,7 +66,7 @@ class RequestOrigin:
 
 
 def parse_trusted_proxies(entries: Iterable[str]) -> TrustedProxies:
-    """Parses the trusted proxies: addresses, networks (`10.0.0.0/8`) and UNIX. Raises InvalidProxies."""
+    """Parse the trusted proxies: addresses, networks (`10.0.0.0/8`) and UNIX. Raises InvalidProxies."""
     networks: list[IPv4Network | IPv6Network] = []
     errors: list[str] = []
     entries = tuple(entries)
@@ -83,8 +84,8 @@ def parse_trusted_proxies(entries: Iterable[str]) -> TrustedProxies:
 def request_origin(
     headers: Mapping[bytes, bytes], peer: str, trusted: TrustedProxies, header_kind: str = ANY
 ) -> RequestOrigin:
-    """Returns the origin of a request that was received from the trusted proxy `peer`, from the header fields that
-    `header_kind` selects.
+    """Return the origin of a request that the trusted proxy `peer` forwarded. `header_kind` selects the header fields
+    that are read.
 
     With ANY and both kinds of fields present, they are used as far as they agree: a proxy usually writes one kind and
     passes the client's value of the other.
@@ -143,6 +144,6 @@ def _parse_x_forwarded(headers: Mapping[bytes, bytes], peer: str, trusted: Trust
 
 
 def _first_hop_value(headers: Mapping[bytes, bytes], name: bytes, trusted_hops: int) -> str:
-    """Returns the value set by the proxy next to the client, in a field to which each proxy appends or which one has
+    """Return the value set by the proxy next to the client, in a field to which each proxy appends or which one has
     set."""
     return x_forwarded_element(headers.get(name, b'').decode('latin-1'), trusted_hops)

@@ -1,5 +1,5 @@
-"""Selects the proxy of an outgoing call: the one configured for the connection, or the one from the environment
-variables that curl and requests read. Pure.
+"""Selects the proxy of an outgoing call: the proxy that is configured for the connection, or the proxy in the
+environment variables that curl and requests also use. Pure functions.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ IPNetwork = IPv4Network | IPv6Network
 
 @frozen
 class DomainPattern:
-    """A NO_PROXY pattern for a domain and its subdomains. `port` 0 matches any port."""
+    """A NO_PROXY pattern for a domain and its subdomains. A `port` of 0 matches any port."""
 
     name: str
     port: int = 0
@@ -36,7 +36,7 @@ class DomainPattern:
 
 @frozen
 class NetworkPattern:
-    """A NO_PROXY pattern for an IP network. `port` 0 matches any port."""
+    """A NO_PROXY pattern for an IP network. A `port` of 0 matches any port."""
 
     network: IPNetwork
     port: int = 0
@@ -47,8 +47,8 @@ class NetworkPattern:
 
 @frozen
 class NoProxy:
-    """A parsed NO_PROXY variable. Loopback addresses always match, since the proxy's loopback is a different
-    machine."""
+    """A parsed NO_PROXY variable. Loopback addresses always match, because a loopback address that is sent to a proxy
+    would refer to the machine of the proxy."""
 
     all_hosts: bool = False
     domains: tuple[DomainPattern, ...] = ()
@@ -56,7 +56,7 @@ class NoProxy:
     include_loopback: bool = True
 
     def matches(self, host: str, port: int) -> bool:
-        """Returns whether to connect to this host (as returned by `ascii_host`) directly. Does not resolve names."""
+        """Return whether to connect to this host (as returned by `ascii_host`) directly. Does not resolve names."""
         if self.all_hosts or (self.include_loopback and is_loopback(host)):
             return True
         if is_address(host):
@@ -67,7 +67,7 @@ class NoProxy:
 
 
 def parse_no_proxy(text: str) -> NoProxy:
-    """Parses a NO_PROXY variable: entries separated by commas or spaces. Invalid entries match nothing, as in other
+    """Parse a NO_PROXY variable: entries separated by commas or spaces. Invalid entries match nothing, as in other
     implementations."""
     entries = text.replace(',', ' ').split()
     patterns = [pattern for entry in entries if (pattern := _parse_entry(entry)) is not None]
@@ -79,7 +79,7 @@ def parse_no_proxy(text: str) -> NoProxy:
 
 
 def _parse_entry(entry: str) -> DomainPattern | NetworkPattern | None:
-    """Parses one entry other than `*`."""
+    """Parse one entry other than `*`."""
     host, port = _split_port(entry)
     if (network := _parse_network(host.strip('[]'))) is not None:
         return NetworkPattern(network, port)
@@ -90,7 +90,7 @@ def _parse_entry(entry: str) -> DomainPattern | NetworkPattern | None:
 
 
 def _split_port(entry: str) -> tuple[str, int]:
-    """Splits off the port; an IPv6 address has one only after brackets."""
+    """Split off the port; an IPv6 address has one only after brackets."""
     host, colon, port = entry.rpartition(':')
     if colon and port.isdigit() and (':' not in host or host.endswith(']')):
         return host, int(port)
@@ -132,7 +132,7 @@ class ProxySelector:
     no_proxy: NoProxy = field(factory=NoProxy)
 
     def select(self, *, secure: bool, host: str, port: int) -> Proxy | None:
-        """Returns the proxy for a target (`host` as returned by `ascii_host`), or None to connect directly. Raises
+        """Return the proxy for a target (`host` as returned by `ascii_host`), or None to connect directly. Raises
         UnusableProxy if the configured proxy cannot be used, rather than bypassing it."""
         url = self.https if secure else self.http
         if not url or self.no_proxy.matches(host, port):
@@ -141,8 +141,8 @@ class ProxySelector:
 
 
 def make_proxy_selector(setting: str, environ: Mapping[str, str]) -> ProxySelector:
-    """Returns the selector for a connection's setting: DIRECT, ENVIRONMENT, or the URL of a proxy for all calls, which
-    ignores NO_PROXY. Raises UnusableProxy if the URL cannot be used."""
+    """Return the selector for a connection's setting: DIRECT, ENVIRONMENT, or the URL of a proxy for all calls, for
+    which NO_PROXY is ignored. Raises UnusableProxy if the URL cannot be used."""
     if setting == ENVIRONMENT:
         return proxies_from_environment(environ)
     if setting in ('', DIRECT):
@@ -152,7 +152,7 @@ def make_proxy_selector(setting: str, environ: Mapping[str, str]) -> ProxySelect
 
 
 def proxies_from_environment(environ: Mapping[str, str]) -> ProxySelector:
-    """Reads the proxies from the variables http_proxy, https_proxy, all_proxy and no_proxy; lower-case names take
+    """Read the proxies from the variables http_proxy, https_proxy, all_proxy and no_proxy; lower-case names take
     precedence."""
 
     def variable(name: str) -> str:
@@ -167,7 +167,7 @@ def proxies_from_environment(environ: Mapping[str, str]) -> ProxySelector:
 
 
 def parse_proxy(url: str) -> Proxy:
-    """Parses the URL of a proxy, `http://user:password@host:port` or `host:port`; the default port is 80. Raises
+    """Parse the URL of a proxy, `http://user:password@host:port` or `host:port`; the default port is 80. Raises
     UnusableProxy."""
     if '://' not in url:
         url = f'http://{url}'
@@ -182,7 +182,7 @@ def parse_proxy(url: str) -> Proxy:
 
 
 def _authorization(username: str | None, password: str | None) -> bytes:
-    """Returns Basic credentials (RFC 7617) from the percent-encoded user information of a URL."""
+    """Return Basic credentials (RFC 7617) from the percent-encoded user information of a URL."""
     if username is None:
         return b''
     return b'Basic ' + b64encode(unquote_to_bytes(username) + b':' + unquote_to_bytes(password or ''))

@@ -1,5 +1,5 @@
 """Validates and joins public URLs: the base URLs under which clients reach this server, such as
-https://api.example.com/esb. Pure.
+https://api.example.com/esb. Pure: no I/O.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _PATH_CHARACTERS = frozenset("/-._~!$&'()*+,;=:@%")
 
 
 def public_url_error(url: str) -> str:
-    """Returns an error message, as a clause, if a public URL is invalid, or '' if it is valid or empty."""
+    """Return an error message, as a clause, if a public URL is invalid, or '' if it is valid or empty."""
     if not url:
         return ''
     try:
@@ -30,5 +30,5 @@ def public_url_error(url: str) -> str:
 
 
 def join_public_url(public_url: str, path: str) -> str:
-    """Returns the URL of a percent-encoded path below a public URL."""
+    """Return the URL of a percent-encoded path below a public URL."""
     return f'{public_url.rstrip("/")}/{path.lstrip("/")}'

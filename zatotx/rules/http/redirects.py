@@ -1,5 +1,5 @@
-"""Follows redirects of outgoing calls: determines the next request and which header fields it may contain, by RFC 9110
-§15.4 and the Fetch standard. Pure.
+"""Follows redirects of outgoing calls: creates the redirected request, and removes the header fields that it must not
+contain, by RFC 9110 §15.4 and the Fetch standard. Pure functions.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class RedirectError(ValueError):
 
 @frozen
 class RedirectTarget:
-    """The destination of a URL: scheme, host, port, and request target."""
+    """The target of a redirect: scheme, host, port and request target of a URL."""
 
     secure: bool
     host: str  # as returned by ascii_host
@@ -50,7 +50,7 @@ class RedirectTarget:
 
 @frozen
 class RedirectedRequest:
-    """The next request of a call that was redirected."""
+    """The request that is sent after a redirect."""
 
     method: str
     target: RedirectTarget
@@ -59,7 +59,7 @@ class RedirectedRequest:
 
 
 def parse_target(url: str) -> RedirectTarget:
-    """Parses an absolute http or https URL; ignores the user information and the fragment. Raises RedirectError."""
+    """Parse an absolute http or https URL; ignore the user information and the fragment. Raises RedirectError."""
     try:
         parts = urlsplit(url)
         if parts.scheme not in _DEFAULT_PORTS:
@@ -76,7 +76,7 @@ def parse_target(url: str) -> RedirectTarget:
 def follow_redirect(
     status: int, method: str, current: RedirectTarget, location: bytes, *, has_body: bool
 ) -> RedirectedRequest:
-    """Returns the next request after a redirect response with this Location. Raises RedirectError.
+    """Return the request to send after a redirect response whose Location field is `location`. Raises RedirectError.
 
     303 changes all methods but HEAD to GET; 301 and 302 change POST to GET, as browsers and requests do, and keep other
     methods. Requests that keep their method keep their body, but never from https to http.
@@ -89,20 +89,20 @@ def follow_redirect(
 
 
 def is_credential(name: bytes) -> bool:
-    """Returns whether a header field may contain credentials, so that other origins must not receive it. The name may
-    be in any case."""
+    """Return whether a header field may contain credentials, which must not be sent to other origins. The name may be
+    in any case."""
     name = name.lower()
     return name in _CREDENTIALS or any(part in name for part in _SECRET_PARTS)
 
 
 def is_body_header(name: bytes) -> bool:
-    """Returns whether a header field describes the body, so that it is dropped together with the body (Fetch §4.4). The
-    name may be in any case."""
+    """Return whether a header field describes the request body. Such a field is removed when the body is removed (Fetch
+    §4.4). The name may be in any case."""
     return name.lower().startswith(_BODY_PREFIXES)
 
 
 def _resolve_location(current: RedirectTarget, location: bytes) -> RedirectTarget:
-    """Resolves a Location against the current target. Percent-encodes invalid characters first, since many servers send
+    """Resolve a Location against the current target. Percent-encodes invalid characters first, since many servers send
     UTF-8 or spaces."""
     if not location or len(location) > _MAX_LOCATION:
         raise RedirectError(f'has a Location of no length, or of more than {_MAX_LOCATION} bytes')

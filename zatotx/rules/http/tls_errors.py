@@ -1,4 +1,4 @@
-"""Converts OpenSSL's TLS errors to readable descriptions. Pure."""
+"""Converts OpenSSL's TLS errors to readable descriptions. Pure: no I/O."""
 
 from __future__ import annotations
 
@@ -46,20 +46,21 @@ _LATE_ALERTS = _HANDSHAKE_ERRORS[:8]
 
 
 def describe_certificate_error(code: int, *, of_peer: bool) -> str:
-    """Describes a certificate error by the code that OpenSSL passes to a verify callback, such as 'has expired'.
-    `of_peer` says whether the certificate is the peer's own or that of an issuer."""
+    """Describe a certificate error, for example as 'has expired'. `code` is the error code that OpenSSL passes to a
+    verify callback. `of_peer` says whether the certificate is the peer's own or that of an issuer."""
     description = _CERTIFICATE_ERRORS.get(code, f'is not acceptable (error {code} of OpenSSL)')
     return description if of_peer or description is _UNTRUSTED else f'rests on one that {description}'
 
 
 def describe_handshake_error(reasons: Sequence[str]) -> str:
-    """Describes a handshake error by OpenSSL's error reasons, such as 'does not speak TLS: it may be plain HTTP'."""
+    """Describe a TLS handshake error, for example as 'does not speak TLS: it may be plain HTTP'. `reasons` are
+    OpenSSL's error reasons."""
     description = _find_description(reasons, _HANDSHAKE_ERRORS)
     return description or f'ended the TLS handshake ({", ".join(reasons) or "without a word"})'
 
 
 def describe_late_handshake_error(reasons: Sequence[str]) -> str:
-    """Describes the peer's rejection of the local certificate after the handshake; returns '' for other errors."""
+    """Describe the peer's rejection of the local certificate after the handshake; return '' for other errors."""
     return _find_description(reasons, _LATE_ALERTS)
 
 

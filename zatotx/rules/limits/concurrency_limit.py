@@ -1,4 +1,4 @@
-"""A limit of concurrent calls, a fair queue, and limits of the content of one message. Pure: no I/O.
+"""Limits concurrent calls, queues items fairly among their owners, and limits the content of one message. Pure: no I/O.
 
 A `ConcurrencyLimit` counts the calls in progress in a service, a channel or a node. It is used for every request, so
 that entering costs a comparison and an addition.
@@ -92,14 +92,14 @@ class ConcurrencyLimit:
         return self._count() >= self._limit
 
     def enter(self) -> bool:
-        """Takes a slot; returns whether one was free."""
+        """Take a slot; return whether one was free."""
         if self.active < self.fast_limit:
             self.active += 1
             return True
         return self._enter_slowly(in_thread=False)
 
     def leave(self) -> None:
-        """Releases a slot."""
+        """Release a slot."""
         if self.is_local or self.active <= self.fast_limit:
             self.active -= 1
         else:
@@ -171,7 +171,7 @@ _Item = TypeVar('_Item', bound=Hashable)
 
 
 class FairQueue(Generic[_Item]):
-    """Converts an aware datetime to unix time in seconds.
+    """A bounded queue that takes its items from the owners in turn.
 
     It holds `max_items` items, and `max_per_owner` of any owner. When it is full, an owner with fewer items displaces
     the newest item of the owner that has most.
@@ -189,11 +189,11 @@ class FairQueue(Generic[_Item]):
         return self._length
 
     def is_full_for(self, owner: str) -> bool:
-        """Returns whether the owner has reached its own limit."""
+        """Return whether the owner has reached its own limit."""
         return len(self._owners.get(owner, ())) >= self._max_per_owner
 
     def add(self, owner: str, item: _Item) -> _Item | None:
-        """Adds an item of an owner that is not `is_full_for`. Returns the displaced item, if any, which may be the new
+        """Add an item of an owner that is not `is_full_for`. Returns the displaced item, if any, which may be the new
         one."""
         displaced: _Item | None = None
         if self._length >= self._max_items:
@@ -207,7 +207,7 @@ class FairQueue(Generic[_Item]):
         return displaced
 
     def pop(self) -> _Item:
-        """Removes and returns the oldest item of the next owner. Raises KeyError if the queue is empty."""
+        """Remove and return the oldest item of the next owner. Raises KeyError if the queue is empty."""
         owner, items = self._owners.popitem(last=False)
         item, _ = items.popitem(last=False)
         self._length -= 1
@@ -216,7 +216,7 @@ class FairQueue(Generic[_Item]):
         return item
 
     def remove(self, owner: str, item: _Item) -> None:
-        """Removes a waiting item, if it is still in the queue."""
+        """Remove a waiting item, if it is still in the queue."""
         items = self._owners.get(owner)
         if items is not None and item in items:
             del items[item]

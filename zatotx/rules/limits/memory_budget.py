@@ -1,4 +1,5 @@
-"""Accounts for and limits the memory that one process uses for request bodies and their decoded content. Pure: no I/O.
+"""Accounts for the memory that one process uses for request bodies and their decoded content, and limits it. Pure: no
+I/O.
 
 Every body has a `MemoryReservation`, which grows with it and is closed at the end of its request. Three limits keep
 unauthenticated callers from using the memory that authenticated callers need, and from blocking complete requests:
@@ -61,7 +62,7 @@ class MemoryBudget:
         return 2 * self._used[RECEIVING] >= self._bounds[RECEIVING] or 4 * sum(self._used) >= 3 * self.limit
 
     def spool_threshold(self, default: int) -> int:
-        """Returns the body size in bytes above which to spool; `default` without memory pressure."""
+        """Return the body size in bytes above which to spool; `default` without memory pressure."""
         if not self.is_under_pressure:
             return default
         scarce = 8 * self._used[RECEIVING] >= 7 * self._bounds[RECEIVING]
@@ -92,7 +93,7 @@ class MemoryReservation:
         self.size = 0
 
     def reserve(self, size: int) -> bool:
-        """Reserves memory; returns whether it is available."""
+        """Reserve memory; return whether it is available."""
         budget = self._budget
         with budget._lock:
             if not self._open:
@@ -107,22 +108,22 @@ class MemoryReservation:
         return True
 
     def release(self, size: int) -> None:
-        """Releases part of the memory."""
+        """Release part of the memory."""
         with self._budget._lock:
             if self._open:
                 self._budget._used[self._caller] -= size
                 self.size -= size
 
     def mark_received(self) -> None:
-        """Marks the body as complete."""
+        """Mark the body as complete."""
         self._move(UNAUTHENTICATED)
 
     def mark_authenticated(self) -> None:
-        """Marks the caller as authenticated."""
+        """Mark the caller as authenticated."""
         self._move(AUTHENTICATED)
 
     def close(self) -> None:
-        """Releases all memory at the end of the request. Idempotent."""
+        """Release all memory at the end of the request. Idempotent."""
         with self._budget._lock:
             if self._open:
                 self._open = False
@@ -153,8 +154,9 @@ MIDDLE, OLDEST = 1, 2  # generations of gc.collect
 
 
 class CollectionTrigger:
-    """Decides when a garbage collection is needed. Objects that survive a collection are moved to an older generation,
-    and only a collection of the oldest generation frees them; therefore surviving bytes are counted as well."""
+    """Decides when a garbage collection is needed. Objects that survive a collection move to an older generation, and
+    are freed only by a collection of the oldest generation. Therefore the bytes of surviving objects are counted as
+    well."""
 
     __slots__ = ('_received', '_survived')
 
@@ -163,7 +165,7 @@ class CollectionTrigger:
         self._survived = 0
 
     def next_generation(self, size: int, used: int) -> int | None:
-        """Returns the generation to collect after receiving `size` more bytes, or None. `used`: bytes in use."""
+        """Return the generation to collect after receiving `size` more bytes, or None. `used`: bytes in use."""
         self._received += size
         if self._received < COLLECT_AFTER:
             return None
@@ -196,7 +198,7 @@ class TrimTrigger:
         self._backoff = 1  # number of checks to wait after a useless trim
 
     def should_trim(self, resident: int, used: int) -> bool:
-        """Returns whether to trim. Call it every few seconds with the resident size of the process and the bytes in
+        """Return whether to trim. Call it every few seconds with the resident size of the process and the bytes in
         use."""
         self._min_resident = min(self._min_resident or resident, resident)
         self._resident = min(self._resident or resident, resident)
@@ -208,7 +210,7 @@ class TrimTrigger:
         return self._peak - used >= MIN_GAIN or resident - self._resident >= MIN_GAIN or not self._checks_left
 
     def record_trim(self, before: int, after: int, used: int) -> None:
-        """Records the resident size before and after a trim."""
+        """Record the resident size before and after a trim."""
         self._backoff = 1 if before - after >= USELESS_GAIN else min(2 * self._backoff, MAX_BACKOFF)
         self._checks_left = self._backoff
         self._resident, self._peak = after, used

@@ -1,4 +1,4 @@
-"""Rate limiting with the generic cell rate algorithm (GCRA) of ITU-T I.371, in integer nanoseconds. Pure.
+"""Rate limiting with the generic cell rate algorithm (GCRA) of ITU-T I.371, in integer nanoseconds. Pure: no I/O.
 
 The state of a bucket is one point in time, the theoretical arrival time. Each call advances it by one interval; a call
 is admitted if it is then at most the tolerance ahead of now. So a bucket needs one number, expires by itself, and never
@@ -17,14 +17,15 @@ MAX_TOLERANCE = 104 * 86_400 * SECOND  # maximum tolerance: integers stay exact 
 
 
 class Rate(msgspec.Struct, frozen=True):
-    """A rate limit in the form that GCRA needs: the interval between calls, and the burst tolerance."""
+    """A rate limit in the form that GCRA uses: the interval between calls, and the burst tolerance, both in
+    nanoseconds."""
 
     interval: int  # nanoseconds between calls
     tolerance: int  # nanoseconds: interval times burst
 
     @classmethod
     def from_limit(cls, count: int, seconds: int, burst: int) -> Rate:
-        """Creates a rate of `count` calls per `seconds` with `burst`. Rounds the interval up, so that the rate is never
+        """Create a rate of `count` calls per `seconds` with `burst`. Rounds the interval up, so that the rate is never
         exceeded. Raises ValueError if a full burst would take longer than LONGEST to recover."""
         interval = -(-seconds * SECOND // count)
         if interval * burst > MAX_TOLERANCE:
@@ -37,21 +38,21 @@ class Rate(msgspec.Struct, frozen=True):
         return self.tolerance // self.interval
 
     def admits(self, ahead: int) -> bool:
-        """Returns whether a bucket that is `ahead` nanoseconds ahead admits one more call."""
+        """Return whether a bucket that is `ahead` nanoseconds ahead admits one more call."""
         return ahead + self.interval <= self.tolerance
 
     def remaining(self, ahead: int) -> int:
-        """Returns the number of calls admitted now."""
+        """Return the number of calls admitted now."""
         return max(0, self.tolerance - ahead) // self.interval
 
     def wait_time(self, ahead: int) -> int:
-        """Returns the nanoseconds until the next call is admitted; 0 = now."""
+        """Return the nanoseconds until the next call is admitted; 0 = now."""
         return max(0, ahead + self.interval - self.tolerance)
 
 
 def count_admitted(rates: Sequence[Rate], leads: Sequence[int], calls: int) -> int:
-    """Returns how many of `calls` calls all rate limits admit. `leads` has for each limit how far its bucket is ahead
-    of the current time."""
+    """Return the number of calls, at most `calls`, that every rate limit admits. `leads[i]` is the time in nanoseconds
+    by which the bucket of limit `i` is ahead of the current time."""
     return min(calls, *(rate.remaining(ahead) for rate, ahead in zip(rates, leads, strict=True)))
 
 
@@ -70,7 +71,7 @@ class RateBuckets:
         self._old: dict[str, int] = {}
 
     def charge(self, name: str, rate: Rate, now: int) -> int:
-        """Returns how many nanoseconds the bucket is ahead of the clock. Counts the call if the bucket admits it."""
+        """Return how many nanoseconds the bucket is ahead of the clock. Counts the call if the bucket admits it."""
         arrival_time = self._young.get(name)
         if arrival_time is None:
             arrival_time = self._old.get(name, 0)
@@ -83,7 +84,7 @@ class RateBuckets:
         return ahead
 
     def refund(self, name: str, rate: Rate) -> None:
-        """Refunds a counted call that did not take place."""
+        """Refund a counted call that did not take place."""
         arrival_time = self._young.get(name) or self._old.get(name)
         if arrival_time is not None:
             self._young[name] = arrival_time - rate.interval
@@ -102,7 +103,7 @@ _PRINTABLE = ''.join(map(chr, range(32, 127))).translate(str.maketrans('', '', '
 
 
 class RateLimitHeaders:
-    """Formats the rate-limit header fields of responses, from a template for a set of limits."""
+    """Formats the rate-limit header fields of responses. The template is built once for a set of limits."""
 
     __slots__ = ('_rates', '_template')
 
@@ -121,7 +122,7 @@ class RateLimitHeaders:
         ).encode('ascii')
 
     def encode(self, leads: Sequence[int]) -> bytes:
-        """Returns the header lines for buckets that are `leads` nanoseconds ahead of the clock."""
+        """Return the header lines for buckets that are `leads` nanoseconds ahead of the clock."""
         if not leads:
             return b''
         if len(leads) == 1:  # the usual case
@@ -147,10 +148,10 @@ class RateLimitState:
         self.leads = leads
 
     def header_lines(self) -> bytes:
-        """Returns the header lines of the response."""
+        """Return the header lines of the response."""
         return self.fields.encode(self.leads)
 
 
 def ceil_seconds(nanoseconds: int) -> int:
-    """Converts nanoseconds to seconds, rounded up."""
+    """Convert nanoseconds to seconds, rounded up."""
     return -(-nanoseconds // SECOND)

@@ -1,4 +1,4 @@
-"""Builds an OpenAPI 3.1 document that describes HTTP channels and their services. Pure.
+"""Builds an OpenAPI 3.1 document that describes HTTP channels and their services. Pure: no I/O.
 
 Channels that OpenAPI cannot describe (e.g. with an unknown method) are omitted, with a sentence each in
 `x-zatotx-left-out`.
@@ -63,7 +63,7 @@ _ANYTHING: Schema = {}
 
 
 def build_responses(channel: ChannelModel, method: str, components: SchemaRegistry) -> dict[str, Any]:
-    """Returns the OpenAPI responses of one operation by status, and registers their schemas in `components`."""
+    """Return the OpenAPI responses of one operation, by status code, and register their schemas in `components`."""
     service, xml = channel.service, channel.data_format == 'xml'
     success_statuses = {200, *(status for status in service.statuses if 200 <= status < 400)}
     if channel.etag and method in ('GET', 'HEAD'):
@@ -76,8 +76,8 @@ def build_responses(channel: ChannelModel, method: str, components: SchemaRegist
 
 
 def error_statuses(channel: ChannelModel, method: str) -> set[int]:
-    """Returns the status codes of the errors that an operation can return: errors of the server, of the channel's
-    limits and authentication, and of the service."""
+    """Return the status codes of the errors that an operation can return: errors of the server, of the channel's limits
+    and authentication, and of the service."""
     statuses = {*_ALWAYS, *channel.service.error_statuses}
     if channel.security:
         statuses |= {401, 429}
@@ -94,7 +94,7 @@ def _success_response(status: int, content: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _content(channel: ChannelModel, components: SchemaRegistry) -> dict[str, Any]:
-    """Returns the content by content type: those that the service sets itself, and that of its encoded payload."""
+    """Return the content by content type: those that the service sets itself, and that of its encoded payload."""
     service = channel.service
     own_types = {content_type: {'schema': _schema_of(content_type)} for content_type in service.content_types}
     if service.has_own_type:
@@ -144,7 +144,7 @@ class DocumentInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def build_document(info: DocumentInfo, channels: Iterable[ChannelModel]) -> dict[str, Any]:
-    """Returns the OpenAPI document of the channels as JSON- and YAML-compatible values. Slow for many channels: call it
+    """Return the OpenAPI document of the channels as JSON- and YAML-compatible values. Slow for many channels: call it
     in a thread."""
     writer = _DocumentBuilder()
     for channel in sorted(channels, key=lambda candidate: (not candidate.method, candidate.name)):
@@ -227,7 +227,7 @@ class _DocumentBuilder:
         return {'required': all(body.required for body in request.bodies), 'content': content}
 
     def _security(self, accepted: Iterable[ChannelSecurityDefinition]) -> list[dict[str, list[str]]]:
-        """Returns the accepted alternatives that have a security scheme."""
+        """Return the accepted alternatives that have a security scheme."""
         return [{self._scheme(definition): []} for definition in accepted if definition.scheme is not None]
 
     def _scheme(self, definition: ChannelSecurityDefinition) -> str:
@@ -239,9 +239,9 @@ class _DocumentBuilder:
 
 
 def documented_methods(channel: ChannelModel, path_item: Mapping[str, Any]) -> tuple[list[str], str]:
-    """Returns the methods to document for a channel, and the reason if there is none. A channel without a configured
-    method accepts all methods that other channels on its path do not accept; it is documented with the verbs that its
-    service handles, or else with one default method."""
+    """Return the HTTP methods to document for a channel, and the reason if there are none. A channel without a
+    configured method accepts the methods that no other channel on its path accepts. Such a channel is documented with
+    the methods that its service handles, or with one default method if the service handles any method."""
     verbs, method = channel.service.verbs, channel.method
     if method:
         if method not in OPENAPI_METHODS:
@@ -262,7 +262,7 @@ def documented_methods(channel: ChannelModel, path_item: Mapping[str, Any]) -> t
 
 
 def default_method(channel: ChannelModel) -> str:
-    """Returns GET if all input of a channel's service is in the path, otherwise POST."""
+    """Return the default method of a channel: GET if all input of its service is in the path, otherwise POST."""
     declared = channel.service.input
     if declared is None:
         return 'POST'
@@ -275,7 +275,7 @@ def default_method(channel: ChannelModel) -> str:
 
 
 def path_template(path: str) -> str:
-    """Converts a route pattern to an OpenAPI path template, with percent-encoded literals and names in braces."""
+    """Convert a route pattern to an OpenAPI path template, with percent-encoded literals and names in braces."""
     pieces = path.replace('{', '\0{').replace('}', '}\0').split('\0')
     return ''.join(
         '{' + piece[1:-1].partition(':')[0] + '}' if piece.startswith('{') else quote(piece, safe=_LITERAL)
@@ -284,13 +284,13 @@ def path_template(path: str) -> str:
 
 
 def operation_tag(name: str) -> str:
-    """Returns the OpenAPI tag of a channel: the part of its name before the first dot."""
+    """Return the OpenAPI tag of a channel: the part of its name before the first dot."""
     prefix, dot, _ = name.partition('.')
     return prefix if dot and prefix else DEFAULT_TAG
 
 
 def _normalized(pattern: RoutePattern) -> tuple[Any, ...]:
-    """Returns a pattern without the names of its placeholders: OpenAPI treats paths that differ only in these as
+    """Return a pattern without the names of its placeholders: OpenAPI treats paths that differ only in these as
     identical."""
     return tuple(
         segment if isinstance(segment, str) else (segment.prefix, segment.separators, segment.suffix)
@@ -299,7 +299,7 @@ def _normalized(pattern: RoutePattern) -> tuple[Any, ...]:
 
 
 def _parameter_names(params: Iterable[Parameter], template: str) -> list[str]:
-    """Returns the names of parameters in this path template, which may stem from another channel."""
+    """Return the names of parameters in this path template, which may stem from another channel."""
     pattern, _ = parse_pattern(template)
     names = iter(pattern.names)
     return [next(names, param.name) if param.location == 'path' else param.name for param in params]
@@ -319,7 +319,7 @@ def _parameter(param: Parameter, schema: Any, name: str) -> dict[str, Any]:
 
 
 def _descriptions(channel: ChannelModel) -> dict[str, str]:
-    """Returns summary and description from the service's docstring."""
+    """Return summary and description from the service's docstring."""
     summary, _, rest = channel.service.doc.partition('\n')
     paragraphs = [rest.strip()] if rest.strip() else []
     if not channel.method:

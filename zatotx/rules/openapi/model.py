@@ -32,7 +32,7 @@ class InputField(msgspec.Struct, frozen=True):
 
 
 class ExampleInput(msgspec.Struct, frozen=True):
-    """An example of a service's input, in the form in which the service receives it."""
+    """An example of a service's input, in the form that the service receives."""
 
     body: Any  # None = no body
     text: Mapping[str, Any]  # values in path, query and form: text, or a list of texts
@@ -40,8 +40,8 @@ class ExampleInput(msgspec.Struct, frozen=True):
 
 
 class ServiceInput(msgspec.Struct, frozen=True, kw_only=True):
-    """The input of a service: an object with `fields`, or `whole`, the schema of an input that is not an object (a
-    list, a union)."""
+    """The input of a service. It is either an object, described by `fields`, or another value such as a list or a
+    union, described by the schema `whole`."""
 
     whole: SchemaWithComponents
     fields: tuple[InputField, ...] = ()

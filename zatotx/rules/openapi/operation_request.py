@@ -1,5 +1,5 @@
-"""Describes the HTTP request of an OpenAPI operation: which parts of a service's input are in the path, the query and
-the body, with valid examples. Pure.
+"""Describes the HTTP request of an OpenAPI operation: which fields of a service's input are in the path, the query and
+the body. The description includes valid examples. Pure functions.
 
 Follows service/io: path and query parameters are part of the input unless the channel says otherwise, channels without
 a data format accept forms, and only JSON and XML can carry values other than text.
@@ -57,8 +57,8 @@ class RequestBody(msgspec.Struct, frozen=True):
 
 
 class OperationRequest(msgspec.Struct, frozen=True):
-    """The request of an OpenAPI operation: a channel with one method. `components` holds the schemas that its schemas
-    refer to."""
+    """The request of an OpenAPI operation: a channel with one method. `components` contains the schemas to which the
+    schemas of the request refer."""
 
     params: tuple[Parameter, ...]
     bodies: tuple[RequestBody, ...]  # alternatives with different content types
@@ -66,7 +66,7 @@ class OperationRequest(msgspec.Struct, frozen=True):
 
 
 def describe_request(channel: ChannelModel, method: str) -> OperationRequest:
-    """Returns the request with which a client sends the input of a channel's service."""
+    """Return the request with which a client sends the input of a channel's service."""
     path = _path_params(channel)
     declared = channel.service.input
     if declared is None:
@@ -77,7 +77,7 @@ def describe_request(channel: ChannelModel, method: str) -> OperationRequest:
 
 
 def _in_xml(request: OperationRequest, service: ServiceModel) -> OperationRequest:
-    """Returns the request with an XML document as its body."""
+    """Return the request with an XML document as its body."""
     body = next((candidate for candidate in request.bodies if candidate.content_type == JSON), None)
     if body is None:
         return request
@@ -90,7 +90,7 @@ def _in_xml(request: OperationRequest, service: ServiceModel) -> OperationReques
 
 
 def _path_params(channel: ChannelModel) -> tuple[Parameter, ...]:
-    """Returns the parameters that the channel's pattern captures, with the service's types if they are part of the
+    """Return the parameters that the channel's pattern captures, with the service's types if they are part of the
     input."""
     pattern, _ = parse_pattern(channel.path, match_slash=channel.match_slash)
     declared = channel.service.input
@@ -111,7 +111,7 @@ def _path_params(channel: ChannelModel) -> tuple[Parameter, ...]:
 
 
 def _undeclared_bodies(channel: ChannelModel, has_params: bool) -> tuple[RequestBody, ...]:
-    """Returns the possible bodies for a service without declared input."""
+    """Return the possible bodies for a service without declared input."""
     match channel.data_format:
         case 'json' | 'xml':
             body = RequestBody(XML if channel.data_format == 'xml' else JSON, {}, required=not has_params)
@@ -125,7 +125,7 @@ def _undeclared_bodies(channel: ChannelModel, has_params: bool) -> tuple[Request
 def _with_upload(
     channel: ChannelModel, usual: tuple[RequestBody, ...], fields: Iterable[InputField]
 ) -> tuple[RequestBody, ...]:
-    """Returns the bodies of a service that reads files: a multipart form with the files and the other fields, and
+    """Return the bodies of a service that reads files: a multipart form with the files and the other fields, and
     `usual` if no file is required."""
     files = channel.service.files
     if files is None or channel.data_format not in _TAKE_UPLOADS:
@@ -204,7 +204,7 @@ class _InputPlacement:
     # -- examples
 
     def _examples(self) -> dict[str, Any]:
-        """Returns a value for each field ('' = the whole input) that the service's input validation accepts; {} if none
+        """Return a value for each field ('' = the whole input) that the service's input validation accepts; {} if none
         is found."""
         self._taken = False
         for fields in (self.declared.fields, [f for f in self.declared.fields if f.required]):
@@ -244,7 +244,7 @@ class _InputPlacement:
         return str(resolve_reference(schema, self.components).get('type', ''))
 
     def _is_text(self, schema: Schema) -> bool:
-        """Returns whether a value can be in a query: a text, number or the like, or a list of these."""
+        """Return whether a value can be in a query: a text, number or the like, or a list of these."""
         resolved = resolve_reference(schema, self.components)
         kind = resolved.get('type')
         if kind == _LISTS:
@@ -258,7 +258,7 @@ class _InputPlacement:
 
 
 def to_text(value: Any) -> Any:
-    """Converts a value to the form in which it is sent in a query or a form: a text, or a list of texts."""
+    """Convert a value to its form in a query string or an HTML form: a text, or a list of texts."""
     if isinstance(value, list):
         return [to_text(item) for item in value]
     if isinstance(value, str):
@@ -271,7 +271,7 @@ def _object_of(fields: Iterable[InputField]) -> Schema:
 
 
 def _form_object(fields: Iterable[InputField]) -> Schema:
-    """Returns the schema of a form with these fields, whose values are converted from text."""
+    """Return the schema of a form with these fields, whose values are converted from text."""
     return _object([(field, _form_schema(field)) for field in fields])
 
 
@@ -287,7 +287,7 @@ def _form_schema(field: InputField) -> Schema:
 
 
 def _allows_empty(schema: Schema) -> bool:
-    """Returns whether empty text is a valid value: for text, or a list of text."""
+    """Return whether empty text is a valid value: for text, or a list of text."""
     kinds = schema.get('type')
     return kinds == _LISTS or ('string' in (kinds or ()) and not {'pattern', 'format'} & schema.keys())
 

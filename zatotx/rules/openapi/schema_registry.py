@@ -1,5 +1,5 @@
 """Registers the shared components of an OpenAPI document: named schemas, security schemes, header fields and error
-responses. Pure.
+responses. Pure: no I/O.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _ZATO_ENV: Schema = {
 
 
 def request_schema(content: SchemaWithComponents, service: ServiceModel) -> SchemaWithComponents:
-    """Returns the schema of an XML request document. `content` describes the document's content."""
+    """Return the schema of an XML request document. `content` describes the document's content."""
     return _with_root(content, service.request_elem or DEFAULT_REQUEST_ELEMENT, service.namespace, pairs=False)
 
 
 def response_schema(service: ServiceModel, output: SchemaWithComponents) -> SchemaWithComponents:
-    """Returns the schema of an XML response document. With classic SimpleIO, the document has one item or a list of
+    """Return the schema of an XML response document. With classic SimpleIO, the document has one item or a list of
     items, in addition to `zato_env`."""
     if service.element:
         inner = output.schema['properties'][service.element]
@@ -48,7 +48,7 @@ def response_schema(service: ServiceModel, output: SchemaWithComponents) -> Sche
 
 
 def example_document(shape: SchemaWithComponents, value: Any = None) -> str:
-    """Encodes a value as an XML document; without a value, encodes an example. Raises NoExample."""
+    """Encode a value as an XML document. If no value is given, encode an example. Raises NoExample."""
     root = shape.schema['xml']
     try:
         value = make_example(shape.schema, shape.components) if value is None else value
@@ -58,7 +58,7 @@ def example_document(shape: SchemaWithComponents, value: Any = None) -> str:
 
 
 def xml_error_schema() -> Schema:
-    """Returns the schema of the XML body of error responses."""
+    """Return the schema of the XML body of error responses."""
     properties = {'cid': {'type': 'string'}, 'details': {'type': 'string'}}
     return {'type': 'object', 'title': XML_ERROR, 'description': 'Why a request failed.', 'properties': properties,
             'required': [*properties], 'xml': {'name': 'error'}}  # fmt: skip
@@ -71,7 +71,7 @@ def _with_root(shape: SchemaWithComponents, name: str, namespace: str, *, pairs:
 
 
 def _to_xml(schema: Any, pairs: bool) -> Any:
-    """Returns a schema, and all nested schemas, with `xml` attributes."""
+    """Return a schema, and all nested schemas, with `xml` attributes."""
     if not isinstance(schema, Mapping):
         return schema
     result = dict(schema)
@@ -94,7 +94,7 @@ def _to_xml(schema: Any, pairs: bool) -> Any:
 
 
 def _to_pairs(schema: Schema) -> Schema:
-    """Returns the schema of an object with arbitrary keys as a list of key-value pairs."""
+    """Return the schema of an object with arbitrary keys as a list of key-value pairs."""
     value = _to_xml(schema.get('additionalProperties', {}), True)
     pair = {'type': 'object', 'properties': {KEY: {'type': 'string'}, VALUE: value if isinstance(value, dict) else {}},
             'required': [KEY, VALUE], **_ITEM}  # fmt: skip
@@ -131,7 +131,7 @@ _STATUS_HEADERS = {401: ('WWW-Authenticate',), 405: ('Allow',), 429: ('Retry-Aft
 
 
 def safe_component_name(name: str) -> str:
-    """Converts a name to the form that OpenAPI requires of component names (OpenAPI 3.1, §4.8.7)."""
+    """Convert a name to a valid OpenAPI component name (OpenAPI 3.1, §4.8.7)."""
     return _UNSAFE_CHARACTERS.sub('_', name) or '_'
 
 
@@ -142,7 +142,7 @@ class UniqueNames:
         self._taken: set[str] = set()
 
     def new(self, preferred: str) -> str:
-        """Returns `preferred`, with a number appended if it is in use."""
+        """Return `preferred`, with a number appended if it is in use."""
         name, number = preferred, 1
         while name in self._taken:
             number += 1
@@ -152,8 +152,8 @@ class UniqueNames:
 
 
 class SchemaRegistry:
-    """Collects schemas under unique names. Identical schemas share a name, which is also their title, since client
-    generators name classes after it."""
+    """Collects schemas under unique names. Identical schemas share a name. The name is also the title of the schema,
+    because client generators derive class names from the title."""
 
     def __init__(self) -> None:
         self.schemas: dict[str, Schema] = {}
@@ -164,7 +164,7 @@ class SchemaRegistry:
         self.schemas[ERROR] = error_schema()
 
     def register(self, shape: SchemaWithComponents) -> Any:
-        """Registers the components of a shape; returns its schema with references to the registered names."""
+        """Register the components of a shape; return its schema with references to the registered names."""
         reachable = dict.fromkeys(_reachable(shape.schema, shape.components))
         names = {name: self._name(name, shape.components) for name in reachable}
         for name, new_name in names.items():
@@ -181,7 +181,7 @@ class SchemaRegistry:
 
 
 def _reachable(schema: Schema, components: Mapping[str, Schema]) -> list[str]:
-    """Returns the names of all components that a schema refers to, directly or indirectly."""
+    """Return the names of all components that a schema refers to, directly or indirectly."""
     names: dict[str, None] = {}
     pending: list[Any] = [schema]
     while pending:
@@ -205,7 +205,7 @@ def _refs(value: Any) -> Iterable[str]:
 
 
 def rename_references(value: Any, names: Mapping[str, str]) -> Any:
-    """Renames the references in a schema, including those in the mapping of a discriminator."""
+    """Rename the references in a schema, including the references in the mapping of a discriminator."""
     if isinstance(value, Mapping):
         return {key: rename_references(child, names) for key, child in value.items()}
     if isinstance(value, (list, tuple)):
@@ -217,7 +217,7 @@ def rename_references(value: Any, names: Mapping[str, str]) -> Any:
 
 
 def error_schema() -> Schema:
-    """Returns the schema of the JSON body of error responses."""
+    """Return the schema of the JSON body of error responses."""
     return {
         'type': 'object',
         'title': ERROR,
@@ -238,7 +238,7 @@ def error_schema() -> Schema:
 
 
 def header_components() -> dict[str, Any]:
-    """Returns the OpenAPI header components of responses."""
+    """Return the OpenAPI header components of responses."""
     text = {'type': 'string'}
     return {
         CID: {'description': 'The id of the request, its caller\'s own where one was sent', 'schema': text},
@@ -249,12 +249,12 @@ def header_components() -> dict[str, Any]:
 
 
 def response_headers(status: int) -> dict[str, Any]:
-    """Returns references to the header fields of a response with this status."""
+    """Return references to the header fields of a response with this status."""
     return {name: {'$ref': f'#/components/headers/{name}'} for name in (CID, *_STATUS_HEADERS.get(status, ()))}
 
 
 def error_responses() -> dict[str, Any]:
-    """Returns the error responses by component name."""
+    """Return the error responses by component name."""
     return {
         name: _error_response(status, description, details)
         for status, (name, description, details) in ERROR_RESPONSES.items()
@@ -262,7 +262,7 @@ def error_responses() -> dict[str, Any]:
 
 
 def xml_error_responses() -> dict[str, Any]:
-    """Returns the error responses of XML channels by component name."""
+    """Return the error responses of XML channels by component name."""
     responses = {}
     for status, (_, description, details) in ERROR_RESPONSES.items():
         if status not in _ROUTER_STATUSES:
@@ -276,7 +276,7 @@ def xml_error_responses() -> dict[str, Any]:
 
 
 def error_response_name(status: int, *, xml: bool = False) -> str:
-    """Returns the component name of the error response with this status."""
+    """Return the component name of the error response with this status."""
     return ERROR_RESPONSES[status][0] + ('Xml' if xml and status not in _ROUTER_STATUSES else '')
 
 

@@ -1,2 +1,2 @@
-"""Decisions about Redis commands: which commands services may execute, and how the methods of redis-py map to
+"""Decisions about Redis commands: the commands that services may execute, and the mapping of redis-py's methods to
 commands."""

@@ -11,7 +11,8 @@ DEFAULT_CACHE = 'default'
 
 @frozen
 class CacheSizeLimits:
-    """The maximum size of each cache; beyond it the least recently used entries are evicted."""
+    """The maximum size of each cache. When a cache exceeds its maximum size, its least recently used entries are
+    evicted."""
 
     max_entries: int = DEFAULT_MAX_ENTRIES
     max_bytes: int = DEFAULT_MAX_BYTES  # of keys and serialized values

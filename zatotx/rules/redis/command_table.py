@@ -17,7 +17,8 @@ CLUSTER_PREFIX = f'{KEY_PREFIX}:'  # all keys and channels of clusters begin wit
 
 @frozen
 class KeyPositions:
-    """The positions of the keys among the words of a command. A `first` of 0 means that the command has no key."""
+    """The positions of the keys among the words of a Redis command. A `first` of 0 means that the command has no
+    key."""
 
     first: int
     last: int = 0
@@ -100,12 +101,13 @@ def refusal_reason(words: Sequence[object]) -> str:
 
 
 def is_cluster_key(key: object) -> bool:
-    """Return whether a key or pub/sub channel is one of a cluster's internal ones."""
+    """Return whether a key or pub/sub channel is reserved for the internal use of a cluster."""
     return key.startswith(CLUSTER_PREFIX) if isinstance(key, str) else _text(key).startswith(CLUSTER_PREFIX)
 
 
 def strip_cluster_keys(name: str, reply: object) -> object:
-    """Return the reply to KEYS or SCAN without the internal keys of clusters, and other replies unchanged."""
+    """Remove the internal keys of clusters from the reply to KEYS or SCAN. Replies to other commands are returned
+    unchanged."""
     if name == 'KEYS' and isinstance(reply, list):
         return [key for key in reply if not is_cluster_key(key)]
     if name == 'SCAN' and isinstance(reply, list):
@@ -114,7 +116,7 @@ def strip_cluster_keys(name: str, reply: object) -> object:
 
 
 def allowed_patterns(prefix: str = CLUSTER_PREFIX) -> list[str]:
-    """Return glob patterns that together match exactly the names that do not begin with `prefix`.
+    """Return glob patterns that together match all names except those that begin with `prefix`.
 
     Redis's access control lists have no negation, but a name without the prefix is either a part of it, or differs from
     it at one first position.
@@ -127,7 +129,7 @@ def allowed_patterns(prefix: str = CLUSTER_PREFIX) -> list[str]:
 
 
 def known_commands() -> dict[str, KeyPositions]:
-    """Return the supported commands with declared key positions."""
+    """Return the names of the supported commands whose key positions are declared."""
     return dict(_POSITIONS)
 
 

@@ -1,4 +1,4 @@
-"""Data dictionaries: entries (system, key, value), and translations between entries (feature map 1.5, 8.8). Pure.
+"""Data dictionaries: entries (system, key, value), and translations between entries. Pure functions.
 
 A dictionary is one document, so that it changes atomically: editing an entry changes its translations, and deleting it
 deletes them.
@@ -25,7 +25,7 @@ Entry = tuple[str, str, str]  # system, key, value
 
 @frozen
 class DictionaryEntry:
-    """An entry of a data dictionary, as it is listed."""
+    """An entry of a data dictionary, in the form in which it is listed."""
 
     id: int
     system: str
@@ -35,7 +35,7 @@ class DictionaryEntry:
 
 @frozen
 class Translation:
-    """A translation of one dictionary entry to another, as it is listed."""
+    """A translation from one dictionary entry to another, in the form in which it is listed."""
 
     id: int
     id1: int
@@ -50,7 +50,8 @@ class Translation:
 
 
 def lookup_key(system1: str, key1: str, value1: str, system2: str, key2: str) -> str:
-    """Return the lookup key of a translation. It is unambiguous for any text in the parts."""
+    """Return the key by which a translation is looked up. Different translations always have different keys, whatever
+    characters their texts contain."""
     return msgspec.json.encode((system1, key1, value1, system2, key2)).decode()
 
 
@@ -261,7 +262,7 @@ def export_text(dictionary: DataDictionary) -> str:
 
 
 def import_text(text: str) -> DataDictionary:
-    """Import a dictionary in Zato's format. Raises BadRequest with one sentence."""
+    """Import a dictionary in Zato's format. Raises BadRequest , whose message is one sentence."""
     try:
         packed = b64decode(''.join(text.split()), validate=True)
         unpacking = BZ2Decompressor()

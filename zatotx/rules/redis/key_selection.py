@@ -1,4 +1,4 @@
-"""Selects cache keys by a condition on their text, such as a prefix or a regular expression."""
+"""Selects cache keys by a condition on their text, such as a common prefix or a regular expression."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Maps the methods of redis-py to Redis commands: the command of each method, its parameters, and the conversion of its
-reply.
+"""Maps the methods of redis-py to Redis commands. The mapping contains the command of each method, its parameters, and
+the conversion of the reply.
 
 The parameters and results are those of redis-py's StrictRedis (Zato 1.1 and 2.0) and of its present client, which are
 the same but for `zadd`: both forms work. Strings in replies are `str`, or `bytes` if they are not UTF-8: modules

@@ -1,6 +1,4 @@
-"""Parses the commands that administrators enter for zato.kvdb.remote-command.execute (feature map 1.5), and formats
-their replies.
-"""
+"""Parses the commands that administrators enter for zato.kvdb.remote-command.execute, and formats the replies."""
 
 from __future__ import annotations
 
@@ -41,7 +39,8 @@ def parse_command(text: str) -> list[str]:
 
 
 def format_reply(words: list[str], reply: Any) -> Any:
-    """Format a reply for the administrator: `(None)` for no value, a mapping for HGETALL, bytes as a literal."""
+    """Format a Redis reply for the administrator. No value is shown as `(None)`, the reply to HGETALL as a mapping, and
+    bytes as a literal."""
     if reply is None or reply == []:
         return '(None)'
     if words[0] == 'HGETALL':

@@ -14,8 +14,8 @@ CLOSED, OPEN, HALF_OPEN = 'closed', 'open', 'half-open'
 
 
 class CircuitBreaker:
-    """A circuit breaker that opens after `failure_threshold` consecutive failures, each time for `reset_timeout`
-    seconds.
+    """A circuit breaker that opens after `failure_threshold` consecutive failures, and rejects calls for
+    `reset_timeout` seconds.
 
     An admitted call gets a ticket and reports its end exactly once, with `record_success`, `record_failure` or
     `record_abandoned`. Tickets issued before the last state change are ignored: a call that began before the breaker
@@ -34,7 +34,7 @@ class CircuitBreaker:
         self._retry_at = -inf  # when the next trial call is allowed
 
     def acquire(self, now: float) -> int | None:
-        """Returns a ticket, or None if the call is rejected."""
+        """Return a ticket, or None if the call is rejected."""
         if self.state is CLOSED:
             return self._ticket
         if self.state is HALF_OPEN or now < self._retry_at:
@@ -43,14 +43,14 @@ class CircuitBreaker:
         return self._ticket
 
     def record_success(self, ticket: int) -> None:
-        """Reports that a call succeeded."""
+        """Report that a call succeeded."""
         if ticket == self._ticket:
             self._failures = 0
             if self.state is not CLOSED:
                 self._change(CLOSED)
 
     def record_failure(self, ticket: int, now: float) -> None:
-        """Reports that a call failed."""
+        """Report that a call failed."""
         if ticket != self._ticket:
             return
         self._failures += 1
@@ -60,12 +60,12 @@ class CircuitBreaker:
             self._change(OPEN)
 
     def record_abandoned(self, ticket: int) -> None:
-        """Reports that a call was abandoned. If it was the trial call, the next call is the trial."""
+        """Report that a call was abandoned. If it was the trial call, the next call is the trial."""
         if ticket == self._ticket and self.state is HALF_OPEN:
             self._change(OPEN)
 
     def wait_time(self, now: float) -> float:
-        """Returns the seconds until a call is admitted; 0 if it may be now."""
+        """Return the seconds until a call is admitted; 0 if it may be now."""
         return 0.0 if self.state is CLOSED else max(0.0, self._retry_at - now)
 
     def _change(self, state: str) -> None:

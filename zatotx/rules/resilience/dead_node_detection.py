@@ -30,14 +30,14 @@ _NO_ROW = NodeObservation(seen_at=-1.0, is_running=True)
 
 @frozen
 class NodeLiveness:
-    """The silence of all nodes, measured by one observer. `at` is the time of the observer's last successful heartbeat,
-    in seconds on its own clock."""
+    """The time for which each node has been silent, as measured by one observer. `at` is the time of the observer's
+    last successful heartbeat, in seconds on its own clock."""
 
     nodes: Mapping[int, NodeObservation] = {}
     at: float | None = None
 
     def after(self, rows: Mapping[int, NodeObservation], now: float, referred: Iterable[int] = ()) -> NodeLiveness:
-        """Returns the state after a successful heartbeat of the observer, which read these rows. `referred`: nodes that
+        """Return the state after a successful heartbeat of the observer, which read these rows. `referred`: nodes that
         own something; those without a row are removed, or not registered yet, and count as silent."""
         elapsed = 0.0 if self.at is None else min(max(now - self.at, 0.0), MAX_STEP)
         rows = {**dict.fromkeys(referred, _NO_ROW), **rows}
@@ -45,7 +45,7 @@ class NodeLiveness:
         return NodeLiveness(nodes, now)
 
     def is_dead(self, node: int) -> bool:
-        """Returns whether the node with that row id is dead: stopped, or silent for too long."""
+        """Return whether the node with that row id is dead: stopped, or silent for too long."""
         state = self.nodes.get(node)
         return state is not None and (not state.is_running or state.silence >= DEAD_AFTER)
 

@@ -1,4 +1,4 @@
-"""Determines the idempotency key, by which duplicates of an inbound message are recognized. Pure."""
+"""Determines the idempotency key of an inbound message, by which duplicates are recognized. Pure functions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MESSAGE, BODY, HEADER, JSON = 'message', 'body', 'header:', 'json:'
 
 
 def idempotency_key_error(expression: str) -> str:
-    """Returns an error message, as a clause, if a key expression is invalid, otherwise ''."""
+    """Return an error message, as a clause, if a key expression is invalid, otherwise ''."""
     if expression in (MESSAGE, BODY):
         return ''
     if expression.startswith(HEADER) and expression.removeprefix(HEADER).strip():
@@ -22,8 +22,8 @@ def idempotency_key_error(expression: str) -> str:
 
 
 def find_key(expression: str, message_id: str, headers: Mapping[bytes, bytes], body: bytes) -> str:
-    """Returns the idempotency key of a message, or '' if it has none, so that it never counts as a duplicate.
-    `message_id` is the ID that the peer assigned; the names in `headers` are in lower case."""
+    """Return the idempotency key of a message, or '' if the message has none, in which case it never counts as a
+    duplicate. `message_id` is the ID that the peer assigned. The names in `headers` are in lower case."""
     if expression == MESSAGE:
         return message_id
     if expression == BODY:
@@ -35,7 +35,7 @@ def find_key(expression: str, message_id: str, headers: Mapping[bytes, bytes], b
 
 
 def _pointed_value(pointer: str, body: bytes) -> str:
-    """Returns the text, number or boolean that a JSON pointer (RFC 6901) names, '' if there is none."""
+    """Return the text, number or boolean that a JSON pointer (RFC 6901) names, '' if there is none."""
     try:
         value = msgspec.json.decode(body)
     except msgspec.DecodeError:

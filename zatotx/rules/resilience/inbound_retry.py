@@ -1,4 +1,4 @@
-"""Decides whether an inbound message whose service failed is retried after a delay, or given up."""
+"""Decides whether an inbound message is retried after a delay when its service failed, or becomes a dead letter."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def capacity_delay(rejections: int, random: Callable[[], float]) -> float:
 def retry_delay(
     policy: DeliveryPolicy, history: DeliveryHistory, status: int, random: Callable[[], float]
 ) -> float | None:
-    """Return the seconds until the next attempt, or None if the message is given up. `status` is that of the last
-    error; `random` returns numbers in [0, 1)."""
+    """Return the seconds until the next attempt, or None if the message is not retried any more. `status` is that of
+    the last error; `random` returns numbers in [0, 1)."""
     if history.attempts >= policy.attempts or is_permanent(status):
         return None
     return backoff_delay(history.attempts - 1, random, base=policy.backoff, cap=policy.max_delay)

@@ -1,5 +1,5 @@
-"""Leases with fencing tokens: how long a holder may rely on its lease, when to renew it, and which tokens a resource
-accepts.
+"""Leases with fencing tokens. The rules say how long a holder may rely on its lease, when it must renew the lease, and
+which tokens a resource accepts.
 
 A lease expires on the server's clock `ttl` seconds after the last request for it arrived. The holder counts on its own
 clock from the moment *before* it sent that request, and stops slightly earlier, so that its lease ends first if both
@@ -29,12 +29,12 @@ class LeaseClaim:
     expires_at: float = 0.0  # when the lease ends for the holder
 
     def is_held(self, now: float) -> bool:
-        """Returns whether the lease is held now."""
+        """Return whether the lease is held now."""
         return self.token > 0 and now < self.expires_at
 
 
 def claim_after_grant(claim: LeaseClaim, token: int, requested_at: float) -> LeaseClaim:
-    """Returns the claim after the server granted or renewed the lease. `requested_at` is the time at which the request
+    """Return the claim after the server granted or renewed the lease. `requested_at` is the time at which the request
     was sent."""
     end = requested_at + claim.ttl * (1 - MAX_CLOCK_DRIFT) - min(EXPIRY_MARGIN, claim.ttl / 10)
     if token == claim.token and end < claim.expires_at:
@@ -43,13 +43,13 @@ def claim_after_grant(claim: LeaseClaim, token: int, requested_at: float) -> Lea
 
 
 def claim_after_rejection(claim: LeaseClaim) -> LeaseClaim:
-    """Returns the claim after the server reported that this holder does not hold the lease."""
+    """Return the claim after the server reported that this holder does not hold the lease."""
     return evolve(claim, token=0, expires_at=0.0)
 
 
 def next_renewal(claim: LeaseClaim, now: float, *, failed: bool) -> float | None:
-    """Returns when to renew the lease, or None if it is not held. `failed` says whether the last request got no
-    response; then the next one follows sooner."""
+    """Return the time at which to renew the lease, or None if the lease is not held. `failed` says whether the last
+    renewal request got no response; in this case the next request is sent sooner."""
     if not claim.is_held(now):
         return None
     if failed:
@@ -58,17 +58,19 @@ def next_renewal(claim: LeaseClaim, now: float, *, failed: bool) -> float | None
 
 
 def token_base(epoch: int) -> int:
-    """Returns the lower bound of the fencing tokens of an epoch (1, 2, 3 …). Tokens of earlier epochs are smaller."""
+    """Return the lower bound of the fencing tokens of an epoch (1, 2, 3 …). The tokens of earlier epochs are
+    smaller."""
     return epoch << _COUNTER_BITS
 
 
 def accepts_token(highest: int, token: int) -> bool:
-    """Returns whether a resource that has seen the token `highest` accepts a write with `token`."""
+    """Return whether a resource accepts a write with `token`. `highest` is the highest token that the resource has
+    seen."""
     return token >= highest > -1 and token > 0
 
 
 def ttl_error(ttl: float) -> str:
-    """Returns an error message if the TTL of a lease is invalid, otherwise ''."""
+    """Return an error message if the TTL of a lease is invalid, otherwise ''."""
     if MIN_TTL <= ttl <= MAX_TTL:
         return ''
     return f'The ttl of a lease is {MIN_TTL:g} to {MAX_TTL:,.0f} seconds, not {ttl:g}'

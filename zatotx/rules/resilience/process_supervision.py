@@ -1,4 +1,5 @@
-"""Supervision decisions: when a process is considered hung, when to restart it, and when to give up. Pure."""
+"""Decisions of a process supervisor: when a process counts as hung, when it is restarted, and when the supervisor stops
+restarting it. Pure functions."""
 
 from __future__ import annotations
 
@@ -16,24 +17,24 @@ MAX_START_FAILURE_DELAY = 10.0  # maximum seconds until a process that reported 
 
 @frozen
 class RestartPolicy:
-    """Decides when to restart dead processes. It holds the times of recent deaths in seconds on one clock, oldest
-    first, and the number of consecutive start failures that were reported while other processes were serving."""
+    """Decides when to restart dead processes. The policy contains the times of recent deaths in seconds on one clock,
+    oldest first, and the number of consecutive start failures that were reported while other processes were serving."""
 
     deaths: tuple[float, ...] = ()
     start_failures: int = 0
 
     def record_death(self, now: float) -> RestartPolicy:
-        """Records a death at `now`; forgets those older than WITHIN seconds."""
+        """Record a death at `now`; forget those older than WITHIN seconds."""
         recent = tuple(moment for moment in self.deaths if now - moment < DEATH_WINDOW)
         return RestartPolicy((*recent, now), self.start_failures)
 
     def record_start_failure(self) -> RestartPolicy:
-        """Records that a process reported why it cannot start (e.g. ODB unavailable, invalid settings), which is not a
+        """Record that a process reported why it cannot start (e.g. ODB unavailable, invalid settings), which is not a
         crash."""
         return RestartPolicy(self.deaths, self.start_failures + 1)
 
     def record_start(self) -> RestartPolicy:
-        """Records that a process is ready: the reported start failures are over."""
+        """Record that a process is ready: the reported start failures are over."""
         return RestartPolicy(self.deaths, 0)
 
     @property
@@ -42,8 +43,8 @@ class RestartPolicy:
         return len(self.deaths) >= MAX_DEATHS
 
     def delay(self, random: Callable[[], float]) -> float:
-        """Returns the seconds until the next start: the first is immediate, later ones follow increasing pauses of up
-        to LONGEST, or LONGEST_REFUSED after reported start failures. `random` returns numbers in [0, 1)."""
+        """Return the seconds until the next start: the first is immediate, later ones follow increasing pauses of up to
+        LONGEST, or LONGEST_REFUSED after reported start failures. `random` returns numbers in [0, 1)."""
         if self.start_failures:
             return backoff_delay(self.start_failures - 1, random, base=1.0, cap=MAX_START_FAILURE_DELAY)
         if len(self.deaths) <= 1:
@@ -71,9 +72,9 @@ class HangDetector:
     silent_seconds: float = 0.0
 
     def record_silence(self, elapsed: float) -> HangDetector:
-        """Returns the state after a check without a heartbeat, `elapsed` seconds after the previous check."""
+        """Return the state after a check without a heartbeat, `elapsed` seconds after the previous check."""
         return HangDetector(self.silent_seconds + min(max(elapsed, 0.0), MAX_STEP))
 
     def is_hung(self, timeout: float) -> bool:
-        """Returns whether the timeout has been reached."""
+        """Return whether the timeout has been reached."""
         return self.silent_seconds >= timeout

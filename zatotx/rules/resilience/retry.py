@@ -13,8 +13,8 @@ _MAX_DOUBLINGS = 32  # all caps are reached by then; a larger power would be use
 
 
 def backoff_delay(attempt: int, random: Callable[[], float], *, base: float = 0.1, cap: float = 5.0) -> float:
-    """Returns the seconds to wait after attempt number `attempt`: exponential backoff with full jitter, so that clients
-    that lost a server together do not return at the same time.
+    """Return the delay in seconds after attempt number `attempt`: exponential backoff with full jitter, so that clients
+    that lost a server at the same time do not return at the same time.
 
     `attempt` counts previous failures from 0; `random` returns numbers in [0, 1); `base` is the maximum of the first
     delay and `cap` the maximum of all delays, in seconds.
@@ -39,13 +39,13 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     methods: Collection[str] = SAFE_METHODS  # methods that may be retried without an Idempotency-Key
 
     def is_retryable(self, method: str, *, has_idempotency_key: bool) -> bool:
-        """Returns whether a request that the peer may have received can be repeated. `has_idempotency_key`: it has an
+        """Return whether a request that the peer may have received can be repeated. `has_idempotency_key`: it has an
         Idempotency-Key."""
         return has_idempotency_key or method in self.methods
 
 
 class FailedAttempt(msgspec.Struct, frozen=True, kw_only=True):
-    """A failed attempt of a call that a retry may correct."""
+    """A failed attempt of a call for which a retry may succeed."""
 
     status: int = 0  # of the response; 0 = no response
     reached_peer: bool = True  # the peer may have received the request
@@ -55,8 +55,9 @@ class FailedAttempt(msgspec.Struct, frozen=True, kw_only=True):
 def retry_delay(
     policy: RetryPolicy, attempts: int, failure: FailedAttempt, *, is_retryable: bool, random: Callable[[], float]
 ) -> float | None:
-    """Returns the seconds to wait before the next attempt, or None to give up. `attempts` is the number of attempts so
-    far; `is_retryable` is the result of `RetryPolicy.is_retryable` for the request; `random` returns numbers in [0, 1).
+    """Return the seconds to wait before the next attempt, or None if there is no further attempt. `attempts` is the
+    number of attempts so far; `is_retryable` is the result of `RetryPolicy.is_retryable` for the request; `random`
+    returns numbers in [0, 1).
 
     Requests that never reached the peer are retried whatever their method. Responses are retried if they report a
     temporary condition: 502, 503, 504, and 429 with Retry-After. The delay is exponential with full jitter, and never
@@ -74,13 +75,13 @@ def retry_delay(
 
 
 def is_transient_status(status: int) -> bool:
-    """Returns whether a response with that status may be temporary."""
+    """Return whether a response status indicates a temporary error."""
     return status in _TRANSIENT or status == _TOO_MANY_REQUESTS
 
 
 def parse_retry_after(value: bytes | None, now: float) -> float | None:
-    """Parses a Retry-After field (RFC 9110 §10.2.3: a number, or a date) and returns seconds, or None if it is missing
-    or invalid. `now` is in seconds since the epoch."""
+    """Parse a Retry-After field (RFC 9110 §10.2.3: a number, or a date) and return seconds, or None if it is missing or
+    invalid. `now` is in seconds since the epoch."""
     if value is None:
         return None
     if value.isdigit():
@@ -93,8 +94,8 @@ def parse_retry_after(value: bytes | None, now: float) -> float | None:
 
 class RetryBudget:
     """Limits the retries of a connection to a `share` of its calls, so that an overloaded peer gets little additional
-    load. At least `min_retries` retries are allowed, since connections with few calls could not retry otherwise.
-    Counts the current window, of `window` seconds, and the previous one."""
+    load. At least `min_retries` retries are allowed, since connections with few calls could not retry otherwise. The
+    calls and retries of the current and the previous window of `window` seconds are counted."""
 
     __slots__ = ('_calls', '_min_retries', '_next_window', '_previous', '_retries', '_share', '_window')
 
@@ -105,13 +106,13 @@ class RetryBudget:
         self._next_window = 0.0  # when the next window begins
 
     def record_call(self, now: float) -> None:
-        """Counts a call."""
+        """Count a call."""
         if now >= self._next_window:
             self._start_window(now)
         self._calls += 1
 
     def try_acquire(self, now: float) -> bool:
-        """Returns whether one more retry is within the budget, and counts it if so."""
+        """Return whether one more retry is within the budget, and count it if so."""
         if now >= self._next_window:
             self._start_window(now)
         calls, retries = self._previous
@@ -121,7 +122,7 @@ class RetryBudget:
         return True
 
     def _start_window(self, now: float) -> None:
-        """Starts a new window. Discards windows before the previous one."""
+        """Start a new window. Discards windows before the previous one."""
         recent = now < self._next_window + self._window
         self._previous = (self._calls, self._retries) if recent else (0, 0)
         self._calls = self._retries = 0

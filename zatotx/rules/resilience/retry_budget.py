@@ -1,4 +1,5 @@
-"""A retry budget: retries are limited to a percentage of all requests, so that they cannot multiply an overload. Pure.
+"""A retry budget, which limits retries to a percentage of all requests, so that retries cannot multiply an overload.
+Pure: no I/O.
 
 Each request adds its share to the balance, and each retry takes one from it. The initial balance lets a few requests be
 retried when there is little traffic.
@@ -21,12 +22,12 @@ class RetryBudget:
         self._balance = MIN_RETRIES * _WHOLE if percent else 0  # in hundredths of a retry
 
     def add_request(self) -> None:
-        """Counts a request."""
+        """Count a request."""
         if self._balance < MAX_RETRIES * _WHOLE:
             self._balance += self.percent
 
     def take_retry(self) -> bool:
-        """Returns whether one more retry is allowed, and counts it."""
+        """Return whether one more retry is allowed, and count it."""
         if self._balance < _WHOLE:
             return False
         self._balance -= _WHOLE

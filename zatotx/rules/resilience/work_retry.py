@@ -1,5 +1,5 @@
-"""Decides whether a message of the work stream runs, expires, is retried after a delay, or is given up. Pure: `now` is
-unix time.
+"""Decides whether a message of the work stream is run, has expired, is retried after a delay, or becomes a dead letter.
+Pure: `now` is unix time in seconds.
 """
 
 from __future__ import annotations
@@ -18,42 +18,43 @@ CRASHED = 'the process that ran it ended before the service did'
 
 
 def is_expired(message: WorkMessage, now: float) -> bool:
-    """Returns whether the expiration time that the caller set has passed."""
+    """Return whether the expiration time of a message has passed. The caller of the service sets the expiration
+    time."""
     return 0 < message.expires_at <= now
 
 
 def record_failure(message: WorkMessage, cause: str, now: float) -> WorkMessage:
-    """Returns the message after a failed run."""
+    """Return the message after a failed run."""
     return msgspec.structs.replace(message, attempts=message.attempts + 1, cause=cause, last_failed=now,
                                    first_failed=message.first_failed or now)  # fmt: skip
 
 
 def record_crashes(message: WorkMessage, crashes: int, now: float) -> WorkMessage:
-    """Returns the message after `crashes` runs during which the worker process died."""
+    """Return the message after `crashes` runs during which the worker process died."""
     for _ in range(crashes):
         message = record_failure(msgspec.structs.replace(message, crashes=message.crashes + 1), CRASHED, now)
     return message
 
 
 def is_exhausted(message: WorkMessage) -> bool:
-    """Returns whether the message has reached its maximum number of runs."""
+    """Return whether the message has reached its maximum number of runs."""
     failures = message.attempts - message.crashes
     return message.attempts >= message.max_attempts or 0 < message.max_failures <= failures
 
 
 def next_delay(message: WorkMessage, status: int, random: Callable[[], float]) -> float | None:
-    """Returns the seconds until the next attempt of a message that failed, or None if it is given up. `status` is that
-    of the error; errors that mean that the message itself is invalid are not retried. `random` returns numbers in [0,
-    1)."""
+    """Return the seconds until the next attempt of a message that failed, or None if it is not retried any more.
+    `status` is that of the error; errors that mean that the message itself is invalid are not retried. `random` returns
+    numbers in [0, 1)."""
     if is_exhausted(message) or (is_permanent(status) and not message.retries_all):
         return None
     return _delay(message, message.attempts, random)
 
 
 def delay_after_crash(message: WorkMessage, random: Callable[[], float]) -> float:
-    """Returns the seconds to wait before a message is run again after its worker process died. The first retry is
-    immediate, since the message is rarely the cause; the delays then grow, so that a message that crashes processes
-    does not crash them in quick succession until the server gives up."""
+    """Return the seconds to wait before a message is run again after its worker process died. The first retry is
+    immediate, because the message is rarely the cause. The delays of further retries increase, so that a message that
+    causes crashes does not end many processes in quick succession."""
     return 0.0 if message.attempts <= 1 else _delay(message, message.attempts, random)
 
 

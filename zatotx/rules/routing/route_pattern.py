@@ -16,8 +16,9 @@ _NAME = re.compile(r'[^\W\d][\w.\-]*\Z')
 
 
 class Placeholder(msgspec.Struct, frozen=True):
-    """A path segment that captures values: `prefix`, a value, then (literal, value) for each of `separators`, then
-    `suffix`. If it `spans_segments`, it has one value, which may extend over several segments."""
+    """A placeholder in a path segment, which captures values. The segment consists of `prefix`, a value, then a literal
+    and a value for each of `separators`, then `suffix`. If `spans_segments` is set, the placeholder captures one value,
+    which may extend over several segments."""
 
     prefix: str
     separators: tuple[str, ...]
@@ -30,7 +31,7 @@ class Placeholder(msgspec.Struct, frozen=True):
         return not (self.prefix or self.separators or self.suffix or self.spans_segments)
 
     def match(self, text: str) -> tuple[str, ...] | None:
-        """Returns the captured values of a text that begins with `prefix` and ends with `suffix`, none of them empty;
+        """Return the captured values of a text that begins with `prefix` and ends with `suffix`, none of them empty;
         None if it does not match. Every value but the last is as short as possible."""
         start, end = len(self.prefix), len(text) - len(self.suffix)
         values = []
@@ -53,8 +54,8 @@ class RoutePattern(msgspec.Struct, frozen=True):
 
 
 def parse_pattern(text: str, *, match_slash: bool = False) -> tuple[RoutePattern, list[str]]:
-    """Parses a route pattern. With `match_slash`, every placeholder that is the only one in its segment may span
-    several segments.
+    """Parse a route pattern. With `match_slash`, each placeholder that is alone in its segment may span several
+    segments.
 
     Returns the pattern and all its errors, a phrase each; the pattern is usable only if there are none.
     """
@@ -71,7 +72,7 @@ def parse_pattern(text: str, *, match_slash: bool = False) -> tuple[RoutePattern
 
 
 def _split_segment(segment: str) -> tuple[list[str], list[str]]:
-    """Returns the literal texts and, between them, the contents of the braces."""
+    """Return the literal texts and, between them, the contents of the braces."""
     pieces = _PLACEHOLDER.split(segment)
     return pieces[::2], pieces[1::2]
 

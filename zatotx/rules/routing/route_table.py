@@ -1,4 +1,5 @@
-"""Finds the route of a request in an immutable table. An update replaces the whole table. Pure.
+"""Finds the route of a request in an immutable table, which is replaced as a whole when the configuration changes. Pure
+functions.
 
 Paths without placeholders are found by one dictionary lookup. Patterns form a trie of segments whose edges are hashed
 by their literal text, so that the cost of a lookup depends on the path and the depth of its matches, not on the number
@@ -25,7 +26,8 @@ NO_PARAMS: Mapping[str, str] = MappingProxyType({})
 
 
 class Route(msgspec.Struct, frozen=True):
-    """One route: a method, a pattern and a target. `target` is any object of the table's owner."""
+    """One route: a method, a pattern and a target. `target` is an arbitrary object, which belongs to the owner of the
+    table."""
 
     pattern: str
     method: str  # ANY, or a method in any case
@@ -34,7 +36,7 @@ class Route(msgspec.Struct, frozen=True):
 
 
 class MatchedRoute(msgspec.Struct, frozen=True):
-    """The route that matches a request, and the captured parameters, percent-decoded."""
+    """The route that matches a request, and the captured path parameters, percent-decoded."""
 
     target: Any
     params: Mapping[str, str] = NO_PARAMS
@@ -48,7 +50,7 @@ class MethodNotRouted(msgspec.Struct, frozen=True):
 
 
 class InvalidRoutes(ValueError):  # noqa: N818 - named for the condition
-    """A list of routes is invalid. `errors` has one sentence for each error."""
+    """A list of routes is invalid. `errors` contains one sentence for each error."""
 
     def __init__(self, errors: Iterable[str]) -> None:
         self.errors = tuple(errors)
@@ -77,7 +79,7 @@ class _Node:
         self.leaves: dict[str, _Leaf] = {}  # by method
 
     def child(self, segment: str | Placeholder) -> _Node:
-        """Returns the child node for a segment; creates it if necessary."""
+        """Return the child node for a segment; create it if necessary."""
         if isinstance(segment, str):
             return self.literals.setdefault(segment, _Node())
         if segment.is_plain:
@@ -109,7 +111,7 @@ class _Edges:
         return child
 
     def between(self, first: str, last: str) -> list[tuple[Placeholder, _Node]]:
-        """Returns the placeholders whose prefix starts `first` and whose suffix ends `last`."""
+        """Return the placeholders whose prefix starts `first` and whose suffix ends `last`."""
         ending = last[len(last) - self.suffix :] if len(last) > self.suffix else last
         return self.table.get((first[: self.prefix], ending), _NO_EDGES)
 
@@ -143,7 +145,7 @@ class RouteTable:
 
     @classmethod
     def build(cls, routes: Iterable[Route]) -> RouteTable:
-        """Builds the table of routes in any order. Raises InvalidRoutes with all errors: invalid patterns, and two
+        """Build the table of routes in any order. Raises InvalidRoutes with all errors: invalid patterns, and two
         routes that match the same paths with the same method, regardless of parameter names."""
         exact: dict[bytes, dict[str, MatchedRoute]] = {}
         root = _Node()
@@ -159,7 +161,7 @@ class RouteTable:
         return cls(exact, root)
 
     def find(self, method: str, path: bytes) -> MatchedRoute | MethodNotRouted | None:
-        """Returns the route of a request by its raw, percent-encoded path: an encoded slash is text within its segment.
+        """Return the route of a request by its raw, percent-encoded path: an encoded slash is text within its segment.
         Returns None if the path does not exist. Raises Malformed if the path is not valid UTF-8 text."""
         if b'%' in path:
             segments = [decode_segment(segment) for segment in path[1:].split(b'/')]
@@ -207,7 +209,7 @@ class _Search:
         return text[edges.prefix : len(text) - edges.suffix]
 
     def _walk(self, node: _Node, index: int, values: _Values) -> bool:
-        """Searches below `node` from segment `at`. Returns True if no better match is possible."""
+        """Search below `node` from segment `at`. Returns True if no better match is possible."""
         if index == len(self._segments):
             return bool(node.leaves) and self._consider(node.leaves, values)
         segment = self._segments[index]
@@ -232,8 +234,8 @@ class _Search:
         return False
 
     def _walk_spanning(self, edges: _Edges, index: int, values: _Values) -> bool:
-        """Tries all ends of a spanning placeholder, the nearest first. If the same placeholder was tried from an
-        earlier start, all these ends failed already; skipping them keeps the cost linear in the length of the path."""
+        """Try all ends of a spanning placeholder, the nearest first. If the same placeholder was tried from an earlier
+        start, all these ends failed already; skipping them keeps the cost linear in the length of the path."""
         segments = self._segments
         first = segments[index]
         start = edges, first[: edges.prefix]
@@ -267,7 +269,7 @@ class _Search:
 
 
 def _add_route(exact: dict[bytes, dict[str, MatchedRoute]], root: _Node, route: Route, pattern: RoutePattern) -> bool:
-    """Adds a route. Returns False if an equivalent one exists."""
+    """Add a route. Returns False if an equivalent one exists."""
     method = route.method.upper()
     if not pattern.names:
         matches = exact.setdefault(route.pattern.encode('utf-8'), {})

@@ -1,5 +1,5 @@
-"""Builds URLs of outgoing calls: a path template with placeholders for parameters, and a query of the remaining
-parameters. Pure.
+"""Builds the URLs of outgoing calls from a path template with placeholders and from parameters. Parameters without a
+placeholder are appended as the query. Pure functions.
 
 Parameters are always values: they are percent-encoded, and neither `..` nor empty text can direct a call to another
 resource than the configured one.
@@ -26,7 +26,7 @@ _NO_PARAMS: Mapping[str, Any] = {}
 
 
 def template_error(text: str) -> str:
-    """Returns an error message if a path template is invalid, or '' if it is valid or empty."""
+    """Return an error message if a path template is invalid, or '' if it is valid or empty."""
     path, question, query = text.partition('?')
     errors = parse_pattern(path)[1] if path else []
     if question and not path:
@@ -74,7 +74,7 @@ class UrlTemplate:
         return path[: path.rindex(b'/') + 1] if self._placeholders else path
 
     def fill(self, params: Mapping[str, Any] | None) -> tuple[bytes, Mapping[str, Any]]:
-        """Returns the target with inserted values, and the remaining parameters for the query. Raises ValueError naming
+        """Return the target with inserted values, and the remaining parameters for the query. Raises ValueError naming
         all parameters that are missing, empty or contain dot segments."""
         if not self._placeholders:
             return self._whole, _NO_PARAMS if params is None else params
@@ -106,7 +106,7 @@ class _UrlPlaceholder:
         return cls(name, '' if name == text else '/', loose)
 
     def error(self, value: Any) -> str:
-        """Returns the error of a value, '' if it is valid."""
+        """Return the error of a value, '' if it is valid."""
         if value is None:
             return f'params has no {self.name}'
         if self.loose:
@@ -119,7 +119,7 @@ class _UrlPlaceholder:
 
 
 def encode_query(params: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> bytes:
-    """Encodes parameters as a query string: one pair for each parameter, or for each item of a list. Omits None. Raises
+    """Encode parameters as a query string: one pair for each parameter, or for each item of a list. Omits None. Raises
     ValueError for text that cannot be encoded as UTF-8."""
     pairs: list[bytes] = []
     for name, value in params.items() if isinstance(params, Mapping) else params:
@@ -132,7 +132,7 @@ def encode_query(params: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> bytes
 
 
 def format_value(value: Any) -> str:
-    """Formats a value for a URL or a form: booleans as in JSON, dates in ISO 8601. Raises ValueError for bytes that are
+    """Format a value for a URL or a form: booleans as in JSON, dates in ISO 8601. Raises ValueError for bytes that are
     not UTF-8."""
     if type(value) is str:
         return value

@@ -1,4 +1,4 @@
-"""Determines which ticks of a job are due, and which missed ticks are made up. Pure.
+"""Determines which ticks of a job are due, and which missed ticks are run later. Pure functions.
 
 Ticks that were missed for at most the grace period all run, with their own times. Of older ones the policy of the job
 selects the latest one, none, or all, of which at most MAX_MISSED.
@@ -19,19 +19,20 @@ MAX_MISSED = 1000  # ticks older than the grace period that `misfire: all` makes
 
 @frozen
 class MisfirePolicy:
-    """The policy for missed ticks of a job: whether they are skipped or made up. `grace` is in microseconds."""
+    """The misfire policy of a job: whether missed ticks are skipped or run later. `grace` is in microseconds."""
 
     misfire: str = RUN_ONCE
     grace: int = 60 * MICROSECONDS
 
 
 def misfire_policy(job: SchedulerJob) -> MisfirePolicy:
-    """Returns the misfire policy of a job. A tick that is delayed by jitter does not count as late."""
+    """Return the misfire policy of a job. A tick that is delayed by the job's jitter does not count as late."""
     return MisfirePolicy(job.misfire, round((job.misfire_grace + job.jitter) * MICROSECONDS))
 
 
 def missed_ticks(schedule: TickSchedule, after: int, now: int, policy: MisfirePolicy) -> list[int]:
-    """Returns the missed ticks to make up, in order: those later than `after` and older than the grace period."""
+    """Return the missed ticks that must be run now, in order. These ticks are later than `after` and older than the
+    grace period."""
     cutoff = now - policy.grace
     if after >= cutoff:  # the usual case, when thousands of jobs are planned
         return []
@@ -52,23 +53,23 @@ def _backwards(schedule: TickSchedule, before: int) -> Iterator[int]:
 
 
 def next_in_grace(schedule: TickSchedule, after: int, now: int, policy: MisfirePolicy) -> int | None:
-    """Returns the first tick later than `after` that is not older than the grace period."""
+    """Return the first tick that is later than `after` and within the grace period."""
     return schedule.next(max(after, now - policy.grace - 1))
 
 
 def lower_bound(last_tick: int | None, changed_at: int, recovery_point: int, policy: MisfirePolicy) -> int:
-    """Returns the tick after which ticks of a job are due when a leader begins. `last_tick` is the last tick that was
+    """Return the tick after which ticks of a job are due for a new leader. `last_tick` is the last tick that was
     written, or None if it is unknown. `changed_at` is the tick at which the job was created, edited or resumed.
-    `recovery_point` is set if Redis lost its data: all ticks before it had been written; those within the grace period
-    before it may be lost, and are repeated."""
+    `recovery_point` is set if Redis lost its data. All ticks before the recovery point had been written; those within
+    the grace period before it may be lost, and are repeated."""
     if last_tick is not None:
         return max(last_tick, changed_at)
     return max(changed_at, recovery_point - policy.grace if recovery_point else 0)
 
 
 def tick_jitter(job_id: int, tick: int, jitter: float) -> int:
-    """Returns the delay of a tick in microseconds, which is the same for every leader. `jitter` is the maximum delay in
-    seconds."""
+    """Return the delay of a tick by jitter, in microseconds. The delay is the same for every leader. `jitter` is the
+    maximum delay in seconds."""
     if not jitter:
         return 0
     digest = blake2b(f'{job_id}:{tick}'.encode(), digest_size=8).digest()

@@ -1,4 +1,4 @@
-"""Creates the work-stream message that runs a job. Pure."""
+"""Creates the work-stream message that runs a job. Pure function."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ RETRY_GROWTH = 2.0  # factor between two delays, as in channels
 
 
 def make_run_message(cluster: str, job_id: int, job: SchedulerJob, tick: int, now: float, cid: str = '') -> WorkMessage:
-    """Returns the work-stream message for a tick of a job. If `cid` is '', the correlation ID is derived from the
+    """Return the work-stream message for a tick of a job. If `cid` is '', the correlation ID is derived from the
     tick."""
     attempts = 1 if job.retry is None else job.retry.attempts
     cid = cid or tick_cid(cluster, job_id, tick)

@@ -1,4 +1,4 @@
-"""Calculates the next and the previous tick of one-time, interval-based and cron-style jobs. Pure.
+"""Calculates the next and the previous tick of one-time, interval-based and cron-style jobs. Pure: no I/O.
 
 A tick is the time for which a run is scheduled, in microseconds since 1970 in UTC. Intervals are elapsed time. Cron
 expressions are matched against the clock of their time zone. When that clock is set:
@@ -38,10 +38,10 @@ class TickSchedule(Protocol):
     """The schedule of a job: calculates its ticks."""
 
     def next(self, after: int) -> int | None:
-        """Returns the first tick later than `after`; None if there is none."""
+        """Return the first tick later than `after`; None if there is none."""
 
     def previous(self, before: int) -> int | None:
-        """Returns the last tick earlier than `before`; None if there is none."""
+        """Return the last tick earlier than `before`; None if there is none."""
 
 
 @frozen
@@ -59,8 +59,8 @@ class OneTime:
 
 @frozen
 class Interval:
-    """A schedule with a tick at `start` and every `step` microseconds after it. `repeats` is the total number of ticks,
-    or None if they do not end."""
+    """A schedule with a tick at `start` and a further tick every `step` microseconds. `repeats` is the total number of
+    ticks, or None if the number is not limited."""
 
     start: int
     step: int
@@ -132,7 +132,7 @@ class _Day:
         self._midnight, self.is_uniform = _local_midnight(zone, day)
 
     def first_after(self, after: int) -> int | None:
-        """Returns the first tick later than `after`."""
+        """Return the first tick later than `after`."""
         if not self.is_uniform:
             ticks = _converted_ticks(self._expression, self._zone, self._day)
             at = bisect_right(ticks, after)
@@ -141,7 +141,7 @@ class _Day:
         return None if minute is None else self._midnight + minute * 60
 
     def last_before(self, before: int) -> int | None:
-        """Returns the last tick earlier than `before`."""
+        """Return the last tick earlier than `before`."""
         if not self.is_uniform:
             ticks = _converted_ticks(self._expression, self._zone, self._day)
             at = bisect_left(ticks, before)
@@ -150,13 +150,13 @@ class _Day:
         return None if minute is None else self._midnight + minute * 60
 
     def midnight_is_before(self, start: int) -> bool:
-        """Returns whether the date begins more than a day before `start`, which is in microseconds."""
+        """Return whether the date begins more than a day before `start`, which is in microseconds."""
         return (self._midnight + 2 * _DAY) * MICROSECONDS < start
 
 
 @lru_cache(maxsize=1024)
 def _converted_ticks(expression: CronExpression, zone: ZoneInfo, day: date) -> tuple[int, ...]:
-    """Returns the ticks of a local date on which the clock is set, in order."""
+    """Return the ticks of a local date on which the clock is set, in order."""
     midnight = datetime(day.year, day.month, day.day)
     return tuple(sorted({
         tick
@@ -181,7 +181,7 @@ def _instant(clock_time: datetime, zone: ZoneInfo) -> int:
 
 
 def _gap_end(low: int, high: int, zone: ZoneInfo) -> int:
-    """Returns the instant at which the offset changes, which is after `low` and not after `high`."""
+    """Return the instant at which the offset changes, which is after `low` and not after `high`."""
     before = _offset_at(low, zone)
     while high - low > 1:
         middle = (low + high) // 2
@@ -195,7 +195,7 @@ def _offset_at(seconds: int, zone: ZoneInfo) -> timedelta | None:
 
 @lru_cache(maxsize=4096)
 def _local_midnight(zone: ZoneInfo, day: date) -> tuple[int, bool]:
-    """Returns the start of a local date in seconds since 1970, and whether the UTC offset is the same all day."""
+    """Return the start of a local date in seconds since 1970, and whether the UTC offset is the same all day."""
     midnight = datetime(day.year, day.month, day.day, tzinfo=zone)
     offset = midnight.utcoffset() or timedelta()
     following = (midnight + timedelta(days=1)).replace(fold=1).utcoffset()
@@ -204,7 +204,7 @@ def _local_midnight(zone: ZoneInfo, day: date) -> tuple[int, bool]:
 
 
 def _first_minute(expression: CronExpression, minimum: int) -> int | None:
-    """Returns the first matching minute of the day, from 0 to 1439, that is not less than `minimum`."""
+    """Return the first matching minute of the day, from 0 to 1439, that is not less than `minimum`."""
     hours, minutes = expression.hours, expression.minutes
     hour, minute = divmod(max(minimum, 0), 60)
     at = bisect_left(hours, hour)
@@ -217,7 +217,7 @@ def _first_minute(expression: CronExpression, minimum: int) -> int | None:
 
 
 def _last_minute(expression: CronExpression, most: int) -> int | None:
-    """Returns the last matching minute of the day that is not more than `most`."""
+    """Return the last matching minute of the day that is not more than `most`."""
     if most < 0:
         return None
     hours, minutes = expression.hours, expression.minutes
@@ -232,7 +232,7 @@ def _last_minute(expression: CronExpression, most: int) -> int | None:
 
 
 def _matching_dates(expression: CronExpression, start: date, *, forward: bool) -> Iterator[date]:
-    """Yields the dates that match the expression from `start` on, in either direction."""
+    """Yield the dates that match the expression from `start` on, in either direction."""
     year, month = start.year, start.month
     end = year + _MAX_YEARS if forward else year - _MAX_YEARS
     while date.min.year < year < date.max.year and year != end:
@@ -262,18 +262,18 @@ def _matches(day: bool, weekday: bool, *, either: bool) -> bool:
 
 
 def to_tick(moment: datetime) -> int:
-    """Converts an aware datetime to a tick."""
+    """Convert an aware datetime to a tick, which is a number of microseconds."""
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 def to_datetime(tick: int) -> datetime:
-    """Converts a tick to an aware datetime in UTC."""
+    """Convert a tick to an aware datetime in UTC."""
     return _EPOCH + timedelta(microseconds=tick)
 
 
 def make_schedule(job: SchedulerJob, changed_at: int) -> TickSchedule:
-    """Returns the schedule of a valid job. `changed_at` is the tick at which the job was created or last changed; it is
-    the start of a job without a configured start."""
+    """Return the schedule of a valid job. `changed_at` is the tick at which the job was created or last changed; a job
+    without a configured start begins at this tick."""
     start = changed_at if job.start_date is None else to_tick(job.start_date)
     if job.job_type == CRON_STYLE:
         first = 0 if job.start_date is None else start

@@ -1,4 +1,5 @@
-"""Validates the header and the claims of JSON Web Tokens (RFC 7519, RFC 8725) against a security definition. Pure.
+"""Validates the header and the claims of JSON Web Tokens (RFC 7519, RFC 8725) against a security definition. Pure: no
+I/O.
 
 Error messages are for the log and contain nothing from the token: the caller learns only that it was rejected (RFC 6750
 §3.1).
@@ -40,8 +41,8 @@ class JwtRequirements(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_header(header: Mapping[str, Any], requirements: JwtRequirements) -> tuple[str, str | None]:
-    """Returns the algorithm and key ID of a token's header. Ignores keys and URLs in the header (RFC 8725 §3.10).
-    Raises UnacceptableToken."""
+    """Return the algorithm and key ID of a token's header. Ignores keys and URLs in the header (RFC 8725 §3.10). Raises
+    UnacceptableToken."""
     algorithm, kid, type_ = header.get('alg'), header.get('kid'), header.get('typ', '')
     if not isinstance(algorithm, str) or algorithm not in requirements.algorithms:
         raise UnacceptableToken('its alg is none of the definition')
@@ -62,8 +63,8 @@ def _is_access_token(type_: str) -> bool:
 
 
 def validate_claims(claims: Mapping[str, Any], requirements: JwtRequirements, now: float) -> float:
-    """Validates the claims of a token, and returns the time at which the token expires, or inf if it never does. `now`
-    is in seconds since 1970. Raises UnacceptableToken."""
+    """Validate the claims of a token, and return the time at which the token expires, or infinity if the token never
+    expires. `now` is in seconds since 1970. Raises UnacceptableToken."""
     expires, begins, issued = (_date(claims, name) for name in ('exp', 'nbf', 'iat'))
     if expires is None and requirements.require_exp:
         raise UnacceptableToken('it has no exp')
@@ -82,7 +83,7 @@ def validate_claims(claims: Mapping[str, Any], requirements: JwtRequirements, no
 
 
 def _date(claims: Mapping[str, Any], name: str) -> float | None:
-    """Returns a NumericDate claim (RFC 7519 §2)."""
+    """Return a NumericDate claim (RFC 7519 §2)."""
     if name not in claims:
         return None
     value = claims[name]
@@ -92,14 +93,14 @@ def _date(claims: Mapping[str, Any], name: str) -> float | None:
 
 
 def _texts(value: object) -> Iterable[str]:
-    """Returns the items of a text or a list that are text."""
+    """Return the items of a text or a list that are text."""
     if isinstance(value, str):
         return (value,)
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else ()
 
 
 def token_username(claims: Mapping[str, Any], requirements: JwtRequirements) -> str:
-    """Returns the user name in a token's claims, or '' if there is none. Raises UnacceptableToken if it is neither text
+    """Return the user name in a token's claims, or '' if there is none. Raises UnacceptableToken if it is neither text
     nor a number."""
     value = claims.get(requirements.username_claim, '')
     if type(value) is int and abs(value) < _MAX_NUMERIC_NAME:
@@ -110,7 +111,7 @@ def token_username(claims: Mapping[str, Any], requirements: JwtRequirements) -> 
 
 
 def token_roles(claims: Mapping[str, Any], requirements: JwtRequirements) -> frozenset[str]:
-    """Returns the roles that a token's claims grant. An issuer cannot grant the broker's own roles."""
+    """Return the roles that a token's claims grant. An issuer cannot grant the broker's own roles."""
     if not requirements.roles_claim:
         return frozenset()
     value = _claim_at_path(claims, requirements.roles_claim)
@@ -119,7 +120,7 @@ def token_roles(claims: Mapping[str, Any], requirements: JwtRequirements) -> fro
 
 
 def _claim_at_path(claims: Mapping[str, Any], path: str) -> object:
-    """Returns the claim with that name, or the nested claim at a dotted path."""
+    """Return the claim with that name, or the nested claim at a dotted path."""
     if path in claims:
         return claims[path]
     claim: object = claims
@@ -129,8 +130,8 @@ def _claim_at_path(claims: Mapping[str, Any], path: str) -> object:
 
 
 def select_key(keys: Sequence[VerificationKey], algorithm: str, kid: str | None) -> VerificationKey | None:
-    """Returns the key to verify a token with, or None if no key or more than one key matches; several keys are never
-    tried in turn."""
+    """Return the key with which to verify a token, or None if no key or more than one key matches. The function never
+    tries several keys."""
     candidates = [key for key in keys if algorithm in key.algorithms and (kid is None or key.kid == kid)]
     return candidates[0] if len(candidates) == 1 else None
 
@@ -149,8 +150,8 @@ _FIRST_PAUSE, _MAX_PAUSE = 1.0, 10.0  # seconds between fetches that fail, or la
 
 
 def cache_lifetime(headers: Mapping[bytes, bytes]) -> float:
-    """Returns how long a response may be cached, in seconds, within bounds (the freshness lifetime of RFC 9111 §4.2,
-    from Cache-Control and Age)."""
+    """Return the number of seconds for which a response may be cached, within bounds. The number is the freshness
+    lifetime of RFC 9111 §4.2, calculated from Cache-Control and Age."""
     cache_control = headers.get(b'cache-control', b'').lower()
     directives = dict(directive.strip().partition(b'=')[::2] for directive in cache_control.split(b','))
     if b'no-store' in directives or b'no-cache' in directives:
@@ -168,7 +169,7 @@ def _seconds(text: bytes) -> float:
 
 @define
 class JwksRefreshState:
-    """Decides when the JSON Web Key Set of an issuer is fetched again. All times are in seconds on one clock."""
+    """Decides when to fetch the JSON Web Key Set of an issuer again. All times are in seconds on one clock."""
 
     _fetched_at: float = -inf  # when the keys in use were fetched
     _lifetime: float = 0.0  # their lifetime in seconds
@@ -177,39 +178,39 @@ class JwksRefreshState:
     _failing: bool = False  # whether the last one failed
 
     def must_wait(self, now: float) -> bool:
-        """Returns whether a request must wait for the next keys: the current ones have expired and the issuer is not
+        """Return whether a request must wait for the next keys: the current ones have expired and the issuer is not
         known to be unavailable, or there are none."""
         has_expired = now >= self._fetched_at + self._lifetime
         return has_expired and (not self._failing or self.has_no_usable_keys(now))
 
     def has_no_usable_keys(self, now: float) -> bool:
-        """Returns whether there are no usable keys at all."""
+        """Return whether there are no usable keys at all."""
         return now >= self._fetched_at + self._lifetime + MAX_STALE
 
     def is_due(self, now: float) -> bool:
-        """Returns whether to fetch the next keys."""
+        """Return whether to fetch the next keys."""
         return now >= self._fetched_at + self._lifetime * REFRESH_FRACTION and self.may_fetch(now)
 
     def may_fetch(self, now: float) -> bool:
-        """Returns whether a fetch is allowed, for whatever reason."""
+        """Return whether a fetch is allowed, for whatever reason."""
         return now >= self._last_attempt + self._pause
 
     def cache_time(self, now: float) -> float:
-        """Returns the seconds for which verification results can be cached: until the next keys are due."""
+        """Return the seconds for which verification results can be cached: until the next keys are due."""
         return max(1.0, self._fetched_at + self._lifetime * REFRESH_FRACTION - now)
 
     def record_fetch(self, now: float) -> None:
-        """Records the start of a fetch."""
+        """Record the start of a fetch."""
         self._last_attempt = now
 
     def record_success(self, now: float, lifetime: float, *, has_requested_key: bool) -> None:
-        """Records fetched keys with a lifetime of `lifetime` seconds. `has_requested_key`: they contain the key they
+        """Record fetched keys with a lifetime of `lifetime` seconds. `has_requested_key`: they contain the key they
         were fetched for."""
         self._fetched_at, self._lifetime, self._failing = now, lifetime, False
         self._pause = _FIRST_PAUSE if has_requested_key else self._longer_pause()
 
     def record_failure(self) -> None:
-        """Records a failed fetch."""
+        """Record a failed fetch."""
         self._failing = True
         self._pause = self._longer_pause()
 

@@ -1,4 +1,5 @@
-"""Rejects logins for increasing periods after wrong passwords: exponential backoff per key, in bounded memory."""
+"""Rejects logins for increasing periods after wrong passwords. The periods grow exponentially for each key, and the
+memory is bounded."""
 
 from __future__ import annotations
 
@@ -9,8 +10,8 @@ FORGET_AFTER = 600.0  # seconds without a failure after which earlier ones do no
 
 
 class LoginBackoff:
-    """Counts the failed logins of each key. A key identifies the target of a guesser, such as a network and a user
-    name; failures of one key never affect another one.
+    """Counts the failed logins of each key. A key identifies the target of password guessing, for example a network and
+    a user name. Failures of one key do not affect other keys.
 
     After `free` failures each further one doubles the time in which logins are rejected without a comparison, from 1 to
     15 seconds. At most `max_keys` keys are stored; the one whose last failure is oldest is dropped first. `now` is in

@@ -1,4 +1,4 @@
-"""Delays logins from networks with many failed logins: a leaky bucket per network, in bounded memory."""
+"""Delays logins from networks with many failed logins. Each network has a leaky bucket, and the memory is bounded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _MAPPED = ('::ffff:', '0:0:0:0:0:ffff:')  # prefixes of an IPv4 address in an IP
 
 
 def unmap_ipv4(address: str) -> str:
-    """Converts an IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2), such as `::ffff:192.0.2.7`, to the IPv4 address. A
+    """Convert an IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2), such as `::ffff:192.0.2.7`, to the IPv4 address. A
     listener on `::` receives IPv4 clients with such addresses. Returns other addresses unchanged."""
     if ':' in address and '.' in address:
         prefix, _, tail = address.rpartition(':')
@@ -20,7 +20,7 @@ def unmap_ipv4(address: str) -> str:
 
 
 def client_network(address: str) -> str:
-    """Returns the network by which failed logins of a client address are counted: the IPv4 address, or the /64 network
+    """Return the network by which failed logins of a client address are counted: the IPv4 address, or the /64 network
     of an IPv6 address, which belongs to one customer. IPv4-mapped IPv6 addresses count as IPv4."""
     if ':' not in address:
         return address
@@ -35,7 +35,7 @@ def client_network(address: str) -> str:
 
 
 class LoginThrottle:
-    """Counts failed logins per network, and calculates the delay of the network's next login.
+    """Counts the failed logins of each network, and calculates the delay of the next login from the network.
 
     A network may fail `limit` times at once; its count drains at a constant rate, `limit` per `window` seconds. Each
     failure above the limit doubles the delay, from 0.5 up to 8 seconds. At most `max_networks` networks are stored;
@@ -57,7 +57,7 @@ class LoginThrottle:
         return len(self._failures)
 
     def record_failure(self, network: str, now: float) -> None:
-        """Counts a failure. The count stops at twice the limit, so that it is cleared one window after it falls below
+        """Count a failure. The count stops at twice the limit, so that it is cleared one window after it falls below
         the limit."""
         self._set(network, min(self._count(network, now) + 1.0, 2.0 * self._limit), now)
         if len(self._failures) > self._max_networks:
@@ -65,12 +65,12 @@ class LoginThrottle:
             self.delayed_until.pop(dropped, None)
 
     def revoke_failure(self, network: str, now: float) -> None:
-        """Revokes one failure that turned out to be a success."""
+        """Revoke one failure that turned out to be a success."""
         if network in self._failures:
             self._set(network, max(0.0, self._count(network, now) - 1.0), now)
 
     def delay(self, network: str, now: float) -> float:
-        """Returns the seconds that the next attempt must wait: 0 while the network is within the limit."""
+        """Return the seconds that the next attempt must wait: 0 while the network is within the limit."""
         if not self.delayed_until:
             return 0.0
         oldest = next(iter(self.delayed_until))

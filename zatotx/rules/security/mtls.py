@@ -1,4 +1,4 @@
-"""Validates client certificates (RFC 5280) against a mutual TLS security definition. Pure.
+"""Validates client certificates (RFC 5280) against a mutual TLS security definition. Pure: no I/O.
 
 OpenSSL verifies the chain of signatures, constraints of authorities and revocation lists. Dates, names, key usage and
 key strength are checked here, because the verification time of an OpenSSL store cannot be changed. Error messages are
@@ -91,7 +91,7 @@ class CertificateDefinition(Protocol):
 
 
 def certificate_requirements(definition: CertificateDefinition) -> CertificateRequirements:
-    """Returns the requirements of a mutual TLS security definition. Raises Malformed for an invalid field."""
+    """Return the requirements of a mutual TLS security definition. Raises Malformed for an invalid field."""
     lists = tuple(parse_revocation_lists(definition.crl)) if definition.crl else ()
     return CertificateRequirements(
         subject=parse_name(definition.subject) if definition.subject else (),
@@ -103,7 +103,7 @@ def certificate_requirements(definition: CertificateDefinition) -> CertificateRe
 
 
 def _stores(authorities: Sequence[Certificate], lists: Sequence[CertificateRevocationList]) -> tuple[X509Store, ...]:
-    """Returns as many stores as necessary: OpenSSL tries only one certificate per authority name, but there may be two
+    """Return as many stores as necessary: OpenSSL tries only one certificate per authority name, but there may be two
     if an authority has changed its key or renewed its certificate."""
     stores: list[dict[Name, Certificate]] = []
     for authority in authorities:
@@ -127,7 +127,7 @@ def _store(authorities: Iterable[Certificate], lists: Sequence[CertificateRevoca
 
 
 def _newest_by_issuer(lists: Sequence[CertificateRevocationList]) -> Mapping[Name, CertificateRevocationList]:
-    """Returns the CRL of each authority that OpenSSL uses."""
+    """Return the CRL of each authority that OpenSSL uses."""
     return {crl.issuer: crl for crl in sorted(lists, key=_issued_at)}
 
 
@@ -136,8 +136,7 @@ def _issued_at(crl: CertificateRevocationList) -> datetime:
 
 
 def parse_chain(sent: Sequence[bytes]) -> list[Certificate]:
-    """Parses the DER certificates that a client sent, with its own certificate first. Raises
-    UnacceptableCertificate."""
+    """Parse the DER certificates that a client sent, with its own certificate first. Raises UnacceptableCertificate."""
     if len(sent) > MAX_CERTIFICATES:
         raise UnacceptableCertificate(f'more than {MAX_CERTIFICATES} certificates were sent')
     try:
@@ -152,7 +151,7 @@ def validate_certificate(
     requirements: CertificateRequirements,
     now: float,
 ) -> float:
-    """Validates a client certificate. Returns the time at which it expires or must be validated again. `intermediates`
+    """Validate a client certificate. Returns the time at which it expires or must be validated again. `intermediates`
     are the other certificates that the client sent. Times are in seconds since 1970. Raises UnacceptableCertificate."""
     try:
         _check_validity(client_certificate, now)
@@ -180,7 +179,7 @@ def _check_validity(certificate: Certificate, now: float, label: str = 'it') -> 
 
 
 def _check_use(certificate: Certificate, label: str = 'it') -> None:
-    """Checks the extended key usage (RFC 5280 §4.2.1.12), and the strength of key and signature."""
+    """Check the extended key usage (RFC 5280 §4.2.1.12), and the strength of key and signature."""
     uses = _extension(certificate, ExtendedKeyUsage)
     if uses is not None and _CLIENT_USAGES.isdisjoint(uses):
         raise UnacceptableCertificate(f'{label} is not made for clients')
@@ -212,7 +211,7 @@ def _extension(certificate: Certificate, type_: type[_Extension]) -> _Extension 
 def _verify(
     own: Certificate, intermediates: Sequence[Certificate], terms: CertificateRequirements, now: float
 ) -> list[Certificate]:
-    """Returns the verified chain from the client's certificate to one of the definition's."""
+    """Return the verified chain from the client's certificate to one of the definition's."""
     failures = []
     for store in terms.stores:
         try:
@@ -255,7 +254,7 @@ def _check_crl(crl: CertificateRevocationList, now: float) -> None:
 
 
 def expired_revocation_lists(requirements: CertificateRequirements, now: float) -> list[str]:
-    """Returns the names of the certificate authorities whose CRLs have expired."""
+    """Return the names of the certificate authorities whose CRLs have expired."""
     return [issuer.rfc4514_string() for issuer, crl in requirements.revocation_lists.items() if _has_expired(crl, now)]
 
 
@@ -264,6 +263,6 @@ def _has_expired(crl: CertificateRevocationList, now: float) -> bool:
 
 
 def _crls_for_chain(chain: Sequence[Certificate], terms: CertificateRequirements) -> list[CertificateRevocationList]:
-    """Returns the CRLs of the issuers in the chain."""
+    """Return the CRLs of the issuers in the chain."""
     issuers = dict.fromkeys(certificate.issuer for certificate in chain)
     return [terms.revocation_lists[name] for name in issuers if name in terms.revocation_lists]

@@ -1,4 +1,4 @@
-"""Roles: the privileges of authenticated callers beyond using a channel. Pure.
+"""Roles of authenticated callers, which grant privileges other than the use of a channel. Pure functions.
 
 A definition has roles, and a channel or a service may require some, one of which suffices. The required roles of the
 broker's own services depend on their names; services not listed here require the admin role.
@@ -56,8 +56,8 @@ _OPERATING = frozenset({
 
 
 def effective_roles(type_: str, name: str, configured: Iterable[str]) -> frozenset[str]:
-    """Returns the roles of a security definition: the configured roles, and the fixed roles of the broker's own
-    definitions, which depend on their names only."""
+    """Return the roles of a security definition. They consist of the configured roles and, for the broker's own
+    definitions, of fixed roles that depend on the name of the definition."""
     own = _BUILTIN_DEFINITIONS.get(name) if type_ == 'basic_auth' else None
     return frozenset(configured) if own is None else frozenset((own, *configured))
 
@@ -65,7 +65,7 @@ def effective_roles(type_: str, name: str, configured: Iterable[str]) -> frozens
 def required_roles(
     service: str, *, is_internal: bool, configured: Iterable[str] = (), kind_areas: tuple[str, ...] = ()
 ) -> frozenset[str]:
-    """Returns the roles that allow a caller to invoke a service. The caller needs one of them; an empty result means
+    """Return the roles that allow a caller to invoke a service. The caller needs one of them; an empty result means
     that no role is required. `configured` are the roles in the configuration of the service; `kind_areas` are the name
     prefixes of the services that configure objects of kinds, which belong to the public API."""
     roles = {ADMIN, *configured} if configured else set()
@@ -92,6 +92,6 @@ def _only_reads(service: str) -> bool:
 
 
 def ungrantable_roles(own_roles: frozenset[str], roles: Iterable[str]) -> frozenset[str]:
-    """Returns the roles that a caller with the roles `own_roles` may not grant: only administrators may grant, revoke
-    or take over roles that they do not have."""
+    """Return those of `roles` that a caller with the roles `own_roles` may not grant. Only administrators may grant,
+    revoke or take over roles that they do not have themselves."""
     return NO_ROLES if ADMIN in own_roles else frozenset(roles) - own_roles

@@ -1,4 +1,4 @@
-"""Validates WS-Security headers against a WS-Security definition. Pure."""
+"""Validates WS-Security headers against a WS-Security definition. Pure: no I/O."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ class UnacceptableWssToken(Exception):  # noqa: N818 - named for the condition
 
 
 class NonceCheck(msgspec.Struct, frozen=True):
-    """The nonce of a valid token, which must be checked for replay. The token is accepted if the nonce was not used
-    before, or if it has none."""
+    """The nonce of a valid token, which must be checked for replay. A message is accepted if the token has no nonce, or
+    if the nonce was not used before."""
 
     nonce: bytes
     ttl: float = 0.0  # seconds to remember the nonce
 
 
 def check_token(security: SecurityHeader, requirements: WssRequirements, now: float) -> NonceCheck:
-    """Validates a WS-Security header except for replay, and returns the nonce to check. Raises UnacceptableWssToken.
+    """Validate a WS-Security header except for replay, and return the nonce to check. Raises UnacceptableWssToken.
     Validates the secret first, so that callers without it learn nothing else."""
     token = _find_token(security, requirements)
     _check_credentials(token, requirements)
@@ -55,7 +55,7 @@ def check_token(security: SecurityHeader, requirements: WssRequirements, now: fl
 
 
 def _find_token(security: SecurityHeader, terms: WssRequirements) -> UsernameToken:
-    """Returns the token of the definition's user. A message may carry tokens of other users for other receivers, but
+    """Return the token of the definition's user. A message may carry tokens of other users for other receivers, but
     only one of this user: with two it would be ambiguous which one the rest of the message belongs to."""
     own_tokens = [token for token in security.tokens if token.username == terms.username]
     if len(own_tokens) > 1:
@@ -64,7 +64,7 @@ def _find_token(security: SecurityHeader, terms: WssRequirements) -> UsernameTok
 
 
 def _check_credentials(token: UsernameToken, terms: WssRequirements) -> None:
-    """Checks user name and secret in constant time. Raises UnacceptableWssToken."""
+    """Check user name and secret in constant time. Raises UnacceptableWssToken."""
     if token.is_digest != terms.digest:
         raise UnacceptableWssToken('the Password is of another type than the definition has')
     if terms.digest:
@@ -77,8 +77,8 @@ def _check_credentials(token: UsernameToken, terms: WssRequirements) -> None:
 
 
 def _check_times(timestamp: Timestamp | None, token: UsernameToken, terms: WssRequirements, now: float) -> None:
-    """Rejects tokens created in the future and expired ones. A token from the future would outlive its remembered
-    nonce. Raises UnacceptableWssToken."""
+    """Reject tokens created in the future and expired ones. A token from the future would outlive its remembered nonce.
+    Raises UnacceptableWssToken."""
     stamp = timestamp or Timestamp()
     for created in (token.created_at, stamp.created_at):
         if created is not None and created > now + MAX_CLOCK_SKEW:
@@ -92,7 +92,7 @@ def _check_times(timestamp: Timestamp | None, token: UsernameToken, terms: WssRe
 
 
 def _nonce_ttl(token: UsernameToken, terms: WssRequirements, now: float) -> float:
-    """Returns the seconds to remember the nonce: as configured, and at least as long as the token is valid."""
+    """Return the seconds to remember the nonce: as configured, and at least as long as the token is valid."""
     if token.created_at is None or terms.lifetime == inf:
         return terms.min_nonce_ttl
     return max(terms.min_nonce_ttl, token.created_at + terms.lifetime - now + 1.0)

@@ -1,5 +1,5 @@
-"""The calendar periods of statistics, in UTC: minutes, hours, days, weeks from Monday, months and years. A period is
-named by its start, as unix time in whole seconds."""
+"""The calendar periods of statistics, in UTC: minutes, hours, days, weeks that begin on Monday, months and years. A
+period is identified by its start, as unix time in whole seconds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MONDAY = 4 * 86_400  # the first Monday of 1970
 
 
 def start_of(period: str, moment: float) -> int:
-    """Return the start of the period that contains a moment."""
+    """Return the start of the period that contains the time `moment`."""
     if period in _SECONDS:
         return int(moment // _SECONDS[period]) * _SECONDS[period]
     if period == WEEK:
@@ -47,7 +47,7 @@ def next_start(period: str, start: int) -> int:
 
 
 def starts_between(period: str, begin: float, end: float) -> Iterator[int]:
-    """Yield the starts of the periods that overlap the time from `begin` until before `end`."""
+    """Yield the starts of the periods that overlap the time range from `begin` (inclusive) to `end` (exclusive)."""
     start = start_of(period, begin)
     while start < end:
         yield start
@@ -55,7 +55,8 @@ def starts_between(period: str, begin: float, end: float) -> Iterator[int]:
 
 
 def suitable_period(begin: float, end: float, now: float) -> str:
-    """Return in periods of which length a range of time is shown: short enough for a trend, and still kept."""
+    """Return the period length with which a range of time is displayed: short enough to show a trend, and long enough
+    that the data is still retained."""
     for period, longest in _LONGEST_RANGES:
         if end - begin <= longest and begin >= now - RETENTION[period]:
             return period

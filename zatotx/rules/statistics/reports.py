@@ -1,4 +1,4 @@
-"""The rows of statistics with the fields of Zato 1.1. Durations are in milliseconds.
+"""Builds the rows of usage statistics with the field names of Zato 1.1. Durations are in milliseconds.
 
 Durations are counted in the buckets of a histogram, so the shortest, the longest and the percentile are bounds of
 buckets.
@@ -18,8 +18,9 @@ INTERNAL_PREFIX = 'zato.'
 
 
 def estimate_percentile(bounds: Sequence[float], buckets: Sequence[int], share: float) -> float:
-    """Return a percentile of a histogram: the upper bound of the bucket that contains it, the largest finite bound for
-    the last one; 0 for an empty histogram. `buckets` are not cumulative, and one more than the bounds."""
+    """Return a percentile of a histogram. The result is the upper bound of the bucket that contains the percentile, the
+    largest finite bound if it is the last bucket, or 0 for an empty histogram. `buckets` are not cumulative, and there
+    is one bucket more than there are bounds."""
     wanted, seen = share * sum(buckets), 0
     for bound, count in zip((*bounds, bounds[-1] if bounds else 0.0), buckets, strict=False):
         seen += count
@@ -29,20 +30,21 @@ def estimate_percentile(bounds: Sequence[float], buckets: Sequence[int], share: 
 
 
 def shortest_bound(bounds: Sequence[float], buckets: Sequence[int]) -> float:
-    """Return the lower bound of the first bucket with calls; 0 for an empty histogram."""
+    """Return the lower bound of the first non-empty bucket, or 0 for an empty histogram."""
     return next((lower for lower, count in zip((0.0, *bounds), buckets, strict=False) if count), 0.0)
 
 
 def mean_time(usage: ServiceUsage) -> float:
-    """Return the mean duration in milliseconds."""
+    """Return the mean duration of a service's calls in milliseconds."""
     return usage.seconds * 1000 / usage.calls if usage.calls else 0.0
 
 
 def make_rows(
     periods: Sequence[UsageByService], *, seconds: float, bounds: Sequence[float], with_internal: bool = True
 ) -> list[dict[str, Any]]:
-    """Return a row for each service that was called. `periods`: the usage in each period of a range, in order, of which
-    the trends are made; `seconds`: the length of the range; `bounds`: of the histograms, in seconds."""
+    """Return one row for each service that was called. `periods` is the usage in each period of a time range, in order;
+    the trends are calculated from it. `seconds` is the length of the range. `bounds` are the bounds of the histogram
+    buckets in seconds."""
     total = {name: usage for name, usage in merge_usage(periods).items()
              if usage.calls and (with_internal or not name.startswith(INTERNAL_PREFIX))}  # fmt: skip
     all_calls = sum(usage.calls for usage in total.values())

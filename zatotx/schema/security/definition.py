@@ -1,4 +1,4 @@
-"""The common fields of all security definitions."""
+"""The fields that all security definitions share."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _MAX_ROLES = 100
 
 
 def control_character_error(text: str) -> str:
-    """Returns an error message if text contains control characters, which credentials (RFC 7617 §2) and header fields
-    must not contain, otherwise ''."""
+    """Return an error message if a text contains control characters, otherwise ''. Credentials (RFC 7617 §2) and header
+    fields must not contain control characters."""
     return 'must not have control characters' if any(ord(c) < 32 or ord(c) == 127 for c in text) else ''
 
 
 def roles_error(roles: list[str]) -> str:
-    """Returns an error message if a list of roles is invalid, otherwise ''."""
+    """Return an error message if a list of roles is invalid, otherwise ''."""
     if len(set(roles)) < len(roles):
         return 'has a role twice'
     invalid = [role for role in roles if role != role.strip() or ',' in role or control_character_error(role)]
@@ -51,9 +51,9 @@ class SecurityDefinition(ConfigObject, frozen=True, kw_only=True):
 
 
 def secure_url_error(url: str, *, no_user_reason: str, http_risk: str) -> str:
-    """Returns an error message if a URL is neither https nor http on loopback, or has a user name or password,
-    otherwise ''. `no_user_reason` says why it must not contain a user name, and `http_risk` what an attacker could do
-    with plain http; both are clauses of the error message."""
+    """Return an error message if a URL is neither https nor http on loopback, or has a user name or password, otherwise
+    ''. `no_user_reason` says why the URL must not contain a user name, and `http_risk` says what an attacker could do
+    with plain http. Both are clauses of the error message."""
     try:
         parts = urlsplit(url)
         host, _port = parts.hostname or '', parts.port

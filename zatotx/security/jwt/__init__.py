@@ -1,4 +1,4 @@
-"""JSON Web Token definitions: authentication by tokens that an issuer has signed.
+"""JSON Web Token definitions, which authenticate callers by tokens that an issuer has signed.
 
 The authenticator is a module of its own, since it imports PyJWT, which is slow, and few installations use JWT.
 """
@@ -24,7 +24,7 @@ def _algorithms_error(names: list[str]) -> str:
 
 
 def _url_error(url: str) -> str:
-    """Requires that keys are fetched over TLS, or from the loopback interface."""
+    """Require that keys are fetched over TLS, or from the loopback interface."""
     return url and secure_url_error(url, no_user_reason='keys are public', http_risk='put in keys of his own')
 
 

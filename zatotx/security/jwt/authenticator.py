@@ -59,7 +59,7 @@ class KeySource(Protocol):
 
 
 class SingleKey:
-    """A key source with one key, which is part of the definition. The key ID of a token is ignored."""
+    """A key source with one key, which is part of the definition. The key ID in a token is ignored."""
 
     trust_time = inf
 
@@ -84,7 +84,7 @@ class UnverifiedToken(msgspec.Struct, frozen=True):
 
 
 class JwtAuthenticator:
-    """Authenticates callers by one JWT definition. `now` returns seconds since 1970."""
+    """Authenticates callers by one JWT definition. `now` returns the seconds since 1970."""
 
     needs_body = False
     scheme = 'jwt'
@@ -199,8 +199,8 @@ def make_authenticator(stored: StoredObject, dependencies: AuthenticationDepende
 def make_jwt_authenticator(
     stored: StoredObject, *, fetcher: IFetcher, clock: IReactorTime, offload: Callable[..., Deferred[Any]]
 ) -> JwtAuthenticator:
-    """Create the authenticator of a JWT definition with its keys. If the keys are published at a URL, start fetching
-    them."""
+    """Create the authenticator of a JWT definition with its keys. If the keys are published at a URL, the function
+    starts to fetch them."""
     definition = stored.value
     if definition.jwks_url:
         return JwtAuthenticator(

@@ -31,7 +31,7 @@ _UNAVAILABLE = 'The keys that verify tokens are unavailable, try again later'
 
 @define(eq=False)
 class PublishedKeySet:
-    """The keys that are published at one URL. Calls `on_change` when they change."""
+    """The keys that are published at one URL. The function `on_change` is called when the keys change."""
 
     name: str  # name of the definition, for the log
     url: str

@@ -1,4 +1,4 @@
-"""Mutual TLS definitions: authentication by the client certificate of the TLS connection.
+"""Mutual TLS definitions, which authenticate callers by the client certificate of the TLS connection.
 
 The authenticator is a module of its own, since it imports parts of cryptography that few installations use.
 """

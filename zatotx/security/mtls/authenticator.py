@@ -1,5 +1,5 @@
 """Authenticates callers by their client certificates (RFC 8446 §4.4.2). The listener requests certificates and accepts
-all; this module validates them and determines the caller.
+every certificate; this module validates them and determines the caller.
 
 The handshake has proved that the client owns the private key. The certificate is validated for each request, so that a
 changed definition, an expired certificate or a new revocation list takes effect at once, also on established

@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Bunch(dict[str, Any]):
-    """A dict whose keys are also attributes; a missing one raises AttributeError.
+    """A dict whose keys are also attributes. Access to a missing attribute raises AttributeError.
 
     Methods of dict take precedence over keys of the same name: use `b['items']` for those.
     """

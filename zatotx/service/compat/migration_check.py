@@ -1,4 +1,5 @@
-"""Checks the source of Zato services for what zatotx does not have. The source is parsed, never imported or run."""
+"""Checks the source code of Zato services for features that zatotx does not support. The source is parsed, and never
+imported or executed."""
 
 from __future__ import annotations
 
@@ -30,15 +31,15 @@ _ZATO_ATTRIBUTES: Mapping[str, str] = {
 
 @frozen(order=True)
 class Problem:
-    """What in a file does not work here, and in which line. Line 0 stands for the whole file."""
+    """A use of an unsupported feature in a file: its description and its line. Line 0 stands for the whole file."""
 
     line: int
     text: str
 
 
 def check_source(source: str, outgoing_names: Collection[str]) -> list[Problem]:
-    """Return the problems of a module of services, in the order of their lines. `outgoing_names`: the names of
-    `self.out.<name>` that are installed here."""
+    """Return the problems in the source code of a module of services, in the order of their lines. `outgoing_names` are
+    the names of `self.out.<name>` that are installed."""
     try:
         tree = ast.parse(source)
     except SyntaxError as error:

@@ -1,5 +1,6 @@
 # ruff: noqa: N801 - the names are Zato's
-"""Constants and helper functions of Zato that services import by name. The values are Zato's."""
+"""The constants and helper functions of Zato that services import by name. The constants have the same values as in
+Zato."""
 
 from __future__ import annotations
 
@@ -39,7 +40,7 @@ class DATA_FORMAT:
 
 
 class CHANNEL:
-    """Constants for the types of channels and other sources of a service call."""
+    """Constants for the source of a service call, such as the type of a channel."""
 
     AMQP = 'amqp'
     FANOUT_CALL = 'fanout-call'

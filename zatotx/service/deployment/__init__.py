@@ -1,2 +1,2 @@
-"""Deployment of services to every node: unpacking, isolated import, checks, storage in the ODB, and atomic
+"""Deploys services to every node. The steps are unpacking, isolated import, checks, storage in the ODB, and atomic
 activation."""

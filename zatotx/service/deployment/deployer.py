@@ -1,4 +1,5 @@
-"""Deploys code to every node, and keeps the services of each node equal to the active versions in the ODB.
+"""Deploys code to every node, and keeps the running services of each node in accordance with the active versions in the
+ODB.
 
 The ODB is authoritative: a version is active from the one transaction that stored it, so a node killed at any moment
 finds either all of a deployment after its restart, or nothing of it.
@@ -52,7 +53,8 @@ VERDICT_TIMEOUT = DEADLINE + 10  # seconds that the other nodes have to import a
 
 @define(kw_only=True, eq=False)
 class VersionManager:
-    """Loads the active version of every file on this node, or the previous version if the new one fails here."""
+    """Loads the active version of every deployed file on this node. If a new version cannot be loaded on this node, the
+    previous version remains active."""
 
     odb: IConfigStore
     store: ServiceStore
@@ -247,8 +249,8 @@ def _remove_unused(directory: Path, kept: set[str]) -> None:
 @implementer(IDeployer)
 @define(kw_only=True, eq=False)
 class Deployer:
-    """Implements IDeployer: deploys to the whole cluster, one file at a time per node; further deployments are
-    queued."""
+    """Implements IDeployer. It deploys files to the whole cluster; each node processes one deployment at a time, and
+    queues further deployments."""
 
     odb: IConfigStore
     config: IConfig
@@ -313,7 +315,8 @@ class Deployer:
 
 
 def find_rollback_version(versions: list[FileVersion], name: str, number: int | None) -> FileVersion:
-    """Return the stored version to roll back to.
+    """Return the stored version to which a file is rolled back. `number` is the number of the version, or None for the
+    previous one.
 
     `name` is a file, or a service in it; `number` the version, None for the one before the active version. Raises
     NotFound listing what exists.

@@ -1,5 +1,5 @@
-"""Imports each version of each deployed file in a separate package in `sys.modules`, so that the versions that are
-running are not affected.
+"""Imports each version of a deployed file in a separate package in `sys.modules`. Thus the import does not affect
+running versions.
 
 `crm.py` becomes the module `zatotx_deployed.v12.crm`; the next version is `zatotx_deployed.v13.crm`, and both exist as
 long as they are in use. A package's own absolute imports (`import crm.util`, `from crm import util`) resolve to the
@@ -129,8 +129,8 @@ class ImportedVersion:
 
 
 def import_source(source: SourcePackage, directory: Path) -> ImportedVersion:
-    """Write the files of a source package below `directory`, and import all of its modules. Blocking: it runs users'
-    code.
+    """Write the files of a source package below `directory`, and import all of its modules. Blocking, because users'
+    code is executed.
 
     Raises BadRequest with one sentence naming file and line, whatever the code does.
     """
@@ -160,7 +160,8 @@ def importable_modules(source: SourcePackage) -> list[str]:
 
 
 def write_source_files(root: Path, source: SourcePackage) -> None:
-    """Write the files of a source package to disk, each atomically, and not readable by group and others."""
+    """Write the files of a source package to disk. Each file is written atomically, and is not readable by group and
+    others."""
     for path, data in source.files.items():
         target = root.joinpath(*PurePosixPath(path).parts)
         if target.is_file() and target.read_bytes() == data:

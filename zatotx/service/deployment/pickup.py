@@ -1,4 +1,4 @@
-"""Watches the pickup directory of a node, and deploys files that are copied there to the cluster.
+"""Watches the pickup directory of a node. Files that are copied to this directory are deployed to the cluster.
 
 With inotify, a file is deployed when its writer has closed it or moved it in; without, when it was unchanged for a
 second. A package is a directory, which is never closed, so it is always deployed when it was unchanged for a second.
@@ -43,7 +43,7 @@ HAS_INOTIFY = sys.platform.startswith('linux')
 
 @define(kw_only=True, eq=False)
 class PickupWatcher:
-    """Watches one pickup directory and deploys its files. `notify=False` disables inotify."""
+    """Watches one pickup directory and deploys its files. With `notify=False`, inotify is not used."""
 
     reactor: IThreadReactor
     directory: str

@@ -1,4 +1,5 @@
-"""Scans a pickup directory, and decides which entries are ready to deploy. Scanning blocks; deciding is pure."""
+"""Scans a pickup directory, and decides which entries are ready to deploy. The scan blocks, and the decisions are pure
+functions."""
 
 from __future__ import annotations
 
@@ -24,8 +25,8 @@ class EntryFingerprint(msgspec.Struct, frozen=True):
 
 
 class EntryContent(msgspec.Struct, frozen=True):
-    """The content of a directory entry. `name` is the name under which it is deployed: 'crm.py', or 'crm.zip' for a
-    directory."""
+    """The content of a directory entry. `name` is the name under which the content is deployed: 'crm.py', or 'crm.zip'
+    for a directory."""
 
     name: str
     fingerprint: EntryFingerprint | None
@@ -71,7 +72,7 @@ def _prints(directory: Path, root: Path) -> Iterator[tuple[str, int, int, int]]:
 
 
 def last_change_time(directory: str, name: str) -> float:
-    """Return the Unix time at which an entry, or anything in it, was last written or moved, or 0 if it no longer
+    """Return the Unix time at which an entry, or a file in it, was last written or moved, or 0 if the entry no longer
     exists."""
     entry = Path(directory, name)
     try:
@@ -81,7 +82,7 @@ def last_change_time(directory: str, name: str) -> float:
 
 
 def read_entry(directory: str, name: str) -> EntryContent:
-    """Read an entry. Errors are returned in `error`, and never raised."""
+    """Read a directory entry. Errors are returned in the attribute `error` instead of being raised."""
     entry = Path(directory, name)
     mark = fingerprint_entry(entry)
     if mark is None:
@@ -98,7 +99,8 @@ def read_entry(directory: str, name: str) -> EntryContent:
 
 
 class SettledEntries:
-    """Decides which entries have not changed for several scans and have not been deployed in their current state."""
+    """Decides which entries can be deployed. Such an entry has not changed for several scans, and has not been deployed
+    in its current state."""
 
     def __init__(self) -> None:
         self._deployed: dict[str, EntryFingerprint] = {}

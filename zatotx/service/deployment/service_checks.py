@@ -73,7 +73,8 @@ def check_services(loaded: ImportedVersion) -> CheckedVersion:
 
 
 def call_after_add_hooks(checked: CheckedVersion) -> None:
-    """Call `after_add_to_store` of every service. Exceptions are logged, as in Zato. Blocking: it runs users' code."""
+    """Call `after_add_to_store` of every service. Exceptions are logged, as in Zato. Blocking, because users' code is
+    executed."""
     for name, entry in checked.services.items():
         logger = logging.getLogger(name)
         try:

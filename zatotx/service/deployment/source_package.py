@@ -1,4 +1,5 @@
-"""Value objects for source code to deploy: a module, a package, or a zip of flat modules as in Zato's archives.
+"""Value objects for source code to deploy, which is a module, a package, or a zip file of modules without directories,
+as in Zato's archives.
 
 A package is sent as a zip and stored in a canonical form (sorted, without dates), so that the same code gives the same
 bytes whoever packed it. Nothing here imports or runs the code. Blocking: call it in a worker thread.
@@ -50,7 +51,8 @@ def is_ignored_file(name: str) -> bool:
 
 
 def parse_upload(name: str, content: bytes) -> SourcePackage:
-    """Parse an upload named `name`: 'x.py' or 'x.zip'. Raises BadRequest with the reason if it cannot be deployed."""
+    """Parse an upload with the given file name, 'x.py' or 'x.zip'. Raises BadRequest, with the reason, if the upload
+    cannot be deployed."""
     if '/' in name or '\\' in name or '\0' in name or len(name) > MAX_NAME:
         raise BadRequest(f'{name[:80]!r} is not a file name: send the name alone, without its directory')
     if len(content) > MAX_CONTENT:
@@ -67,12 +69,12 @@ def parse_upload(name: str, content: bytes) -> SourcePackage:
 
 
 def parse_stored(file: str, form: str, content: bytes) -> SourcePackage:
-    """Parse source code that is stored in the ODB. Raises BadRequest if its bytes are damaged."""
+    """Parse source code that is stored in the ODB. Raises BadRequest if the stored bytes are damaged."""
     return _module(file, content) if form == MODULE else _from_zip(f'{file}.zip', content)
 
 
 def create_zip(files: Mapping[str, bytes]) -> bytes:
-    """Create a zip of the files. Equal files result in equal bytes."""
+    """Create a zip file of the given files. Equal files result in equal bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, 'w', zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(files):
@@ -84,7 +86,7 @@ def create_zip(files: Mapping[str, bytes]) -> bytes:
 
 
 def zip_directory(path: str | Path) -> bytes:
-    """Create a zip of a package directory, without caches, hidden files and editors' files.
+    """Create a zip file of a package directory, without caches, hidden files and backup files of editors.
 
     Raises BadRequest for a link, a missing `__init__.py` or exceeded limits; OSError for what cannot be read.
     """

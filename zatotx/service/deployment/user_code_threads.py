@@ -1,4 +1,5 @@
-"""Runs users' code outside of requests (imports and deployment hooks) in dedicated threads, with a timeout.
+"""Runs users' code outside of requests, such as imports and deployment hooks. The code runs in dedicated threads, with
+a timeout.
 
 A thread that misses its deadline continues, as no thread can be killed, and its result is dropped. If it consumes CPU,
 an exception is raised in it, so that it does not compete for the GIL forever. A thread that waits in C code is left
@@ -35,7 +36,7 @@ class _Abandoned(SystemExit):
 
 @define(eq=False)
 class ImportThread:
-    """One function call in its own thread.
+    """One function call that runs in its own thread.
 
     `source` is the code that runs; `description` describes the work in error messages.
     """
@@ -95,7 +96,7 @@ def run_in_import_thread(
     reactor: IThreadReactor, function: Callable[[], Any], source: SourcePackage, *, description: str,
     deadline: float = DEADLINE,
 ) -> Deferred[Any]:
-    """Run `function` in a new daemon thread, whose name contains `description`.
+    """Run a function in a new daemon thread. The name of the thread contains `description`.
 
     Fails with BadRequest naming the user's file and line if it has not ended after `deadline` seconds.
     """
@@ -103,7 +104,7 @@ def run_in_import_thread(
 
 
 def cpu_ticks(thread: threading.Thread) -> int:
-    """Return the CPU time of a thread in ticks (10 ms on Linux); 0 if the system does not provide it."""
+    """Return the CPU time of a thread in ticks (10 ms on Linux), or 0 if the system does not provide the time."""
     try:
         text = Path(f'/proc/self/task/{thread.native_id}/stat').read_text('ascii', 'replace')
     except OSError:

@@ -1,1 +1,1 @@
-"""Input and output of services: declarations, sources of input, conversion, validation, schemas."""
+"""Input and output of services: declarations, sources of input, conversion, validation and schemas."""

@@ -1,4 +1,4 @@
-"""Reads the input and output declarations of a Service subclass (feature map 3.5) into one ServiceIO."""
+"""Reads the input and output declarations of a Service subclass, and converts them to a ServiceIO."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from zatotx.service.io.records import Field
 
 
 def read_io_declaration(cls: type) -> ServiceIO:
-    """Return the declared input and output of a class: its `input` and `output`, otherwise those of its `SimpleIO`.
+    """Return the declared input and output of a service class. They are declared by the attributes `input` and
+    `output`, or otherwise by the class `SimpleIO`.
 
     Raises TypeError or NameError with one sentence for an invalid declaration.
     """

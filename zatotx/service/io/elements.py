@@ -1,4 +1,4 @@
-"""The element types of SimpleIO and of the short form (feature map 3.5), which convert values of requests and
+"""The element types of SimpleIO and of the short form of declarations. They convert the values of requests and
 responses.
 
 An element has a name and is required unless the name has a leading `-`. `take` converts a value of a request to what
@@ -21,7 +21,7 @@ FALSE = frozenset(('false', 'no', 'f', 'n', '0', 'off'))
 
 
 class Element:
-    """Passes a value unchanged; the base class of all elements."""
+    """Base class of all elements, which passes a value unchanged."""
 
     expected: ClassVar[str] = 'a value'
     takes_null: ClassVar[bool] = False
@@ -53,14 +53,14 @@ class Element:
 
 
 class AsIs(Element):
-    """Passes a value unchanged in both directions, and a repeated parameter as a list. It disables types implied by
-    names."""
+    """Passes a value unchanged in both directions, and a repeated parameter as a list. The type that the element's name
+    implies is ignored."""
 
     takes_null = True
 
 
 class Opaque(AsIs):
-    """Zato 3's name for AsIs."""
+    """Another name for AsIs, as in Zato 3."""
 
 
 class Text(Element):
@@ -84,7 +84,7 @@ class Text(Element):
 
 
 class Unicode(Text):
-    """Zato 1.1's name for Text."""
+    """Another name for Text, as in Zato 1.1."""
 
 
 class Secret(Text):
@@ -92,7 +92,7 @@ class Secret(Text):
 
 
 class UTC(Text):
-    """A timestamp as text, without `+00:00`."""
+    """A timestamp as text. The suffix `+00:00` is removed."""
 
     def take(self, value: Any) -> str:
         if isinstance(value, dt.datetime):
@@ -103,7 +103,7 @@ class UTC(Text):
 
 
 class Int(Element):
-    """An integer element; accepts an integer or its text."""
+    """An integer element. It accepts an integer, or an integer as text."""
 
     expected = 'int'
     takes_empty = False
@@ -127,11 +127,11 @@ class Int(Element):
 
 
 class Integer(Int):
-    """Zato 1.1's name for Int."""
+    """Another name for Int, as in Zato 1.1."""
 
 
 class Float(Element):
-    """A finite number element; accepts a number or its text."""
+    """A finite number element. It accepts a number, or a number as text."""
 
     expected = 'float'
     takes_empty = False
@@ -151,7 +151,8 @@ class Float(Element):
 
 
 class Bool(Element):
-    """A boolean element; accepts a bool, or true/yes/t/y/1/on and false/no/f/n/0/off in any case."""
+    """A boolean element. It accepts a bool, or one of the texts true/yes/t/y/1/on and false/no/f/n/0/off in any
+    case."""
 
     expected = 'bool'
     takes_empty = False
@@ -173,11 +174,11 @@ class Bool(Element):
 
 
 class Boolean(Bool):
-    """Zato 1.1's name for Bool."""
+    """Another name for Bool, as in Zato 1.1."""
 
 
 class Decimal(Element):
-    """A decimal.Decimal in the service, and text in messages, so that no digit is lost."""
+    """A decimal number, which is a decimal.Decimal in the service and text in messages, so that no digit is lost."""
 
     expected = 'decimal'
     takes_empty = False
@@ -198,7 +199,7 @@ class Decimal(Element):
 
 
 class UUID(Element):
-    """A uuid.UUID in the service, and its text in messages."""
+    """A UUID, which is a uuid.UUID in the service and text in messages."""
 
     expected = 'uuid'
     takes_empty = False
@@ -242,7 +243,8 @@ class DateTimeElement(Element):
 
 
 class DateTime(DateTimeElement):
-    """A datetime.datetime in the service, and ISO 8601 (or `date_time_format`) in messages."""
+    """A date and time, which is a datetime.datetime in the service, and text in ISO 8601 or in the `date_time_format`
+    in messages."""
 
     expected = 'datetime'
 
@@ -261,7 +263,8 @@ class DateTime(DateTimeElement):
 
 
 class Date(DateTimeElement):
-    """A datetime.date in the service, and YYYY-MM-DD (or `date_time_format`) in messages."""
+    """A date, which is a datetime.date in the service, and text in the form YYYY-MM-DD or in the `date_time_format` in
+    messages."""
 
     expected = 'date'
 
@@ -282,7 +285,7 @@ class Date(DateTimeElement):
 
 
 class CSV(Element):
-    """A list in the service, and comma-separated text (`a,b`) in messages."""
+    """A list that is a Python list in the service, and comma-separated text (`a,b`) in messages."""
 
     expected = 'str'
 
@@ -321,7 +324,7 @@ class List(Element):
 
 
 def format_datetime(value: dt.date, format_: str) -> str:
-    """Format a date or datetime as ISO 8601, or in a format with the tokens of strftime or Arrow."""
+    """Format a date or datetime in ISO 8601, or in a format that consists of the tokens of strftime or Arrow."""
     if not format_:
         return value.isoformat()
     if '%' in format_:
@@ -332,7 +335,7 @@ def format_datetime(value: dt.date, format_: str) -> str:
 
 
 def as_mapping(value: Any) -> Mapping[str, Any] | None:
-    """Convert a mapping, msgspec Struct or dataclass to a mapping; return None for other values."""
+    """Convert a mapping, msgspec Struct or dataclass to a mapping. Returns None for other values."""
     if type(value) is dict or isinstance(value, Mapping):
         return value
     if isinstance(value, (str, bytes, list, tuple)) or value is None:

@@ -1,4 +1,5 @@
-"""The sources of a service's input: path parameters, query, form and body, merged by the rules of the channel."""
+"""The sources of a service's input, which are path parameters, query, form and body. They are merged by the rules of
+the channel."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ Params = Mapping[str, Any]  # text, or a list of texts for repeated names
 
 
 def parse_params(raw: bytes, where: str = 'query') -> Params:
-    """Parse a query or form to a mapping from names to text, or to lists of text for repeated names.
+    """Parse a query string or form. The result maps each name to a text, or to a list of texts if the name is repeated.
 
     Raises BadInput if it is malformed.
     """
@@ -57,7 +58,7 @@ def is_form(message: Message) -> bool:
 
 
 def form_params(message: Message, payload: Any) -> Params:
-    """Return the parameters of a form in the body; {} for other bodies. Raises BadInput."""
+    """Return the parameters of a form in the body, or {} if the body is not a form. Raises BadInput."""
     if not is_form(message):
         return _NOTHING
     if isinstance(payload, Mapping):
@@ -66,8 +67,8 @@ def form_params(message: Message, payload: Any) -> Params:
 
 
 class InputSources:
-    """The input of one invocation. `body` holds the values of the message, and `text` the values that arrived as text
-    in path, query or form."""
+    """The input of one invocation. `body` contains the values in the message, and `text` contains the values that
+    arrived as text in path, query or form."""
 
     __slots__ = ('body', 'body_first', 'body_is_text', 'has_body', 'is_json_body', 'payload', 'text')
 

@@ -1,4 +1,4 @@
-"""The model of a service's declared input and output, independent of the three ways of declaring them.
+"""The model of a service's declared input and output, which is the same for all three ways of declaring them.
 
 `IO.input` converts the sources of a call to `request.input`; `IO.output` converts what the service set to the value
 that is serialized. `zatotx.service.io.declaration_reader` reads an IO from a class.
@@ -23,7 +23,8 @@ from zatotx.service.io.zato_model_defaults import set_zato_defaults
 
 
 class BadOutput(InternalServerError):  # noqa: N818 - named as its parent
-    """Raised if a service's response does not match its declared output. Lists each error with its path."""
+    """Raised if a service's response does not match its declared output. The exception lists each error with its
+    path."""
 
     def __init__(self, service: str, errors: Sequence[tuple[str, str]], cid: str | None = None) -> None:
         self.errors = tuple(errors)
@@ -232,7 +233,7 @@ Output = ElementsOutput | TypedOutput
 
 @frozen(kw_only=True)
 class ServiceIO:
-    """The declared input and output of a service. None means that it is not declared."""
+    """The declared input and output of a service. An attribute is None if it is not declared."""
 
     input: Input | None = None
     output: Output | None = None
@@ -248,7 +249,8 @@ NO_SERVICE_IO = ServiceIO()
 
 
 def declared_elements(value: Any) -> tuple[str | Element, ...]:
-    """Convert a declaration, which is one name or element or several of them, to a tuple. Raises TypeError."""
+    """Convert a declaration to a tuple of elements. The declaration is one name or element, or several of them. Raises
+    TypeError."""
     if value is None or value == '':
         return ()
     names = (value,) if isinstance(value, (str, Element)) else tuple(_iterate(value))

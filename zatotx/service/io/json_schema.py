@@ -1,4 +1,4 @@
-"""Creates JSON Schemas of declared input and output, for all three ways of declaring them (feature map 3.5).
+"""Creates the JSON Schemas of a service's declared input and output, for all three ways of declaring them.
 
 Elements are described here; msgspec describes models. A field that may be absent is returned with its default, and its
 schema says so.
@@ -106,7 +106,8 @@ def input_schema(field: Field) -> Schema:
 
 
 def text_input_schema(field: Field) -> Schema:
-    """Return the schema of a field in path, query and form. `may_be_empty` says whether its value may be empty."""
+    """Return the schema of a field in path, query and form. The function `may_be_empty` says whether its value may be
+    empty."""
     element = field.element
     if isinstance(element, e.List) and not isinstance(element, ListOfDicts):
         return {'type': 'array', 'items': _STRING, **({'minItems': 1} if field.required else {})}
@@ -119,7 +120,7 @@ def may_be_empty(field: Field) -> bool:
 
 
 def object_schema(fields: Iterable[Field]) -> Schema:
-    """Return the schema of an input object with these fields, or of any object if there are none."""
+    """Return the schema of an input object with the given fields, or of any object if no fields are given."""
     fields = tuple(fields)
     schema: dict[str, Any] = {'type': 'object'}
     if fields:
@@ -129,7 +130,8 @@ def object_schema(fields: Iterable[Field]) -> Schema:
 
 
 def output_schema(output: ElementsOutput) -> Schema:
-    """Return the schema of an output object. Fields that are not set have their default, are null, or are missing."""
+    """Return the schema of an output object. A field that the service does not set has its default, is null, or is
+    missing."""
     date_time_format = output.date_time_format
     properties = {field.name: _output_field_schema(field, date_time_format) for field in output.fields}
     always_present = [

@@ -1,4 +1,4 @@
-"""Formats input and output for the log, with secrets masked."""
+"""Formats the input and output of services for the log. Secrets are masked."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ SECRET_NAMES = frozenset(
 
 
 def format_for_log(service: Any, side: str, suppress_keys: Iterable[str] = ()) -> str:
-    """Format `request.input` (otherwise the payload) or `response.payload` as text of at most 20,000 characters, with
-    secrets masked."""
+    """Format the input or output of a service as text of at most 20,000 characters, with secrets masked. The input is
+    `request.input` or otherwise the payload, and the output is `response.payload`."""
     io = service._zatotx.entry.metadata.io
     declared = io.input if side == 'input' else io.output
     hidden = {*SECRET_NAMES, *suppress_keys}

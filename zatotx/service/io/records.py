@@ -1,4 +1,5 @@
-"""Records of elements: the fields of Dict, Nested and ListOfDicts, and of a service's input and output."""
+"""Records of elements, which consist of named fields. They are used by Dict, Nested and ListOfDicts, and for a
+service's input and output."""
 
 from __future__ import annotations
 
@@ -63,7 +64,7 @@ class PlainElement(Element):
 
 
 def to_element(declared: str | Element) -> Element:
-    """Return the element for an item of a declaration, which is an element or a name. A name may imply a type."""
+    """Convert an item of a declaration to an element. The item is an element or a name, and a name may imply a type."""
     if isinstance(declared, Element):
         return declared
     name = declared.removeprefix('-')
@@ -118,7 +119,7 @@ class Field:
 
 
 def to_fields(declared: Iterable[str | Element]) -> tuple[Field, ...]:
-    """Convert a declaration to fields."""
+    """Convert the items of a declaration to fields."""
     return tuple(Field(item) for item in declared)
 
 
@@ -150,15 +151,15 @@ class Record(Element):
 
 
 class Dict(Record):
-    """An object. If keys are declared, others are ignored, and each has its own type."""
+    """An object. If keys are declared, other keys are ignored, and each declared key has its own type."""
 
 
 class Nested(Record):
-    """An object inside the message; Zato 3's name for Dict."""
+    """An object inside a message, the same as Dict. The name is used in Zato 3."""
 
 
 class ListOfDicts(List):
-    """A list of objects. If keys are declared, others are ignored."""
+    """A list of objects. If keys are declared, other keys are ignored."""
 
     def __init__(self, name: str, *keys: str | Element, default: Any = NOT_GIVEN) -> None:
         super().__init__(name, default=default)
@@ -175,11 +176,12 @@ class ListOfDicts(List):
 
 
 class DictList(ListOfDicts):
-    """Zato 3's name for ListOfDicts."""
+    """Another name for ListOfDicts, as in Zato 3."""
 
 
 def convert_items(values: Iterable[Any], convert: Any) -> list[Any]:
-    """Convert every item of a list. Raises ValidationError, which lists all errors with the index of their item."""
+    """Convert every item of a list. Raises ValidationError, which lists all errors , each with the index of its
+    item."""
     converted: list[Any] = []
     errors: list[tuple[str, str]] = []
     for index, value in enumerate(values):
@@ -214,7 +216,8 @@ def convert_request_record(declared: Iterable[Field], source: Mapping[str, Any])
 
 
 def convert_response_record(declared: Iterable[Field], source: Any, date_time_format: str = '') -> dict[str, Any]:
-    """Convert the declared names of a response value that a service set: a mapping, or an object with attributes.
+    """Convert the declared names of a response value. `source` is the value that the service set, which is a mapping or
+    an object with attributes.
 
     Structs, dataclasses and rows are such objects. Raises ValidationError listing every mistake.
     """
@@ -255,7 +258,7 @@ def _give_xml_leaf(element: Element, value: Any, date_time_format: str) -> Any:
 
 
 def convert_response_value(element: Element, value: Any, date_time_format: str) -> Any:
-    """Convert one response value. The date format of the declaration applies if the element has none."""
+    """Convert one response value. If the element has no date format of its own, `date_time_format` applies."""
     if date_time_format and isinstance(value, dt.date) and not getattr(element, 'date_time_format', ''):
         return format_datetime(value, date_time_format)
     return element.give(value)

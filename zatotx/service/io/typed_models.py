@@ -1,4 +1,5 @@
-"""Typed models as declared input and output: msgspec Structs, dataclasses (also Zato 3.x Models), and lists of them.
+"""Typed models as declared input and output. Models are msgspec Structs, dataclasses (including Zato 3.x Models), and
+lists of them.
 
 msgspec converts a value in one call and stops at the first mistake; only then does `mistakes_of` walk the type to list
 all of them.
@@ -75,7 +76,7 @@ def _is_array_like(model: Any) -> bool:
 
 
 def unwrap_type(declared: Any) -> Any:
-    """Strip Annotated from a type, and None from an optional type."""
+    """Remove Annotated from a type, and None from an optional type."""
     if typing.get_origin(declared) is typing.Annotated:
         return unwrap_type(typing.get_args(declared)[0])
     if typing.get_origin(declared) in UNIONS:
@@ -129,7 +130,7 @@ def _converted(value: Any, declared: Any, text: bool) -> Any:
 
 
 def floats_to_integers(value: Any, declared: Any) -> Any:
-    """Convert floats such as 1.0 in `value` to integers wherever the declared type only allows integers."""
+    """Convert floats such as 1.0 in `value` to integers where the declared type allows integers only."""
     plain = unwrap_type(declared)
     if type(value) is float:
         takes_integer = value.is_integer() and not _is_valid(value, declared) and _is_valid(int(value), declared)
@@ -178,7 +179,8 @@ def _is_valid(value: Any, declared: Any) -> bool:
 
 
 def find_errors(value: Any, declared: Any, from_text: bool = False) -> Iterator[tuple[str, str]]:
-    """Yield every error in `value` against a type, as (path below the value, message)."""
+    """Yield every error in a value that is validated against a type, as a pair of the path in the value and a
+    message."""
     plain = unwrap_type(declared)
     fields = object_fields(_select_model(plain, value)) if isinstance(value, Mapping) else None
     if fields is not None:
@@ -255,8 +257,7 @@ def _parse_msgspec_error(message: str) -> tuple[str, str]:
 
 
 def fill_defaults(value: Any) -> list[tuple[str, str]]:
-    """Set the class defaults on every dataclass in `value`, so that they are serialized, and return the missing
-    fields."""
+    """Set the class defaults on every dataclass in a value, so that they are serialized. Returns the missing fields."""
     missing: list[tuple[str, str]] = []
     if isinstance(value, msgspec.Struct):
         for name in value.__struct_fields__:

@@ -22,7 +22,8 @@ NOT_GIVEN: Final = NotGivenType()  # marks an absent value, as None is a value
 
 
 class ValidationError(Exception):
-    """Raised for a value that does not match its declaration. Lists every error as (path below the value, message).
+    """Raised for a value that does not match its declaration. Each error is a pair of the path in the value and a
+    message.
 
     The path is '' for the value itself, `.qty` for a key, `[3]` for an item.
     """

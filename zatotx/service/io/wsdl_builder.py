@@ -1,4 +1,4 @@
-"""Builds the WSDL model of SOAP channels: their operations and the schemas of their messages."""
+"""Builds the WSDL model of SOAP channels, which consists of operations and the schemas of their messages."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _SCALARS: Mapping[type[mi.Type], str] = {
 
 
 class XsdTypes:
-    """Creates the named XSD types for the messages of one namespace. `suffix` is appended to their names."""
+    """Creates the named XSD types for the messages of one namespace. `suffix` is appended to the names of the types."""
 
     def __init__(self, suffix: str = '') -> None:
         self._suffix = suffix

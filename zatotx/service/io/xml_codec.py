@@ -35,8 +35,8 @@ LARGE_DOCUMENT = 64 * 1024  # bytes of a document; processing it takes some mill
 
 
 def is_xml_message(message: Message, payload: Any) -> bool:
-    """Return whether the payload is XML, because of the channel's data format or because another service passed an
-    element."""
+    """Return whether a payload is XML. This is determined by the channel's data format, or by an element that another
+    service passed."""
     return message.channel.data_format in XML or (message.http is None and is_element(payload))
 
 
@@ -47,8 +47,8 @@ def is_large_message(message: Message) -> bool:
 
 
 def read_element_values(payload: Any, io: ServiceIO = NO_SERVICE_IO, message: Message | None = None) -> Any:
-    """Read the values of an XML document: a dict for declared fields, a dict or list for a model, otherwise the whole
-    content.
+    """Read the values of an XML document. Returns a dict of the declared fields, a dict or list for a model, or the
+    whole content if no input is declared.
 
     A payload that is not an element is returned unchanged. With `request_elem`, the input is in the element of that
     name, which is the root or the first one below it. With `namespace`, declared elements must be in it, otherwise they

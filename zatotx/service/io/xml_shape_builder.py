@@ -1,5 +1,5 @@
-"""Builds the XML shapes of declared input and output, once per service. An XML shape reads and writes the XML form of a
-value.
+"""Builds the XML shapes of declared input and output, once per service. An XML shape is an object that reads and writes
+the XML form of a value.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ def xml_input_shape(io: ServiceIO, namespace: str) -> XmlShape:
 
 
 def xml_output_shape(declared: Output) -> XmlShape:
-    """Return the XML shape of declared output: of one record, or of the model."""
+    """Return the XML shape of declared output, which is a record or a model."""
     if isinstance(declared, ElementsOutput):
         return ObjectShape(_named((field.name, xml_element_shape(field.element)) for field in declared.fields))
     return xml_model_shape(declared.model)
 
 
 def xml_element_shape(element: Element, use_text: bool = True) -> XmlShape:
-    """Return the XML shape of one element (feature map 3.5). An element without a type accepts any content."""
+    """Return the XML shape of one element. If the element has no type, the shape accepts any content."""
     if isinstance(element, ListOfDicts):
         return ListShape(_record_shape(element.item, pairs=True), DICT)
     if isinstance(element, e.List):

@@ -1,4 +1,4 @@
-"""XML representations of declared values. Each class reads and writes one representation.
+"""XML representations (shapes) of declared values. Each class reads and writes one representation.
 
 Values read are texts, None for xsi:nil; the declaration converts them. An element is read as declared: `<tags>a</tags>`
 is a text, or a list of one item.
@@ -30,8 +30,8 @@ ChildrenByName = dict[str, 'Element | list[Element]']  # children by name: one e
 
 
 class XmlShape:
-    """The XML form of a value whose type is not declared: text, an object with any children, or a list if a name is
-    repeated. The base class of all shapes."""
+    """Base class of all shapes, and the XML form of a value without a declared type. Such a value is text, an object
+    with any children, or a list if a name is repeated."""
 
     fields: Collection[str] = ()  # the names of its children, if known
     # (pieces, name, value): write a value as an element of that name. Raises NotRepresentable.
@@ -50,12 +50,12 @@ class XmlShape:
 
 
 class TextShape(XmlShape):
-    """The XML form of a text, unchanged."""
+    """The XML form of a text, which is passed unchanged."""
 
 
 @frozen
 class ScalarShape(XmlShape):
-    """The XML form of a value that is converted from text, without surrounding whitespace."""
+    """The XML form of a value that is converted from text. Surrounding whitespace is ignored."""
 
     empty_value: str | None = ''  # the value of an empty element
 
@@ -201,7 +201,7 @@ class ListShape(ContainerShape):
 
 @frozen
 class TupleShape(ContainerShape):
-    """The XML form of a tuple: a list with a shape for each position."""
+    """The XML form of a tuple, which is a list with a separate shape for each position."""
 
     item_shapes: tuple[XmlShape, ...]
     make_empty = list
@@ -241,7 +241,8 @@ class MappingShape(ContainerShape):
 
 @frozen
 class UnionShape(XmlShape):
-    """The XML form of a union: one of several shapes, selected by the children and, for models, by the tag."""
+    """The XML form of a union. One of several shapes is selected by the children of the element and, for models, by the
+    tag."""
 
     scalar: XmlShape
     lists: XmlShape | None = None
@@ -276,19 +277,19 @@ class IntTagShape(XmlShape):
 
 
 class InvalidNameShape(XmlShape):
-    """The XML form of a field whose name is not a valid XML name. Writing it fails."""
+    """The XML form of a field whose name is not a valid XML name. Writing such a field fails."""
 
     def write(self, pieces: list[str], name: str, value: Any) -> None:
         undeclared_shape(name)
 
 
 def empty_element_value(element: Element) -> str | None:
-    """Return the value of an XML element without content."""
+    """Return the value that stands for an XML element without content."""
     return None if is_nil(element) else ''
 
 
 def group_by_name(children: Iterable[Element]) -> ChildrenByName:
-    """Return child elements by local name, in any namespace."""
+    """Return child elements grouped by their local names. Namespaces are ignored."""
     by_name: ChildrenByName = {}
     for child in children:
         add_child(by_name, local_name(child), child)
@@ -296,7 +297,7 @@ def group_by_name(children: Iterable[Element]) -> ChildrenByName:
 
 
 def add_child(by_name: ChildrenByName, name: str, child: Element) -> None:
-    """Add a child element to a dict of children by name; a repeated name gets a list."""
+    """Add a child element to a dict of children by name. If the name is repeated, its value is a list."""
     if name not in by_name:
         by_name[name] = child
     elif type(existing := by_name[name]) is list:
@@ -306,8 +307,8 @@ def add_child(by_name: ChildrenByName, name: str, child: Element) -> None:
 
 
 def read_pairs(children: Iterable[Element]) -> dict[str, Element] | None:
-    """Read children that are all `<key>`, `<value>` pairs with distinct keys. Returns the values by key, or None for
-    other children."""
+    """Read children that consist only of pairs `<key>`, `<value>` with distinct keys. Returns the values by key, or
+    None if there are other children."""
     values: dict[str, Element] = {}
     for child in children:
         parts = child.getchildren()
@@ -322,7 +323,7 @@ def read_pairs(children: Iterable[Element]) -> dict[str, Element] | None:
 
 
 def write_pairs(pieces: list[str], name: str, pairs: Iterable[tuple[Any, XmlShape, Any]]) -> None:
-    """Write keys and values as `<key>`, `<value>` pairs, each value with its shape."""
+    """Write keys and values as pairs `<key>`, `<value>`. Each value is written with its own shape."""
     pieces.append(f'<{name}>')
     for key, shape, value in pairs:
         pieces.append(f'<{ITEM}>')

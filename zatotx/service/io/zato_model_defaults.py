@@ -1,4 +1,4 @@
-"""Sets the defaults of Zato's Models on dataclasses, so that optional fields can be omitted."""
+"""Sets the default values of Zato's Models on dataclasses, so that optional fields can be omitted."""
 
 from __future__ import annotations
 

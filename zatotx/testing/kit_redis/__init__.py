@@ -1,1 +1,2 @@
-"""An in-memory Redis for tests of services: the commands that `self.kvdb` has methods for, without a server."""
+"""An in-memory Redis for tests of services. It implements the commands for which `self.kvdb` has methods, and needs no
+server."""

@@ -1,4 +1,4 @@
-"""In-memory storage of self.cache."""
+"""The in-memory storage of self.cache."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from zatotx.testing.kit_redis.client import MemoryRedis
 @implementer(ICacheStore)
 @define(eq=False)
 class MemoryCacheStore:
-    """An in-memory ICacheStore. It fails, and loses its data, together with its MemoryRedis."""
+    """An in-memory ICacheStore that uses a MemoryRedis. When the MemoryRedis fails or loses its data, the store does
+    the same."""
 
     redis: MemoryRedis
     now: Callable[[], float]

@@ -23,7 +23,7 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
 @implementer(ICommands, IPipelinedCommands, ITransactions)
 @define(slots=False, eq=False)
 class MemoryRedis:
-    """An in-memory Redis without Lua scripts. `fail_with` makes all commands fail, as during an outage."""
+    """An in-memory Redis without Lua scripts. `fail_with` makes all commands fail, to simulate an outage."""
 
     clock: Any  # seconds(): expiry times pass with it
     now: Callable[[], float] | None = None  # Unix time, for TIME and EXPIREAT; the clock's time by default

@@ -1,4 +1,4 @@
-"""In-memory storage of the data dictionary."""
+"""The in-memory storage of the data dictionary."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ T = TypeVar('T')
 @implementer(IDataDictionaryStore)
 @define(eq=False)
 class MemoryDataDictionaryStore:
-    """An in-memory IDataDictionaryStore. It fails, and loses its data, together with its MemoryRedis."""
+    """An in-memory IDataDictionaryStore that uses a MemoryRedis. When the MemoryRedis fails or loses its data, the
+    store does the same."""
 
     redis: MemoryRedis
     stored: bytes = b''

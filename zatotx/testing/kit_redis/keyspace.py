@@ -1,4 +1,4 @@
-"""The keyspace of an in-memory Redis: keys with their types and expiry times."""
+"""The keyspace of an in-memory Redis, which contains keys with their types and expiry times."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class _Entry:
 
 @define(slots=False)
 class Keyspace:
-    """The keys of a database. Strings are stored as `str`; bytes that are not UTF-8 are kept as surrogate escapes."""
+    """The keys of a database. Strings are stored as `str`, in which bytes that are not UTF-8 are surrogate escapes."""
 
     clock: Any  # seconds()
     now: Any = None  # returns Unix time; the clock's time by default
@@ -97,7 +97,7 @@ def to_text(data: bytes) -> str:
 
 
 def parse_int(text: str) -> int:
-    """Parse an integer argument or value. Raises RedisError, as Redis does."""
+    """Parse an integer argument or value. Raises RedisError in the same cases as Redis."""
     try:
         if text != text.strip() or '_' in text:
             raise ValueError
@@ -107,7 +107,7 @@ def parse_int(text: str) -> int:
 
 
 def parse_float(text: str) -> float:
-    """Parse a float argument or value. Raises RedisError, as Redis does."""
+    """Parse a float argument or value. Raises RedisError in the same cases as Redis."""
     try:
         return float(text.replace('+inf', 'inf'))
     except ValueError:
@@ -115,12 +115,13 @@ def parse_float(text: str) -> float:
 
 
 def format_float(number: float) -> str:
-    """Format a number as Redis does."""
+    """Format a number in the same way as Redis."""
     return f'{number:.0f}' if number == int(number) and abs(number) < 1e17 else repr(number)
 
 
 def bounds(start: str, end: str, length: int) -> tuple[int, int]:
-    """Convert a Redis range, whose end is inclusive and whose negative indices count from the end, to a slice."""
+    """Convert a Redis range to a slice. The end of a Redis range is inclusive, and negative indices count from the
+    end."""
     first, last = parse_int(start), parse_int(end)
     first = max(0, first + length) if first < 0 else first
     last = last + length if last < 0 else last

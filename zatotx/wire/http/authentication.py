@@ -26,7 +26,7 @@ _CONTROLS = frozenset(map(chr, (*range(0x20), 0x7F)))
 
 
 def parse_basic(value: bytes) -> tuple[str, str]:
-    """Parses Basic credentials in UTF-8 and returns (username, password). The user name ends at the first colon.
+    """Parse Basic credentials in UTF-8 and return (username, password). The user name ends at the first colon.
 
     Raises Malformed, without the input in its message: another scheme, invalid base64, invalid UTF-8, no colon, control
     characters (RFC 7617 §2).
@@ -50,7 +50,7 @@ def parse_basic(value: bytes) -> tuple[str, str]:
 
 
 def parse_bearer(value: bytes) -> bytes:
-    """Returns the token of Bearer credentials (RFC 6750 §2.1). Raises Malformed for another scheme."""
+    """Return the token of Bearer credentials (RFC 6750 §2.1). Raises Malformed for another scheme."""
     scheme, _, token = value.partition(b' ')
     if scheme.lower() != b'bearer':
         raise Malformed('the credentials are not of the scheme Bearer')
@@ -74,13 +74,13 @@ class Challenge(msgspec.Struct, frozen=True):
 
 
 def parse_challenges(values: Iterable[bytes]) -> list[Challenge]:
-    """Parses the challenges of WWW-Authenticate fields and returns them in order. If a field is malformed or too long,
-    returns the challenges before the error."""
+    """Parse the challenges of WWW-Authenticate fields and return them in order. If a field is malformed or too long,
+    only the challenges before the error are returned."""
     return [challenge for value in values for challenge in _parse_field(value[:_MAX_LENGTH].decode('latin-1'))]
 
 
 def parse_parameters(value: bytes) -> dict[str, str]:
-    """Parses a field value that is a list of parameters. Returns the parameters by lower-case name, up to the first
+    """Parse a field value that is a list of parameters. Returns the parameters by lower-case name, up to the first
     error."""
     text = value[:_MAX_LENGTH].decode('latin-1')
     return _parse_params(text, _skip_separators(text, 0))[0]
@@ -104,7 +104,7 @@ def _parse_field(text: str) -> Iterator[Challenge]:
 
 
 def _parse_params(text: str, position: int) -> tuple[dict[str, str], int]:
-    """Returns the parameters from a position on, and the position after them."""
+    """Return the parameters from a position on, and the position after them."""
     params: dict[str, str] = {}
     while (match := _PARAM.match(text, position)) is not None:
         name, quoted, token = match.groups()

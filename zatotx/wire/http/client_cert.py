@@ -15,7 +15,7 @@ _MAX_CERTIFICATES = 10
 
 
 def write_client_cert(certificates: Sequence[bytes]) -> bytes:
-    """Returns the field lines for DER certificates, with the client's own certificate first, or b'' if there are no
+    """Return the field lines for DER certificates, with the client's own certificate first, or b'' if there are no
     certificates."""
     if not certificates:
         return b''
@@ -25,8 +25,8 @@ def write_client_cert(certificates: Sequence[bytes]) -> bytes:
 
 
 def parse_client_cert(headers: Mapping[bytes, bytes]) -> tuple[bytes, ...]:
-    """Parses the fields and returns the DER certificates, with the client's own certificate first, or () if the fields
-    are missing. Raises Malformed.
+    """Parse the fields Client-Cert and Client-Cert-Chain. Returns the DER certificates, with the client's own
+    certificate first, or () if the fields are missing. Raises Malformed.
 
     `headers` by lower-case name, repeated ones joined by commas: Client-Cert must not be repeated.
     """
@@ -43,7 +43,7 @@ def parse_client_cert(headers: Mapping[bytes, bytes]) -> tuple[bytes, ...]:
 
 
 def _parse_binary(text: bytes) -> bytes:
-    """Parses a byte sequence of structured fields (RFC 8941 §3.3.5)."""
+    """Parse a byte sequence of structured fields (RFC 8941 §3.3.5)."""
     text = text.strip(b' \t')
     if len(text) < 3 or text[:1] != b':' or text[-1:] != b':':
         raise Malformed('Client-Cert is not one byte sequence between colons')

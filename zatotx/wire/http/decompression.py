@@ -25,11 +25,11 @@ UNLIMITED_RATIO_SIZE = (
 
 
 class DecompressionBomb(Exception):  # noqa: N818 - named for the condition
-    """The exception for decompressed data that exceeds a limit. The message names the limit."""
+    """Raised for decompressed data that exceeds a limit. The message contains the limit."""
 
 
 def parse_content_encoding(value: bytes | None) -> str | None:
-    """Parses a Content-Encoding field. Returns '' (no coding), 'gzip' or 'deflate', or None if the coding is not
+    """Parse a Content-Encoding field. Returns '' (no coding), 'gzip' or 'deflate', or None if the coding is not
     supported or there are several codings."""
     if value is None:
         return ''
@@ -57,7 +57,7 @@ class Decompressor:
         self._members = 1
 
     def feed(self, piece: bytes) -> bytes:
-        """Decompresses one more piece. Raises Malformed or DecompressionBomb."""
+        """Decompresse one more piece. Raises Malformed or DecompressionBomb."""
         if self._bare and piece:
             self._bare = False
             if not _is_zlib_header(piece[0]):
@@ -72,12 +72,12 @@ class Decompressor:
         return output
 
     def finish(self) -> None:
-        """Checks that the body is complete. Raises Malformed if it is truncated."""
+        """Check that the body is complete. Raises Malformed if it is truncated."""
         if not self._stream.eof:
             raise Malformed(f'the {self._coding} body ends too early')
 
     def _decompress(self, piece: bytes) -> bytes:
-        """Decompresses data of one member; data after the member is left in `unused_data`."""
+        """Decompresse data of one member; data after the member is left in `unused_data`."""
         allowed = min(self._max_size, max(UNLIMITED_RATIO_SIZE, self._input_size * self._ratio)) - self._output_size
         try:
             output = self._stream.decompress(piece, allowed + 1)
@@ -103,5 +103,5 @@ class Decompressor:
 
 
 def _is_zlib_header(first: int) -> bool:
-    """Returns whether a byte is the start of a zlib header: method 8 and a window of at most 32 KiB (RFC 1950 §2.2)."""
+    """Return whether a byte is the start of a zlib header: method 8 and a window of at most 32 KiB (RFC 1950 §2.2)."""
     return first & 0x8F == 0x08

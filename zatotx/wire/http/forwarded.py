@@ -33,8 +33,7 @@ class ForwardedHop(msgspec.Struct, frozen=True):
 
 
 def parse_forwarded(value: str) -> Iterator[ForwardedHop]:
-    """Yields the elements of a Forwarded field in reverse order, the last one first. Raises Malformed at an invalid
-    element."""
+    """Yield the elements of a Forwarded field in reverse order. Raises Malformed at an invalid element."""
     for element in _reversed_elements(value):
         parameters: dict[str, str] = {}
         for pair in _split(element, ';'):
@@ -53,21 +52,21 @@ def parse_forwarded(value: str) -> Iterator[ForwardedHop]:
 
 
 def parse_x_forwarded_for(value: str) -> Iterator[str]:
-    """Yields the addresses of an X-Forwarded-For field in reverse order, the last one first; '' stands for an unknown
-    address. Raises Malformed at an invalid element."""
+    """Yield the addresses of an X-Forwarded-For field in reverse order. '' stands for an unknown address. Raises
+    Malformed at an invalid element."""
     for element in _reversed_elements(value):
         yield '' if element.lower() == _UNKNOWN else parse_address(element)
 
 
 def x_forwarded_element(value: str, elements_after: int) -> str:
-    """Returns the element of X-Forwarded-Proto or X-Forwarded-Host that is followed by `elements_after` elements, or
-    the first element if there are fewer, or '' if the field is empty. Raises Malformed."""
+    """Return an element of X-Forwarded-Proto or X-Forwarded-Host. It is the element that is followed by
+    `elements_after` elements, the first element if there are fewer, or '' if the field is empty. Raises Malformed."""
     elements = list(islice(_reversed_elements(value), elements_after + 1))
     return elements[-1] if elements else ''
 
 
 def parse_address(text: str) -> str:
-    """Parses an IP address with an optional port, and returns the address in canonical form; IPv4-mapped IPv6 addresses
+    """Parse an IP address with an optional port, and return the address in canonical form; IPv4-mapped IPv6 addresses
     become IPv4 addresses. Raises Malformed."""
     host = text
     if host[:1] == '[':
@@ -90,7 +89,7 @@ def parse_address(text: str) -> str:
 
 
 def parse_scheme(text: str) -> str:
-    """Validates a URL scheme and returns 'http' or 'https'. Raises Malformed."""
+    """Validate a URL scheme and return 'http' or 'https'. Raises Malformed."""
     scheme = text.lower()
     if scheme not in _SCHEMES:
         raise Malformed('the scheme is neither http nor https')
@@ -98,7 +97,7 @@ def parse_scheme(text: str) -> str:
 
 
 def parse_host(text: str) -> str:
-    """Validates a host with an optional port, and returns it. Raises Malformed."""
+    """Validate a host with an optional port, and return it. Raises Malformed."""
     try:
         if is_authority(text.encode('ascii')):
             return text
@@ -108,7 +107,7 @@ def parse_host(text: str) -> str:
 
 
 def _node_address(text: str) -> str:
-    """Returns the address of a node (RFC 7239 §6); '' for an unknown or obfuscated one."""
+    """Return the address of a node (RFC 7239 §6); '' for an unknown or obfuscated one."""
     if text[:1] == '[':
         name, bracket, port = text.partition(']')
         name += bracket
@@ -121,7 +120,7 @@ def _node_address(text: str) -> str:
 
 
 def _reversed_elements(value: str) -> Iterator[str]:
-    """Yields the comma-separated elements from the last to the first, without empty ones. Raises Malformed for overlong
+    """Yield the comma-separated elements from the last to the first, without empty ones. Raises Malformed for overlong
     elements and fields, which limits the cost of parsing."""
     rest, separator, count = value, ',', 0
     while separator:
@@ -139,7 +138,7 @@ def _reversed_elements(value: str) -> Iterator[str]:
 
 
 def _split(element: str, separator: str) -> list[str]:
-    """Splits at separators outside quoted strings."""
+    """Split at separators outside quoted strings."""
     parts: list[str] = []
     for part in element.split(separator):
         if parts and parts[-1].count('"') % 2:
@@ -161,5 +160,5 @@ def _unquote(text: str) -> str:
 
 
 def _is_port(text: str) -> bool:
-    """Returns whether the text is a colon and a port number."""
+    """Return whether the text is a colon and a port number."""
     return text[:1] == ':' and text[1:].isdecimal() and text.isascii() and len(text) <= 6 and int(text[1:]) <= 65535

@@ -17,7 +17,7 @@ _LABEL_CHARACTERS = frozenset(ascii_lowercase + digits + '-_')  # '_' occurs in 
 
 
 def is_address(host: str) -> bool:
-    """Returns whether the host is an IPv4 address, or an IPv6 address without brackets and with an optional zone."""
+    """Return whether the host is an IPv4 address, or an IPv6 address without brackets and with an optional zone."""
     if ':' not in host and not host[-1:].isdigit():
         return False
     try:
@@ -28,15 +28,15 @@ def is_address(host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Returns whether the host refers to this machine: a loopback address, or localhost (RFC 6761 §6.3)."""
+    """Return whether the host refers to this machine, as a loopback address or as localhost (RFC 6761 §6.3)."""
     if is_address(host):
         return ip_address(host).is_loopback
     return host == 'localhost' or host.endswith('.localhost')
 
 
 def ascii_host(host: str) -> str:
-    """Returns the host in canonical form: ASCII (IDNA 2008 with UTS 46), in lower case, or an address without brackets
-    in its shortest form. Raises Malformed for an invalid host name."""
+    """Return the host in canonical form. A host name is converted to ASCII (IDNA 2008 with UTS 46) in lower case, and
+    an address to its shortest form without brackets. Raises Malformed for an invalid host name."""
     if host[:1] == '[' and host[-1:] == ']':
         host = host[1:-1]
     if is_address(host):

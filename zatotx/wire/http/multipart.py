@@ -1,5 +1,5 @@
-"""Incremental parser of multipart/form-data (RFC 7578). Field values are returned as text, files as positions within
-the body.
+"""Incremental parser of multipart/form-data (RFC 7578). The values of fields are returned as text, and files are
+returned as positions within the body.
 
 Files are not copied: the position of a file follows from the framing of the parts before it, and is determined after
 the whole body was read. Pure; the parsing itself is done by the multipart library.
@@ -36,7 +36,7 @@ _CHARSETS = frozenset({'utf-8', 'iso-8859-1'})  # RFC 8187 §3.2.1, and its pred
 
 
 class MultipartLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits for parsing one multipart form. The size of files is limited by the limit of the body."""
+    """Limits for parsing one multipart form. The size of files is limited only by the size limit of the body."""
 
     parts: int = 1_000
     text: int = 1024 * 1024  # total bytes of all fields
@@ -56,14 +56,14 @@ class FilePart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MultipartForm(msgspec.Struct, frozen=True, kw_only=True):
-    """The parsed content of a multipart form. Repeated fields have a list of values, in the order of the body."""
+    """The parsed content of a multipart form. The value of a repeated field is a list, in the order of the body."""
 
     fields: Mapping[str, str | list[str]]
     files: tuple[FilePart, ...]
 
 
 def parse_boundary(content_type: bytes) -> str:
-    """Returns the boundary parameter of a Content-Type field. Raises Malformed."""
+    """Return the boundary parameter of a Content-Type field. Raises Malformed."""
     field = content_type.decode('latin-1')
     kind, options = parse_options_header(field)
     _check_unique_parameters(field, 'Content-Type')
@@ -78,7 +78,8 @@ def parse_boundary(content_type: bytes) -> str:
 def parse_multipart(
     chunks: Iterable[bytes], read_at: Callable[[int, int], bytes], boundary: str, limits: MultipartLimits
 ) -> MultipartForm:
-    """Parses a multipart body. `read_at(start, size)` returns bytes at a position of the body. Raises Malformed."""
+    """Parse a multipart body. `read_at(start, size)` returns `size` bytes of the body from the position `start`. Raises
+    Malformed."""
     reader = _FormReader(limits)
     try:
         with PushMultipartParser(
@@ -159,7 +160,7 @@ def _is_file(segment: Any) -> bool:
 
 
 def _filename(segment: Any) -> str | None:
-    """Returns the name of an uploaded file; None if the part is not a file. RFC 7578 §4.2 forbids `filename*`, but
+    """Return the name of an uploaded file; None if the part is not a file. RFC 7578 §4.2 forbids `filename*`, but
     clients send it for non-ASCII names; it takes precedence over `filename` then (RFC 6266 §4.3)."""
     filename: str | None = segment.filename
     disposition = segment.header('Content-Disposition', '')
@@ -170,7 +171,7 @@ def _filename(segment: Any) -> str | None:
 
 
 def _decode_extended(value: str) -> str:
-    """Decodes charset'language'text (RFC 8187 §3.2). Raises Malformed."""
+    """Decode charset'language'text (RFC 8187 §3.2). Raises Malformed."""
     charset, _, rest = value.strip('"').partition("'")
     _, quote, text = rest.partition("'")
     try:
@@ -182,7 +183,7 @@ def _decode_extended(value: str) -> str:
 
 
 def _locate_files(segments: Iterable[Any], read_at: Callable[[int, int], bytes], boundary: str) -> Iterator[FilePart]:
-    """Yields the files with their positions: each begins after the empty line that ends its headers."""
+    """Yield the files with their positions: each begins after the empty line that ends its headers."""
     end = 0  # end of the previous part
     for segment in segments:
         framing = read_at(end, len(boundary) + _MAX_HEADERS_SIZE)

@@ -33,8 +33,8 @@ class ProxyHeader(msgspec.Struct, frozen=True):
 
 
 def parse_proxy_header(data: bytes) -> ProxyHeader | None:
-    """Parses the header at the start of `data`; returns None if more bytes are needed. Raises Malformed if it is
-    invalid or missing."""
+    """Parse the PROXY protocol header at the start of `data`. Returns None if more bytes are needed. Raises Malformed
+    if the header is invalid or missing."""
     if data.startswith(_V2):
         return _parse_v2(data)
     if data.startswith(_V1):
@@ -102,7 +102,7 @@ def _parse_v2(data: bytes) -> ProxyHeader | None:
 
 
 def _is_secure(fields: bytes) -> bool:
-    """Returns whether one of the TLV fields reports that the client uses TLS. Raises Malformed."""
+    """Return whether one of the TLV fields reports that the client uses TLS. Raises Malformed."""
     position = 0
     while position < len(fields):
         end = position + 3 + int.from_bytes(fields[position + 1:position + 3])
@@ -117,9 +117,9 @@ def _is_secure(fields: bytes) -> bool:
 def write_proxy_header(
     version: int, source: AddressAndPort | None, destination: AddressAndPort | None, *, secure: bool = False
 ) -> bytes:
-    """Returns a PROXY protocol header of version 1 or 2. Without both addresses, or if they are of different families,
-    the header says that the client is unknown. `secure` says whether the client uses TLS, which only version 2 can
-    express."""
+    """Return a PROXY protocol header of version 1 or 2. If an address is missing, or if the addresses are of different
+    families, the header says that the client is unknown. `secure` says whether the client uses TLS, which only version
+    2 can express."""
     addresses = _common_family(source, destination)
     if version == 1:
         if addresses is None:

@@ -14,8 +14,8 @@ KEEP_ALIVE_COMMENT = b': keep-alive\n\n'  # a comment: clients ignore it, but pr
 
 class Event(msgspec.Struct, frozen=True):
     """A server-sent event. `data` is sent unchanged if it is text, and encoded as JSON otherwise; None sends no data.
-    `id` is the value that the client sends as Last-Event-ID when it reconnects, and `retry` the milliseconds until it
-    reconnects. Raises ValueError if `event` or `id` has several lines."""
+    `id` is the value that the client sends as Last-Event-ID when it reconnects, and `retry` is the number of
+    milliseconds until it reconnects. Raises ValueError if `event` or `id` has several lines."""
 
     data: Any = None
     event: str = ''
@@ -29,7 +29,7 @@ class Event(msgspec.Struct, frozen=True):
 
 
 def encode_event(event: Any) -> bytes:
-    """Encodes an Event, or the data of an event. Raises TypeError for data that JSON cannot represent."""
+    """Encode an Event, or the data of an event. Raises TypeError for data that JSON cannot represent."""
     if not isinstance(event, Event):
         event = Event(event)
     lines = []

@@ -22,13 +22,13 @@ class TraceContext(msgspec.Struct, frozen=True):
         return f'00-{self.trace_id}-{self.span_id}-{int(self.sampled):02x}'
 
     def new_span(self) -> TraceContext:
-        """Returns the same trace with a new span id, to be propagated."""
+        """Return the same trace with a new span id, to be propagated."""
         return TraceContext(self.trace_id, urandom(8).hex(), self.sampled)
 
 
 def parse_traceparent(value: bytes) -> TraceContext | None:
-    """Parses a traceparent, and returns None if it is invalid. For future versions, uses the parts known from version
-    00 (§3.2.4, versioning)."""
+    """Parse a traceparent field. Returns None if the field is invalid. For future versions, the parts that are known
+    from version 00 are used (§3.2.4, versioning)."""
     version, *parts = value[:_LENGTH].split(b'-')
     if not _is_version(version, value) or list(map(len, parts)) != [32, 16, 2]:
         return None
@@ -41,8 +41,8 @@ def parse_traceparent(value: bytes) -> TraceContext | None:
 
 
 def continue_trace(value: bytes) -> str:
-    """Returns the traceparent to send in outgoing requests: the trace ID of the received one with a new span ID, or ''
-    if the received one is invalid."""
+    """Return the traceparent field to send in outgoing requests. It consists of the trace ID of the received field and
+    a new span ID, or is '' if the received field is invalid."""
     trace = parse_traceparent(value)
     return str(trace.new_span()) if trace is not None else ''
 

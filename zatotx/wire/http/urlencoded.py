@@ -23,7 +23,7 @@ _OCTETS = {bytes((high, low)): bytes((int(bytes((high, low)), 16),)) for high in
 
 
 def percent_decode(data: bytes) -> bytes:
-    """Decodes each %XX of the data. Raises Malformed for a % without two hexadecimal digits."""
+    """Decode each escape %XX in the data. Raises Malformed for a % without two hexadecimal digits."""
     if b'%' not in data:
         return data
     first, *escapes = data.split(b'%')
@@ -34,7 +34,7 @@ def percent_decode(data: bytes) -> bytes:
 
 
 def decode_segment(segment: bytes) -> str:
-    """Decodes one path segment to text; an encoded slash becomes part of the segment. Raises Malformed for invalid
+    """Decode one path segment to text. An encoded slash becomes part of the segment. Raises Malformed for invalid
     escapes, invalid UTF-8 and NUL."""
     try:
         text = percent_decode(segment).decode('utf-8')
@@ -46,7 +46,7 @@ def decode_segment(segment: bytes) -> str:
 
 
 def decode_path(path: bytes) -> str:
-    """Decodes a whole path to text, for display and logs. Routes are matched against the encoded path (see
+    """Decode a whole path to text, for display and logs. Routes are matched against the encoded path (see
     rules.routing), since an encoded slash must not separate segments. Raises Malformed like `decode_segment`."""
     if b'%' not in path and path.isascii():
         return path.decode('ascii')
@@ -59,8 +59,8 @@ _JSON_OPENERS = (b'{', b'[', b'"')
 
 
 def decode_form(data: bytes, max_pairs: int = MAX_PAIRS) -> dict[str, str | list[str]]:
-    """Parses an urlencoded form or query string and returns the values by name. A repeated name has a list of values,
-    in order; a name without '=' has the value ''.
+    """Parse an urlencoded form or query string and return the values by name. The value of a repeated name is a list in
+    order, and a name without '=' has the value ''.
 
     Pairs are separated by '&' only; empty ones are skipped. Raises Malformed: more than `max_pairs` pairs, a % without
     two hex digits, invalid UTF-8.
@@ -76,7 +76,7 @@ def decode_form(data: bytes, max_pairs: int = MAX_PAIRS) -> dict[str, str | list
 
 
 def looks_like_json(data: bytes) -> bool:
-    """Returns whether a body with the content type of a form is JSON. Form encoders always escape `{`, `[` and `"`
+    """Return whether a body with the content type of a form is JSON. Form encoders always escape `{`, `[` and `"`
     (WHATWG URL §5.2), but many clients, such as `curl -d`, send JSON with this content type."""
     return data[:_SNIFFED_BYTES].lstrip()[:1] in _JSON_OPENERS
 
@@ -101,8 +101,8 @@ def _decode(data: bytes) -> str:
 
 
 def query_parameter(query: bytes, name: bytes) -> bytes | None:
-    """Returns the decoded value of a query parameter (WHATWG URL §5.1), or None if it is missing. Raises Malformed if
-    it is repeated, since other programs may use the other value."""
+    """Return the decoded value of a query parameter (WHATWG URL §5.1), or None if it is missing. Raises Malformed if it
+    is repeated, since other programs may use the other value."""
     result: bytes | None = None
     for pair in query.split(b'&'):
         raw_name, _, value = pair.partition(b'=')

@@ -1,4 +1,4 @@
-"""Decodes the chunked transfer coding (RFC 9112 §7.1), strictly. Reads the caller's buffer in place."""
+"""Decodes the chunked transfer coding (RFC 9112 §7.1) strictly. The caller's buffer is read in place."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ END = EndOfBody()
 
 
 class ChunkedDecoder:
-    """Decodes one chunked body. Like llhttp, it is stricter than the grammar: it allows no whitespace between a chunk's
-    size and its extensions, and at most 16 digits of size."""
+    """Decodes one chunked body. Like llhttp, the decoder is stricter than the grammar. It allows no whitespace between
+    a chunk's size and its extensions, and at most 16 digits of size."""
 
     __slots__ = ('_body_remaining', '_chunk_remaining', '_extensions_remaining', '_limits', '_searched', '_state',
                  '_trailers', '_trailers_remaining')  # fmt: skip
@@ -53,7 +53,7 @@ class ChunkedDecoder:
         return EndOfBody(tuple(self._trailers)) if self._trailers else END
 
     def decode(self, buffer: bytes | bytearray, position: int) -> tuple[bytes, int]:
-        """Decodes `buffer` from `position` as far as possible; returns (data, position of the unread rest).
+        """Decode `buffer` from `position` as far as possible; return (data, position of the unread rest).
 
         Raises MessageRejected: 400 for invalid framing, 413 for the data, 431 for the trailers. Data decoded in the
         same call before the error is lost, since the message is invalid.
@@ -138,7 +138,7 @@ class ChunkedDecoder:
             raise MessageRejected(431, f'There are more than {self._limits.fields} trailers')
 
     def _take_line(self, buffer: bytes | bytearray, position: int, longest: int) -> bytes | None:
-        """Returns the line at `position` without its end, or None if it is not complete within `longest` bytes."""
+        """Return the line at `position` without its end, or None if it is not complete within `longest` bytes."""
         end = buffer.find(b'\n', position + self._searched, position + longest + 2)
         if end < 0:
             self._searched = min(len(buffer) - position, longest + 2)

@@ -1,4 +1,5 @@
-"""Parses and validates header and trailer fields (RFC 9110 §5), and interprets those that determine framing or routing.
+"""Parses and validates header and trailer fields (RFC 9110 §5), and interprets the fields that determine framing or
+routing.
 
 Used for requests, and for responses by the HTTP client.
 """
@@ -44,17 +45,17 @@ FORBIDDEN_TRAILERS = (SINGLE_VALUE_FIELDS | PROTECTED_FIELDS | frozenset((
 
 
 def is_token(name: bytes) -> bool:
-    """Returns whether `name` is a token (RFC 9110 §5.6.2), as field names must be."""
+    """Return whether `name` is a token (RFC 9110 §5.6.2), as field names must be."""
     return bool(name) and not name.translate(None, TOKEN_CHARACTERS)
 
 
 def is_value(value: bytes) -> bool:
-    """Returns whether `value` has no control characters other than tab (RFC 9110 §5.5)."""
+    """Return whether `value` has no control characters other than tab (RFC 9110 §5.5)."""
     return not value.translate(None, VALUE_CHARACTERS)
 
 
 def parse_field_line(line: bytes) -> tuple[bytes, bytes]:
-    """Parses one field line without its line end. Returns the name as sent and the value without surrounding
+    """Parse one field line without its line ending. Returns the name as sent and the value without surrounding
     whitespace. Raises MessageRejected (400)."""
     name, colon, value = line.partition(b':')
     if not colon or not is_token(name):
@@ -65,8 +66,8 @@ def parse_field_line(line: bytes) -> tuple[bytes, bytes]:
 
 
 def check_lookalike_names(names: Iterable[bytes]) -> None:
-    """Rejects field names that other programs may confuse with a framing or routing field, such as `Content_Length`.
-    The names must be in lower case."""
+    """Reject field names that other programs may confuse with a framing or routing field, such as `Content_Length`. The
+    names must be in lower case."""
     for name in names:
         if b'_' in name and name.replace(b'_', b'-') in PROTECTED_FIELDS:
             raise MessageRejected(
@@ -75,7 +76,7 @@ def check_lookalike_names(names: Iterable[bytes]) -> None:
 
 
 def check_field_lengths(head: bytes, max_length: int) -> None:
-    """Rejects a head (431) if a field line, including its line end, is longer than `max_length` bytes."""
+    """Reject a head (431) if a field line, including its line end, is longer than `max_length` bytes."""
     lines = iter(head.split(b'\r\n'))
     next(lines)
     if any(len(line) + 2 > max_length for line in lines):
@@ -83,8 +84,8 @@ def check_field_lengths(head: bytes, max_length: int) -> None:
 
 
 def combine_fields(raw: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """Returns the fields by lower-case name. The values of repeated fields are joined in order with ', ', those of
-    cookies with '; '. Rejects repeated singleton fields (400)."""
+    """Return the fields by lower-case name. The values of repeated fields are joined in order with ', ', and the values
+    of cookies with '; '. Rejects repeated singleton fields (400)."""
     fields: dict[bytes, bytes] = {}
     for name, value in raw:
         key = name.lower()
@@ -98,14 +99,14 @@ def combine_fields(raw: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
 
 
 def parse_content_length(value: bytes) -> int:
-    """Parses Content-Length, which must be 1 to 19 ASCII digits. Rejects other values (400)."""
+    """Parse Content-Length, which must be 1 to 19 ASCII digits. Rejects other values (400)."""
     if not value.isdigit() or len(value) > _MAX_LENGTH_DIGITS:
         raise MessageRejected(400, 'Content-Length is not one decimal number of at most 19 digits')
     return int(value)
 
 
 def check_transfer_encoding(value: bytes) -> None:
-    """Rejects a request whose Transfer-Encoding is not just chunked. The status is 400 if the end of the body is
+    """Reject a request whose Transfer-Encoding is not just chunked. The status is 400 if the end of the body is
     unknown, because chunked is repeated or not the last coding (RFC 9112 §6.3), and 501 if the body has another,
     unsupported transfer coding (§6.1)."""
     if value == b'chunked':
@@ -120,7 +121,7 @@ def check_transfer_encoding(value: bytes) -> None:
 
 
 def _is_coding(coding: bytes) -> bool:
-    """Returns whether the text is a transfer coding other than chunked, with or without parameters."""
+    """Return whether the text is a transfer coding other than chunked, with or without parameters."""
     name, *parameters = (part.strip(b' \t') for part in coding.split(b';'))
     return is_token(name) and name != b'chunked' and all(map(_is_parameter, parameters))
 
@@ -131,7 +132,7 @@ def _is_parameter(parameter: bytes) -> bool:
 
 
 def is_persistent(version: tuple[int, int], connection: bytes | None) -> bool:
-    """Returns whether the connection stays open after this message (RFC 9112 §9.3), according to its version and
+    """Return whether the connection stays open after this message (RFC 9112 §9.3), according to its version and
     Connection field."""
     if connection is None:
         return version == (1, 1)
@@ -141,7 +142,7 @@ def is_persistent(version: tuple[int, int], connection: bytes | None) -> bool:
 
 @lru_cache(maxsize=256)
 def is_authority(value: bytes) -> bool:
-    """Returns whether `value` is a non-empty host with an optional port (RFC 9110 §7.2, RFC 3986 §3.2.2)."""
+    """Return whether `value` is a non-empty host with an optional port (RFC 9110 §7.2, RFC 3986 §3.2.2)."""
     if len(value) > _MAX_HOST_LENGTH:
         return False
     if value[:1] == b'[':
@@ -163,7 +164,7 @@ def _is_reg_name(host: bytes) -> bool:
 
 
 def _is_address(text: bytes) -> bool:
-    """Returns whether the text has the characters and groups of an IPv6 address; IPvFuture is not supported."""
+    """Return whether the text has the characters and groups of an IPv6 address; IPvFuture is not supported."""
     head, gap, tail = text.partition(b'::')
     if b'::' in tail or text.translate(None, DIGITS + b'abcdefABCDEF:.'):
         return False

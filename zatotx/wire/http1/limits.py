@@ -19,7 +19,7 @@ class ParserLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MessageRejected(Exception):  # noqa: N818 - named for the condition
-    """The exception for an invalid message. The server should send one response with `status` and close the connection.
+    """Raised for an invalid message. The server should send one response with `status` and close the connection.
 
     `is_framing_error`: sender and recipient may disagree on where messages end, so nothing after this message can be
     trusted; False if the message was understood and merely exceeds a limit. `request_line`: the line as sent, for the

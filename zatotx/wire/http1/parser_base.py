@@ -1,4 +1,5 @@
-"""Base class of the request and response parsers: an input buffer that is read in place, and message bodies."""
+"""The base class of the request and response parsers. It contains an input buffer that is read in place, and parses
+message bodies."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ HEAD, FIXED_LENGTH, CHUNKED, UNTIL_CLOSE, END_OF_MESSAGE, FINISHED = range(6)
 
 
 class MessageParser:
-    """Base class that parses the messages of one direction of a connection in sequence. Subclasses parse the heads."""
+    """Base class that parses the messages of one direction of a connection in sequence. Subclasses parse the heads of
+    messages."""
 
     __slots__ = ('_body_remaining', '_buffer', '_chunks', '_error', '_keep_alive', '_limits', '_position', '_searched',
                  '_state')  # fmt: skip
@@ -43,7 +45,7 @@ class MessageParser:
         return self._state == HEAD and self._position == len(self._buffer)
 
     def feed(self, data: bytes) -> None:
-        """Adds input. It is not parsed before `next` is called."""
+        """Add input. It is not parsed before `next` is called."""
         if self._state == FINISHED:
             return
         if self._position == len(self._buffer):
@@ -56,7 +58,7 @@ class MessageParser:
         self._position = 0
 
     def take_whole_body(self) -> bytes | None:
-        """Returns the whole body, if it has a Content-Length and is complete, and ends the message; otherwise returns
+        """Return the whole body, if it has a Content-Length and is complete, and ends the message; otherwise returns
         None, and `next` returns the body in pieces. Call it right after a head."""
         if self._state == FIXED_LENGTH:
             end = self._position + self._body_remaining
@@ -75,13 +77,13 @@ class MessageParser:
         return body
 
     def take_rest(self) -> bytes:
-        """Returns all unread input, which is of another protocol, and finishes parsing."""
+        """Return all unread input, which is of another protocol, and finish parsing."""
         rest = bytes(self._buffer[self._position :])
         self._finish_parsing()
         return rest
 
     def _next_body_event(self) -> bytes | EndOfBody | None:
-        """Returns the next event of a body."""
+        """Return the next event of a body."""
         if self._state == FIXED_LENGTH:
             return self._next_fixed_length()
         if self._state == CHUNKED:
@@ -89,7 +91,7 @@ class MessageParser:
         return self._end_message(END) if self._state == END_OF_MESSAGE else None
 
     def _check_incomplete_head(self) -> None:
-        """Rejects an incomplete head early if more input cannot make it valid. At least one byte of it must have been
+        """Reject an incomplete head early if more input cannot make it valid. At least one byte of it must have been
         searched."""
         start, limit = self._position, self._limits.head
         stop = min(len(self._buffer), start + limit)

@@ -28,7 +28,7 @@ _SCHEMES = (b'http', b'https')
 
 
 def split_target(method: str, target: bytes) -> tuple[bytes, bytes, bytes]:
-    """Splits a request target and returns (path, query, authority).
+    """Split a request target into path, query and authority.
 
     Path and query are raw, without '?'; a fragment, which clients should not send, is removed. The authority is b'' in
     origin-form; in absolute-form it is the target's host and port without user information, which replaces Host (RFC
@@ -119,8 +119,8 @@ class RequestLine(msgspec.Struct, gc=False, frozen=True):
 
 
 def parse_request_line(line: bytes, limits: ParserLimits) -> RequestLine:
-    """Parses a request line without its line end. Raises MessageRejected: 400 if it is malformed, 414 if the target is
-    too long, 501 for an unknown method, 505 for a version other than HTTP/1.
+    """Parse a request line without its line ending. Raises MessageRejected, with status 400 if the line is malformed,
+    414 if the target is too long, 501 for an unknown method, and 505 for a version other than HTTP/1.
 
     llhttp checks that the target is visible ASCII when the head is complete.
     """
@@ -140,7 +140,7 @@ def parse_request_line(line: bytes, limits: ParserLimits) -> RequestLine:
 
 
 def _fallback_version(method: bytes, version: bytes) -> tuple[int, int]:
-    """Returns the version to use for a request with an unknown version or method: HTTP/1.2 to 1.9 are treated as 1.1
+    """Return the version to use for a request with an unknown version or method: HTTP/1.2 to 1.9 are treated as 1.1
     (RFC 9110 §2.5). Rejects malformed ones with 400, another major version with 505."""
     if not is_token(method):
         raise MessageRejected(400, 'The request line does not begin with a method')
@@ -153,7 +153,7 @@ def _fallback_version(method: bytes, version: bytes) -> tuple[int, int]:
 
 
 def parse_request_head(line: RequestLine, head: bytes, limits: ParserLimits) -> RequestHead:
-    """Parses a complete request head, from the request line (already parsed as `line`) to the empty line.
+    """Parse a complete request head, from the request line (already parsed as `line`) to the empty line.
 
     Raises MessageRejected: 400, 413 by Content-Length, 431 for too many or too long fields, 501 by Transfer-Encoding.
     """
@@ -201,8 +201,8 @@ class _FieldCollector:
 
 
 def parse_fields(head: bytes, parser: Any = httptools.HttpRequestParser) -> list[tuple[bytes, bytes]]:
-    """Returns the header fields of a complete head. The request and the response parser both call it. Raises
-    MessageRejected (400)."""
+    """Return the header fields of a complete head. Both the request parser and the response parser use this function.
+    Raises MessageRejected (400)."""
     collector = _FieldCollector()
     try:
         parser(collector).feed_data(head)

@@ -48,7 +48,7 @@ class RequestParser(MessageParser):
         return self._state == HEAD and self._line is None and self._position == len(self._buffer)
 
     def next(self) -> RequestHead | bytes | EndOfBody | None:
-        """Returns the next event, or None if more input is needed. Pieces of a body are never empty.
+        """Return the next event, or None if more input is needed. Pieces of a body are never empty.
 
         Raises MessageRejected if the message is rejected, and again on every later call.
         """
@@ -64,7 +64,7 @@ class RequestParser(MessageParser):
             raise
 
     def feed_repeated(self, data: bytes) -> RequestHead | None:
-        """Takes input that is exactly the previous head once more, if no body follows it, and returns the head: what
+        """Take input that is exactly the previous head once more, if no body follows it, and return the head: what
         `feed`, `next` and `take_whole_body` do, in one step. Otherwise returns None, and the input is not taken."""
         head = self._head
         if head is None or head.length != 0 or data != self._head_bytes or self._position != len(self._buffer):
@@ -72,7 +72,7 @@ class RequestParser(MessageParser):
         return head if self._state == HEAD and self._line is None else None
 
     def take_repeated(self, head: RequestHead) -> bytes | None:
-        """Returns the body of the next request and ends that request, if its head is byte by byte that of the last one,
+        """Return the body of the next request and ends that request, if its head is byte by byte that of the last one,
         `head`, and its body has a Content-Length and is complete; otherwise returns None, and `next` parses it."""
         if self._head is not head or self._state != HEAD or self._line is not None or head.length is None:
             return None
@@ -86,7 +86,7 @@ class RequestParser(MessageParser):
         return body if type(body) is bytes else bytes(body)
 
     def clear_cache(self) -> None:
-        """Discards all cached data of previous messages."""
+        """Discard all cached data of previous messages."""
         self._head, self._head_bytes = None, b''
         self._last_line = None
         if self.is_between_messages:
@@ -94,7 +94,7 @@ class RequestParser(MessageParser):
             self._position = 0
 
     def feed_eof(self) -> None:
-        """Signals the end of input. Call it after `next` has returned None. Raises MessageRejected (400) inside a
+        """Signal the end of input. Call it after `next` has returned None. Raises MessageRejected (400) inside a
         message, or a previous rejection again."""
         if self._error is not None:
             raise self._error
@@ -125,7 +125,7 @@ class RequestParser(MessageParser):
         return self._enter_body(head, end)
 
     def _enter_body(self, head: RequestHead, end: int) -> RequestHead:
-        """Enters the body after a head that ends at `end`."""
+        """Enter the body after a head that ends at `end`."""
         self._position = end
         self._searched = self._empty_lines = 0
         self._keep_alive = head.keep_alive
@@ -138,7 +138,7 @@ class RequestParser(MessageParser):
         return head
 
     def _next_line(self) -> RequestLine | None:
-        """Parses the request line after optional empty lines, and leaves it in the buffer, because llhttp needs the
+        """Parse the request line after optional empty lines, and leave it in the buffer, because llhttp needs the
         complete head."""
         longest = self._limits.target + MAX_LINE_WITHOUT_TARGET + 2
         buffer = self._buffer

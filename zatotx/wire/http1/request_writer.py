@@ -26,7 +26,7 @@ TARGET_CHARACTERS = bytes(range(0x21, 0x7F))  # characters allowed in a target
 
 
 class HeaderFields(msgspec.Struct, frozen=True):
-    """Header fields whose names many requests share, so that the names are validated only once."""
+    """Validated header fields. Many requests share the names of these fields, so the names are validated only once."""
 
     names: tuple[bytes, ...]
     values: tuple[bytes, ...]
@@ -34,7 +34,7 @@ class HeaderFields(msgspec.Struct, frozen=True):
 
     @classmethod
     def from_pairs(cls, fields: Iterable[tuple[bytes, bytes]]) -> HeaderFields:
-        """Creates fields from pairs and validates them. Raises ValueError for invalid values, like `request_head`."""
+        """Create fields from pairs and validate them. Raises ValueError for invalid values, like `request_head`."""
         pairs = list(fields)
         _check_values(pairs)
         return cls(tuple(name for name, _ in pairs), tuple(value for _, value in pairs), len(pairs))
@@ -53,8 +53,8 @@ Fields = Sequence[tuple[bytes, bytes]] | HeaderFields
 
 
 def write_request_head(method: str, target: bytes, host: bytes, fields: Fields, ending: bytes) -> bytes:
-    """Returns the request line and the header fields as bytes. `ending` holds the fields that the caller controls, and
-    the empty line.
+    """Return the request line and the header fields as bytes. `ending` contains the last fields, which the caller
+    controls, and the empty line.
 
     `host` is the value of the Host field, unless `fields` contains one. Raises ValueError, without showing values, if
     something contains a line end or control character, or a field is one of OWNED.
@@ -85,7 +85,7 @@ def _encode_method(method: str) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _field_template(names: tuple[bytes, ...]) -> tuple[bytes, bool]:
-    """Returns a template of the field lines with these names, which are validated, and whether Host is among them.
+    """Return a template of the field lines with these names, which are validated, and whether Host is among them.
     Cached, since programs usually send the same fields."""
     for name in names:
         if not is_token(name):

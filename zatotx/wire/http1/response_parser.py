@@ -65,7 +65,7 @@ class ResponseHead(msgspec.Struct, gc=False, frozen=True):
 
 
 def parse_response_head(method: str, head: bytes, limits: ParserLimits, *, upgrade: bool = False) -> ResponseHead:
-    """Parses a complete response head, from the status line to the empty line. `method` is the method of the request;
+    """Parse a complete response head, from the status line to the empty line. `method` is the method of the request;
     `upgrade` says whether the request asked for another protocol, so that status 101 is possible.
 
     Raises MessageRejected: 431 for too many or too long fields, 400 for everything else.
@@ -108,8 +108,8 @@ class ResponseParser(MessageParser):
         self._head: ResponseHead | None = None
 
     def expect_response(self, method: str, *, upgrade: bool = False) -> None:
-        """Announces the response to a request with this method. `upgrade`: the request asks for another protocol
-        (RFC 9110 §7.8). If the response is 101, all that follows its head is returned as pieces of its body."""
+        """Announce the response to a request with this method. `upgrade`: the request asks for another protocol (RFC
+        9110 §7.8). If the response is 101, all that follows its head is returned as pieces of its body."""
         self._expected = True
         self._upgrade = upgrade
         if method != self._method:
@@ -117,7 +117,7 @@ class ResponseParser(MessageParser):
             self._head = None  # the cached head of a HEAD response looks the same but has no body
 
     def feed_repeated(self, data: bytes) -> tuple[ResponseHead, bytes] | None:
-        """Takes input that is a whole response with exactly the previous head, and returns head and body: what `feed`,
+        """Take input that is a whole response with exactly the previous head, and return head and body: what `feed`,
         `next` and `take_whole_body` do, in one step. Otherwise returns None, and the input is not taken."""
         head, size = self._head, len(self._head_bytes)
         if head is None or head.length is None or len(data) != size + head.length or not self._expected:
@@ -129,7 +129,7 @@ class ResponseParser(MessageParser):
         return head, data[size:]
 
     def next(self) -> ResponseHead | bytes | EndOfBody | None:
-        """Returns the next event, or None if more input is needed. Pieces of a body are never empty. The head of an
+        """Return the next event, or None if more input is needed. Pieces of a body are never empty. The head of an
         interim response (status below 200) is followed by another head.
 
         Raises MessageRejected if the response is invalid, and again on every later call.
@@ -146,7 +146,7 @@ class ResponseParser(MessageParser):
             raise
 
     def feed_eof(self) -> EndOfBody | None:
-        """Signals that the peer has closed the connection cleanly. Call it after `next` has returned None. Returns END
+        """Signal that the peer has closed the connection cleanly. Call it after `next` has returned None. Returns END
         if that ends the response, None between responses. Raises MessageRejected (400) inside a response, or a previous
         rejection again."""
         if self._error is not None:
@@ -197,7 +197,7 @@ class ResponseParser(MessageParser):
         return head
 
     def _enter_body(self, head: ResponseHead, end: int) -> ResponseHead:
-        """Enters the body after a head that ends at `end`."""
+        """Enter the body after a head that ends at `end`."""
         self._position = end
         self._searched = self._interim = 0
         self._expected = False
@@ -224,7 +224,7 @@ class ResponseParser(MessageParser):
 
 @lru_cache(maxsize=256)
 def _parse_status_line(line: bytes) -> tuple[tuple[int, int], int, bytes]:
-    """Returns version, status and reason. Accepts a missing space before a missing reason, since many servers omit
+    """Return version, status and reason. Accepts a missing space before a missing reason, since many servers omit
     it."""
     version = VERSIONS.get(line[:8])
     digits = line[9:12]
@@ -252,7 +252,7 @@ def _combine_fields(raw: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
 def _body_framing(
     method: str, status: int, version: tuple[int, int], headers: dict[bytes, bytes]
 ) -> tuple[int | None, bool]:
-    """Returns the length of the body and whether it is chunked (RFC 9112 §6.3)."""
+    """Return the length of the body and whether it is chunked (RFC 9112 §6.3)."""
     if method == 'CONNECT' and 200 <= status < 300:
         return 0, False  # regardless of the fields: the tunnel follows
     coding, value = headers.get(b'transfer-encoding'), headers.get(b'content-length')

@@ -31,12 +31,13 @@ _BODILESS = frozenset((*range(100, 200), 204, 304))  # statuses without framing 
 
 
 def http_date(now: float) -> bytes:
-    """Formats a time (seconds since the epoch) as an HTTP date: b'Tue, 24 Nov 2026 08:00:00 GMT'."""
+    """Format a time, in seconds since the epoch, as an HTTP date such as b'Tue, 24 Nov 2026 08:00:00 GMT'."""
     return formatdate(now, usegmt=True).encode('ascii')
 
 
 class HeadEndings:
-    """The bytes that end all response heads written within one second: Date, Server, Connection and the empty line.
+    """The final bytes of all response heads that are written within one second: Date, Server, Connection and the empty
+    line.
 
     `keep_alive` for persistent connections of HTTP/1.1 clients, `keep_alive_1_0` for those of HTTP/1.0 clients,
     `close` for the last response of a connection.
@@ -52,7 +53,7 @@ class HeadEndings:
 
 
 def write_response_head(status: int, content_type: bytes, length: int | None, cid: str, ending: bytes) -> bytes:
-    """Returns a response head as bytes, including the empty line.
+    """Return a response head as bytes, including the empty line.
 
     `content_type` b'' = no such field. `length`: of the body in bytes, for HEAD that of the GET response; CHUNKED; None
     = until the connection closes. If `status` has no body, no framing field is written. `ending`: an attribute of
@@ -72,8 +73,9 @@ def write_response_head(status: int, content_type: bytes, length: int | None, ci
 
 
 def write_field_lines(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Encodes additional header fields as lines, or b'' if there are none. Raises ValueError, naming the field, for an
-    invalid name, a value with control characters, or a field that only the server may set (OWNED)."""
+    """Encode additional header fields as lines. Returns b'' if there are no fields. Raises ValueError, whose message
+    contains the name of the field, for an invalid name, a value with control characters, or a field that only the
+    server may set (OWNED)."""
     lines = []
     for name, value in fields:
         if not is_token(name):
@@ -87,23 +89,25 @@ def write_field_lines(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 
 def write_chunk(data: bytes) -> bytes:
-    """Encodes `data` as one chunk. Returns b'' for empty data, since an empty chunk would end the body."""
+    """Encode `data` as one chunk. Returns b'' for empty data, since an empty chunk would end the body."""
     return b'%x\r\n%b\r\n' % (len(data), data) if data else b''
 
 
 def chunk_parts(data: bytes) -> tuple[bytes, bytes, bytes]:
-    """Encodes non-empty `data` as one chunk in three parts, for writeSequence, to avoid copying the data."""
+    """Encode non-empty `data` as one chunk in three parts. The parts are passed to writeSequence, which avoids copying
+    the data."""
     return b'%x\r\n' % len(data), data, b'\r\n'
 
 
 def write_last_chunk(trailers: Sequence[tuple[bytes, bytes]] = ()) -> bytes:
-    """Returns the last chunk and the trailers, which end a chunked body. Raises ValueError like `write_field_lines`."""
+    """Return the last chunk and the trailers, which end a chunked body. Raises ValueError in the same cases as
+    `write_field_lines`."""
     return b'0\r\n%b\r\n' % write_field_lines(trailers) if trailers else LAST_CHUNK
 
 
 @lru_cache(maxsize=256)
 def _start_lines(status: int, content_type: bytes) -> bytes:
-    """Returns the status line and Content-Type, validated. Cached: there are few combinations."""
+    """Return the status line and Content-Type, validated. Cached: there are few combinations."""
     line = _STATUS_LINES.get(status)
     if line is None:
         if not 100 <= status <= 999:

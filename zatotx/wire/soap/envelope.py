@@ -40,7 +40,7 @@ class SoapVersion(msgspec.Struct, frozen=True):
 
 
 def _version(number: str, namespace: str, *, content_type: str, prefix: str, actor: tuple[str, ...]) -> SoapVersion:
-    """Creates a version. `actor`: name of the attribute, and its values that address this node."""
+    """Create a version. `actor`: name of the attribute, and its values that address this node."""
     def name(local: str) -> str:
         return f'{{{namespace}}}{local}'
 
@@ -79,13 +79,12 @@ class Envelope(msgspec.Struct, frozen=True):
 
 
 def soap_version(root: Element) -> SoapVersion | None:
-    """Returns the SOAP version of a document's root element, or None if it is not an envelope of a supported
-    version."""
+    """Return the SOAP version of a document's root element, or None if it is not an envelope of a supported version."""
     return _BY_ENVELOPE.get(root.tag)
 
 
 def read_envelope(root: Element) -> Envelope:
-    """Parses an envelope into its parts.
+    """Parse an envelope into its parts.
 
     Raises UnsupportedSoapVersion; Malformed for anything but an optional Header followed by one Body, for text around
     them, and for a body that contains another envelope. SOAP 1.1 allows elements after the Body, the Basic Profile
@@ -116,7 +115,7 @@ def read_envelope(root: Element) -> Envelope:
 
 
 def mandatory_headers(envelope: Envelope) -> Iterator[Element]:
-    """Yields the headers that this node must understand. Raises Malformed for a mustUnderstand attribute that is not a
+    """Yield the headers that this node must understand. Raises Malformed for a mustUnderstand attribute that is not a
     boolean."""
     version = envelope.version
     for header in envelope.headers:
@@ -131,8 +130,8 @@ def mandatory_headers(envelope: Envelope) -> Iterator[Element]:
 
 
 def write_envelope(version: SoapVersion, *content: bytes | Element, headers: Iterable[bytes | Element] = ()) -> bytes:
-    """Returns an envelope with the given body content, which is elements, or well-formed XML in UTF-8 without a
-    declaration."""
+    """Return an envelope with the given body content. The content consists of elements, or of well-formed XML in UTF-8
+    without a declaration."""
     body = b''.join(map(to_xml, content))
     header = b''.join(map(to_xml, headers))
     if not header:
@@ -145,12 +144,12 @@ def write_envelope(version: SoapVersion, *content: bytes | Element, headers: Ite
 
 
 def to_xml(piece: Any) -> bytes:
-    """Serializes an element as XML without a declaration, with all namespaces in scope. Returns bytes unchanged."""
+    """Serialize an element as XML without a declaration, with all namespaces in scope. Bytes are returned unchanged."""
     return piece if isinstance(piece, bytes) else to_bytes(piece)
 
 
 def is_envelope(element: Element) -> bool:
-    """Returns whether an element is a SOAP envelope of version 1.1 or 1.2."""
+    """Return whether an element is a SOAP envelope of version 1.1 or 1.2."""
     return element.tag in _BY_ENVELOPE
 
 
@@ -187,7 +186,7 @@ def _describe(version: SoapVersion, tag: str) -> str:
 
 
 def _split_tag(tag: str) -> tuple[str, str]:
-    """Returns the namespace, '' for none, and the local name of a tag in lxml's notation `{namespace}name`."""
+    """Return the namespace, '' for none, and the local name of a tag in lxml's notation `{namespace}name`."""
     namespace, _, name = tag.rpartition('}')
     return namespace[1:], name
 
@@ -204,7 +203,8 @@ _UNLIMITED = parser.XmlLimits(elements=1 << 62, attributes=1 << 62, per_element=
 
 
 class CompleteEnvelope:
-    """A complete envelope that the service created itself."""
+    """A complete SOAP envelope that a service created itself, as opposed to body content that must be wrapped in an
+    envelope."""
 
     __slots__ = ('data', 'version')
 
@@ -214,8 +214,8 @@ class CompleteEnvelope:
 
 
 def to_body_content(value: Any) -> SerializedElement | CompleteEnvelope:
-    """Converts an element or document to the content of an envelope, or to a CompleteEnvelope if it is one. Checks that
-    the content cannot break the envelope around it. Raises Malformed."""
+    """Convert an element or document to the content of an envelope. If it is an envelope itself, a CompleteEnvelope is
+    returned. The function checks that the content cannot break the envelope around it. Raises Malformed."""
     if type(value) is SerializedElement or type(value) is CompleteEnvelope:
         return value
     if parser.is_element(value):
@@ -242,7 +242,7 @@ def _from_document(value: Any) -> SerializedElement | CompleteEnvelope:
 
 
 def strip_xml_declaration(text: AnyStr) -> AnyStr:
-    """Removes the XML declaration of a document."""
+    """Remove the XML declaration of a document."""
     opening, closing = ('<?xml', '?>') if isinstance(text, str) else (b'<?xml', b'?>')
     end = text.find(closing) if text.startswith(opening) else -1
     return text if end < 0 else text[end + 2 :]

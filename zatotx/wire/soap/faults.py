@@ -33,33 +33,33 @@ class FaultElement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def write_fault(version: SoapVersion, fault: FaultElement, headers: Iterable[bytes | Element] = ()) -> bytes:
-    """Returns an envelope that contains a fault."""
+    """Return an envelope that contains a fault."""
     written = _fault_11(fault) if version is SOAP_11 else _fault_12(fault)
     return envelope.write_envelope(version, written, headers=headers)
 
 
 def read_fault(element: Element) -> FaultElement | None:
-    """Parses a fault element, usually `Envelope.payload`; returns None for other elements. Missing or unknown parts are
-    '' or ()."""
+    """Parse a fault element, which is usually `Envelope.payload`. Returns None for other elements. Missing or unknown
+    parts are '' or ()."""
     if element.tag == SOAP_11.fault:
         return _read_11(element)
     return _read_12(element) if element.tag == SOAP_12.fault else None
 
 
 def not_understood_headers(tags: Iterable[str]) -> list[bytes]:
-    """Returns the NotUnderstood headers of SOAP 1.2 that accompany a MustUnderstand fault (§5.4.8)."""
+    """Return the NotUnderstood headers of SOAP 1.2 that accompany a MustUnderstand fault (§5.4.8)."""
     return [_header_block('NotUnderstood', tag) for tag in tags]
 
 
 def upgrade_header() -> bytes:
-    """Returns the Upgrade header of SOAP 1.2 that accompanies a VersionMismatch fault (§5.4.7). It lists the supported
-    versions, the preferred one first."""
+    """Return the Upgrade header of SOAP 1.2 that accompanies a VersionMismatch fault (§5.4.7). The header lists the
+    supported versions, with the preferred version first."""
     versions = b''.join(_header_block('SupportedEnvelope', version.envelope) for version in (SOAP_12, SOAP_11))
     return b'<env:Upgrade xmlns:env="%s">%s</env:Upgrade>' % (NS_12.encode('ascii'), versions)
 
 
 def escape_text(value: str) -> bytes:
-    """Escapes text for XML content and attributes, and replaces characters that XML cannot represent with U+FFFD."""
+    """Escape text for XML content and attributes, and replace characters that XML cannot represent with U+FFFD."""
     return escape_attribute(replace_invalid_characters(value)).encode('utf-8')
 
 
@@ -98,7 +98,7 @@ def _fault_12(fault: FaultElement) -> bytes:
 
 
 def _qualified_name_element(element: bytes, tag: str, version: SoapVersion) -> bytes:
-    """Returns an element whose text is a qualified name."""
+    """Return an element whose text is a qualified name."""
     namespace, name = _split_tag(tag)
     if namespace == version.namespace:
         return b'<%s>%s:%s</%s>' % (element, version.prefix.encode('ascii'), escape_text(name), element)
@@ -108,7 +108,7 @@ def _qualified_name_element(element: bytes, tag: str, version: SoapVersion) -> b
 
 
 def _header_block(element: str, tag: str) -> bytes:
-    """Returns a header block of SOAP 1.2, or a part of one, with a `qname` attribute."""
+    """Return a header block of SOAP 1.2, or a part of one, with a `qname` attribute."""
     namespace, name = _split_tag(tag)
     if not namespace:
         return b'<env:%s xmlns:env="%s" qname="%s"/>' % (element.encode(), NS_12.encode(), escape_text(name))
@@ -118,7 +118,7 @@ def _header_block(element: str, tag: str) -> bytes:
 
 
 def _split_tag(tag: str) -> tuple[str, str]:
-    """Splits '{namespace}name'."""
+    """Split '{namespace}name'."""
     namespace, brace, name = tag.rpartition('}')
     return (namespace.removeprefix('{'), name) if brace else ('', tag)
 
@@ -137,7 +137,7 @@ def _read_11(element: Element) -> FaultElement:
 
 
 def _code_11(element: Element | None) -> tuple[str, tuple[str, ...]]:
-    """Returns code and subcodes of a faultcode. `Client.Authentication` is a specialization of Client."""
+    """Return code and subcodes of a faultcode. `Client.Authentication` is a specialization of Client."""
     tag = _tag_of(element)
     if not tag:
         return '', ()
@@ -169,7 +169,7 @@ def _read_12(element: Element) -> FaultElement:
 
 
 def _codes_12(element: Element | None) -> Sequence[str]:
-    """Returns the values of a Code and its nested Subcodes."""
+    """Return the values of a Code and its nested Subcodes."""
     values: list[str] = []
     while element is not None:
         parts = {child.tag: child for child in _children_of(element)}
@@ -179,7 +179,7 @@ def _codes_12(element: Element | None) -> Sequence[str]:
 
 
 def _reason_12(element: Element | None) -> Element | None:
-    """Returns the English text of a reason, else the first one."""
+    """Return the English text of a reason, else the first one."""
     texts = list(_children_of(element))
     english = (text for text in texts if text.get('{http://www.w3.org/XML/1998/namespace}lang', '').startswith('en'))
     return next(english, texts[0] if texts else None)
@@ -194,7 +194,7 @@ def _text_of(element: Element | None) -> str:
 
 
 def _tag_of(element: Element | None) -> str:
-    """Returns the qualified name in an element's text as '{namespace}name'; drops an undeclared prefix."""
+    """Return the qualified name in an element's text as '{namespace}name'; drop an undeclared prefix."""
     qualified_name = _text_of(element)
     prefix, colon, name = qualified_name.rpartition(':')
     namespace = element.nsmap.get(prefix) if element is not None and colon else None

@@ -17,19 +17,19 @@ _FORM = b'application/x-www-form-urlencoded'
 
 
 def unquote_action(action: str) -> str:
-    """Removes the quotation marks around a SOAP action."""
+    """Remove the quotation marks around a SOAP action."""
     action = action.strip()
     return action[1:-1].strip() if len(action) > 1 and action[0] == action[-1] == '"' else action
 
 
 def media_type(content_type: bytes) -> bytes:
-    """Returns the media type of a Content-Type field, without its parameters."""
+    """Return the media type of a Content-Type field, without its parameters."""
     return content_type.partition(b';')[0].strip().lower()
 
 
 def accepts_soap_content_type(headers: Mapping[bytes, bytes]) -> bool:
-    """Returns whether the Content-Type allows a SOAP body. Many clients send application/xml or none at all; `curl -d`
-    sends the type of a form, which is accepted if there is also a SOAPAction."""
+    """Return whether the Content-Type allows a SOAP body. Many clients send application/xml or no Content-Type. `curl
+    -d` sends the type of a form, which is accepted if the request also has a SOAPAction."""
     content_type = headers.get(b'content-type')
     if not content_type:
         return True
@@ -38,17 +38,17 @@ def accepts_soap_content_type(headers: Mapping[bytes, bytes]) -> bool:
 
 
 def is_unambiguously_soap(headers: Mapping[bytes, bytes]) -> bool:
-    """Returns whether the header fields identify a SOAP message unambiguously."""
+    """Return whether the header fields identify a SOAP message unambiguously."""
     return b'soapaction' in headers or headers.get(b'content-type', b'')[: len(SOAP_12_TYPE)].lower() == SOAP_12_TYPE
 
 
 def requested_version(headers: Mapping[bytes, bytes]) -> str:
-    """Returns the SOAP version that the header fields indicate, for responses to requests that cannot be parsed."""
+    """Return the SOAP version that the header fields indicate, for responses to requests that cannot be parsed."""
     return '1.2' if headers.get(b'content-type', b'')[: len(SOAP_12_TYPE)].lower() == SOAP_12_TYPE else '1.1'
 
 
 def soap_action(headers: Mapping[bytes, bytes]) -> str:
-    """Returns the SOAP action, or '' if there is none. The parameter of Content-Type takes precedence over SOAPAction,
+    """Return the SOAP action, or '' if there is none. The parameter of Content-Type takes precedence over SOAPAction,
     which SOAP 1.2 does not define. Raises Malformed if the action is not UTF-8."""
     content_type = headers.get(b'content-type', b'')
     if media_type(content_type) == SOAP_12_TYPE and (action := _parameter(content_type, b'action')):
@@ -58,7 +58,7 @@ def soap_action(headers: Mapping[bytes, bytes]) -> str:
 
 
 def _parameter(content_type: bytes, parameter: bytes) -> str:
-    """Returns a parameter's value, a token or quoted string (RFC 9110 §5.6.6)."""
+    """Return a parameter's value, a token or quoted string (RFC 9110 §5.6.6)."""
     rest = content_type.partition(b';')[2].lstrip()
     while rest:
         name, equals, rest = rest.partition(b'=')
@@ -76,7 +76,7 @@ def _parameter(content_type: bytes, parameter: bytes) -> str:
 
 
 def _read_quoted(rest: bytes) -> tuple[bytes, bytes]:
-    """Returns the content of a quoted string, and the rest after it."""
+    """Return the content of a quoted string, and the rest after it."""
     content = bytearray()
     position = 1
     while position < len(rest) and rest[position] != 0x22:
@@ -101,9 +101,9 @@ _URI_CHARACTERS = '-._~:/@!$()*+,;='  # characters other than letters and digits
 
 
 def operation_name(action: str, service: str, operation: str = '') -> str:
-    """Returns the name of the operation: the one that the channel configures, else the last part of its SOAPAction
-    (`getBalance` of `http://bank.example/crm/getBalance`), else a name derived from the service (`getBalance` of
-    `crm.get-balance`)."""
+    """Return the name of the operation: the operation name that is configured for the channel, otherwise the last part
+    of its SOAPAction (`getBalance` of `http://bank.example/crm/getBalance`), otherwise a name derived from the service
+    (`getBalance` of `crm.get-balance`)."""
     if operation:
         return operation
     last_part = _LAST_PART.search(action)
@@ -115,17 +115,17 @@ def operation_name(action: str, service: str, operation: str = '') -> str:
 
 
 def response_name(operation: str) -> str:
-    """Returns the name of an operation's response element (Basic Profile 1.1, R2729 for rpc; document-wrapped uses the
+    """Return the name of an operation's response element (Basic Profile 1.1, R2729 for rpc; document-wrapped uses the
     same name)."""
     return operation + _RESPONSE_SUFFIX
 
 
 def message_namespace(channel: str, service: str, declared: str) -> str:
-    """Returns the XML namespace of an operation's messages: `declared`, the namespace of the service's SimpleIO, or
-    else `channel`, the namespace of its channel. Either may be ''."""
+    """Return the XML namespace of an operation's messages: `declared`, the namespace of the service's SimpleIO, or
+    otherwise `channel`, the namespace of its channel. Either may be ''."""
     return declared or channel or to_urn(service)
 
 
 def to_urn(name: str) -> str:
-    """Returns a URN to use as the XML namespace of a service that declares none."""
+    """Return a URN that serves as the XML namespace of a service without a declared namespace."""
     return f'urn:{quote(name, safe=_URI_CHARACTERS)}'

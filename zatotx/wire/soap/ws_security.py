@@ -70,8 +70,8 @@ class UsernameToken(msgspec.Struct, frozen=True):
 
 
 class Timestamp(msgspec.Struct, frozen=True):
-    """The Timestamp of a WS-Security header: the validity period of a message, in seconds since 1970. None means that a
-    limit is not given."""
+    """The Timestamp of a WS-Security header: the validity period of a message, in seconds since 1970. A limit that is
+    not given is None."""
 
     created_at: float | None = None
     expires_at: float | None = None
@@ -85,7 +85,7 @@ class SecurityHeader(msgspec.Struct, frozen=True):
 
 
 def read_security_header(headers: Sequence[Element], version: SoapVersion) -> SecurityHeader | None:
-    """Returns the WS-Security header addressed to this node, or None if there is none. Raises Malformed, without the
+    """Return the WS-Security header addressed to this node, or None if there is none. Raises Malformed, without the
     input in its message, for several headers, a missing or invalid token, or an unknown element."""
     own_headers = [header for header in headers
             if header.tag == SECURITY and header.get(version.actor, '').strip() in version.own_actors]  # fmt: skip
@@ -98,14 +98,14 @@ def read_security_header(headers: Sequence[Element], version: SoapVersion) -> Se
 
 
 def password_digest(nonce: bytes, created: str, password: bytes) -> bytes:
-    """Returns the base64-encoded SHA-1 digest of nonce, creation time and password (UsernameToken Profile §3.1). The
-    profile requires SHA-1; collisions do not matter here, since a secret is hashed."""
+    """Return the base64-encoded SHA-1 digest of nonce, creation time and password (UsernameToken Profile §3.1). The
+    profile requires SHA-1. Collisions of SHA-1 are not a risk here, because a secret is hashed."""
     return b64encode(sha1(nonce + created.encode('utf-8') + password, usedforsecurity=False).digest())
 
 
 def write_security_header(token: UsernameToken, version: SoapVersion) -> bytes:
-    """Returns a WS-Security header with this token and mustUnderstand. `token.password` is the password in clear text;
-    it is hashed if the token uses a digest."""
+    """Return a WS-Security header with the given token and the attribute mustUnderstand. `token.password` is the
+    password in clear text; it is hashed if the token uses a digest."""
     password, kind = replace_invalid_characters(token.password), TEXT
     if token.is_digest:
         password, kind = (
@@ -167,7 +167,7 @@ def _parse_timestamp(element: Element) -> Timestamp:
 
 
 def _children_by_tag(element: Element, allowed_tags: frozenset[str], where: str) -> dict[str, Element]:
-    """Returns the children by tag. Raises Malformed for a duplicate or unknown one."""
+    """Return the children by tag. Raises Malformed for a duplicate or unknown one."""
     parts: dict[str, Element] = {}
     for child in _children(element, where):
         tag = child.tag
@@ -178,7 +178,7 @@ def _children_by_tag(element: Element, allowed_tags: frozenset[str], where: str)
 
 
 def _children(element: Element, where: str) -> Iterator[Any]:
-    """Yields the child elements. Raises Malformed if there is other text."""
+    """Yield the child elements. Raises Malformed if there is other text."""
     if element.text and not element.text.isspace():
         raise Malformed(f'the {where} has text of its own')
     for child in element.iterchildren():
@@ -188,7 +188,7 @@ def _children(element: Element, where: str) -> Iterator[Any]:
 
 
 def _leaf_text(element: Element | None) -> str:
-    """Returns the text of an element; '' for None. Raises Malformed if it has children."""
+    """Return the text of an element; '' for None. Raises Malformed if it has children."""
     if element is None:
         return ''
     if element.getchildren():
@@ -211,7 +211,7 @@ def _parse_nonce(element: Element | None) -> bytes:
 
 
 def _parse_time(text: str) -> float:
-    """Parses an xs:dateTime to seconds since 1970, UTC by default. Raises Malformed."""
+    """Parse an xs:dateTime to seconds since 1970, UTC by default. Raises Malformed."""
     try:
         if len(text) > _MAX_TIME_LENGTH or not text.isascii() or text[10:11] != 'T':
             raise ValueError

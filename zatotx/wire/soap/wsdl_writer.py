@@ -1,4 +1,5 @@
-"""Generates WSDL 1.1 documents: one port for SOAP 1.1 and one for 1.2, document/literal or RPC/literal. No I/O.
+"""Generates WSDL 1.1 documents. A document has one port for SOAP 1.1 and one for SOAP 1.2, and uses document/literal or
+RPC/literal. No I/O.
 
 Sources: WSDL 1.1 (W3C Note), its SOAP 1.1 binding (§3) and the SOAP 1.2 binding (W3C Submission), WS-I Basic Profile
 1.1.
@@ -50,7 +51,7 @@ class WsdlDescription:
 
 
 def write_wsdl(description: WsdlDescription) -> bytes:
-    """Generates a WSDL document from a description."""
+    """Generate a WSDL document from a description."""
     styles = [style for style in (DOCUMENT, RPC) if any(each.style == style for each in description.operations)]
     has_both_styles = len(styles) > 1
     prefixes = {namespace: f'n{number}' for number, namespace in enumerate(_namespaces(description))}

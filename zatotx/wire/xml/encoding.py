@@ -39,8 +39,8 @@ _DECLARED = re.compile(rb"""<\?xml\s[^>]*?\sencoding\s*=\s*(?:"([^"]*)"|'([^']*)
 
 
 def to_utf8(data: bytes, charset: str = '') -> bytes:
-    """Converts an XML document to UTF-8 without a byte order mark. `charset` is the charset of the Content-Type, or ''
-    if it has none.
+    """Convert an XML document to UTF-8 without a byte order mark. `charset` is the charset of the Content-Type, or ''
+    if the Content-Type has no charset.
 
     Raises Malformed: an unsupported encoding, conflicting encodings, bytes invalid in the encoding, NUL.
     """
@@ -60,7 +60,7 @@ def to_utf8(data: bytes, charset: str = '') -> bytes:
 
 
 def declared_encoding(data: bytes) -> str:
-    """Returns the encoding in the XML declaration, in lower case, or '' if none is declared. Raises Malformed if the
+    """Return the encoding in the XML declaration, in lower case, or '' if none is declared. Raises Malformed if the
     declaration does not end."""
     if data[:5] != b'<?xml' or not data[5:6].isspace():
         return ''
@@ -78,8 +78,8 @@ def _parse_declaration(declaration: bytes) -> str:
 
 @lru_cache(maxsize=256)
 def content_type_charset(content_type: bytes) -> str:
-    """Returns the charset parameter of a Content-Type, in lower case, or '' if there is none. Raises Malformed if there
-    are several different ones."""
+    """Return the charset parameter of a Content-Type, in lower case, or '' if there is none. Raises Malformed if there
+    are several different charsets."""
     charsets = {
         value.strip().strip(b'"').lower()
         for name, _, value in (part.partition(b'=') for part in content_type.split(b';')[1:])
@@ -91,13 +91,13 @@ def content_type_charset(content_type: bytes) -> str:
 
 
 def error_position(data: bytes, offset: int) -> str:
-    """Formats the position of a byte for error messages, such as `line 3, column 7`; columns are counted in bytes."""
+    """Format a byte position for error messages, such as `line 3, column 7`. Columns are counted in bytes."""
     return f'line {data.count(_NEWLINE, 0, offset) + 1}, column {offset - data.rfind(_NEWLINE, 0, offset)}'
 
 
 @lru_cache(maxsize=256)
 def _common_codec(mark: str, charset: str, declaration: str, is_ascii: bool) -> str:
-    """Returns the codec on which all given encodings agree. ASCII is a subset of all of them."""
+    """Return the codec on which all given encodings agree. ASCII is a subset of all of them."""
     names = [name for name in (mark, charset, declaration) if name]
     accepted_codecs = {_codec(name) for name in names}
     if 'utf-16' in accepted_codecs:

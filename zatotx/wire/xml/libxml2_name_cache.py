@@ -32,8 +32,7 @@ _parsed_bytes = _ParsedBytes()
 
 
 def record_parsed(size: int) -> None:
-    """Records that a document of `size` bytes was parsed in this thread, and releases the cached names when
-    necessary."""
+    """Record that a document of `size` bytes was parsed in this thread, and release the cached names when necessary."""
     _parsed_bytes.size += size
     if _parsed_bytes.size > RELEASE_AFTER:
         _parsed_bytes.size = 0
@@ -41,13 +40,13 @@ def record_parsed(size: int) -> None:
 
 
 def release_names() -> bool:
-    """Releases the names cached for this thread, and returns whether there were any."""
+    """Release the names cached for this thread, and return whether there were any."""
     thread_state: dict[str, Any] = ctypes.cast(_thread_state(), ctypes.py_object).value
     return thread_state.pop(_DICTIONARY_KEY, None) is not None
 
 
 def is_supported() -> bool:
-    """Returns whether `release_names` works with the installed version of lxml, by parsing a document and checking that
+    """Return whether `release_names` works with the installed version of lxml, by parsing a document and checking that
     its names are found. Imports lxml."""
     from lxml import etree
 
@@ -66,17 +65,18 @@ _check = _Check()
 
 
 def report_unsupported_to(report: Callable[[], None]) -> None:
-    """Sets the function that is called, in any thread, if the names of the loaded lxml cannot be released."""
+    """Set the function that is called, in any thread, if the names of the loaded lxml cannot be released."""
     _check.report = report
 
 
 def check() -> None:
-    """Checks whether names can be released with the loaded version of lxml; called once, when lxml is loaded."""
+    """Check whether names can be released with the loaded version of lxml. The function is called once, when lxml is
+    loaded."""
     _check.supported = is_supported()
     if not _check.supported and _check.report is not None:
         _check.report()
 
 
 def was_supported() -> bool:
-    """Returns the result of `check`, or True if lxml is not loaded."""
+    """Return the result of `check`, or True if lxml is not loaded."""
     return _check.supported

@@ -53,7 +53,7 @@ DEFAULT_BUDGET = XmlLimits()
 
 
 def check_limits(data: bytes, budget: XmlLimits) -> None:
-    """Raises Malformed if a UTF-8 document has too many elements, attributes or namespaces, or a name that is too long.
+    """Raise Malformed if a UTF-8 document has too many elements, attributes or namespaces, or if a name is too long.
 
     Comments, CDATA sections and processing instructions count as elements, since they are nodes too.
     """
@@ -69,7 +69,7 @@ def check_limits(data: bytes, budget: XmlLimits) -> None:
 
 
 def count_occurrences(data: bytes, pattern: bytes, stop_above: float = inf) -> int:
-    """Counts the occurrences of `pattern` in a document; may stop counting above `stop_above`."""
+    """Count the occurrences of `pattern` in a document. If the count exceeds `stop_above`, the function may stop."""
     if len(data) <= WINDOW:
         return data.count(pattern)
     count = 0
@@ -81,8 +81,8 @@ def count_occurrences(data: bytes, pattern: bytes, stop_above: float = inf) -> i
 
 
 def estimate_tree_size(data: bytes, budget: XmlLimits) -> int:
-    """Estimates how many bytes of memory a document's tree takes, based on measurements of lxml. Returns 0 for a
-    document with so many elements that `check_limits` rejects it, since it is never parsed to a tree."""
+    """Estimate how many bytes of memory a document's tree takes, based on measurements of lxml. Returns 0 for a
+    document with so many elements that `check_limits` rejects it, because such a document is never parsed."""
     stop_above = 2 * budget.elements
     brackets = count_occurrences(data, b'<', stop_above)
     if brackets > stop_above:
@@ -92,7 +92,7 @@ def estimate_tree_size(data: bytes, budget: XmlLimits) -> int:
 
 
 def may_exceed_attributes(data: bytes, max_attributes: int) -> bool:
-    """Returns whether a tag may have more than `max_attributes` attributes, estimated by counting the `=` and `>`
+    """Return whether a tag may have more than `max_attributes` attributes, estimated by counting the `=` and `>`
     characters between two `<` characters."""
     if count_occurrences(data, b'=', max_attributes) <= max_attributes:
         return False
@@ -106,8 +106,8 @@ def _many_attributes_pattern(count: int) -> re.Pattern[bytes]:
 
 
 def has_more_elements(data: bytes, max_elements: int) -> bool:
-    """Returns whether a document has more than `max_elements` elements, estimated by counting opening brackets, of
-    which each element has one or two."""
+    """Return whether a document may have more than `max_elements` elements. The number is estimated from the number of
+    opening brackets `<`, of which an element has one or two."""
     opening = count_occurrences(data, b'<', 2 * max_elements)
     return opening > max_elements and (
         opening > 2 * max_elements or opening - count_occurrences(data, b'</', opening) > max_elements
@@ -115,7 +115,7 @@ def has_more_elements(data: bytes, max_elements: int) -> bool:
 
 
 def _windows(data: bytes) -> Iterator[bytes]:
-    """Yields the document in pieces, none of which ends inside a tag."""
+    """Yield the document in pieces, none of which ends inside a tag."""
     start = 0
     while start < len(data):
         end = data.find(b'<', start + WINDOW)
@@ -124,7 +124,7 @@ def _windows(data: bytes) -> Iterator[bytes]:
 
 
 def _has_more_namespaces(data: bytes, max_namespaces: int) -> bool:
-    """Returns whether there are more distinct namespace declarations; repeated ones count once."""
+    """Return whether there are more distinct namespace declarations; repeated ones count once."""
     if count_occurrences(data, b'xmlns', max_namespaces) <= max_namespaces:
         return False
     distinct: set[bytes] = set()
@@ -137,7 +137,7 @@ def _has_more_namespaces(data: bytes, max_namespaces: int) -> bool:
 
 
 def _has_more_attributes(data: bytes, max_attributes: int) -> bool:
-    """Returns whether there are more attributes, counted as equals signs inside tags. Those in CDATA sections, and in
+    """Return whether there are more attributes, counted as equals signs inside tags. Those in CDATA sections, and in
     text before a `>` outside tags, count as well."""
     if count_occurrences(data, b'=', max_attributes) <= max_attributes:
         return False
@@ -150,8 +150,8 @@ def _has_more_attributes(data: bytes, max_attributes: int) -> bool:
 
 
 def _has_longer_name(data: bytes) -> bool:
-    """Returns whether there is a name so long that parsing it would be slow, by examining regular positions. Names
-    after comments or CDATA sections, or late in a long tag, are left to the parser."""
+    """Return whether there is a name so long that parsing it would be slow, by examining regular positions. Names after
+    comments or CDATA sections, or late in a long tag, are left to the parser."""
     end = data.find(b'!')
     for position in range(_STEP, len(data) if end < 0 else end, _STEP):
         if _NON_NAME_CHARACTER.search(data, position, position + _PROBE) is None and _is_longer_name(data, position):
@@ -160,7 +160,7 @@ def _has_longer_name(data: bytes) -> bool:
 
 
 def _is_longer_name(data: bytes, position: int) -> bool:
-    """Returns whether the text at a position is part of a tag, not of an attribute value, and too long a name."""
+    """Return whether the text at a position is part of a tag, not of an attribute value, and too long a name."""
     opening = data.rfind(b'<', max(0, position - 2 * _STEP), position)
     if opening < 0:
         return False

@@ -1,5 +1,5 @@
-"""The configured lxml parsers and serializers of `wire.xml.parser`. Only that module imports this one, when lxml is
-first needed, so that a process without XML saves the 5 MB of memory and 20 ms that lxml takes.
+"""The configured lxml parsers and serializers of `wire.xml.parser`. Only that module imports this module, when lxml is
+first needed, because lxml takes 5 MB of memory and 20 ms to import.
 """
 
 from __future__ import annotations

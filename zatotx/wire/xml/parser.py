@@ -61,8 +61,8 @@ _SHORT = re.compile(rb'(?:[ \t\r\n]{1,9999}+|<!--(?:[^-]|-(?!->)){0,99}+-->|<\?(
 
 
 def reject_dtd(data: bytes) -> None:
-    """Raises Malformed if a UTF-8 document has a DTD. Takes linear time. Invalid XML passes, since the parser reports
-    better errors.
+    """Raise Malformed if a UTF-8 document has a DTD. The check takes linear time. Invalid XML passes, because the
+    parser reports better errors.
 
     A DTD can only precede the root (XML 1.0 §2.8): after it the same characters are data or not well-formed.
     """
@@ -74,8 +74,7 @@ def reject_dtd(data: bytes) -> None:
 
 
 def _end_of_misc(data: bytes) -> int:
-    """Returns the position after the XML declaration, comments, processing instructions and white space at the
-    start."""
+    """Return the position after the XML declaration, comments, processing instructions and white space at the start."""
     position = 0
     while True:
         if short := _SHORT.match(data, position):
@@ -89,7 +88,7 @@ def _end_of_misc(data: bytes) -> int:
 
 
 def _position_after(data: bytes, mark: bytes, start: int) -> int:
-    """Returns the position after the next mark; the end of the data if there is none."""
+    """Return the position after the next mark; the end of the data if there is none."""
     index = data.find(mark, start)
     return len(data) if index < 0 else index + len(mark)
 
@@ -114,8 +113,8 @@ _MODULES = sys.modules
 
 @cache
 def load_lxml() -> Any:
-    """Imports lxml and returns the module with its configured objects. Parsing calls this itself; a component can call
-    it earlier, while no request waits, if it knows that XML will be parsed."""
+    """Import lxml, and return the module lxml_parsers with its configured objects. The parsing functions call this
+    function themselves. A component that will parse XML can call it earlier, while no request waits."""
     from zatotx.wire.xml import lxml_parsers
 
     libxml2_name_cache.check()
@@ -123,12 +122,12 @@ def load_lxml() -> Any:
 
 
 def is_lxml_loaded() -> bool:
-    """Returns whether lxml is loaded, that is, whether `load_lxml` was called."""
+    """Return whether lxml is loaded, that is, whether `load_lxml` was called."""
     return load_lxml.cache_info().currsize > 0
 
 
 def parse(data: bytes, charset: str = '', budget: XmlLimits = DEFAULT_BUDGET) -> Element:
-    """Parses a document and returns its root as an lxml.objectify element. `charset` is the charset of the Content-Type
+    """Parse a document and return its root as an lxml.objectify element. `charset` is the charset of the Content-Type
     (`content_type_charset`).
 
     Limits are checked before parsing where possible. Removes xsi:type, so that it cannot affect the interpretation.
@@ -147,7 +146,7 @@ def parse(data: bytes, charset: str = '', budget: XmlLimits = DEFAULT_BUDGET) ->
 
 
 def to_bytes(element: Element) -> bytes:
-    """Serializes an element as a UTF-8 document, without XML declaration and without the annotations of
+    """Serialize an element as a UTF-8 document, without XML declaration and without the annotations of
     lxml.objectify."""
     data: bytes = load_lxml().etree.tostring(element, encoding='utf-8', with_tail=False)
     if PYTYPE.encode() in data:
@@ -158,7 +157,7 @@ def to_bytes(element: Element) -> bytes:
 
 
 class PlainElement:
-    """A context manager within which a parsed document returns plain lxml elements, at a fifth of the cost of
+    """A context manager that makes a parsed document return plain lxml elements, at a fifth of the cost of
     lxml.objectify's elements.
 
         with PlainElement(root):
@@ -181,43 +180,44 @@ class PlainElement:
 
 
 def is_element(value: object) -> bool:
-    """Returns whether a value is an lxml element. Always returns False if lxml has not been imported."""
+    """Return whether a value is an lxml element. The result is False if lxml has not been imported."""
     element_type = getattr(_MODULES.get('lxml.etree'), '_Element', None)
     return element_type is not None and isinstance(value, element_type)
 
 
 def ensure_own_tree(element: Element) -> Element:
-    """Returns the element unchanged if this module parsed its tree, otherwise a copy that this module parsed."""
+    """Return the element unchanged if this module parsed its tree, otherwise return a copy that is parsed by this
+    module."""
     is_own = isinstance(element.getroottree().parser, load_lxml().DocumentParser)
     return element if is_own else parse_trusted(to_bytes(element))
 
 
 def local_name(element: Element) -> str:
-    """Returns the name of an element without its namespace."""
+    """Return the name of an element without its namespace."""
     tag: str = element.tag
     return tag.rpartition('}')[2]
 
 
 def text_of(element: Element) -> str:
-    """Returns the text of an element and its descendants in document order, without comments and processing
-    instructions (the string value of XPath 1.0 §5.2), or '' for none. All values of a document are read with it."""
+    """Return the text of an element and its descendants in document order, without comments and processing instructions
+    (the string value of XPath 1.0 §5.2), or '' for none. All values of a document are read with this function."""
     text: str = load_lxml().STRING(element) if element.getchildren() else element.text or ''
     return text
 
 
 def is_nil(element: Element) -> bool:
-    """Returns whether an element is marked as null by xsi:nil (XML Schema 1 §2.6.2)."""
+    """Return whether an element is marked as null by xsi:nil (XML Schema 1 §2.6.2)."""
     return element.get(NIL, '').strip(_BLANKS) in TRUE
 
 
 def parse_trusted(data: bytes) -> Element:
-    """Parses a trusted UTF-8 document and returns its root."""
+    """Parse a trusted UTF-8 document and return its root."""
     lxml = load_lxml()
     return lxml.etree.fromstring(data, lxml.PARSER.copy())
 
 
 def _describe_error(error: Any, budget: XmlLimits) -> str:
-    """Returns libxml2's error message in one line, with the position from the error."""
+    """Return libxml2's error message in one line, with the position from the error."""
     message = ' '.join((error.msg or 'no element was found').rpartition(', line ')[0].split())
     if 'xcessive depth' in message:
         return TOO_DEEP.format(budget.depth)
@@ -232,7 +232,7 @@ def _describe_error(error: Any, budget: XmlLimits) -> str:
 
 
 def _check_tree(root: Element, data: bytes, budget: XmlLimits) -> None:
-    """Checks the limits that require the tree, unless the document's size rules a violation out."""
+    """Check the limits that require the tree, unless the document's size rules a violation out."""
     depth, max_attributes = budget.depth, budget.per_element
     if xml_budget.count_occurrences(data, b'<', 2 * depth) > 2 * depth and _finds(root, '/*' * (depth + 1)):
         raise Malformed(TOO_DEEP.format(depth))
@@ -255,7 +255,7 @@ def _compiled(path: str) -> Any:
 
 
 def _strip_types(root: Element, data: bytes) -> Element:
-    """Removes xsi:type and lxml's equivalent from the document. Raises Malformed for null elements with content (XML
+    """Remove xsi:type and lxml's equivalent from the document. Raises Malformed for null elements with content (XML
     Schema 1 §3.3.4)."""
     if b':nil' in data and (name := load_lxml().NONEMPTY_NIL(root)):
         raise Malformed(f'the element {name} is null (xsi:nil) and has content')

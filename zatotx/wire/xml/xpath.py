@@ -39,7 +39,7 @@ class TextPath:
             raise Malformed('gives a number or true or false, not a text')
 
     def find(self, root: Element) -> str | None:
-        """Returns the text; None if there is none, or more than one, which would be ambiguous."""
+        """Return the text; None if there is none, or more than one, which would be ambiguous."""
         with PlainElement(root):
             result = self._path(root)
             if isinstance(result, list):

@@ -23,7 +23,7 @@ class XsdType:
 
 @frozen
 class XsdScalar(XsdType):
-    """A built-in type of XML Schema: 'string', 'long', 'dateTime' …"""
+    """A built-in type of XML Schema, such as 'string', 'long' or 'dateTime'."""
 
     name: str
 
@@ -79,13 +79,14 @@ class XsdSchema:
 
 
 def to_type_name(text: str) -> str:
-    """Converts text to a valid XML Schema type name."""
+    """Convert text to a valid name of an XML Schema type."""
     name = _INVALID_CHARACTER.sub('_', text)
     return name if name[:1].isalpha() or name[:1] == '_' else f'_{name}'
 
 
 def write_schema(schema: XsdSchema) -> str:
-    """Serializes a schema. The prefix `tns` is bound to its own namespace, and `xsd` to that of XML Schema."""
+    """Serialize a schema. The prefix `tns` is bound to the target namespace of the schema, and `xsd` to the namespace
+    of XML Schema."""
     form = 'qualified' if schema.qualified else 'unqualified'
     namespace = escape_attribute(schema.namespace)
     pieces = [f'<xsd:schema xmlns:xsd="{XSD}" xmlns:tns="{namespace}" targetNamespace="{namespace}" '
@@ -101,7 +102,7 @@ def write_schema(schema: XsdSchema) -> str:
 
 
 def reference(type_: XsdType) -> str:
-    """Returns the qualified name of a type for a reference to it, or '' for an anonymous type."""
+    """Return the qualified name with which a type is referenced, or '' for an anonymous type."""
     if isinstance(type_, XsdScalar):
         return f'xsd:{type_.name}'
     return f'tns:{type_.name}' if isinstance(type_, NamedType) else ''
@@ -130,7 +131,7 @@ def _occurrence_attributes(element: XsdElement) -> Iterable[str]:
 
 
 def _inline_type(type_: XsdType) -> Iterable[str]:
-    """Writes the anonymous type of an element inline."""
+    """Write the anonymous type of an element inline."""
     if isinstance(type_, Enumeration):
         yield '<xsd:simpleType><xsd:restriction base="xsd:string">'
         for value in type_.values:
@@ -143,7 +144,7 @@ def _inline_type(type_: XsdType) -> Iterable[str]:
 
 
 def _sequence(elements: tuple[XsdElement, ...] | None) -> Iterable[str]:
-    """Writes a sequence of elements; of any elements for None."""
+    """Write a sequence of elements; of any elements for None."""
     yield '<xsd:sequence>'
     if elements is None:
         yield '<xsd:any minOccurs="0" maxOccurs="unbounded" processContents="lax"/>'

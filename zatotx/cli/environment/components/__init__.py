@@ -1,1 +1,1 @@
-"""Operations on components of an environment: one module for each type of component."""
+"""The operations on the components of an environment. There is one module for each type of component."""

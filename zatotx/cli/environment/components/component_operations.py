@@ -1,4 +1,4 @@
-"""Base class of the operations on a component. Each type of component overrides those that differ."""
+"""Base class of the operations on a component. Each type of component overrides the operations that differ."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GRACE = 10.0  # seconds, the default of shutdown.grace in server.toml
 
 
 class ComponentOperations:
-    """The operations of the commands on a component of one type."""
+    """The operations on a component of one type, as used by the commands."""
 
     def listen_addresses(self, part: Component) -> Iterator[ListenAddress]:
         """Yield the TCP addresses on which the component listens, by its settings."""

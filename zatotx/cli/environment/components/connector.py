@@ -97,7 +97,7 @@ OPERATIONS = ConnectorOperations()
 
 @frozen(kw_only=True)
 class NewConnector:
-    """The settings of a new connector. The URLs are as in the settings file."""
+    """The settings of a new connector. The URLs have the same form as in the settings file."""
 
     cluster: str
     port: int
@@ -107,7 +107,7 @@ class NewConnector:
 
 
 def write_connector(directory: Path, new: NewConnector) -> None:
-    """Create a connector: its directories, its settings, and the secret key that it shares with the servers."""
+    """Create a connector. Its directory contains the settings, and the secret key that all nodes share."""
     make_private_dir(directory)
     for name in _DIRECTORIES:
         make_private_dir(directory / name)

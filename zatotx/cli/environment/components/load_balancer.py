@@ -115,8 +115,8 @@ def _tables(part: Component, name: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 def alive_error(part: Component, addresses: Sequence[ListenAddress], timeout: float) -> str:
-    """Return the reason why the load balancer does not respond on its first plain HTTP frontend, or '' if it responds
-    or has no such frontend."""
+    """Return the reason why the load balancer does not respond on its first plain HTTP frontend. Returns '' if it
+    responds, or if it has no such frontend."""
     for name, frontend in _tables(part, 'frontends'):
         path = str(frontend.get('alive_path', ALIVE_PATH))
         is_plain = frontend.get('mode', 'http') == 'http' and 'tls' not in frontend
@@ -135,8 +135,8 @@ def write_load_balancer(
     directory: Path, *, cluster: str, servers: Sequence[NewServer], port: int = PORT, name: str = NAME,
     agent: NewAgent | None = None, servers_tls: bool = False,
 ) -> None:  # fmt: skip
-    """Create a load balancer: its directories, lb.toml with new credentials for the statistics page, and the body of
-    the 503 response. If `agent` is None, the agent is disabled; `servers_tls` says whether the servers have
+    """Create a load balancer with its directories, an lb.toml with new credentials for the statistics page, and the
+    body of the 503 response. If `agent` is None, the agent is disabled. `servers_tls` says whether the servers have
     certificates of the environment's authority.
     """
     from zatotx.lb.config.model import ERROR_503

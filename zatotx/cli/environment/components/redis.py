@@ -64,8 +64,8 @@ def embedded_redis_error(directory: Path, timeout: float = PROBE_TIMEOUT) -> str
 
 
 def redis_command(path: Path, command: bytes, timeout: float = PROBE_TIMEOUT) -> bytes:
-    """Send a command to Redis and return the first bytes of the response. The directory of the socket is opened first,
-    because the length of a socket's path is limited."""
+    """Send a command to Redis and return the first bytes of the response. The socket is addressed relative to its
+    opened directory, because the length of a socket's path is limited."""
     directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
@@ -78,7 +78,7 @@ def redis_command(path: Path, command: bytes, timeout: float = PROBE_TIMEOUT) ->
 
 
 def write_redis(environment: Path) -> None:
-    """Create the directory of the embedded Redis. Its first start creates everything else."""
+    """Create the directory of the embedded Redis. All other files are created when Redis is first started."""
     directory = make_private_dir(environment / 'redis')
     make_private_dir(directory / 'logs')
     write_info(directory, REDIS)

@@ -17,12 +17,13 @@ def operations_of(part: Component) -> ComponentOperations:
 
 @cache
 def operations_of_type(name: str) -> ComponentOperations:
-    """Return the operations of a type of component: the constant OPERATIONS of its module in `components/`."""
+    """Return the operations of a type of component. They are the constant OPERATIONS of the type's module in
+    `components/`."""
     module = import_module(f'zatotx.cli.environment.components.{TYPES[name].module}')
     found: ComponentOperations = module.OPERATIONS
     return found
 
 
 def all_operations() -> list[ComponentOperations]:
-    """Return the operations of all types, in start order."""
+    """Return the operations of all component types, in start order."""
     return [operations_of_type(each.name) for each in sorted(TYPES.values(), key=lambda one: one.start_order)]

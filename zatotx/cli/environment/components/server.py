@@ -125,7 +125,7 @@ OPERATIONS = ServerOperations()
 
 def server_error(part: Component, pid: int, timeout: float) -> str:
     """Return the reason why a server is not ready, or '' if it is ready. Only responses of the component's own process
-    count, because another program, or a server of another environment, may use the port."""
+    are accepted, because another program, or a server of another environment, may use the port."""
     listen_address = first_tcp_address(part)
     if not holds_port(pid, listen_address.port):
         return f'it is not listening on port {listen_address.port} yet'
@@ -155,7 +155,7 @@ def private_key_files(part: Component) -> Iterator[Path]:
 
 
 def write_server(environment: Path, plan: EnvironmentPlan, number: int) -> None:
-    """Create a server: its directories, its settings, and the secret key that it shares with the other nodes."""
+    """Create a server with its directories, its settings, and the secret key that it shares with the other nodes."""
     directory = environment / f'server{number}'
     # The load balancer connects from this address: what it says about clients counts, e.g. for limits of their rates.
     proxies = '["127.0.0.1"]' if plan.load_balancer else '[]'
@@ -171,8 +171,8 @@ def write_server(environment: Path, plan: EnvironmentPlan, number: int) -> None:
 def write_server_directory(
     directory: Path, *, cluster: str, workers: int, sections: str, urls: tuple[str, str], key: str
 ) -> None:
-    """Create a server that is named after its directory. `sections`: of the kinds; `urls`: of the database and of Redis
-    as the settings have them."""
+    """Create a server whose name is the name of its directory. `sections` are the settings sections of the kinds.
+    `urls` are the URLs of the database and Redis, in the form that settings files use."""
     make_private_dir(directory)
     for name in SERVER_DIRS:
         make_private_dir(directory / name)
@@ -193,7 +193,7 @@ def kind_sections(plan: EnvironmentPlan, number: int, proxies: str) -> str:
 
 
 def settings_templates() -> list[str]:
-    """Return the initial settings sections of the kinds that have one."""
+    """Return the initial settings section of each kind that has one."""
     from zatotx.connectors.kind_registry import find_kinds
 
     return [found.load(found.kind.settings_template) for found in find_kinds() if found.kind.settings_template]

@@ -121,8 +121,8 @@ class NewWebAdmin:
 
 
 def write_web_admin(directory: Path, new: NewWebAdmin) -> None:
-    """Create the web admin: its directories and its settings. It has no secrets of its own; its users have
-    passwords."""
+    """Create the web admin with its directories and its settings. It has no secrets of its own, because its users log
+    in with their passwords."""
     make_private_dir(directory)
     for name in ('config', 'logs'):
         make_private_dir(directory / name)
@@ -141,7 +141,7 @@ def write_web_admin(directory: Path, new: NewWebAdmin) -> None:
 
 
 def write_break_glass(directory: Path, account: Credentials) -> None:
-    """Write the credentials of the break-glass account, with the hash of the password."""
+    """Write the file with the user name and the password hash of the break-glass account."""
     from zatotx.odb.secrets import hash_secret
 
     text = BREAK_GLASS_TOML.format(
@@ -151,7 +151,8 @@ def write_break_glass(directory: Path, account: Credentials) -> None:
 
 
 def find_break_glass(environment: Path) -> tuple[Path, str] | None:
-    """Return the directory of the web admin and the name of its break-glass account; None if there is none."""
+    """Return the directory of the web admin, and the name of its break-glass account, or None if there is no such
+    account."""
     for part in components_of(environment):
         if part.kind == WEB_ADMIN and (part.path / 'config' / FILE).exists():
             return part.path, str(read_toml(part.path / 'config' / FILE).get('username', ''))

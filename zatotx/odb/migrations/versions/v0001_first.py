@@ -1,4 +1,4 @@
-"""Creates the tables of the first version."""
+"""Creates the tables of the first version of the schema."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create the tables of the first version."""
+    """Create the tables of the first version of the schema."""
     _cluster()
     _counter()
     _config_object()

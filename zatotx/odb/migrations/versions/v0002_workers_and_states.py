@@ -34,7 +34,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Revert the migration. Only the row of the first worker of each server is kept."""
+    """Revert the migration. For each server, only the row of the first worker is kept."""
     op.drop_table('object_version')
     op.drop_column('cluster', 'kept_since')
     op.drop_column('history', 'address')

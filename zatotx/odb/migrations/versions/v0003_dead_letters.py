@@ -33,5 +33,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Revert the migration. All dead letters are lost."""
+    """Revert the migration. All dead letters are deleted."""
     op.drop_table('dead_letter')

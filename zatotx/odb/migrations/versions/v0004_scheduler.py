@@ -1,5 +1,5 @@
-"""Adds the table of the scheduler's leader, the time of the last change of each object, and the version and load of
-servers.
+"""Adds the table of the scheduler's leader, and columns for the time of the last change of each object, and for the
+version and load of servers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create the table of the scheduler's leader, and add the columns. Existing objects count as changed long ago."""
+    """Create the table of the scheduler's leader, and add the columns. The time of the last change of existing objects
+    is set to a time long ago."""
     add_column('config_object', sa.Column('changed_at', TIMESTAMP, nullable=False, server_default='0'))
     add_column('server', sa.Column('version', sa.String(64), nullable=False, server_default=''))
     add_column('server', sa.Column('cpu', TIMESTAMP, nullable=False, server_default='0'))
@@ -37,7 +38,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Revert the migration."""
+    """Revert the migration, by dropping the table and the columns."""
     op.drop_table('scheduler_leader')
     for name in ('in_flight', 'cpu', 'version'):
         op.drop_column('server', name)

@@ -43,8 +43,8 @@ class AmqpQueue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class AmqpChannel(PlacementKeys, frozen=True, kw_only=True):
-    """An AMQP channel: delivers the messages of a queue to a service. A message is acknowledged after its service has
-    succeeded."""
+    """An AMQP channel, which delivers the messages of a queue to a service. A message is acknowledged after its service
+    has succeeded."""
 
     name: Annotated[str, field('Name of the channel', min_length=1, max_length=200)]
     is_active: Annotated[bool, field('Whether messages are consumed')] = True
@@ -123,8 +123,8 @@ def _queue_errors(queue: AmqpQueue) -> list[tuple[str, str]]:
 
 
 def arguments_of(queue: AmqpQueue) -> Mapping[str, Any]:
-    """Return the arguments with which a queue is declared. A quorum queue of RabbitMQ 4 without x-delivery-limit drops
-    a message after 20 deliveries."""
+    """Return the arguments with which a queue is declared. For a quorum queue they disable the delivery limit, because
+    RabbitMQ 4 otherwise drops a message after 20 deliveries."""
     own = {'x-queue-type': QUORUM, 'x-delivery-limit': -1} if queue.type == QUORUM else {'x-queue-type': CLASSIC}
     return {**own, **queue.arguments}
 

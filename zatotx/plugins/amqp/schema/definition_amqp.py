@@ -1,4 +1,5 @@
-"""The object type of AMQP definitions: the address of a broker, and an account."""
+"""The object type of AMQP definitions. A definition contains the address of a broker and the credentials of an
+account."""
 
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ DEFAULT_HEARTBEAT = 30
 
 
 class AmqpDefinition(ConfigObject, frozen=True, kw_only=True):
-    """A broker and an account, which channels and outgoing connections share. Each of them has its own network
-    connection."""
+    """The address of a broker and the credentials of an account, which several channels and outgoing connections can
+    use. Each of them opens its own network connection."""
 
     name: Annotated[str, field('Name of the definition', min_length=1, max_length=200)]
     is_active: Annotated[bool, field('Whether channels and outgoing connections may use the definition')] = True

@@ -15,8 +15,8 @@ _MODES = {'non-persistent': 1, 'persistent': 2}
 
 
 class AmqpRetry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The retry settings for messages that were not sent. Retries end at `timeout`. A message that may have been sent
-    is not repeated."""
+    """The retry settings for messages that were not sent. Retries end when `timeout` expires. A message that may have
+    been sent is not sent again."""
 
     attempts: Annotated[int, field('Maximum number of attempts, including the first', ge=1, le=20)] = 3
     backoff: Annotated[
@@ -26,7 +26,7 @@ class AmqpRetry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 class AmqpOutgoing(OutgoingDelivery, frozen=True, kw_only=True):
     """An outgoing AMQP connection, with which services send messages: `self.out.amqp[name].send(message)`. The fields
-    below `timeout` are the defaults of its messages."""
+    after `timeout` are the defaults of the messages that it sends."""
 
     name: Annotated[str, field('Name of the connection', min_length=1, max_length=200)]
     is_active: Annotated[bool, field('Whether services may use the connection')] = True

@@ -19,7 +19,8 @@ from zatotx.plugins.ftp.client.session import FtpSession, SessionSettings
 
 @define(eq=False)
 class SessionConnector:
-    """Creates sessions with one server. `timeout` is the number of seconds that each step may take."""
+    """Creates sessions with one FTP server. `timeout` is the number of seconds that each step of the connection setup
+    may take."""
 
     reactor: Any
     settings: SessionSettings

@@ -17,8 +17,8 @@ SERVICE_CLOSING = 421
 
 
 class ControlConnection(Protocol):
-    """A control connection. `is_synchronized` says whether no reply is outstanding, so that another command can be
-    sent."""
+    """A control connection of the FTP client. `is_synchronized` says whether no reply is outstanding, so that another
+    command can be sent."""
 
     transport: Any  # ITCPTransport, or that of TLS
 

@@ -33,7 +33,7 @@ _UNUSED_PORT = 0
 
 @define(eq=False)
 class DataChannel:
-    """Opens the data connections of one session.
+    """Opens the data connections of one FTP session.
 
     `is_extended`: whether the server knows EPSV and EPRT, until it says that it does not. `tls`: None = not encrypted.
     """
@@ -102,7 +102,8 @@ class DataChannel:
 
 @define(eq=False)
 class PreparedData:
-    """A data connection that was negotiated. `open` is called when the server has accepted the transfer command."""
+    """A data connection that was negotiated but is not open yet. `open` is called after the server has accepted the
+    transfer command."""
 
     channel: DataChannel
     connection: DataConnection
@@ -144,7 +145,8 @@ class PreparedData:
 
 
 class DataListener(ServerFactory):
-    """Accepts the data connection of active mode, but only from the server of the control connection."""
+    """Accepts the data connection in active mode. Only connections from the server of the control connection are
+    accepted."""
 
     noisy = False
 

@@ -1,4 +1,5 @@
-"""The data connections of the FTP client: each receives or sends the data of one transfer, with backpressure."""
+"""The data connections of the FTP client. Each data connection receives or sends the data of one transfer, with
+backpressure."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ BUFFER_SIZE = 64 * 1024  # bytes that the transport keeps where the socket takes
 
 @implementer(IPushProducer, IPullProducer)
 class DataConnection(Protocol):
-    """A data connection. `received` and `sent` are the number of bytes transferred so far."""
+    """A data connection of the FTP client. `received` and `sent` are the numbers of bytes that were transferred so
+    far."""
 
     transport: Any  # ITCPTransport, or that of TLS
 

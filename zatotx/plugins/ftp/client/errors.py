@@ -1,5 +1,5 @@
-"""The exceptions of the FTP client. Each message is a clause without the name of the outgoing connection, which the
-connection adds, and without addresses, user names and passwords.
+"""The exceptions of the FTP client. Each message is a clause. The connection adds its name, and the message contains no
+addresses, user names or passwords.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class Unreachable(FtpFailed):
 
 
 class ConnectionClosed(Unreachable):
-    """The server closed the control connection. `is_stale` says that it closed an idle connection before it replied to
-    the first command of an operation, so that the operation can be repeated on another connection."""
+    """The server closed the control connection. `is_stale` says whether the server closed an idle connection before it
+    replied to the first command of an operation. In this case the operation can be repeated on another connection."""
 
     is_stale = False
 
@@ -36,12 +36,12 @@ class TransferFailed(FtpFailed):
 
 
 class FileTooLarge(FtpFailed):
-    """A file or listing is too large to be kept in memory."""
+    """A file or directory listing exceeds the size that can be kept in memory."""
 
 
 class CommandRejected(FtpFailed):
-    """The server rejected a command. `path` is the path that the command was for, and `is_absent` says whether it does
-    not exist."""
+    """The server rejected a command. `path` is the path in the command, and `is_absent` says whether the path does not
+    exist."""
 
     def __init__(self, reply: FtpReply, path: str = '', *, is_absent: bool = False) -> None:
         super().__init__(str(reply)[:MAX_SHOWN])

@@ -17,8 +17,8 @@ Connect = Callable[[Callable[[], object]], Awaitable[FtpSession]]
 
 
 class SessionPool:
-    """A pool of at most `size` sessions. A session that is idle for `idle_timeout` seconds is closed; 0 closes it
-    immediately."""
+    """A pool of at most `size` sessions. A session that is idle for `idle_timeout` seconds is closed; with 0 it is
+    closed immediately."""
 
     def __init__(self, clock: IReactorTime, connect: Connect, *, size: int, idle_timeout: float) -> None:
         self._clock = clock

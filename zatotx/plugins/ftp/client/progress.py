@@ -1,4 +1,4 @@
-"""Limits how long an operation may wait without progress."""
+"""Limits the time that an operation may wait without progress."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class NoProgress(CallTimedOut):
 
 
 def no_progress() -> int:
-    """Return 0: the progress measure for waits without measurable progress."""
+    """Return 0, the progress of an operation whose progress cannot be measured."""
     return 0
 
 
 @define(eq=False)
 class ProgressLimit:
-    """Limits waits to `timeout` seconds without progress."""
+    """Cancels waits that make no progress for `timeout` seconds."""
 
     clock: IReactorTime
     timeout: float

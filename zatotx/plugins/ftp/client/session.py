@@ -34,7 +34,7 @@ THREAD_SIZE = 64 * 1024  # bytes of a listing that is parsed in a thread
 
 @frozen(kw_only=True)
 class SessionSettings:
-    """The settings with which a session logs in."""
+    """The settings with which an FTP session is opened and logs in."""
 
     host: str
     user: str

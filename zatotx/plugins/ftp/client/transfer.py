@@ -1,4 +1,4 @@
-"""Transfers on a session: downloads that are read in chunks, and uploads that are written in chunks."""
+"""Transfers on an FTP session. Downloads are read in chunks, and uploads are written in chunks."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class TransferSession(Protocol):
 
 @define(eq=False)
 class FtpTransfer:
-    """Base class of transfers. `path` is the path of the file, for errors, and `offset` the position in the file at
-    which the transfer begins."""
+    """Base class of FTP transfers. `path` is the path of the file, which error messages contain, and `offset` is the
+    position in the file at which the transfer begins."""
 
     session: TransferSession
     data: DataConnection
@@ -124,7 +124,7 @@ class FtpTransfer:
 
 
 class Download(FtpTransfer):
-    """A transfer that reads a file or a listing."""
+    """A download, which reads a file or a directory listing."""
 
     expected: int | None = None  # size of the file as the server told it
 
@@ -157,7 +157,7 @@ class Download(FtpTransfer):
 
 
 class Upload(FtpTransfer):
-    """A transfer that writes a file."""
+    """An upload, which writes a file."""
 
     def begin(self) -> None:
         """Prepare for writing."""

@@ -18,7 +18,8 @@ IGNORED = ('*.part', '*.tmp', '*.filepart')  # names that clients give to files 
 
 
 def parse_port_range(text: str) -> range:
-    """Parse a port range, `first-last` or one port, and return its ports; '' is an empty range. Raises ValueError."""
+    """Parse a port range, which is `first-last` or a single port, and return its ports. For '' the range is empty.
+    Raises ValueError."""
     if not text:
         return range(0)
     first, _, last = text.partition('-')

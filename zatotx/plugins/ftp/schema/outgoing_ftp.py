@@ -28,7 +28,7 @@ def _encoding_error(name: str) -> str:
 
 
 class FtpRetry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The retry settings of an outgoing FTP connection. Retries end at `timeout`."""
+    """The retry settings of an outgoing FTP connection. Retries end when `timeout` expires."""
 
     attempts: Annotated[
         int, field('Maximum number of attempts, including the first: for operations that read, and for any if the '
@@ -108,7 +108,7 @@ class FtpOutgoing(OutgoingDelivery, frozen=True, kw_only=True):
 
 
 def accept_zato_names(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the fields with Zato's `use_ftps` as `tls`."""
+    """Return the document with Zato's field `use_ftps` renamed to `tls`."""
     if 'use_ftps' not in document:
         return document
     others = {name: value for name, value in document.items() if name != 'use_ftps'}

@@ -1,4 +1,4 @@
-"""Parses FTP commands and formats FTP replies (RFC 959, 2228, 2389, 2428, 3659, 4217). Pure.
+"""Parses FTP commands and formats FTP replies (RFC 959, 2228, 2389, 2428, 3659, 4217). Pure: no I/O.
 
 A command line is bytes up to CR LF or LF. Names are UTF-8 (RFC 2640).
 """
@@ -23,7 +23,7 @@ _PORT = re.compile(r'\d{1,3}(,\d{1,3}){5}\Z')
 
 
 class FtpError(Exception):
-    """A command fails. The error has the code and the text of the reply."""
+    """An FTP command failed. The error contains the code and the text of the reply."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(f'{code} {text}')
@@ -31,7 +31,7 @@ class FtpError(Exception):
 
 
 class LineTooLongError(Exception):
-    """A client sent more than MAX_LINE bytes without a line end."""
+    """A client sent more than MAX_LINE bytes without a line ending."""
 
 
 @frozen
@@ -44,8 +44,8 @@ class Command:
 
 @frozen
 class ServerReply:
-    """A reply of one line, or of several lines if `lines` has the text between the first and the last one. `after` is
-    called when it is written."""
+    """A single-line or multiline FTP reply. `lines` is the text between the first and the last line. `after` is called
+    after the reply was written."""
 
     code: int
     text: str
@@ -87,7 +87,8 @@ class CommandBuffer:
 
 
 def strip_telnet(line: bytes) -> bytes:
-    """Return a line without Telnet commands: clients send IAC IP, IAC DM before ABOR; IAC IAC is one byte 255."""
+    """Return a line without its Telnet commands. Clients send IAC IP and IAC DM before ABOR, and IAC IAC stands for one
+    byte 255."""
     if _IAC not in line:
         return line
     plain, position = bytearray(), 0
@@ -106,8 +107,8 @@ def strip_telnet(line: bytes) -> bytes:
 
 
 def parse_command(line: bytes) -> Command:
-    """Parse the line of a command. Raises FtpError 500 for an invalid verb, and 501 for a name that is not UTF-8 or
-    contains a NUL."""
+    """Parse a command line. Raises FtpError 500 for an invalid verb, and FtpError 501 for an argument that is not UTF-8
+    or contains a NUL character."""
     verb, _, argument = line.partition(b' ')
     if not verb.isalpha() or len(verb) > 8:
         raise FtpError(500, 'The command is not understood')
@@ -135,8 +136,8 @@ def resolve_path(directory: Path, argument: str) -> Path:
 
 
 def check_new_name(path: Path) -> None:
-    """Check the name of a file or directory that is to be created. Raises FtpError 553 for the root, control characters
-    and names that are too long."""
+    """Check the name of a file or directory that will be created. Raises FtpError 553 for the root directory, for
+    control characters, and for names that are too long."""
     if not path:
         raise FtpError(553, 'The name is that of the root directory')
     if not path[-1].isprintable():
@@ -146,7 +147,7 @@ def check_new_name(path: Path) -> None:
 
 
 def quote_path(path: Path) -> str:
-    """Return a path in quotes, as replies contain it (RFC 959 appendix II)."""
+    """Return a path in double quotes, in the form in which replies contain it (RFC 959 appendix II)."""
     return '"/{}"'.format('/'.join(path).replace('"', '""'))
 
 
@@ -156,14 +157,14 @@ def matches(name: str, patterns: Sequence[str]) -> bool:
 
 
 def parse_offset(argument: str) -> int:
-    """Parse the offset of REST. Raises FtpError 501."""
+    """Parse the offset in the argument of REST. Raises FtpError 501."""
     if not argument.isascii() or not argument.isdigit() or len(argument) > 18:
         raise FtpError(501, 'The offset is no number of bytes')
     return int(argument)
 
 
 def parse_port(argument: str) -> tuple[str, int]:
-    """Parse the host and port of PORT. Raises FtpError 501."""
+    """Parse the host and port in the argument of PORT. Raises FtpError 501."""
     numbers = [int(number) for number in argument.split(',')] if _PORT.match(argument) else []
     if not numbers or max(numbers) > 255:
         raise FtpError(501, 'PORT takes six numbers up to 255')
@@ -171,7 +172,7 @@ def parse_port(argument: str) -> tuple[str, int]:
 
 
 def parse_eprt(argument: str) -> tuple[str, int]:
-    """Parse the host and port of EPRT (RFC 2428 §2). Raises FtpError 501 and 522."""
+    """Parse the host and port in the argument of EPRT (RFC 2428 §2). Raises FtpError 501 and 522."""
     found = _EPRT.match(argument)
     if found is None:
         raise FtpError(501, 'EPRT takes |protocol|address|port|')
@@ -187,7 +188,7 @@ def parse_eprt(argument: str) -> tuple[str, int]:
 
 
 def format_pasv(host: str, port: int) -> str:
-    """Format the text of the reply to PASV."""
+    """Format the text of the reply to PASV, which contains the address of the data connection."""
     return f'Entering Passive Mode ({host.replace(".", ",")},{port >> 8},{port & 255})'
 
 

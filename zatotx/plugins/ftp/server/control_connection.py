@@ -1,5 +1,5 @@
-"""The control connection of an FTP server's client: reads command lines and writes replies, one command after
-another."""
+"""The control connection with a client of the FTP server: reads command lines and writes replies. The commands are
+processed one after another."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CLOSE_TIMEOUT = 5.0  # seconds that a client gets to take the last reply
 
 
 class ServerControlConnection(Protocol):
-    """The control connection of one client. `network` is the key by which connections are counted; `closed` is called
+    """The control connection with one client. `network` is the key by which connections are counted. `closed` is called
     when the connection has ended."""
 
     _log = Logger()

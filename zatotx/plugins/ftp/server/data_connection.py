@@ -1,5 +1,5 @@
-"""The data connections of an FTP server: each is opened by the client (PASV, EPSV) or by the server (PORT, EPRT), for
-one transfer.
+"""The data connections of an FTP server. Each data connection is opened for one transfer, by the client (PASV, EPSV) or
+by the server (PORT, EPRT).
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ Read = Callable[[], Deferred[bytes]]
 
 @implementer(IPullProducer)
 class ServerDataConnection(Protocol):
-    """A data connection of the server. It is paused until `receive` or `send` is called. Both return a Deferred that
-    fires when the peer or the server has closed the connection cleanly. It fails with FtpError 426 if the connection
-    was lost, timed out or was aborted, or with the error of `write` or `read`."""
+    """A data connection of the server. It is paused until `receive` or `send` is called. Both methods return a Deferred
+    that fires when the peer or the server has closed the connection cleanly. The Deferred fails with FtpError 426 if
+    the connection was lost, timed out or was aborted, or with the error of `write` or `read`."""
 
     def __init__(self, reactor: Any, timeout: float, made: Callable[[ServerDataConnection], None]) -> None:
         """`timeout`: seconds without progress; `made` is called when the connection is made."""
@@ -195,8 +195,8 @@ class ServerDataConnection(Protocol):
 
 
 class DataSource:
-    """The source of the data connection of the next transfer. `connected` fires with the connection, or fails with
-    FtpError 425, after at most CONNECT_TIMEOUT seconds."""
+    """Provides the data connection of the next transfer, by accepting or opening it. `connected` fires with the
+    connection, or fails with FtpError 425, after at most CONNECT_TIMEOUT seconds."""
 
     def __init__(self, reactor: Any, timeout: float) -> None:
         self._reactor, self._timeout = reactor, timeout

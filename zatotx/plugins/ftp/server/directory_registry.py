@@ -1,5 +1,6 @@
-"""Registry of the channel directories that this process has open. An edited channel takes over its directory, with the
-uploads that wait for the service; no other process can lock the directory in the meantime.
+"""Registry of the channel directories that this process has open. When a channel is edited, its successor takes over
+the open directory together with the pending uploads, so that no other process can lock the directory in the
+meantime.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from zatotx.plugins.ftp.server.upload_store import UploadStore
 
 @define(eq=False)
 class SharedDirectory:
-    """An open channel directory. `channel` is the name of the channel that it belongs to."""
+    """An open channel directory. `channel` is the name of the channel that uses the directory."""
 
     path: FilePath
     channel: str

@@ -1,4 +1,4 @@
-"""A file of an FTP server that a client downloads."""
+"""A file that an FTP client downloads from the server (RETR)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BLOCK = 256 * 1024
 
 @define(eq=False)
 class DownloadFile:
-    """A file that is sent to a client. `close` is safe while another thread reads. Blocking."""
+    """A file that is sent to an FTP client. `close` may be called while another thread reads. All methods may block."""
 
     file: int
     offset: int

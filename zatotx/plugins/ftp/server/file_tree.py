@@ -159,7 +159,7 @@ class FileTree:
 
 
 def check_reserved(path: Path) -> None:
-    """Check that a path contains no name that is reserved for the channel itself. Raises OSError."""
+    """Check that a path contains no name that is reserved for the channel's own files. Raises OSError."""
     if path and path[0] in RESERVED:
         raise OSError(errno.EACCES, 'the name is reserved')
 

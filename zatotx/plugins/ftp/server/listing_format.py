@@ -1,4 +1,4 @@
-"""Formats directory listings: LIST in the format of `ls -l`, NLST, and MLSD and MLST (RFC 3659). Pure.
+"""Formats directory listings: LIST in the format of `ls -l`, NLST, and MLSD and MLST (RFC 3659). Pure: no I/O.
 
 Names may have been made by programs other than this one: control characters, which would forge lines, become '?'.
 """
@@ -38,7 +38,7 @@ def format_utc_time(modified: float) -> str:
 
 
 def format_list(entry: FileEntry, now: float) -> bytes:
-    """Format an entry as a line of LIST, without line end."""
+    """Format an entry as a line of LIST, without a line ending."""
     moment = _moment(entry.modified)
     is_recent = timedelta(days=-1) < _moment(now) - moment < _RECENT
     when = f'{moment:%b %d %H:%M}' if is_recent else f'{moment:%b %d  %Y}'

@@ -1,5 +1,5 @@
-"""Checks the logins of an FTP channel. The comparison takes the same time whether the user or the password is wrong,
-and logins after failures are delayed.
+"""Checks the logins of an FTP channel. The check takes the same time for an unknown user and for a wrong password, and
+logins after failures are delayed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Authenticate = Callable[[str, str, str], Deferred[bool]]
 
 @frozen
 class Login:
-    """Checks user names and passwords. All channels of a process share the throttle."""
+    """Checks user names and passwords. All FTP channels of a process share one login throttle."""
 
     user: str  # '' = only those of `authenticate`
     password: str = field(repr=False)

@@ -59,7 +59,7 @@ async def reply_to_noop(session: Session, _: str) -> ServerReply:
 
 
 async def do_superfluous(session: Session, _: str) -> ServerReply:
-    """Handle the ACCT or ALLO command, which has no effect."""
+    """Handle the ACCT and ALLO commands, which are accepted and have no effect."""
     return ServerReply(202, 'Not needed here')
 
 

@@ -1,4 +1,5 @@
-"""Delivers the uploads of a directory to their service at least once, a limited number at a time, and settles them.
+"""Delivers the uploads of a directory to a service at least once, with limited concurrency, and moves or deletes each
+upload afterwards.
 
 Uploads that wait are on the disk; the queue has their records only. Uploads that a channel returns (it was edited, the
 dead letter could not be stored) wait again, and are delivered with `redelivered`.
@@ -27,7 +28,7 @@ Settle = Callable[[str | None], None]  # called once with a folder, or None wher
 
 
 class IUploadConsumer(Protocol):
-    """The interface that delivers uploads to a service."""
+    """The interface of the object that delivers uploads to a service."""
 
     title: str  # for messages
     max_in_flight: int
@@ -38,7 +39,7 @@ class IUploadConsumer(Protocol):
 
 @define(eq=False)
 class UploadQueue:
-    """The uploads of one directory that are not settled yet."""
+    """The queue of the uploads in one directory that have not been processed yet."""
 
     store: UploadStore
     clock: IReactorTime
@@ -157,7 +158,7 @@ class UploadQueue:
 
 
 def ended(source: Deferred[Any]) -> Deferred[None]:
-    """Return a Deferred that fires with None when `source` fires, and does not change the result of `source`."""
+    """Return a Deferred that fires with None when `source` fires. The result of `source` does not change."""
     result_ended: Deferred[None] = Deferred()
 
     def fire(result: Any) -> Any:

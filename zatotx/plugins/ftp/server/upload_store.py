@@ -1,4 +1,5 @@
-"""Stores uploads on disk, from their first byte until their service has ended. All functions block, and run in threads.
+"""Stores uploaded files on disk, from the first received byte until the service that processes the upload has finished.
+All functions block, and run in threads.
 
 What is on the disk decides what an upload is, so that the process may be killed at every step:
 
@@ -49,7 +50,8 @@ _BLOCK = 1 << 20
 
 
 class UploadRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A received upload. `id` identifies its delivery, also when it is repeated."""
+    """The record of a received upload. `id` identifies the delivery, and remains the same when the delivery is
+    repeated."""
 
     id: str
     name: str  # below the directory, components separated by '/'
@@ -62,7 +64,7 @@ class UploadRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 @define(eq=False)
 class UploadFile:
-    """A file that is being received. `close` is safe while another thread writes."""
+    """A file that is being received. `close` may be called while another thread writes."""
 
     path: Path
     store: UploadStore
@@ -105,7 +107,7 @@ class UploadFile:
 
 @define(eq=False)
 class UploadStore:
-    """The uploads of one directory. `now` returns seconds since the epoch."""
+    """The stored uploads of one directory. `now` returns seconds since the epoch."""
 
     tree: FileTree
     now: Callable[[], float] = time
@@ -296,7 +298,7 @@ class UploadStore:
 
 
 def hash_file(descriptor: int) -> str:
-    """Return the SHA-256 of an open file."""
+    """Return the SHA-256 hash of an open file."""
     digest, position = hashlib.sha256(), 0
     while data := os.pread(descriptor, _BLOCK, position):
         digest.update(data)

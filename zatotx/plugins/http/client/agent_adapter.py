@@ -48,8 +48,8 @@ _DEFAULT = Timeouts()
 
 @implementer(IAgent)
 class Agent:
-    """Implements IAgent: sends requests through `sender`, all with the same `timeouts`. treq follows redirects and
-    decodes content codings itself, so `sender` must do neither: `BuiltClient.bare`."""
+    """Implements IAgent. All requests are sent through `sender`, with the same `timeouts`. treq itself follows
+    redirects and decodes content codings, so `sender` must do neither; pass `BuiltClient.bare`."""
 
     def __init__(self, sender: Sender, timeouts: Timeouts = _DEFAULT, *, redirected: bool = False) -> None:
         """`redirected`: for requests to locations that other peers redirect to, see Origin."""
@@ -89,7 +89,7 @@ class Agent:
 
 @implementer(IClientRequest)
 class AgentRequest:
-    """The request that belongs to an AgentResponse, as it was sent."""
+    """The request to which an AgentResponse belongs, in the form in which it was sent."""
 
     def __init__(self, method: bytes, uri: bytes, headers: Headers, host: bytes) -> None:
         self.method = method
@@ -101,7 +101,7 @@ class AgentRequest:
 
 @implementer(IResponse)
 class AgentResponse:
-    """Implements IResponse. The body is delivered once."""
+    """Implements Twisted's IResponse. The body can be delivered only once."""
 
     def __init__(self, response: HttpResponse, request: AgentRequest) -> None:
         head = response.head

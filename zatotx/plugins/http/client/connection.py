@@ -26,7 +26,7 @@ CLOSE_TIMEOUT = 5.0  # seconds that a connection has to shut down after we close
 
 
 class ClientConnectionState(Enum):
-    """The states of a client connection. An OPEN connection is busy if it has a `call`, otherwise idle."""
+    """The states of a client connection. An OPEN connection is busy if its `call` is set, otherwise idle."""
 
     CONNECTING = auto()
     OPEN = auto()  # it occupies a slot of the pool
@@ -50,7 +50,7 @@ NEXT_STATES: Mapping[ClientConnectionState, frozenset[ClientConnectionState]] = 
 
 
 class ConnectionSlots(Protocol):
-    """The interface of the connection pool, in which a connection occupies one slot."""
+    """The part of the connection pool that a connection uses. Each connection occupies one slot of the pool."""
 
     origin: Origin
 

@@ -1,5 +1,5 @@
-"""Opens client connections within one timeout: DNS lookup, TCP to the first address that accepts, the proxy's tunnel if
-there is a proxy, and TLS for https. An error says which stage failed.
+"""Opens client connections within one timeout. The stages are the DNS lookup, TCP to the first address that accepts,
+the proxy's tunnel if there is a proxy, and TLS for https. An error names the stage that failed.
 
 Host names are resolved by the system (getaddrinfo: /etc/hosts, DNS and whatever else it is configured for). getaddrinfo
 blocks without a time limit, so each lookup runs in a thread of its own, with a limit on their number: the node's worker
@@ -47,7 +47,7 @@ _MAX_TIMEOUT = 600.0  # upper limit in seconds, whatever the deadline
 
 
 def system_lookup(name: str) -> Sequence[str]:
-    """Return the addresses of a host name, the preferred one first (RFC 6724). Blocking. Raises OSError."""
+    """Return the addresses of a host name, with the preferred address first (RFC 6724). Blocking. Raises OSError."""
     return [str(info[4][0]) for info in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)]
 
 
@@ -126,7 +126,8 @@ def _as_deferred(name: str, result: LookupResult) -> Deferred[tuple[str, ...]]:
 
 
 class PlaceholderProtocol(Protocol):
-    """A placeholder for the protocol of a connection until its final protocol is known. No data is exchanged yet."""
+    """A placeholder protocol of a connection, which is replaced when the final protocol is known. It exchanges no
+    data."""
 
     def connectionMade(self) -> None:
         assert isinstance(self.factory, _Attempt)
@@ -231,7 +232,7 @@ def _most_informative(failures: Sequence[Failure]) -> Failure:
 
 @frozen
 class Connector:
-    """Opens connections for the HTTP client. Its method `connect` is a Dial."""
+    """Opens connections for the HTTP client. The method `connect` implements the interface Dial."""
 
     reactor: IReactor
     resolver: AddressResolver

@@ -1,6 +1,6 @@
-"""Exceptions of outgoing HTTP calls. Each describes in one sentence what happened, without the name of the outgoing
-connection, and says whether the peer may have received the request: only a request that has not reached the peer can
-safely be sent again.
+"""Exceptions of outgoing HTTP calls. Each message is one sentence without the name of the outgoing connection. Each
+exception says whether the peer may have received the request, because a request can be repeated safely only if it has
+not reached the peer.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class NoSuchHost(NotReached):
 
 
 class ConnectRefused(NotReached):
-    """No process listens at the address, or there is no route to it."""
+    """No process listens at the address, or no route leads to it."""
 
 
 class ConnectTimeout(NotReached):
@@ -57,15 +57,15 @@ class ProxyFailed(NotReached):
 
 
 class QueueTimeout(NotReached):
-    """All connections were busy until the timeout."""
+    """All connections of the pool remained busy until the timeout expired."""
 
 
 class QueueFull(NotReached):
-    """All connections are busy and the queue is full."""
+    """All connections of the pool are busy, and the queue of waiting calls is full."""
 
 
 class ClientClosed(NotReached):
-    """The client is closed: its node is stopping."""
+    """The client is closed, because its node is stopping."""
 
 
 # Errors on a connection: the raiser sets `reached_peer` where it is False.
@@ -113,16 +113,17 @@ class TooManyRedirects(CallFailed):
 
 
 class BadRedirect(CallFailed):
-    """The peer sent a redirect that is not followed: an invalid URL, another scheme, or a body over plain HTTP."""
+    """The peer sent a redirect that must not be followed. Its URL is invalid or has another scheme, or the body would
+    be sent over plain HTTP."""
 
 
 class StreamClosed(CallFailed):
-    """The reader of the response's body closed it before its end."""
+    """The reader closed the response body before the whole body was read."""
 
 
 def translate_twisted_error(error: BaseException | None) -> CallFailed:
-    """Convert a Twisted error of opening a connection to an exception of this module. The original error becomes the
-    __cause__."""
+    """Convert an error that Twisted raised while it opened a connection to an exception of this module. The original
+    error becomes the __cause__."""
     if isinstance(error, CallFailed):
         return error
     if isinstance(error, DNSLookupError):

@@ -21,7 +21,7 @@ _PROXY_AUTH_REQUIRED = 407
 
 
 class ConnectTunnel(Protocol):
-    """Requests a tunnel from a proxy. `done` fires when it is established, or fails with ProxyFailed."""
+    """Requests a tunnel from a proxy. `done` fires when the tunnel is established, or fails with ProxyFailed."""
 
     def __init__(self, proxy: Proxy, authority: bytes) -> None:
         """`authority`: host and port of the target, as in the CONNECT request."""
@@ -66,7 +66,7 @@ class ConnectTunnel(Protocol):
 
 
 def proxy_error_text(status: int, authority: bytes) -> str:
-    """Return the description of a proxy's error status, for the error message."""
+    """Return a description of the proxy's error status, for use in an error message."""
     if status in (401, 407):  # tinyproxy answers 401 to wrong credentials
         return f'wants other credentials than it was given ({status})'
     if status in (502, 503, 504):
@@ -76,7 +76,7 @@ def proxy_error_text(status: int, authority: bytes) -> str:
 
 class ForwardProxySender:
     """A Sender for connections that may use a proxy. Fails with ProxyFailed if the proxy requires credentials. Other
-    responses of the proxy cannot be distinguished from those of the peer, and are returned."""
+    responses of the proxy are returned, because they cannot be distinguished from the responses of the peer."""
 
     def __init__(self, sender: Sender, proxies: ProxySelector) -> None:
         self._sender = sender

@@ -1,4 +1,5 @@
-"""The HTTP client of one outgoing connection. It has a connection pool for each origin, usually one.
+"""The HTTP client of one outgoing connection. The client has one connection pool for each origin, and usually there is
+one origin.
 
     client = make_client(ClientSettings(follow_redirects=5), environment)
     client.send(HttpRequest('GET', Origin('http', 'crm.example.com', 80))).addCallback(…)
@@ -116,8 +117,8 @@ class HttpClient:
 
 
 def format_request(request: HttpRequest, *, keep_alive: bool) -> tuple[bytes, bytes | BodySource | None]:
-    """Serialize a request: return the bytes to send at once, and the body to send after them. Raises ValueError for a
-    request that must not be sent."""
+    """Serialize a request. Returns the bytes to send immediately, and the body to send after them. Raises ValueError
+    for a request that must not be sent."""
     body, method = request.body, request.method
     if method == 'CONNECT':
         raise ValueError('CONNECT is no request but makes a tunnel, which proxies are configured for')
@@ -189,7 +190,8 @@ class ClientEnvironment:
 
 @frozen
 class WrappedClient:
-    """An HTTP client with its wrapping senders. Its statistics `active`, `idle` and `waiting` are those of `client`."""
+    """An HTTP client together with the senders that wrap it. The statistics `active`, `idle` and `waiting` are those of
+    `client`."""
 
     client: HttpClient
     raw_sender: Sender  # without redirects and content decoding, for callers that do both themselves
@@ -206,8 +208,8 @@ class WrappedClient:
 
 
 def make_client(settings: ClientSettings, environment: ClientEnvironment) -> WrappedClient:
-    """Create a client. Wrappers that are not needed are omitted, and have no cost. Raises UnusableCredentials and
-    UnusableProxy, with messages about certificates or a proxy."""
+    """Create an HTTP client. Wrappers that are not needed are omitted, and cause no overhead. Raises
+    UnusableCredentials if a certificate cannot be used, and UnusableProxy if a proxy cannot be used."""
     proxies = make_proxy_selector(settings.proxy, environment.environ)
     connector = Connector(environment.reactor, environment.resolver, environment.tls_factory(settings.tls), proxies)
     core = HttpClient(environment.call_environment, connector.connect, settings.pool_limits)

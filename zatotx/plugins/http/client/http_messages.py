@@ -48,7 +48,7 @@ def split_url(url: str) -> tuple[Origin, bytes]:
 
 
 class BodySource(Protocol):
-    """A request body that is produced while it is sent, with backpressure from the peer."""
+    """A request body that is produced while it is being sent, with backpressure from the peer."""
 
     @property
     def length(self) -> int | None:
@@ -64,7 +64,8 @@ class BodySource(Protocol):
 
 
 class BodyStream(Protocol):
-    """The body of a response that is read in pieces. It applies backpressure to the peer: about 64 KiB are buffered."""
+    """A response body that is read in pieces. Reading applies backpressure to the peer, and about 64 KiB are
+    buffered."""
 
     @property
     def trailers(self) -> Fields:
@@ -99,7 +100,7 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class HttpRequest(msgspec.Struct):
-    """One HTTP request. Immutable once it is sent, so that it can be sent again.
+    """One HTTP request. It must not be modified after it was sent, so that it can be sent again.
 
     The client writes Host (unless it is in `headers`), Content-Length or Transfer-Encoding, Expect and Connection,
     which `headers` must not contain. Names, values, method and target are checked when it is sent: ValueError.
@@ -126,7 +127,7 @@ class HttpRequest(msgspec.Struct):
 
 
 class HttpResponse(msgspec.Struct):
-    """An HTTP response with any status. It must not be modified."""
+    """An HTTP response, whatever its status. It must not be modified."""
 
     head: ResponseHead
     body: bytes | BodyStream

@@ -1,5 +1,5 @@
-"""A call in progress: its stage, its timeouts, and its result. The first of a response, an error, a timeout or
-cancellation completes it.
+"""A call in progress: its stage, its timeouts, and its result. The call completes on the first response, error, timeout
+or cancellation.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class CallQueue(Protocol):
 
 
 class RequestUpload(Protocol):
-    """The part of a connection that sends the request of a call, as an interface."""
+    """The interface of the part of a connection that sends the request of a call."""
 
     def has_unsent(self, data: bytes) -> bool:
         """Return whether `data`, the first of the call, is still buffered: the peer has not seen any of it."""
@@ -106,8 +106,8 @@ class CallEnvironment:
 
 
 class PendingCall:
-    """A call from `send` to its completion. `data` is sent at once, and `body` (or None) after it. TimeoutSweeper
-    checks `deadline`. NEXT_STAGES lists the order of the stages."""
+    """A call from `send` to its completion. The bytes `data` are sent immediately, and `body` is sent after them unless
+    it is None. TimeoutSweeper checks `deadline`. NEXT_STAGES defines the order of the stages."""
 
     __slots__ = (
         '_deferred',

@@ -1,5 +1,5 @@
-"""A pool of connections to one origin. A connection is either idle or busy with a call. If all connections are busy,
-calls wait in FIFO order.
+"""A pool of connections to one origin. Each connection is either idle or busy with one call. While all connections are
+busy, calls wait in FIFO order.
 
 Every connection, and every attempt to open one, occupies a slot of the pool from its start until it is known that it is
 not used any more; a freed slot goes to the call that has waited longest.

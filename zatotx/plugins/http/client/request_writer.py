@@ -1,4 +1,4 @@
-"""Writes the requests of a client connection, including their bodies, and tracks what has been sent.
+"""Writes the requests of a client connection, including their bodies, and tracks how much has been sent.
 
 The writers for sockets are those of `zatotx.connectors.http.client_writer`.
 """
@@ -34,7 +34,7 @@ class IteratorBody:
 
 class BodyUpload:
     """Writes the pieces of a BodySource with backpressure from the peer. Calls `ended(None)` when everything is
-    written, and `ended(failure)` if the source fails, or its length differs from the declared length."""
+    written, and `ended(failure)` if the source fails or if its length differs from the declared length."""
 
     __slots__ = ('_length', '_on_end', '_remaining', '_stream', '_writer')
 
@@ -79,9 +79,9 @@ def _ignore(failure: Failure | None) -> None:
 
 
 class RequestWriter:
-    """Writes HTTP requests to a connection, one after the other. Calls `on_failure` if a body cannot be produced.
-    `holds(data)` returns whether the first data of a call is still completely in the buffer, so that the peer cannot
-    have received any of it."""
+    """Writes HTTP requests to a connection one after another. The function `on_failure` is called if a body cannot be
+    produced. `holds(data)` returns whether the first data of a call is still completely in the buffer, so that the peer
+    cannot have received any of it."""
 
     __slots__ = ('_awaits_continue', '_call', '_environment', '_on_failure', '_upload', '_writer', 'has_unsent')
 

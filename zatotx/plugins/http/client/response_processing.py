@@ -1,6 +1,6 @@
 """Processes responses before they are returned: follows redirects (RFC 9110 §15.4, by the rules of
-`rules.http.redirects`), and decodes content codings within size limits (RFC 9110 §8.4). For most responses, which need
-neither, it makes a single check.
+`rules.http.redirects`), and decodes content codings within size limits (RFC 9110 §8.4). Most responses need neither,
+and cost a single check.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class RedirectFollower:
 
 
 def other_origin_error(redirection: str, origin: Origin) -> BadRedirect:
-    """Return the error for a redirect to an origin to which the connection does not follow redirects."""
+    """Return the error for a redirect to another origin, which the connection does not follow."""
     return BadRedirect(f'{redirection} leads to {origin.scheme}://{origin.authority.decode("ascii")}, where only '
                        '`follow_redirects: any` follows')  # fmt: skip
 
@@ -172,7 +172,7 @@ class Decoder:
 
 
 def decode_body(body: bytes, inflater: Decompressor) -> bytes:
-    """Decode a body and return it. Raises BadCoding."""
+    """Decode the content coding of a body, and return the decoded body. Raises BadCoding."""
     decoded = bytearray()
     try:
         for start in range(0, len(body), _PIECE_SIZE):
@@ -244,7 +244,7 @@ def _decoded_head(head: ResponseHead, length: int | None) -> ResponseHead:
 
 
 class ResponseProcessor:
-    """A Sender that processes responses. It also raises the errors of `RedirectFollower.follow` and
+    """A Sender that follows redirects and decodes response bodies. Raises the errors of `RedirectFollower.follow` and
     `Decoder.decode`."""
 
     def __init__(

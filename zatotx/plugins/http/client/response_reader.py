@@ -174,8 +174,8 @@ class ReadConnection(Protocol):
 
 
 class ResponseReader:
-    """Reads responses one after the other. `response_started` says whether part of the current response has arrived,
-    and `is_paused` whether reading from the peer is paused."""
+    """Reads the responses of a connection one after another. `response_started` says whether a part of the current
+    response has arrived, and `is_paused` says whether reading from the peer is paused."""
 
     __slots__ = ('_body', '_connection', '_environment', 'is_paused', 'parser', 'response_started')
 

@@ -1,5 +1,5 @@
-"""Builds the chain of senders between a request and the HTTP client: authorization, retries, circuit breaker. Wrappers
-that a connection does not need are omitted, and have no cost.
+"""Builds the chain of senders between a request and the HTTP client, for authorization, retries and the circuit
+breaker. Wrappers that a connection does not need are omitted, and cause no overhead.
 """
 
 from __future__ import annotations
@@ -46,12 +46,14 @@ def is_peer_failure(error: Exception) -> bool:
 
 
 def is_server_error(response: HttpResponse) -> bool:
-    """Return whether a response counts as a failure of the peer for the circuit breaker: status 5xx."""
+    """Return whether a response counts as a failure of the peer for the circuit breaker. This is the case for every
+    status 5xx."""
     return response.head.status >= _SERVER_ERROR
 
 
 class Authorizer(Protocol):
-    """The interface of credentials that depend on the request or on the peer's responses."""
+    """The interface for authorizing requests with credentials that depend on the request or on the peer's responses,
+    such as Digest."""
 
     async def credentials(self, request: OutgoingRequest) -> Fields:
         """Return the fields for this request. Raises a ServiceError if they are not available in time."""
@@ -98,7 +100,7 @@ class AuthorizingSender:
 
 @define(eq=False)
 class HttpRetryDecision:
-    """The retry decision for HTTP: which calls can be retried within the timeout of the call."""
+    """The retry decision for HTTP calls, which determines the calls that can be retried within the timeout."""
 
     policy: RetryPolicy
     seconds: Callable[[], float]

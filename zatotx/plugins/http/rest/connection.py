@@ -1,4 +1,5 @@
-"""One configured outgoing connection: sends requests, counts them, and closes when it is replaced."""
+"""One configured outgoing HTTP connection, which sends requests and counts them. It is closed when the configuration
+replaces it."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ from zatotx.rules.resilience.circuit_breaker import CLOSED, CircuitBreaker
 
 @frozen(kw_only=True, eq=False)
 class ConnectionParts:
-    """The parts from which an outgoing HTTP connection is built."""
+    """The objects (such as the client, the sender and the meter) from which an outgoing HTTP connection is built."""
 
     title: str  # 'Outgoing connection CRM (rest)'
     request_template: RequestTemplate
@@ -44,7 +45,7 @@ class ConnectionParts:
 
 @define(eq=False)
 class OutgoingConnection:
-    """A configured outgoing HTTP connection. `request_template` creates requests from a service's calls, and `send`
+    """A configured outgoing HTTP connection. `request_template` creates requests from the calls of services, and `send`
     sends them."""
 
     parts: ConnectionParts

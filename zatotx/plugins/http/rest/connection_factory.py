@@ -1,4 +1,4 @@
-"""Builds outgoing HTTP connections from their configuration. Parts that a connection does not need are omitted."""
+"""Builds outgoing HTTP connections from their configuration. Components that a connection does not need are omitted."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class BuildContext:
 
 @frozen(kw_only=True)
 class HttpConnectionVariant:
-    """Describes how REST and SOAP connections differ."""
+    """The properties in which REST and SOAP connections differ."""
 
     make_template: Callable[[Any, OutgoingCredentials, BuildContext], RequestTemplate]
     make_connection: Callable[
@@ -72,7 +72,7 @@ def build_connection(
     connection_type: HttpConnectionVariant,
 ) -> OutgoingConnection:
     """Build a connection from its configuration. `title` is its name in messages, such as 'Outgoing connection CRM
-    (rest)'. Raises ValueError, with the reason, for a configuration that this machine cannot use."""
+    (rest)'. Raises ValueError, with the reason, if the configuration cannot be used on this machine."""
     environment, meter = context.environment, context.meter
     meter.circuit_open = meter.circuit_half_open = False
     client = make_client(_client_settings(value, credentials), environment)

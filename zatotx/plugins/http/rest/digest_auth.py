@@ -1,4 +1,5 @@
-"""HTTP Digest authentication (RFC 7616) for clients. After one challenge, further requests are authorized in advance.
+"""HTTP Digest authentication (RFC 7616) for clients. After the first challenge, further requests are authorized in
+advance.
 
 MD5, SHA-256 and SHA-512-256, each with and without -sess; qop=auth, and no qop for old servers (RFC 2069).
 """
@@ -48,8 +49,8 @@ class DigestChallenge:
 
 
 def strongest_challenge(challenges: Iterable[Challenge]) -> DigestChallenge | None:
-    """Return the challenge with the strongest supported hash, or the first of several such challenges (RFC 7616 §3.7),
-    or None if no challenge is supported."""
+    """Return the challenge with the strongest supported hash algorithm. If several challenges use that algorithm, the
+    first of them is returned (RFC 7616 §3.7). Returns None if no challenge is supported."""
     supported = [parsed for challenge in challenges if (parsed := _parse_challenge(challenge)) is not None]
     return min(supported, key=lambda parsed: _SUPPORTED.index(parsed.hash), default=None)
 
@@ -71,7 +72,7 @@ def _parse_challenge(challenge: Challenge) -> DigestChallenge | None:
 
 @define
 class DigestSession:
-    """The state after a Digest challenge: the nonce, and the number of times it was used."""
+    """The state after a Digest challenge: the nonce, and the number of requests for which the nonce was used."""
 
     challenge: DigestChallenge
     username: str

@@ -1,4 +1,5 @@
-"""Converts errors of the HTTP client to the exceptions that services receive, with a message that names the connection.
+"""Converts errors of the HTTP client to the exceptions that services receive. The message of each exception contains
+the name of the connection.
 
 The message may be passed on to the service's caller, so it contains no hosts or addresses; the client's error is the
 __cause__, and is logged.
@@ -29,7 +30,8 @@ _TRANSIENT = (errors.ConnectRefused, errors.NoSuchHost, errors.ConnectTimeout, e
 
 
 class CircuitOpen(NotReached):
-    """The circuit breaker rejects calls. `retry_after` is the number of seconds until it may admit a trial call."""
+    """The circuit breaker is open and rejects calls. `retry_after` is the number of seconds until it may admit a trial
+    call."""
 
     def __init__(self, wait: float) -> None:
         super().__init__('it answers with errors')  # used only if the error before it is no longer known
@@ -60,9 +62,9 @@ _NOT_PEER_ERRORS = (
 
 
 def map_error(failure: CallFailed, title: str, cid: str, timeout: float) -> BaseException:
-    """Convert an error of a call to an exception for the service. If the service's own body failed, return that error.
-    `title` is the name of the connection in messages, such as 'Outgoing connection CRM (rest)'; `timeout` is the
-    timeout of the call."""
+    """Convert an error of a call to an exception for the service. If the body that the service provided raised an
+    error, return that error. `title` is the name of the connection in messages, such as 'Outgoing connection CRM
+    (rest)'; `timeout` is the timeout of the call."""
     if isinstance(failure, errors.BodyFailed) and failure.__cause__ is not None:
         return failure.__cause__
     if isinstance(failure, _TIMEOUTS):

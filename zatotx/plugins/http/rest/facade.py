@@ -16,7 +16,7 @@ Headers = Mapping[str, Any] | None
 
 
 class CallOptions(TypedDict, total=False):
-    """The options of every REST call, in addition to data, params and headers."""
+    """The options of a REST call that are passed in addition to data, params and headers."""
 
     timeout: float  # seconds, instead of the connection's
     model: Any  # type of the response's `.data`: a Struct, a dataclass, a Model
@@ -24,7 +24,7 @@ class CallOptions(TypedDict, total=False):
 
 
 class RestNamespace:
-    """The object `self.out.rest` of one service invocation."""
+    """The object `self.out.rest`, which is created for each service invocation."""
 
     __slots__ = ('_call', '_registry')
 
@@ -46,8 +46,8 @@ class RestNamespace:
 
 
 class RestConnection:
-    """An outgoing REST connection, for one service invocation. In an async service each method returns an awaitable, in
-    a def service the response.
+    """An outgoing REST connection, as seen by one service invocation. In an async service each method returns an
+    awaitable, in a synchronous service it returns the response.
 
     `data`: a dict, list, Struct, dataclass or Model is encoded in the connection's data format; text and bytes are sent
     as they are; a file, an iterator or an async iterator is sent piece by piece. `params`: those that the URL path
@@ -136,8 +136,8 @@ class RestConnection:
 
 
 class RestConnectionZatoApi:
-    """The connection API of Zato 1.1 to 3.2: `conn.get(self.cid, params)`, `conn.post(self.cid, data, params,
-    headers=…)`."""
+    """The REST connection API of Zato 1.1 to 3.2, such as `conn.get(self.cid, params)` and `conn.post(self.cid, data,
+    params, headers=…)`."""
 
     __slots__ = ('_rest',)
 

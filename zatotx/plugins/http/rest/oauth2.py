@@ -1,5 +1,5 @@
-"""OAuth 2.0 for clients: all calls of a worker share an access token, which is renewed before it expires as long as
-calls use it.
+"""OAuth 2.0 for clients. All calls of a worker share one access token, which is renewed before it expires as long as it
+is used.
 
 TokenFetcher gets new tokens, one for the whole cluster. Without Redis each worker has its own token; that costs the
 authorization server one more request, and no call fails.
@@ -50,13 +50,14 @@ _REDIS_TIMEOUT = 3.0  # seconds that all Redis commands of a renewal may take to
 
 
 class CacheUnavailable(Exception):  # noqa: N818 - what it is
-    """Redis does not reply."""
+    """Raised if Redis does not reply, so that the token cache cannot be used."""
 
 
 @frozen(kw_only=True)
 class TokenCache:
-    """The cluster's cache of access tokens in Redis. Tokens are stored encrypted until they expire, by the fingerprint
-    of their definition. Redis is optional: if it does not reply within a second, the cache counts as unavailable."""
+    """The cluster's cache of access tokens in Redis. Tokens are stored encrypted until they expire; the key is the
+    fingerprint of the security definition. Redis is optional: if it does not reply within a second, the cache counts as
+    unavailable."""
 
     redis: ICommands
     leases: ILeaseStore
@@ -110,7 +111,8 @@ async def _or_unavailable(step: Awaitable[_T]) -> _T:
 
 @frozen(kw_only=True)
 class TokenFetcher:
-    """Gets the access tokens of one definition from the cluster's cache or the authorization server."""
+    """Gets the access tokens of one security definition, from the cache of the cluster or from the authorization
+    server."""
 
     definition: OAuth2Client
     title: str  # the definition's name in error messages
@@ -181,7 +183,8 @@ class TokenFetcher:
 
 @define(eq=False)
 class OAuth2Authorizer:
-    """An Authorizer with the current access token of one security definition in this process."""
+    """An Authorizer that adds an access token to requests. It holds the current token of one security definition in
+    this process."""
 
     fetcher: TokenFetcher
     clock: IReactorTime

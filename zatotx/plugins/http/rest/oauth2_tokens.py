@@ -21,11 +21,12 @@ _MAX_LIFETIME = 366 * 86_400.0
 
 
 class TokenRefused(Exception):  # noqa: N818 - what it is
-    """The authorization server issued no token. The message gives the reason, as a predicate without secrets."""
+    """The authorization server issued no token. The message gives the reason, as a clause without a subject, and
+    contains no secrets."""
 
 
 class AccessToken(msgspec.Struct, frozen=True):
-    """An access token, with its times in seconds since the epoch."""
+    """An access token and its times, in seconds since the epoch."""
 
     value: str
     renew_at: float

@@ -1,5 +1,5 @@
-"""Encodes request bodies: values in the connection's data format, text and bytes unchanged, files and iterators in
-pieces.
+"""Encodes request bodies. Values are encoded in the connection's data format, text and bytes are sent unchanged, and
+files and iterators are sent in pieces.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _encode_value(data: Any, data_format: str) -> tuple[bytes, bytes]:
 
 
 class OneShotBody:
-    """A body from an iterator. It can be sent again only if sending has not started."""
+    """A request body that is produced by an iterator. It can be sent again only if sending has not started."""
 
     length = None
 
@@ -99,8 +99,8 @@ async def _iterate_in_threads(iterator: Iterator[Any], offload: Offload) -> Asyn
 
 
 class FileBody:
-    """A body that is the rest of a file from its current position. It is read in threads. The service that opened the
-    file closes it."""
+    """A request body that consists of the rest of a file from its current position. The file is read in threads, and is
+    closed by the service that opened it."""
 
     def __init__(self, file: Any, offload: Offload) -> None:
         self._file = file

@@ -1,4 +1,5 @@
-"""Builds requests from the call of a service and the settings that all requests of a connection share."""
+"""Builds requests from the arguments of a service's call and from the settings that all requests of a connection
+share."""
 
 from __future__ import annotations
 
@@ -50,7 +51,7 @@ class MessageTimestampHeader:
 
 
 class CallSpec(msgspec.Struct):
-    """The call of a connection by a service, with its arguments."""
+    """The arguments with which a service calls a connection."""
 
     method: str  # in capitals; '' = the connection's
     data: Any = None
@@ -115,7 +116,7 @@ class OutgoingRequest:
 
 @frozen(kw_only=True, eq=False)
 class RequestTemplate:
-    """Creates requests. It holds the settings that all requests of a connection share."""
+    """Creates the requests of a connection from the settings that all of them share."""
 
     origin: Origin
     method: str  # default method

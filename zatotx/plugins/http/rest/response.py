@@ -1,5 +1,5 @@
-"""The response of a REST call. Its body is decoded by its Content-Type, or otherwise by the connection's data
-format."""
+"""The response to a REST call. The body is decoded according to its Content-Type, or to the data format of the
+connection if there is no Content-Type."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _UNREAD: Any = object()
 
 @lru_cache(maxsize=256)
 def response_format(content_type: bytes, data_format: str) -> str:
-    """Return the data format of a response's body. `data_format` is the connection's data format, for responses without
-    a Content-Type."""
+    """Return the data format of a response body. `data_format` is the data format of the connection, which applies to
+    responses without a Content-Type."""
     media_type = content_type.decode('latin-1').partition(';')[0].strip().lower()
     if media_type in _UNSPECIFIC_TYPES:
         return data_format or (TEXT if media_type == 'text/plain' else BYTES)
@@ -42,8 +42,8 @@ def response_format(content_type: bytes, data_format: str) -> str:
 
 
 def decode_value(body: bytes, data_format: str, content_type: bytes) -> Any:
-    """Decode a body and return its value, or None if it is empty. Raises ValueError with a predicate that follows the
-    name of the response."""
+    """Decode a body and return its value, or None if it is empty. Raises ValueError, whose message is a verb phrase
+    that follows the name of the response."""
     if not body:
         return None
     try:
@@ -78,7 +78,8 @@ def _charset(content_type: bytes) -> str:
 
 
 class RestResponse(PeerResponse):
-    """The response of a peer to a REST call. The body is decoded when it is first accessed, in the accessing thread."""
+    """The response of a peer to a REST call. The body is decoded when it is first accessed, in the thread that accesses
+    it."""
 
     __slots__ = (
         '_data',
@@ -182,7 +183,8 @@ class RestResponse(PeerResponse):
 
 
 class StreamedRestResponse(RestResponse):
-    """A response whose body is streamed: `async for piece in response`, or `for piece in response` in a def service.
+    """A REST response whose body is streamed. Use `async for piece in response` in an async service, and `for piece in
+    response` in a synchronous service.
 
     It may be passed to self.response.stream. Close a response that is not read to its end; a forgotten one is closed
     when it is garbage collected.

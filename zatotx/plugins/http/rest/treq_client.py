@@ -1,5 +1,5 @@
-"""treq's API for an outgoing connection: `self.out.rest['CRM'].treq`. It loads twisted.web, so it must be imported only
-where it is used.
+"""Provides treq's API for an outgoing connection: `self.out.rest['CRM'].treq`. This module loads twisted.web, so import
+it only where it is used.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from zatotx.plugins.http.rest.connection import OutgoingConnection
 
 
 class TreqClient(HTTPClient):
-    """treq's HTTPClient for one connection. URLs without a host are relative to the connection's URL."""
+    """An HTTPClient of treq that sends its requests on one connection. URLs without a host are relative to the
+    connection's URL."""
 
     def __init__(self, connection: OutgoingConnection) -> None:
         super().__init__(_Agent(connection, connection.request_template.origin))

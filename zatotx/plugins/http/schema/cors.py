@@ -1,4 +1,4 @@
-"""The CORS settings of a channel: which sites may use it from browsers."""
+"""The CORS settings of a channel, which specify the sites whose scripts may use the channel from browsers."""
 
 from __future__ import annotations
 

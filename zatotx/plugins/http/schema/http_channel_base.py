@@ -23,7 +23,7 @@ def _path_error(path: str) -> str:
 
 
 class HttpChannel(ConfigObject, frozen=True, kw_only=True):
-    """Base class of HTTP channels: a URL path that invokes a service."""
+    """Base class of HTTP channels. A channel is a URL path that invokes a service."""
 
     name: Annotated[str, field('Name of the channel', min_length=1, max_length=1000)]
     is_active: Annotated[bool, field('Whether the channel is served; an inactive one returns 404')] = True

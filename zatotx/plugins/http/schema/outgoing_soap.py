@@ -16,7 +16,7 @@ POST = 'POST'
 
 
 def is_document(wsdl: str) -> bool:
-    """Return whether the WSDL setting contains the document itself instead of its URL."""
+    """Return whether the setting `wsdl` contains the WSDL document itself instead of its URL."""
     return wsdl.lstrip('\ufeff \t\r\n').startswith('<')
 
 

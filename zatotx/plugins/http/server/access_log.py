@@ -28,8 +28,8 @@ _PLAIN = bytes(code for code in range(0x20, 0x7F) if code not in b'"\\\\')
 
 
 class DateCache:
-    """Caches the texts that change once per second: the last lines of every response head, `date_stamp`, and the
-    timestamp of the access log, `log_timestamp`."""
+    """Caches the texts that change once per second. `date_stamp` contains the last lines of every response head, and
+    `log_timestamp` is the timestamp of the access log."""
 
     __slots__ = ('_wall', 'date_stamp', 'log_timestamp', 'valid_until')
 
@@ -52,7 +52,8 @@ class DateCache:
 
 
 def escape_text(text: str) -> str:
-    """Escape text so that it cannot end a quoted field or a line: `"`, `\\` and all non-printable characters."""
+    """Escape text so that it cannot end a quoted field or a line of the log. The characters `"` and `\\` and all
+    non-printable characters are escaped."""
     if text.isprintable() and '"' not in text and '\\' not in text:
         return text
     return ''.join(c if c.isprintable() and c not in '"\\' else _escape_character(c) for c in text)
@@ -72,8 +73,8 @@ def _escape_character(character: str) -> str:
 
 
 class QueryKeyNames:
-    """The names of query parameters that carry keys, in lower case: well-known names, and those of the current API key
-    definitions."""
+    """The names of query parameters that contain API keys, in lower case. They consist of well-known names and of the
+    names in the current API key definitions."""
 
     __slots__ = ('names',)
 

@@ -1,5 +1,5 @@
-"""Determines the client that sent a request: the peer of the connection, or behind a trusted proxy, the client that the
-proxy names in the Forwarded or X-Forwarded-* fields.
+"""Determines the client that sent a request. The client is the peer of the connection or, behind a trusted proxy, the
+client that the proxy specifies in the Forwarded or X-Forwarded-* fields.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from zatotx.wire.malformed import Malformed
 
 
 class ClientInfo:
-    """The client of a connection, or of one request that a proxy forwarded."""
+    """The client of a connection, or of a single request that a proxy forwarded."""
 
     __slots__ = ('address', 'certificates', 'is_tls', 'listener_url', 'public_url')
 
@@ -40,13 +40,13 @@ class ClientInfo:
 
 
 def peer_address(peer: IAddress) -> str:
-    """Convert a peer's address (IAddress) to text: an IP address, or UNIX."""
+    """Convert the address of a peer to text, which is an IP address or UNIX."""
     return peer.host if isinstance(peer, IPv4Address | IPv6Address) else UNIX
 
 
 def make_client_info(transport: ITransport, public_url: str) -> ClientInfo:
-    """Create the client information of a new connection. Behind a `haproxy:` endpoint, the transport has the addresses
-    of the PROXY header, and knows whether the client used TLS."""
+    """Create the client information of a new connection. Behind a `haproxy:` endpoint, the transport provides the
+    addresses of the PROXY header, and knows whether the client used TLS."""
     peer, host = transport.getPeer(), transport.getHost()
     secure = bool(getattr(transport, 'proxied_over_tls', False))
     return ClientInfo(peer_address(peer), listener_url(host, secure=secure), public_url, secure=secure)

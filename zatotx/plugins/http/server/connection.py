@@ -1,5 +1,5 @@
-"""A client connection of the HTTP server: the Twisted protocol that connects a RequestReader and a ResponseWriter, with
-its timeouts and its shutdown.
+"""A client connection of the HTTP server. It is the Twisted protocol that connects a RequestReader and a
+ResponseWriter, and handles timeouts and shutdown.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class ProbeResult(Enum):
 
 
 def probe_client(transport: Any, responses: ResponseWriter, writer: BufferedWriter, *, is_probed: bool) -> ProbeResult:
-    """Probe whether a half-closed client has disconnected, and return what is known.
+    """Probe whether a half-closed client has disconnected, and return the result.
 
     TCP sends a FIN both when a client has disconnected and when it has only stopped sending; only when we write does a
     closed socket answer with a reset. So while a service runs for a half-closed client, this function sends an interim

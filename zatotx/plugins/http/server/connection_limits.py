@@ -1,4 +1,4 @@
-"""Limits the number of open connections: in total, and for each client address.
+"""Limits the number of open connections, in total and for each client address.
 
 AcceptLimiter stops accepting at the configured limit; further clients wait in the kernel's accept queue, which is
 bounded too. When the process runs out of file descriptors, Twisted's ports accept connections and close them at once:
@@ -47,7 +47,8 @@ class _LimitedPort:
 
 
 class AcceptLimiter:
-    """Limits the connections that all HTTP ports of a node accept. The connections themselves update `counters.open`.
+    """Limits the connections that all HTTP ports of a node accept. `counters.open` is updated by the connections
+    themselves.
 
     `seconds` is the reactor's clock. `descriptor_limit` returns how many descriptors the process may open.
     """
@@ -138,7 +139,8 @@ class AcceptLimiter:
 
 
 def first_reserved_descriptor(limit: int) -> int:
-    """Return the lowest file descriptor number that is reserved, for a process that may open `limit` descriptors."""
+    """Return the lowest file descriptor number that is reserved. `limit` is the number of descriptors that the process
+    may open."""
     return sys.maxsize if limit == resource.RLIM_INFINITY else limit - min(_RESERVE, limit // 4)
 
 

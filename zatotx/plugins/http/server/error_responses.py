@@ -34,7 +34,7 @@ INCOMPLETE_REQUEST = 'The request ended before it was complete'
 
 
 class ErrorResult(msgspec.Struct, frozen=True):
-    """An error response that is sent without the dispatcher. It has no correlation ID yet."""
+    """An error response that is sent without invoking the dispatcher. It has no correlation ID yet."""
 
     status: int
     details: str
@@ -45,8 +45,8 @@ class ErrorResult(msgspec.Struct, frozen=True):
 def error_response(
     status: int, cid: str, details: str, headers: tuple[tuple[bytes, bytes], ...] = (), error_format: str = ''
 ) -> Reply:
-    """Create an error response in Zato's JSON or XML format, or as a SOAP fault of the version `error_format`. A
-    temporary error (503) has a Retry-After field."""
+    """Create an error response in Zato's JSON or XML format, or as a SOAP fault of the version that `error_format`
+    specifies. A temporary error (503) has a Retry-After field."""
     if status == 503:
         headers += _RETRY
     if error_format == XML:

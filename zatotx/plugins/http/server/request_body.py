@@ -1,4 +1,5 @@
-"""The body of a request: in memory if it is small, in a temporary file if it is large. It is decoded when it is read.
+"""The body of a request. A small body is kept in memory, and a large body in a temporary file. The body is decoded when
+it is read.
 
 Files are written, read and closed in threads. While a write is in progress the collector is `busy` and the connection
 passes it no more data, so at most one batch is in memory. Bodies of requests that are not admitted yet are not written
@@ -85,8 +86,7 @@ class SpooledBody:
 
 
 class RequestResources:
-    """The resources of a request that are released when it ends: its body, and the memory reservation for the part in
-    memory."""
+    """The resources of a request that are released when it ends: the body, and the memory that was reserved for it."""
 
     __slots__ = ('_body', '_charge')
 
@@ -251,15 +251,15 @@ def _close(file: IO[bytes], offload: Offload) -> None:
 def wrap_encoded_body(
     body: bytes | SpooledBody, field: bytes, settings: HttpSettings
 ) -> bytes | SpooledBody | EncodedBody:
-    """Wrap a body so that it is decoded by its Content-Encoding. RequestRouter has checked that the coding is
-    supported."""
+    """Wrap a body so that it is decoded by its Content-Encoding. The coding must be supported, which RequestRouter
+    checks."""
     coding = parse_content_encoding(field)
     return EncodedBody(body, coding, max_size=settings.max_body, max_ratio=settings.max_ratio) if coding else body
 
 
 class EncodedBody:
-    """A body with a content coding (see model.message.Body). `read` returns it decoded, at most `max_size` bytes and
-    `max_ratio` times the received size. It blocks unless the body is `is_nonblocking`."""
+    """A body with a content coding (see model.message.Body). `read` returns the decoded body, limited to `max_size`
+    bytes and to `max_ratio` times the received size. It may block unless `is_nonblocking` is set."""
 
     __slots__ = ('_body', '_coding', '_max_ratio', '_max_size', 'size')
     seekable = False

@@ -25,14 +25,14 @@ NO_METER: Any = NullMeter()
 
 
 class IResponseFilter(Interface):
-    """Filters the responses to the requests that have the same head."""
+    """The interface of a filter for the responses to requests with the same head."""
 
     def apply(request: RequestContext, reply: Reply) -> None:  # noqa: N805 - an interface
         """Filter a response and pass it to `request.dressed`: at once, or when a thread has finished its part."""
 
 
 class IResponseFilters(Interface):
-    """The response filters of one channel, from which the filter for a request's head is created."""
+    """The interface of the response filters of one channel. It creates the filter for the head of a request."""
 
     cors: CorsRules | None = Attribute('The rules for preflight requests.')
 
@@ -41,7 +41,7 @@ class IResponseFilters(Interface):
 
 
 class ChannelTarget(msgspec.Struct, frozen=True):
-    """The channel that a route leads to, with its settings for requests."""
+    """The channel to which a route leads, and the settings for its requests."""
 
     spec: ChannelSpec
     label: str  # the channel's name as the access log writes it
@@ -63,7 +63,8 @@ class ChannelMatch(msgspec.Struct, frozen=True):
 
 
 class ResolvedRequest(msgspec.Struct, frozen=True):
-    """The routing result for requests with the same head, the same routes, and the same client."""
+    """The result of routing a request. It applies to all requests of the client with the same head, until the routes
+    change."""
 
     head: RequestHead
     routes: object  # the route table that was used
@@ -85,7 +86,7 @@ class ResolvedRequest(msgspec.Struct, frozen=True):
 
 
 class RequestContext(msgspec.Struct, eq=False):
-    """The context of one request. Responses are written in the order of requests. The dispatcher calls
+    """The state of one request. Responses are written in the order of the requests. The dispatcher calls
     `receive_reply`."""
 
     head: RequestHead | None  # None if the message was rejected before its head was complete

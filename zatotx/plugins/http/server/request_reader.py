@@ -1,4 +1,4 @@
-"""Reads the requests of one connection: converts the parser's events to messages for the dispatcher."""
+"""Reads the requests of one connection, by converting the parser's events to messages for the dispatcher."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ NEXT_PHASES: Mapping[ReaderPhase, frozenset[ReaderPhase]] = {
 
 
 class RequestReader:
-    """Reads requests from the parser until it has to wait.
+    """Reads requests from the parser until no complete request is available, or until earlier requests must finish
+    first.
 
     `phase` changes as NEXT_PHASES lists. `on_resume` is called when reading may continue.
     """

@@ -49,8 +49,8 @@ _MAX_BUILTIN_TIMEOUT = 600.0  # seconds
 
 def answer_preflight(routes: ChannelTable, head: RequestHead) -> tuple[ChannelTarget, ErrorResult] | None:
     """Return the channel and the response to a CORS preflight request (Fetch standard), from the head alone, without
-    credentials and without invoking the service. Returns None if the request is not a preflight, or matches no channel
-    with CORS rules; it is then processed like any other."""
+    credentials and without invoking the service. Returns None if the request is not a preflight, or if no channel with
+    CORS rules matches; the request is then processed like other requests."""
     headers = head.headers
     origin, method = headers.get(b'origin'), headers.get(b'access-control-request-method')
     if origin is None or method is None:
@@ -77,7 +77,8 @@ def answer_preflight(routes: ChannelTable, head: RequestHead) -> tuple[ChannelTa
 
 
 class RequestRouter:
-    """Routes requests by their heads. A request is routed by the table that is current when its head arrives."""
+    """Routes requests by their heads. Each request is routed by the route table that is current when its head
+    arrives."""
 
     __slots__ = ('_max_body', 'key_names', 'routes')
 

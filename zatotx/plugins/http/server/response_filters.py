@@ -1,4 +1,5 @@
-"""Response filters of a channel: rate limit fields, CORS fields, entity tags and gzip.
+"""The response filters of a channel, which add rate limit fields, CORS fields and entity tags, and compress bodies with
+gzip.
 
 A channel that needs none of them has no ResponseFilters. A channel that does creates BoundResponseFilters for each
 head: what follows from the head alone is computed once (see `request_router`).
@@ -102,7 +103,7 @@ def _compressor(window: int, memory: int) -> zlib._Compress:
 
 @frozen
 class CompressionContext:
-    """The thread pool and the clock that compressing large bodies needs."""
+    """The thread pool and the clock that are used to compress large bodies."""
 
     offload: Callable[..., Deferred[Any]]  # (function, *args): run in the node's worker threads
     clock: IReactorTime
@@ -111,8 +112,8 @@ class CompressionContext:
 def make_filters(
     context: CompressionContext, channel: HttpChannel, *, response_headers: Sequence[MakeResponseHeaders] = ()
 ) -> ResponseFilters | None:
-    """Create the response filters of a channel, or return None if it needs none. `response_headers` are the header
-    functions of the installed kinds; a failing function is logged and adds nothing."""
+    """Create the response filters of a channel, or return None if the channel needs no filters. `response_headers` are
+    the header functions of the installed kinds; a failing function is logged and adds nothing."""
     cors, etag = getattr(channel, 'cors', None), getattr(channel, 'etag', False)
     added = [added for make in response_headers if (added := _added_headers(make, channel)) is not None]
     if cors is None and not (channel.rate_limits or channel.compress or etag or added):

@@ -33,8 +33,8 @@ _ERROR = 'An error has occurred'
 
 
 def build_response_head(reply: Reply, cid: str, length: int | None, ending: bytes) -> bytes:
-    """Build the head of a final response; `length` and `ending` as in wire.http1.response_writer.write_response_head.
-    Raises ValueError for a status or a field that cannot be sent."""
+    """Build the head of a final response. `length` and `ending` have the meaning that they have in
+    wire.http1.response_writer.write_response_head. Raises ValueError for a status or a field that cannot be sent."""
     status = reply.status
     if not 200 <= status <= 599:
         raise ValueError(f'{status} is not the status of a final answer, 200 to 599')
@@ -52,7 +52,8 @@ def build_response_head(reply: Reply, cid: str, length: int | None, ending: byte
 
 
 class ResponseWriter:
-    """Keeps every request from the arrival of its head, and writes its response after those of all earlier requests.
+    """Writes the responses of a connection. It keeps each request from the arrival of its head, and writes its response
+    after the responses to all earlier requests.
 
     While `is_buffering`, output is buffered: requests that arrived in one read are answered in one write.
     `buffered_size` is the size of that output: at MAX_BUFFERED bytes no further request is started in this iteration

@@ -1,5 +1,5 @@
-"""The route table of a node: the channels of a snapshot, and the broker's built-in endpoints under /zato/, which always
-exist and accept any method."""
+"""The route table of a node. It contains the channels of a configuration snapshot, and the built-in endpoints under
+/zato/, which always exist and accept any method."""
 
 from __future__ import annotations
 
@@ -84,10 +84,10 @@ NODE_ENDPOINTS = ('/zato/ping', '/zato/live', '/zato/ready', '/zato/metrics', '/
 
 
 def enabled_endpoints(openapi: str = BASIC, *, docs: bool = True, wsdl: bool = True) -> dict[str, ChannelSpec]:
-    """Return the built-in endpoints that the settings enable: BUILTIN_ENDPOINTS, with or without WSDL, the OpenAPI
-    document and the page that displays it. The page contains nothing about the cluster, so it needs no credentials; its
-    own form asks for the credentials that the document needs. If the browser prompted for them, it would also send them
-    with requests that other sites trigger."""
+    """Return the built-in endpoints that the settings enable: the BUILTIN_ENDPOINTS, and optionally the WSDL, the
+    OpenAPI document and the documentation page that displays it. The page contains no data of the cluster, so it needs
+    no credentials; a form in the page asks for the credentials of the document. If the browser asked for them instead,
+    it would also send them with requests that other sites trigger."""
     endpoints = {path: spec for path, spec in BUILTIN_ENDPOINTS.items() if wsdl or path != WSDL}
     if openapi != OFF:
         security, allowed_roles = (ADMIN, _ADMINS) if openapi == BASIC else (None, ())
@@ -99,7 +99,7 @@ def enabled_endpoints(openapi: str = BASIC, *, docs: bool = True, wsdl: bool = T
 
 
 def node_endpoints() -> dict[str, ChannelSpec]:
-    """Return the built-in endpoints of a node that serves no clients: health, metrics, and the API for
+    """Return the built-in endpoints of a node that serves no clients, which are health, metrics, and the API for
     administrators."""
     return {path: BUILTIN_ENDPOINTS[path] for path in NODE_ENDPOINTS}
 
@@ -131,8 +131,8 @@ def build_table(
     make_filters: FiltersFactory = lambda channel: None,
 ) -> tuple[ChannelTable, list[str]]:
     """Build a route table of channels and built-in endpoints. Returns the table, and a message about each channel that
-    is omitted because it is invalid. `make_meter` returns the meter of a channel by its name, and `make_filters` its
-    ResponseFilters. Slow with many channels: call it in a thread."""
+    is omitted because it is invalid. `make_meter` returns the meter for the name of a channel, and `make_filters`
+    returns the response filters of a channel. Slow with many channels: call it in a thread."""
     endpoints = [
         (path, ChannelTarget(spec, escape_text(spec.name), meter=make_meter(spec.name)))
         for path, spec in builtin_endpoints.items()

@@ -1,4 +1,4 @@
-"""The context that all connections of the HTTP server of a node share."""
+"""The context that all connections of a node's HTTP server share."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _MAX_RELIEVED = 200  # connections whose bodies are moved out of memory in one s
 
 
 class OpenConnection(Protocol):
-    """The interface of a connection that the node shuts down and the sweeper checks."""
+    """The interface of a connection, which the node uses to shut it down and the sweeper uses to check its timeouts."""
 
     transport: Any  # ITCPTransport, or of TLS or a Unix socket
 

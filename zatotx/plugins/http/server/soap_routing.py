@@ -1,4 +1,4 @@
-"""Routes SOAP requests: the path selects a group of channels, and the action selects one of them.
+"""Routes SOAP requests. The path selects a group of channels, and the SOAP action selects one channel of the group.
 
 SOAP channels have a route table of their own. A request with a SOAPAction, or of type application/soap+xml, is looked
 up there first, any other one among the REST channels first: so both may have the same path, at no cost for REST.
@@ -29,20 +29,20 @@ _WSDL = (b'wsdl', b'singlewsdl')
 
 
 class ActionGroup(msgspec.Struct, frozen=True):
-    """The SOAP channels of one path by action, each with its names of the path parameters. The action '' matches
-    requests without an action."""
+    """The SOAP channels of one path, by action. Each channel has its own names for the path parameters. The action ''
+    matches requests without an action."""
 
     actions: Mapping[str, tuple[ChannelTarget, ParameterNames]]
 
 
 class SoapEndpoint(msgspec.Struct, frozen=True):
-    """A built-in endpoint where the SOAP action names the service (`/zato/soap`)."""
+    """A built-in endpoint in which the SOAP action is the name of the service (`/zato/soap`)."""
 
     target: ChannelTarget
 
 
 class WsdlEndpoint(msgspec.Struct, frozen=True):
-    """The built-in endpoint that returns the WSDL of a path's channels, requested with `?wsdl`."""
+    """The built-in endpoint that returns the WSDL of a path's channels. It is requested with `?wsdl`."""
 
     url_path: str
     target: ChannelTarget
@@ -84,7 +84,8 @@ def group_by_action(
 
 
 def match_action(match: MatchedRoute, head: RequestHead, path: str, request_text: str) -> ChannelMatch | ErrorResult:
-    """Return the channel that matches a request to a SOAP path. `path` and `request_text` are decoded, for the log."""
+    """Return the channel that matches a request to a SOAP path. `path` and `request_text` are the decoded texts for log
+    messages."""
     version = requested_version(head.headers)
     try:
         action = soap_action(head.headers)
@@ -115,7 +116,8 @@ def match_action(match: MatchedRoute, head: RequestHead, path: str, request_text
 
 
 def same_action(head: RequestHead, other_head: RequestHead) -> bool:
-    """Return whether two request heads have the same SOAP action, or neither is SOAP."""
+    """Return whether two request heads have the same SOAP action. The function also returns True if neither is a SOAP
+    request."""
     first, second = head.headers, other_head.headers
     return (first.get(b'soapaction') == second.get(b'soapaction')
             and first.get(b'content-type') == second.get(b'content-type'))  # fmt: skip

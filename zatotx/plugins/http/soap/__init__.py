@@ -1,1 +1,1 @@
-"""SOAP over HTTP: the codec and the faults of channels, and outgoing connections."""
+"""SOAP over HTTP: the codec and the faults of SOAP channels, and outgoing SOAP connections."""

@@ -55,8 +55,8 @@ def fault_body(version: SoapVersion, fault: ModelFault, details: str, cid: str) 
 
 def fault_status(fault: ModelFault, configured_status: int, *, envelope_was_read: bool) -> int:
     """Return the HTTP status of a fault. `configured_status` is the channel's fault_status, or 0 for none.
-    `envelope_was_read` says whether the envelope was read, so that the fault is about processing the message (SOAP 1.1
-    §6.2); toolkits do not read faults from a 404 response."""
+    `envelope_was_read` says whether the envelope was read, so that the fault concerns the processing of the message
+    (SOAP 1.1 §6.2). Toolkits ignore faults in responses with status 404."""
     return (
         configured_status
         if configured_status and (envelope_was_read or fault.status not in _HTTP_STATUSES)

@@ -1,1 +1,1 @@
-"""Streaming of response bodies."""
+"""Streams the bodies of HTTP responses."""

@@ -1,4 +1,4 @@
-"""Streams the body of a response that the service produces in pieces."""
+"""Streams a response body that the service produces in pieces."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _PIECE_COST = 256  # added to the size of each piece: many tiny ones must not bl
 
 
 class StreamWriter(Protocol):
-    """The interface of the writer of a streamed body. `is_backlogged` says whether the peer has not received everything
-    yet."""
+    """The interface of the writer of a streamed body. `is_backlogged` says whether a part of the written data has not
+    been received by the peer yet."""
 
     is_backlogged: bool
 

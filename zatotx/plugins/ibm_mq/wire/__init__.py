@@ -1,1 +1,2 @@
-"""Codecs of IBM MQ messages: bytes to values and back, without I/O and without the client library."""
+"""Codecs of IBM MQ messages, which convert bytes to values and values to bytes. They perform no I/O, and do not need
+the client library."""

@@ -1,4 +1,4 @@
-"""Coded character set identifiers (CCSIDs): text to bytes and back.
+"""Encodes and decodes text by its coded character set identifier (CCSID).
 
 CCSIDs 1200, 13488 and 17584 are UTF-16 in the byte order that the encoding of the data says (MQENC_INTEGER_REVERSED is
 little-endian).
@@ -26,16 +26,16 @@ _CODECS = {
 
 
 class InvalidText(ValueError):  # noqa: N818 - it completes a sentence
-    """Text cannot be converted. The message is a predicate about the text."""
+    """Text cannot be encoded or decoded. The message is a verb phrase whose subject is the text."""
 
 
 def is_known(ccsid: int) -> bool:
-    """Return whether text in a CCSID can be converted."""
+    """Return whether text with the given CCSID can be encoded and decoded."""
     return ccsid in _CODECS or ccsid in _UTF_16 or ccsid == _OPEN_SYSTEMS
 
 
 def decode_text(data: bytes, ccsid: int, encoding: int) -> str:
-    """Decode text in a CCSID. `encoding` is MQMD.Encoding, or the encoding field of the preceding header. Raises
+    """Decode text by its CCSID. `encoding` is MQMD.Encoding, or the encoding field of the preceding header. Raises
     InvalidText."""
     if ccsid == _OPEN_SYSTEMS:
         data = data.translate(_EXCHANGE)
@@ -46,7 +46,7 @@ def decode_text(data: bytes, ccsid: int, encoding: int) -> str:
 
 
 def encode_text(text: str, ccsid: int, encoding: int) -> bytes:
-    """Encode text in a CCSID. Raises InvalidText."""
+    """Encode text by its CCSID. Raises InvalidText."""
     try:
         data = text.encode(_codec(ccsid, encoding))
     except UnicodeEncodeError as error:
@@ -55,7 +55,7 @@ def encode_text(text: str, ccsid: int, encoding: int) -> bytes:
 
 
 def is_little_endian(encoding: int) -> bool:
-    """Return whether binary integers are little-endian in an encoding."""
+    """Return whether binary integers are little-endian. `encoding` is the value of an encoding field of IBM MQ."""
     return encoding & INTEGER_MASK == INTEGER_REVERSED
 
 

@@ -24,8 +24,8 @@ _EPOCH = date(1970, 1, 1).toordinal()
 
 
 class MessageDescriptor(msgspec.Struct, frozen=True, kw_only=True):
-    """A message descriptor (MQMD). `expiry` is in tenths of a second, or -1 for no expiry; a `ccsid` of 0 stands for
-    the queue manager's CCSID; if `message_id` is NO_ID, the queue manager creates one."""
+    """A message descriptor (MQMD). `expiry` is in tenths of a second, or -1 if the message does not expire. A `ccsid`
+    of 0 stands for the CCSID of the queue manager. If `message_id` is NO_ID, the queue manager creates the ID."""
 
     message_type: int = DATAGRAM
     report: int = 0
@@ -74,13 +74,13 @@ def unpack_descriptor(data: bytes) -> MessageDescriptor:
 
 
 def name_text(data: bytes) -> str:
-    """Return the text of a fixed-length name, without the null and trailing blanks."""
+    """Return the text of a fixed-length name, without trailing null characters and blanks."""
     return data.partition(b'\0')[0].rstrip(b' ').decode('ascii', 'replace')
 
 
 def put_milliseconds(descriptor: MessageDescriptor) -> int:
-    """Return when a message was put, in milliseconds since the epoch, or 0 if the descriptor does not contain the
-    time."""
+    """Return the time at which a message was put, in milliseconds since the epoch, or 0 if the descriptor does not
+    contain the time."""
     day, clock = descriptor.put_date, descriptor.put_time
     with suppress(ValueError):
         days = date(int(day[:4]), int(day[4:6]), int(day[6:8])).toordinal() - _EPOCH
@@ -90,8 +90,8 @@ def put_milliseconds(descriptor: MessageDescriptor) -> int:
 
 
 def reply_descriptor(request: MessageDescriptor, *, ccsid: int, format: str) -> MessageDescriptor:
-    """Return the descriptor for the reply to a request, with the identifiers that the request's report options ask
-    for."""
+    """Return the descriptor for the reply to a request, with the message and correlation identifiers that the report
+    options of the request specify."""
     return MessageDescriptor(
         message_type=REPLY, ccsid=ccsid, format=format, priority=request.priority, persistence=request.persistence,
         message_id=request.message_id if request.report & PASS_MSG_ID else NO_ID,

@@ -38,7 +38,7 @@ _QUEUE_URI = re.compile(r'queue://([^/?]*)/([^?]*)')
 
 
 class InvalidMessage(ValueError):  # noqa: N818 - it completes a sentence
-    """A message that cannot be decoded or sent. The text is a predicate about the message."""
+    """A message cannot be decoded or sent. The text of the exception is a verb phrase whose subject is the message."""
 
 
 class DecodedMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,8 +58,8 @@ class DecodedMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JmsHeaders(Mapping[bytes, bytes]):
-    """The JMS headers of a message by lower-case name. They are converted when they are accessed, which few services
-    do."""
+    """The JMS headers of a message, by lower-case name. The headers are converted only when they are accessed, because
+    few services use them."""
 
     __slots__ = ('_fields', '_message')
 
@@ -131,7 +131,7 @@ def decode_message(descriptor: MessageDescriptor, data: bytes, *, use_jms: bool)
 def describe(
     descriptor: MessageDescriptor, format_: str, folders: Mapping[str, Mapping[str, PropertyValue]]
 ) -> dict[str, str]:
-    """Return the JMS headers and properties of a message by name, without headers that have no value."""
+    """Return the JMS headers and properties of a message by name. Headers without a value are omitted."""
     jms, mcd = folders.get('jms', {}), folders.get('mcd', {})
     found = {name: value_text(value) for name, value in folders.get('usr', {}).items()}
     found['JMSMessageID'] = id_text(descriptor.message_id)
@@ -194,7 +194,7 @@ def encode_message(message: MessageToSend, *, use_jms: bool, needs_mcd: bool, no
 
 
 def id_text(identifier: bytes) -> str:
-    """Format an identifier in JMS notation, or return '' for none."""
+    """Format an identifier in JMS notation. Returns '' for the empty identifier."""
     return '' if identifier == NO_ID else f'ID:{identifier.hex()}'
 
 

@@ -38,8 +38,8 @@ _FORBIDDEN = re.compile('[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]')
 
 
 class InvalidHeader(ValueError):  # noqa: N818 - it completes a sentence
-    """Bytes that are not a valid MQRFH2 header, or values that it cannot represent. The message is a predicate about
-    them."""
+    """Bytes are not a valid MQRFH2 header, or values cannot be represented in it. The message is a verb phrase whose
+    subject is the header or the values."""
 
 
 @frozen(kw_only=True)
@@ -122,7 +122,7 @@ def format_folder(folder: Folder) -> str:
 
 
 def parse_folder(text: str) -> list[Folder]:
-    """Parse the folders in a text, usually one. Raises InvalidHeader."""
+    """Parse the folders in a text, which usually contains one folder. Raises InvalidHeader."""
     folders: list[Folder] = []
     position, text = 0, text.strip(' \0\r\n\t')
     while position < len(text):

@@ -1,1 +1,1 @@
-"""Database drivers: how each connects, begins transactions, cancels statements and reports errors."""
+"""Database drivers. Each driver defines how to connect, begin transactions, cancel statements and classify errors."""

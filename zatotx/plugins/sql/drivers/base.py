@@ -20,7 +20,7 @@ CANCEL_TIMEOUT = 2.0  # seconds for the request that cancels a statement
 
 @frozen
 class ErrorClass:
-    """The class of a database error, which determines how it is reported to the caller."""
+    """The class of a database error, which determines the exception that the caller receives."""
 
     name: str
 
@@ -32,8 +32,8 @@ CANCELLED = ErrorClass('cancelled')  # the server cancelled the statement: its o
 
 
 class DatabaseDriver:
-    """Adapts an SQLAlchemy driver: connecting, canceling, and classifying errors. All methods may block, and are called
-    in threads.
+    """Adapts an SQLAlchemy driver: connects, cancels statements, and classifies errors. All methods may block, and are
+    called in threads.
 
     `dbapi` is a connection of the driver's own.
     """
@@ -118,14 +118,14 @@ class DatabaseDriver:
 
 
 def connect_timeout(timeout: float) -> int:
-    """Return the driver's connect timeout in whole seconds. It is longer than the timeout of the call, which raises
-    Timeout, and at least the minimum of libpq, 2 s."""
+    """Return the driver's connect timeout in whole seconds. It is at least 2 s, the minimum of libpq, and longer than
+    the timeout of the call, which raises Timeout."""
     return max(2, ceil(timeout) + 1)
 
 
 def shut_down(descriptor: int) -> None:
-    """Shut down both directions of a socket, which wakes up a thread that waits for it. The owner of the socket closes
-    it."""
+    """Shut down both directions of a socket, which wakes up a thread that is blocked on it. The owner of the socket
+    closes it."""
     with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as duplicate:
         duplicate.shutdown(socket.SHUT_RDWR)
 

@@ -13,7 +13,7 @@ from zatotx.plugins.sql.drivers.sqlite import SQLiteDriver
 
 
 class OracleDriver(DatabaseDriver):
-    """The driver for Oracle Database, configured by URL."""
+    """The driver for Oracle Database. The database is configured by a URL."""
 
     title = 'Oracle Database'
     module = 'oracledb'
@@ -26,7 +26,7 @@ class OracleDriver(DatabaseDriver):
 
 
 class SQLServerDriver(DatabaseDriver):
-    """The driver for Microsoft SQL Server with pymssql, configured by URL."""
+    """The driver for Microsoft SQL Server, based on pymssql. The database is configured by a URL."""
 
     title = 'Microsoft SQL Server'
     module = 'pymssql'
@@ -39,7 +39,7 @@ class SQLServerDriver(DatabaseDriver):
 
 
 class SQLServerOdbcDriver(SQLServerDriver):
-    """The driver for Microsoft SQL Server with pyodbc, configured by URL."""
+    """The driver for Microsoft SQL Server, based on pyodbc. The database is configured by a URL."""
 
     module = 'pyodbc'
     install = 'pip install pyodbc'
@@ -56,7 +56,8 @@ _DRIVERS: dict[str, type[DatabaseDriver]] = {
 
 
 def select_driver(url: DatabaseUrl) -> DatabaseDriver:
-    """Return the driver for a database URL. Raises ValueError, with the library to install, if it is missing."""
+    """Return the driver for a database URL. Raises ValueError if a library is missing; the message says which library
+    to install."""
     driver = _DRIVERS[url.driver]()
     if find_spec(driver.module) is None:
         raise ValueError(f'{driver.title} needs the library {driver.module}: {driver.install}')

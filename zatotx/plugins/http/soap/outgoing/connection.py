@@ -1,4 +1,4 @@
-"""An outgoing SOAP connection: sends messages, and loads the peer's WSDL when it is first needed."""
+"""An outgoing SOAP connection, which sends messages and loads the peer's WSDL when the WSDL is first needed."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ _PLACEHOLDER = f'<?{_PI_TARGET} {_PI_TEXT}?>'.encode('ascii')  # replaced by the
 
 
 class PreparedEnvelope(msgspec.Struct, frozen=True):
-    """An envelope in two pieces, between which a security token is inserted when the message is sent."""
+    """An envelope that is split into two pieces. A security token is inserted between them when the message is sent."""
 
     version: SoapVersion
     before_token: bytes
@@ -29,7 +29,7 @@ class PreparedEnvelope(msgspec.Struct, frozen=True):
 
 
 class SoapCallSpec(CallSpec):
-    """The call of a SOAP connection by a service, with its arguments. `data` is XML as text, bytes or an element, a
+    """The arguments with which a service calls a SOAP connection. `data` is XML as text, bytes or an element, a
     complete envelope, or a PreparedEnvelope."""
 
     soap_action: str | None = None  # None = the connection's
@@ -38,7 +38,7 @@ class SoapCallSpec(CallSpec):
 
 
 class SoapRequest(OutgoingRequest):
-    """A SOAP message that is ready to be sent, once or repeatedly, with a new security token each time."""
+    """A SOAP message that is ready to be sent. It can be sent repeatedly, each time with a new security token."""
 
     __slots__ = ('envelope', 'one_way')
 
@@ -50,7 +50,7 @@ class SoapRequest(OutgoingRequest):
 
 @frozen(kw_only=True, eq=False)
 class SoapRequestTemplate(RequestTemplate):
-    """Creates SOAP messages. It holds the settings that all messages of a connection share."""
+    """Creates the SOAP messages of a connection from the settings that all of them share."""
 
     version: SoapVersion
     action: str

@@ -17,7 +17,7 @@ Headers = Mapping[str, Any] | None
 
 
 class SoapCallOptions(TypedDict, total=False):
-    """The options of every SOAP call, in addition to body, params and headers."""
+    """The options of a SOAP call that are passed in addition to body, params and headers."""
 
     soap_action: str | None  # instead of the connection's
     soap_headers: Sequence[Any]  # of the envelope: lxml elements, or XML
@@ -26,7 +26,7 @@ class SoapCallOptions(TypedDict, total=False):
 
 
 class SoapNamespace:
-    """The object `self.out.soap` of one service invocation."""
+    """The object `self.out.soap`, which is created for each service invocation."""
 
     __slots__ = ('_call', '_registry')
 
@@ -46,8 +46,8 @@ class SoapNamespace:
 
 
 class SoapConnectionFacade:
-    """An outgoing SOAP connection, for one service invocation. In an async service each method returns an awaitable, in
-    a def service the SoapResponse.
+    """An outgoing SOAP connection, as seen by one service invocation. In an async service each method returns an
+    awaitable, in a synchronous service it returns the SoapResponse.
 
     `data`: the content of the Body, as XML in text or bytes, or as an lxml element; or a whole Envelope, which is sent
     as it is. `headers`: HTTP fields that replace those of the connection, None = omit the field; headers of the

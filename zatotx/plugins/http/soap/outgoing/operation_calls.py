@@ -36,7 +36,7 @@ class OperationCall(msgspec.Struct, frozen=True):
 
 async def call_operation(connection: SoapConnection, operation: OperationCall, call: IServiceCall) -> Any:
     """Call a WSDL operation and return its result. Raises ValueError for invalid arguments, PeerFault, and the errors
-    of `exchange`. Loading the WSDL is included in the timeout of the call."""
+    of `exchange`. The timeout of the call includes the time to load the WSDL."""
     form = connection.request_template
     assert isinstance(form, SoapRequestTemplate)
     seconds = connection.reactor.seconds
@@ -111,9 +111,9 @@ def _subtract_values(values: int, value: Any) -> int:
 
 class SoapClient:
     """A client for the operations of the connection's WSDL, which is loaded when it is first needed. The arguments of
-    an operation are the fields of its input, by name or in order; records are dicts, or created with `type`. In an
-    async service each method returns an awaitable, in a def service the result as zeep represents it: records with
-    attributes, and numbers and dates as Python objects.
+    an operation are the fields of its input, by name or in order. Records are passed as dicts, or created with `type`.
+    In an async service, each method returns an awaitable. In a synchronous service, it returns the zeep result, in
+    which records have attributes, and numbers and dates are Python objects.
 
     Operations with the name of a method of this class are available in `service`.
     """
@@ -152,7 +152,7 @@ class SoapClient:
 
     @property
     def factory(self) -> TypeFactory:
-        """Creates values of the WSDL's types, as in suds."""
+        """Create values of the WSDL's types, as in suds."""
         return TypeFactory(self._find, self._call)
 
     def __enter__(self) -> Self:
@@ -167,7 +167,7 @@ class SoapClient:
 
 
 class Operations:
-    """The operations of a WSDL as attributes, available as `client.service`."""
+    """The operations of a WSDL as methods of one object, which is available as `client.service`."""
 
     __slots__ = ('_client',)
 
@@ -183,7 +183,7 @@ class Operations:
 
 
 class TypeFactory:
-    """Creates values of WSDL types, available as `client.factory`."""
+    """Creates values of WSDL types. The object is available as `client.factory`."""
 
     __slots__ = ('_call', '_find')
 

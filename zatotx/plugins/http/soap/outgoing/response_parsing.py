@@ -23,7 +23,7 @@ _ACCEPTED = (202, 204)
 
 class SoapResponse(PeerResponse):
     """The response to a SOAP message. `data` is the first element of its Body as an lxml.objectify element, or None if
-    it is empty; `envelope` is the whole envelope, and `soap_headers` are the elements of its Header."""
+    the Body is empty; `envelope` is the whole envelope, and `soap_headers` are the elements of its Header."""
 
     __slots__ = ('_http', 'cid', 'connection_title', 'data', 'envelope', 'soap_headers', 'status_code')
 
@@ -61,8 +61,9 @@ class SoapResponse(PeerResponse):
 
 
 def read_response(http: RestResponse, version: SoapVersion, *, one_way: bool) -> SoapResponse:
-    """Parse the response to a SOAP message of a version. Raises PeerFault for a fault with any status, BadStatus for an
-    error status without a fault, and BadGateway for an unusable response. Each error names the connection."""
+    """Parse the response to a SOAP message of the given version. Raises PeerFault for a fault with any status,
+    BadStatus for an error status without a fault, and BadGateway for an unusable response. The message of each error
+    contains the name of the connection."""
     if not http.content:
         if http.status_code in _ACCEPTED or (one_way and _is_success(http)):
             return SoapResponse(http, None)
@@ -86,7 +87,7 @@ def read_response(http: RestResponse, version: SoapVersion, *, one_way: bool) ->
 
 def is_server_failure(response: HttpResponse) -> bool:
     """Return whether a response counts as a failure of the peer for the circuit breaker. A fault with status 500 does
-    not: SOAP 1.1 has no other status, and most faults are caused by the sender."""
+    not count, because SOAP 1.1 uses this status for all faults, and most faults are caused by the sender."""
     if response.head.status != _FAULT_STATUS:
         return is_server_error(response)
     return response_format(response.head.headers.get(b'content-type', b''), '') != XML

@@ -1,5 +1,5 @@
-"""Caches the WSDL of one connection. It is loaded on first use, once for all concurrent callers, and reloaded when it
-is stale. A changed configuration creates a new connection with a new cache.
+"""Caches the WSDL of one connection. The WSDL is loaded once for all concurrent callers when it is first used, and is
+reloaded when it is stale. A changed configuration creates a new connection with a new cache.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MAX_RETRY_DELAY = 60.0  # longest time in seconds until a failed reload is trie
 
 @define(eq=False)
 class WsdlCache:
-    """The WSDL cache of a connection, which returns a WsdlClient. Used in the reactor's thread only."""
+    """The WSDL cache of a connection, which returns a WsdlClient. It may be used in the reactor's thread only."""
 
     loader: WsdlLoader
     config: SoapOutgoing

@@ -1,5 +1,5 @@
-"""Encodes and decodes the messages of WSDL operations with zeep. zeep has no network access: the documents are already
-loaded, and the connection sends the messages.
+"""Encodes and decodes the messages of WSDL operations with zeep. zeep has no network access, because the documents are
+already loaded and the connection sends the messages.
 
 All methods may be slow. They raise ValueError with a sentence, or with the rest of one about the WSDL
 (InvalidWsdl).
@@ -26,11 +26,11 @@ _QUOTED_NAME = re.compile(r"\{[^{}]*\}([\w.-]+)|'([\w.-]+)'")  # the name that a
 
 
 class WsdlUsageError(ValueError):
-    """A WSDL operation or its arguments are invalid. The message gives the reason, as a predicate."""
+    """A WSDL operation or its arguments are invalid. The message gives the reason, as a verb phrase."""
 
 
 class ResponseMismatch(ValueError):  # noqa: N818 - what it is
-    """A response does not match the WSDL. The message is that of zeep."""
+    """A response does not match the WSDL. The message comes from zeep."""
 
 
 class EncodedOperation(msgspec.Struct, frozen=True):
@@ -42,7 +42,7 @@ class EncodedOperation(msgspec.Struct, frozen=True):
 
 
 class DocumentTransport:
-    """A zeep transport that returns documents that were loaded before."""
+    """A transport for zeep that returns documents that are already loaded."""
 
     def __init__(self, collected: WsdlDocuments) -> None:
         self._pages = collected.documents

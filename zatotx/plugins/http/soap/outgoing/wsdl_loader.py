@@ -1,4 +1,4 @@
-"""Loads the documents of a WSDL, which are the WSDL itself and its imports, over the connection.
+"""Loads the documents of a WSDL over the connection. The documents are the WSDL itself and its imports.
 
 Only documents on the WSDL's own host and port are loaded: a document must not make this server send requests elsewhere.
 All of them are parsed as strictly as XML from clients.
@@ -42,12 +42,12 @@ _QUERY = 'wsdl'
 
 
 class InvalidWsdl(ValueError):  # noqa: N818 - what it is
-    """Raised if a WSDL cannot be used. The message gives the reason, as a predicate."""
+    """Raised if a WSDL cannot be used. The message gives the reason, as a verb phrase."""
 
 
 @attrs.frozen
 class WsdlDocuments:
-    """The documents of a WSDL by URL, in UTF-8."""
+    """The documents of a WSDL, by URL. The contents are in UTF-8."""
 
     url: str  # of the WSDL itself
     documents: Mapping[str, bytes]
@@ -120,7 +120,7 @@ class WsdlLoader:
 
 
 def document_name(url: str) -> str:
-    """Return the name of a document without its host, for messages that clients may see."""
+    """Return the URL of a document without its host, for use in messages that clients may see."""
     parts = urlsplit(url)
     return (parts.path.rpartition('/')[2] or '/') + (f'?{parts.query}' if parts.query else '')
 
