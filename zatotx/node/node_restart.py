@@ -10,9 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import tomlkit
 from attrs import define
-from tomlkit.exceptions import TOMLKitError
 from twisted.internet.defer import Deferred
 
 from zatotx.model.errors import Conflict
@@ -84,6 +82,9 @@ class NodeRestarter:
             )  # fmt: skip
 
     def _replace_name(self, name: str) -> str:
+        import tomlkit  # only here: an idle server does without its memory
+        from tomlkit.exceptions import TOMLKitError
+
         text = self._settings_path.read_text('utf-8')
         try:
             document: Any = tomlkit.parse(text)
