@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import NamedTuple
 
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Request
 
 from trial_tests.browser.session import AdminBrowser
 from trial_tests.support.waiting import until
@@ -67,17 +67,21 @@ def tabs(admin: AdminBrowser) -> tuple[int, int]:
     """Open eight tabs, and close the one with the stream; returns how many streams the eight had at most at a time,
     and how many tabs show figures when another one has taken over."""
     with admin.context() as context:
-        streams, most = 0, 0
+        streams: set[Request] = set()
+        most = 0
 
-        def count(change: int) -> None:
-            nonlocal streams, most
-            streams += change
-            most = max(most, streams)
+        def begun(request: Request) -> None:
+            nonlocal most
+            if request.url.endswith('/live'):
+                streams.add(request)
+                most = max(most, len(streams))
 
-        context.on('request', lambda request: count(1) if request.url.endswith('/live') else None)
+        context.on('request', begun)
         for event in ('requestfinished', 'requestfailed'):
-            context.on(event, lambda request: count(-1) if request.url.endswith('/live') else None)
+            context.on(event, lambda request: streams.discard(request))
         first = context.pages[0]
+        with first.expect_request('**/live'):
+            first.goto(f'{admin.base}/')  # again: its first stream may have begun before it could be counted
         others = [context.new_page() for _ in range(TABS - 1)]
         for page in others:
             page.goto(f'{admin.base}/')
