@@ -259,16 +259,20 @@ class SocketConnection:
             registry = environment.registries[value.name] = ReusableSockets(open_sender)
         return registry
 
+    def _finishing_senders(self) -> list[QueuedSender]:
+        """The sockets of earlier versions of this connection that still send."""
+        return [sender for sender, name in self._environment.finishing.items() if name == self._value.name]
+
     async def _open(self) -> QueuedSender:
         registry = self._registry
-        earlier = [sender for sender, name in self._environment.finishing.items() if name == self._value.name]
+        earlier = self._finishing_senders()
         if self._spec.is_bound:
             for sender in earlier:
                 sender.release_addresses()
         attempts = BIND_ATTEMPTS if earlier or registry.newest is not None else 1
         sender = await acquire_with_retry(registry, self._spec, self._reactor, attempts)
         sender.queue.limit = self._queue_size
-        for each in earlier:
+        for each in self._finishing_senders():  # also those that ended while this one waited for its address
             sender.take_over(each)
             each.close()
         return sender

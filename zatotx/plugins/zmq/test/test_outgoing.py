@@ -201,6 +201,8 @@ class PushTests(WithOutgoing):
         await self.send('one')
         await self.configure(address, socket_method=BIND, send_hwm=7)
         await self.send('two')
+        registry = self.outgoing._environment.registries['Out']
+        await self.until(lambda: registry.newest and len(registry.newest.queue) == 2)  # the old socket may close later
         peer = self.connected(zmq.PULL, address)
         self.assertEqual(await self.read_many(peer, 2), [b'one', b'two'])
 
