@@ -149,7 +149,7 @@ def build_form(config: Mapping[str, Any], typed: Form | None = None, errors: Seq
             prefix=prefix,
         ))  # fmt: skip
     groups.append(Group(title='Process', kind='process', controls=builder.controls('', (), config, PROCESS)))
-    return BalancerForm(groups=groups, messages=builder.remaining())
+    return BalancerForm(groups=groups, messages=builder.unassigned_errors())
 
 
 def _parse_errors(errors: Sequence[str]) -> dict[str, str]:
@@ -197,7 +197,7 @@ class _Builder:
                 controls=self.controls(row, where, table, SERVER),
             )  # fmt: skip
 
-    def remaining(self) -> list[str]:
+    def unassigned_errors(self) -> list[str]:
         """Return the errors that no field shows."""
         return [text if key == text else f'{key}: {text}' for key, text in self.errors.items() if key not in self.used]
 

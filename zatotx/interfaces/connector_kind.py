@@ -108,7 +108,7 @@ class PlaceTask(Protocol):
     ) -> IPlacedTask: ...
 
 
-def place_in_this_process(
+def make_local_task(
     name: str, placement: Placement, nodes: Collection[str], begin: Callable[[], Any], end: Callable[[], Any]
 ) -> IPlacedTask:
     """Implement PlaceTask for a process without peers: the task always runs in this process."""
@@ -136,7 +136,7 @@ class ChannelContext:
     listen: Callable[[str, Any], Deferred[IListeningPort]] = field(
         default=Factory(lambda context: partial(listen_on_own_socket, context.reactor), takes_self=True)
     )
-    place_task: PlaceTask = place_in_this_process
+    place_task: PlaceTask = make_local_task
     declaration: ConnectorKind | None = None  # of the kind
     dead_letters: IDeadLetterSink | None = None  # None = messages that are given up are logged and dropped
     processed_keys: IProcessedKeys | None = None  # None = duplicates are not recognized
