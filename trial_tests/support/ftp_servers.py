@@ -115,6 +115,7 @@ _SCRIPT = '''
 import logging
 import resource
 from pyftpdlib.authorizers import DummyAuthorizer
+from pyftpdlib.filesystems import AbstractedFS
 from pyftpdlib.handlers import FTPHandler, TLS_FTPHandler
 from pyftpdlib.servers import FTPServer
 
@@ -122,6 +123,14 @@ logging.basicConfig(level=logging.INFO)
 resource.setrlimit(resource.RLIMIT_FSIZE, ({max_file_size}, {max_file_size}))
 authorizer = DummyAuthorizer()
 authorizer.add_user({user!r}, {password!r}, {root!r}, perm='elradfmwMT')
+
+
+class UnbufferedFiles(AbstractedFS):
+    """Writes to the disk at once. With a buffer, closing the file fails again on a full disk, and pyftpdlib then never
+    replies to the command."""
+
+    def open(self, filename, mode):
+        return open(filename, mode, buffering=0)
 
 
 class Implicit(TLS_FTPHandler):
@@ -134,6 +143,7 @@ class Implicit(TLS_FTPHandler):
 
 handler = Implicit if {implicit} else type('Plain', (TLS_FTPHandler if {tls} else FTPHandler,), {{}})
 handler.authorizer = authorizer
+handler.abstracted_fs = UnbufferedFiles
 handler.certfile = {pem!r}
 handler.auth_failed_timeout = 0.1
 handler.permit_privileged_ports = True
