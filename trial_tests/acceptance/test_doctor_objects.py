@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.broker import free_offset, quickstart
 from zatotx.ca.authority import CertificateAuthority
 from zatotx.ca.certificate_builder import PROFILES
-from zatotx.ca.subject import Subject
+from zatotx.ca.subject import CertificateSubject
 from zatotx.cli.checks import object_certificates
 from zatotx.cli.checks.check_model import BROKEN, WARNING, CheckContext
 from zatotx.cli.doctor import run_checks
@@ -31,8 +31,8 @@ class ObjectCertificateTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.path = Path(self.mktemp()).absolute() / 'qs'
         quickstart(self.path, '--servers', 2, '--port-offset', free_offset())
-        self.authority = CertificateAuthority.create(Path(self.mktemp()).absolute(), Subject('CA'))
-        issued = self.authority.issue(PROFILES['client'], 'x', Subject('x'), days=100)
+        self.authority = CertificateAuthority.create(Path(self.mktemp()).absolute(), CertificateSubject('CA'))
+        issued = self.authority.issue(PROFILES['client'], 'x', CertificateSubject('x'), days=100)
         store = self.authority.store
         ca, crl = store.certificate.read_text(), store.revocation_list.read_text()
         self.create('outgoing_rest', 'CRM', **REST, tls_ca=ca,

@@ -27,7 +27,7 @@ from trial_tests.support.blocking_operations import (
 )
 from trial_tests.support.broker import Broker, create, shared
 from trial_tests.support.waiting import until
-from zatotx.connectors.kind_registry import find_kinds, object_types
+from zatotx.connectors.kind_registry import find_kinds, object_types_of_kinds
 
 SECONDS = 1.5  # duration of an operation, and timeout of all connections
 AT_ONCE = 5  # operations of each row
@@ -118,7 +118,7 @@ class FrozenPeerTests(_WithServer):
 
     def test_every_kind_is_in_the_table(self) -> None:
         """Each object type that services call has an entry in FROZEN: a new one needs it."""
-        called = {one.key for one in object_types(find_kinds()) if one.zato is not None and 'ping' in one.zato.actions}
+        called = {one.key for one in object_types_of_kinds(find_kinds()) if one.zato is not None and 'ping' in one.zato.actions}
         self.assertEqual({one.object_type for one in FROZEN if one.object_type}, called)
 
 

@@ -38,7 +38,7 @@ from zatotx.odb.mutations import apply_operations
 from zatotx.odb.nodes import NodeAddress, register_node
 from zatotx.odb.secrets import Secrets, hash_secret, new_key
 from zatotx.odb.transaction import begin_transaction
-from zatotx.schema.secrets import get_encrypted, get_hash
+from zatotx.schema.secrets import encrypted_part_of_dual_secret, hash_of_dual_secret
 from zatotx.schema.type_registry import ObjectTypeRegistry
 
 WITH_VAULTS = ObjectTypeRegistry((*TYPES, VAULT))
@@ -97,9 +97,9 @@ class DatabaseTests(OdbCase):
             stored.name: stored.value.password
             for stored in read_snapshot(self.opened(new)).objects_of_types('basic_auth')
         }
-        self.assertEqual(get_hash(found['api']), get_hash(before.value.password))
-        self.assertEqual(Secrets(new).decrypt(get_encrypted(found['api'])), 'sesame')
-        self.assertEqual(get_encrypted(found['old']), '')
+        self.assertEqual(hash_of_dual_secret(found['api']), hash_of_dual_secret(before.value.password))
+        self.assertEqual(Secrets(new).decrypt(encrypted_part_of_dual_secret(found['api'])), 'sesame')
+        self.assertEqual(encrypted_part_of_dual_secret(found['old']), '')
         for table in key_rotation.SECRET_TABLES:
             for token in re.findall('enc:[^" ]+', ' '.join(row.document for row in self.rows(self.opened(new), table))):
                 self.assertTrue(Secrets(new).can_decrypt(token))
@@ -136,7 +136,7 @@ class DatabaseTests(OdbCase):
         self.assertEqual(self.secrets(new), {'slow': 's'})
         stored = read_snapshot(self.opened(new)).find('basic_auth', 'both')
         assert stored is not None
-        self.assertEqual(Secrets(new).decrypt(get_encrypted(stored.value.password)), 'b')
+        self.assertEqual(Secrets(new).decrypt(encrypted_part_of_dual_secret(stored.value.password)), 'b')
 
 
 class SecretsTests(SynchronousTestCase):

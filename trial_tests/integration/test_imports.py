@@ -43,9 +43,9 @@ for found in find_kinds():
             found.load(path)
 from zatotx.connectors.security_types import find_security_types
 find_security_types()
-from zatotx.rules.limits.concurrency_limit import MessageLimits
+from zatotx.rules.limits.concurrency_limit import MessageContentLimits
 from zatotx.pipeline.codecs import CodecRegistry
-CodecRegistry(MessageLimits())
+CodecRegistry(MessageContentLimits())
 print(sorted(name for name in HEAVY if name in sys.modules))
 """
 # Drivers, parsers and tools that a server loads when an object that needs them is first configured or used: a megabyte

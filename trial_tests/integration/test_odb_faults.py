@@ -24,10 +24,10 @@ from trial_tests.support.waiting import allowed
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.odb import executor
 from zatotx.odb.config_store import open_store
-from zatotx.odb.executor import CallAbandoned, CancellableCall, DatabaseExecutor
-from zatotx.odb.maintenance import NewCluster, create_odb, read_snapshot, schema_state, write_operations
+from zatotx.odb.executor import DatabaseCallAbandoned, CancellableCall, DatabaseExecutor
+from zatotx.odb.maintenance import NewCluster, create_odb, read_snapshot, inspect_schema_state, write_operations
 from zatotx.odb.mutations import apply_operations
-from zatotx.odb.transaction import Cluster, begin_transaction
+from zatotx.odb.transaction import ClusterContext, begin_transaction
 
 reactor: Any = global_reactor  # its interfaces are more than its type says
 SOON = 300.0  # seconds a process may take to say that it is ready: the machine may be busy
@@ -85,9 +85,9 @@ class KillTests(ProcessCase):
         for table in ('config_object', 'version_verdict'):
             url = self.make_url()
             await self.kill_when_ready(self.begin('make', table, url))
-            self.assertEqual(schema_state(url), 'empty')
+            self.assertEqual(inspect_schema_state(url), 'empty')
             create_odb(url, KEY, NewCluster(name=CLUSTER), types=TYPES)
-            self.assertEqual(schema_state(url), 'current')
+            self.assertEqual(inspect_schema_state(url), 'current')
 
 
 @on_every_database
@@ -218,11 +218,11 @@ class GivenUpTests(OdbCase):
         database = self.database()
         call = CancellableCall()
 
-        def late(connection: Connection, found: Cluster) -> None:
+        def late(connection: Connection, found: ClusterContext) -> None:
             apply_operations(begin_transaction(connection, found, ME, call.report_progress), [user('late', '')])
             self.assertTrue(call.abandon())
 
-        self.assertRaises(CallAbandoned, database.write, call, late)
+        self.assertRaises(DatabaseCallAbandoned, database.write, call, late)
         self.assertEqual(len(read_snapshot(database)), 0)
         self.assertEqual(write_operations(database, [user('next', '')], ME), 2)
 
@@ -245,7 +245,7 @@ class LaneTests(TestCase):
             freed = self.release.wait(10)
             try:
                 call.begin_commit()
-            except CallAbandoned:
+            except DatabaseCallAbandoned:
                 told.append('given up')
                 raise
             return freed
@@ -309,7 +309,7 @@ class LaneTests(TestCase):
             self.release.wait(10)
             try:
                 call.begin_commit()
-            except CallAbandoned:
+            except DatabaseCallAbandoned:
                 reactor.callFromThread(outcome.callback, 'rolled back')
                 raise
 

@@ -13,9 +13,9 @@ from trial_tests.support import odb_0001
 from trial_tests.support.odb import KEY, ME, OdbCase, edit, on_every_database
 from zatotx.interfaces.config import IConfigStore
 from zatotx.odb.engine import dialect_of
-from zatotx.odb.maintenance import restore_revision, schema_state, upgrade_odb
+from zatotx.odb.maintenance import restore_revision, inspect_schema_state, upgrade_odb
 from zatotx.rules.security.password_hash import verify_password
-from zatotx.schema.secrets import get_hash
+from zatotx.schema.secrets import hash_of_dual_secret
 from zatotx.schema.snapshot import Snapshot
 
 
@@ -50,7 +50,7 @@ class UpgradeCase(OdbCase):
 
     async def all_is_there(self) -> None:
         """Everything in the tables was migrated."""
-        self.assertEqual(schema_state(self.url), 'current')
+        self.assertEqual(inspect_schema_state(self.url), 'current')
         store: IConfigStore = self.open()
         service, user, channel = odb_0001.NAMES
         now = Snapshot().apply_changes(await store.changes(0))
@@ -59,7 +59,7 @@ class UpgradeCase(OdbCase):
         assert found is not None and login is not None
         self.assertEqual((found.id, found.revision, found.value.url_path), (3, 4, '/a'))
         self.assertEqual((found.value.service, found.value.security), (service, user))
-        self.assertTrue(verify_password(get_hash(login.value.password), 'sesame'))
+        self.assertTrue(verify_password(hash_of_dual_secret(login.value.password), 'sesame'))
         self.assertEqual((await store.changes(5)).deleted, (4,))
         self.assertEqual([(n.name, n.worker, n.bind_port) for n in await store.nodes()],
                          [('server1', 0, 17010), ('server2', 0, 17011)])  # fmt: skip
@@ -87,7 +87,7 @@ class UpgradeCase(OdbCase):
 class UpgradeTests(UpgradeCase):
     async def test_from_the_first(self) -> None:
         """All data is migrated; a second upgrade does nothing."""
-        self.assertEqual(schema_state(self.url), 'older')
+        self.assertEqual(inspect_schema_state(self.url), 'older')
         self.assertTrue(upgrade_odb(self.url))
         self.assertFalse(upgrade_odb(self.url))
         await self.all_is_there()
@@ -105,7 +105,7 @@ class UpgradeTests(UpgradeCase):
             os.kill(int(pid), signal.SIGKILL)
             self.assertEqual(await self.word_of(process), 'over')
             killed += 1
-            self.assertEqual(schema_state(self.url), 'older')
+            self.assertEqual(inspect_schema_state(self.url), 'older')
         self.assertGreater(killed, 1)
         upgrade_odb(self.url)
         await self.all_is_there()

@@ -9,23 +9,23 @@ from twisted.internet.defer import CancelledError
 from zope.interface.verify import verifyObject
 
 from trial_tests.support.redis import KEYS, RedisCase
-from zatotx.interfaces.inbound_delivery import IProcessedKeys
+from zatotx.interfaces.inbound_delivery import IIdempotencyKeyStore
 from zatotx.redis import processed_keys
-from zatotx.redis.processed_keys import RedisProcessedKeys
+from zatotx.redis.processed_keys import RedisIdempotencyKeyStore
 
 
 class RedisProcessedKeysTests(RedisCase):
-    async def keys(self) -> RedisProcessedKeys:
+    async def keys(self) -> RedisIdempotencyKeyStore:
         """Those of one more node."""
         clock: Any = reactor
-        keys = RedisProcessedKeys(clock, await self.scripts(), KEYS)
+        keys = RedisIdempotencyKeyStore(clock, await self.scripts(), KEYS)
         self.addCleanup(keys.stop)
         return keys
 
     async def test_processed_once(self) -> None:
         """A confirmed key is a duplicate on every node until its time is over; a released one is not."""
         one, two = await self.keys(), await self.keys()
-        verifyObject(IProcessedKeys, one)
+        verifyObject(IIdempotencyKeyStore, one)
         self.assertTrue(await one.claim('a'))
         await one.confirm('a', 0.3)
         self.assertFalse(await two.claim('a'))

@@ -23,7 +23,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from zatotx.metrics.gil_monitor import GilMonitor, is_waiting_for_gil
 from zatotx.metrics.stack_location import StackLocation, locate_frame, make_deployed_name
-from zatotx.metrics.watchdog import GcPauseMonitor, ReportedStall, StallReporter, Watchdog, stack_shares, stall_message
+from zatotx.metrics.watchdog import GcPauseMonitor, ReportedStall, StallReporter, Watchdog, stall_shares_by_service, stall_message
 from zatotx.node.health_findings import find_reactor_stalls
 
 SERVICES = """\
@@ -408,7 +408,7 @@ class ShareTests(SynchronousTestCase):
             }
         )
         self.assertEqual(
-            stack_shares(seen),
+            stall_shares_by_service(seen),
             [
                 (StackLocation('a', 'a.py:1'), 0.25),
                 (StackLocation('b', 'b.py:6'), 0.5),

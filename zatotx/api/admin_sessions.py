@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from zatotx.api.base import AdminService, bad_request
+from zatotx.api.base import AdminService, bad_field_error
 from zatotx.api.object_conversion import UNRESOLVED, parse_changes
 from zatotx.interfaces.admin_sessions import ADMIN_USER, IDLE_TIMEOUT, SESSION_HEADER
 from zatotx.model.errors import BadInput, Conflict, ServiceError, Unauthorized
@@ -66,7 +66,7 @@ class LogIn(SessionService):
         await self.record(LOGGED_IN, username, address)
         user = session.user
         self.response.payload = {'token': session.token, 'idle_timeout': int(IDLE_TIMEOUT), **_describe(
-            user.name, user.value.username, user.value.roles), 'settings': settings_of(user)}  # fmt: skip
+            user.name, user.value.username, user.value.roles), 'settings': display_preferences_of(user)}  # fmt: skip
 
 
 class RecordLocalLogins(SessionService):
@@ -82,7 +82,7 @@ class RecordLocalLogins(SessionService):
         try:
             logins = msgspec.convert(self.request.input.logins, list[LocalLoginRow])
         except msgspec.ValidationError as error:
-            raise bad_request('logins', str(error)) from None
+            raise bad_field_error('logins', str(error)) from None
         for one in logins:
             action = LOCAL_REFUSED if one.is_refused else LOCAL_LOGIN
             actor = Actor(one.username, 'web-admin', self.cid, one.address, one.at)
@@ -120,14 +120,14 @@ class GetSession(AdminService):
         principal = self.principal
         user = self.server.config.snapshot.find(ADMIN_USER, principal.name) if principal.kind == ADMIN_USER else None
         described = _describe(principal.name, principal.username, principal.roles)
-        self.response.payload = described if user is None else {**described, 'settings': settings_of(user)}
+        self.response.payload = described if user is None else {**described, 'settings': display_preferences_of(user)}
 
 
 def _describe(name: str, username: str, roles: Any) -> dict[str, Any]:
     return {'name': name, 'username': username, 'roles': sorted(roles)}
 
 
-def settings_of(user: StoredObject) -> dict[str, str]:
+def display_preferences_of(user: StoredObject) -> dict[str, str]:
     """Return the display preferences of a user."""
     return {name: str(getattr(user.value, name)) for name in DEFAULTS}
 
@@ -155,7 +155,7 @@ class ChangeOwnSettings(AdminService):
         if changes:
             step = Operation(action='edit', type=ADMIN_USER, name=user.name, id=user.id, fields=changes)
             await self.server.config.change([step], self.actor)
-        self.response.payload = settings_of(self.server.config.snapshot.find(ADMIN_USER, user.name))
+        self.response.payload = display_preferences_of(self.server.config.snapshot.find(ADMIN_USER, user.name))
 
 
 class ChangeOwnPassword(SessionService):
@@ -173,13 +173,13 @@ class ChangeOwnPassword(SessionService):
         if self.principal.kind != ADMIN_USER:
             raise Conflict(self.cid, 'Only users of the web admin change their passwords here')
         if first != second:
-            raise bad_request('password2', 'is not the same as password1')
+            raise bad_field_error('password2', 'is not the same as password1')
         if is_obvious_reference(first):
-            raise bad_request('password1', UNRESOLVED)
+            raise bad_field_error('password1', UNRESOLVED)
         try:
             await self.server.admin_sessions.check_password(self.principal.username, request_input.password, address)
         except Unauthorized:
-            raise bad_request('password', 'is not your present password') from None
+            raise bad_field_error('password', 'is not your present password') from None
         user = self.server.config.snapshot.find(ADMIN_USER, self.principal.name)
         step = Operation(action='edit', type=ADMIN_USER, name=user.name, id=user.id, fields={'password': first})
         await self.server.config.change([step], self.actor)

@@ -73,6 +73,6 @@ class AdminService(Service):
             )
 
 
-def bad_request(field: str, message: str) -> BadInput:
+def bad_field_error(field: str, message: str) -> BadInput:
     """Return the error for one invalid field of the request."""
     return BadInput([(f'$.{field}', message)])

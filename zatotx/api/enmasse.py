@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from zatotx.api.base import AdminService, bad_request
+from zatotx.api.base import AdminService, bad_field_error
 from zatotx.api.history import snapshot_to_yaml
 from zatotx.model.errors import BadRequest, ServiceError, ServiceUnavailable
 from zatotx.rules.enmasse.dictionary_import import SECTION, DictionaryPlan, export_rows, plan_dictionary
@@ -88,9 +88,9 @@ class Import(AdminService):
             try:
                 document = await self.server.run_in_thread(msgspec.json.decode, document)
             except msgspec.DecodeError as error:
-                raise bad_request('document', f'the text is not JSON: {error}') from None
+                raise bad_field_error('document', f'the text is not JSON: {error}') from None
         if not isinstance(document, Mapping):
-            raise bad_request('document', f'expected an object, got {type(document).__name__}')
+            raise bad_field_error('document', f'expected an object, got {type(document).__name__}')
         return dict(document)
 
     async def _plan_dictionary(self, document: dict[str, Any]) -> DictionaryPlan:

@@ -6,17 +6,17 @@ from __future__ import annotations
 from inspect import isawaitable
 from typing import Any
 
-from zatotx.api.base import AdminService, bad_request
+from zatotx.api.base import AdminService, bad_field_error
 from zatotx.connectors.guaranteed_delivery import DELIVER_SERVICE
 from zatotx.model.errors import BadRequest, BadStatus
 from zatotx.model.response import PeerResponse
 from zatotx.model.soap import SENDER, PeerFault
-from zatotx.rules.resilience.inbound_retry import is_permanent
+from zatotx.rules.resilience.inbound_retry import is_permanent_failure
 
 _REQUEST_TIMEOUT = 408  # the request did not arrive as a whole
 
 
-class Deliver(AdminService):
+class DeliverStoredCall(AdminService):
     """Send one stored call of an outgoing connection. The request contains the `kind` and `name` of the connection, and
     `method`, `args` and `kwargs` of the call. Raises BadRequest if the peer rejects the call as invalid, in which case
     it is not retried, and other errors otherwise."""
@@ -27,7 +27,7 @@ class Deliver(AdminService):
         call: Any = self.request.payload
         names = str(call.get('method', '_')).split('.') if isinstance(call, dict) else ['_']
         if any(name.startswith('_') for name in names):
-            raise bad_request('method', 'missing: this service is invoked by guaranteed deliveries only')
+            raise bad_field_error('method', 'missing: this service is invoked by guaranteed deliveries only')
         method = getattr(self.out, str(call.get('kind')))[call.get('name')]
         for name in names:
             method = getattr(method, name)
@@ -50,7 +50,7 @@ def is_rejected(error: BadStatus | PeerFault) -> bool:
     """Return whether the peer rejected the call as invalid, so that a retry cannot succeed."""
     if isinstance(error, PeerFault):
         return error.code == SENDER
-    return is_permanent(error.status_code) and error.status_code != _REQUEST_TIMEOUT
+    return is_permanent_failure(error.status_code) and error.status_code != _REQUEST_TIMEOUT
 
 
-SERVICES = (Deliver,)
+SERVICES = (DeliverStoredCall,)

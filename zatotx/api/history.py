@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from zatotx.api.base import AdminService, bad_request
+from zatotx.api.base import AdminService, bad_field_error
 from zatotx.interfaces.config import HistoryRow
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.rules.enmasse.export import export_document
-from zatotx.rules.enmasse.restore_plan import describe_step, plan_restore, to_operations
+from zatotx.rules.enmasse.restore_plan import describe_restore_step, plan_restore, restore_steps_to_operations
 from zatotx.schema.snapshot import Snapshot
 from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.service.io.elements import Bool, Int, Text
@@ -38,7 +38,7 @@ class GetList(AdminService):
         request_input = self.request.input
         limit = request_input.limit or DEFAULT_ROWS
         if not 0 < limit <= MAX_ROWS:
-            raise bad_request('limit', f'must be 1 to {MAX_ROWS}')
+            raise bad_field_error('limit', f'must be 1 to {MAX_ROWS}')
         rows = await self.server.odb.history(
             limit,
             type=request_input.type or '',
@@ -88,13 +88,13 @@ class Restore(AdminService):
         steps = plan_restore(config.snapshot, old_snapshot, types)
         revision = config.snapshot.revision
         if steps and not request_input.dry_run:
-            revision = await config.change(to_operations(steps), self.actor)
+            revision = await config.change(restore_steps_to_operations(steps), self.actor)
             lagging_nodes = await config.wait_until_applied(revision, APPLY_TIMEOUT)
             if lagging_nodes:
                 nodes = ', '.join(lagging_nodes)
                 raise ServiceUnavailable(self.cid, f'The restored revision is stored, but not in force yet on {nodes}')
         self.response.payload = {
-            'diff': [line for step in steps for line in describe_step(step, types)],
+            'diff': [line for step in steps for line in describe_restore_step(step, types)],
             'changed': len(steps),
             'dry_run': bool(request_input.dry_run),
             'revision': revision,

@@ -21,11 +21,11 @@ from zatotx.schema.snapshot import StoredObject
 from zatotx.schema.validation import (
     FieldError,
     normalize,
-    parse_request,
+    parse_request_fields,
     validate,
     validate_change,
     validate_edit,
-    zato_name,
+    zato_field_name,
 )
 
 SECURITY = 'security'  # section of objects whose references include their type
@@ -37,7 +37,7 @@ def parse_new_object(
     object_type: ObjectType, request: Mapping[str, Any], references: SnapshotReferences, now: datetime
 ) -> tuple[dict[str, Any], list[FieldError]]:
     """Return all fields of a new object, or every error in the request. Requests and errors use Zato's field names."""
-    document = parse_request(object_type, request, references)
+    document = parse_request_fields(object_type, request, references)
     value, errors = validate(object_type, document)
     errors += validate_change(object_type, value, None, now)
     errors = [*errors, *unresolved_secrets(object_type, document), *_dangling(object_type, document, references)]
@@ -49,7 +49,7 @@ def parse_changes(
 ) -> tuple[dict[str, Any], list[FieldError]]:
     """Return the fields that an edit changes, or every error in the request. If a secret is empty or masked in the
     request, it is not changed."""
-    document = parse_request(object_type, request, references)
+    document = parse_request_fields(object_type, request, references)
     for name in secret_fields(object_type):
         if document.get(name) in ('', None, MASK):
             document.pop(name, None)
@@ -73,7 +73,7 @@ def object_to_row(object_type: ObjectType, stored: StoredObject, references: Sna
         if info.ref and info.kind != 'list':
             row.update(_reference(object_type, info, value, references))
         else:
-            row[zato_name(object_type, info.name)] = '' if value is None else msgspec.to_builtins(value)
+            row[zato_field_name(object_type, info.name)] = '' if value is None else msgspec.to_builtins(value)
     api = object_type.zato
     if api is not None:
         row.update(api.fixed_fields)
@@ -105,7 +105,7 @@ def _reference(
     object_type: ObjectType, info: FieldInfo, name: str | None, references: SnapshotReferences
 ) -> dict[str, Any]:
     """Return `security_id`, `security_name` and `sec_type`, or `service_id`, `service_name` and `service`."""
-    zato_field = zato_name(object_type, info.name)
+    zato_field = zato_field_name(object_type, info.name)
     base = zato_field.removesuffix(ID_SUFFIX)
     object_id = None if name is None else references.id_of(info.ref, name)
     columns: dict[str, Any] = {
@@ -143,6 +143,6 @@ def _with_zato_names(object_type: ObjectType, errors: Iterable[FieldError]) -> l
             (name for name in field_names if path == name or path.startswith((f'{name}.', f'{name}['))), ''
         )
         renamed.append(
-            (f'$.{zato_name(object_type, field_name)}{path[len(field_name) :]}' if field_name else f'$.{path}', text)
+            (f'$.{zato_field_name(object_type, field_name)}{path[len(field_name) :]}' if field_name else f'$.{path}', text)
         )
     return renamed

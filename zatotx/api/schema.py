@@ -9,13 +9,13 @@ from typing import Any
 
 import msgspec
 
-from zatotx.api.base import AdminService, bad_request
+from zatotx.api.base import AdminService, bad_field_error
 from zatotx.api.crud import password_field
-from zatotx.schema.display_labels import area_of, field_label, heading_of
+from zatotx.schema.display_labels import menu_area_of, field_label, list_heading_of
 from zatotx.schema.meta import FieldInfo, ObjectType, fields_of, fields_of_struct
 from zatotx.schema.type_docs import describe_default
 from zatotx.schema.type_registry import ObjectTypeRegistry
-from zatotx.schema.validation import zato_name
+from zatotx.schema.validation import zato_field_name
 from zatotx.service.io.elements import Int, Text
 
 MAX_CHOICES = 500  # names in one response
@@ -30,14 +30,14 @@ def describe_type(object_type: ObjectType, types: ObjectTypeRegistry) -> dict[st
     return {
         'key': object_type.key,
         'title': object_type.title or object_type.key,
-        'heading': heading_of(object_type),
-        'area': area_of(object_type),
+        'heading': list_heading_of(object_type),
+        'area': menu_area_of(object_type),
         'section': object_type.section,
         'prefix': api.prefix,
         'actions': list(dict.fromkeys(actions)),
         'fixed_fields': dict(api.fixed_fields),
         'builtin_names': sorted(object_type.builtin_names),
-        'fields': [_describe_field(info, types, zato_name(object_type, info.name)) for info in fields_of(object_type)],
+        'fields': [_describe_field(info, types, zato_field_name(object_type, info.name)) for info in fields_of(object_type)],
     }
 
 
@@ -104,7 +104,7 @@ class GetChoices(AdminService):
         request_input = self.request.input
         limit = request_input.limit or DEFAULT_CHOICES
         if not 0 < limit <= MAX_CHOICES:
-            raise bad_request('limit', f'must be 1 to {MAX_CHOICES}')
+            raise bad_field_error('limit', f'must be 1 to {MAX_CHOICES}')
         keys = [key for key in str(request_input.types).split(',') if key in self.server.types]
         query = str(request_input.query or '').lower()
         found: Sequence[Any] = [
@@ -129,7 +129,7 @@ class GetUsage(AdminService):
     async def handle(self) -> None:
         request_input, types = self.request.input, self.server.types
         if request_input.type not in types:
-            raise bad_request('type', 'is not the key of an object type')
+            raise bad_field_error('type', 'is not the key of an object type')
         target = types[request_input.type]
         namespace = target.section or target.key
         self.response.payload = [

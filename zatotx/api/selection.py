@@ -6,7 +6,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any
 
-from zatotx.api.base import AdminService, bad_request
+from zatotx.api.base import AdminService, bad_field_error
 from zatotx.api.history import snapshot_to_yaml
 from zatotx.api.object_search import find_objects
 from zatotx.model.errors import NotFound
@@ -19,7 +19,7 @@ DEFAULT_MATCHES = 20  # of each type
 MAX_ON_REACTOR = 200  # objects that are searched on the reactor
 
 
-class GetYaml(AdminService):
+class ExportObjectsAsYaml(AdminService):
     """Return the objects of a `type` with the given `ids` (comma-separated) as YAML for `zato.enmasse.import`.
 
     Secrets are `${NAME}`. Objects that the broker creates itself are left out: every environment has its own.
@@ -34,7 +34,7 @@ class GetYaml(AdminService):
         request_input, snapshot = self.request.input, self.server.config.snapshot
         parts = [part.strip() for part in str(request_input.ids).split(',') if part.strip()]
         if not parts or len(parts) > MAX_OBJECTS or not all(part.isdecimal() for part in parts):
-            raise bad_request('ids', f'must be 1 to {MAX_OBJECTS} numbers, separated by commas')
+            raise bad_field_error('ids', f'must be 1 to {MAX_OBJECTS} numbers, separated by commas')
         found = [snapshot.get(int(part)) for part in parts]
         chosen = [stored for stored in found if stored is not None and stored.type == request_input.type]
         if len(chosen) < len(parts):
@@ -45,7 +45,7 @@ class GetYaml(AdminService):
         self.response.payload = {'yaml': text, 'revision': snapshot.revision}
 
 
-class GetMatches(AdminService):
+class FindObjectsByWords(AdminService):
     """List the objects whose texts contain every word of `query`, by name. All types are searched, except for services,
     and at most `limit` objects of each type are returned. Secrets are not searched."""
 
@@ -59,7 +59,7 @@ class GetMatches(AdminService):
         request_input, snapshot = self.request.input, self.server.config.snapshot
         limit = request_input.limit or DEFAULT_MATCHES
         if not 0 < limit <= MAX_OBJECTS:
-            raise bad_request('limit', f'must be 1 to {MAX_OBJECTS}')
+            raise bad_field_error('limit', f'must be 1 to {MAX_OBJECTS}')
         types = {one.key: one for one in self.server.types if one.zato is not None and one.key != SERVICE.key}
 
         def find() -> list[dict[str, Any]]:
@@ -73,4 +73,4 @@ class GetMatches(AdminService):
         self.response.payload = await self.server.run_in_thread(find) if is_large else find()
 
 
-SERVICES = (GetMatches, GetYaml)
+SERVICES = (FindObjectsByWords, ExportObjectsAsYaml)

@@ -7,7 +7,7 @@ from base64 import b64encode
 from contextlib import suppress
 from typing import Any
 
-from zatotx.api.base import AdminService, bad_request
+from zatotx.api.base import AdminService, bad_field_error
 from zatotx.api.services import ServiceAdminService
 from zatotx.model.errors import BadRequest, NotFound
 from zatotx.rules.openapi.json_example import NoExample, make_example
@@ -52,7 +52,7 @@ def describe_input_output(entry: ServiceEntry) -> dict[str, Any]:
     return found
 
 
-class GetSource(AdminService):
+class GetFileVersion(AdminService):
     """Return the files of a stored version of the file `name`. Each has a path, and its content in base64."""
 
     name = 'zato.hot-deploy.get-source'
@@ -63,7 +63,7 @@ class GetSource(AdminService):
     async def handle(self) -> None:
         name, number = str(self.request.input.name), self.request.input.number
         if not str(number).isdecimal():
-            raise bad_request('number', 'expected int')
+            raise bad_field_error('number', 'expected int')
         for version in await self.server.odb.versions(name):
             if version.number == int(number):
                 content = await self.server.odb.version_content(version.id)
@@ -84,4 +84,4 @@ def _source_files(file: str, form: str, content: bytes) -> dict[str, Any]:
     return {'file': file, 'files': rows}
 
 
-SERVICES = (GetInputOutput, GetSource)
+SERVICES = (GetInputOutput, GetFileVersion)

@@ -14,7 +14,7 @@ from zatotx.model.errors import BadInput, Conflict, NotFound
 from zatotx.schema.meta import ObjectType, reference_fields
 from zatotx.schema.references import SnapshotReferences
 from zatotx.schema.snapshot import Operation, Snapshot, StoredObject
-from zatotx.schema.suggestion import did_you_mean
+from zatotx.schema.suggestion import suggest_similar_name
 from zatotx.service.io.elements import AsIs, Int, Text
 from zatotx.service.naming import implementation_name
 
@@ -23,7 +23,7 @@ KEY = 'service'  # key of the object type; also the namespace of references from
 
 def service_not_found_message(snapshot: Snapshot, name: str) -> str:
     """Return the error message for a service that does not exist."""
-    return f'No service is called {name!r}{did_you_mean(name, (row.name for row in snapshot.objects_of_types(KEY)))}'
+    return f'No service is called {name!r}{suggest_similar_name(name, (row.name for row in snapshot.objects_of_types(KEY)))}'
 
 
 class ServiceAdminService(AdminService):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from zatotx.api.base import AdminService, bad_request
+from zatotx.api.base import AdminService, bad_field_error
 from zatotx.api.history import APPLY_TIMEOUT, MAX_ROWS
 from zatotx.model.errors import Conflict, NotFound, ServiceUnavailable
-from zatotx.rules.enmasse.restore_plan import RestoreStep, describe_step, plan_restore, to_operations
+from zatotx.rules.enmasse.restore_plan import RestoreStep, describe_restore_step, plan_restore, restore_steps_to_operations
 from zatotx.service.io.elements import Text
 
 MAX_REVISIONS = 200
 
 
-class Undo(AdminService):
+class UndoChanges(AdminService):
     """Undo the changes of `revisions` (comma-separated). The changed or deleted objects are restored to their previous
     state in one change. If one of the objects was changed again later, the response is 409, and nothing is changed."""
 
@@ -39,20 +39,20 @@ class Undo(AdminService):
             raise Conflict(self.cid, f'{names}: changed again since. Restore it from the history instead')
         revision = config.snapshot.revision
         if steps:
-            revision = await config.change(to_operations(steps), self.actor)
+            revision = await config.change(restore_steps_to_operations(steps), self.actor)
             lagging_nodes = await config.wait_until_applied(revision, APPLY_TIMEOUT)
             if lagging_nodes:
                 nodes = ', '.join(lagging_nodes)
                 raise ServiceUnavailable(self.cid, f'The change is taken back, but not in force yet on {nodes}')
         self.response.payload = {
-            'diff': [line for step in steps for line in describe_step(step, types)], 'changed': len(steps),
+            'diff': [line for step in steps for line in describe_restore_step(step, types)], 'changed': len(steps),
             'revision': revision,
         }  # fmt: skip
 
     def _revisions(self) -> list[int]:
         parts = [part.strip() for part in str(self.request.input.revisions).split(',') if part.strip()]
         if not parts or len(parts) > MAX_REVISIONS or not all(part.isdecimal() for part in parts):
-            raise bad_request('revisions', f'must be 1 to {MAX_REVISIONS} numbers, separated by commas')
+            raise bad_field_error('revisions', f'must be 1 to {MAX_REVISIONS} numbers, separated by commas')
         return sorted({int(part) for part in parts}, reverse=True)
 
 
@@ -60,4 +60,4 @@ def _names(step: RestoreStep) -> set[tuple[str, str]]:
     return {(stored.type, stored.name) for stored in (step.current, step.earlier) if stored is not None}
 
 
-SERVICES = (Undo,)
+SERVICES = (UndoChanges,)

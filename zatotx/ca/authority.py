@@ -27,21 +27,21 @@ from cryptography.x509 import (
 
 from zatotx.ca.certificate_builder import (
     CertificateTemplate,
-    Issuer,
-    Profile,
-    Revocation,
+    CertificateIssuer,
+    CertificateProfile,
+    RevokedCertificate,
     build_authority,
     build_certificate,
     build_request,
     build_revocation_list,
     make_key,
-    make_validity,
+    make_validity_period,
     template_of,
 )
 from zatotx.ca.certificate_index import REASONS, VALID, IndexEntry, format_serial, format_subject
 from zatotx.ca.errors import AuthorityError
 from zatotx.ca.store import AuthorityStore, parse_issued_file
-from zatotx.ca.subject import Subject, check_file_name, make_alternative_names, make_name
+from zatotx.ca.subject import CertificateSubject, check_file_name, make_alternative_names, make_distinguished_name
 
 AUTHORITY_DAYS = 3650  # default validity of an authority, as Zato's
 CERTIFICATE_DAYS = 365  # default validity of other certificates
@@ -92,16 +92,16 @@ class CertificateAuthority:
 
     @classmethod
     def create(
-        cls, directory: Path, subject: Subject, *, days: int = AUTHORITY_DAYS, passphrase: str = '',
+        cls, directory: Path, subject: CertificateSubject, *, days: int = AUTHORITY_DAYS, passphrase: str = '',
         now: Callable[[], datetime] = _utc_now,
     ) -> CertificateAuthority:  # fmt: skip
         """Create an authority in a directory that is absent or empty, with an empty revocation list. `passphrase`
         encrypts the key; '' = the key is not encrypted. Raises AuthorityError for bad names."""
-        name, key = make_name(subject), make_key()
+        name, key = make_distinguished_name(subject), make_key()
         store = AuthorityStore.create(directory)
         store.write_key(_private_pem(key, passphrase))
         with store.lock():
-            certificate = build_authority(name, key, store.reserve_serial(), make_validity(now(), days))
+            certificate = build_authority(name, key, store.reserve_serial(), make_validity_period(now(), days))
             store.write_certificate(certificate.public_bytes(Encoding.PEM))
         store.finish()
         authority = cls(directory, passphrase, now)
@@ -109,7 +109,7 @@ class CertificateAuthority:
         return authority
 
     def issue(
-        self, profile: Profile, name: str, subject: Subject, *, hosts: Sequence[str] = (),
+        self, profile: CertificateProfile, name: str, subject: CertificateSubject, *, hosts: Sequence[str] = (),
         days: int = CERTIFICATE_DAYS,
     ) -> IssuedCertificate:  # fmt: skip
         """Issue a certificate with a new key. `name`: what its files are named after; `hosts`: its alternative names,
@@ -118,7 +118,7 @@ class CertificateAuthority:
         if check_file_name(name) == AUTHORITY_NAME:
             raise AuthorityError(f'The name {name} is that of the authority itself: choose another')
         template = CertificateTemplate(
-            make_name(subject), profile.usages, make_alternative_names(hosts or profile.hosts)
+            make_distinguished_name(subject), profile.usages, make_alternative_names(hosts or profile.hosts)
         )
         with self.store.lock():
             existing = self._valid(self.store.read_index(), name)
@@ -157,7 +157,7 @@ class CertificateAuthority:
         issuer = self._issuer()  # raises before anything has changed
         with self.store.lock():
             entries = self.store.read_index()
-            selected = [entry for entry in entries if matches(entry, name_or_serial)]
+            selected = [entry for entry in entries if matches_name_or_serial(entry, name_or_serial)]
             affected = [entry for entry in selected if entry.status(self._now()) == VALID]
             if not selected:
                 raise AuthorityError(
@@ -233,7 +233,7 @@ class CertificateAuthority:
         issuer, now = self._issuer(), self._now()
         self._check_validity(issuer.certificate, now)
         key = make_key()
-        validity = make_validity(now, days, issuer.certificate.not_valid_after_utc)
+        validity = make_validity_period(now, days, issuer.certificate.not_valid_after_utc)
         serial = self.store.reserve_serial()
         certificate = build_certificate(template, key, serial, validity, issuer)
         files = self.store.new_files(name, now)
@@ -248,24 +248,24 @@ class CertificateAuthority:
 
     def _renew_authority(self, days: int) -> IssuedCertificate:
         issuer, now = self._issuer(), self._now()
-        validity = make_validity(now, days)
+        validity = make_validity_period(now, days)
         serial = self.store.reserve_serial()
         certificate = build_authority(issuer.certificate.subject, issuer.key, serial, validity)
         self.store.write_certificate(certificate.public_bytes(Encoding.PEM))
         return _issued(AUTHORITY_NAME, certificate, self.store.key, self.store.certificate)
 
-    def _sign_revocation_list(self, issuer: Issuer, days: int) -> CertificateRevocationList:
+    def _sign_revocation_list(self, issuer: CertificateIssuer, days: int) -> CertificateRevocationList:
         now = self._now()
         number = self.store.reserve_list_number()
-        signed = build_revocation_list(self._revocations(now), number, make_validity(now, days), issuer)
+        signed = build_revocation_list(self._revocations(now), number, make_validity_period(now, days), issuer)
         self.store.write_revocation_list(signed.public_bytes(Encoding.PEM))
         return signed
 
-    def _revocations(self, now: datetime) -> list[Revocation]:
+    def _revocations(self, now: datetime) -> list[RevokedCertificate]:
         """Return what belongs on the revocation list: an expired certificate stays on it for another day, so that it
         is on at least one list that was signed after its end (RFC 5280 §3.3)."""
         return [
-            Revocation(entry.serial, entry.revoked_at, REASONS[entry.reason or 'unspecified'])
+            RevokedCertificate(entry.serial, entry.revoked_at, REASONS[entry.reason or 'unspecified'])
             for entry in self.store.read_index()
             if entry.revoked_at is not None and now < entry.not_after + timedelta(days=1)
         ]
@@ -273,8 +273,8 @@ class CertificateAuthority:
     def _valid(self, entries: Sequence[IndexEntry], name: str) -> list[IndexEntry]:
         return [entry for entry in entries if _name(entry) == name and entry.status(self._now()) == VALID]
 
-    def _issuer(self) -> Issuer:
-        return Issuer(self.certificate(), self._load_key())
+    def _issuer(self) -> CertificateIssuer:
+        return CertificateIssuer(self.certificate(), self._load_key())
 
     def _load_key(self) -> CertificateIssuerPrivateKeyTypes:
         path, content = self.store.key, self._read_key()
@@ -320,7 +320,7 @@ def _name(entry: IndexEntry) -> str:
     return files.name if files else entry.file
 
 
-def matches(entry: IndexEntry, name_or_serial: str) -> bool:
+def matches_name_or_serial(entry: IndexEntry, name_or_serial: str) -> bool:
     """Return whether a certificate has the given name or serial number. Serial numbers are hexadecimal."""
     return name_or_serial == _name(entry) or name_or_serial.upper().lstrip('0') == f'{entry.serial:X}'
 

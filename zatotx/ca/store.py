@@ -45,7 +45,7 @@ _ISSUED = re.compile(r'(?P<name>.+)-cert-(?P<time>\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d
 _TIME_FORM = '%Y-%m-%d_%H-%M-%S'
 
 
-class IssuedFiles(NamedTuple):
+class IssuedFileName(NamedTuple):
     """The name of a certificate, and the time that is part of its file names."""
 
     name: str
@@ -55,10 +55,10 @@ class IssuedFiles(NamedTuple):
         return f'{self.name}-{kind}-{self.time}.pem'
 
 
-def parse_issued_file(file: str) -> IssuedFiles | None:
+def parse_issued_file(file: str) -> IssuedFileName | None:
     """Parse the name of a file in out-cert/. Returns None if the file was not created for an issued certificate."""
     found = _ISSUED.fullmatch(file)
-    return IssuedFiles(found['name'], found['time']) if found else None
+    return IssuedFileName(found['name'], found['time']) if found else None
 
 
 class AuthorityStore:
@@ -167,7 +167,7 @@ class AuthorityStore:
 
     # Issued files
 
-    def new_files(self, name: str, now: datetime) -> IssuedFiles:
+    def new_files(self, name: str, now: datetime) -> IssuedFileName:
         """Return names of files that do not exist yet, of `now` or the next free second. Raises AuthorityError if a
         file is in the place of a link to the newest one."""
         for kind in KINDS:
@@ -175,7 +175,7 @@ class AuthorityStore:
             if os.path.lexists(link) and not link.is_symlink() and not self._is_copy(link):
                 raise AuthorityError(f'{link} exists and is not a link to an issued file: move it away')
         while True:
-            files = IssuedFiles(name, now.strftime(_TIME_FORM))
+            files = IssuedFileName(name, now.strftime(_TIME_FORM))
             if not any(os.path.lexists(self._path(files, kind)) for kind in KINDS):
                 return files
             now += timedelta(seconds=1)
@@ -186,7 +186,7 @@ class AuthorityStore:
         content = path.read_bytes()
         return any(content == each.read_bytes() for each in path.parent.glob(f'{path.stem}-*.pem') if each.is_file())
 
-    def add(self, entry: IndexEntry, files: IssuedFiles, contents: Mapping[str, bytes]) -> None:
+    def add(self, entry: IndexEntry, files: IssuedFileName, contents: Mapping[str, bytes]) -> None:
         """Add a certificate to the index, and its files, completely or not at all. `contents`: by KINDS."""
         entries = self.read_index()
         staged = self._pending / format_serial(entry.serial)
@@ -198,7 +198,7 @@ class AuthorityStore:
         self.write_index([*entries, entry])
         self._publish(staged, files)
 
-    def _publish(self, staged: Path, files: IssuedFiles) -> None:
+    def _publish(self, staged: Path, files: IssuedFileName) -> None:
         """Move staged files to their places, also if some of them are there already."""
         for kind in KINDS:
             source, target = staged / files.file(kind), self._path(files, kind)
@@ -232,7 +232,7 @@ class AuthorityStore:
         files = parse_issued_file(file)
         return self._path(files, kind) if files else self.directory / f'out-{kind}' / file
 
-    def _path(self, files: IssuedFiles, kind: str) -> Path:
+    def _path(self, files: IssuedFileName, kind: str) -> Path:
         return self.directory / f'out-{kind}' / files.file(kind)
 
     def _link(self, name: str, kind: str) -> Path:

@@ -23,7 +23,7 @@ _LABEL = re.compile(r'[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?')
 _COUNTRY = re.compile(r'[A-Z]{2}')
 
 
-class Subject(NamedTuple):
+class CertificateSubject(NamedTuple):
     """The fields of a certificate's subject. Empty fields are omitted; the defaults are Zato's."""
 
     common_name: str
@@ -50,7 +50,7 @@ _FIELDS = {
 }
 
 
-def make_name(subject: Subject) -> Name:
+def make_distinguished_name(subject: CertificateSubject) -> Name:
     """Return the distinguished name of a subject, ordered from country to common name. Raises AuthorityError with all
     errors.
     """

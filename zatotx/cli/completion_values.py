@@ -56,7 +56,7 @@ def complete_services(ctx: click.Context, param: click.Parameter, incomplete: st
     from zatotx.cli.environment.layout import find_environment
 
     path = str(ctx.params.get('path') or '')
-    rows = run_with_timeout(COMPLETION_TIMEOUT, lambda: list_services(ClusterClient(find_environment(path)))) or []
+    rows = run_with_timeout(COMPLETION_TIMEOUT, lambda: list_service_names(ClusterClient(find_environment(path)))) or []
     include_internal = incomplete.startswith('zato')
     return [
         CompletionItem(row['name'])
@@ -79,7 +79,7 @@ def complete_jobs(ctx: click.Context, param: click.Parameter, incomplete: str) -
     return [CompletionItem(name) for name in found if name.startswith(incomplete)]
 
 
-def list_services(cluster: ClusterClient) -> list[dict[str, Any]]:
+def list_service_names(cluster: ClusterClient) -> list[dict[str, Any]]:
     """Return the names of the services that a running server lists."""
     found = cluster.call('zato.service.get-list', {'cluster_id': 1, 'name_filter': '*'}, timeout=COMPLETION_TIMEOUT)
     return list(found or [])

@@ -17,7 +17,7 @@ from zatotx.cli.environment.creation_plan import CreationStep, EnvironmentPlan
 from zatotx.cli.environment.environment_authority import write_authority
 from zatotx.cli.environment.initial_files import write_credentials
 from zatotx.cli.environment.layout import CREDENTIALS
-from zatotx.cli.output import progress
+from zatotx.cli.output import progress_if_slow
 from zatotx.cli.quickstart import create_environment_odb, plan_environment, resolve_odb_url, run_steps
 
 
@@ -35,7 +35,7 @@ def create_odb(odb_url: str) -> None:
     from zatotx.wire.url_masking import mask_url
 
     url = resolve_odb_url(odb_url)
-    with progress('Creating the tables'), convert_errors():
+    with progress_if_slow('Creating the tables'), convert_errors():
         is_new = create_tables(url)
     click.echo(f'{mask_url(url)} {"has the tables of an ODB now" if is_new else "is an ODB already"}.')
 

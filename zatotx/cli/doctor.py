@@ -29,13 +29,13 @@ from zatotx.cli.checks.check_model import (
     Check,
     CheckContext,
     Finding,
-    as_component,
+    environment_as_component,
 )
 from zatotx.cli.environment.component_types import SERVER
 from zatotx.cli.environment.layout import INFO_FILE, Component, Environment, find_environment, read_component
 from zatotx.cli.environment.processes import running_process
 from zatotx.cli.errors import CommandError, format_os_error
-from zatotx.cli.output import format_option, path_argument, print_json, progress
+from zatotx.cli.output import make_format_option, make_path_argument, print_json, progress_if_slow
 
 # Checks that send requests run in threads of their own, with a common timeout.
 CHECKS: tuple[Check, ...] = (
@@ -69,7 +69,7 @@ def run_checks(
 def _jobs(check: Check, context: CheckContext) -> Iterator[Job]:
     if check.target == ENVIRONMENT:
         if context.environment.is_complete:
-            yield check, as_component(context.environment)
+            yield check, environment_as_component(context.environment)
         return
     for part in context.environment.components:
         if check.target in (EVERY_COMPONENT, part.kind) or (check.target == NODE and part.type.is_node):
@@ -116,8 +116,8 @@ def _run_in_threads(jobs: dict[int, Job], context: CheckContext, timeout: float)
 
 
 @click.command(epilog='\b\nExamples:\n  zatotx doctor ~/env/qs-1\n  zatotx doctor ~/env/qs-1/server1 --format json')
-@path_argument()
-@format_option()
+@make_path_argument()
+@make_format_option()
 def doctor(path: str, form: str) -> int:
     """Find problems of an environment or one component, on disk and in running processes.
 
@@ -128,7 +128,7 @@ def doctor(path: str, form: str) -> int:
     Returns 1 if anything is broken; warnings alone return 0.
     """
     environment = find_damaged_environment(path)
-    with progress('Checking'):
+    with progress_if_slow('Checking'):
         findings = run_checks(CheckContext(environment))
     broken = sum(finding.severity == BROKEN for finding in findings)
     if form == 'json':

@@ -16,7 +16,7 @@ from zatotx.cli.environment.http_request import BlockingRequest, send_and_receiv
 from zatotx.cli.environment.layout import CREDENTIALS, read_toml
 from zatotx.cli.environment.listen_addresses import WILDCARDS
 from zatotx.cli.errors import CommandError, combine_errors
-from zatotx.cli.output import Decorator, format_option, path_argument, print_json, print_table, progress
+from zatotx.cli.output import Decorator, make_format_option, make_path_argument, print_json, print_table, progress_if_slow
 
 CONFIG_FILE = Path('config', 'lb.toml')
 DIRECTORY = 'load-balancer'  # in an environment
@@ -71,10 +71,10 @@ def _file_argument() -> Decorator:
 
 
 @click.command(epilog='\b\nExamples:\n  zatotx lb servers ~/env/qs-1\n  zatotx lb servers ~/env/qs-1 --format json')
-@path_argument()
+@make_path_argument()
 @_connection_options
-@format_option()
-def servers(path: str, form: str, **options: str) -> None:
+@make_format_option()
+def list_balanced_servers(path: str, form: str, **options: str) -> None:
     """List the servers of all backends with their states."""
     rows = list(_call(path, options, 'get_server_data_dict').values())
     if form == 'json':
@@ -91,11 +91,11 @@ def _state_command(state: str, short_help: str, text: str, outcome: str) -> clic
 
     @click.command(state, short_help=short_help, help=text,
                    epilog=f'\b\nExamples:\n  zatotx lb {state} ~/env/qs-1 server1')
-    @path_argument()
+    @make_path_argument()
     @click.argument('names', metavar='SERVER…', nargs=-1, required=True, help='Servers that lb servers lists.')
     @_backend_option()
     @_connection_options
-    @format_option()
+    @make_format_option()
     def command(path: str, names: tuple[str, ...], backend: str | None, form: str, **options: str) -> None:
         for name in names:
             _call(path, options, 'set_server_state', name=name, state=state, backend=backend)
@@ -121,9 +121,9 @@ ready = _state_command('ready', 'Put servers back into service.',
     short_help='Print the configuration.',
     epilog='\b\nExamples:\n  zatotx lb config ~/env/qs-1 > lb.toml\n  zatotx lb config ~/env/qs-1 --format json',
 )
-@path_argument()
+@make_path_argument()
 @_connection_options
-@format_option()
+@make_format_option()
 def config(path: str, form: str, **options: str) -> None:
     """Print the configuration of the running load balancer as text, or its content as JSON."""
     if form == 'json':
@@ -133,10 +133,10 @@ def config(path: str, form: str, **options: str) -> None:
 
 
 @click.command(epilog='\b\nExamples:\n  zatotx lb validate ~/env/qs-1 lb.toml')
-@path_argument()
+@make_path_argument()
 @_file_argument()
 @_connection_options
-@format_option()
+@make_format_option()
 def validate(path: str, file: str, form: str, **options: str) -> None:
     """Validate a configuration file without changing anything. Reports all errors."""
     _call(path, options, 'validate_save_source_code', source=_read_file(file), save=False)
@@ -151,14 +151,14 @@ def validate(path: str, file: str, form: str, **options: str) -> None:
     epilog='\b\nExamples:\n  zatotx lb apply ~/env/qs-1 lb.toml\n  sed s/round_robin/least_connections/ lb.toml | '
     'zatotx lb apply ~/env/qs-1 -',
 )
-@path_argument()
+@make_path_argument()
 @_file_argument()
 @_connection_options
-@format_option()
+@make_format_option()
 def apply(path: str, file: str, form: str, **options: str) -> None:
     """Validate a configuration, write it to lb.toml and activate it without closing connections. If it has errors, all
     of them are reported and nothing is changed."""
-    with progress('Waiting for the load balancer'):
+    with progress_if_slow('Waiting for the load balancer'):
         _call(path, options, 'validate_save_source_code', source=_read_file(file), save=True)
     if form == 'json':
         print_json({'applied': True})
@@ -170,7 +170,7 @@ def apply(path: str, file: str, form: str, **options: str) -> None:
     short_help='Show information, statistics, errors or sessions.',
     epilog='\b\nExamples:\n  zatotx lb show ~/env/qs-1 info\n  zatotx lb show ~/env/qs-1 stat',
 )
-@path_argument()
+@make_path_argument()
 @click.argument('what', type=click.Choice(['info', 'stat', 'errors', 'sess']), help="HAProxy's name of a command.")
 @_connection_options
 def show(path: str, what: str, **options: str) -> None:
@@ -179,7 +179,7 @@ def show(path: str, what: str, **options: str) -> None:
     click.echo(_call(path, options, 'execute_command', command=f'show {what}'), nl=False)
 
 
-AGENT_COMMANDS = (servers, drain, maint, ready, config, validate, apply, show)
+AGENT_COMMANDS = (list_balanced_servers, drain, maint, ready, config, validate, apply, show)
 
 
 # The call
@@ -192,7 +192,7 @@ def _call(path: str, options: dict[str, str], name: str, /, **arguments: Any) ->
 
     address = find_agent(path, options)
     given = {key: value for key, value in arguments.items() if value is not None}
-    status, body = send(address, name, encode_call(given))
+    status, body = call_agent(address, name, encode_call(given))
     try:
         return decode_response(status, body)
     except AgentCallError as error:
@@ -204,18 +204,18 @@ def _call(path: str, options: dict[str, str], name: str, /, **arguments: Any) ->
         raise CommandError(f'What responds at {address.url} is not an agent: {error}.') from None
 
 
-def servers_up(path: str) -> set[str]:
+def names_of_balanced_servers(path: str) -> set[str]:
     """Return the names of the servers to which the load balancer at `path` sends requests. Raises CommandError."""
     states = _call(path, dict.fromkeys(('cert', 'key', 'ca', 'address'), ''), 'get_servers_state')
     return {name for names in states.get('UP', {}).values() for name in names}
 
 
-def send(address: AgentAddress, name: str, body: bytes) -> tuple[int, bytes]:
+def call_agent(address: AgentAddress, name: str, body: bytes) -> tuple[int, bytes]:
     """Send a call to the agent, and return the status and the body of the response. Raises CommandError."""
     from zatotx.wire.lb_agent_messages import CONTENT_TYPE, PATH
 
     end = time.monotonic() + TIMEOUT
-    connection = connect(address)
+    connection = connect_to_agent(address)
     request = BlockingRequest('POST', f'{PATH}{name}', {'Content-Type': CONTENT_TYPE}, body)
     try:
         response = send_and_receive(connection, request, end)
@@ -223,21 +223,21 @@ def send(address: AgentAddress, name: str, body: bytes) -> tuple[int, bytes]:
     except TimeoutError:
         raise CommandError(f'The agent at {address.url} did not respond within {TIMEOUT:g} s.') from None
     except (OSError, http.client.HTTPException) as error:
-        raise CommandError(f'The agent at {address.url} {describe_refusal(error)}.') from None
+        raise CommandError(f'The agent at {address.url} {describe_closed_connection(error)}.') from None
     finally:
         connection.close()
 
 
-def connect(address: AgentAddress) -> http.client.HTTPConnection:
+def connect_to_agent(address: AgentAddress) -> http.client.HTTPConnection:
     """Open an HTTP connection to the agent, without sending a request. Raises CommandError."""
     try:
-        connection = make_connection(address)
+        connection = make_agent_connection(address)
         connection.connect()
     except ssl.SSLCertVerificationError as error:
         raise CommandError(f'The certificate of the agent at {address.url} is not accepted: {error.verify_message}.'
                            ) from None  # fmt: skip
     except ssl.SSLError as error:
-        raise CommandError(f'The agent at {address.url} {describe_refusal(error)}.') from None
+        raise CommandError(f'The agent at {address.url} {describe_closed_connection(error)}.') from None
     except OSError as error:
         raise CommandError(
             f'The agent at {address.url} is unreachable: {error.strerror or error}; is the load balancer running, with '
@@ -246,7 +246,7 @@ def connect(address: AgentAddress) -> http.client.HTTPConnection:
     return connection
 
 
-def make_connection(address: AgentAddress) -> http.client.HTTPConnection:
+def make_agent_connection(address: AgentAddress) -> http.client.HTTPConnection:
     """Create an HTTP connection to the agent, without opening it. Raises CommandError if a TLS file cannot be used."""
     if address.certificate is None:
         return http.client.HTTPConnection(address.host, address.port, timeout=TIMEOUT)
@@ -265,7 +265,7 @@ def make_connection(address: AgentAddress) -> http.client.HTTPConnection:
     return http.client.HTTPSConnection(address.host, address.port, timeout=TIMEOUT, context=context)
 
 
-def describe_refusal(error: Exception) -> str:
+def describe_closed_connection(error: Exception) -> str:
     """Return the reason why an agent has closed a connection, as a clause."""
     from zatotx.rules.http.tls_errors import describe_late_handshake_error
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from zatotx.cli.errors import CommandError
-from zatotx.cli.output import format_option, print_json, progress
+from zatotx.cli.output import make_format_option, print_json, progress_if_slow
 
 if TYPE_CHECKING:
-    from zatotx.rules.enmasse.references import DocumentError
+    from zatotx.rules.enmasse.references import DocumentReferenceError
     from zatotx.schema.snapshot import StoredObject
 
 _SKIPPED = frozenset({'__pycache__', 'node_modules', 'site-packages'})  # directories, besides those that begin with '.'
@@ -42,7 +42,7 @@ def migrate() -> None:
     epilog='\b\nExamples:\n  zatotx migrate check ~/zato-project\n  zatotx migrate check ~/zato-project --format json',
 )
 @click.argument('directory', metavar='DIR', type=click.Path(), help='A directory with services and enmasse files.')
-@format_option()
+@make_format_option()
 def check(directory: str, form: str) -> None:
     """Report what in the services (*.py) and enmasse files (*.yaml, *.yml, *.json) of DIR does not work with zatotx.
 
@@ -53,7 +53,7 @@ def check(directory: str, form: str) -> None:
     root = Path(directory)
     if not root.is_dir():
         raise CommandError(f'{directory} is not a directory: give the one that has your services and enmasse files.')
-    with progress('Checking'):
+    with progress_if_slow('Checking'):
         checked, problems = _check_files(root)
     if form == 'json':
         print_json({'files': checked, 'problems': [problem._asdict() for problem in problems]})
@@ -129,7 +129,7 @@ def _check_configuration(name: str, content: bytes, _outgoing: frozenset[str]) -
     return [FileProblem(name, 0, str(error)) for error in plan.errors if not _is_of_reference(error, document)]
 
 
-def _is_of_reference(error: DocumentError, document: Mapping[str, Any]) -> bool:
+def _is_of_reference(error: DocumentReferenceError, document: Mapping[str, Any]) -> bool:
     """Return whether an error is about a field with a reference such as ${NAME}, whose value only an import knows."""
     from zatotx.rules.enmasse.references import has_unresolved_reference, item_label
 

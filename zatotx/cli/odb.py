@@ -9,7 +9,7 @@ from zatotx.cli.environment.odb_and_redis_access import convert_errors, odb_url,
 from zatotx.cli.environment.processes import running_process
 from zatotx.cli.environment.secret_keys import any_server
 from zatotx.cli.errors import CommandError
-from zatotx.cli.output import path_argument, progress
+from zatotx.cli.output import make_path_argument, progress_if_slow
 
 STATE_SENTENCES = {
     'current': 'has the schema of this version of zatotx',
@@ -28,7 +28,7 @@ def odb() -> None:
 
 @odb.command(short_help='Compare the schema with this version.',
              epilog='\b\nExamples:\n  zatotx odb current ~/env/qs-1')
-@path_argument()
+@make_path_argument()
 def current(path: str) -> None:
     """Compare the schema with this version of zatotx, and print current, older, compatible, newer, empty or foreign.
     compatible: newer, but this version can use it."""
@@ -37,7 +37,7 @@ def current(path: str) -> None:
 
 @odb.command(short_help='Open the database and read all objects.',
              epilog='\b\nExamples:\n  zatotx odb check ~/env/qs-1')
-@path_argument()
+@make_path_argument()
 def check(path: str) -> None:
     """Open the database and read all objects. Returns 0 on success; otherwise prints what to do and returns 1."""
     from zatotx.odb.maintenance import read_snapshot
@@ -51,7 +51,7 @@ def check(path: str) -> None:
 
 
 @odb.command(epilog='\b\nExamples:\n  zatotx odb upgrade ~/env/qs-1')
-@path_argument()
+@make_path_argument()
 def upgrade(path: str) -> None:
     """Upgrade the schema to this version of zatotx, atomically. Servers must be stopped, unless those of the present
     version can use the new schema: then they are upgraded afterwards, one by one.
@@ -70,7 +70,7 @@ def upgrade(path: str) -> None:
         must_stop = bool(running) and needs_stopped_nodes(odb_url(any_server(environment)))
     if must_stop:
         raise CommandError(f"{', '.join(running)} must be stopped first: 'zatotx stop {environment.environment}'.")
-    with progress('Upgrading'), convert_errors():
+    with progress_if_slow('Upgrading'), convert_errors():
         changed = upgrade_schema(odb_url(any_server(environment)))
     message = 'The database was upgraded to this version.'
     click.echo(message if changed else f'Nothing to do: the database {STATE_SENTENCES["current"]}.')
@@ -78,7 +78,7 @@ def upgrade(path: str) -> None:
 
 def read_schema_state(path: str) -> str:
     """Return the state of the database schema: 'current', 'older', 'newer', 'empty' or 'foreign'."""
-    from zatotx.odb.maintenance import schema_state
+    from zatotx.odb.maintenance import inspect_schema_state
 
     with convert_errors():
-        return schema_state(odb_url(any_server(find_environment(path))))
+        return inspect_schema_state(odb_url(any_server(find_environment(path))))

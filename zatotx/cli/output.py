@@ -18,13 +18,13 @@ PROGRESS_DELAY = 1.0  # seconds after which a progress message is printed
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def format_option() -> Decorator:
+def make_format_option() -> Decorator:
     """Return the click option `--format text|json`, passed to the command as `form`."""
     choice = click.Choice(['text', 'json'])
     return click.option('--format', 'form', type=choice, default='text', show_default=True, help='The output format.')
 
 
-def path_argument(name: str = 'path') -> Decorator:
+def make_path_argument(name: str = 'path') -> Decorator:
     """Return the click argument PATH, which is an environment or one of its components."""
     help_text = 'An environment, or one of its components, e.g. PATH/server1.'
     return click.argument(name, metavar='PATH', type=EnvironmentPath(readable=False), help=help_text)
@@ -49,7 +49,7 @@ def print_note(text: str) -> None:
 
 
 @contextmanager
-def progress(text: str) -> Iterator[None]:
+def progress_if_slow(text: str) -> Iterator[None]:
     """Context manager that prints `text` to stderr if its block runs for more than a second."""
     timer = Timer(PROGRESS_DELAY, print_note, (f'{text} …',))
     timer.daemon = True

@@ -12,7 +12,7 @@ import click
 
 from zatotx.cli.environment.component_types import CONNECTOR, LOAD_BALANCER, SERVER, WEB_ADMIN
 from zatotx.cli.environment.layout import Environment, read_component
-from zatotx.cli.environment.variables import PREFIX, Variables
+from zatotx.cli.environment.variables import PREFIX, ContainerVariables
 from zatotx.cli.errors import CommandError
 from zatotx.cli.output import print_note
 
@@ -38,26 +38,26 @@ def run_component(component: str, directory: str, prepare: bool) -> None:
     tables, the cluster and its users in the database. docs/containers.md lists the variables, which begin with ZATOTX_.
     A value may be in a file: ZATOTX_SECRET_KEY_FILE names that of ZATOTX_SECRET_KEY.
     """
-    from zatotx.cli.environment.container import ensure_cluster, read_plan, write_component
+    from zatotx.cli.environment.container import ensure_cluster, read_container_plan, create_or_configure_component
 
-    variables = Variables(os.environ)
-    plan = read_plan(COMPONENTS[component], variables, socket.gethostname())
+    variables = ContainerVariables(os.environ)
+    plan = read_container_plan(COMPONENTS[component], variables, socket.gethostname())
     variables.raise_errors()
     target = Path(directory).absolute() / plan.name
-    write_component(target, plan)
+    create_or_configure_component(target, plan)
     if prepare:
         click.echo(f'{target} is prepared.')
         return
     if plan.cluster_access is not None:
-        wait_for(lambda: ensure_cluster(plan), WAIT)
+        retry_until_success(lambda: ensure_cluster(plan), WAIT)
     for name in [name for name in os.environ if name.startswith(PREFIX)]:
         del os.environ[name]  # programs that services start would inherit the secrets
-    from zatotx.cli.process_commands import run_foreground
+    from zatotx.cli.process_commands import run_in_foreground_process
 
-    run_foreground(Environment(target.parent, (read_component(target),), is_complete=False))
+    run_in_foreground_process(Environment(target.parent, (read_component(target),), is_complete=False))
 
 
-def wait_for(step: Callable[[], None], seconds: float) -> None:
+def retry_until_success(step: Callable[[], None], seconds: float) -> None:
     """Repeat a step until it no longer raises CommandError. After `seconds`, the last error is raised."""
     deadline, last = time.monotonic() + seconds, ''
     while True:

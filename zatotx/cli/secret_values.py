@@ -19,7 +19,7 @@ ENCRYPTED = 'enc:'  # values with this prefix are useless without the key
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def secret_option(name: str, what: str, parameter: str) -> Decorator:
+def make_secret_option(name: str, what: str, parameter: str) -> Decorator:
     """Return a click option `--NAME` for a secret, passed to the command as `parameter`, to be read with
     `read_secret`."""
     where = '- reads it from standard input, @FILE from a file. Default: prompt for it, or read it from a pipe.'
@@ -34,7 +34,7 @@ def read_secret(given: str | None, option: str, prompt: str, *, confirm: bool = 
             answer: str = click.prompt(prompt, hide_input=True, confirmation_prompt=confirm, err=True)
             return answer
         given = '-'
-    if not is_indirect(given) and not given.startswith(ENCRYPTED):
+    if not refers_to_stdin_or_file(given) and not given.startswith(ENCRYPTED):
         print_note(f'Warning: the value of --{option} can be read by every user of this machine in the process list: '
              f'omit --{option} to be prompted, or use --{option} - or --{option} @FILE.')  # fmt: skip
     return without_line_end(read_value(given, option))
@@ -45,7 +45,7 @@ def read_value(given: str, option: str) -> str:
     is the value itself. Raises CommandError if a file cannot be read."""
     if given == '-':
         return sys.stdin.read()
-    if not is_indirect(given):
+    if not refers_to_stdin_or_file(given):
         return given
     path = Path(given[1:]).expanduser()
     try:
@@ -56,7 +56,7 @@ def read_value(given: str, option: str) -> str:
         raise CommandError(f'--{option}: {path} is not UTF-8 text.') from None
 
 
-def is_indirect(given: str) -> bool:
+def refers_to_stdin_or_file(given: str) -> bool:
     """Return whether the value of an option refers to standard input or a file."""
     return given == '-' or given.startswith('@')
 

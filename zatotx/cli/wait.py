@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 
 import click
 
-from zatotx.cli.environment.http_request import BlockingRequest, CutOffError, UnreachableError, send_request
+from zatotx.cli.environment.http_request import BlockingRequest, IncompleteResponseError, UnreachableError, send_request
 from zatotx.cli.environment.listen_addresses import ListenAddress
 from zatotx.cli.errors import CommandError
-from zatotx.cli.output import progress
+from zatotx.cli.output import progress_if_slow
 
 REQUEST_TIMEOUT = 5.0  # maximum seconds per request
 
@@ -29,7 +29,7 @@ def wait(url: str, url_path: str, timeout: float, interval: float) -> None:
     target = parse_address(url)
     request = BlockingRequest('GET', '/' + url_path.lstrip('/'))
     deadline = time.monotonic() + timeout
-    with progress(f'Waiting for {target.url}'):
+    with progress_if_slow(f'Waiting for {target.url}'):
         while error := probe_error(target, request, deadline):
             if time.monotonic() + interval > deadline:
                 url = f'{target.url}{request.target}'
@@ -54,6 +54,6 @@ def probe_error(target: ListenAddress, request: BlockingRequest, end: float) -> 
     remaining = max(0.05, end - time.monotonic())
     try:
         response = send_request(target, request, min(REQUEST_TIMEOUT, remaining))
-    except (UnreachableError, CutOffError) as error:
+    except (UnreachableError, IncompleteResponseError) as error:
         return str(error)
     return '' if 200 <= response.status < 300 else f'it responds with {response.status}'

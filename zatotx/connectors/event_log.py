@@ -24,7 +24,7 @@ class _EventSort:
 
 
 @define(eq=False)
-class EventLog:
+class RateLimitedEventLog:
     """Logs an event immediately if there was no event of the same sort within INTERVAL. Otherwise, one line at the end
     of the interval contains the number of events and the cause of the last one. `title` is the name of the channel in
     messages."""

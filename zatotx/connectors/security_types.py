@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.plugin import getPlugins
 
-from zatotx.connectors.kind_registry import FoundKind, find_kinds, load_part, object_types
+from zatotx.connectors.kind_registry import InstalledKind, find_kinds, import_part, object_types_of_kinds
 from zatotx.interfaces.security_type import CredentialsContext, ISecurityType, OutgoingCredentials, SecurityType
 from zatotx.schema.security.definition import FOR_CHANNELS
 from zatotx.schema.snapshot import Snapshot, StoredObject
@@ -23,11 +23,11 @@ def find_security_types() -> Mapping[str, SecurityType]:
     return {one.key: one for one in sorted(found, key=lambda one: str(one.key))}
 
 
-def all_object_types(kinds: Iterable[FoundKind] | None = None) -> ObjectTypeRegistry:
+def all_object_types(kinds: Iterable[InstalledKind] | None = None) -> ObjectTypeRegistry:
     """Return all object types: those of the security types, the built-in object types, and those of `kinds`. If `kinds`
     is None, the installed kinds are used."""
     security = [one.usable_object_type() for one in find_security_types().values()]
-    return ObjectTypeRegistry([*security, *BUILTIN_TYPES, *object_types(find_kinds() if kinds is None else kinds)])
+    return ObjectTypeRegistry([*security, *BUILTIN_TYPES, *object_types_of_kinds(find_kinds() if kinds is None else kinds)])
 
 
 def credentials_error(stored: StoredObject, purpose: str) -> str:
@@ -43,7 +43,7 @@ def credentials_error(stored: StoredObject, purpose: str) -> str:
 def make_credentials(stored: StoredObject, context: CredentialsContext) -> OutgoingCredentials:
     """Return the outgoing credentials of a security definition. The caller must have checked `credentials_error`.
     Raises UnusableCredentials."""
-    credentials: OutgoingCredentials = load_part(find_security_types()[stored.type].credentials)(stored, context)
+    credentials: OutgoingCredentials = import_part(find_security_types()[stored.type].credentials)(stored, context)
     return credentials
 
 

@@ -31,7 +31,7 @@ METHODS = {
 }
 
 
-def prepare_stored(call: StoredCall, order_key: str, path_error: Callable[[str], str]) -> StoredCall:
+def prepare_file_operation_for_storage(call: StoredCall, order_key: str, path_error: Callable[[str], str]) -> StoredCall:
     """Return a file operation in the form in which it is stored. `order_key` is the order key of the connection.
     `path_error` returns an error message for an invalid path, otherwise ''. Raises TypeError and ValueError for
     arguments that cannot be stored."""
@@ -73,7 +73,7 @@ def _decoded(text: str, base64: str) -> bytes:
     return b64decode(base64, validate=True) if base64 else text.encode('utf-8')
 
 
-class StoredOperations:
+class StoredFileOperations:
     """Executes the stored file operations of one connection.
 
     `is_final` says whether an error is the server's rejection of the operation itself: its methods raise BadRequest

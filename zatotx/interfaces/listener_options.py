@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IAddress
 from zope.interface import Attribute, Interface
 
 
-class IListenerOptions(Interface):
+class IListenerOptionsProvider(Interface):
     """Implemented by protocol factories that set options of their listeners. Other factories get Twisted's defaults."""
 
     application_protocols: Sequence[bytes] = Attribute(

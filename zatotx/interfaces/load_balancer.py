@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 
-class Outcome(Enum):
+class ServerUseOutcome(Enum):
     """The outcome of using a backend server. The outcome depends on the transport only, and never on the status of a
     response."""
 
@@ -44,7 +44,7 @@ class IServerSlot(Interface):
     port = Attribute('The port to connect to: int')
     cookie = Attribute('The value of the sticky cookie to set in the response; "" if none: str')
 
-    def release(outcome: Outcome) -> None:
+    def release(outcome: ServerUseOutcome) -> None:
         """Give the slot back. A second call has no effect."""
 
 

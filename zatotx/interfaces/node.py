@@ -52,7 +52,7 @@ class INode(Interface):
     cluster: str = Attribute('Name of the cluster')
     config = Attribute('IConfig')
     odb = Attribute('IConfigStore')
-    services = Attribute('IServiceStore')
+    services = Attribute('IServiceMapHolder')
     deployer = Attribute('IDeployer')
     types = Attribute('zatotx.schema.type_registry.ObjectTypeRegistry')
     log_levels = Attribute('ILogLevels')

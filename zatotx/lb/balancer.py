@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from zatotx.interfaces.reactor import IReactor
 from zatotx.lb.backends.checker import HealthChecker
 from zatotx.lb.backends.registry import BackendRegistry
-from zatotx.lb.backends.saved_states import SavedStates
+from zatotx.lb.backends.saved_states import SavedServerStates
 from zatotx.lb.config.files import ConfigurationFiles
 from zatotx.lb.config.model import Configuration, LogSettings
 from zatotx.lb.config.parser import parse_configuration
@@ -31,7 +31,7 @@ STARTUP_WAIT = 5.0  # seconds that the load balancer waits for servers before it
 _POLL_INTERVAL = 0.02
 
 
-class ReloadableLogs(Protocol):
+class ReloadableLogFiles(Protocol):
     """The interface of the log files of a process, which can be reloaded."""
 
     def start(self) -> None:
@@ -44,7 +44,7 @@ class ReloadableLogs(Protocol):
         """Apply other settings and reopen the files."""
 
 
-class Part(Protocol):
+class LoadBalancerPart(Protocol):
     """The interface of a component that runs while the load balancer runs."""
 
     def start(self) -> None:
@@ -54,7 +54,7 @@ class Part(Protocol):
         """Stop it. Idempotent."""
 
 
-class ReleasableLock(Protocol):
+class ReleasableDirectoryLock(Protocol):
     """The interface of the lock of the load balancer's directory, which can be released."""
 
     def release(self) -> None:
@@ -74,14 +74,14 @@ class LoadBalancer(Service):
     files: ConfigurationFiles
     load: Callable[[], tuple[Configuration, str]]
     read_source: Callable[[], str]
-    logs: ReloadableLogs
-    lock: ReleasableLock
+    logs: ReloadableLogFiles
+    lock: ReleasableDirectoryLock
     registry: BackendRegistry
     frontends: Frontends
     responder: StatisticsResponder
     checker: HealthChecker | None = None
-    states: SavedStates | None = None
-    parts: Sequence[Part] = ()
+    states: SavedServerStates | None = None
+    parts: Sequence[LoadBalancerPart] = ()
     on_applied: Callable[[], Deferred[None] | None] = lambda: None
     extend: Callable[[Configuration], Configuration] = lambda configuration: configuration
     agent: IService | None = None
@@ -253,7 +253,7 @@ class LoadBalancer(Service):
         self.lock.release()
 
 
-def facts_of(control: Any) -> list[tuple[str, str]]:
+def process_facts(control: Any) -> list[tuple[str, str]]:
     """Return the facts about the process that the statistics page shows, such as the version and the uptime, as pairs
     of name and value."""
     info = control.info()

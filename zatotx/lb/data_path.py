@@ -15,15 +15,15 @@ from zope.interface import implementer
 
 from zatotx.connectors.http.buffered_writer import WriteBatch
 from zatotx.connectors.tls_client import TlsClientFactory
-from zatotx.interfaces.listener_options import IListenerOptions
+from zatotx.interfaces.listener_options import IListenerOptionsProvider
 from zatotx.interfaces.timeout_sweeper import TimeoutSweeper
 from zatotx.lb.backends.server_tls import make_server_tls
 from zatotx.lb.config.model import Backend, Configuration, Frontend, ServerTls
 from zatotx.lb.connection_handle import ClientConnectionHandle
 from zatotx.lb.frontend import FrontendContext, IFrontend, IFrontendUpdate
 from zatotx.lb.http.frontend_connection import FrontendConnection
-from zatotx.lb.http.http_frontend_context import HttpFrontendContext, is_admitted
-from zatotx.lb.http.http_state import HttpState, is_allowed, make_http_state
+from zatotx.lb.http.http_frontend_context import HttpFrontendContext, is_admitted_by_rate_limit
+from zatotx.lb.http.http_state import HttpFrontendState, is_address_allowed, make_http_frontend_state
 from zatotx.lb.http.server_connection_pool import ServerConnectionPool
 from zatotx.lb.server_connector import Dial, ServerConnectionSettings, make_dialer
 from zatotx.lb.tcp.tcp_connection import TcpFrontendConnection
@@ -31,7 +31,7 @@ from zatotx.lb.tcp.tcp_frontend_context import TcpFrontendContext, TcpTarget
 from zatotx.lb.tls.listener import TlsListener
 from zatotx.processes.proxy_protocol_endpoint import ProxyProtocolFactory
 from zatotx.rules.http.forwarding import UNIX
-from zatotx.rules.limits.rate_buckets import Rate, RateBuckets
+from zatotx.rules.limits.rate_buckets import GcraRate, RateBuckets
 
 SWEEP_INTERVAL = 0.25  # seconds: a timeout fires at most this much late
 ALPN = (b'http/1.1',)
@@ -42,14 +42,14 @@ class FrontendState:
     """The part of a frontend's state that is replaced when the configuration changes."""
 
     settings: Frontend
-    http: HttpState
+    http: HttpFrontendState
     tcp: TcpTarget | None
     tls: TlsListener | None
     proxy_factory: ProxyProtocolFactory | None
 
 
 @implementer(IFrontend)
-class DataPath:
+class RunningFrontend:
     """Implements IFrontend in HTTP or TCP mode. It accepts connections as soon as the first configuration is active."""
 
     def __init__(self, context: FrontendContext, *, dial: Dial | None = None) -> None:
@@ -98,7 +98,7 @@ class DataPath:
         if errors:
             raise ValueError('\n'.join(errors))
         link = _LinkMaker(self._dial, client_tls)
-        http = make_http_state(
+        http = make_http_frontend_state(
             context.name, configuration, find_backend=context.find_backend, is_alive=lambda: not self._is_draining,
             make_pool=lambda name, backend, server, host, port: ServerConnectionPool(
                 link.make(name, backend, server, host, port), context.reactor, self._write_batch, self._sweeper,
@@ -135,7 +135,7 @@ class DataPath:
                     errors.append(f'backend {backend_name}, server {name}: {error}')
         return factories
 
-    def _make_proxy_factory(self, settings: Frontend, http: HttpState) -> ProxyProtocolFactory | None:
+    def _make_proxy_factory(self, settings: Frontend, http: HttpFrontendState) -> ProxyProtocolFactory | None:
         if not settings.proxy_protocol:
             return None
         options = _TrustedPeers(http) if settings.trusted_proxies else None
@@ -182,8 +182,8 @@ class DataPath:
         host = address.host if isinstance(address, IPv4Address | IPv6Address) else UNIX
         settings, http = state.settings, state.http
         rate = settings.connection_rate
-        if rate is not None and not is_admitted(
-            self._connection_buckets, host, Rate.from_limit(rate.count, rate.seconds, rate.burst or rate.count),
+        if rate is not None and not is_admitted_by_rate_limit(
+            self._connection_buckets, host, GcraRate.from_limit(rate.count, rate.seconds, rate.burst or rate.count),
             self._context.reactor.seconds(),
         ):  # fmt: skip
             return self._reject()
@@ -191,7 +191,7 @@ class DataPath:
         if settings.mode == 'http':
             assert self._http is not None
             protocol = FrontendConnection(self._http)
-        elif state.tcp is None or not is_allowed(host, http.allow, http.deny):
+        elif state.tcp is None or not is_address_allowed(host, http.allow, http.deny):
             return self._reject()
         else:
             timeout = settings.timeouts.request if state.tls is not None else 0.0
@@ -266,9 +266,9 @@ class PreparedFrontend:
         self._put_into_force(self._state)
 
 
-def make_frontend(context: FrontendContext) -> DataPath:
+def make_frontend(context: FrontendContext) -> RunningFrontend:
     """Create a frontend. This function has the type MakeFrontend."""
-    return DataPath(context)
+    return RunningFrontend(context)
 
 
 @frozen
@@ -289,14 +289,14 @@ class _LinkMaker:
         )  # fmt: skip
 
 
-@implementer(IListenerOptions)
+@implementer(IListenerOptionsProvider)
 class _TrustedPeers:
     """Who may send PROXY protocol headers."""
 
     application_protocols = ALPN
     tls_ciphers = ''
 
-    def __init__(self, state: HttpState) -> None:
+    def __init__(self, state: HttpFrontendState) -> None:
         self._state = state
 
     def trusts_proxy(self, address: IAddress) -> bool:

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from zatotx.interfaces.load_balancer import BalancingKey, IBackend, IServerSlot, NoServerAvailableError, Outcome
+from zatotx.interfaces.load_balancer import BalancingKey, IBackend, IServerSlot, NoServerAvailableError, ServerUseOutcome
 
 NO_SERVER, QUEUE_TIMEOUT = 'SC', 'sQ'  # how the log of HAProxy calls the reasons for having no server
 T = TypeVar('T')
@@ -85,7 +85,7 @@ class ServerSelection(msgspec.Struct, eq=False):
             self._step_done, self._step_failed, (self._attempt, connected), errbackArgs=(self._attempt, not_connected)
         )
 
-    def release(self, outcome: Outcome) -> None:
+    def release(self, outcome: ServerUseOutcome) -> None:
         """Give the slot back, and cancel the step that is waited for."""
         self._attempt += 1
         waiting, self._waiting = self._waiting, None
@@ -93,13 +93,13 @@ class ServerSelection(msgspec.Struct, eq=False):
         if waiting is not None:
             waiting.cancel()
         if slot is not None:
-            if outcome is not Outcome.RESPONDED:
+            if outcome is not ServerUseOutcome.RESPONDED:
                 self._excluded = (*self._excluded, slot.name)
             slot.release(outcome)
 
     def _acquired(self, slot: IServerSlot, attempt: int, owner: SelectionOwner) -> None:
         if attempt != self._attempt:
-            slot.release(Outcome.ABANDONED)
+            slot.release(ServerUseOutcome.ABANDONED)
             return
         self._waiting = None
         self.slot = slot

@@ -36,7 +36,7 @@ class LogEntry:
     extras: Mapping[str, Any] = {}
 
 
-def as_text(entry: LogEntry) -> str:
+def format_as_text(entry: LogEntry) -> str:
     """Format an entry as text, in the same way as Zato: `time - LEVEL - service:cid (or logger) - message`, then the
     traceback."""
     line = (
@@ -48,7 +48,7 @@ def as_text(entry: LogEntry) -> str:
     return line
 
 
-def as_json(entry: LogEntry) -> str:
+def format_as_json(entry: LogEntry) -> str:
     """Format an entry as a JSON object on one line. A `_` is appended to the names of extra fields that collide with
     standard fields."""
     fields: dict[str, Any] = {

@@ -15,7 +15,7 @@ from zatotx.interfaces.statistics import IUsageRecorder, IUsageStore
 from zatotx.metrics.counters import CallCounters
 from zatotx.metrics.definitions import OVERFLOW_LABEL
 from zatotx.model.service_usage import NO_USAGE, ServiceUsage, merge_usage
-from zatotx.rules.statistics.periods import MINUTE, start_of
+from zatotx.rules.statistics.periods import MINUTE, period_start
 
 INTERVAL = 15  # seconds between two records; one of them is at the end of each minute
 MAX_MINUTES = 10  # minutes that wait for Redis; earlier ones are missing in the statistics
@@ -42,7 +42,7 @@ class UsageRecorder:
 
     def start(self) -> None:
         self._seen = self._read_counters()
-        self._minute = start_of(MINUTE, self.now())
+        self._minute = period_start(MINUTE, self.now())
         self._schedule()
 
     def stop(self) -> Deferred[None]:
@@ -68,7 +68,7 @@ class UsageRecorder:
         calls = {name: usage for name, usage in calls.items() if usage.calls}
         if calls:
             self._minutes[self._minute] = merge_usage((self._minutes.get(self._minute, {}), calls))
-        self._seen, self._minute = counted, start_of(MINUTE, self.now())
+        self._seen, self._minute = counted, period_start(MINUTE, self.now())
         for minute in sorted(self._minutes)[:-MAX_MINUTES]:
             del self._minutes[minute]
 

@@ -179,12 +179,12 @@ class Watchdog:
         for location in gil_monitor.holders_between(last, last + stall) if gil_monitor is not None else ():
             self.reports.add(location, held, is_ongoing=False)
         if self._samples[0] == last:
-            for location, share in stack_shares(self._samples[1]):
+            for location, share in stall_shares_by_service(self._samples[1]):
                 if share * held >= _REPORTED_STALL / 2:
                     self.reports.add(location, share * held, is_ongoing=False)
 
 
-def stack_shares(samples: Counter[StackLocation]) -> list[tuple[StackLocation, float]]:
+def stall_shares_by_service(samples: Counter[StackLocation]) -> list[tuple[StackLocation, float]]:
     """Return each service's share of a stall, with the location at which the service was sampled most often. Several
     services may have run during the stall, before the reactor called its next timer."""
     services: dict[str, Counter[StackLocation]] = {}

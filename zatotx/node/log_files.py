@@ -16,10 +16,10 @@ from zope.interface import implementer
 from zatotx.interfaces.connector_kind import ILineSink
 from zatotx.interfaces.node import ILogLevels
 from zatotx.logs.formats import FORMATS, JSON, missing_lines_as_json
-from zatotx.logs.levels import SEPARATE_CATEGORIES, SERVER, LevelFilter
+from zatotx.logs.levels import SEPARATE_CATEGORIES, SERVER, LogLevels
 from zatotx.logs.line_writer import ReactorLineWriter, SharedLineWriter
 from zatotx.logs.log_file import LogFile, missing_lines_message
-from zatotx.logs.process_log import ContextGetter, ProcessLog, no_context
+from zatotx.logs.process_log import ContextGetter, ProcessLogWriter, empty_log_context
 from zatotx.model.errors import StartError
 from zatotx.node.settings import Log
 
@@ -30,9 +30,9 @@ class LogFiles:
     reactor's thread."""
 
     def __init__(
-        self, directory: Path, reactor: IReactorTime, settings: Log, *, find_context: ContextGetter = no_context
+        self, directory: Path, reactor: IReactorTime, settings: Log, *, find_context: ContextGetter = empty_log_context
     ) -> None:
-        """`find_context` returns the context of a log event, see ProcessLog. Raises StartError if the directory is not
+        """`find_context` returns the context of a log event, see ProcessLogWriter. Raises StartError if the directory is not
         writable or a setting is invalid."""
         levels, self._form = _parse_settings(settings)
         self._directory = directory
@@ -44,7 +44,7 @@ class LogFiles:
             category.name: SharedLineWriter(reactor, self._file(category.file))
             for category in SEPARATE_CATEGORIES
         }
-        self._server_log = ProcessLog(
+        self._server_log = ProcessLogWriter(
             self.shared, levels=levels, category_writers=self._category_writers, get_context=find_context
         )
         self._server_log.set_format(self._form)
@@ -111,12 +111,12 @@ class LogFiles:
             raise StartError(f'{self._directory / name} cannot be written: {error.strerror}') from None
 
 
-def _parse_settings(settings: Log) -> tuple[LevelFilter, str]:
+def _parse_settings(settings: Log) -> tuple[LogLevels, str]:
     """Return the levels and the format. Raises StartError that names all errors."""
     errors = []
-    levels = LevelFilter()
+    levels = LogLevels()
     try:
-        levels = LevelFilter(settings.level, settings.levels)
+        levels = LogLevels(settings.level, settings.levels)
     except ValueError as error:
         errors.append(str(error))
     if settings.form not in FORMATS:

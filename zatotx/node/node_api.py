@@ -14,10 +14,10 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from zatotx import __version__
-from zatotx.connectors.kind_registry import FoundKind, describe_kinds
+from zatotx.connectors.kind_registry import InstalledKind, describe_kinds_for_info
 from zatotx.interfaces.config import IConfig, IConfigStore
 from zatotx.interfaces.node import IDeployer, INode
-from zatotx.interfaces.services import IServiceStore
+from zatotx.interfaces.services import IServiceMapHolder
 from zatotx.metrics.exposition import MetricsExposition
 from zatotx.node.node import NodeState
 from zatotx.processes.workers.worker_group import WorkerGroup
@@ -34,11 +34,11 @@ class NodeApi:
     cluster: str
     config: IConfig
     odb: IConfigStore
-    services: IServiceStore
+    services: IServiceMapHolder
     deployer: IDeployer
     types: ObjectTypeRegistry
     state: NodeState
-    kinds: Sequence[FoundKind]
+    kinds: Sequence[InstalledKind]
     exposition: MetricsExposition
     log_levels: Any = None  # ILevels
     user_metrics: Any = None  # IUserMetrics
@@ -81,7 +81,7 @@ class NodeApi:
             'twisted': twisted.__version__,
             'started': self.started,
             'services': sum(1 for _ in self.services.current),
-            'kinds': describe_kinds(self.kinds),
+            'kinds': describe_kinds_for_info(self.kinds),
         }
 
     def metrics(self) -> Deferred[bytes]:

@@ -10,7 +10,7 @@ from zatotx.metrics.counters import STALL_BUCKETS
 LONG_STALL = 0.1  # seconds
 
 
-def figures_of(sample: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+def node_status_figures(sample: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
     """Return the figures for a NodeStatus. `sample` is a metrics sample (see zatotx.metrics.snapshot)."""
     stalls = [buckets for _, (_, buckets) in sample.get('zatotx_reactor_stall_seconds', ())]
     return {
@@ -20,11 +20,11 @@ def figures_of(sample: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
         'seconds': sum(figure[0] for labels, figure in sample.get('zatotx_service_duration_seconds', ())
                        if not _is_own(labels[0])),
         'in_flight': _sum_of_users(sample, 'zatotx_service_in_flight'),
-        'stalls': sum(count_above(buckets) for buckets in stalls),
+        'stalls': sum(count_long_stalls(buckets) for buckets in stalls),
     }  # fmt: skip
 
 
-def count_above(buckets: Sequence[int]) -> int:
+def count_long_stalls(buckets: Sequence[int]) -> int:
     """Return the number of stalls that were longer than LONG_STALL. `buckets` are the counts in the buckets of the
     histogram of stalls."""
     return sum(buckets[STALL_BUCKETS.index(LONG_STALL) + 1 :])

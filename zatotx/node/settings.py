@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from zatotx.model.errors import StartError
-from zatotx.processes.private_files import make_reader
+from zatotx.processes.private_files import make_private_file_reader
 from zatotx.rules.enmasse.references import ReferenceResolver, has_reference
 from zatotx.rules.limits.concurrency_limit import DEFAULT_NODE_LIMIT, DEFAULT_SERVICE_LIMIT
 from zatotx.rules.limits.memory_budget import DEFAULT_LIMIT, MIN_LIMIT
@@ -155,7 +155,7 @@ class ResolvedText(str):
 def resolve_references(document: dict[str, Any], directory: Path) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """Return the document with its references resolved, and a list of pairs (section.key, error) for the references
     that cannot be resolved."""
-    sources = ReferenceResolver(environ=os.environ, read_file=make_reader(directory))
+    sources = ReferenceResolver(environ=os.environ, read_file=make_private_file_reader(directory))
     unresolved: list[tuple[str, str]] = []
     result: dict[str, Any] = {}
     for position, section, key, value in _values(document):

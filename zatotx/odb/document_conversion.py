@@ -56,7 +56,7 @@ def has_secrets(types: ObjectTypeRegistry, operations: Iterable[Operation]) -> b
     return any(secret_fields(types[o.type]).keys() & o.fields.keys() for o in operations)
 
 
-def to_struct(object_type: ObjectType, fields: Mapping[str, Any]) -> Any:
+def fields_to_struct(object_type: ObjectType, fields: Mapping[str, Any]) -> Any:
     """Convert fields to a Struct. References are given by name, and secrets are not converted. Raises BadInput if a
     field is invalid, which callers normally rule out by validation."""
     try:
@@ -65,7 +65,7 @@ def to_struct(object_type: ObjectType, fields: Mapping[str, Any]) -> Any:
         raise BadInput([(object_type.key, str(error))]) from error
 
 
-def to_document(object_type: ObjectType, value: Any, ids: Mapping[tuple[str, str], int]) -> Document:
+def struct_to_document(object_type: ObjectType, value: Any, ids: Mapping[tuple[str, str], int]) -> Document:
     """Convert a Struct to a document. `ids` maps (namespace, name) to the ID of each object that the Struct refers
     to."""
     document: Document = msgspec.to_builtins(value)
@@ -78,10 +78,10 @@ def _id_of(ids: Mapping[tuple[str, str], int], space: str, name: str) -> int:
     return ids[space, name]
 
 
-def from_document(object_type: ObjectType, document: Document, names: Mapping[int, str], secrets: Secrets) -> Any:
+def document_to_struct(object_type: ObjectType, document: Document, names: Mapping[int, str], secrets: Secrets) -> Any:
     """Convert a document to a Struct. Raises ServiceUnavailable, whose message contains the name of the object, if this
     version of zatotx cannot read the document."""
-    document = with_names(object_type, document, names)
+    document = replace_ids_with_names(object_type, document, names)
     for name, kind in secret_fields(object_type).items():
         if name in document:
             document[name] = secrets.from_stored(kind, document[name])
@@ -93,7 +93,7 @@ def from_document(object_type: ObjectType, document: Document, names: Mapping[in
         ) from error
 
 
-def with_names(object_type: ObjectType, document: Document, names: Mapping[int, str]) -> Document:
+def replace_ids_with_names(object_type: ObjectType, document: Document, names: Mapping[int, str]) -> Document:
     """Return the document with IDs replaced by names. Secrets remain in the form in which they are stored."""
     named_document = dict(document)
     for info in reference_fields(object_type):

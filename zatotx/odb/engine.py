@@ -14,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.odb.engines import mysql, postgresql, sqlite
 from zatotx.odb.engines.dialect import Dialect, Purpose
-from zatotx.odb.urls import parse_url
+from zatotx.odb.urls import parse_odb_url
 from zatotx.wire.url_masking import mask_url
 
 _DIALECTS = {'sqlite': sqlite.DIALECT, 'postgresql': postgresql.DIALECT, 'mysql': mysql.DIALECT}
@@ -25,7 +25,7 @@ logging.getLogger('sqlalchemy.pool').setLevel(logging.CRITICAL)
 
 def dialect_of(url: str) -> Dialect:
     """Return the database dialect of a URL. Raises ValueError for an unusable URL."""
-    return _DIALECTS[parse_url(url).get_backend_name()]
+    return _DIALECTS[parse_odb_url(url).get_backend_name()]
 
 
 def make_engine(url: str, purpose: Purpose = 'read') -> Engine:
@@ -39,7 +39,7 @@ def make_engine(url: str, purpose: Purpose = 'read') -> Engine:
             f'The ODB is {dialect.title}, whose driver {dialect.driver} cannot be imported: '
             f"pip install 'zatotx[{dialect.extra}]'"
         ) from error
-    parsed = parse_url(url)
+    parsed = parse_odb_url(url)
     try:
         engine = dialect.make_engine(parsed, purpose)
     except (TypeError, ValueError) as error:
@@ -63,7 +63,7 @@ def _connect(url: str, dialect: Any, _: Any, args: Any, options: Any) -> Any:
 # Conversion of SQLAlchemy's and the drivers' exceptions to errors of the data model, which name the ODB but never its
 # password.
 
-def map_error(error: Exception, url: str) -> Exception:
+def map_database_error(error: Exception, url: str) -> Exception:
     """Convert an exception to ServiceUnavailable if the database is unreachable, locked, full, read-only or not a
     database; otherwise return it unchanged."""
     if isinstance(error, PoolTimeout):

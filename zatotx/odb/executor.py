@@ -23,7 +23,7 @@ CALL_DEADLINE = 4.0  # seconds without progress; below the 5 of the contract, ab
 _T = TypeVar('_T')
 
 
-class CallAbandoned(Exception):  # noqa: N818 - never reported: it only unwinds the thread
+class DatabaseCallAbandoned(Exception):  # noqa: N818 - never reported: it only unwinds the thread
     """Raised in the thread of a database call whose timeout has passed."""
 
 
@@ -41,25 +41,25 @@ class CancellableCall:
         self._last_progress = time.monotonic()
 
     def report_progress(self) -> None:
-        """Report progress. Raises CallAbandoned as `check_abandoned` does."""
+        """Report progress. Raises DatabaseCallAbandoned as `check_abandoned` does."""
         self._progress_count += 1
         self._last_progress = time.monotonic()
         self.check_abandoned()
 
     def check_abandoned(self) -> None:
-        """Raise CallAbandoned if the caller no longer waits."""
+        """Raise DatabaseCallAbandoned if the caller no longer waits."""
         if self._is_abandoned:
-            raise CallAbandoned
+            raise DatabaseCallAbandoned
 
     def begin_commit(self) -> None:
-        """Mark the start of the commit, after which the call cannot be abandoned. Raises CallAbandoned if it was."""
+        """Mark the start of the commit, after which the call cannot be abandoned. Raises DatabaseCallAbandoned if it was."""
         with self._lock:
             if self._is_abandoned:
-                raise CallAbandoned
+                raise DatabaseCallAbandoned
             self._committing = True
 
     def restart(self) -> None:
-        """Mark that the transaction starts over without a commit. Raises CallAbandoned if the caller no longer
+        """Mark that the transaction starts over without a commit. Raises DatabaseCallAbandoned if the caller no longer
         waits."""
         with self._lock:
             self._committing = False

@@ -21,8 +21,8 @@ from zatotx.odb.engine import dialect_of, driver_message, make_engine
 from zatotx.odb.nodes import list_nodes
 from zatotx.odb.scheduler_leader import read_leader
 from zatotx.odb.tables import cluster, config_object
-from zatotx.odb.transaction import Cluster, revision_of
-from zatotx.odb.urls import parse_url, sqlite_path
+from zatotx.odb.transaction import ClusterContext, current_revision
+from zatotx.odb.urls import parse_odb_url, sqlite_path
 from zatotx.wire.url_masking import mask_url
 
 # Queries of the database server's clock as Unix time. SQLite uses the clock of this machine.
@@ -53,7 +53,7 @@ class OdbHealth:
     object_types: frozenset[str] = frozenset()  # keys of the types of which there are objects
 
 
-def examine_odb(database: Database, *, write: bool = True) -> OdbHealth:
+def check_odb_health(database: Database, *, write: bool = True) -> OdbHealth:
     """Check the ODB and close it. Raises errors of the data model if the ODB is unreachable, has another schema
     version, lacks the cluster, was written with another key or, with `write`, rejects writes."""
     with closing(database):
@@ -61,7 +61,7 @@ def examine_odb(database: Database, *, write: bool = True) -> OdbHealth:
         backend = _backend(database.url)
         revision, rows, size, (ahead, round_trip), letters, leader, types = database.read(
             lambda connection, found: (
-                revision_of(connection, found.id), tuple(list_nodes(connection, found)),
+                current_revision(connection, found.id), tuple(list_nodes(connection, found)),
                 _size(connection, backend, database.url), _measure_clock(connection, backend),
                 count_dead_letters(connection, found), read_leader(connection, found),
                 _used_types(connection, found),
@@ -74,7 +74,7 @@ def examine_odb(database: Database, *, write: bool = True) -> OdbHealth:
                          object_types=types)
 
 
-def _used_types(connection: Connection, found: Cluster) -> frozenset[str]:
+def _used_types(connection: Connection, found: ClusterContext) -> frozenset[str]:
     """Return the types of the cluster's objects."""
     query = select(config_object.c.type).where(config_object.c.cluster_id == found.id).distinct()
     return frozenset(connection.execute(query).scalars())
@@ -83,7 +83,7 @@ def _used_types(connection: Connection, found: Cluster) -> frozenset[str]:
 def check_writable(database: Database) -> None:
     """Check that the database accepts writes, by writing and rolling back. Raises ServiceUnavailable if the database
     does not accept writes."""
-    found: Cluster = database.read(lambda _, cluster_: cluster_)
+    found: ClusterContext = database.read(lambda _, cluster_: cluster_)
     engine = make_engine(database.url, 'write')
     try:
         with engine.connect() as connection, _rolled_back(connection):
@@ -105,7 +105,7 @@ def _rolled_back(connection: Connection) -> Iterator[None]:
 
 
 def _backend(url: str) -> str:
-    name: str = parse_url(url).get_backend_name()
+    name: str = parse_odb_url(url).get_backend_name()
     return name
 
 

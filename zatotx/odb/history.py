@@ -13,7 +13,7 @@ from sqlalchemy import Connection, insert, or_, select
 from zatotx.interfaces.config import HistoryRow
 from zatotx.odb.document_conversion import decode_document, encode_document
 from zatotx.odb.tables import history, object_version
-from zatotx.odb.transaction import CHUNK_SIZE, Cluster, Transaction, split_into_chunks
+from zatotx.odb.transaction import CHUNK_SIZE, ClusterContext, Transaction, split_into_chunks
 
 _MAX_ADDRESS = 255  # characters of an address that are stored
 
@@ -78,7 +78,7 @@ def record_event(t: Transaction, entry: HistoryEntry) -> None:
     record_history(evolve(t, revision=t.revision - 1), [entry], t.actor.at)
 
 
-def newest_entries(connection: Connection, cluster: Cluster, filter_: HistoryFilter) -> list[HistoryRow]:
+def newest_entries(connection: Connection, cluster: ClusterContext, filter_: HistoryFilter) -> list[HistoryRow]:
     """Return the most recent entries that match the filter, newest first."""
     query = select(history).where(_h.cluster_id == cluster.id)
     if filter_.type:
@@ -96,7 +96,7 @@ def newest_entries(connection: Connection, cluster: Cluster, filter_: HistoryFil
     return [_row(row) for row in islice(exact, filter_.limit)]
 
 
-def _ids_with_name(connection: Connection, cluster: Cluster, name: str) -> set[int]:
+def _ids_with_name(connection: Connection, cluster: ClusterContext, name: str) -> set[int]:
     """Return the ids of objects that have or had the name. The names are compared again in Python, because MySQL
     ignores trailing spaces."""
     v = object_version.c

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, delete, insert, select, text
 
 from zatotx.model.errors import Conflict, NotFound, ServiceUnavailable
 from zatotx.odb import revisions
-from zatotx.odb.database import Database, map_errors
+from zatotx.odb.database import Database, map_database_errors
 from zatotx.odb.document_conversion import protect_secrets
 from zatotx.odb.engine import dialect_of, make_engine
 from zatotx.odb.engines.dialect import Dialect
@@ -29,7 +29,7 @@ from zatotx.odb.secrets import Secrets
 from zatotx.odb.tables import COMPATIBLE_SINCE, COMPATIBLE_SINCE_COUNTER, cluster, counter, hash_name
 from zatotx.odb.transaction import begin_transaction, find_cluster
 from zatotx.odb.urls import sqlite_path
-from zatotx.rules.enmasse.restore_plan import describe_step, plan_restore, to_operations
+from zatotx.rules.enmasse.restore_plan import describe_restore_step, plan_restore, restore_steps_to_operations
 from zatotx.schema.meta import secret_fields
 from zatotx.schema.snapshot import Actor, Operation, Snapshot
 from zatotx.schema.type_registry import ObjectTypeRegistry
@@ -121,18 +121,18 @@ def create_tables(url: str) -> bool:
         raise
 
 
-def schema_state(url: str) -> State:
+def inspect_schema_state(url: str) -> State:
     """Return the state of a database's schema: 'current', 'older' (needs an upgrade), 'newer' (than this version of
     zatotx), 'compatible' (newer, but usable), 'empty' or 'foreign'. Raises ServiceUnavailable if there is no
     database."""
-    with map_errors(url), _engine(url) as engine, engine.connect() as connection:
+    with map_database_errors(url), _engine(url) as engine, engine.connect() as connection:
         return schema_state_of(connection)
 
 
 def needs_stopped_nodes(url: str) -> bool:
     """Return whether an upgrade requires that the nodes are stopped, because nodes of the present version cannot use
     the schema of this version. Raises ServiceUnavailable if there is no database."""
-    with map_errors(url), _engine(url) as engine, engine.connect() as connection:
+    with map_database_errors(url), _engine(url) as engine, engine.connect() as connection:
         version = connection.execute(text(f'SELECT version_num FROM {VERSION_TABLE}')).scalar()  # noqa: S608
         return version is None or version < COMPATIBLE_SINCE
 
@@ -172,26 +172,26 @@ def write_operations(database: Database, change: Sequence[Operation], actor: Act
 
 
 @frozen
-class RestoreResult:
+class ConfigurationRestoreResult:
     """The result of a restore, or of the dry run of a restore."""
 
     revision: int  # the new revision, or the present one if nothing changed
     lines: tuple[str, ...]  # the differences, with masked secrets
 
 
-def restore_revision(database: Database, revision: int, actor: Actor, *, dry_run: bool = False) -> RestoreResult:
+def restore_revision(database: Database, revision: int, actor: Actor, *, dry_run: bool = False) -> ConfigurationRestoreResult:
     """Restore the objects of a revision in one transaction, as a new revision. Raises NotFound for a revision that is
     not stored, and Conflict if the same objects are changed concurrently."""
     target = read_snapshot_at(database, revision)
     current = read_snapshot(database)
     steps = plan_restore(current, target, database.types)
-    lines = tuple(line for step in steps for line in describe_step(step, database.types))
+    lines = tuple(line for step in steps for line in describe_restore_step(step, database.types))
     if dry_run or not steps:
-        return RestoreResult(current.revision, lines)
-    return RestoreResult(write_operations(database, to_operations(steps), actor), lines)
+        return ConfigurationRestoreResult(current.revision, lines)
+    return ConfigurationRestoreResult(write_operations(database, restore_steps_to_operations(steps), actor), lines)
 
 
-def set_password(database: Database, name: str, password: str, actor: Actor) -> int:
+def set_object_password(database: Database, name: str, password: str, actor: Actor) -> int:
     """Set the `password` of the object with the given name. Raises NotFound, or Conflict if several objects have the
     name."""
     matching = [
@@ -219,7 +219,7 @@ def _engine(url: str) -> Iterator[Engine]:
 
 @contextmanager
 def _migration_connection(url: str) -> Iterator[Connection]:
-    with map_errors(url):
+    with map_database_errors(url):
         engine = make_engine(url, 'migrate')
         try:
             with engine.connect() as connection, connection.begin():

@@ -25,7 +25,7 @@ _DRIVERS = {
 }
 
 
-def parse_url(url: str) -> URL:
+def parse_odb_url(url: str) -> URL:
     """Parse the URL of an ODB. Raises ValueError, with the reason, if this version cannot use the URL."""
     if _is_ambiguous(url):
         raise ValueError('The URL of the ODB has an @ or / in its user or password: write @ as %40 and / as %2F')
@@ -44,18 +44,18 @@ def parse_url(url: str) -> URL:
 
 
 def sqlite_path(url: str) -> str | None:
-    """Return the path of an SQLite file, or None for a database server. Raises ValueError like `parse_url`."""
-    parsed = parse_url(url)
+    """Return the path of an SQLite file, or None for a database server. Raises ValueError like `parse_odb_url`."""
+    parsed = parse_odb_url(url)
     return parsed.database if parsed.drivername == 'sqlite' else None
 
 
-def make_absolute(url: str, directory: str) -> str:
-    """Return the URL with the path of an SQLite file made absolute. Raises ValueError like `parse_url`."""
+def make_url_absolute(url: str, directory: str) -> str:
+    """Return the URL with the path of an SQLite file made absolute. Raises ValueError like `parse_odb_url`."""
     path = sqlite_path(url)
     if path is None:
         return url
     absolute = Path(directory, path).resolve()
-    return parse_url(url).set(database=str(absolute)).render_as_string(hide_password=False)
+    return parse_odb_url(url).set(database=str(absolute)).render_as_string(hide_password=False)
 
 
 def _is_ambiguous(url: str) -> bool:

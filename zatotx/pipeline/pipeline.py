@@ -11,7 +11,7 @@ from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
 
 from zatotx.interfaces.pipeline import NEEDS_BODY, IAuthenticationPolicy, ICodec, NeedsBody
-from zatotx.interfaces.services import IServiceEntry, IServiceInvoker, IServiceStore
+from zatotx.interfaces.services import IServiceEntry, IServiceInvoker, IServiceMapHolder
 from zatotx.model.errors import Forbidden, InactiveService, NoSuchService, ServiceUnavailable, Timeout, Unauthorized
 from zatotx.model.message import ANONYMOUS, Body, ChannelSpec, Message, Principal, Reply, ServiceResult
 from zatotx.pipeline.admission import Admission, ChannelQueue, service_full_error
@@ -20,7 +20,7 @@ from zatotx.pipeline.error_replies import ErrorReplies, unwrap_first_error
 from zatotx.pipeline.rate_limiter import RateLimiter
 from zatotx.rules.limits.concurrency_limit import ConcurrencyLimit
 from zatotx.rules.limits.memory_budget import OUT_OF_BUDGET
-from zatotx.schema.suggestion import did_you_mean
+from zatotx.schema.suggestion import suggest_similar_name
 
 _Checked = Principal | NeedsBody | Awaitable[Principal | NeedsBody]  # the result of an AuthenticationPolicy's check
 
@@ -35,7 +35,7 @@ class Pipeline:
     """
 
     authentication: IAuthenticationPolicy
-    store: IServiceStore
+    store: IServiceMapHolder
     invoker: IServiceInvoker
     codecs: CodecRegistry
     error_replies: ErrorReplies
@@ -217,7 +217,7 @@ class Pipeline:
         """Return the service if it may be invoked on this channel by this principal. Raises NoSuchService,
         InactiveService or Forbidden."""
         if entry is None or (message.channel.internal_only and not entry.is_internal):
-            suggestion = did_you_mean(message.service, self._visible_services(message))
+            suggestion = suggest_similar_name(message.service, self._visible_services(message))
             raise NoSuchService(message.cid, f'No such service `{message.service}`{suggestion}')
         if not entry.is_active:
             raise InactiveService(message.service, message.cid)

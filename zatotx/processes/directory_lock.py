@@ -43,7 +43,7 @@ class DirectoryLock:
             self._fd = None
 
 
-class SocketLock:
+class SocketLockFile:
     """The lock file `<path>.lock` of a Unix socket, which is held from `acquire` to `release`.
 
     Twisted's FilesystemLock is not used: it is a symbolic link that names a process id. If its holder is killed and

@@ -15,15 +15,15 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 from zope.interface import implementer
 
-from zatotx.interfaces.inbound_delivery import IProcessedKeys
-from zatotx.interfaces.redis import IScriptRunner, Script
+from zatotx.interfaces.inbound_delivery import IIdempotencyKeyStore
+from zatotx.interfaces.redis import IScriptRunner, LuaScript
 from zatotx.redis.keys import RedisKeys
 
 RUNNING_TTL = 15.0  # seconds after which a key that is not renewed is free
 RENEWAL = 5.0  # seconds between two renewals
 RETRY = 0.5  # seconds until a key that another process works on is looked at again
 
-_CLAIM = Script('claim a key', """
+_CLAIM = LuaScript('claim a key', """
 local state = redis.call('GET', KEYS[1])
 if state == 'done' then
     return 0
@@ -34,28 +34,28 @@ end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """)
-_CONFIRM = Script('confirm a key', "redis.call('SET', KEYS[1], 'done', 'PX', ARGV[1])")
-_RELEASE = Script('release a key', """
+_CONFIRM = LuaScript('confirm a key', "redis.call('SET', KEYS[1], 'done', 'PX', ARGV[1])")
+_RELEASE = LuaScript('release a key', """
 if redis.call('GET', KEYS[1]) == ARGV[1] then
     redis.call('DEL', KEYS[1])
 end
 """)
-_NOTE = Script('note a delivery', """
+_NOTE = LuaScript('note a delivery', """
 local was_noted = redis.call('EXISTS', KEYS[1])
 redis.call('SET', KEYS[1], '1', 'PX', ARGV[1])
 return was_noted
 """)
-_RENEW = Script('renew a key', """
+_RENEW = LuaScript('renew a key', """
 if redis.call('GET', KEYS[1]) == ARGV[1] then
     redis.call('PEXPIRE', KEYS[1], ARGV[2])
 end
 """)
 
 
-@implementer(IProcessedKeys)
+@implementer(IIdempotencyKeyStore)
 @define(eq=False)
-class RedisProcessedKeys:
-    """Implements IProcessedKeys for all nodes of a cluster."""
+class RedisIdempotencyKeyStore:
+    """Implements IIdempotencyKeyStore for all nodes of a cluster."""
 
     clock: IReactorTime
     scripts: IScriptRunner

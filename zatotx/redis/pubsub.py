@@ -22,7 +22,7 @@ MESSAGE_VERSION = 1  # of the announcements that this version of zatotx understa
 _VERSION_MARK = '\x02'  # begins announcements of higher versions: the mark, the version, the mark, the text
 
 
-def version_of(message: str) -> int:
+def announcement_version(message: str) -> int:
     """Return the version of an announcement, which is the version at its beginning, or 1 by default. A change that
     older nodes would misunderstand needs a higher version. Older nodes learn from the ODB's revision that the
     configuration has changed."""
@@ -116,7 +116,7 @@ class RedisPubSub(ReconnectingServiceBase):
         if not isinstance(message, str) or len(message) > MAX_MESSAGE_LENGTH:
             self._log.warn('A message on {channel} is not an announcement and is ignored', channel=channel)
             return
-        if version_of(message) > MESSAGE_VERSION:
+        if announcement_version(message) > MESSAGE_VERSION:
             self._log.debug('An announcement on {channel} is of a newer version and is left to others', channel=channel)
             return
         for listener in tuple(listeners):

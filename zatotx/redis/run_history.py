@@ -13,7 +13,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from zatotx.interfaces.redis import ICommands, IScriptRunner, Script
+from zatotx.interfaces.redis import ICommands, IScriptRunner, LuaScript
 from zatotx.interfaces.scheduler import IRunHistory
 from zatotx.model.job_run import JobRun
 from zatotx.redis.keys import RedisKeys
@@ -34,7 +34,7 @@ end
 """
 
 # Keys: stream, sorted set. Arguments: maximum per job, maximum in all, then job and run of each.
-_RECORD = Script('record runs', _FUNCTIONS + """
+_RECORD = LuaScript('record runs', _FUNCTIONS + """
 local per_job, in_all = tonumber(ARGV[1]), tonumber(ARGV[2])
 for at = 3, #ARGV, 2 do
     local job = ARGV[at]
@@ -59,7 +59,7 @@ end
 """)
 
 # Keys: stream, sorted set. Arguments: job, maximum. Returns the runs, the newest first.
-_READ = Script('read the runs of a job', _FUNCTIONS + """
+_READ = LuaScript('read the runs of a job', _FUNCTIONS + """
 local found = {}
 local low, high = '[' .. ARGV[1] .. ':', '(' .. ARGV[1] .. ';'
 for _, one in ipairs(redis.call('ZREVRANGEBYLEX', KEYS[2], high, low, 'LIMIT', 0, ARGV[2])) do

@@ -51,7 +51,7 @@ def parse_info(info: str) -> ServerInfo:
     )
 
 
-def unsupported_reason(info: ServerInfo) -> str:
+def unsupported_server_reason(info: ServerInfo) -> str:
     """Return the reason why a server cannot be used at all, as a clause, or '' if it can be used."""
     if info.mode == 'cluster':
         return (
@@ -63,7 +63,7 @@ def unsupported_reason(info: ServerInfo) -> str:
     return ''
 
 
-def configuration_warnings(info: ServerInfo, server: str) -> Iterator[str]:
+def server_configuration_warnings(info: ServerInfo, server: str) -> Iterator[str]:
     """Yield a warning, as a sentence, for each setting that an administrator should change. `server` is the name of the
     server, such as 'Redis at …'."""
     if info.maxmemory_policy not in ('', 'noeviction'):

@@ -16,7 +16,7 @@ from zatotx.interfaces.redis import (
     IScriptRunner,
     IStream,
     RedisError,
-    Script,
+    LuaScript,
     StreamBacklog,
     StreamEntry,
 )
@@ -26,7 +26,7 @@ from zatotx.redis.url import RedisAddress
 
 CONSUMER_GROUP = 'all'
 
-_FORGET = Script('forget a consumer', """
+_FORGET = LuaScript('forget a consumer', """
 for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
     local known = {}
     for at = 1, #consumer, 2 do
@@ -99,7 +99,7 @@ class RedisStream:
     async def _forget(self, consumer: str) -> bool:
         return bool(await self.run_script(_FORGET, consumer))
 
-    def run_script(self, script: Script, *args: object) -> Deferred[Any]:
+    def run_script(self, script: LuaScript, *args: object) -> Deferred[Any]:
         """Run a script with the stream's key, the group and `args`."""
         return Deferred.fromCoroutine(
             self.run_with_group(lambda: self._scripts.run(script, (self.key,), (CONSUMER_GROUP, *args)))
@@ -139,7 +139,7 @@ def is_group_missing(error: RedisError) -> bool:
     return error.code in ('NOGROUP', 'UNBLOCKED') or 'no such key' in str(error)
 
 
-_ACK = Script('acknowledge', """
+_ACK = LuaScript('acknowledge', """
 redis.call('XACK', KEYS[1], ARGV[1], unpack(ARGV, 2))
 return redis.call('XDEL', KEYS[1], unpack(ARGV, 2))
 """)
@@ -148,7 +148,7 @@ return redis.call('XDEL', KEYS[1], unpack(ARGV, 2))
 # ('' = any), and ids to skip. Returns the entries, and which of the skipped ids are still pending. XAUTOCLAIM does not
 # return delivery counts. Entries that were trimmed are removed from the group here: a Redis before 7 returns nothing
 # for them, and would list them forever.
-_CLAIM = Script('claim', """
+_CLAIM = LuaScript('claim', """
 local stream, group, consumer, idle, count, whose = KEYS[1], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
 local not_meant, found, waits = {}, {}, {}
 for at = 6, #ARGV do

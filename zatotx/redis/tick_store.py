@@ -14,8 +14,8 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from zatotx.interfaces.redis import ICommands, IScriptRunner, Script
-from zatotx.interfaces.scheduler import DUPLICATE, OVERLAPPING, WRITTEN, ITickStore, OutdatedEpoch, TickWrite
+from zatotx.interfaces.redis import ICommands, IScriptRunner, LuaScript
+from zatotx.interfaces.scheduler import DUPLICATE, OVERLAPPING, WRITTEN, ITickWriter, OutdatedLeaderEpoch, TickWrite
 from zatotx.model.work_message import encode_work
 from zatotx.redis.keys import RedisKeys
 from zatotx.redis.work_stream import RedisWorkStream
@@ -24,7 +24,7 @@ _UNORDERED, _QUEUED, _SKIPPED = '0', '1', '2'
 _RESULTS = {'w': WRITTEN, 'd': DUPLICATE, 'o': OVERLAPPING}
 
 # Arguments: epoch, recovery point. Returns the recovery point, or the epoch of a newer leader.
-_BEGIN = Script('begin to lead the scheduler', """
+_BEGIN = LuaScript('begin to lead the scheduler', """
 local known = redis.call('HGET', KEYS[1], 'epoch')
 if known and tonumber(known) > tonumber(ARGV[1]) then
     return {'outdated', known}
@@ -38,7 +38,7 @@ return {'begun', redis.call('HGET', KEYS[1], 'recovery_point') or '0'}
 
 # Keys: leader, last ticks, then stream and list of each message. Arguments: epoch, then for each tick: job, tick,
 # whether it has an order key (2: it is not written if another message of that key is in the work stream), message.
-_WRITE = Script('write ticks', """
+_WRITE = LuaScript('write ticks', """
 local known = redis.call('HGET', KEYS[1], 'epoch')
 if known ~= ARGV[1] then
     return {'outdated', known or ''}
@@ -67,9 +67,9 @@ return {'written', table.concat(results)}
 """)
 
 
-@implementer(ITickStore)
-class RedisTickStore:
-    """Implements ITickStore for one cluster."""
+@implementer(ITickWriter)
+class RedisTickWriter:
+    """Implements ITickWriter for one cluster."""
 
     def __init__(self, client: ICommands, scripts: IScriptRunner, keys: RedisKeys, work: RedisWorkStream) -> None:
         self._client = client
@@ -110,8 +110,8 @@ def _order(one: TickWrite) -> str:
 
 
 def _accepted(reply: list[Any]) -> Any:
-    """Return the value of a reply. Raises OutdatedEpoch."""
+    """Return the value of a reply. Raises OutdatedLeaderEpoch."""
     state, value = reply
     if state == 'outdated':
-        raise OutdatedEpoch(f'Redis has epoch {value}' if value else 'Redis has lost its data')
+        raise OutdatedLeaderEpoch(f'Redis has epoch {value}' if value else 'Redis has lost its data')
     return value

@@ -23,7 +23,7 @@ _SCHEMES = ('redis', 'rediss', 'redis+sentinel', 'rediss+sentinel', 'unix')
 
 
 @frozen(kw_only=True)
-class TlsOptions:
+class RedisTlsFiles:
     """The absolute paths of TLS files. '' selects the CA certificates of the system, or no client certificate. The
     certificate of the server is always verified."""
 
@@ -53,7 +53,7 @@ class RedisAddress:
     username: str = ''
     password: str = field(default='', repr=False)
     db: int = 0
-    tls: TlsOptions | None = None
+    tls: RedisTlsFiles | None = None
     sentinels: Sentinels | None = None
 
     def __str__(self) -> str:
@@ -82,7 +82,7 @@ class RedisAddress:
         )
 
 
-def parse_address(url: str, directory: Path, tls: TlsOptions | None = None) -> RedisAddress:
+def parse_redis_url(url: str, directory: Path, tls: RedisTlsFiles | None = None) -> RedisAddress:
     """Parse a Redis URL. Relative paths in it are resolved against `directory`. `tls` contains the files from the
     settings; options in the URL override them. Raises StartError, whose message is one sentence without secrets."""
     scheme, colon, rest = url.partition('://')
@@ -94,12 +94,12 @@ def parse_address(url: str, directory: Path, tls: TlsOptions | None = None) -> R
     rest, _, query = rest.partition('?')
     if scheme == 'unix':
         return _parse_unix(rest, _parse_options(query, ('db', 'username', 'password')), directory, tls)
-    return _parse_network(scheme, rest, query, directory, tls or TlsOptions())
+    return _parse_network(scheme, rest, query, directory, tls or RedisTlsFiles())
 
 
-def resolve_paths(url: str, directory: Path) -> str:
-    """Return the URL with its paths made absolute. Raises StartError like `parse_address`."""
-    parse_address(url, directory)
+def resolve_url_paths(url: str, directory: Path) -> str:
+    """Return the URL with its paths made absolute. Raises StartError like `parse_redis_url`."""
+    parse_redis_url(url, directory)
     head, _, query = url.partition('?')
     if head.startswith('unix://'):
         path = (directory / unquote(head.removeprefix('unix://'))).resolve()
@@ -111,7 +111,7 @@ def resolve_paths(url: str, directory: Path) -> str:
     return f'{head}?{urlencode(options, safe="/")}' if options else head
 
 
-def _parse_network(scheme: str, rest: str, query: str, directory: Path, tls: TlsOptions) -> RedisAddress:
+def _parse_network(scheme: str, rest: str, query: str, directory: Path, tls: RedisTlsFiles) -> RedisAddress:
     secure, sentinel = scheme.startswith('rediss'), scheme.endswith('sentinel')
     authority, _, path = rest.partition('/')
     userinfo, _, hosts = authority.rpartition('@')
@@ -137,7 +137,7 @@ def _parse_network(scheme: str, rest: str, query: str, directory: Path, tls: Tls
     ))
 
 
-def _parse_unix(path: str, options: dict[str, str], directory: Path, tls: TlsOptions | None) -> RedisAddress:
+def _parse_unix(path: str, options: dict[str, str], directory: Path, tls: RedisTlsFiles | None) -> RedisAddress:
     if not path:
         raise StartError(f'The Redis URL does not name a socket: write {URL_FORMS}')
     _reject_tls_files(tls)
@@ -185,19 +185,19 @@ def _parse_options(query: str, known: tuple[str, ...]) -> dict[str, str]:
     return options
 
 
-def _tls_options(options: dict[str, str], directory: Path, settings: TlsOptions) -> TlsOptions:
+def _tls_options(options: dict[str, str], directory: Path, settings: RedisTlsFiles) -> RedisTlsFiles:
     ca, cert, key = (
         str((directory / path).resolve()) if path else ''
         for path in (options.get(name, getattr(settings, name)) for name in _TLS_OPTIONS)
     )
     if key and not cert:
         raise StartError('The Redis URL has a key, but no certificate for it: name it with cert in [kvdb] or ?cert=')
-    return TlsOptions(ca=ca, cert=cert, key=key)
+    return RedisTlsFiles(ca=ca, cert=cert, key=key)
 
 
-def _reject_tls_files(tls: TlsOptions | None) -> None:
+def _reject_tls_files(tls: RedisTlsFiles | None) -> None:
     """Reject TLS files with a URL without TLS, whose author believes that the connection is secure."""
-    if tls is not None and tls != TlsOptions():
+    if tls is not None and tls != RedisTlsFiles():
         raise StartError(
             '[kvdb] names files for TLS, but the Redis URL does not use TLS: write rediss:// or remove them'
         )

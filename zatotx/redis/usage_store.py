@@ -13,7 +13,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from zatotx.interfaces.redis import IScriptRunner, Script
+from zatotx.interfaces.redis import IScriptRunner, LuaScript
 from zatotx.interfaces.statistics import IUsageStore
 from zatotx.model.service_usage import ServiceUsage, UsageByService, merge_usage
 from zatotx.redis.keys import RedisKeys
@@ -23,7 +23,7 @@ RECORDS_KEPT = 1800  # seconds for which the records of single processes are kep
 _BATCH = 100  # keys of one command
 
 # Keys: the totals. Arguments: the minute until which they must be complete, the new minute, the new totals.
-_REPLACE = Script('replace the totals of statistics', """
+_REPLACE = LuaScript('replace the totals of statistics', """
 local known = redis.call('HGET', KEYS[1], 'until') or '0'
 if known ~= ARGV[1] then
     return 0

@@ -28,7 +28,7 @@ CONFIRM_INTERVAL = 5.0  # seconds between two reads of the newest epoch
 RIVAL_SILENCE = 12.0  # seconds without a confirmation after which a leader with a higher lease token counts as dead
 
 
-class Phase(Enum):
+class ElectionPhase(Enum):
     """The phase of a node in the election: follower, claiming the leadership, or leader."""
 
     FOLLOWING = 'following'
@@ -49,10 +49,10 @@ class KnownLeader:
 
 
 @frozen
-class Election:
+class ElectionState:
     """The election state of one node."""
 
-    phase: Phase = Phase.FOLLOWING
+    phase: ElectionPhase = ElectionPhase.FOLLOWING
     lease_token: int = 0  # 0 = no lease
     epoch: int = 0  # 0 = none
     clock_offset: float | None = None  # seconds by which this node's clock is ahead of that of Redis; None = unknown
@@ -64,12 +64,12 @@ class Election:
         return self.clock_offset is not None and abs(self.clock_offset) <= MAX_CLOCK_OFFSET
 
 
-def measure_clock(state: Election, offset: float) -> Election:
+def record_clock_offset(state: ElectionState, offset: float) -> ElectionState:
     """Return the election state after this node's clock was compared with that of Redis."""
     return evolve(state, clock_offset=offset)
 
 
-def see_record(state: Election, record: KnownLeader, now: float) -> Election:
+def record_known_leader(state: ElectionState, record: KnownLeader, now: float) -> ElectionState:
     """Return the election state after the leader record was read from the ODB. `now` is in seconds on the monotonic
     clock."""
     known = state.known
@@ -77,41 +77,41 @@ def see_record(state: Election, record: KnownLeader, now: float) -> Election:
     return evolve(state, known=evolve(record, changed_at=known.changed_at if is_same else now))
 
 
-def may_request_lease(state: Election) -> bool:
+def may_request_lease(state: ElectionState) -> bool:
     """Return whether the node may request the lease."""
-    return state.phase is Phase.FOLLOWING and state.is_clock_right
+    return state.phase is ElectionPhase.FOLLOWING and state.is_clock_right
 
 
-def grant_lease(state: Election, token: int) -> Election:
+def record_lease_grant(state: ElectionState, token: int) -> ElectionState:
     """Return the election state after the lease was granted."""
-    return evolve(state, phase=Phase.CLAIMING, lease_token=token, epoch=0)
+    return evolve(state, phase=ElectionPhase.CLAIMING, lease_token=token, epoch=0)
 
 
-def may_claim(state: Election, now: float) -> bool:
+def may_claim_epoch(state: ElectionState, now: float) -> bool:
     """Return whether the holder of the lease may claim the next epoch. Lease tokens always increase, even after Redis
     lost its data. A token that is lower than the last leader's token therefore comes from a different Redis server; in
     this case the holder must wait until the last leader is silent."""
     known = state.known
-    if state.phase is not Phase.CLAIMING:
+    if state.phase is not ElectionPhase.CLAIMING:
         return False
     if known.is_vacant or state.lease_token > known.lease_token:
         return True
     return now - known.changed_at > RIVAL_SILENCE
 
 
-def win(state: Election, epoch: int) -> Election:
+def record_won_epoch(state: ElectionState, epoch: int) -> ElectionState:
     """Return the election state after the epoch was claimed, in which this node is the leader."""
-    return evolve(state, phase=Phase.LEADING, epoch=epoch)
+    return evolve(state, phase=ElectionPhase.LEADING, epoch=epoch)
 
 
-def resign(state: Election) -> Election:
+def record_resignation(state: ElectionState) -> ElectionState:
     """Return the election state after the node gave up its lease and its epoch."""
-    return evolve(state, phase=Phase.FOLLOWING, lease_token=0, epoch=0)
+    return evolve(state, phase=ElectionPhase.FOLLOWING, lease_token=0, epoch=0)
 
 
-def resignation_reason(state: Election) -> str:
+def resignation_reason(state: ElectionState) -> str:
     """Return the reason why a leader must resign, as a clause, or '' if it may remain the leader."""
-    if state.phase is not Phase.LEADING:
+    if state.phase is not ElectionPhase.LEADING:
         return ''
     if not state.is_clock_right:
         return f'its clock is {state.clock_offset or 0:+.1f} s off that of Redis: set the clocks of both by NTP'
@@ -120,6 +120,6 @@ def resignation_reason(state: Election) -> str:
     return ''
 
 
-def may_fire(state: Election, *, is_lease_held: bool) -> bool:
+def may_write_ticks(state: ElectionState, *, is_lease_held: bool) -> bool:
     """Return whether the node may write ticks at this moment."""
-    return state.phase is Phase.LEADING and is_lease_held and not resignation_reason(state)
+    return state.phase is ElectionPhase.LEADING and is_lease_held and not resignation_reason(state)

@@ -17,9 +17,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
-from zatotx.interfaces.scheduler import OVERLAPPING, IRunRecorder, ITickStore, OutdatedEpoch, TickWrite
+from zatotx.interfaces.scheduler import OVERLAPPING, IRunRecorder, ITickWriter, OutdatedLeaderEpoch, TickWrite
 from zatotx.model.job_run import SKIPPED, JobRun
-from zatotx.rules.scheduling.misfire import lower_bound, missed_ticks, next_in_grace, tick_jitter
+from zatotx.rules.scheduling.misfire import due_ticks_lower_bound, missed_ticks_to_run, next_tick_in_grace_period, tick_jitter
 from zatotx.rules.scheduling.run_message import make_run_message
 from zatotx.rules.scheduling.tick_schedule import MICROSECONDS
 from zatotx.scheduler.job_table import SLICE, JobTable, LoadedJob
@@ -55,7 +55,7 @@ class _Due:
 
 
 @define(eq=False, kw_only=True)
-class TickLoop:
+class LeaderTickLoop:
     """Writes the ticks of one term of leadership. `now` returns unix time in seconds, and `may_fire` returns whether
     this node is currently the leader. `on_outdated` is called when Redis rejects a write because this node is no longer
     the leader."""
@@ -63,7 +63,7 @@ class TickLoop:
     clock: IReactorTime
     now: Callable[[], float]
     table: JobTable
-    ticks: ITickStore
+    ticks: ITickWriter
     recorder: IRunRecorder
     counters: SchedulerCounters
     cluster: str
@@ -71,7 +71,7 @@ class TickLoop:
     may_fire: Callable[[], bool]
     on_outdated: Callable[[str], None]
     epoch: int
-    recovery_point: int  # from which time on ticks may have been lost: see ITickStore.begin
+    recovery_point: int  # from which time on ticks may have been lost: see ITickWriter.begin
     _heap: list[tuple[int, int, int, int]] = field(factory=list, init=False)  # due, job, tick, generation
     _states: dict[int, _JobState] = field(factory=dict, init=False)
     _to_load: deque[int] = field(factory=deque, init=False)
@@ -215,7 +215,7 @@ class TickLoop:
     def _not_stored(self, failure: Any, batch: Sequence[_Due]) -> None:
         for entry in batch:
             heappush(self._heap, (entry.due, entry.job_id, entry.tick, entry.generation))
-        if failure.check(OutdatedEpoch):
+        if failure.check(OutdatedLeaderEpoch):
             self._is_outdated = True
             self.on_outdated(failure.getErrorMessage())
             return
@@ -228,19 +228,19 @@ class TickLoop:
         if state.missed:
             self._push(job, state, state.missed.popleft())
         elif written < state.covered_until - job.policy.grace:  # the last one that was made up
-            self._push(job, state, next_in_grace(job.schedule, written, state.covered_until, job.policy))
+            self._push(job, state, next_tick_in_grace_period(job.schedule, written, state.covered_until, job.policy))
         else:
             self._push(job, state, job.schedule.next(written))
 
     def _plan(self, job: LoadedJob, state: _JobState, now: int) -> None:
         """Decide which missed ticks are made up, and put the first tick on the heap."""
         state.covered_until = now
-        state.missed = deque(missed_ticks(job.schedule, state.bound, now, job.policy))
+        state.missed = deque(missed_ticks_to_run(job.schedule, state.bound, now, job.policy))
         if state.missed:
             self.counters.missed += len(state.missed)
             self._push(job, state, state.missed.popleft())
         else:
-            self._push(job, state, next_in_grace(job.schedule, state.bound, now, job.policy))
+            self._push(job, state, next_tick_in_grace_period(job.schedule, state.bound, now, job.policy))
 
     def _push(self, job: LoadedJob, state: _JobState, tick: int | None) -> None:
         if tick is not None:
@@ -271,7 +271,7 @@ class TickLoop:
             return
         self._generation += 1
         state = self._states[job_id] = _JobState(self._generation)
-        state.bound = lower_bound(last, job.changed_at, self.recovery_point, job.policy)
+        state.bound = due_ticks_lower_bound(last, job.changed_at, self.recovery_point, job.policy)
         self._plan(job, state, round(self.now() * MICROSECONDS))
 
     def _compact(self) -> None:

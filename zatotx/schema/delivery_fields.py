@@ -15,7 +15,7 @@ _KEY = r'^(message|body|header:.*\S.*|json:/.*)$'
 
 
 class DeliveryRetry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Settings for retrying messages whose service failed (see rules.resilience.inbound_retry.DeliveryPolicy)."""
+    """Settings for retrying messages whose service failed (see rules.resilience.inbound_retry.InboundRetryPolicy)."""
 
     attempts: Annotated[int, field('Attempts in all', ge=1, le=1000)] = 3
     backoff: Annotated[float, field('Seconds of the longest first delay; it doubles', gt=0, le=3600)] = 1.0
@@ -45,7 +45,7 @@ class OutgoingDelivery(ConfigObject, frozen=True, kw_only=True):
     ] = DIRECT  # fmt: skip
 
 
-class DeliveryKeys(ConfigObject, frozen=True, kw_only=True):
+class MessageChannelBase(ConfigObject, frozen=True, kw_only=True):
     """Base class of the object types of channels that receive messages. It has the fields for failed messages and
     duplicates. A kind whose peers wait for a reply may change the default of `dead_letter`."""
 

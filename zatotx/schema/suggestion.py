@@ -10,7 +10,7 @@ MAX_COMPARED = 50  # maximum number of names compared: comparing one takes milli
 MAX_LENGTH = 100  # maximum number of characters of a compared name
 
 
-def did_you_mean(name: str, known_names: Iterable[str]) -> str:
+def suggest_similar_name(name: str, known_names: Iterable[str]) -> str:
     """Return a suggestion such as `, did you mean 'crm.get-balance'?`, or '' if no known name is similar. Case is
     ignored, and only names that share their first or last two characters are compared."""
     folded = name.casefold()

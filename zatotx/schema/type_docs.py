@@ -12,7 +12,7 @@ from zatotx.schema.type_registry import ObjectTypeRegistry
 _COMPARED = {'gt': '>', 'ge': '>=', 'lt': '<', 'le': '<='}
 
 
-def field_table(object_type: ObjectType, types: ObjectTypeRegistry | None = None) -> str:
+def make_field_table(object_type: ObjectType, types: ObjectTypeRegistry | None = None) -> str:
     """Return a Markdown table of the fields with name, type, default and meaning, followed by the fields of nested
     mappings. `types` are the existing object types, with which the table shows the types to which a reference is
     limited."""

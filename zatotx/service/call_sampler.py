@@ -20,7 +20,7 @@ _NOT_TEXT = '(not text, or too large to be kept)'
 
 
 @define(kw_only=True, eq=False)
-class CallSampler:
+class ServiceCallRecorder:
     """Records the calls of one service in one process. Recording never delays a call, because records are written after
     the call."""
 
@@ -36,11 +36,11 @@ class CallSampler:
 
     def observe(self, message: Message, reply: Reply, seconds: float) -> None:
         """Record a call that came through a channel."""
-        self._observe(message, seconds, lambda: (body_text(message.body), body_text(reply.body)))
+        self._observe(message, seconds, lambda: (body_beginning(message.body), body_beginning(reply.body)))
 
     def observe_nested(self, message: Message, payload: Any, result: Any, seconds: float) -> None:
         """Record a call by another service."""
-        self._observe(message, seconds, lambda: (value_text(payload), value_text(result)))
+        self._observe(message, seconds, lambda: (payload_beginning(payload), payload_beginning(result)))
 
     def _observe(self, message: Message, seconds: float, texts: Callable[[], tuple[str, str]]) -> None:
         self._calls += 1
@@ -68,20 +68,20 @@ class CallSampler:
                            reason=result.getErrorMessage())  # fmt: skip
 
 
-def body_text(body: Any) -> str:
+def body_beginning(body: Any) -> str:
     """Return the beginning of a body as text."""
     if not isinstance(body, bytes):
         return _NOT_TEXT
     return body[: 4 * MAX_TEXT].decode('utf-8', 'replace')[:MAX_TEXT]
 
 
-def value_text(value: Any) -> str:
+def payload_beginning(value: Any) -> str:
     """Return the beginning of a payload as text. A value that is not text is converted to JSON."""
     if isinstance(value, str):
         return value[:MAX_TEXT]
     if isinstance(value, bytes):
-        return body_text(value)
+        return body_beginning(value)
     try:
-        return body_text(msgspec.json.encode(value))
+        return body_beginning(msgspec.json.encode(value))
     except (TypeError, ValueError, OverflowError, RecursionError):
         return _NOT_TEXT

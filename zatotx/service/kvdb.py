@@ -8,9 +8,9 @@ from typing import Any, Self
 
 from zatotx.interfaces.redis import RedisError
 from zatotx.interfaces.service_redis import IServiceCommands
-from zatotx.rules.redis.redis_py_methods import METHODS, Convert, Method, Words
-from zatotx.schema.suggestion import did_you_mean
-from zatotx.service.redis_access import RedisAccess
+from zatotx.rules.redis.redis_py_methods import METHODS, Convert, RedisPyMethod, Words
+from zatotx.schema.suggestion import suggest_similar_name
+from zatotx.service.redis_access import RedisCoroutineRunner
 
 _SCANS = {'scan_iter': 'scan', 'hscan_iter': 'hscan', 'sscan_iter': 'sscan', 'zscan_iter': 'zscan'}
 
@@ -26,7 +26,7 @@ class RedisMethods:
     """
 
     def __init__(self, service: Any) -> None:
-        self._access = RedisAccess(service._zatotx)
+        self._access = RedisCoroutineRunner(service._zatotx)
 
     @property
     def conn(self) -> Self:
@@ -75,7 +75,7 @@ class RedisMethods:
     def __getattr__(self, name: str) -> Any:
         if name in _SCANS:
             return _scanner(self, _SCANS[name])
-        suggestion = did_you_mean(name, METHODS)
+        suggestion = suggest_similar_name(name, METHODS)
         raise AttributeError(f'self.kvdb has no method {name!r}{suggestion}; self.kvdb.execute runs other commands')
 
     @property
@@ -95,7 +95,7 @@ class RedisPipeline:
     """Redis commands that are sent together. Each method returns the pipeline, and `execute` returns the list of
     results."""
 
-    def __init__(self, access: RedisAccess, transaction: bool) -> None:
+    def __init__(self, access: RedisCoroutineRunner, transaction: bool) -> None:
         self._access = access
         self._is_transaction = transaction
         self._queued: list[tuple[Words, Convert]] = []
@@ -151,7 +151,7 @@ class RedisPipeline:
         return self._access.run(send)
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f'A pipeline of self.kvdb has no method {name!r}{did_you_mean(name, METHODS)}')
+        raise AttributeError(f'A pipeline of self.kvdb has no method {name!r}{suggest_similar_name(name, METHODS)}')
 
 
 def _same(reply: Any) -> Any:
@@ -192,7 +192,7 @@ def _pages(page: Callable[[int], Any]) -> Iterator[Any]:
         yield from _items(items)
 
 
-def _command_method(method: Method) -> Callable[..., Any]:
+def _command_method(method: RedisPyMethod) -> Callable[..., Any]:
     def call(self: RedisMethods, *args: Any, **kwargs: Any) -> Any:
         return self._call(*method.build(*args, **kwargs))
 
@@ -200,7 +200,7 @@ def _command_method(method: Method) -> Callable[..., Any]:
     return call
 
 
-def _queueing_method(method: Method) -> Callable[..., RedisPipeline]:
+def _queueing_method(method: RedisPyMethod) -> Callable[..., RedisPipeline]:
     def queue(self: RedisPipeline, *args: Any, **kwargs: Any) -> RedisPipeline:
         self._queued.append(method.build(*args, **kwargs))
         return self

@@ -7,7 +7,7 @@ from typing import Any
 from attrs import frozen
 
 from zatotx.interfaces.redis import ILease, LeaseHeld, LeaseLost
-from zatotx.service.redis_access import RedisAccess
+from zatotx.service.redis_access import RedisCoroutineRunner
 
 _LEASE_PREFIX = 'lock:'  # keeps the names of services' locks apart from those of the cluster's leases
 
@@ -38,7 +38,7 @@ class Lock:
     meanwhile, because then another service may have run at the same time.
     """
 
-    def __init__(self, access: RedisAccess, name: str, ttl: float, block: float) -> None:
+    def __init__(self, access: RedisCoroutineRunner, name: str, ttl: float, block: float) -> None:
         self._access = access
         self._name = name
         self._ttl = ttl
@@ -105,7 +105,7 @@ def lock(
     to 86,400) after its holder died. Waits up to `block` seconds until it is free. `expires` and `timeout` are Zato's
     names of `ttl` and `block`; `backend` has no effect.
     """
-    access = RedisAccess(service._zatotx)
+    access = RedisCoroutineRunner(service._zatotx)
     return Lock(
         access,
         access.service_name if name is None else str(name),

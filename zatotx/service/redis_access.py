@@ -11,7 +11,7 @@ from zatotx.model.errors import ServiceUnavailable
 from zatotx.service.outgoing import OutgoingCall
 
 
-class RedisAccess:
+class RedisCoroutineRunner:
     """Runs coroutines that use Redis. In an async service they return an awaitable, and in a synchronous service the
     result."""
 

@@ -10,7 +10,7 @@ import attrs
 from attrs import define, field
 from zope.interface import implementer
 
-from zatotx.interfaces.services import IServiceMap, IServiceStore
+from zatotx.interfaces.services import IServiceMap, IServiceMapHolder
 from zatotx.rules.limits.concurrency_limit import ConcurrencyLimit
 from zatotx.rules.security.roles import required_roles
 from zatotx.service.deployment.service_checks import CheckedVersion
@@ -18,7 +18,7 @@ from zatotx.service.service_entry import ServiceEntry
 
 
 @implementer(IServiceMap)
-class ServiceTable:
+class CurrentServices:
     """An immutable mapping from service names to entries.
 
     It holds references to the versions that define its services, so that their modules stay importable until the last
@@ -43,7 +43,7 @@ class ServiceTable:
         return name in self._entries
 
 
-@implementer(IServiceStore)
+@implementer(IServiceMapHolder)
 @define(eq=False)
 class ServiceStore:
     """Holds the built-in services and the services of the deployed files. It may be used in the reactor's thread
@@ -56,7 +56,7 @@ class ServiceStore:
     kind_areas: tuple[str, ...] = ()  # see required_roles
     # service name, slow threshold in milliseconds, frequency of samples -> what records its calls
     make_sampler: Callable[[str, int, int], Any] = lambda *_: None
-    current: ServiceTable = field(init=False)
+    current: CurrentServices = field(init=False)
     _files: Mapping[str, CheckedVersion] = field(factory=dict, init=False)
     _inactive: frozenset[str] = field(default=frozenset(), init=False)
     _stats: dict[str, Any] = field(factory=dict, init=False)
@@ -128,7 +128,7 @@ class ServiceStore:
         for checked in self._files.values():
             for name, entry in checked.services.items():
                 entries[name] = self._complete_entry(entry, checked.number)
-        self.current = ServiceTable(entries, [checked.loaded for checked in self._files.values()])
+        self.current = CurrentServices(entries, [checked.loaded for checked in self._files.values()])
 
     def _complete_entry(self, entry: ServiceEntry, version: int) -> ServiceEntry:
         """Return an entry with its version, state and roles.

@@ -128,7 +128,7 @@ class UploadedFiles(Mapping[str, UploadedFile]):
         return list(self._by_name.get(name, ()))
 
 
-def uploaded_files_of(invocation: Any) -> UploadedFiles:
+def make_uploaded_files(invocation: Any) -> UploadedFiles:
     """Return the uploaded files of an invocation."""
     message = invocation.message
     parts = message.parsed

@@ -13,21 +13,21 @@ from attrs import define, frozen
 from zatotx.api import builtin_service_entries
 from zatotx.connectors.inbound_delivery_policy import StoredDeadLetters
 from zatotx.connectors.kind_registry import (
-    FoundKind,
+    InstalledKind,
     check_selected_kinds,
     find_kinds,
-    formats,
-    metric_definitions,
-    response_headers,
+    codecs_by_data_format,
+    metric_definitions_of_kinds,
+    response_header_functions,
     runs_channels_of,
-    service_areas,
+    service_name_prefixes,
 )
 from zatotx.connectors.security_types import all_object_types
 from zatotx.interfaces.config import IConfigStore, Prepare, prepare_without_build
 from zatotx.interfaces.connector_kind import CONNECTOR, SERVER, ChannelContext, IChannel
-from zatotx.interfaces.inbound_delivery import IDeadLetterSink, IProcessedKeys
+from zatotx.interfaces.inbound_delivery import IDeadLetterSink, IIdempotencyKeyStore
 from zatotx.interfaces.reactor import IReactor
-from zatotx.metrics.definitions import register
+from zatotx.metrics.definitions import register_kind_metrics
 from zatotx.metrics.exposition import MetricsExposition
 from zatotx.metrics.meters import MeterRegistry
 from zatotx.model.errors import StartError
@@ -44,7 +44,7 @@ from zatotx.node.sighup_reload import SighupReloader
 from zatotx.node.work_runner import WorkCounters
 from zatotx.odb.config_store import ConfigStore, open_store, set_call_meter
 from zatotx.odb.secrets import Secrets
-from zatotx.odb.urls import make_absolute
+from zatotx.odb.urls import make_url_absolute
 from zatotx.pipeline.dispatcher import Dispatcher
 from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline
@@ -52,7 +52,7 @@ from zatotx.pipeline.security.authentication_policy import AuthenticationPolicy
 from zatotx.pipeline.security.authenticator import AuthenticationDependencies
 from zatotx.processes.file_descriptor_limit import raise_file_limit
 from zatotx.processes.listeners import Listeners
-from zatotx.processes.secret_key import KEY_VARIABLE, read_key
+from zatotx.processes.secret_key import KEY_VARIABLE, read_cluster_key
 from zatotx.processes.workers.control_pipe import WorkerSpec
 from zatotx.processes.workers.slots import SlotLocks, acquire_slot
 from zatotx.processes.workers.socket_handover import WorkerSocketClient
@@ -63,7 +63,7 @@ from zatotx.redis.session_store import RedisSessionStore
 from zatotx.redis.work_stream import RedisWorkStream
 from zatotx.scheduler.scheduler import Scheduler
 from zatotx.schema.type_registry import ObjectTypeRegistry
-from zatotx.service.current_call import find_current_call
+from zatotx.service.current_call import current_service_and_cid
 from zatotx.service.deployment.deployer import Deployer, VersionManager
 from zatotx.service.deployment.pickup import PickupWatcher
 from zatotx.service.invoker import Invoker
@@ -81,17 +81,17 @@ from zatotx.tap.build_connections import (
     RedisConnections,
     find_fetcher,
     load_decrypted_settings,
-    make_leases,
+    make_lease_store,
     make_outgoing_kinds,
-    make_outgoings,
+    make_connection_namespaces,
     make_redis_connections,
 )
 from zatotx.tap.build_limits import (
     ServerLimits,
     find_xml_name_leak,
     log_xml_name_leak,
-    make_counter_lookup,
-    make_limit_factory,
+    make_shared_counter_lookup,
+    make_shared_limit_factory,
     make_pickup_task,
     make_rate_buckets,
     make_rate_limiter,
@@ -100,9 +100,9 @@ from zatotx.tap.build_limits import (
 )
 from zatotx.tap.build_monitoring import Monitoring, make_certificate_source
 from zatotx.tap.build_scheduler import make_scheduler
-from zatotx.tap.build_work_stream import make_processed_keys, make_result_groups, make_work_runner, make_work_stream
+from zatotx.tap.build_work_stream import make_idempotency_key_store, make_result_groups, make_work_runner, make_work_stream
 from zatotx.tap.component_service import disable_core_dumps
-from zatotx.tap.node_control import ControlledNode, make_node_control
+from zatotx.tap.node_control import NodeControlComponents, make_node_control
 from zatotx.tap.statistics import (
     make_call_sample_store,
     make_sampler_factory,
@@ -130,11 +130,11 @@ def _make_node(directory: str, reactor: IReactor, node_type: str, worker_spec: W
     kinds = find_kinds()
     settings = load_decrypted_settings(
         partial(load_settings, home / 'config' / SETTINGS_FILES[node_type], [found.kind.name for found in kinds]),
-        partial(read_key, home / 'config' / 'secret.key', os.environ),
+        partial(read_cluster_key, home / 'config' / 'secret.key', os.environ),
     )
     check_selected_kinds(kinds, settings.main.connector_kinds)
     raise_file_limit()
-    libxml2_name_cache.report_unsupported_to(log_xml_name_leak)
+    libxml2_name_cache.set_unsupported_callback(log_xml_name_leak)
     if not settings.main.core_dumps:
         disable_core_dumps()
     worker_spec, lock = acquire_slot(home / 'work', worker_spec)
@@ -188,7 +188,7 @@ class _NodeBuilder:
     node_type: str  # SERVER or CONNECTOR
     settings: Settings
     lock: SlotLocks
-    kinds: Sequence[FoundKind]
+    kinds: Sequence[InstalledKind]
     worker_spec: WorkerSpec
 
     def node(self) -> Node:
@@ -221,7 +221,7 @@ class _NodeBuilder:
             recorder=infrastructure.scheduler.recorder,
         )
         config.follow_heartbeats(runner.heartbeat)
-        controlled = ControlledNode(
+        controlled = NodeControlComponents(
             self.home, self.node_type, self.worker_spec, state=state, channels=endpoints.channels,
             stop_work=runner.drain,
         )  # fmt: skip
@@ -294,10 +294,10 @@ class _NodeBuilder:
 
     def _infrastructure(self) -> _Infrastructure:
         settings, reactor = self.settings, self.reactor
-        logs = LogFiles(self.home / 'logs', reactor, settings.log, find_context=find_current_call)
-        counts = make_counter_lookup(self.home / 'work', self.worker_spec)
+        logs = LogFiles(self.home / 'logs', reactor, settings.log, find_context=current_service_and_cid)
+        counts = make_shared_counter_lookup(self.home / 'work', self.worker_spec)
         types = all_object_types(self.kinds)
-        register(metric_definitions(self.kinds))
+        register_kind_metrics(metric_definitions_of_kinds(self.kinds))
         secrets = self._secrets()
         odb = self._odb(types, secrets)
         redis = make_redis_connections(settings, self.home, reactor, odb)
@@ -305,7 +305,7 @@ class _NodeBuilder:
         rates = make_rate_limiter(
             reactor, client, settings.main.cluster, make_rate_buckets(self.home / 'work', self.worker_spec)
         )
-        limited = ServerLimits(settings, reactor, rates, make_limit_factory(counts), partial(formats, self.kinds))
+        limited = ServerLimits(settings, reactor, rates, make_shared_limit_factory(counts), partial(codecs_by_data_format, self.kinds))
         offload = make_offload(reactor, limited.worker_threads)
         observed = Monitoring(reactor, self._deployed_directory())
         set_call_meter(odb, observed.meters.odb)
@@ -313,7 +313,7 @@ class _NodeBuilder:
             builtin_service_entries(types),
             observed.meters.services.get,
             limited.make_service_limit,
-            service_areas(self.kinds),
+            service_name_prefixes(self.kinds),
             make_sampler_factory(client, settings.main.cluster),
         )
         observed.count_calls(services, (client, redis.services.client))
@@ -370,7 +370,7 @@ class _NodeBuilder:
             meters=meters,
             worker_spec=self._task_placer(client, infrastructure.odb),
             dead_letters=StoredDeadLetters(infrastructure.odb),
-            processed_keys=make_processed_keys(reactor, client, settings.main.cluster),
+            processed_keys=make_idempotency_key_store(reactor, client, settings.main.cluster),
         )
         preparers = [
             guard.prepare,
@@ -427,7 +427,7 @@ class _NodeBuilder:
             partial(health_findings.find_odb_outage, config),
             partial(health_findings.find_redis_outage, infrastructure.redis.client),
             partial(health_findings.find_weakened_rate_limits, limited.rate_limiter, infrastructure.redis.client),
-            partial(health_findings.find_refused_code, infrastructure.version_keeper),
+            partial(health_findings.find_rejected_code, infrastructure.version_keeper),
             limited.stuck_threads.findings,
             infrastructure.scheduler.findings,
             observed.findings,
@@ -454,7 +454,7 @@ class _NodeBuilder:
             exposition=MetricsExposition(sources, infrastructure.offload),
             log_levels=levels,
             user_metrics=observed.user_metrics,
-            outgoing=make_outgoings(endpoints.outgoing, self.kinds),
+            outgoing=make_connection_namespaces(endpoints.outgoing, self.kinds),
             service_redis=infrastructure.redis.services,
             work=infrastructure.work,
             scheduler=infrastructure.scheduler,
@@ -476,7 +476,7 @@ class _NodeBuilder:
         return self.home / 'work' / (f'deployed-{slot}' if slot else 'deployed')
 
     def _secrets(self) -> Secrets:
-        read = partial(read_key, self.home / 'config' / 'secret.key', dict(os.environ))
+        read = partial(read_cluster_key, self.home / 'config' / 'secret.key', dict(os.environ))
         try:
             return Secrets(read(), read)  # the file is read again in case a rotation has changed it
         except ValueError as error:
@@ -484,7 +484,7 @@ class _NodeBuilder:
 
     def _odb(self, types: ObjectTypeRegistry, secrets: Secrets) -> ConfigStore:
         try:
-            url = make_absolute(self.settings.odb.url, str(self.home))
+            url = make_url_absolute(self.settings.odb.url, str(self.home))
             return open_store(url, secrets, reactor=self.reactor, cluster=self.settings.main.cluster, types=types)
         except ValueError as error:
             raise StartError(str(error)) from None
@@ -492,7 +492,7 @@ class _NodeBuilder:
     def _task_placer(self, client: RedisClient, odb: IConfigStore) -> TaskPlacer:
         main = self.settings.main
         return TaskPlacer(node=main.name, work=self.home / 'work', has_workers=self.worker_spec.is_worker,
-                          leases=make_leases(self.reactor, client, odb, main.cluster), clock=self.reactor)  # fmt: skip
+                          leases=make_lease_store(self.reactor, client, odb, main.cluster), clock=self.reactor)  # fmt: skip
 
     def _channels(
         self,
@@ -504,12 +504,12 @@ class _NodeBuilder:
         meters: MeterRegistry,
         worker_spec: TaskPlacer,
         dead_letters: IDeadLetterSink,
-        processed_keys: IProcessedKeys,
+        processed_keys: IIdempotencyKeyStore,
     ) -> Mapping[str, IChannel]:
         spool = self.home / 'work' / 'spool'
         spool.mkdir(parents=True, exist_ok=True, mode=0o700)
         channels = {}
-        added_headers = response_headers(self.kinds)
+        added_headers = response_header_functions(self.kinds)
         for found in self.kinds:
             runs_channels = runs_channels_of(found.kind, self.node_type, self.settings.main.connector_kinds)
             if found.enabled and found.kind.channel and (runs_channels or found.kind.serves_endpoints):

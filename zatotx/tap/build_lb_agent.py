@@ -58,7 +58,7 @@ class ConfiguredAgent(MultiService):
         return result
 
 
-def make_agent(
+def make_load_balancer_agent(
     directory: Path, control: IBalancerControl, settings: Callable[[], AgentSettings], reactor: IReactor
 ) -> IService:
     """Create the agent of a load balancer as a service, without starting it. `settings` returns the section [agent] of

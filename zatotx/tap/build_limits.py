@@ -33,7 +33,7 @@ from zatotx.processes.workers.worker_group import WorkerGroup
 from zatotx.redis.client import ScriptRunner
 from zatotx.redis.keys import RedisKeys
 from zatotx.redis.rate_buckets import RedisRateBuckets
-from zatotx.rules.limits.concurrency_limit import ConcurrencyLimit, MessageLimits
+from zatotx.rules.limits.concurrency_limit import ConcurrencyLimit, MessageContentLimits
 from zatotx.rules.limits.memory_budget import CollectionTrigger, MemoryBudget
 from zatotx.rules.limits.rate_buckets import RateBuckets
 from zatotx.service.service_store import ServiceStore
@@ -48,7 +48,7 @@ _log = Logger()
 def find_xml_name_leak() -> list[str]:
     """Return the findings about the memory that libxml2 uses for names in XML documents. The result is empty if lxml is
     not loaded."""
-    return list(health_findings.find_xml_name_leak(libxml2_name_cache.was_supported()))
+    return list(health_findings.find_xml_name_leak(libxml2_name_cache.is_release_supported_if_loaded()))
 
 
 def log_xml_name_leak() -> None:
@@ -72,8 +72,8 @@ def make_rate_limiter(reactor: IReactorTime, client: Any, cluster: str, buckets:
     return RateLimiter(RedisRateBuckets(reactor, ScriptRunner(client), RedisKeys(cluster)), buckets, reactor.seconds)
 
 
-def _budget(limits: Limits) -> MessageLimits:
-    return MessageLimits(
+def _budget(limits: Limits) -> MessageContentLimits:
+    return MessageContentLimits(
         json_depth=limits.json_depth, json_keys=limits.json_keys, form_fields=limits.form_fields,
         xml=XmlBudget(depth=limits.xml_depth, elements=limits.xml_elements, attributes=limits.xml_attributes,
                       per_element=limits.xml_element_attributes, namespaces=limits.xml_namespaces,
@@ -89,7 +89,7 @@ class ServerLimits:
     reactor: IReactorTime
     rate_limiter: RateLimiter = field(factory=RateLimiter)
     make_limit: MakeConcurrencyLimit = make_process_limit
-    formats: Callable[[MessageLimits], Mapping[str, ICodec]] = lambda budget: {}  # codecs of the installed kinds
+    formats: Callable[[MessageContentLimits], Mapping[str, ICodec]] = lambda budget: {}  # codecs of the installed kinds
     worker_threads: DaemonThreadPool = field(init=False)
     service_threads: DaemonThreadPool = field(init=False)
     stuck_threads: StuckThreads = field(init=False)
@@ -171,7 +171,7 @@ def server_start_time(work: Path) -> float:
     return (work / 'lock').stat().st_mtime
 
 
-def make_counter_lookup(work: Path, worker_spec: WorkerSpec) -> Callable[[str], SharedCounterRow | None]:
+def make_shared_counter_lookup(work: Path, worker_spec: WorkerSpec) -> Callable[[str], SharedCounterRow | None]:
     """Return a function that finds this process's row of a shared counter by its name. Returns None if the server has a
     single process."""
     if not worker_spec.is_worker:
@@ -181,7 +181,7 @@ def make_counter_lookup(work: Path, worker_spec: WorkerSpec) -> Callable[[str], 
     return lambda name: counters.row(name, worker_spec.slot)
 
 
-def make_limit_factory(shared_counter: Callable[[str], SharedCounterRow | None]) -> MakeConcurrencyLimit:
+def make_shared_limit_factory(shared_counter: Callable[[str], SharedCounterRow | None]) -> MakeConcurrencyLimit:
     """Return a factory of concurrency limits that count the requests of all workers."""
 
     def make_limit(name: str, limit: int) -> ConcurrencyLimit:

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 from zatotx import __version__
 from zatotx.interfaces.reactor import IReactor
-from zatotx.metrics.meters import MeterRegistry, build_info, process_metrics, service_metrics, single_value
+from zatotx.metrics.meters import MeterRegistry, build_info_metrics, process_metrics, service_metrics, single_value_metrics
 from zatotx.metrics.snapshot import MetricRow, MetricSource
 from zatotx.metrics.stack_location import make_deployed_name
 from zatotx.metrics.user_metrics import UserMetrics
@@ -69,15 +69,15 @@ class Monitoring:
             *self.meters.sources(),
             self.user_metrics.rows,
             *(part.metrics for part in (*channels.values(), *outgoing) if hasattr(part, 'metrics')),
-            single_value('zatotx_reactor_stall_seconds', lambda: watchdog.stalls),
-            single_value('zatotx_gc_pause_seconds', lambda: watchdog.pauses.pauses),
-            single_value('zatotx_log_lines_lost', logs.lost),
-            single_value('zatotx_config_revision', lambda: config.snapshot.revision),
-            single_value('zatotx_odb_revision', lambda: config.newest),
-            single_value('zatotx_odb_up', lambda: int(not config.unavailable_reason)),
-            single_value('zatotx_redis_up', lambda: int(not client.problem)),
-            single_value('zatotx_redis_connections', lambda: client.connections),
-            build_info({'version': __version__, 'python': platform.python_version(), **names}),
+            single_value_metrics('zatotx_reactor_stall_seconds', lambda: watchdog.stalls),
+            single_value_metrics('zatotx_gc_pause_seconds', lambda: watchdog.pauses.pauses),
+            single_value_metrics('zatotx_log_lines_lost', logs.lost),
+            single_value_metrics('zatotx_config_revision', lambda: config.snapshot.revision),
+            single_value_metrics('zatotx_odb_revision', lambda: config.newest),
+            single_value_metrics('zatotx_odb_up', lambda: int(not config.unavailable_reason)),
+            single_value_metrics('zatotx_redis_up', lambda: int(not client.problem)),
+            single_value_metrics('zatotx_redis_connections', lambda: client.connections),
+            build_info_metrics({'version': __version__, 'python': platform.python_version(), **names}),
             process_metrics(),
         ]
 

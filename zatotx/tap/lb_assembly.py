@@ -11,17 +11,17 @@ from pathlib import Path
 from attrs import define, field
 
 from zatotx.interfaces.reactor import IReactor
-from zatotx.lb.backends.checker import HealthChecker, make_checker
+from zatotx.lb.backends.checker import HealthChecker, make_health_checker
 from zatotx.lb.backends.registry import BackendRegistry
-from zatotx.lb.backends.saved_states import SavedStates
-from zatotx.lb.balancer import LoadBalancer, facts_of
+from zatotx.lb.backends.saved_states import SavedServerStates
+from zatotx.lb.balancer import LoadBalancer, process_facts
 from zatotx.lb.config.files import ConfigurationFiles
 from zatotx.lb.config.model import AdministrativeState, AgentSettings, Configuration, Mode, Stats
 from zatotx.lb.control import BalancerControl
 from zatotx.lb.data_path import make_frontend
 from zatotx.lb.discovery.member_list import add_members
 from zatotx.lb.discovery.poller import DiscoveryPoller, read_members
-from zatotx.lb.discovery.server_list_request import request_list
+from zatotx.lb.discovery.server_list_request import request_server_list
 from zatotx.lb.frontend import FrontendContext, IFrontend
 from zatotx.lb.frontends import Frontends
 from zatotx.lb.log_files import LoadBalancerLogs
@@ -77,7 +77,7 @@ class LoadBalancerBase:
     frontends: Frontends | None = field(default=None, init=False)
     balancer: LoadBalancer | None = field(default=None, init=False)
     control: BalancerControl | None = field(default=None, init=False)
-    states: SavedStates | None = field(default=None, init=False)
+    states: SavedServerStates | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.files = ConfigurationFiles(self.directory)
@@ -88,22 +88,22 @@ class LoadBalancerBase:
             frontends=lambda: {} if self.frontends is None else self.frontends.by_name,
         )  # fmt: skip
 
-    def use_saved_states(self) -> SavedStates:
+    def use_saved_states(self) -> SavedServerStates:
         """Start servers with the administrative states that were set, and return what saves them."""
-        states = self.states = SavedStates(self.directory)
+        states = self.states = SavedServerStates(self.directory)
         self.registry.find_state = states.find
         return states
 
     def make_checker(self) -> HealthChecker:
         """Return what probes the servers."""
-        return make_checker(self.reactor, make_dialer(self.reactor), self.directory, self.registry)
+        return make_health_checker(self.reactor, make_dialer(self.reactor), self.directory, self.registry)
 
     def make_poller(self, balancer: LoadBalancer) -> DiscoveryPoller:
         """Return what discovers servers."""
         reactor = self.reactor
         return DiscoveryPoller(
             reactor=reactor, directory=self.directory, registry=self.registry, on_change=balancer.servers_discovered,
-            request=partial(request_list, reactor, make_dialer(reactor)),
+            request=partial(request_server_list, reactor, make_dialer(reactor)),
         )  # fmt: skip
 
     def add_discovered(self, configuration: Configuration) -> Configuration:
@@ -117,7 +117,7 @@ class LoadBalancerBase:
         prepare_metrics()
         self.responder = StatisticsResponder(
             settings=Stats(), read=read, title=TITLE,
-            facts=lambda: [] if self.control is None else facts_of(self.control),
+            facts=lambda: [] if self.control is None else process_facts(self.control),
         )  # fmt: skip
         frontends = self.frontends = Frontends(make=self.frontend_maker(), listen=listeners.listen)
         self.registry.on_server_down = lambda server: frontends.server_down(server.backend, server.name)
@@ -136,17 +136,17 @@ class LoadBalancerBase:
 
     def administer(self, balancer: LoadBalancer, read: ReadSnapshot) -> None:
         """Add what administers a load balancer: its control, and the agent."""
-        from zatotx.tap.build_lb_agent import make_agent  # its libraries take time and memory that workers do not need
+        from zatotx.tap.build_lb_agent import make_load_balancer_agent  # its libraries take time and memory that workers do not need
 
-        control = self.control = make_control(self, balancer, read)
-        balancer.agent = make_agent(self.directory, control, self._agent_settings, self.reactor)
+        control = self.control = make_balancer_control(self, balancer, read)
+        balancer.agent = make_load_balancer_agent(self.directory, control, self._agent_settings, self.reactor)
 
     def _agent_settings(self) -> AgentSettings:
         configuration = None if self.balancer is None else self.balancer.configuration
         return AgentSettings() if configuration is None else configuration.agent
 
 
-def make_control(base: LoadBalancerBase, balancer: LoadBalancer, read: ReadSnapshot) -> BalancerControl:
+def make_balancer_control(base: LoadBalancerBase, balancer: LoadBalancer, read: ReadSnapshot) -> BalancerControl:
     """Create the IBalancerControl through which the agent and the statistics page use a load balancer."""
 
     def set_state(backend: str, name: str, state: AdministrativeState) -> None:

@@ -16,14 +16,14 @@ from zatotx.interfaces.redis import IPubSub
 from zatotx.node.node import NodeState
 from zatotx.node.node_api import NodeApi
 from zatotx.node.node_control import MAX_FINDINGS, NodeControl
-from zatotx.node.node_figures import figures_of
+from zatotx.node.node_figures import node_status_figures
 from zatotx.node.node_restart import NodeRestarter
 from zatotx.node.settings import SETTINGS_FILES
 from zatotx.processes.workers.control_pipe import WorkerSpec
 
 
 @frozen
-class ControlledNode:
+class NodeControlComponents:
     """The components of a node that node control uses."""
 
     home: Path
@@ -34,7 +34,7 @@ class ControlledNode:
     stop_work: Callable[[], None]  # take no more messages of the work stream
 
 
-def make_node_control(node: ControlledNode, api: NodeApi, bus: IPubSub, reactor: IReactor) -> NodeControl:
+def make_node_control(node: NodeControlComponents, api: NodeApi, bus: IPubSub, reactor: IReactor) -> NodeControl:
     """Create the control of a node. It responds to requests of other nodes as soon as it is created."""
     restarter = NodeRestarter(node.home, SETTINGS_FILES[node.role], node.worker_spec, api.run_in_thread)
     is_connector = node.role == CONNECTOR
@@ -44,7 +44,7 @@ def make_node_control(node: ControlledNode, api: NodeApi, bus: IPubSub, reactor:
         return NodeStatus(
             name=api.name, role=node.role, phase=node.state.phase, started=api.started, version=__version__,
             pid=os.getpid(), revision=api.config.snapshot.revision, is_drained=node.state.is_drained,
-            restart_problem=restarter.problem(), findings=tuple(api.findings()[:MAX_FINDINGS]), **figures_of(sample),
+            restart_problem=restarter.problem(), findings=tuple(api.findings()[:MAX_FINDINGS]), **node_status_figures(sample),
         )  # fmt: skip
 
     def drain() -> None:

@@ -16,7 +16,7 @@ from zatotx.redis.call_sample_store import RedisCallSampleStore
 from zatotx.redis.client import RedisClient, ScriptRunner
 from zatotx.redis.keys import RedisKeys
 from zatotx.redis.usage_store import RedisUsageStore
-from zatotx.service.call_sampler import CallSampler
+from zatotx.service.call_sampler import ServiceCallRecorder
 from zatotx.service.service_store import ServiceStore
 
 
@@ -30,10 +30,10 @@ def make_call_sample_store(client: RedisClient, cluster: str) -> RedisCallSample
     return RedisCallSampleStore(client, RedisKeys(cluster))
 
 
-def make_sampler_factory(client: RedisClient, cluster: str) -> Callable[[str, int, int], CallSampler]:
+def make_sampler_factory(client: RedisClient, cluster: str) -> Callable[[str, int, int], ServiceCallRecorder]:
     """Return a factory that creates the call recorder of a service (see ServiceStore.make_sampler)."""
     store = make_call_sample_store(client, cluster)
-    return lambda service, slow_threshold, every: CallSampler(
+    return lambda service, slow_threshold, every: ServiceCallRecorder(
         service=service, slow_threshold=slow_threshold, every=every, store=store, now=time
     )
 

@@ -52,7 +52,7 @@ class ApiSignature:
 
 
 @cache
-def signatures() -> Mapping[str, ApiSignature]:
+def method_signatures_by_kind() -> Mapping[str, ApiSignature]:
     """Return the signatures of the installed kinds, by their names in `self.out`. The connections of other kinds accept
     every method."""
     from zatotx.connectors.kind_registry import find_kinds  # loads TLS: importing the test kit stays quick
@@ -64,7 +64,7 @@ def signatures() -> Mapping[str, ApiSignature]:
 _UNKNOWN = ApiSignature(title='', methods=())
 
 
-def signature_of(kind: str) -> ApiSignature:
+def outgoing_method_signatures(kind: str) -> ApiSignature:
     """Return the methods that an outgoing connection kind offers in `self.out.<kind>`, with their arguments. The result
     has no methods for a kind that is not installed."""
-    return signatures().get(kind, _UNKNOWN)
+    return method_signatures_by_kind().get(kind, _UNKNOWN)

@@ -12,7 +12,7 @@ from zatotx.model.call_sample import CallSample
 
 @implementer(ICallSampleStore)
 @define(eq=False)
-class MemoryCallSamples:
+class MemoryCallSampleStore:
     """An in-memory ICallSampleStore. If `problem` is set, the methods that record calls raise it."""
 
     problem: Exception | None = None

@@ -9,14 +9,14 @@ from typing import Any
 from zope.interface import implementer
 
 from zatotx.interfaces.pipeline import IAuthenticationPolicy
-from zatotx.interfaces.services import IServiceEntry, IServiceInvoker, IServiceMap, IServiceStore
+from zatotx.interfaces.services import IServiceEntry, IServiceInvoker, IServiceMap, IServiceMapHolder
 from zatotx.model.message import ANONYMOUS, ChannelSpec, HTTPView, Message, Principal, ServiceResult
 from zatotx.rules.limits.concurrency_limit import ConcurrencyLimit
 
 OPEN_CHANNEL = ChannelSpec(name='test', kind='http-soap', service='test.service', data_format='json')
 
 
-class CountingStats:
+class CallCountingStats:
     """Counts the calls and errors that the dispatcher reports for a service."""
 
     def __init__(self) -> None:
@@ -43,13 +43,13 @@ class FunctionEntry:
         self.is_internal = internal
         self.is_active = active
         self.roles: frozenset[str] = frozenset()
-        self.stats = CountingStats()
+        self.stats = CallCountingStats()
         self.concurrency_limit = ConcurrencyLimit()
         self.sampler: Any = None
 
 
 @implementer(IServiceMap)
-class FunctionServices:
+class FunctionServiceMap:
     """An IServiceMap of FunctionEntry objects by name."""
 
     def __init__(self, *entries: FunctionEntry) -> None:
@@ -62,12 +62,12 @@ class FunctionServices:
         return iter(self._entries.values())
 
 
-@implementer(IServiceStore)
-class FunctionServiceStore:
-    """A service store that contains FunctionServices."""
+@implementer(IServiceMapHolder)
+class FunctionServiceMapHolder:
+    """A service store that contains FunctionServiceMap."""
 
     def __init__(self, *entries: FunctionEntry) -> None:
-        self.current = FunctionServices(*entries)
+        self.current = FunctionServiceMap(*entries)
 
 
 @implementer(IServiceInvoker)

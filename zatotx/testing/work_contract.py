@@ -18,7 +18,7 @@ else:
     Case = object
 
 
-def work(number: int, **fields: Any) -> WorkMessage:
+def make_numbered_work_message(number: int, **fields: Any) -> WorkMessage:
     """Create a work message for use in contract tests."""
     return WorkMessage(id=f'id-{number}', cid=f'cid-{number}', service='a.b', payload={'n': number}, **fields)
 
@@ -68,7 +68,7 @@ class WorkStreamContract(Case):
         """A message of a newer version arrives with its version, even if its form is unknown; it is put back unchanged,
         and offered again after a delay."""
         stream, consumer = self.work_stream(), await self.consumer('1.a')
-        await self.got(stream.add([work(1, version=WORK_VERSION + 1, order_key='k'), work(2, order_key='k')]))
+        await self.got(stream.add([make_numbered_work_message(1, version=WORK_VERSION + 1, order_key='k'), make_numbered_work_message(2, order_key='k')]))
         (delivery,) = await self.got(consumer.take(5, 0))
         self.assertTrue(delivery.is_newer)
         self.assertEqual(decode_work(delivery.data, '').payload, {'n': 1})
@@ -84,7 +84,7 @@ class WorkStreamContract(Case):
     async def test_each_to_one(self) -> None:
         """Each message goes to one consumer, in the order they were added, also those added before the consumers."""
         stream = self.work_stream()
-        await self.got(stream.add([work(number) for number in range(6)]))
+        await self.got(stream.add([make_numbered_work_message(number) for number in range(6)]))
         one, two = await self.consumer('1.a'), await self.consumer('2.a')
         self.assertEqual(await self.numbers(one, 2), [0, 1])
         self.assertEqual(await self.numbers(two, 3), [2, 3, 4])
@@ -102,15 +102,15 @@ class WorkStreamContract(Case):
         waiting = consumer.take(1, 30)
         await self.later(0.05)
         self.assertNoResult(waiting)
-        await self.got(stream.add([work(1)]))
+        await self.got(stream.add([make_numbered_work_message(1)]))
         self.assertEqual([delivery.message.id for delivery in await self.got(waiting)], ['id-1'])
 
     async def test_finished(self) -> None:
         """A finished message is gone, for all consumers; its follow-ups are there. Finishing again does no harm."""
         stream, consumer = self.work_stream(), await self.consumer('1.a')
-        await self.got(stream.add([work(1)]))
+        await self.got(stream.add([make_numbered_work_message(1)]))
         (delivery,) = await self.got(consumer.take(5, 0))
-        await self.got(consumer.finish(delivery, [work(2), work(3)]))
+        await self.got(consumer.finish(delivery, [make_numbered_work_message(2), make_numbered_work_message(3)]))
         await self.got(consumer.finish(delivery))
         self.assertEqual(await self.numbers(consumer), [2, 3])
         other = await self.consumer('2.a')
@@ -120,7 +120,7 @@ class WorkStreamContract(Case):
     async def test_retried(self) -> None:
         """The next attempt replaces a message, and comes to any consumer when its time has come, not before."""
         stream, consumer, other = self.work_stream(), await self.consumer('1.a'), await self.consumer('2.a')
-        await self.got(stream.add([work(1)]))
+        await self.got(stream.add([make_numbered_work_message(1)]))
         (delivery,) = await self.got(consumer.take(5, 0))
         again = msgspec.structs.replace(delivery.message, attempts=1, cause='x')
         self.assertIsNone(await self.got(consumer.release_due()))
@@ -139,7 +139,7 @@ class WorkStreamContract(Case):
         are not, however long they have them."""
         stream = self.work_stream()
         dead, alive, other = await self.consumer('1.a'), await self.consumer('2.a'), await self.consumer('3.a')
-        await self.got(stream.add([work(number) for number in range(4)]))
+        await self.got(stream.add([make_numbered_work_message(number) for number in range(4)]))
         self.assertEqual(await self.numbers(dead, 3), [0, 1, 2])
         self.assertEqual(await self.numbers(alive, 1), [3])
         asked: set[str] = set()
@@ -160,7 +160,7 @@ class WorkStreamContract(Case):
     async def test_counts(self) -> None:
         """Messages are counted by what they wait for."""
         stream, consumer = self.work_stream(), await self.consumer('1.a')
-        await self.got(stream.add([work(number) for number in range(5)]))
+        await self.got(stream.add([make_numbered_work_message(number) for number in range(5)]))
         one, two = await self.got(consumer.take(2, 0))
         await self.got(consumer.retry(one, one.message, 60))
         counts = await self.got(consumer.counts())
@@ -172,7 +172,7 @@ class WorkStreamContract(Case):
         """A message for a server goes to the consumers of its queue, and to no other."""
         stream = self.work_stream()
         shared, own = await self.consumer('1.a'), await self.consumer('2.a', 'server2')
-        await self.got(stream.add([work(1, target='server2'), work(2)]))
+        await self.got(stream.add([make_numbered_work_message(1, target='server2'), make_numbered_work_message(2)]))
         self.assertEqual(await self.numbers(shared), [2])
         self.assertEqual(await self.numbers(own), [1])
 
@@ -181,8 +181,8 @@ class WorkStreamContract(Case):
         others are not held up."""
         stream, one, two = self.work_stream(), await self.consumer('1.a'), await self.consumer('2.a')
         for number in range(3):
-            await self.got(stream.add([work(number, order_key='k')]))
-        await self.got(stream.add([work(8), work(9, order_key='other')]))
+            await self.got(stream.add([make_numbered_work_message(number, order_key='k')]))
+        await self.got(stream.add([make_numbered_work_message(8), make_numbered_work_message(9, order_key='other')]))
         (first, *_) = deliveries = await self.got(one.take(9, 0))
         self.assertEqual([delivery.message.payload['n'] for delivery in deliveries], [0, 8, 9])
         self.assertEqual(await self.numbers(two), [])
@@ -193,7 +193,7 @@ class WorkStreamContract(Case):
         await self.got(two.finish(first))
         (second,) = await self.got(one.take(9, 0))
         self.assertEqual(second.message.payload['n'], 1)
-        await self.got(one.finish(second, [work(5, order_key='k')]))
+        await self.got(one.finish(second, [make_numbered_work_message(5, order_key='k')]))
         (third,) = await self.got(one.take(9, 0))
         self.assertEqual(third.message.payload['n'], 2)
         await self.got(one.finish(third))

@@ -8,7 +8,7 @@ from cryptography.x509 import DNSName, IPAddress
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.ca.errors import AuthorityError
-from zatotx.ca.subject import Subject, check_file_name, make_alternative_names, make_name
+from zatotx.ca.subject import CertificateSubject, check_file_name, make_alternative_names, make_distinguished_name
 
 
 class SubjectTests(SynchronousTestCase):
@@ -18,16 +18,16 @@ class SubjectTests(SynchronousTestCase):
 
     def test_order(self) -> None:
         """A distinguished name goes from country to common name; empty fields are left out."""
-        name = make_name(Subject('lb', 'Bank', organizational_unit='', locality='', state='', country='PL'))
+        name = make_distinguished_name(CertificateSubject('lb', 'Bank', organizational_unit='', locality='', state='', country='PL'))
         self.assertEqual(name.rfc4514_string(), 'CN=lb,O=Bank,C=PL')
 
     def test_unicode(self) -> None:
         """Fields may be in any script."""
-        self.assertIn('Zażółć', make_name(Subject('Zażółć')).rfc4514_string())
+        self.assertIn('Zażółć', make_distinguished_name(CertificateSubject('Zażółć')).rfc4514_string())
 
     def test_all_errors(self) -> None:
         """All wrong fields are named at once."""
-        text = self.error(make_name, Subject('', organization='x' * 65, locality=' Town', country='usa'))
+        text = self.error(make_distinguished_name, CertificateSubject('', organization='x' * 65, locality=' Town', country='usa'))
         for part in ('The common name is empty', 'organization has 65 characters: at most 64',
                      "The locality ' Town'", "The country 'usa' is not a code of two capital letters"):
             self.assertIn(part, text)
@@ -35,7 +35,7 @@ class SubjectTests(SynchronousTestCase):
     def test_control_characters(self) -> None:
         """A line end or a tab, which would damage the index, is rejected."""
         for value in ('a\nb', 'a\tb', 'a\0'):
-            self.assertIn('control characters', self.error(make_name, Subject(value)))
+            self.assertIn('control characters', self.error(make_distinguished_name, CertificateSubject(value)))
 
     def test_file_names(self) -> None:
         """A certificate's name is safe as a part of a file name."""

@@ -13,16 +13,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.command import zatotx
 from zatotx.cli.environment.cluster_client import error_reason, raise_for_status, response_element, split_errors
-from zatotx.cli.environment.components.server import not_ready_reasons
+from zatotx.cli.environment.components.server import parse_not_ready_reasons
 from zatotx.cli.environment.http_request import (
     BlockingRequest,
     BlockingResponse,
-    CutOffError,
+    IncompleteResponseError,
     UnreachableError,
-    basic_auth,
+    basic_auth_header,
     send_request,
 )
-from zatotx.cli.environment.layout import Credentials
+from zatotx.cli.environment.layout import UserCredentials
 from zatotx.cli.environment.listen_addresses import ListenAddress
 from zatotx.cli.errors import CommandError
 from zatotx.cli.service import print_deployment_report
@@ -101,10 +101,10 @@ class SendRequestTests(SynchronousTestCase):
         self.assertIn(f'127.0.0.1:{port} is unreachable', str(error))
 
     def test_cut_off(self) -> None:
-        """A missing, truncated or malformed response is a CutOffError: the request may have been processed."""
+        """A missing, truncated or malformed response is a IncompleteResponseError: the request may have been processed."""
         for data in (b'', OK[:20], OK[:-1], b'nonsense\r\n\r\n'):
             _, address = self.peer(says(data))
-            error = self.assertRaises(CutOffError, send_request, address, GET, 5)
+            error = self.assertRaises(IncompleteResponseError, send_request, address, GET, 5)
             self.assertIn('closed the connection', str(error))
 
     def test_silence_and_drips_end_in_time(self) -> None:
@@ -112,13 +112,13 @@ class SendRequestTests(SynchronousTestCase):
         for turn in (until_closed, drip):
             _, address = self.peer(turn)
             begun = time.monotonic()
-            error = self.assertRaises(CutOffError, send_request, address, GET, 0.4)
+            error = self.assertRaises(IncompleteResponseError, send_request, address, GET, 0.4)
             self.assertIn('did not respond within 0.4 s', str(error))
             self.assertTrue(0.3 < time.monotonic() - begun < 30)
 
     def test_basic(self) -> None:
         """RFC 7617, in UTF-8."""
-        self.assertEqual(basic_auth(Credentials('test', '123£')), 'Basic dGVzdDoxMjPCow==')
+        self.assertEqual(basic_auth_header(UserCredentials('test', '123£')), 'Basic dGVzdDoxMjPCow==')
 
 
 class ReasonTests(SynchronousTestCase):
@@ -159,10 +159,10 @@ class ReasonTests(SynchronousTestCase):
     def test_why_a_server_is_not_ready(self) -> None:
         """The server's reasons; for any other body the status."""
         self.assertEqual(
-            not_ready_reasons(BlockingResponse(503, {}, b'{"status": "not ready", "reasons": ["a", "b"]}')), 'a; b'
+            parse_not_ready_reasons(BlockingResponse(503, {}, b'{"status": "not ready", "reasons": ["a", "b"]}')), 'a; b'
         )
         for body in (b'', b'[]', b'{}', b'{"reasons": []}'):
-            self.assertEqual(not_ready_reasons(BlockingResponse(503, {}, body)), '/zato/ready responds with 503')
+            self.assertEqual(parse_not_ready_reasons(BlockingResponse(503, {}, body)), '/zato/ready responds with 503')
 
     def test_deployments(self) -> None:
         """Nodes that refused a version, with the reason, and nodes that did not respond, one per line."""

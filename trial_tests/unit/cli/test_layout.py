@@ -15,7 +15,7 @@ from zatotx.cli.environment.components.server import write_server
 from zatotx.cli.environment.creation_plan import EnvironmentPlan
 from zatotx.cli.environment.initial_files import write_credentials
 from zatotx.cli.environment.layout import (
-    Credentials,
+    UserCredentials,
     cluster_name,
     components_of,
     find_environment,
@@ -28,15 +28,15 @@ from zatotx.cli.environment.listen_addresses import (
     ListenAddress,
     first_tcp_address,
     parse_listen_address,
-    split_description,
+    split_endpoint_description,
     tcp_addresses,
 )
 from zatotx.cli.errors import CommandError
 from zatotx.cli.quickstart import planned_ports
-from zatotx.cli.update_password import change_in_file
+from zatotx.cli.update_password import change_password_in_file
 from zatotx.odb.secrets import Secrets, new_key
 
-USERS = {'api': Credentials('admin.invoke', 'p"a\\s'), 'pubapi': Credentials('pubapi', 'pub')}
+USERS = {'api': UserCredentials('admin.invoke', 'p"a\\s'), 'pubapi': UserCredentials('pubapi', 'pub')}
 
 
 def environment(directory: Path, servers: int = 2, redis_url: str = '') -> EnvironmentPlan:
@@ -148,7 +148,7 @@ class PasswordFileTests(SynchronousTestCase):
         """Comments, other users, ports and additions stay unchanged."""
         self.path.write_text(self.path.read_text() + '\n# mine\n[demo]\nusername = "x"\npassword = "y"\n')
         before = self.path.read_text().splitlines()
-        self.assertEqual(change_in_file(self.path, 'pubapi', 'new "one"'), f' and in {self.path}')
+        self.assertEqual(change_password_in_file(self.path, 'pubapi', 'new "one"'), f' and in {self.path}')
         after = self.path.read_text().splitlines()
         changed = [pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]]
         self.assertEqual(changed, [('password = "pub"', 'password = "new \\"one\\""')])
@@ -157,7 +157,7 @@ class PasswordFileTests(SynchronousTestCase):
     def test_a_user_that_is_not_in_it(self) -> None:
         """The file stays unchanged, and the message does not mention it."""
         before = self.path.read_bytes()
-        self.assertEqual(change_in_file(self.path, 'api.user', 'new'), '')
+        self.assertEqual(change_password_in_file(self.path, 'api.user', 'new'), '')
         self.assertEqual(self.path.read_bytes(), before)
 
 
@@ -183,7 +183,7 @@ class AddressTests(SynchronousTestCase):
 
     def test_escapes(self) -> None:
         """A backslash escapes the next character, including another backslash."""
-        self.assertEqual(split_description('unix:a\\:b\\\\c:mode=1'), ['unix', 'a:b\\c', 'mode=1'])
+        self.assertEqual(split_endpoint_description('unix:a\\:b\\\\c:mode=1'), ['unix', 'a:b\\c', 'mode=1'])
 
     def test_urls(self) -> None:
         """IPv6 hosts are in brackets."""

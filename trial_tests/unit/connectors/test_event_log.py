@@ -7,7 +7,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.connectors.event_log import INTERVAL, EventLog
+from zatotx.connectors.event_log import INTERVAL, RateLimitedEventLog
 
 GIVEN_UP = 'a message was given up'
 
@@ -15,7 +15,7 @@ GIVEN_UP = 'a message was given up'
 class EventLogTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.log = EventLog('Channel in (lines)', self.clock)
+        self.log = RateLimitedEventLog('Channel in (lines)', self.clock)
 
     def lines(self) -> list[str]:
         """The lines of ten seconds in which 1,000 messages are given up, and of a minute afterwards."""

@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.reactor import as_reactor
-from zatotx.interfaces.load_balancer import BalancingKey, Outcome
+from zatotx.interfaces.load_balancer import BalancingKey, ServerUseOutcome
 from zatotx.lb.backends.checker import HealthChecker
 from zatotx.lb.backends.probe import ProbeTarget
 from zatotx.lb.backends.registry import BackendRegistry
@@ -93,7 +93,7 @@ class CheckerTests(SynchronousTestCase):
         for _ in range(3):
             slot = self.registry.find('b').acquire_now(BalancingKey('', {}, {}), ('s2',))
             assert slot is not None
-            slot.release(Outcome.RESET)
+            slot.release(ServerUseOutcome.RESET)
         self.assertEqual(self.states(), ['DOWN', 'UP'])
         self.clock.advance(0)
         self.assertEqual([target.port for _, target, _ in self.running], [8001])

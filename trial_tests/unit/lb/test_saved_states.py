@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.lb.backends.registry import BackendRegistry
-from zatotx.lb.backends.saved_states import SavedStates
+from zatotx.lb.backends.saved_states import SavedServerStates
 from zatotx.lb.config.model import AdministrativeState, Backend, Configuration, MainSettings, Server
 
 
@@ -22,11 +22,11 @@ class SavedStateTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.directory = Path(self.mktemp())
         (self.directory / 'config').mkdir(parents=True)
-        self.states = SavedStates(self.directory)
+        self.states = SavedServerStates(self.directory)
 
     def restarted(self, **states: AdministrativeState) -> dict[str, str]:
         """The states after a start with this lb.toml."""
-        registry = BackendRegistry(clock=Clock(), find_state=SavedStates(self.directory).find)
+        registry = BackendRegistry(clock=Clock(), find_state=SavedServerStates(self.directory).find)
         registry.apply(configured(**states))
         return {status.name: status.state for status in registry.statuses()}
 

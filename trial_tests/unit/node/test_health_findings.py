@@ -27,7 +27,7 @@ class FinderTests(SynchronousTestCase):
             list(health_findings.find_odb_outage(double(unavailable_reason='', snapshot=Snapshot()))), []
         )
         self.assertEqual(list(health_findings.find_redis_outage(double(problem=''))), [])
-        self.assertEqual(list(health_findings.find_refused_code(double(verdicts={1: '', 2: ''}))), [])
+        self.assertEqual(list(health_findings.find_rejected_code(double(verdicts={1: '', 2: ''}))), [])
 
     def test_parts_that_are_not(self) -> None:
         """Each names the part, its reason and what to do."""
@@ -35,7 +35,7 @@ class FinderTests(SynchronousTestCase):
             double(unavailable_reason='no answer within 5 s', snapshot=Snapshot())
         )
         (redis,) = health_findings.find_redis_outage(double(problem='connection refused'))
-        (code,) = health_findings.find_refused_code(double(verdicts={1: '', 2: 'crm.py, line 3: no module named x'}))
+        (code,) = health_findings.find_rejected_code(double(verdicts={1: '', 2: 'crm.py, line 3: no module named x'}))
         (names,) = health_findings.find_xml_name_leak(False)
         self.assertEqual(list(health_findings.find_xml_name_leak(True)), [])
         for sentence, part, why, fix in (

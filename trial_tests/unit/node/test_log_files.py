@@ -17,7 +17,7 @@ from zatotx.interfaces.node import ILogLevels
 from zatotx.model.errors import ServiceUnavailable, StartError
 from zatotx.node.log_files import LiveLogLevels, LogFiles
 from zatotx.node.settings import Log, parse_settings
-from zatotx.testing.memory_node import MemoryBus
+from zatotx.testing.memory_node import MemoryPubSub
 
 
 class LogbookTests(SynchronousTestCase):
@@ -120,7 +120,7 @@ class LogbookTests(SynchronousTestCase):
                          {'log.max_size', 'log.keep', 'log.levels', 'log.colour'})
 
 
-class AwayBus(MemoryBus):
+class AwayBus(MemoryPubSub):
     """Redis is unavailable."""
 
     def publish(self, topic: str, message: str) -> Deferred[None]:
@@ -139,7 +139,7 @@ class LiveLevelsTests(SynchronousTestCase):
 
     def test_every_node(self) -> None:
         """What is set on one node is set on all."""
-        bus = MemoryBus()
+        bus = MemoryPubSub()
         one, two = self.node(bus), self.node(bus)
         verifyObject(ILogLevels, one)
         self.assertTrue(self.successResultOf(one.set_level('crm', 'debug')))
@@ -162,7 +162,7 @@ class LiveLevelsTests(SynchronousTestCase):
 
     def test_nonsense(self) -> None:
         """A level that does not exist is refused, here and from the bus; nothing changes and nobody is told."""
-        bus = MemoryBus()
+        bus = MemoryPubSub()
         one, two = self.node(bus), self.node(bus)
         with self.assertRaisesRegex(ValueError, "'loud' is not one of trace1, debug"):
             one.set_level('crm', 'loud')

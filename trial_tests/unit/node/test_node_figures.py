@@ -12,10 +12,10 @@ from zatotx.interfaces.connector_kind import CONNECTOR, SERVER
 from zatotx.metrics.counters import STALL_BUCKETS
 from zatotx.node.node import READY, NodeState
 from zatotx.node.node_control import NodeControl, merge_statuses
-from zatotx.node.node_figures import count_above, figures_of
+from zatotx.node.node_figures import count_long_stalls, node_status_figures
 from zatotx.processes.workers.control_pipe import SINGLE_PROCESS
-from zatotx.tap.node_control import ControlledNode, make_node_control
-from zatotx.testing.memory_node import MemoryBus
+from zatotx.tap.node_control import NodeControlComponents, make_node_control
+from zatotx.testing.memory_node import MemoryPubSub
 
 
 class FigureTests(SynchronousTestCase):
@@ -29,15 +29,15 @@ class FigureTests(SynchronousTestCase):
             'zatotx_service_duration_seconds': [(('crm.get',), (0.5, [4])), (('zato.ping',), (9.0, [7]))],
             'zatotx_reactor_stall_seconds': [((), (1.0, [1] * (len(STALL_BUCKETS) + 1)))],
         }
-        self.assertEqual(figures_of(sample), {
+        self.assertEqual(node_status_figures(sample), {
             'requests': 5, 'calls': 4, 'errors': 1, 'in_flight': 2, 'seconds': 0.5, 'stalls': 7})  # fmt: skip
-        self.assertEqual(figures_of({}), dict.fromkeys(figures_of(sample), 0))
+        self.assertEqual(node_status_figures({}), dict.fromkeys(node_status_figures(sample), 0))
 
     def test_stalls(self) -> None:
         """Stalls of 100 ms and less do not count."""
         counts = [0] * (len(STALL_BUCKETS) + 1)
         counts[STALL_BUCKETS.index(0.1)], counts[STALL_BUCKETS.index(0.25)], counts[-1] = 50, 2, 1
-        self.assertEqual(count_above(counts), 3)
+        self.assertEqual(count_long_stalls(counts), 3)
 
 
 class DrainableChannel:
@@ -67,11 +67,11 @@ class DrainTests(SynchronousTestCase):
             self.stopped += 1
 
         channels: Any = {'amqp': self.channel}
-        node = ControlledNode(Path(self.mktemp()), role, SINGLE_PROCESS, state=self.state, channels=channels,
+        node = NodeControlComponents(Path(self.mktemp()), role, SINGLE_PROCESS, state=self.state, channels=channels,
                               stop_work=stop_work)  # fmt: skip
         api: Any = PlainApi()
         reactor: Any = Clock()
-        return make_node_control(node, api, MemoryBus(), reactor)
+        return make_node_control(node, api, MemoryPubSub(), reactor)
 
     def test_server(self) -> None:
         """A drained server is not ready and keeps its channels; it is ready again when it is resumed."""

@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.iterations import run_iteration
-from zatotx.interfaces.config import PreparedConfig
+from zatotx.interfaces.config import PreparedConfigChange
 from zatotx.interfaces.pipeline import IAuthenticationPolicy
 from zatotx.model.errors import ServiceUnavailable, TooManyRequests, Unauthorized
 from zatotx.model.message import ChannelSpec, Message, Principal
@@ -80,7 +80,7 @@ class PrepareTests(SynchronousTestCase):
         self.guard.apply(first)
         self.made.clear()
         other = first.apply_changes(ChangeSet(2, (StoredObject(7, 'other', definition().value, 2),)))
-        self.assertEqual(self.successResultOf(self.guard.prepare(other)), PreparedConfig())
+        self.assertEqual(self.successResultOf(self.guard.prepare(other)), PreparedConfigChange())
         self.assertEqual(self.made, [])
 
 

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.model.errors import StartError
 from zatotx.redis.server_process import find_server_binary
-from zatotx.redis.url import RedisAddress, parse_address, resolve_paths
+from zatotx.redis.url import RedisAddress, parse_redis_url, resolve_url_paths
 
 HERE = Path('/env/server1')
 
@@ -16,16 +16,16 @@ HERE = Path('/env/server1')
 class AddressTests(SynchronousTestCase):
     def test_tcp(self) -> None:
         """Host, port, database, user and password are parsed, percent-decoded and completed with defaults."""
-        full = parse_address('redis://app:p%40ss%2Fw@redis.example:7000/3', HERE)
+        full = parse_redis_url('redis://app:p%40ss%2Fw@redis.example:7000/3', HERE)
         self.assertEqual(full, RedisAddress(host='redis.example', port=7000, db=3, username='app', password='p@ss/w'))
-        self.assertEqual(parse_address('redis://localhost', HERE), RedisAddress(host='localhost', port=6379))
-        self.assertEqual(parse_address('redis://:secret@[::1]:1/', HERE).host, '::1')
+        self.assertEqual(parse_redis_url('redis://localhost', HERE), RedisAddress(host='localhost', port=6379))
+        self.assertEqual(parse_redis_url('redis://:secret@[::1]:1/', HERE).host, '::1')
 
     def test_socket(self) -> None:
         """The path of a socket may be absolute, or relative to the directory of the URL's owner."""
-        self.assertEqual(parse_address('unix:///run/redis.sock', HERE).path, '/run/redis.sock')
-        self.assertEqual(parse_address('unix://../redis/redis.sock?db=2', HERE).db, 2)
-        path = parse_address('unix://../redis/redis.sock', HERE).path
+        self.assertEqual(parse_redis_url('unix:///run/redis.sock', HERE).path, '/run/redis.sock')
+        self.assertEqual(parse_redis_url('unix://../redis/redis.sock?db=2', HERE).db, 2)
+        path = parse_redis_url('unix://../redis/redis.sock', HERE).path
         self.assertEqual(path, '/env/redis/redis.sock')
 
     def test_wrong(self) -> None:
@@ -56,7 +56,7 @@ class AddressTests(SynchronousTestCase):
             'rediss://host?ca=x&password=hunter2',
         ):
             with self.assertRaises(StartError, msg=url) as caught:
-                parse_address(url, HERE)
+                parse_redis_url(url, HERE)
             self.assertIn('Redis URL', str(caught.exception))
             self.assertNotIn('hunter2', str(caught.exception), url)
 
@@ -69,14 +69,14 @@ class AddressTests(SynchronousTestCase):
             ('redis://h', 'redis://h'),
         ):
             if 'key=/k' in url:
-                self.assertRaises(StartError, resolve_paths, url, HERE)
+                self.assertRaises(StartError, resolve_url_paths, url, HERE)
                 url, expected = (text.replace('?', '?cert=/c&') for text in (url, expected))
-            self.assertEqual(resolve_paths(url, HERE), expected)
-            self.assertEqual(parse_address(resolve_paths(url, HERE), Path('/')), parse_address(url, HERE))
+            self.assertEqual(resolve_url_paths(url, HERE), expected)
+            self.assertEqual(parse_redis_url(resolve_url_paths(url, HERE), Path('/')), parse_redis_url(url, HERE))
 
     def test_shown(self) -> None:
         """The description shows the location, never the password."""
-        address = parse_address('redis://app:hunter2@host/3', HERE)
+        address = parse_redis_url('redis://app:hunter2@host/3', HERE)
         self.assertEqual(str(address), 'Redis at host:6379, db 3')
         self.assertNotIn('hunter2', repr(address))
         self.assertEqual(str(RedisAddress(host='::1')), 'Redis at [::1]:6379')

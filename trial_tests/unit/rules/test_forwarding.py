@@ -11,18 +11,18 @@ from zatotx.rules.http.forwarding import (
     InvalidProxies,
     RequestOrigin,
     parse_trusted_proxies,
-    request_origin,
+    find_request_origin,
 )
 from zatotx.rules.http.public_url import join_public_url, public_url_error
 from zatotx.wire.http.forwarded import (
     MAX_ELEMENTS,
     ForwardedHop,
-    parse_address,
+    parse_forwarded_address,
     parse_forwarded,
     parse_host,
     parse_scheme,
     parse_x_forwarded_for,
-    x_forwarded_element,
+    select_x_forwarded_element,
 )
 from zatotx.wire.malformed import Malformed
 
@@ -94,26 +94,26 @@ class ReadTests(SynchronousTestCase):
         """Addresses have their canonical form, with and without ports."""
         for text, address in (('1.1.1.1', '1.1.1.1'), ('1.1.1.1:65535', '1.1.1.1'), ('[2001:DB8::0]:1', '2001:db8::'),
                               ('::ffff:1.1.1.1', '1.1.1.1'), ('[::1]', '::1')):  # fmt: skip
-            self.assertEqual(parse_address(text), address)
+            self.assertEqual(parse_forwarded_address(text), address)
         for text, why in (('1.1.1.1:', 'has a port that is none'), ('1.1.1.1:65536', 'has a port that is none'),
                           ('1.1.1.1:000001', 'has a port that is none'), ('1.1.1.1:\u0661', 'has a port that is none'),
                           ('[::1', 'in brackets is none'), ('[::1]x', 'in brackets is none'), ('', 'address is none'),
                           ('[1.1.1.1]', 'in brackets is none'), ('fe80::1%x', 'has a zone')):  # fmt: skip
-            self.assertIn(why, str(self.assertRaises(Malformed, parse_address, text)))
+            self.assertIn(why, str(self.assertRaises(Malformed, parse_forwarded_address, text)))
         self.assertEqual((parse_scheme('HTTPS'), parse_host('a:1')), ('https', 'a:1'))
         self.assertEqual(list(parse_forwarded('for=Unknown')), [ForwardedHop()])
 
     def test_elements_by_number(self) -> None:
         """The element that has so many others behind it; the first one where there are fewer."""
         for passed, element in ((0, 'c'), (1, 'b'), (2, 'a'), (3, 'a')):
-            self.assertEqual(x_forwarded_element('a, b ,,c', passed), element)
-        self.assertEqual(x_forwarded_element(' ,', 0), '')
+            self.assertEqual(select_x_forwarded_element('a, b ,,c', passed), element)
+        self.assertEqual(select_x_forwarded_element(' ,', 0), '')
 
 
 class OriginTests(SynchronousTestCase):
     def origin(self, read: str = ANY, /, **fields: str) -> RequestOrigin:
         headers = {name.replace('_', '-').encode(): value.encode() for name, value in fields.items()}
-        return request_origin(headers, PEER, TRUSTED, read)
+        return find_request_origin(headers, PEER, TRUSTED, read)
 
     def test_chains(self) -> None:
         """The first address from the right that is no trusted proxy, whatever stands before it; the first one of all

@@ -7,28 +7,28 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
 from zatotx.rules.resilience.retry import (
-    FailedAttempt,
-    RetryBudget,
+    RetryableFailure,
+    CallRetryBudget,
     RetryPolicy,
     backoff_delay,
     is_transient_status,
     parse_retry_after,
-    retry_delay,
+    outgoing_retry_delay,
 )
 
 THRICE = RetryPolicy(attempts=3, backoff=0.2)
 NOW = 1_795_600_000.0  # 2026-11-25T09:46:40Z
 
 
-def longest(tried: FailedAttempt, *, made: int = 1, again: bool = True, repeats: RetryPolicy = THRICE) -> float | None:
+def longest(tried: RetryableFailure, *, made: int = 1, again: bool = True, repeats: RetryPolicy = THRICE) -> float | None:
     """Returns the longest delay that can be drawn."""
-    return retry_delay(repeats, made, tried, is_retryable=again, random=lambda: 1.0)
+    return outgoing_retry_delay(repeats, made, tried, is_retryable=again, random=lambda: 1.0)
 
 
 class PauseTests(SynchronousTestCase):
     def test_attempts(self) -> None:
         """The configured number of attempts includes the first one; the default is one."""
-        refused = FailedAttempt(reached_peer=False)
+        refused = RetryableFailure(reached_peer=False)
         self.assertEqual([longest(refused, made=made) is None for made in (1, 2, 3, 4)], [False, False, True, True])
         self.assertIsNone(longest(refused, repeats=RetryPolicy()))
 
@@ -44,32 +44,32 @@ class PauseTests(SynchronousTestCase):
         self.assertFalse(any(THRICE.is_retryable(method, has_idempotency_key=False) for method in others))
         self.assertTrue(all(THRICE.is_retryable(method, has_idempotency_key=True) for method in others))
         self.assertTrue(RetryPolicy(methods=frozenset(('GET', 'PUT'))).is_retryable('PUT', has_idempotency_key=False))
-        for tried in (FailedAttempt(), FailedAttempt(status=503)):
+        for tried in (RetryableFailure(), RetryableFailure(status=503)):
             self.assertIsNone(longest(tried, again=False))
             self.assertIsNotNone(longest(tried, again=True))
-        self.assertIsNotNone(longest(FailedAttempt(reached_peer=False), again=False))
+        self.assertIsNotNone(longest(RetryableFailure(reached_peer=False), again=False))
 
     def test_which_answers(self) -> None:
         """502, 503 and 504 are retried, 429 only with Retry-After, others are not."""
-        again = [status for status in range(100, 600) if longest(FailedAttempt(status=status)) is not None]
+        again = [status for status in range(100, 600) if longest(RetryableFailure(status=status)) is not None]
         self.assertEqual(again, [502, 503, 504])
-        self.assertEqual(longest(FailedAttempt(status=429, retry_after=3.0)), 3.0)
+        self.assertEqual(longest(RetryableFailure(status=429, retry_after=3.0)), 3.0)
         self.assertEqual([status for status in range(100, 600) if is_transient_status(status)], [429, 502, 503, 504])
 
     def test_the_pause_grows(self) -> None:
         """Full jitter: the delay is between zero and the backoff, twice that before the third attempt, at most ten
         seconds."""
         many = RetryPolicy(attempts=20, backoff=0.2)
-        pauses = [longest(FailedAttempt(), made=made, repeats=many) for made in (1, 2, 3, 10)]
+        pauses = [longest(RetryableFailure(), made=made, repeats=many) for made in (1, 2, 3, 10)]
         self.assertEqual(pauses, [0.2, 0.4, 0.8, 10.0])
-        self.assertEqual(retry_delay(many, 1, FailedAttempt(), is_retryable=True, random=lambda: 0.0), 0.0)
-        self.assertEqual(longest(FailedAttempt(), repeats=RetryPolicy(attempts=2)), 0.2)
-        self.assertEqual(longest(FailedAttempt(), repeats=RetryPolicy(attempts=2, backoff=20.0)), 20.0)
+        self.assertEqual(outgoing_retry_delay(many, 1, RetryableFailure(), is_retryable=True, random=lambda: 0.0), 0.0)
+        self.assertEqual(longest(RetryableFailure(), repeats=RetryPolicy(attempts=2)), 0.2)
+        self.assertEqual(longest(RetryableFailure(), repeats=RetryPolicy(attempts=2, backoff=20.0)), 20.0)
 
     def test_never_sooner_than_asked(self) -> None:
         """The delay is at least Retry-After, however long; a shorter Retry-After does not shorten it."""
-        self.assertEqual(longest(FailedAttempt(status=503, retry_after=100.0)), 100.0)
-        self.assertEqual(longest(FailedAttempt(status=503, retry_after=0.0)), 0.2)
+        self.assertEqual(longest(RetryableFailure(status=503, retry_after=100.0)), 100.0)
+        self.assertEqual(longest(RetryableFailure(status=503, retry_after=0.0)), 0.2)
 
     def test_retry_after(self) -> None:
         """Retry-After is a number of seconds or a date; a past date means now; invalid values are ignored."""
@@ -86,7 +86,7 @@ class PauseTests(SynchronousTestCase):
 class BudgetTests(SynchronousTestCase):
     def test_a_fifth_of_the_calls(self) -> None:
         """A thousand failing calls cause two hundred retries, not two thousand."""
-        budget = RetryBudget()
+        budget = CallRetryBudget()
         taken = 0
         for _ in range(1000):
             budget.record_call(100.0)
@@ -95,13 +95,13 @@ class BudgetTests(SynchronousTestCase):
 
     def test_few_calls(self) -> None:
         """Ten retries in ten seconds are always allowed, so that a connection with few calls can retry."""
-        budget = RetryBudget()
+        budget = CallRetryBudget()
         budget.record_call(100.0)
         self.assertEqual(sum(budget.try_acquire(100.0) for _ in range(30)), 10)
 
     def test_old_calls_do_not_count(self) -> None:
         """Old calls and retries do not count."""
-        budget = RetryBudget()
+        budget = CallRetryBudget()
         for _ in range(1000):
             budget.record_call(100.0)
         self.assertEqual(sum(budget.try_acquire(100.0) for _ in range(300)), 200)
@@ -111,7 +111,7 @@ class BudgetTests(SynchronousTestCase):
     def test_windows(self) -> None:
         """Windows follow each other without gaps while there are calls; retries of the previous window count too, older
         ones do not. After a pause the next call begins a window."""
-        budget = RetryBudget(share=0.5, min_retries=2, window=10.0)
+        budget = CallRetryBudget(share=0.5, min_retries=2, window=10.0)
         for _ in range(10):
             budget.record_call(100.0)
         self.assertEqual([budget.try_acquire(109.9) for _ in range(6)], [True] * 5 + [False])
@@ -126,7 +126,7 @@ class BudgetTests(SynchronousTestCase):
 
     def test_usual_window(self) -> None:
         """A window has ten seconds."""
-        budget = RetryBudget()
+        budget = CallRetryBudget()
         for _ in range(100):
             budget.record_call(100.0)
         self.assertEqual(sum(budget.try_acquire(109.9) for _ in range(30)), 20)

@@ -9,15 +9,15 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.model.errors import ServiceUnavailable
-from zatotx.model.job_run import SKIPPED, job_of
+from zatotx.model.job_run import SKIPPED, job_from_headers
 from zatotx.rules.scheduling.tick_schedule import MICROSECONDS, to_datetime
 from zatotx.scheduler.job_table import JobTable
 from zatotx.scheduler.metrics import SchedulerCounters
-from zatotx.scheduler.tick_loop import BATCH, TickLoop
+from zatotx.scheduler.tick_loop import BATCH, LeaderTickLoop
 from zatotx.schema.delivery_fields import DeliveryRetry
 from zatotx.schema.scheduler_job import INTERVAL_BASED, ONE_TIME, QUEUE, SCHEDULER_JOB, SKIP, SchedulerJob
 from zatotx.schema.snapshot import Snapshot, StoredObject
-from zatotx.testing.memory_scheduler_stores import MemoryRunRecorder, MemoryTickStore
+from zatotx.testing.memory_scheduler_stores import MemoryRunRecorder, MemoryTickWriter
 
 START = 1_800_000_000
 
@@ -28,7 +28,7 @@ class TickLoopTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.table = JobTable(self.clock, self.now)
-        self.store = MemoryTickStore(epoch=1)
+        self.store = MemoryTickWriter(epoch=1)
         self.recorder, self.counters = MemoryRunRecorder(), SchedulerCounters()
         self.leads, self.outdated = True, list[str]()
         self.revision = 0
@@ -37,14 +37,14 @@ class TickLoopTests(SynchronousTestCase):
         """Unix time."""
         return START + self.clock.seconds()
 
-    def term(self, **fields: Any) -> TickLoop:
+    def term(self, **fields: Any) -> LeaderTickLoop:
         """A term that has started."""
         arguments: dict[str, Any] = {
             'clock': self.clock, 'now': self.now, 'table': self.table, 'ticks': self.store, 'recorder': self.recorder,
             'counters': self.counters, 'cluster': 'c', 'node': 'server1', 'may_fire': lambda: self.leads,
             'on_outdated': self.outdated.append, 'epoch': 1, 'recovery_point': 0, **fields,
         }  # fmt: skip
-        term = TickLoop(**arguments)
+        term = LeaderTickLoop(**arguments)
         term.start()
         return term
 
@@ -76,7 +76,7 @@ class TickLoopTests(SynchronousTestCase):
 
     def written(self, job_id: int = 1) -> list[int]:
         """The ticks that were written, in seconds after the start."""
-        found = [job_of(message.headers) for message in self.store.added]
+        found = [job_from_headers(message.headers) for message in self.store.added]
         return [round(job.scheduled.timestamp()) - START for job in found if job is not None and job.id == job_id]
 
     def test_each_tick(self) -> None:

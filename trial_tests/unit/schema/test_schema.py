@@ -17,7 +17,7 @@ from zatotx.schema.secrets import ConfigObject
 from zatotx.schema.service_config import SERVICE, ServiceConfig
 from zatotx.schema.snapshot import Operation, Snapshot, StoredObject
 from zatotx.schema.type_registry import ObjectTypeRegistry, namespace_of
-from zatotx.schema.validation import parse_request, validate, validate_edit
+from zatotx.schema.validation import parse_request_fields, validate, validate_edit
 from zatotx.security.basic_auth import BASIC_AUTH, BasicAuth
 
 CHANNEL: dict[str, Any] = {'name': 'c', 'url_path': '/c', 'service': 's'}
@@ -225,10 +225,10 @@ class DoorTests(SynchronousTestCase):
         self.references = SnapshotReferences(snapshot, TYPES)
 
     def rest(self, **request: Any) -> dict[str, Any]:
-        return parse_request(CHANNEL_REST, request, self.references)
+        return parse_request_fields(CHANNEL_REST, request, self.references)
 
     def every(self, **request: Any) -> dict[str, Any]:
-        return parse_request(EVERYTHING, request, self.references)
+        return parse_request_fields(EVERYTHING, request, self.references)
 
     def test_text_becomes_what_the_field_is(self) -> None:
         """Text becomes numbers, booleans in all spellings, and dates, in UTC without a zone."""
@@ -306,11 +306,11 @@ class SilenceTests(SynchronousTestCase):
 class DocsTests(SynchronousTestCase):
     def test_a_type_describes_itself(self) -> None:
         """The table has one row per field, in Markdown that texts cannot break."""
-        table = type_docs.field_table(EVERYTHING)
+        table = type_docs.make_field_table(EVERYTHING)
         self.assertIn('| `count` | int >= 0 <= 9 | 1 | How many |', table)
         self.assertIn('Some \\| text', table)
         self.assertEqual(len(table.splitlines()), 2 + len(fields_of(EVERYTHING)))
-        self.assertIn('Usable types: apikey, basic_auth, jwt', type_docs.field_table(CHANNEL_REST, TYPES))
+        self.assertIn('Usable types: apikey, basic_auth, jwt', type_docs.make_field_table(CHANNEL_REST, TYPES))
 
     def test_a_field_describes_itself_in_a_line(self) -> None:
         """Help for the CLI is one line."""

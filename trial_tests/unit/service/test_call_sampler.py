@@ -12,19 +12,19 @@ from zatotx.interfaces.call_samples import MAX_SLOW
 from zatotx.model.call_sample import MAX_TEXT, CallSample
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.model.message import ChannelSpec, Message, Reply
-from zatotx.service.call_sampler import MAX_PENDING, CallSampler, body_text, value_text
-from zatotx.testing.memory_call_samples import MemoryCallSamples
+from zatotx.service.call_sampler import MAX_PENDING, ServiceCallRecorder, body_beginning, payload_beginning
+from zatotx.testing.memory_call_samples import MemoryCallSampleStore
 
 
 class CallSamplerTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.store = MemoryCallSamples()
+        self.store = MemoryCallSampleStore()
 
-    def sampler(self, slow_threshold: int = 100, every: int = 0) -> CallSampler:
-        return CallSampler(service='crm', slow_threshold=slow_threshold, every=every, store=self.store,
+    def sampler(self, slow_threshold: int = 100, every: int = 0) -> ServiceCallRecorder:
+        return ServiceCallRecorder(service='crm', slow_threshold=slow_threshold, every=every, store=self.store,
                            now=lambda: 1000.0)  # fmt: skip
 
-    def call(self, sampler: CallSampler, seconds: float, cid: str = 'c1', body: Any = b'{"a":1}') -> None:
+    def call(self, sampler: ServiceCallRecorder, seconds: float, cid: str = 'c1', body: Any = b'{"a":1}') -> None:
         message = Message(cid, ChannelSpec(kind='http', name='crm.channel', service='crm'), 'crm', {}, body, 0.0, None)
         sampler.observe(message, Reply(200, b'{"b":2}', b'application/json'), seconds)
 
@@ -64,7 +64,7 @@ class CallSamplerTests(SynchronousTestCase):
         """Calls are not recorded while too many records are being written, and are recorded again afterwards."""
         waiting: list[Deferred[None]] = []
 
-        class SlowStore(MemoryCallSamples):
+        class SlowStore(MemoryCallSampleStore):
             def record_slow(self, service: str, sample: CallSample) -> Deferred[None]:
                 waiting.append(Deferred())
                 return waiting[-1]
@@ -88,9 +88,9 @@ class CallSamplerTests(SynchronousTestCase):
 
     def test_texts(self) -> None:
         """Long texts are cut, and what is not text is said to be so."""
-        self.assertEqual(len(body_text(b'x' * 100_000)), MAX_TEXT)
-        self.assertEqual(len(value_text('x' * 100_000)), MAX_TEXT)
-        self.assertEqual(value_text({'a': [1]}), '{"a":[1]}')
-        self.assertEqual(value_text(b'\xff'), '\N{REPLACEMENT CHARACTER}')
-        self.assertIn('not text', value_text(object()))
-        self.assertIn('not text', body_text(object()))
+        self.assertEqual(len(body_beginning(b'x' * 100_000)), MAX_TEXT)
+        self.assertEqual(len(payload_beginning('x' * 100_000)), MAX_TEXT)
+        self.assertEqual(payload_beginning({'a': [1]}), '{"a":[1]}')
+        self.assertEqual(payload_beginning(b'\xff'), '\N{REPLACEMENT CHARACTER}')
+        self.assertIn('not text', payload_beginning(object()))
+        self.assertIn('not text', body_beginning(object()))

@@ -13,7 +13,7 @@ from zatotx.wire.xml.limits import (
     MAX_TEXT_SIZE,
     WINDOW,
     XmlLimits,
-    check_limits,
+    check_document_limits,
     count_occurrences,
     estimate_tree_size,
     has_more_elements,
@@ -93,9 +93,9 @@ class CountTests(SynchronousTestCase):
         """Each limit is exact for small documents too."""
         for data, name, number in ((b'<a/>' * 3, 'elements', 3), (b'<a b="" c=""/>', 'attributes', 2),
                                    (b'<a xmlns="" xmlns:b=""/>', 'namespaces', 2)):  # fmt: skip
-            check_limits(data, XmlLimits(**{name: number}))
+            check_document_limits(data, XmlLimits(**{name: number}))
             for less in range(number):
-                said = str(self.assertRaises(Malformed, check_limits, data, XmlLimits(**{name: less})))
+                said = str(self.assertRaises(Malformed, check_document_limits, data, XmlLimits(**{name: less})))
                 self.assertIn(f'more than {less} {name.removesuffix("s")}', said)
 
 

@@ -32,7 +32,7 @@ def _open(context: CheckContext, part: Component) -> CertificateAuthority | None
     return CertificateAuthority(directory, now=context.utc_now)
 
 
-def check_authority(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_certificate_authority(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check the certificate and the index of the authority, and the newest certificate that was issued for each
     name."""
     from zatotx.ca.errors import AuthorityError
@@ -70,16 +70,16 @@ def check_revocation_list(context: CheckContext, part: Component) -> Iterator[tu
     if authority is None:
         return
     path, command = authority.store.revocation_list, f"'zatotx ca crl {part.path}'"
-    yield from list_validity(path, context.now(), command)
+    yield from check_crl_validity(path, context.now(), command)
     try:
         missing = authority.unlisted_revocations()
     except AuthorityError:
-        return  # check_authority reports it
+        return  # check_certificate_authority reports it
     if missing:
         yield BROKEN, f'the revocation list {path} lacks {missing} revoked certificates: {command}'
 
 
-def list_validity(path: Path, now: float, remedy: str) -> Iterator[tuple[str, str]]:
+def check_crl_validity(path: Path, now: float, remedy: str) -> Iterator[tuple[str, str]]:
     """Check that the revocation lists in a file are valid. `remedy` is the instruction for the user if a list is not
     valid."""
     from zatotx.wire.certificates import parse_revocation_lists
@@ -115,7 +115,7 @@ def check_authority_permissions(context: CheckContext, part: Component) -> Itera
 
 CHECKS = (
     Check('certificates', 'the certificate authority is damaged, or its own certificate, or the newest one of a name, '
-          'expired, or expires within 30 days (warning) or 7 days (broken)', ENVIRONMENT, check_authority),
+          'expired, or expires within 30 days (warning) or 7 days (broken)', ENVIRONMENT, check_certificate_authority),
     Check('certificates', 'the revocation list of the authority is missing, expired, expires within 7 days (warning), '
           'or lacks revoked certificates', ENVIRONMENT, check_revocation_list),
     Check('permissions', "a private key of the authority is accessible to other users", ENVIRONMENT,

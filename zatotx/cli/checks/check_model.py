@@ -72,7 +72,7 @@ class Check(NamedTuple):
     sends_requests: bool = False  # sends requests to other processes or machines, so runs in its own thread
 
 
-def as_component(environment: Environment) -> Component:
+def environment_as_component(environment: Environment) -> Component:
     """Convert an environment to a Component without a process, so that checks of the whole environment can be applied
     to it."""
     return Component(ENVIRONMENT, Path(environment.environment))

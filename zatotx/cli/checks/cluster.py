@@ -12,10 +12,10 @@ from zatotx import __version__
 from zatotx.cli.checks.check_model import BROKEN, NODE, REQUEST_TIMEOUT, WARNING, Check, CheckContext
 from zatotx.cli.checks.odb_and_redis import inspect_odb
 from zatotx.cli.environment.cluster_client import error_reason, response_element
-from zatotx.cli.environment.http_request import BlockingRequest, CutOffError, UnreachableError, basic_auth, send_request
+from zatotx.cli.environment.http_request import BlockingRequest, IncompleteResponseError, UnreachableError, basic_auth_header, send_request
 from zatotx.cli.environment.layout import Component, read_credentials
 from zatotx.cli.environment.listen_addresses import first_tcp_address
-from zatotx.cli.environment.processes import holds_port, read_worker_status, running_process
+from zatotx.cli.environment.processes import is_listening_on_port, read_worker_status, running_process
 from zatotx.cli.errors import CommandError
 from zatotx.rules.resilience.process_supervision import NODE_TIMEOUT
 
@@ -69,7 +69,7 @@ def check_server_findings(context: CheckContext, part: Component) -> Iterator[tu
     """Report the problems that a running server has detected, and whether its version differs from the installed
     one."""
     process = running_process(part)
-    if process is None or not holds_port(process.pid, first_tcp_address(part).port):
+    if process is None or not is_listening_on_port(process.pid, first_tcp_address(part).port):
         return
     info = invoke_on_server(part, 'zato.info.get-info')
     version = str(info.get('version', ''))
@@ -83,7 +83,7 @@ def check_server_findings(context: CheckContext, part: Component) -> Iterator[tu
 def invoke_on_server(part: Component, service: str) -> dict[str, Any]:
     """Invoke an internal service on the server `part`, and return the response. Raises CommandError."""
     headers = {
-        'Authorization': basic_auth(read_credentials(part.path.parent, 'api')),
+        'Authorization': basic_auth_header(read_credentials(part.path.parent, 'api')),
         'Content-Type': 'application/json',
         'X-Zato-Deadline-Ms': str(int(REQUEST_TIMEOUT * 1000)),
     }
@@ -93,7 +93,7 @@ def invoke_on_server(part: Component, service: str) -> dict[str, Any]:
             BlockingRequest('POST', f'/zato/api/invoke/{quote(service)}', headers, b'{}'),
             REQUEST_TIMEOUT,
         )
-    except (UnreachableError, CutOffError) as error:
+    except (UnreachableError, IncompleteResponseError) as error:
         raise CommandError(f'the server could not be queried: {error}.') from None
     if response.status == 401:
         raise CommandError("it does not accept the password of [api] in credentials.toml: set one with 'zatotx update "

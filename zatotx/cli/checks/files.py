@@ -21,7 +21,7 @@ from zatotx.cli.environment.layout import (
     read_info,
     read_settings,
 )
-from zatotx.cli.environment.listen_addresses import listen_descriptions, split_description
+from zatotx.cli.environment.listen_addresses import listen_descriptions, split_endpoint_description
 from zatotx.cli.environment.secret_keys import read_secret_key
 from zatotx.cli.errors import CommandError
 
@@ -77,7 +77,7 @@ def check_directories(context: CheckContext, part: Component) -> Iterator[tuple[
             yield BROKEN, f'{directory} is not writable: change its owner to the user who starts {part.name}'
 
 
-def check_permissions(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_secret_file_permissions(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that files and directories with secrets are not accessible to group and others."""
     for path in secret_files(part):
         if path.exists() and not is_private(path):
@@ -102,11 +102,11 @@ DAY = 86400
 def check_endpoint_certificates(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check the certificate of each `ssl:` endpoint of a server."""
     for description in listen_descriptions(part):
-        kind, *fields = split_description(description.removeprefix('haproxy:'))
+        kind, *fields = split_endpoint_description(description.removeprefix('haproxy:'))
         named = dict(field.split('=', 1) for field in fields if '=' in field)
         if kind == 'ssl':
             key = named.get('privateKey', 'server.pem')
-            yield from check_certificate(part.path / named.get('certKey', key), part.path / key, context.now())
+            yield from check_certificate_and_key(part.path / named.get('certKey', key), part.path / key, context.now())
 
 
 def check_redis_certificates(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
@@ -114,16 +114,16 @@ def check_redis_certificates(context: CheckContext, part: Component) -> Iterator
     loaded = read_settings(part)
     files = {name: get_setting(loaded, 'kvdb', name, '') for name in ('ca', 'cert', 'key')}
     if files['ca']:
-        yield from check_validity(part.path / files['ca'], context.now())
+        yield from check_certificate_validity(part.path / files['ca'], context.now())
     if files['cert']:
-        yield from check_certificate(
+        yield from check_certificate_and_key(
             part.path / files['cert'], part.path / (files['key'] or files['cert']), context.now()
         )
 
 
-def check_certificate(certificate: Path, key: Path, now: float) -> Iterator[tuple[str, str]]:
+def check_certificate_and_key(certificate: Path, key: Path, now: float) -> Iterator[tuple[str, str]]:
     """Check a certificate and its private key. `now` is Unix time in seconds."""
-    yield from check_validity(certificate, now)
+    yield from check_certificate_validity(certificate, now)
     first = next(iter(_certificates(certificate)), None)
     if first is None:
         return
@@ -134,7 +134,7 @@ def check_certificate(certificate: Path, key: Path, now: float) -> Iterator[tupl
         yield BROKEN, f'{key} is not the key of {certificate}: install a matching pair'
 
 
-def check_validity(path: Path, now: float) -> Iterator[tuple[str, str]]:
+def check_certificate_validity(path: Path, now: float) -> Iterator[tuple[str, str]]:
     """Check that the first certificate of a file is readable and within its validity period."""
     certificate = next(iter(_certificates(path)), None)
     if certificate is None:
@@ -180,10 +180,10 @@ CHECKS = (
     Check('files', 'a directory that a server or connector writes to is missing or not writable: logs, work, pickup',
           NODE, check_directories),
     Check('permissions', 'credentials.toml or the SQLite ODB is accessible to other users', ENVIRONMENT,
-          check_permissions),
+          check_secret_file_permissions),
     Check('permissions', 'server.toml, connector.toml, the secret key or a private key is accessible to other users',
-          NODE, check_permissions),
-    Check('permissions', "the directory of Redis is accessible to other users", REDIS, check_permissions),
+          NODE, check_secret_file_permissions),
+    Check('permissions', "the directory of Redis is accessible to other users", REDIS, check_secret_file_permissions),
     Check('certificates', 'a certificate of an `ssl:` endpoint is missing, corrupt, expired, expires within 30 days '
           '(warning) or 7 days (broken), or does not match its key', NODE, check_endpoint_certificates),
     Check('certificates', 'the same problems with the files in [kvdb]', NODE, check_redis_certificates),

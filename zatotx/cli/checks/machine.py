@@ -12,7 +12,7 @@ from zatotx.cli.checks.check_model import BROKEN, EVERY_COMPONENT, NODE, REQUEST
 from zatotx.cli.environment.component_types import REDIS
 from zatotx.cli.environment.components.registry import operations_of
 from zatotx.cli.environment.layout import Component, get_setting, read_settings
-from zatotx.cli.environment.processes import describe_process, holds_port, is_free, port_owner, running_process
+from zatotx.cli.environment.processes import describe_process, is_listening_on_port, is_port_free, find_port_owner, running_process
 from zatotx.cli.environment.readiness_probe import probe_component
 
 MIB = 1024 * 1024
@@ -71,14 +71,14 @@ def effective_limit(part: Component, name: str, number: int) -> tuple[int, str]:
     raises its soft limit to the hard limit."""
     process = running_process(part)
     if process is not None:
-        found = read_limit(Path(f'/proc/{process.pid}/limits'), name, lambda path: path.read_text())
+        found = read_process_limit(Path(f'/proc/{process.pid}/limits'), name, lambda path: path.read_text())
         if found is not None:
             return found, f'process {process.pid}'
     hard = resource.getrlimit(number)[1]
     return (2**63 if hard == resource.RLIM_INFINITY else hard), 'a process started from here'
 
 
-def read_limit(path: Path, name: str, read: Callable[[Path], str]) -> int | None:
+def read_process_limit(path: Path, name: str, read: Callable[[Path], str]) -> int | None:
     """Return the soft limit with the given name from /proc/PID/limits, or None if it cannot be read."""
     try:
         line = next(line for line in read(path).splitlines() if line.startswith(name))
@@ -88,7 +88,7 @@ def read_limit(path: Path, name: str, read: Callable[[Path], str]) -> int | None
     return 2**63 if value == 'unlimited' else int(value)
 
 
-def check_running(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_component_is_running(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that a component is running. A component that was stopped together with all other components is not
     reported."""
     if running_process(part) is not None:
@@ -101,7 +101,7 @@ def check_running(context: CheckContext, part: Component) -> Iterator[tuple[str,
         yield WARNING, f"it is stopped while other components are running: 'zatotx start {part.path}'"
 
 
-def check_ready(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
+def check_component_is_ready(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that a running component is ready."""
     state = probe_component(part, REQUEST_TIMEOUT)
     if state.pid is not None and state.reason:
@@ -112,13 +112,13 @@ def check_ports(context: CheckContext, part: Component) -> Iterator[tuple[str, s
     """Check that each port of a server is free, or is used by the server itself."""
     file, process = part.settings_path, running_process(part)
     for address in operations_of(part).listen_addresses(part):
-        if process is not None and holds_port(process.pid, address.port):
+        if process is not None and is_listening_on_port(process.pid, address.port):
             continue
         if process is not None:
             yield BROKEN, (f'it is running but does not listen on port {address.port}: see {part.path}/logs, then '
                            f"'zatotx restart {part.path}'")  # fmt: skip
-        elif not is_free(address.host, address.port):
-            pid = port_owner(address.port)
+        elif not is_port_free(address.host, address.port):
+            pid = find_port_owner(address.port)
             user = describe_process(pid) if pid else 'another program'
             listen = f'{address.section}.listen'
             yield BROKEN, f'port {address.port} is in use by {user}: stop it, or change {listen} in {file}'
@@ -169,7 +169,7 @@ CHECKS = (
         'a component ended without being stopped (its pid file names another process or none), or is '
         'stopped while others are running',
         EVERY_COMPONENT,
-        check_running,
+        check_component_is_running,
     ),
     Check(
         'ports', 'a port is in use by another program, or a running server or connector does not listen on it', NODE,
@@ -181,8 +181,8 @@ CHECKS = (
         'ready',
         'a server or connector is running and /zato/ready does not respond with 200',
         NODE,
-        check_ready,
+        check_component_is_ready,
         sends_requests=True,
     ),
-    Check('ready', 'the embedded Redis is running and does not respond', REDIS, check_ready, sends_requests=True),
+    Check('ready', 'the embedded Redis is running and does not respond', REDIS, check_component_is_ready, sends_requests=True),
 )

@@ -12,9 +12,9 @@ from zatotx.cli.environment.component_types import SERVER
 from zatotx.cli.environment.http_request import (
     BlockingRequest,
     BlockingResponse,
-    CutOffError,
+    IncompleteResponseError,
     UnreachableError,
-    basic_auth,
+    basic_auth_header,
     send_request,
 )
 from zatotx.cli.environment.layout import CREDENTIALS, Component, Environment, components_of, read_credentials
@@ -57,7 +57,7 @@ class ClusterClient:
     ) -> BlockingResponse:
         """Return the unparsed response, whatever its status. Raises CommandError if there is none."""
         fields = {
-            'Authorization': basic_auth(read_credentials(self._environment.environment, 'api')),
+            'Authorization': basic_auth_header(read_credentials(self._environment.environment, 'api')),
             'Content-Type': 'application/json',
             'X-Zato-Deadline-Ms': str(int(timeout * 1000)),
             **(headers or {}),
@@ -73,7 +73,7 @@ class ClusterClient:
                 response = send_request(first_tcp_address(part), request, timeout)
             except UnreachableError:
                 continue
-            except CutOffError as error:
+            except IncompleteResponseError as error:
                 raise CommandError(
                     f'{part.name} at {error}: the request may have been processed, so check before you repeat it; '
                     f'the logs are in {part.path}/logs.'

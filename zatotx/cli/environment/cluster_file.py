@@ -75,7 +75,7 @@ def read_shared_settings(environment: Path) -> SharedSettings:
     return _parse(file, (environment / KEY_FILE).read_text('ascii').strip())
 
 
-def next_name(environment: Path, parts: tuple[Component, ...], kind: str, prefix: str) -> tuple[str, int]:
+def next_component_name(environment: Path, parts: tuple[Component, ...], kind: str, prefix: str) -> tuple[str, int]:
     """Return the name and the number of the next component of a type, such as (`server3`, 3)."""
     number = 1 + sum(part.kind == kind for part in parts)
     while (environment / f'{prefix}{number}').exists():

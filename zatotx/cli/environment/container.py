@@ -22,8 +22,8 @@ from zatotx.cli.environment.components.web_admin import PORT as WEB_ADMIN_PORT
 from zatotx.cli.environment.components.web_admin import NewWebAdmin, write_web_admin
 from zatotx.cli.environment.creation_plan import SERVER_PORT, EnvironmentPlan
 from zatotx.cli.environment.initial_files import write_credentials
-from zatotx.cli.environment.layout import INFO_FILE, Component, Credentials, read_component, read_toml
-from zatotx.cli.environment.variables import Variables
+from zatotx.cli.environment.layout import INFO_FILE, Component, UserCredentials, read_component, read_toml
+from zatotx.cli.environment.variables import ContainerVariables
 from zatotx.cli.errors import CommandError
 
 _PORTS = {SERVER: SERVER_PORT, CONNECTOR: CONNECTOR_PORT, LOAD_BALANCER: LOAD_BALANCER_PORT, WEB_ADMIN: WEB_ADMIN_PORT}
@@ -39,7 +39,7 @@ class ClusterAccess:
     odb_url: str
     redis_url: str
     key: str
-    users: Mapping[str, Credentials]
+    users: Mapping[str, UserCredentials]
 
 
 @frozen(kw_only=True)
@@ -58,7 +58,7 @@ class ContainerPlan:
     cluster_access: ClusterAccess | None = None  # nodes only
 
 
-def read_plan(kind: str, variables: Variables, host_name: str) -> ContainerPlan:
+def read_container_plan(kind: str, variables: ContainerVariables, host_name: str) -> ContainerPlan:
     """Read the plan of a component from environment variables. Errors are collected in `variables`."""
     name = variables.text('NAME', host_name)
     cluster = variables.text('CLUSTER', 'zatotx')
@@ -89,7 +89,7 @@ def _is_name(text: str) -> bool:
     return len(text) <= _MAX_NAME and text.isprintable() and not set(text) & {'"', '\\'}
 
 
-def _read_access(kind: str, variables: Variables) -> ClusterAccess:
+def _read_access(kind: str, variables: ContainerVariables) -> ClusterAccess:
     from zatotx.odb.secrets import Secrets
 
     urls = (
@@ -104,7 +104,7 @@ def _read_access(kind: str, variables: Variables) -> ClusterAccess:
         except ValueError as error:
             variables.errors.append(f'ZATOTX_SECRET_KEY: {error}')
     users = {
-        section: Credentials(username, variables.required(f'{variable}_PASSWORD', f'the password of {username}, which '
+        section: UserCredentials(username, variables.required(f'{variable}_PASSWORD', f'the password of {username}, which '
                                                           'the first server creates'))
         for section, (username, variable) in _USERS.items()
     } if kind == SERVER else {}  # fmt: skip
@@ -116,7 +116,7 @@ _USERS = {  # by section of credentials.toml: name, and the variable with the pa
 }  # fmt: skip
 
 
-def write_component(target: Path, plan: ContainerPlan) -> None:
+def create_or_configure_component(target: Path, plan: ContainerPlan) -> None:
     """Create the component if it does not exist, and apply the settings given in environment variables. Raises
     CommandError if a component of another type exists."""
     if not (target / INFO_FILE).is_file():

@@ -18,7 +18,7 @@ from zatotx.cli.errors import CommandError
 
 if TYPE_CHECKING:
     from zatotx.ca.authority import CertificateAuthority
-    from zatotx.ca.subject import Subject
+    from zatotx.ca.subject import CertificateSubject
 
 AUTHORITY = 'ca'  # its directory in an environment
 AGENT, WEB_ADMIN, CLI = 'lb-agent', 'web-admin', 'cli'  # certificates
@@ -69,10 +69,10 @@ def _issue(authority: CertificateAuthority, profile: str, name: str, hosts: tupl
     authority.issue(PROFILES[profile], name, _subject(name[:64]), hosts=hosts)
 
 
-def _subject(common_name: str) -> Subject:
-    from zatotx.ca.subject import Subject
+def _subject(common_name: str) -> CertificateSubject:
+    from zatotx.ca.subject import CertificateSubject
 
-    return Subject(common_name, organization='', organizational_unit='', locality='', state='', country='')
+    return CertificateSubject(common_name, organization='', organizational_unit='', locality='', state='', country='')
 
 
 def local_host_name() -> tuple[str, ...]:
@@ -95,7 +95,7 @@ def server_certificate_name(cluster: str, server: str) -> str:
     return f'{safe}-{server}'
 
 
-def reload_servers(authority: Path, certificate: Path) -> list[str]:
+def reload_server_certificates(authority: Path, certificate: Path) -> list[str]:
     """Reload the certificate in the running servers of the environment that use it. Returns the names of these
     servers."""
     environment = authority.parent

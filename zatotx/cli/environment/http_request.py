@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from zatotx.cli.environment.layout import Credentials
+from zatotx.cli.environment.layout import UserCredentials
 from zatotx.cli.environment.listen_addresses import ListenAddress
 
 CHUNK = 65536
@@ -33,26 +33,26 @@ class UnreachableError(Exception):
     """No connection could be established, so nothing was processed and another server may be tried."""
 
 
-class CutOffError(Exception):
+class IncompleteResponseError(Exception):
     """The request was sent but no complete response was received, so it may have been processed."""
 
 
 def send_request(address: ListenAddress, request: BlockingRequest, timeout: float) -> BlockingResponse:
-    """Send a request, and return the response within `timeout` seconds. Raises UnreachableError or CutOffError with a
+    """Send a request, and return the response within `timeout` seconds. Raises UnreachableError or IncompleteResponseError with a
     message for the user."""
     end = time.monotonic() + timeout
-    connection = connect(address, timeout)
+    connection = connect_directly(address, timeout)
     try:
         return send_and_receive(connection, request, end)
     except TimeoutError:
-        raise CutOffError(f'{address.url} did not respond within {timeout:g} s') from None
+        raise IncompleteResponseError(f'{address.url} did not respond within {timeout:g} s') from None
     except (OSError, http.client.HTTPException) as error:
-        raise CutOffError(f'{address.url} closed the connection: {error}') from None
+        raise IncompleteResponseError(f'{address.url} closed the connection: {error}') from None
     finally:
         connection.close()
 
 
-def connect(address: ListenAddress, timeout: float) -> http.client.HTTPConnection:
+def connect_directly(address: ListenAddress, timeout: float) -> http.client.HTTPConnection:
     """Connect to the address directly, without a proxy."""
     connection: http.client.HTTPConnection
     try:
@@ -106,7 +106,7 @@ def read_body(connection: http.client.HTTPConnection, response: http.client.HTTP
     return b''.join(pieces)
 
 
-def basic_auth(user: Credentials) -> str:
+def basic_auth_header(user: UserCredentials) -> str:
     """Return the Authorization header of a user for Basic authentication."""
     pair = f'{user.username}:{user.password}'.encode()
     return 'Basic ' + base64.b64encode(pair).decode('ascii')

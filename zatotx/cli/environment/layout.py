@@ -164,15 +164,15 @@ def cluster_name(environment: Environment) -> str:
     return ''
 
 
-class Credentials(NamedTuple):
+class UserCredentials(NamedTuple):
     username: str
     password: str
 
 
-def read_credentials(environment: Path, section: str) -> Credentials:
+def read_credentials(environment: Path, section: str) -> UserCredentials:
     """Return the user in one section of credentials.toml, such as 'api'."""
     path = environment / CREDENTIALS
     found = read_toml(path).get(section)
     if not isinstance(found, dict) or not {'username', 'password'} <= found.keys():
         raise CommandError(f'{path} has no [{section}] with username and password.')
-    return Credentials(str(found['username']), str(found['password']))
+    return UserCredentials(str(found['username']), str(found['password']))

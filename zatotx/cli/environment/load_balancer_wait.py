@@ -18,7 +18,7 @@ def wait_until_balanced(server: Component) -> None:
     """Wait until the environment's load balancer sends requests to a server that has become ready, so that the next
     server can be stopped. If no load balancer is running, the function returns immediately. If the agent of the load
     balancer cannot be reached, it waits for the duration of the load balancer's probes."""
-    from zatotx.cli.lb_agent import servers_up
+    from zatotx.cli.lb_agent import names_of_balanced_servers
 
     balancers = [part for part in components_of(server.path.parent) if part.kind == LOAD_BALANCER]
     for balancer in balancers:
@@ -26,7 +26,7 @@ def wait_until_balanced(server: Component) -> None:
             continue
         end = time.monotonic() + _TIMEOUT
         try:
-            while server.name not in servers_up(str(balancer.path)) and time.monotonic() < end:
+            while server.name not in names_of_balanced_servers(str(balancer.path)) and time.monotonic() < end:
                 time.sleep(_POLL_INTERVAL)
         except CommandError:  # it has no agent, or one that does not accept our certificate
             time.sleep(_PROBES)

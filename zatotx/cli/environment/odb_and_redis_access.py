@@ -29,14 +29,14 @@ def all_object_types() -> ObjectTypeRegistry:
 
 def odb_url(part: Component) -> str:
     """Return the decrypted URL of a server's database, with an absolute path."""
-    from zatotx.odb.urls import make_absolute
+    from zatotx.odb.urls import make_url_absolute
     from zatotx.schema.secrets import ENCRYPTED
 
     url = get_setting(read_settings(part), 'odb', 'url', '')
     if url.startswith(ENCRYPTED):
         url = open_secrets(part).decrypt(url)
     try:
-        return make_absolute(url, str(part.path))
+        return make_url_absolute(url, str(part.path))
     except ValueError as error:
         raise CommandError(f'{part.path}/config/server.toml: odb.url: {error}.') from None
 
@@ -86,7 +86,7 @@ def redis_address(part: Component) -> RedisAddress:
     """Return the address of a server's Redis. Raises CommandError if the address is missing in the settings or
     invalid."""
     from zatotx.model.errors import StartError
-    from zatotx.redis.url import TlsOptions, parse_address
+    from zatotx.redis.url import RedisTlsFiles, parse_redis_url
     from zatotx.schema.secrets import ENCRYPTED
 
     loaded = read_settings(part)
@@ -95,7 +95,7 @@ def redis_address(part: Component) -> RedisAddress:
         url = open_secrets(part).decrypt(url)
     ca, cert, key = (get_setting(loaded, 'kvdb', name, '') for name in ('ca', 'cert', 'key'))
     try:
-        return parse_address(url, part.path, TlsOptions(ca=ca, cert=cert, key=key))
+        return parse_redis_url(url, part.path, RedisTlsFiles(ca=ca, cert=cert, key=key))
     except StartError as error:
         raise CommandError(str(error)) from None
 

@@ -17,9 +17,9 @@ from zatotx.wire.url_masking import mask_url
 RUNNING = 'running'  # status in a node's row until it is stopped
 
 
-def odb_info(environment: Environment) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
+def read_cluster_info(environment: Environment) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
     """Return the URL of the ODB with its password masked, the revision of the cluster, and the rows of the nodes."""
-    from zatotx.odb.health import examine_odb
+    from zatotx.odb.health import check_odb_health
     from zatotx.odb.maintenance import open_database
 
     url = ''
@@ -30,12 +30,12 @@ def odb_info(environment: Environment) -> tuple[dict[str, Any], dict[str, Any], 
             opened = open_database(
                 url, read_secret_key(part), cluster=cluster_name(environment), types=all_object_types()
             )
-            health = examine_odb(opened, write=False)
+            health = check_odb_health(opened, write=False)
     except (CommandError, OSError) as error:
         return {'url': mask_url(url) if url else '', 'problem': str(error)}, {}, []
     leader = health.leader
     rows = [
-        {**node_info(row, time.time()), 'is_leader': bool(leader.node) and row.id == leader.node_id}
+        {**node_row_to_dict(row, time.time()), 'is_leader': bool(leader.node) and row.id == leader.node_id}
         for row in without_stopped_workers(health.nodes)
     ]
     return {'url': health.url, 'problem': ''}, {'revision': health.revision, 'leader': leader.node or None}, rows
@@ -47,7 +47,7 @@ def without_stopped_workers(rows: Iterable[Any]) -> list[Any]:
     return [row for row in rows if row.worker == 0 or row.up_status == RUNNING]
 
 
-def node_info(row: Any, now: float) -> dict[str, Any]:
+def node_row_to_dict(row: Any, now: float) -> dict[str, Any]:
     """Convert the row of a node or worker to a dict for output. `row` is a NodeRow, and `now` is Unix time in
     seconds."""
     up = row.up_status == RUNNING

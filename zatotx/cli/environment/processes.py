@@ -21,7 +21,7 @@ from zatotx.processes.workers.status_file import StatusFile, read_status_file
 POLL_INTERVAL = 0.02  # seconds between two checks
 
 
-class Process(NamedTuple):
+class ComponentProcess(NamedTuple):
     """A running process whose command line contains a component's directory."""
 
     pid: int
@@ -48,7 +48,7 @@ class Process(NamedTuple):
         return True
 
 
-def running_process(part: Component) -> Process | None:
+def running_process(part: Component) -> ComponentProcess | None:
     """Return the running process of a component, or None if its pid file is absent or stale, or names a process of
     another program."""
     try:
@@ -56,10 +56,10 @@ def running_process(part: Component) -> Process | None:
     except (FileNotFoundError, ValueError):
         return None
     started = process_start_time(pid)
-    return Process(pid, started) if started and runs_component(pid, part) else None
+    return ComponentProcess(pid, started) if started and is_process_of_component(pid, part) else None
 
 
-def runs_component(pid: int, part: Component) -> bool:
+def is_process_of_component(pid: int, part: Component) -> bool:
     """Return whether a process is a twistd that runs this component. The command line must contain the name of the
     plugin, and --dir with exactly this directory."""
     try:
@@ -103,7 +103,7 @@ def directory_option(arguments: Sequence[str]) -> str:
 LISTEN = '0A'  # a socket's state in /proc/net/tcp
 
 
-def is_free(host: str, port: int) -> bool:
+def is_port_free(host: str, port: int) -> bool:
     """Return whether a server could listen on the port at this moment. As in Twisted, SO_REUSEADDR is set."""
     family = socket.AF_INET6 if ':' in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as sock:
@@ -115,13 +115,13 @@ def is_free(host: str, port: int) -> bool:
     return True
 
 
-def holds_port(pid: int, port: int) -> bool:
+def is_listening_on_port(pid: int, port: int) -> bool:
     """Return whether the process itself has a listening socket on the port."""
     socket_links = {f'socket:[{inode}]' for inode in listening_inodes(port)}
     return bool(socket_links & open_files(pid))
 
 
-def port_owner(port: int) -> int | None:
+def find_port_owner(port: int) -> int | None:
     """Return the process that listens on the port, or None if permissions do not allow this process to see it."""
     socket_links = {f'socket:[{inode}]' for inode in listening_inodes(port)}
     for entry in Path('/proc').iterdir():
@@ -162,7 +162,7 @@ def link_target(descriptor: Path) -> str:
 REPLACE_TIMEOUT = 60.0  # seconds that replacing one worker may take in addition to its grace period
 
 
-def read_worker_status(part: Component, process: Process | None) -> StatusFile | None:
+def read_worker_status(part: Component, process: ComponentProcess | None) -> StatusFile | None:
     """Return the status that the parent process of a server's workers has written, or None if the server has a single
     process or is stopped."""
     if process is None:
@@ -170,7 +170,7 @@ def read_worker_status(part: Component, process: Process | None) -> StatusFile |
     return read_status_file(part.path / 'work', process.pid)
 
 
-def missing_workers(part: Component, process: Process) -> str:
+def missing_workers_sentence(part: Component, process: ComponentProcess) -> str:
     """Return a sentence if some workers do not serve requests. Returns '' if all workers serve requests, or if there
     are no workers."""
     status = read_worker_status(part, process)

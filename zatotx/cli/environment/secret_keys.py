@@ -10,7 +10,7 @@ from zatotx.cli.environment.component_types import SERVER
 from zatotx.cli.environment.layout import Component, Environment, components_of
 from zatotx.cli.errors import CommandError
 from zatotx.model.errors import StartError
-from zatotx.processes.secret_key import KEY_VARIABLE, read_key
+from zatotx.processes.secret_key import KEY_VARIABLE, read_cluster_key
 
 if TYPE_CHECKING:
     from zatotx.odb.secrets import Secrets
@@ -35,7 +35,7 @@ def read_secret_key(part: Component) -> str:
 
     given = os.environ.get(KEY_VARIABLE)
     try:
-        text = read_key(key_file(part), os.environ)
+        text = read_cluster_key(key_file(part), os.environ)
     except StartError as error:
         raise CommandError(f'{error}.') from None
     try:

@@ -15,7 +15,7 @@ PREFIX, FILE_SUFFIX = 'ZATOTX_', '_FILE'
 
 
 @define
-class Variables:
+class ContainerVariables:
     """Reads environment variables, and collects all errors. `environ` is the environment of the process."""
 
     environ: Mapping[str, str]

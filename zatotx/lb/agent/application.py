@@ -71,7 +71,7 @@ class AgentApplication:
 
     async def _answer(self, request: Request, name: str) -> bytes:
         try:
-            check_origin(request)
+            reject_browser_requests(request)
             body = encode_result(await self._calls.call(name, self._arguments(request), client_subject(request)))
         except AgentCallError as error:
             return self._error(request, error)
@@ -138,7 +138,7 @@ class OneRequestChannel(HTTPChannel):
         return False
 
 
-def check_origin(request: Request) -> None:
+def reject_browser_requests(request: Request) -> None:
     """Reject requests that a browser sends on behalf of a web page. Otherwise a web page could administer the load
     balancer with the certificate of the browser's user, or through an agent without TLS on the user's machine. Raises
     AgentCallError."""

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from zatotx.interfaces.load_balancer import IBalancerControl, ServerStatus
 from zatotx.lb.agent.command_output import COMMANDS, format_command, format_uptime
-from zatotx.lb.agent.config_edits import EditError, add_server, remove_server, rename_server, replace_config
+from zatotx.lb.agent.config_edits import ConfigEditError, add_server_to_config, remove_server_from_config, rename_server_in_config, replace_config
 from zatotx.wire.lb_agent_messages import AgentCallError
 
 PING_RESULT = 'ZATO_OK'
@@ -22,32 +22,32 @@ PING_RESULT = 'ZATO_OK'
 _Name = Annotated[str, Meta(min_length=1, max_length=200)]
 
 
-class Arguments(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class CallArguments(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base class of the arguments of an agent call."""
 
 
-class NoArguments(Arguments, frozen=True, kw_only=True):
+class NoCallArguments(CallArguments, frozen=True, kw_only=True):
     pass
 
 
-class ValidateSave(Arguments, frozen=True, kw_only=True):
+class ValidateSave(CallArguments, frozen=True, kw_only=True):
     config: dict[str, Any]
     save: bool = False
     revision: str = ''  # SHA-256 of the text that the caller has read; '' = not compared
 
 
-class ValidateSaveSource(Arguments, frozen=True, kw_only=True):
+class ValidateSaveSource(CallArguments, frozen=True, kw_only=True):
     source: str
     save: bool = False
     revision: str = ''
 
 
-class ServerData(Arguments, frozen=True, kw_only=True):
+class ServerData(CallArguments, frozen=True, kw_only=True):
     name: str | None = None
     backend: str | None = None
 
 
-class AddRemoveServer(Arguments, frozen=True, kw_only=True):
+class AddRemoveServer(CallArguments, frozen=True, kw_only=True):
     action: Literal['add', 'remove']
     name: _Name
     backend: str | None = None  # None = the only one
@@ -56,25 +56,25 @@ class AddRemoveServer(Arguments, frozen=True, kw_only=True):
     weight: Annotated[int, Meta(ge=0, le=256)] | None = None
 
 
-class RenameServer(Arguments, frozen=True, kw_only=True):
+class RenameServer(CallArguments, frozen=True, kw_only=True):
     old_name: _Name
     new_name: _Name
     backend: str | None = None
 
 
-class SetServerState(Arguments, frozen=True, kw_only=True):
+class SetServerState(CallArguments, frozen=True, kw_only=True):
     name: _Name
     state: Literal['ready', 'drain', 'maint']
     backend: str | None = None
 
 
-class ExecuteCommand(Arguments, frozen=True, kw_only=True):
+class ExecuteCommand(CallArguments, frozen=True, kw_only=True):
     command: int | str  # a number or name of COMMANDS
     timeout: float = 0  # accepted for Zato's clients: commands do not wait
     extra: str = ''  # likewise
 
 
-class IsAlive(Arguments, frozen=True, kw_only=True):
+class IsAlive(CallArguments, frozen=True, kw_only=True):
     lb_use_tls: bool = False  # accepted for Zato's clients
 
 
@@ -94,22 +94,22 @@ class AgentCalls:
         self._control = control
         self._work_config = work_config
         self._lock = DeferredLock()
-        self._calls: dict[str, tuple[type[Arguments], Callable[[Any, str], Any]]] = {
-            'ping': (NoArguments, self._ping),
-            'get_config': (NoArguments, self._get_config),
-            'get_config_source_code': (NoArguments, self._get_config_source_code),
+        self._calls: dict[str, tuple[type[CallArguments], Callable[[Any, str], Any]]] = {
+            'ping': (NoCallArguments, self._ping),
+            'get_config': (NoCallArguments, self._get_config),
+            'get_config_source_code': (NoCallArguments, self._get_config_source_code),
             'validate_save': (ValidateSave, self._validate_save),
             'validate_save_source_code': (ValidateSaveSource, self._validate_save_source_code),
-            'get_servers_state': (NoArguments, self._get_servers_state),
+            'get_servers_state': (NoCallArguments, self._get_servers_state),
             'get_server_data_dict': (ServerData, self._get_server_data_dict),
             'add_remove_server': (AddRemoveServer, self._add_remove_server),
             'rename_server': (RenameServer, self._rename_server),
             'set_server_state': (SetServerState, self._set_server_state),
             'execute_command': (ExecuteCommand, self._execute_command),
-            'haproxy_version_info': (NoArguments, self._version_info),
-            'get_uptime_info': (NoArguments, self._uptime_info),
+            'haproxy_version_info': (NoCallArguments, self._version_info),
+            'get_uptime_info': (NoCallArguments, self._uptime_info),
             'is_haproxy_alive': (IsAlive, self._is_alive),
-            'get_work_config': (NoArguments, self._get_work_config),
+            'get_work_config': (NoCallArguments, self._get_work_config),
         }
 
     @property
@@ -127,19 +127,19 @@ class AgentCalls:
 
     # Reading
 
-    def _ping(self, _arguments: NoArguments, _subject: str) -> str:
+    def _ping(self, _arguments: NoCallArguments, _subject: str) -> str:
         return PING_RESULT
 
-    def _get_config(self, _arguments: NoArguments, _subject: str) -> dict[str, Any]:
+    def _get_config(self, _arguments: NoCallArguments, _subject: str) -> dict[str, Any]:
         try:
             return tomllib.loads(self._read_source())
         except tomllib.TOMLDecodeError as error:
             raise AgentCallError(f'lb.toml is not valid TOML: {error}') from None
 
-    def _get_config_source_code(self, _arguments: NoArguments, _subject: str) -> str:
+    def _get_config_source_code(self, _arguments: NoCallArguments, _subject: str) -> str:
         return self._read_source()
 
-    def _get_servers_state(self, _arguments: NoArguments, _subject: str) -> dict[str, dict[str, list[str]]]:
+    def _get_servers_state(self, _arguments: NoCallArguments, _subject: str) -> dict[str, dict[str, list[str]]]:
         found: dict[str, dict[str, list[str]]] = {'UP': {}, 'DOWN': {}, 'MAINT': {}, 'DRAIN': {}}
         for server in self._control.servers():
             found[server.state].setdefault(server.backend, []).append(server.name)
@@ -164,16 +164,16 @@ class AgentCalls:
             raise AgentCallError(f'There is no command {command!r}', known, 404)
         return format_command(name, self._control)
 
-    def _version_info(self, _arguments: NoArguments, _subject: str) -> str:
+    def _version_info(self, _arguments: NoCallArguments, _subject: str) -> str:
         return str(self._control.info().get('version', ''))
 
-    def _uptime_info(self, _arguments: NoArguments, _subject: str) -> str:
+    def _uptime_info(self, _arguments: NoCallArguments, _subject: str) -> str:
         return format_uptime(float(self._control.info().get('uptime', 0)))
 
     def _is_alive(self, _arguments: IsAlive, _subject: str) -> bool:
         return bool(self._control.info())
 
-    def _get_work_config(self, _arguments: NoArguments, _subject: str) -> Mapping[str, Any]:
+    def _get_work_config(self, _arguments: NoCallArguments, _subject: str) -> Mapping[str, Any]:
         return self._work_config
 
     # Changes
@@ -203,7 +203,7 @@ class AgentCalls:
 
         def edit(source: str) -> str:
             backend = self._backend(source, arguments.backend)
-            return add_server(source, backend, name, values) if is_added else remove_server(source, backend, name)
+            return add_server_to_config(source, backend, name, values) if is_added else remove_server_from_config(source, backend, name)
 
         return await self._change(edit, subject, f'{"added" if is_added else "removed"} the server {name}')
 
@@ -211,7 +211,7 @@ class AgentCalls:
         old, new = arguments.old_name, arguments.new_name
 
         def edit(source: str) -> str:
-            return rename_server(source, self._backend(source, arguments.backend), old, new)
+            return rename_server_in_config(source, self._backend(source, arguments.backend), old, new)
 
         return await self._change(edit, subject, f'renamed the server {old} to {new}')
 
@@ -235,7 +235,7 @@ class AgentCalls:
             source = self._read_source()
             try:
                 edited = edit(source)
-            except EditError as error:
+            except ConfigEditError as error:
                 raise AgentCallError(str(error), (), 409 if error.is_conflict else 400) from None
             errors = [*_agent_errors(source, edited), *self._control.validate(edited)]
             if not errors and save:
@@ -268,15 +268,15 @@ class AgentCalls:
         raise AgentCallError(f'There is no server {name}{where}', sorted({each.name for each in servers}), 404)
 
     def _backend(self, source: str, given: str | None) -> str:
-        """Return the backend that an edit is for. Raises EditError."""
+        """Return the backend that an edit is for. Raises ConfigEditError."""
         if given is not None:
             return given
         try:
             backends: list[str] = list(tomllib.loads(source).get('backends', {}))
         except tomllib.TOMLDecodeError as error:
-            raise EditError(f'lb.toml is not valid TOML: {error}') from None
+            raise ConfigEditError(f'lb.toml is not valid TOML: {error}') from None
         if len(backends) != 1:
-            raise EditError(f'There are several backends, or none: give one (known: {", ".join(backends) or "none"})')
+            raise ConfigEditError(f'There are several backends, or none: give one (known: {", ".join(backends) or "none"})')
         return backends[0]
 
 
@@ -295,7 +295,7 @@ def _check_revision(source: str, revision: str) -> None:
         raise AgentCallError('lb.toml was changed by somebody else: read it again, and repeat the change', (), 409)
 
 
-def _convert(type_: type[Arguments], arguments: Mapping[str, Any]) -> Arguments:
+def _convert(type_: type[CallArguments], arguments: Mapping[str, Any]) -> CallArguments:
     """Return the arguments of a call. Raises AgentCallError with all errors."""
     fields = {field.encode_name: field for field in msgspec.structs.fields(type_)}
     errors = [f'{name}: there is no such argument (known: {", ".join(fields) or "none"})'

@@ -24,7 +24,7 @@ LOOPBACK = ('127.0.0.1', '::1', 'localhost')
 BACKLOG = 50
 
 
-class AgentConfiguration(Protocol):
+class IAgentSettings(Protocol):
     """The interface of the section [agent] of lb.toml. Paths are relative to the load balancer's directory."""
 
     @property
@@ -48,18 +48,18 @@ class AgentService(Service):
     _log = Logger()
 
     def __init__(
-        self, settings: AgentConfiguration, directory: Path, control: IBalancerControl, reactor: IReactor
+        self, settings: IAgentSettings, directory: Path, control: IBalancerControl, reactor: IReactor
     ) -> None:
         """Raises StartError if the settings, or the files that they name, cannot be used."""
         self._host, self._port_number = split_address(settings.listen)
         self._uses_tls = bool(settings.certificate)
         self._reactor = reactor
         self.port: IListeningPort | None = None
-        calls = AgentCalls(control, work_config(settings, directory))
+        calls = AgentCalls(control, agent_work_config(settings, directory))
         self._factory: Any = AgentApplication(calls, reactor).make_site(reactor)
         if self._uses_tls:
             context = MutualTlsServerContext(
-                tls_files(settings, directory), make_subject_check(settings.verify_fields), self._log
+                agent_tls_files(settings, directory), make_subject_check(settings.verify_fields), self._log
             )
             self._factory = MutualTlsFactory(
                 context, self._factory, what='The agent', clock=reactor, log=self._log
@@ -91,7 +91,7 @@ class AgentService(Service):
         return maybeDeferred(port.stopListening) if port is not None else None
 
 
-def tls_files(settings: AgentConfiguration, directory: Path) -> MutualTlsFiles:
+def agent_tls_files(settings: IAgentSettings, directory: Path) -> MutualTlsFiles:
     """Return the TLS files of the agent. Raises StartError if a setting is missing."""
     missing = [name for name in ('key', 'ca') if not getattr(settings, name)]
     if missing:
@@ -114,7 +114,7 @@ def _interface(host: str) -> str:
     return '127.0.0.1' if host == 'localhost' else host
 
 
-def work_config(settings: AgentConfiguration, directory: Path) -> dict[str, Any]:
+def agent_work_config(settings: IAgentSettings, directory: Path) -> dict[str, Any]:
     """Return the agent's settings for the call `get_work_config`. They contain addresses and paths, and no secrets."""
     host, port = split_address(settings.listen)
     return {

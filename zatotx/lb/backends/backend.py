@@ -17,7 +17,7 @@ from zatotx.interfaces.load_balancer import BalancingKey, IBackend, IServerSlot,
 from zatotx.lb.backends.server import BackendServer, ServerSlot
 from zatotx.lb.config.model import AdministrativeState, Backend
 from zatotx.rules.balancing.algorithms import choose_lowest_load, choose_power_of_two, choose_round_robin
-from zatotx.rules.balancing.availability import select_available
+from zatotx.rules.balancing.availability import select_eligible_servers
 from zatotx.rules.balancing.consistent_hash import choose_consistent_hash, hash_text
 from zatotx.rules.balancing.sticky_cookie import make_cookie_name
 
@@ -252,7 +252,7 @@ class RunningBackend:
     # Changes of servers
 
     def _servers_changed(self) -> None:
-        self._available = select_available(self.servers.values())
+        self._available = select_eligible_servers(self.servers.values())
         self._plan_expiry()
         if self._config.slow_start and not self._slow_start_loop.running:
             self._slow_start_loop.start(_SLOW_START_STEP, now=False)

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from zatotx.connectors.tls_client import TlsClientFactory
 from zatotx.interfaces.reactor import IReactor
-from zatotx.lb.backends.probe import ProbeTarget, run_probe
+from zatotx.lb.backends.probe import ProbeTarget, run_health_probe
 from zatotx.lb.backends.registry import BackendRegistry
 from zatotx.lb.backends.server import BackendServer
 from zatotx.lb.backends.server_tls import make_server_tls
@@ -159,11 +159,11 @@ class _CheckedServer:
             probe.cancel()
 
 
-def make_checker(reactor: IReactor, dial: Dial, directory: Path, registry: BackendRegistry) -> HealthChecker:
+def make_health_checker(reactor: IReactor, dial: Dial, directory: Path, registry: BackendRegistry) -> HealthChecker:
     """Create the health checker of a registry, which probes each server from its addition to its removal."""
     checker = HealthChecker(
         reactor=reactor, directory=directory, find_backend=lambda name: registry.find(name).config,
-        run=lambda target: run_probe(reactor, dial, target),
+        run=lambda target: run_health_probe(reactor, dial, target),
     )  # fmt: skip
     registry.on_server_added, registry.on_server_removed = checker.add, checker.remove
     return checker

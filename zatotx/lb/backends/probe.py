@@ -15,11 +15,11 @@ from zatotx.connectors.tls_client import TlsClientFactory
 from zatotx.interfaces.reactor import IReactor
 from zatotx.lb.config.model import HealthCheck
 from zatotx.lb.server_connector import Dial, ServerConnectionSettings, open_connection
-from zatotx.wire.http1.limits import MessageRejected, ParserLimits
+from zatotx.wire.http1.limits import HttpMessageRejected, HttpParserLimits
 from zatotx.wire.http1.response_parser import ResponseHead, ResponseParser
 
 _MAX_HEAD = 16_384  # bytes of a response's head
-_LIMITS = ParserLimits()
+_LIMITS = HttpParserLimits()
 # A probe is a connection of the load balancer itself, for which the PROXY protocol has forms without addresses.
 _PROXY_HEADERS = {'': b'', 'v1': b'PROXY UNKNOWN\r\n', 'v2': b'\r\n\r\n\0\r\nQUIT\n\x20\0\0\0'}
 
@@ -67,30 +67,30 @@ class _Connection(Protocol):
             event = self._parser.next()
             while isinstance(event, ResponseHead) and event.status < 200:
                 event = self._parser.next()
-        except MessageRejected as error:
-            self.head.errback(ProbeFailed(f'its response is not HTTP: {error.reason}'))
+        except HttpMessageRejected as error:
+            self.head.errback(HealthProbeFailed(f'its response is not HTTP: {error.reason}'))
             return
         if isinstance(event, ResponseHead):
             self.head.callback(event)
         elif self._size > _MAX_HEAD:
-            self.head.errback(ProbeFailed(f'the head of its response has more than {_MAX_HEAD} bytes'))
+            self.head.errback(HealthProbeFailed(f'the head of its response has more than {_MAX_HEAD} bytes'))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._is_expecting and not self.head.called:
-            self.head.errback(ProbeFailed('it closed the connection without a response'))
+            self.head.errback(HealthProbeFailed('it closed the connection without a response'))
 
 
-class ProbeFailed(Exception):  # noqa: N818 - a result, whose text is a sentence fragment
+class HealthProbeFailed(Exception):  # noqa: N818 - a result, whose text is a sentence fragment
     """Raised if a probe shows that the server is unavailable."""
 
 
-def run_probe(reactor: IReactor, dial: Dial, target: ProbeTarget) -> Deferred[str]:
+def run_health_probe(reactor: IReactor, dial: Dial, target: ProbeTarget) -> Deferred[str]:
     """Probe a server. The Deferred fires within the timeout of the check. Its result is '' if the server is available,
     or the reason why it is unavailable, as a sentence fragment."""
     timeout = target.check.timeout
 
     def timed_out(result: object, _timeout: float) -> None:
-        raise ProbeFailed(f'it does not respond within {timeout:g} s')
+        raise HealthProbeFailed(f'it does not respond within {timeout:g} s')
 
     running: Deferred[None] = Deferred.fromCoroutine(_run(reactor, dial, target))
     running.addTimeout(timeout, reactor, timed_out)
@@ -120,7 +120,7 @@ async def _request(connection: _Connection, target: ProbeTarget) -> None:
     head = await connection.head
     if head.status not in target.check.status:
         expected = ' or '.join(map(str, target.check.status))
-        raise ProbeFailed(f'{target.check.path} responds with {head.status} instead of {expected}')
+        raise HealthProbeFailed(f'{target.check.path} responds with {head.status} instead of {expected}')
 
 
 def _describe(failure: Failure) -> str:

@@ -19,19 +19,19 @@ from zatotx.system.atomic_file import write_file
 STATES_FILE = 'config/server-states.json'
 
 
-class SavedState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SavedServerState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The saved administrative state of one server."""
 
     state: AdministrativeState
     configured: AdministrativeState  # by lb.toml
 
 
-_States = dict[str, dict[str, SavedState]]  # by backend and server
+_States = dict[str, dict[str, SavedServerState]]  # by backend and server
 _decoder = msgspec.json.Decoder(_States)
 
 
 @define(eq=False)
-class SavedStates:
+class SavedServerStates:
     """The saved administrative states. The file is read when the first state is looked up, and is written atomically
     with each change."""
 
@@ -57,7 +57,7 @@ class SavedStates:
         if state == configured:
             servers.pop(server, None)
         else:
-            servers[server] = SavedState(state, configured)
+            servers[server] = SavedServerState(state, configured)
         self._replace({name: servers for name, servers in states.items() if servers})
 
     def forget_changed(self, configuration: Configuration) -> None:

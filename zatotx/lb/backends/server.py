@@ -8,14 +8,14 @@ import msgspec
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from zatotx.interfaces.load_balancer import IServerSlot, Outcome, ServerState, ServerStatus
+from zatotx.interfaces.load_balancer import IServerSlot, ServerUseOutcome, ServerState, ServerStatus
 from zatotx.lb.config.model import AdministrativeState, Backend, Server
 from zatotx.rules.balancing.availability import slow_start_weight
 from zatotx.rules.balancing.consistent_hash import hash_text
 from zatotx.rules.balancing.health import HealthPolicy, ServerHealth
 from zatotx.rules.balancing.sticky_cookie import make_cookie_value
 
-FAILURES = frozenset({Outcome.NOT_CONNECTED, Outcome.RESET, Outcome.MALFORMED, Outcome.TIMED_OUT})
+FAILURES = frozenset({ServerUseOutcome.NOT_CONNECTED, ServerUseOutcome.RESET, ServerUseOutcome.MALFORMED, ServerUseOutcome.TIMED_OUT})
 
 
 def _no_load() -> int:
@@ -73,7 +73,7 @@ class BackendServer:
         """Put a configuration into force. A server at another address starts with unknown health."""
         previous = self._config
         self._config, self._slow_start = config, backend.slow_start
-        self.policy = make_policy(backend)
+        self.policy = make_health_policy(backend)
         if previous is None or (previous.host, previous.port) != (config.host, config.port):
             self.host, self.port = config.host, config.port
             self.health = ServerHealth()
@@ -187,12 +187,12 @@ class BackendServer:
             self.publish_load(self.in_flight)
         return ServerSlot(self, self.name, self.host, self.port, cookie)
 
-    def vacate(self, outcome: Outcome) -> None:
+    def vacate(self, outcome: ServerUseOutcome) -> None:
         """Give a slot back."""
         self.in_flight -= 1
         if self.publish_load is not None:
             self.publish_load(self.in_flight)
-        if outcome is Outcome.RESPONDED:
+        if outcome is ServerUseOutcome.RESPONDED:
             if self.health.traffic_failures:
                 self.health = self.health.record_traffic_success()
         elif outcome in FAILURES:
@@ -200,7 +200,7 @@ class BackendServer:
         if self.queue:
             self.on_room()
 
-    def _record_failure(self, outcome: Outcome) -> None:
+    def _record_failure(self, outcome: ServerUseOutcome) -> None:
         self.errors += 1
         self.health = self.health.record_traffic_failure(self.policy, outcome.value, self._clock())
         if self.health.is_ejected(self._clock()) and not self.is_ejected:
@@ -218,13 +218,13 @@ class ServerSlot(msgspec.Struct, eq=False):
     port: int
     cookie: str
 
-    def release(self, outcome: Outcome) -> None:
+    def release(self, outcome: ServerUseOutcome) -> None:
         server, self._server = self._server, None
         if server is not None:
             server.vacate(outcome)
 
 
-def make_policy(backend: Backend) -> HealthPolicy:
+def make_health_policy(backend: Backend) -> HealthPolicy:
     """Return the health policy of the servers of a backend."""
     check, ejection = backend.check, backend.ejection
     return HealthPolicy(

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from zatotx.connectors.http.buffered_writer import BufferedWriter
 from zatotx.lb.http.http_frontend_context import HttpFrontendContext
-from zatotx.lb.http.request_rewriting import Peer
+from zatotx.lb.http.request_rewriting import ClientConnectionInfo
 from zatotx.wire.http1.request_parser import RequestParser
 
 
@@ -35,7 +35,7 @@ class ExchangeClient(Protocol):
     runtime: HttpFrontendContext
     parser: RequestParser
     writer: BufferedWriter
-    peer: Peer
+    peer: ClientConnectionInfo
     peer_port: int
     deadline: float
     has_half_closed: bool

@@ -24,18 +24,18 @@ from zatotx.lb.http.error_responses import (
 )
 from zatotx.lb.http.request_rewriting import (
     IDEMPOTENT_METHODS,
-    Peer,
-    RequestRules,
+    ClientConnectionInfo,
+    RequestRewritingRules,
     request_target,
     requests_websocket,
-    write_request,
+    rewrite_request_head,
 )
-from zatotx.lb.http.response_rewriting import ResponseRules
-from zatotx.lb.http.routing import CompiledRoute, choose_backend
+from zatotx.lb.http.response_rewriting import ResponseRewritingRules
+from zatotx.lb.http.routing import CompiledRoutingRule, choose_backend
 from zatotx.lb.http.server_connection_pool import ServerConnectionPool
 from zatotx.rules.balancing.sticky_cookie import make_cookie_name
-from zatotx.rules.http.forwarding import TrustedProxies, parse_trusted_proxies, request_origin
-from zatotx.rules.resilience.retry_budget import RetryBudget
+from zatotx.rules.http.forwarding import TrustedProxies, parse_trusted_proxies, find_request_origin
+from zatotx.rules.resilience.retry_budget import RequestRetryBudget
 from zatotx.wire.http1.request_parser import RequestHead
 
 _ALLOWED = ((b'Allow', b'DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT'),)
@@ -48,9 +48,9 @@ class BackendTarget:
 
     name: str
     settings: Backend
-    request_rules: RequestRules
-    response_rules: ResponseRules
-    budget: RetryBudget
+    request_rules: RequestRewritingRules
+    response_rules: ResponseRewritingRules
+    budget: RequestRetryBudget
     counters: ITrafficCounters
     make_pool: Callable[[str, str, int], ServerConnectionPool]  # of a server's name, host and port
     cookie: bytes = b''  # Set-Cookie line with a place for the value; b'' = no sticky cookie
@@ -89,7 +89,7 @@ class PreparedRequest(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     the state of the frontend."""
 
     head: RequestHead
-    state: HttpState
+    state: HttpFrontendState
     client_address: str
     request_line: bytes  # for the log
     local: LocalResponse | None = None  # the response, if no server is needed
@@ -103,12 +103,12 @@ class PreparedRequest(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 @frozen(eq=False, kw_only=True)
-class HttpState:
+class HttpFrontendState:
     """The immutable state of an HTTP frontend. A configuration change replaces it."""
 
     settings: Frontend
     configuration: Configuration
-    routes: tuple[CompiledRoute, ...]
+    routes: tuple[CompiledRoutingRule, ...]
     targets: Mapping[str, BackendTarget]
     counters: ITrafficCounters  # of requests for which no backend is chosen
     allow: TrustedProxies | None
@@ -117,11 +117,11 @@ class HttpState:
     find_backend: Callable[[str], IBackend]
     is_alive: Callable[[], bool]
 
-    def prepare(self, head: RequestHead, peer: Peer) -> PreparedRequest:
+    def prepare(self, head: RequestHead, peer: ClientConnectionInfo) -> PreparedRequest:
         """Route a request, and write its head for the server."""
         address = peer.address
         if peer.is_trusted:
-            address = request_origin(head.headers, address, self.trusted_proxies).address
+            address = find_request_origin(head.headers, address, self.trusted_proxies).address
         line = b'%b %b HTTP/1.%d' % (head.method.encode('ascii'), head.target, head.version[1])
         key = BalancingKey(address, {}, {})
         local = self._local_response(head, peer, address)
@@ -138,18 +138,18 @@ class HttpState:
         return PreparedRequest(
             head=head, state=self, client_address=address, request_line=line, target=target,
             counters=target.counters,
-            data=write_request(head, peer, target.request_rules), key=self._key(address, target.name, head),
+            data=rewrite_request_head(head, peer, target.request_rules), key=self._key(address, target.name, head),
             is_websocket=requests_websocket(head), is_idempotent=head.method in IDEMPOTENT_METHODS,
         )  # fmt: skip
 
-    def _local_response(self, head: RequestHead, peer: Peer, address: str) -> LocalResponse | None:
+    def _local_response(self, head: RequestHead, peer: ClientConnectionInfo, address: str) -> LocalResponse | None:
         """Return the response to a request that needs no server, or None."""
         settings, bodies = self.settings, self.configuration.error_bodies
         if settings.alive_path and head.path == settings.alive_path.encode():
             if self.is_alive():
                 return LocalResponse(200, 'text/plain', b'OK\n')
             return LocalResponse(503, 'text/plain', b'The load balancer is stopping\n')
-        if not is_allowed(address, self.allow, self.deny):
+        if not is_address_allowed(address, self.allow, self.deny):
             return error_response(403, FORBIDDEN, bodies)
         if head.method == 'CONNECT':
             return error_response(405, METHOD_NOT_ALLOWED, bodies, _ALLOWED)
@@ -174,12 +174,12 @@ class HttpState:
         return BalancingKey(address, headers, _cookies(head, backend.key_cookies))
 
 
-def make_http_state(
+def make_http_frontend_state(
     name: str, configuration: Configuration, *, find_backend: Callable[[str], IBackend], is_alive: Callable[[], bool],
     make_pool: Callable[[str, Backend, str, str, int], ServerConnectionPool],
     find_counters: Callable[[str], ITrafficCounters],
-    previous: HttpState | None,
-) -> HttpState:
+    previous: HttpFrontendState | None,
+) -> HttpFrontendState:
     """Create the state of a frontend from its configuration. Targets of `previous` that have not changed are reused
     together with their connections."""
     settings = configuration.frontends[name]
@@ -195,8 +195,8 @@ def make_http_state(
             targets[backend] = _make_target(
                 backend, configuration, settings, make_pool=make_pool, counters=find_counters(backend)
             )
-    return HttpState(
-        settings=settings, configuration=configuration, routes=tuple(map(CompiledRoute.from_route, settings.routes)),
+    return HttpFrontendState(
+        settings=settings, configuration=configuration, routes=tuple(map(CompiledRoutingRule.from_route, settings.routes)),
         targets=targets, counters=find_counters(''),
         allow=parse_trusted_proxies(settings.allow) if settings.allow else None,
         deny=parse_trusted_proxies(settings.deny) if settings.deny else None,
@@ -212,12 +212,12 @@ def _make_target(
     requests = (settings.request_headers, backend.request_headers)
     responses = (backend.response_headers, settings.response_headers)
     return BackendTarget(
-        name=name, settings=backend, pools={}, budget=RetryBudget(backend.retries.budget), counters=counters,
-        request_rules=RequestRules.from_settings(
+        name=name, settings=backend, pools={}, budget=RequestRetryBudget(backend.retries.budget), counters=counters,
+        request_rules=RequestRewritingRules.from_settings(
             settings.forwarded, [field for rules in requests for field in rules.remove],
             [rules.set for rules in requests],
         ),
-        response_rules=ResponseRules.from_settings(
+        response_rules=ResponseRewritingRules.from_settings(
             [field for rules in responses for field in rules.remove], [rules.set for rules in responses]
         ),
         make_pool=lambda server, host, port: make_pool(name, backend, server, host, port),
@@ -225,7 +225,7 @@ def _make_target(
     )  # fmt: skip
 
 
-def is_allowed(address: str, allow: TrustedProxies | None, deny: TrustedProxies | None) -> bool:
+def is_address_allowed(address: str, allow: TrustedProxies | None, deny: TrustedProxies | None) -> bool:
     """Return whether the access lists of a frontend allow a client."""
     return (allow is None or allow.trusts(address)) and (deny is None or not deny.trusts(address))
 
@@ -241,14 +241,14 @@ def _cookie_line(backend: Backend, cluster: str) -> bytes:
     return line.encode('latin-1')
 
 
-def _host_name(head: RequestHead, peer: Peer) -> bytes:
+def _host_name(head: RequestHead, peer: ClientConnectionInfo) -> bytes:
     """Return the requested host without its port."""
     host = head.headers.get(b'host', b'') or peer.listener()
     name, colon, port = host.rpartition(b':')
     return name if colon and port.isdigit() else host
 
 
-def _is_forwarded_https(head: RequestHead, peer: Peer) -> bool:
+def _is_forwarded_https(head: RequestHead, peer: ClientConnectionInfo) -> bool:
     return peer.is_trusted and head.headers.get(b'x-forwarded-proto', b'').lower() == b'https'
 
 

@@ -15,8 +15,8 @@ from zatotx.interfaces.connector_kind import ILineSink
 from zatotx.interfaces.load_balancer import ExchangeRecord, IExchangeLog, ITrafficCounters
 from zatotx.lb.backends.registry import BackendRegistry
 from zatotx.lb.frontend import IFrontend
-from zatotx.lb.statistics.log_format import LineFormatter, Loads
-from zatotx.lb.statistics.snapshot import STATUS_CLASSES, BackendFigures, FrontendFigures, StatisticsSnapshot, Traffic
+from zatotx.lb.statistics.log_format import RequestLogFormatter, OpenConnectionCounts
+from zatotx.lb.statistics.snapshot import STATUS_CLASSES, BackendFigures, FrontendFigures, StatisticsSnapshot, TrafficFigures
 from zatotx.metrics.counters import LATENCY_BUCKETS
 
 MAX_RECENT_ERRORS = 100
@@ -42,21 +42,21 @@ class TrafficCounters:
         self.sent_bytes += sent
         self.seconds += seconds
         self.buckets[bisect_left(LATENCY_BUCKETS, seconds)] += 1
-        return has_failed(status, termination)
+        return is_counted_as_error(status, termination)
 
     def count_retry(self) -> None:
         """See ITrafficCounters."""
         self.retries += 1
 
-    def snapshot(self) -> Traffic:
+    def snapshot(self) -> TrafficFigures:
         """Return a copy of the present figures."""
-        return Traffic(
+        return TrafficFigures(
             requests=sum(self.responses), responses=list(self.responses), received_bytes=self.received_bytes,
             sent_bytes=self.sent_bytes, retries=self.retries, seconds=self.seconds, buckets=list(self.buckets),
         )  # fmt: skip
 
 
-def has_failed(status: int, termination: str) -> bool:
+def is_counted_as_error(status: int, termination: str) -> bool:
     """Return whether an exchange counts as one of the errors that the statistics show."""
     return status >= 500 or status == 400 or termination[0] in 'SsP'
 
@@ -76,7 +76,7 @@ class ExchangeCounters:
         self._lines = lines
         self._frontends = frontends
         self._counters: dict[tuple[str, str], TrafficCounters] = {}  # by frontend and backend
-        self._formatter = LineFormatter()
+        self._formatter = RequestLogFormatter()
         self._errors: deque[str] = deque(maxlen=MAX_RECENT_ERRORS)
         self._offset = 0.0  # unix time minus the reactor's time
 
@@ -89,7 +89,7 @@ class ExchangeCounters:
         line = self._format(record)
         if is_written:
             self._lines.write_line(line)
-        if has_failed(record.status, record.termination):
+        if is_counted_as_error(record.status, record.termination):
             self._errors.append(line)
 
     def _format(self, record: ExchangeRecord) -> str:
@@ -98,7 +98,7 @@ class ExchangeCounters:
             self._offset = offset
         return self._formatter.format_exchange(record, record.started_at + self._offset, self._loads(record))
 
-    def _loads(self, record: ExchangeRecord) -> Loads:
+    def _loads(self, record: ExchangeRecord) -> OpenConnectionCounts:
         frontends = self._frontends()
         frontend = frontends.get(record.frontend)
         backend = self._registry.backends.get(record.backend)
@@ -106,12 +106,12 @@ class ExchangeCounters:
         if len(frontends) > 1:
             in_process = sum(each.connections for each in frontends.values())
         if backend is None:
-            return Loads(in_process, in_frontend)
+            return OpenConnectionCounts(in_process, in_frontend)
         in_backend = 0
         for each in backend.servers.values():
             in_backend += each.in_flight
         server = backend.servers.get(record.server)
-        return Loads(in_process, in_frontend, in_backend, 0 if server is None else server.in_flight,
+        return OpenConnectionCounts(in_process, in_frontend, in_backend, 0 if server is None else server.in_flight,
                      backend.queue_length)
 
     def recent_errors(self) -> list[str]:
@@ -136,7 +136,7 @@ class ExchangeCounters:
             servers=self._registry.statuses(), recent_errors=self.recent_errors(),
         )  # fmt: skip
 
-    def _traffic(self, position: int, name: str) -> Traffic:
+    def _traffic(self, position: int, name: str) -> TrafficFigures:
         """Return the sum of the counters that have this name at this position of their key."""
         found = [counters.snapshot() for key, counters in self._counters.items() if key[position] == name]
-        return reduce(Traffic.plus, found, Traffic())
+        return reduce(TrafficFigures.plus, found, TrafficFigures())

@@ -20,7 +20,7 @@ _TCP_LINE = f'{_START}%d/%d/%d %d %s %d/%d/%d/%d/%d 0/%d'
 _ESCAPED = {code: f'#{code:02X}' for code in (*range(32), *range(127, 256), ord('"'), ord('#'))}
 
 
-class Loads(NamedTuple):
+class OpenConnectionCounts(NamedTuple):
     """The numbers of open connections and requests at the time when a log line is written."""
 
     process: int = 0  # connections of all frontends
@@ -30,14 +30,14 @@ class Loads(NamedTuple):
     queue: int = 0  # requests that wait in the queue of the backend
 
 
-class LineFormatter:
+class RequestLogFormatter:
     """Formats log lines. The text of the current second is cached."""
 
     def __init__(self) -> None:
         self._second = -1
         self._text = ''
 
-    def format_exchange(self, record: ExchangeRecord, started: float, loads: Loads) -> str:
+    def format_exchange(self, record: ExchangeRecord, started: float, loads: OpenConnectionCounts) -> str:
         """Return the line of a finished exchange that started at this unix time."""
         second = int(started)
         if second != self._second:

@@ -9,7 +9,7 @@ from hashlib import sha256
 from html import escape
 
 from zatotx.interfaces.load_balancer import ServerStatus
-from zatotx.lb.statistics.snapshot import HISTORY_LENGTH, HistoryPoint, StatisticsSnapshot, Traffic
+from zatotx.lb.statistics.snapshot import HISTORY_LENGTH, HistoryPoint, StatisticsSnapshot, TrafficFigures
 
 _STYLE = """
 body { font: 14px/1.4 system-ui, sans-serif; margin: 1.5rem; color: #222; background: #fff }
@@ -31,7 +31,7 @@ CONTENT_SECURITY_POLICY = f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'
 _WIDTH, _HEIGHT = 300, 80  # pixels of a chart
 
 
-def render_page(snapshot: StatisticsSnapshot, *, title: str, facts: Sequence[tuple[str, str]], refresh: int) -> bytes:
+def render_statistics_page(snapshot: StatisticsSnapshot, *, title: str, facts: Sequence[tuple[str, str]], refresh: int) -> bytes:
     """Render the statistics page. `facts` are pairs (name, value) with information about the process. `refresh` is the
     reload interval in seconds."""
     body = [
@@ -116,7 +116,7 @@ def _errors(lines: Sequence[str]) -> str:
 _TRAFFIC_TITLES = ('Requests', '2xx', '3xx', '4xx', '5xx', 'None', 'Retries', 'Bytes in', 'Bytes out', 'Mean ms')
 
 
-def _traffic(traffic: Traffic) -> tuple[object, ...]:
+def _traffic(traffic: TrafficFigures) -> tuple[object, ...]:
     mean = traffic.seconds / traffic.requests * 1000 if traffic.requests else 0.0
     responses = traffic.responses
     return (traffic.requests, *responses[2:], responses[0] + responses[1], traffic.retries, traffic.received_bytes,

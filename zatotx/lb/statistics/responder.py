@@ -12,9 +12,9 @@ from zope.interface import implementer
 from zatotx.interfaces.load_balancer import ILocalResponder, LocalResponse
 from zatotx.lb.config.model import Stats
 from zatotx.lb.statistics.metrics import DEFINITIONS, sample_metrics
-from zatotx.lb.statistics.page import CONTENT_SECURITY_POLICY, render_page
+from zatotx.lb.statistics.page import CONTENT_SECURITY_POLICY, render_statistics_page
 from zatotx.lb.statistics.statistics_source import ReadSnapshot
-from zatotx.metrics.definitions import register
+from zatotx.metrics.definitions import register_kind_metrics
 from zatotx.metrics.exposition import render_sample
 
 _METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
@@ -50,7 +50,7 @@ class StatisticsResponder:
             return _CHALLENGE
         if path == settings.metrics_path.encode():
             return LocalResponse(200, _METRICS_TYPE, render_sample(sample_metrics(self.read())), _PRIVATE)
-        page = render_page(self.read(), title=self.title, facts=self.facts(), refresh=settings.refresh)
+        page = render_statistics_page(self.read(), title=self.title, facts=self.facts(), refresh=settings.refresh)
         return LocalResponse(200, 'text/html; charset=utf-8', page, _PAGE_FIELDS)
 
     def _is_authorized(self, field: bytes) -> bool:
@@ -68,4 +68,4 @@ def prepare_metrics() -> None:
     import."""
     import prometheus_client.exposition  # noqa: F401
 
-    register(DEFINITIONS)
+    register_kind_metrics(DEFINITIONS)

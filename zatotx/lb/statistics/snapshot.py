@@ -18,7 +18,7 @@ Key = TypeVar('Key')
 Figures = TypeVar('Figures')
 
 
-class Traffic(msgspec.Struct, kw_only=True):
+class TrafficFigures(msgspec.Struct, kw_only=True):
     """The counters of requests, connections and bytes of a frontend or backend."""
 
     requests: int = 0  # or TCP connections
@@ -29,10 +29,10 @@ class Traffic(msgspec.Struct, kw_only=True):
     seconds: float = 0.0  # sum of the total times
     buckets: list[int] = msgspec.field(default_factory=list)  # of the total times, by LATENCY_BUCKETS
 
-    def plus(self, other: Traffic) -> Traffic:
+    def plus(self, other: TrafficFigures) -> TrafficFigures:
         """Return the sum of two workers' figures."""
         longest = max(len(self.buckets), len(other.buckets))
-        return Traffic(
+        return TrafficFigures(
             requests=self.requests + other.requests,
             responses=[a + b for a, b in zip(self.responses, other.responses, strict=True)],
             received_bytes=self.received_bytes + other.received_bytes,
@@ -50,7 +50,7 @@ class FrontendFigures(msgspec.Struct, kw_only=True):
     connections: int = 0
     total_connections: int = 0
     rejected_connections: int = 0
-    traffic: Traffic = msgspec.field(default_factory=Traffic)
+    traffic: TrafficFigures = msgspec.field(default_factory=TrafficFigures)
 
     def plus(self, other: FrontendFigures) -> FrontendFigures:
         """Return the sum of two workers' figures."""
@@ -71,7 +71,7 @@ class BackendFigures(msgspec.Struct, kw_only=True):
 
     queued: int = 0
     rejected: int = 0  # requests for which no server was available
-    traffic: Traffic = msgspec.field(default_factory=Traffic)
+    traffic: TrafficFigures = msgspec.field(default_factory=TrafficFigures)
 
     def plus(self, other: BackendFigures) -> BackendFigures:
         """Return the sum of two workers' figures."""
@@ -123,7 +123,7 @@ class StatisticsSnapshot(msgspec.Struct, kw_only=True):
         )
 
 
-def merge(snapshots: Iterable[StatisticsSnapshot]) -> StatisticsSnapshot:
+def merge_snapshots(snapshots: Iterable[StatisticsSnapshot]) -> StatisticsSnapshot:
     """Merge the statistics of several workers. The state of a server is taken from the first snapshot that contains the
     server."""
     return reduce(_merge_two, snapshots, StatisticsSnapshot(workers=0))
@@ -174,5 +174,5 @@ def make_history_point(now: float, seconds: float, before: StatisticsSnapshot, a
     )  # fmt: skip
 
 
-def _total(snapshot: StatisticsSnapshot) -> Traffic:
-    return reduce(Traffic.plus, (figures.traffic for figures in snapshot.frontends.values()), Traffic())
+def _total(snapshot: StatisticsSnapshot) -> TrafficFigures:
+    return reduce(TrafficFigures.plus, (figures.traffic for figures in snapshot.frontends.values()), TrafficFigures())

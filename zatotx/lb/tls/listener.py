@@ -23,10 +23,10 @@ from zope.interface import implementer
 
 from zatotx.connectors.tls_settings import INTERMEDIATE_CIPHERS, load_certificates
 from zatotx.lb.config.model import ListenerTls
-from zatotx.lb.tls.certificate_files import CertificateFile, file_versions, load_certificate_files
+from zatotx.lb.tls.certificate_files import CertificateFile, file_fingerprints, load_certificate_files
 from zatotx.lb.tls.tls_connection import FrontendTlsConnection
 from zatotx.processes.listener_tls import make_alpn_callback
-from zatotx.processes.mutual_tls import ClientVerifier, RefusalLog
+from zatotx.processes.mutual_tls import ClientVerifier, RejectedClientLog
 
 WATCH_INTERVAL = 2.0  # seconds between two looks at the files
 _VERSIONS = {'TLSv1.2': SSL.TLS1_2_VERSION, 'TLSv1.3': SSL.TLS1_3_VERSION}
@@ -38,7 +38,7 @@ _VERIFY = {
 _CRL_BEGIN = b'-----BEGIN X509 CRL-----'
 
 
-class ContextSet:
+class TlsContextSet:
     """The TLS contexts of a frontend, by the names in their certificates. The object is immutable."""
 
     def __init__(self, settings: ListenerTls, directory: Path, alpn: Sequence[bytes]) -> None:
@@ -107,8 +107,8 @@ class TlsListener:
         self._alpn = alpn
         self._versions = self._read_versions()
         self._watch_call: IDelayedCall | None = None
-        self.contexts = ContextSet(settings, self._directory, alpn)
-        self._refusals = RefusalLog(f'The frontend {name}', self._log, clock)
+        self.contexts = TlsContextSet(settings, self._directory, alpn)
+        self._refusals = RejectedClientLog(f'The frontend {name}', self._log, clock)
         self._factory = TLSMemoryBIOFactory(self, False, Factory(), clock)
 
     def wrap(self, protocol: Any) -> Any:
@@ -144,7 +144,7 @@ class TlsListener:
             return
         self._versions = versions
         try:
-            self.contexts = ContextSet(self._settings, self._directory, self._alpn)
+            self.contexts = TlsContextSet(self._settings, self._directory, self._alpn)
         except ValueError as error:  # a file may be half written: then it changes once more
             self._log.error('The certificates of the frontend {name} cannot be loaded, the old ones stay: {error}',
                             name=self._name, error=str(error))  # fmt: skip
@@ -154,7 +154,7 @@ class TlsListener:
     def _read_versions(self) -> object:
         settings = self._settings
         names = [settings.certificates, settings.client_ca, settings.client_crl]
-        return file_versions([self._directory / name for name in names if name])
+        return file_fingerprints([self._directory / name for name in names if name])
 
 
 def _make_context(

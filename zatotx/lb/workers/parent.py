@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from zatotx.lb.balancer import LoadBalancer
 from zatotx.lb.config.model import LogSettings
 from zatotx.lb.log_files import LoadBalancerLogs
-from zatotx.lb.workers.upgrade import Upgrade
+from zatotx.lb.workers.upgrade import ProgramUpgrade
 from zatotx.processes.workers.parent import WorkerParent
 
 _APPLY_TIMEOUT = 5.0  # seconds
@@ -38,7 +38,7 @@ class ParentLogFiles:
         self._files.reload(settings)
 
 
-class NoLock:
+class NullDirectoryLock:
     """A lock without effect, which the parent's LoadBalancer uses, because WorkerParent releases the real lock."""
 
     def release(self) -> None:
@@ -52,7 +52,7 @@ class LoadBalancerParent(Service):
 
     balancer: LoadBalancer
     workers: WorkerParent
-    upgrade: Upgrade
+    upgrade: ProgramUpgrade
     _starting: Deferred[None] | None = field(default=None, init=False)
 
     _log = Logger()

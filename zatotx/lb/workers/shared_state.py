@@ -13,7 +13,7 @@ from twisted.internet.task import LoopingCall
 
 from zatotx.lb.backends.server import BackendServer
 from zatotx.processes.workers.shared_counters import SharedCounterRow
-from zatotx.rules.balancing.server_state_encoding import SharedServerState, decode_state, encode_state
+from zatotx.rules.balancing.server_state_encoding import SharedServerState, decode_server_state, encode_server_state
 
 POLL_INTERVAL = 0.05  # seconds between looks at what other processes have written
 
@@ -102,7 +102,7 @@ class ParentServers(SharedServers):
             server.refresh()
             if is_ejected:
                 server.on_ejection()
-        code = encode_state(SharedServerState(server.health.is_down, server.admin_state, server.good_probes))
+        code = encode_server_state(SharedServerState(server.health.is_down, server.admin_state, server.good_probes))
         if code != rows.last_code:
             rows.last_code = code
             rows.state.set_own(code)
@@ -123,9 +123,9 @@ class WorkerServers(SharedServers):
         """Apply the state, publish the ejection."""
         server = rows.server
         code = rows.state.sum_of_others()
-        state = decode_state(code)
+        state = decode_server_state(code)
         if state is not None and code != rows.last_code:
-            before = decode_state(rows.last_code)
+            before = decode_server_state(rows.last_code)
             rows.last_code = code
             _apply(server, state, is_probed=before is not None and before.good_probes != state.good_probes)
         is_ejected = rows.ejection.sum_of_others() > 0

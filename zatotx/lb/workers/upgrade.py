@@ -33,40 +33,40 @@ _POLL_INTERVAL = 0.02  # seconds
 _CHECK = 'import zatotx.tap.lb_assembly, zatotx.tap.build_lb_parent, zatotx.tap.lb_worker'
 
 
-class OldWorker(msgspec.Struct, frozen=True):
+class PreviousWorker(msgspec.Struct, frozen=True):
     """A worker process that the previous program started."""
 
     pid: int
     command_descriptor: int  # the pipe to it
 
 
-class Handover(msgspec.Struct, frozen=True, kw_only=True):
+class HandoverState(msgspec.Struct, frozen=True, kw_only=True):
     """The state that the parent process passes to the new program during an upgrade."""
 
     sockets: dict[str, int] = {}  # endpoint description -> descriptor
-    workers: tuple[OldWorker, ...] = ()
+    workers: tuple[PreviousWorker, ...] = ()
     upgrades: int = 0  # how many were requested
 
 
-def receive_handover(environment: Mapping[str, str]) -> Handover:
+def receive_handover(environment: Mapping[str, str]) -> HandoverState:
     """Return the state that the previous program has passed, or an empty Handover if the process was started
     normally."""
     text = environment.get(VARIABLE, '')
-    handover = msgspec.json.decode(text, type=Handover) if text else Handover()
+    handover = msgspec.json.decode(text, type=HandoverState) if text else HandoverState()
     for descriptor in (*handover.sockets.values(), *(worker.command_descriptor for worker in handover.workers)):
         os.set_inheritable(descriptor, False)
     return handover
 
 
 @define(eq=False, kw_only=True)
-class Upgrade:
+class ProgramUpgrade:
     """Upgrades a parent process. `before_exec` is called immediately before the program is replaced, and `on_change` is
     called when the number of finished upgrades has changed."""
 
     reactor: IReactor  # IReactorTime, IReactorProcess
     lender: HeldSocketLender
     supervisor: WorkerSupervisor
-    received: Handover
+    received: HandoverState
     retire_timeout: Callable[[], float]  # seconds in which an old worker must have ended
     before_exec: Callable[[], None]
     on_change: Callable[[int, int, str], None]  # requested and finished upgrades, and why the last one failed
@@ -92,16 +92,16 @@ class Upgrade:
             self._running.cancel()
 
     async def _upgrade(self) -> None:
-        reason = await check_program(self.reactor)
+        reason = await check_program_loads(self.reactor)
         if reason:
             self._log.error('The program is not replaced, because what is installed cannot be loaded: {why}',
                             why=reason)
             self.on_change(self._requested, self._requested, f'what is installed cannot be loaded: {reason}')
             return
-        handover = Handover(
+        handover = HandoverState(
             sockets={description: os.dup(self.lender.bound[description].descriptor)
                      for description in self.lender.held},
-            workers=tuple(OldWorker(worker.pid, os.dup(_pipe_descriptor(worker)))
+            workers=tuple(PreviousWorker(worker.pid, os.dup(_pipe_descriptor(worker)))
                           for worker in self.supervisor.active),
             upgrades=self._requested,
         )  # fmt: skip
@@ -124,7 +124,7 @@ class Upgrade:
         self._log.info('All workers have been replaced')
         self.on_change(self._requested, self._requested, '')
 
-    async def _retire(self, worker: OldWorker) -> None:
+    async def _retire(self, worker: PreviousWorker) -> None:
         with suppress(OSError):  # it has ended
             os.write(worker.command_descriptor, json.dumps(RETIRE).encode() + b'\n')
         deadline = self.reactor.seconds() + self.retire_timeout()
@@ -155,7 +155,7 @@ def _has_ended(pid: int) -> bool:
         return True
 
 
-def check_program(reactor: IReactor) -> Deferred[str]:
+def check_program_loads(reactor: IReactor) -> Deferred[str]:
     """Check whether the installed program can be loaded. The Deferred fires with '' if it can be loaded, or with the
     reason why not."""
     check = _ProgramCheck()

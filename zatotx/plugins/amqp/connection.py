@@ -35,7 +35,7 @@ from zatotx.plugins.amqp.request_reply import AmqpReply
 from zatotx.plugins.amqp.schema.definition_amqp import AmqpDefinition
 from zatotx.plugins.amqp.schema.outgoing_amqp import AmqpOutgoing
 from zatotx.rules.resilience.circuit_breaker import CLOSED, CircuitBreaker
-from zatotx.rules.resilience.retry import RetryBudget, backoff_delay
+from zatotx.rules.resilience.retry import CallRetryBudget, backoff_delay
 
 T = TypeVar('T')
 SWEEP_INTERVAL = 0.02  # seconds: a deadline may be met this much late
@@ -68,7 +68,7 @@ class PendingSend:
             self._waiting = None
 
     def expire(self, now: float) -> None:
-        """The deadline has passed: see HasTimeout."""
+        """The deadline has passed: see ObjectWithTimeout."""
         self.has_expired = True
         if self._waiting is not None:
             self._waiting.cancel()
@@ -162,7 +162,7 @@ class AmqpConnection:
             ).send  # fmt: skip
         if value.retry is not None:
             decision = _RetryDecision(value.retry.attempts, value.retry.backoff, seconds)
-            send = Retrying(send, decision, self.reactor, self._meter, RetryBudget()).send
+            send = Retrying(send, decision, self.reactor, self._meter, CallRetryBudget()).send
         return send
 
     # What services use.

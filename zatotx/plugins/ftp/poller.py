@@ -23,7 +23,7 @@ from attrs import evolve, frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
-from zatotx.connectors.channels import ChannelParts, make_delivery
+from zatotx.connectors.channels import ChannelParts, make_channel_delivery
 from zatotx.connectors.failure_log import FailureLog
 from zatotx.connectors.inbound_delivery import MessageDelivery
 from zatotx.connectors.outgoing_connections import Sources
@@ -87,7 +87,7 @@ class PollChannel:
         """See InboundChannel. What a process that died has left of its copies is removed."""
         self._is_stopping = False
         await self._run_in_thread(_make_spool, self._spool)
-        self._delivery = make_delivery(self._parts, dispatcher, self._value)
+        self._delivery = make_channel_delivery(self._parts, dispatcher, self._value)
         self._poll()
 
     def stop(self) -> Deferred[None]:

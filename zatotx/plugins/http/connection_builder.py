@@ -13,7 +13,7 @@ from zatotx.interfaces.security_type import OutgoingCredentials, UnusableCredent
 from zatotx.plugins.http.client.http_client import ClientEnvironment
 from zatotx.plugins.http.rest.connection import OutgoingConnection
 from zatotx.plugins.http.rest.connection_factory import REST, BuildContext, build_connection
-from zatotx.plugins.http.rest.oauth2 import HttpCredentialsContext, TokenCache
+from zatotx.plugins.http.rest.oauth2 import CredentialsDependencies, TokenCache
 from zatotx.plugins.http.soap.outgoing.connection import SOAP
 from zatotx.schema.security.definition import FOR_OUTGOING_REST, FOR_OUTGOING_SOAP
 from zatotx.schema.snapshot import StoredObject
@@ -30,7 +30,7 @@ class ConnectionBuilder:
         self.credentials: dict[
             str, tuple[StoredObject, OutgoingCredentials]
         ] = {}  # by the name of the security definition
-        self._credentials_context = HttpCredentialsContext(
+        self._credentials_context = CredentialsDependencies(
             context.decrypt, environment=self.environment, token_cache=_token_cache(context)
         )
         self._component = context.client_name.encode('utf-8')

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 MIN_SLOW_START_SHARE = 0.1  # of its weight, with which a server starts
 
 
-class ServerCondition(Protocol):
+class ServerEligibilityAttributes(Protocol):
     """The attributes of a server that determine whether it can receive requests."""
 
     is_backup: bool
@@ -17,10 +17,10 @@ class ServerCondition(Protocol):
     is_ejected: bool  # traffic to it failed
 
 
-S = TypeVar('S', bound=ServerCondition)
+S = TypeVar('S', bound=ServerEligibilityAttributes)
 
 
-def select_available(servers: Iterable[S]) -> Sequence[S]:
+def select_eligible_servers(servers: Iterable[S]) -> Sequence[S]:
     """Return the servers that can receive requests. These are the servers that are up; if none is up, the backup
     servers that are up; if there are none either, the servers that were ejected only because of failed requests. If all
     servers are ejected, the cause is probably outside of the servers, so it would not help to reject every request."""

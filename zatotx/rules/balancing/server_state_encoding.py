@@ -21,13 +21,13 @@ class SharedServerState(NamedTuple):
     good_probes: int  # a counter that wraps around: any change means that a probe has succeeded
 
 
-def encode_state(state: SharedServerState) -> int:
+def encode_server_state(state: SharedServerState) -> int:
     """Encode a server state as a positive integer of at most 25 bits."""
     return (_KNOWN | (_DOWN if state.is_down else 0) | _STATES.index(state.admin_state) << _STATE_SHIFT
             | (state.good_probes & _PROBE_MASK) << _PROBE_SHIFT)  # fmt: skip
 
 
-def decode_state(code: int) -> SharedServerState | None:
+def decode_server_state(code: int) -> SharedServerState | None:
     """Decode a server state; return None for 0, which means that no state was written yet."""
     if not code & _KNOWN:
         return None

@@ -78,11 +78,11 @@ def non_default_fields(value: Any) -> tuple[str, ...]:
     return tuple(f.name for f in fields_of_struct(type(value)) if f.required or getattr(value, f.name) != f.default)
 
 
-def without_defaults(value: Any) -> Any:
+def export_value_without_defaults(value: Any) -> Any:
     """Return a value for export: for a Struct, only the fields that differ from their defaults."""
     if not isinstance(value, msgspec.Struct):
         return value
-    return {name: without_defaults(getattr(value, name)) for name in non_default_fields(value)}
+    return {name: export_value_without_defaults(getattr(value, name)) for name in non_default_fields(value)}
 
 
 def allows_anonymous_access(object_type: ObjectType, value: Any) -> bool:

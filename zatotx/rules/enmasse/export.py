@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from zatotx.rules.enmasse.config_diff import non_default_fields, without_defaults
+from zatotx.rules.enmasse.config_diff import non_default_fields, export_value_without_defaults
 from zatotx.rules.enmasse.references import escape_references
 from zatotx.schema.meta import ObjectType, secret_fields
 from zatotx.schema.snapshot import Snapshot, StoredObject
@@ -47,7 +47,7 @@ def _export_object(
     object_type: ObjectType, stored: StoredObject, placeholders: dict[tuple[int, str], str]
 ) -> dict[str, Any]:
     fields = {
-        name: msgspec.to_builtins(without_defaults(getattr(stored.value, name)))
+        name: msgspec.to_builtins(export_value_without_defaults(getattr(stored.value, name)))
         for name in non_default_fields(stored.value)
     }
     item = {'name': fields['name']}

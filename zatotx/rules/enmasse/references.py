@@ -149,7 +149,7 @@ def _items_of(value: object) -> Iterator[object]:
         yield from value
 
 
-class DocumentError(msgspec.Struct, frozen=True):
+class DocumentReferenceError(msgspec.Struct, frozen=True):
     """One error in a document: its location and its description."""
 
     section: str
@@ -171,12 +171,12 @@ def item_label(item: object, number: int) -> str:
 
 def substitute_references(
     document: Any, environ: Mapping[str, str], read_file: FileReader | None = None
-) -> tuple[Any, list[DocumentError]]:
+) -> tuple[Any, list[DocumentReferenceError]]:
     """Return the document with every reference replaced, and an error for each reference that cannot be resolved.
     `read_file` returns the text of a file; if it is None, `file:` is treated as plain text."""
     if not isinstance(document, dict):
         return document, []
-    errors: list[DocumentError] = []
+    errors: list[DocumentReferenceError] = []
     sources = ReferenceResolver(environ=environ, read_file=read_file, zato_syntax=True)
     replaced = {
         section: [
@@ -191,7 +191,7 @@ def substitute_references(
 
 
 def _substitute_object(
-    item: Any, sources: ReferenceResolver, errors: list[DocumentError], location: tuple[str, str]
+    item: Any, sources: ReferenceResolver, errors: list[DocumentReferenceError], location: tuple[str, str]
 ) -> Any:
     if not isinstance(item, dict):
         return item
@@ -199,5 +199,5 @@ def _substitute_object(
     for field, value in item.items():
         texts: list[str] = []
         replaced[field] = sources.resolve(value, texts)
-        errors.extend(DocumentError(*location, str(field), text) for text in texts)
+        errors.extend(DocumentReferenceError(*location, str(field), text) for text in texts)
     return replaced

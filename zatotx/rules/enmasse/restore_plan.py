@@ -41,13 +41,13 @@ def plan_restore(current: Snapshot, earlier: Snapshot, types: ObjectTypeRegistry
     return sorted(steps, key=_order)
 
 
-def to_operations(steps: list[RestoreStep]) -> list[Operation]:
+def restore_steps_to_operations(steps: list[RestoreStep]) -> list[Operation]:
     """Convert the steps to operations. Each operation fails when it is applied if its object was changed in the
     meantime."""
     return [_operation(step) for step in steps]
 
 
-def describe_step(step: RestoreStep, types: ObjectTypeRegistry) -> list[str]:
+def describe_restore_step(step: RestoreStep, types: ObjectTypeRegistry) -> list[str]:
     """Describe a step in readable lines, with secrets masked."""
     object_type, current, earlier = types[step.type], step.current, step.earlier
     restored = None if earlier is None else earlier.value

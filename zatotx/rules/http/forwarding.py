@@ -19,7 +19,7 @@ from zatotx.wire.http.forwarded import (
     parse_host,
     parse_scheme,
     parse_x_forwarded_for,
-    x_forwarded_element,
+    select_x_forwarded_element,
 )
 from zatotx.wire.malformed import Malformed
 
@@ -81,7 +81,7 @@ def parse_trusted_proxies(entries: Iterable[str]) -> TrustedProxies:
     return TrustedProxies(tuple(networks), UNIX in entries)
 
 
-def request_origin(
+def find_request_origin(
     headers: Mapping[bytes, bytes], peer: str, trusted: TrustedProxies, header_kind: str = ANY
 ) -> RequestOrigin:
     """Return the origin of a request that the trusted proxy `peer` forwarded. `header_kind` selects the header fields
@@ -146,4 +146,4 @@ def _parse_x_forwarded(headers: Mapping[bytes, bytes], peer: str, trusted: Trust
 def _first_hop_value(headers: Mapping[bytes, bytes], name: bytes, trusted_hops: int) -> str:
     """Return the value set by the proxy next to the client, in a field to which each proxy appends or which one has
     set."""
-    return x_forwarded_element(headers.get(name, b'').decode('latin-1'), trusted_hops)
+    return select_x_forwarded_element(headers.get(name, b'').decode('latin-1'), trusted_hops)

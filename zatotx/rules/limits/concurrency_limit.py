@@ -154,7 +154,7 @@ class ConcurrencyLimit:
         self.fast_limit = (self._granted if shared else self._limit) - self._in_threads
 
 
-class MessageLimits(msgspec.Struct, frozen=True, kw_only=True):
+class MessageContentLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Limits of the content of one message, such as its number of elements. The size of the body is limited by the
     protocol."""
 
@@ -164,7 +164,7 @@ class MessageLimits(msgspec.Struct, frozen=True, kw_only=True):
     xml: XmlBudget = XmlBudget()
 
 
-DEFAULT_BUDGET = MessageLimits()
+DEFAULT_BUDGET = MessageContentLimits()
 
 
 _Item = TypeVar('_Item', bound=Hashable)

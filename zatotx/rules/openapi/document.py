@@ -13,7 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from zatotx.rules.openapi.json_example import NoExample, Schema, make_example
-from zatotx.rules.openapi.model import ChannelModel, ChannelSecurityDefinition, SchemaWithComponents
+from zatotx.rules.openapi.model import ChannelModel, ChannelSecurityDefinition, JsonSchemaWithComponents
 from zatotx.rules.openapi.operation_request import (
     BINARY,
     BYTES,
@@ -21,20 +21,20 @@ from zatotx.rules.openapi.operation_request import (
     METHODS_WITH_BODY,
     NO_EXAMPLE,
     OperationRequest,
-    Parameter,
-    describe_request,
+    OperationParameter,
+    describe_operation_request,
 )
 from zatotx.rules.openapi.schema_registry import (
     XML,
     XML_ERROR,
-    SchemaRegistry,
+    ComponentRegistry,
     UniqueNames,
     error_response_name,
-    error_responses,
-    example_document,
+    json_error_responses,
+    xml_example_document,
     header_components,
-    response_headers,
-    response_schema,
+    response_header_references,
+    xml_response_schema,
     safe_component_name,
     xml_error_responses,
     xml_error_schema,
@@ -48,7 +48,7 @@ __all__ = [
     'build_responses',
     'default_method',
     'documented_methods',
-    'error_statuses',
+    'documented_error_statuses',
     'operation_tag',
     'path_template',
 ]
@@ -62,7 +62,7 @@ _STRING: Schema = {'type': 'string'}
 _ANYTHING: Schema = {}
 
 
-def build_responses(channel: ChannelModel, method: str, components: SchemaRegistry) -> dict[str, Any]:
+def build_responses(channel: ChannelModel, method: str, components: ComponentRegistry) -> dict[str, Any]:
     """Return the OpenAPI responses of one operation, by status code, and register their schemas in `components`."""
     service, xml = channel.service, channel.data_format == 'xml'
     success_statuses = {200, *(status for status in service.statuses if 200 <= status < 400)}
@@ -70,12 +70,12 @@ def build_responses(channel: ChannelModel, method: str, components: SchemaRegist
         success_statuses.add(304)
     content = _content(channel, components)
     responses = {str(status): _success_response(status, content) for status in sorted(success_statuses)}
-    for status in sorted(error_statuses(channel, method)):
+    for status in sorted(documented_error_statuses(channel, method)):
         responses[str(status)] = {'$ref': f'#/components/responses/{error_response_name(status, xml=xml)}'}
     return responses
 
 
-def error_statuses(channel: ChannelModel, method: str) -> set[int]:
+def documented_error_statuses(channel: ChannelModel, method: str) -> set[int]:
     """Return the status codes of the errors that an operation can return: errors of the server, of the channel's limits
     and authentication, and of the service."""
     statuses = {*_ALWAYS, *channel.service.error_statuses}
@@ -89,11 +89,11 @@ def error_statuses(channel: ChannelModel, method: str) -> set[int]:
 
 
 def _success_response(status: int, content: Mapping[str, Any]) -> dict[str, Any]:
-    response: dict[str, Any] = {'description': _DESCRIPTION, 'headers': response_headers(status)}
+    response: dict[str, Any] = {'description': _DESCRIPTION, 'headers': response_header_references(status)}
     return response if status in _NO_CONTENT else {**response, 'content': content}
 
 
-def _content(channel: ChannelModel, components: SchemaRegistry) -> dict[str, Any]:
+def _content(channel: ChannelModel, components: ComponentRegistry) -> dict[str, Any]:
     """Return the content by content type: those that the service sets itself, and that of its encoded payload."""
     service = channel.service
     own_types = {content_type: {'schema': _schema_of(content_type)} for content_type in service.content_types}
@@ -102,16 +102,16 @@ def _content(channel: ChannelModel, components: SchemaRegistry) -> dict[str, Any
     return {**_payload_content(channel, components), **own_types}
 
 
-def _payload_content(channel: ChannelModel, components: SchemaRegistry) -> dict[str, Any]:
+def _payload_content(channel: ChannelModel, components: ComponentRegistry) -> dict[str, Any]:
     service, xml = channel.service, channel.data_format == 'xml'
     default_type = XML if xml else JSON
     if service.output is None:
         raw_types = {} if channel.data_format else {TEXT: {'schema': _STRING}, BYTES: {'schema': BINARY}}
         return {default_type: {'schema': _ANYTHING}, **raw_types}
-    output = response_schema(service, service.output) if xml else service.output
+    output = xml_response_schema(service, service.output) if xml else service.output
     media = {'schema': components.register(output)}
     try:
-        media['example'] = example_document(output) if xml else make_example(output.schema, output.components)
+        media['example'] = xml_example_document(output) if xml else make_example(output.schema, output.components)
     except NoExample:
         return {default_type: media}
     return {default_type: media}
@@ -158,7 +158,7 @@ def build_document(info: DocumentInfo, channels: Iterable[ChannelModel]) -> dict
         'components': {
             'schemas': {name: writer.components.schemas[name] for name in sorted(writer.components.schemas)},
             'headers': header_components(),
-            'responses': {**error_responses(), **(xml_error_responses() if writer.has_xml else {})},
+            'responses': {**json_error_responses(), **(xml_error_responses() if writer.has_xml else {})},
             'securitySchemes': writer.schemes,
         },
     }
@@ -173,7 +173,7 @@ class _DocumentBuilder:
     def __init__(self) -> None:
         self.paths: dict[str, dict[str, Any]] = {}
         self.tags: set[str] = set()
-        self.components = SchemaRegistry()
+        self.components = ComponentRegistry()
         self.schemes: dict[str, Any] = {}
         self.left_out: list[str] = []
         self.has_xml = False
@@ -193,8 +193,8 @@ class _DocumentBuilder:
             self.paths.setdefault(template, {})[method.lower()] = self._operation(channel, method, template)
 
     def _operation(self, channel: ChannelModel, method: str, template: str) -> dict[str, Any]:
-        request = describe_request(channel, method)
-        parameter_shapes = SchemaWithComponents({'all': [param.schema for param in request.params]}, request.components)
+        request = describe_operation_request(channel, method)
+        parameter_shapes = JsonSchemaWithComponents({'all': [param.schema for param in request.params]}, request.components)
         schemas = self.components.register(parameter_shapes)['all']
         tag = operation_tag(channel.name)
         self.tags.add(tag)
@@ -222,7 +222,7 @@ class _DocumentBuilder:
     def _bodies(self, request: OperationRequest) -> dict[str, Any]:
         content = {}
         for body in request.bodies:
-            media = {'schema': self.components.register(SchemaWithComponents(body.schema, request.components))}
+            media = {'schema': self.components.register(JsonSchemaWithComponents(body.schema, request.components))}
             content[body.content_type] = media if body.example is NO_EXAMPLE else {**media, 'example': body.example}
         return {'required': all(body.required for body in request.bodies), 'content': content}
 
@@ -298,14 +298,14 @@ def _normalized(pattern: RoutePattern) -> tuple[Any, ...]:
     )
 
 
-def _parameter_names(params: Iterable[Parameter], template: str) -> list[str]:
+def _parameter_names(params: Iterable[OperationParameter], template: str) -> list[str]:
     """Return the names of parameters in this path template, which may stem from another channel."""
     pattern, _ = parse_pattern(template)
     names = iter(pattern.names)
     return [next(names, param.name) if param.location == 'path' else param.name for param in params]
 
 
-def _parameter(param: Parameter, schema: Any, name: str) -> dict[str, Any]:
+def _parameter(param: OperationParameter, schema: Any, name: str) -> dict[str, Any]:
     parameter: dict[str, Any] = {'name': name, 'in': param.location, 'required': param.required, 'schema': schema}
     sentences = [f'`{param.name}` of the service.'] if name != param.name else []
     sentences += [_SLASHES] if param.may_have_slashes else []

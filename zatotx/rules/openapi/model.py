@@ -14,7 +14,7 @@ DECIMAL = r'^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,6})?$'
 FLOAT = r'^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,2})?$'
 
 
-class SchemaWithComponents(msgspec.Struct, frozen=True):
+class JsonSchemaWithComponents(msgspec.Struct, frozen=True):
     """A JSON Schema and the components that it refers to, by name."""
 
     schema: Schema
@@ -43,7 +43,7 @@ class ServiceInput(msgspec.Struct, frozen=True, kw_only=True):
     """The input of a service. It is either an object, described by `fields`, or another value such as a list or a
     union, described by the schema `whole`."""
 
-    whole: SchemaWithComponents
+    whole: JsonSchemaWithComponents
     fields: tuple[InputField, ...] = ()
     params_only: bool = False  # read from path and query only, whatever the method
     accepts: Callable[[ExampleInput], bool]  # whether the service's input validation accepts an example
@@ -56,7 +56,7 @@ class ServiceModel(msgspec.Struct, frozen=True, kw_only=True):
     doc: str = ''
     verbs: tuple[str, ...] = ()  # the VERBs of its handle_VERB methods
     input: ServiceInput | None = None  # None = not declared
-    output: SchemaWithComponents | None = None  # the whole response, including its element; None = not declared
+    output: JsonSchemaWithComponents | None = None  # the whole response, including its element; None = not declared
     element: str = ''  # the response element of classic SimpleIO
     request_elem: str = ''  # the request element of its input, and the XML namespace of both
     namespace: str = ''

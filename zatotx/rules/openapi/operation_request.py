@@ -17,11 +17,11 @@ from zatotx.rules.openapi.model import (
     ChannelModel,
     ExampleInput,
     InputField,
-    SchemaWithComponents,
+    JsonSchemaWithComponents,
     ServiceInput,
     ServiceModel,
 )
-from zatotx.rules.openapi.schema_registry import XML, example_document, request_schema
+from zatotx.rules.openapi.schema_registry import XML, xml_example_document, xml_request_schema
 from zatotx.rules.routing.route_pattern import Placeholder, parse_pattern
 
 JSON, FORM, BYTES = 'application/json', 'application/x-www-form-urlencoded', 'application/octet-stream'
@@ -35,7 +35,7 @@ _CARRY_ALL = ('json', 'xml')  # data formats that carry values other than text
 _TAKE_UPLOADS = ('json', 'form', '')
 
 
-class Parameter(msgspec.Struct, frozen=True):
+class OperationParameter(msgspec.Struct, frozen=True):
     """One path or query parameter of an OpenAPI operation."""
 
     name: str
@@ -47,7 +47,7 @@ class Parameter(msgspec.Struct, frozen=True):
     may_be_empty: bool = False
 
 
-class RequestBody(msgspec.Struct, frozen=True):
+class OperationRequestBody(msgspec.Struct, frozen=True):
     """The request body of an OpenAPI operation, in one content type."""
 
     content_type: str
@@ -60,12 +60,12 @@ class OperationRequest(msgspec.Struct, frozen=True):
     """The request of an OpenAPI operation: a channel with one method. `components` contains the schemas to which the
     schemas of the request refer."""
 
-    params: tuple[Parameter, ...]
-    bodies: tuple[RequestBody, ...]  # alternatives with different content types
+    params: tuple[OperationParameter, ...]
+    bodies: tuple[OperationRequestBody, ...]  # alternatives with different content types
     components: Mapping[str, Schema] = {}
 
 
-def describe_request(channel: ChannelModel, method: str) -> OperationRequest:
+def describe_operation_request(channel: ChannelModel, method: str) -> OperationRequest:
     """Return the request with which a client sends the input of a channel's service."""
     path = _path_params(channel)
     declared = channel.service.input
@@ -81,15 +81,15 @@ def _in_xml(request: OperationRequest, service: ServiceModel) -> OperationReques
     body = next((candidate for candidate in request.bodies if candidate.content_type == JSON), None)
     if body is None:
         return request
-    shape = request_schema(SchemaWithComponents(body.schema, request.components), service)
+    shape = xml_request_schema(JsonSchemaWithComponents(body.schema, request.components), service)
     try:
-        example = example_document(shape, body.example) if body.example is not NO_EXAMPLE else NO_EXAMPLE
+        example = xml_example_document(shape, body.example) if body.example is not NO_EXAMPLE else NO_EXAMPLE
     except NoExample:
         example = NO_EXAMPLE
-    return OperationRequest(request.params, (RequestBody(XML, shape.schema, body.required, example),), shape.components)
+    return OperationRequest(request.params, (OperationRequestBody(XML, shape.schema, body.required, example),), shape.components)
 
 
-def _path_params(channel: ChannelModel) -> tuple[Parameter, ...]:
+def _path_params(channel: ChannelModel) -> tuple[OperationParameter, ...]:
     """Return the parameters that the channel's pattern captures, with the service's types if they are part of the
     input."""
     pattern, _ = parse_pattern(channel.path, match_slash=channel.match_slash)
@@ -104,27 +104,27 @@ def _path_params(channel: ChannelModel) -> tuple[Parameter, ...]:
         for _ in range(len(segment.separators) + 1)
     ]
     return tuple(
-        Parameter(name, 'path', input_schemas.get(name, ANY_TEXT), required=True, may_have_slashes=spans_slashes,
+        OperationParameter(name, 'path', input_schemas.get(name, ANY_TEXT), required=True, may_have_slashes=spans_slashes,
               example=NO_EXAMPLE if name in input_schemas else 'text')
         for name, spans_slashes in zip(pattern.names, spans, strict=True)
     )  # fmt: skip
 
 
-def _undeclared_bodies(channel: ChannelModel, has_params: bool) -> tuple[RequestBody, ...]:
+def _undeclared_bodies(channel: ChannelModel, has_params: bool) -> tuple[OperationRequestBody, ...]:
     """Return the possible bodies for a service without declared input."""
     match channel.data_format:
         case 'json' | 'xml':
-            body = RequestBody(XML if channel.data_format == 'xml' else JSON, {}, required=not has_params)
+            body = OperationRequestBody(XML if channel.data_format == 'xml' else JSON, {}, required=not has_params)
         case 'form':
-            body = RequestBody(FORM, {'type': 'object'}, required=False)
+            body = OperationRequestBody(FORM, {'type': 'object'}, required=False)
         case _:  # any bytes
-            body = RequestBody(BYTES, BINARY, required=False)
+            body = OperationRequestBody(BYTES, BINARY, required=False)
     return _with_upload(channel, (body,), ())
 
 
 def _with_upload(
-    channel: ChannelModel, usual: tuple[RequestBody, ...], fields: Iterable[InputField]
-) -> tuple[RequestBody, ...]:
+    channel: ChannelModel, usual: tuple[OperationRequestBody, ...], fields: Iterable[InputField]
+) -> tuple[OperationRequestBody, ...]:
     """Return the bodies of a service that reads files: a multipart form with the files and the other fields, and
     `usual` if no file is required."""
     files = channel.service.files
@@ -134,14 +134,14 @@ def _with_upload(
     properties = {**schema.get('properties', {}), **dict.fromkeys(files, BINARY)}
     required = [*schema.get('required', ()), *(name for name, needed in files.items() if needed)]
     schema |= {'properties': properties} if properties else {'additionalProperties': BINARY}
-    upload = RequestBody(UPLOAD, {**schema, 'required': required} if required else schema, required=bool(required))
+    upload = OperationRequestBody(UPLOAD, {**schema, 'required': required} if required else schema, required=bool(required))
     return (upload,) if any(files.values()) else (*usual, upload)
 
 
 class _InputPlacement:
     """Assigns the fields of one declared input to path, query and body."""
 
-    def __init__(self, channel: ChannelModel, method: str, declared: ServiceInput, path: tuple[Parameter, ...]) -> None:
+    def __init__(self, channel: ChannelModel, method: str, declared: ServiceInput, path: tuple[OperationParameter, ...]) -> None:
         self.channel, self.method = channel, method
         self.declared, self.path = declared, path
         self.json = channel.data_format in _CARRY_ALL and not declared.params_only
@@ -159,7 +159,7 @@ class _InputPlacement:
         values = self._examples()
         path = tuple(self._with_example(param, values) for param in self.path)
         query = tuple(
-            Parameter(f.name, 'query', f.text_schema, f.required, example=values.get(f.name, NO_EXAMPLE),
+            OperationParameter(f.name, 'query', f.text_schema, f.required, example=values.get(f.name, NO_EXAMPLE),
                   may_be_empty=f.empty_means_absent and not _allows_empty(f.text_schema))
             for f in self.in_query
         )  # fmt: skip
@@ -171,23 +171,23 @@ class _InputPlacement:
         no_body = method not in METHODS_WITH_BODY or self.channel.data_format == 'file'
         return no_body and self._is_text(field.text_schema)
 
-    def _with_example(self, param: Parameter, values: Mapping[str, Any]) -> Parameter:
+    def _with_example(self, param: OperationParameter, values: Mapping[str, Any]) -> OperationParameter:
         if param.name not in values:
             return param
         return msgspec.structs.replace(param, example=values[param.name])
 
-    def _bodies(self, values: Mapping[str, Any]) -> tuple[RequestBody, ...]:
+    def _bodies(self, values: Mapping[str, Any]) -> tuple[OperationRequestBody, ...]:
         if self.channel.data_format == 'file':
-            return (RequestBody(BYTES, BINARY, required=False),) if self.method in METHODS_WITH_BODY else ()
+            return (OperationRequestBody(BYTES, BINARY, required=False),) if self.method in METHODS_WITH_BODY else ()
         usual = self._body(values)
         bodies = () if usual is None else (usual,)
         return _with_upload(self.channel, bodies, self.in_body) if self.method in METHODS_WITH_BODY else bodies
 
-    def _body(self, values: Mapping[str, Any]) -> RequestBody | None:
+    def _body(self, values: Mapping[str, Any]) -> OperationRequestBody | None:
         content_type = JSON if self.json else FORM
         if self.no_object:
             return (
-                RequestBody(content_type, self.declared.whole.schema, True, values.get('', NO_EXAMPLE))
+                OperationRequestBody(content_type, self.declared.whole.schema, True, values.get('', NO_EXAMPLE))
                 if self.json
                 else None
             )
@@ -199,7 +199,7 @@ class _InputPlacement:
             schema = _object_of(self.in_body) if self.partial else self.declared.whole.schema
         required = self.must_have_body or any(field.required for field in self.in_body)
         example: Any = {f.name: values[f.name] for f in self.in_body if f.name in values}
-        return RequestBody(content_type, schema, required, example if example or self._taken else NO_EXAMPLE)
+        return OperationRequestBody(content_type, schema, required, example if example or self._taken else NO_EXAMPLE)
 
     # -- examples
 
@@ -308,8 +308,8 @@ __all__ = [
     'NO_EXAMPLE',
     'XML',
     'OperationRequest',
-    'Parameter',
-    'RequestBody',
-    'describe_request',
+    'OperationParameter',
+    'OperationRequestBody',
+    'describe_operation_request',
     'to_text',
 ]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from zatotx.rules.openapi.json_example import REF, NoExample, Schema, make_example, resolve_reference
-from zatotx.rules.openapi.model import SchemaWithComponents, ServiceModel
+from zatotx.rules.openapi.model import JsonSchemaWithComponents, ServiceModel
 from zatotx.wire.xml.writer import ITEM, KEY, VALUE, NotRepresentable, write_document, write_error
 
 # Schemas of XML channels in an OpenAPI document, with OpenAPI's `xml` attributes. Pure.
@@ -29,25 +29,25 @@ _ZATO_ENV: Schema = {
 }  # fmt: skip
 
 
-def request_schema(content: SchemaWithComponents, service: ServiceModel) -> SchemaWithComponents:
+def xml_request_schema(content: JsonSchemaWithComponents, service: ServiceModel) -> JsonSchemaWithComponents:
     """Return the schema of an XML request document. `content` describes the document's content."""
     return _with_root(content, service.request_elem or DEFAULT_REQUEST_ELEMENT, service.namespace, pairs=False)
 
 
-def response_schema(service: ServiceModel, output: SchemaWithComponents) -> SchemaWithComponents:
+def xml_response_schema(service: ServiceModel, output: JsonSchemaWithComponents) -> JsonSchemaWithComponents:
     """Return the schema of an XML response document. With classic SimpleIO, the document has one item or a list of
     items, in addition to `zato_env`."""
     if service.element:
         inner = output.schema['properties'][service.element]
         name = ITEM_LIST_ELEMENT if resolve_reference(inner, output.components).get('type') == 'array' else ITEM
         properties = {'zato_env': _ZATO_ENV, name: inner}
-        output = SchemaWithComponents(
+        output = JsonSchemaWithComponents(
             {'type': 'object', 'properties': properties, 'required': [*properties]}, output.components
         )
     return _with_root(output, service.element or DEFAULT_RESPONSE_ELEMENT, service.namespace, pairs=True)
 
 
-def example_document(shape: SchemaWithComponents, value: Any = None) -> str:
+def xml_example_document(shape: JsonSchemaWithComponents, value: Any = None) -> str:
     """Encode a value as an XML document. If no value is given, encode an example. Raises NoExample."""
     root = shape.schema['xml']
     try:
@@ -64,10 +64,10 @@ def xml_error_schema() -> Schema:
             'required': [*properties], 'xml': {'name': 'error'}}  # fmt: skip
 
 
-def _with_root(shape: SchemaWithComponents, name: str, namespace: str, *, pairs: bool) -> SchemaWithComponents:
+def _with_root(shape: JsonSchemaWithComponents, name: str, namespace: str, *, pairs: bool) -> JsonSchemaWithComponents:
     root = {'name': name, 'namespace': namespace} if namespace else {'name': name}
     components = {name: _to_xml(component, pairs) for name, component in shape.components.items()}
-    return SchemaWithComponents({**_to_xml(shape.schema, pairs), 'xml': root}, components)
+    return JsonSchemaWithComponents({**_to_xml(shape.schema, pairs), 'xml': root}, components)
 
 
 def _to_xml(schema: Any, pairs: bool) -> Any:
@@ -151,7 +151,7 @@ class UniqueNames:
         return name
 
 
-class SchemaRegistry:
+class ComponentRegistry:
     """Collects schemas under unique names. Identical schemas share a name. The name is also the title of the schema,
     because client generators derive class names from the title."""
 
@@ -161,9 +161,9 @@ class SchemaRegistry:
         self._known: dict[str, str] = {}  # a schema and all that it refers to, as text -> its component name
         self._names.new(ERROR)
         self._names.new(XML_ERROR)
-        self.schemas[ERROR] = error_schema()
+        self.schemas[ERROR] = json_error_schema()
 
-    def register(self, shape: SchemaWithComponents) -> Any:
+    def register(self, shape: JsonSchemaWithComponents) -> Any:
         """Register the components of a shape; return its schema with references to the registered names."""
         reachable = dict.fromkeys(_reachable(shape.schema, shape.components))
         names = {name: self._name(name, shape.components) for name in reachable}
@@ -216,7 +216,7 @@ def rename_references(value: Any, names: Mapping[str, str]) -> Any:
     return value
 
 
-def error_schema() -> Schema:
+def json_error_schema() -> Schema:
     """Return the schema of the JSON body of error responses."""
     return {
         'type': 'object',
@@ -248,12 +248,12 @@ def header_components() -> dict[str, Any]:
     }
 
 
-def response_headers(status: int) -> dict[str, Any]:
+def response_header_references(status: int) -> dict[str, Any]:
     """Return references to the header fields of a response with this status."""
     return {name: {'$ref': f'#/components/headers/{name}'} for name in (CID, *_STATUS_HEADERS.get(status, ()))}
 
 
-def error_responses() -> dict[str, Any]:
+def json_error_responses() -> dict[str, Any]:
     """Return the error responses by component name."""
     return {
         name: _error_response(status, description, details)
@@ -270,7 +270,7 @@ def xml_error_responses() -> dict[str, Any]:
                      'example': write_error(_EXAMPLE_CID, details).decode('utf-8')}  # fmt: skip
             content = {XML: media}
             responses[error_response_name(status, xml=True)] = {
-                'description': description, 'headers': response_headers(status), 'content': content,
+                'description': description, 'headers': response_header_references(status), 'content': content,
             }  # fmt: skip
     return responses
 
@@ -284,6 +284,6 @@ def _error_response(status: int, description: str, details: str) -> dict[str, An
     example = {'zato_env': {'result': 'ZATO_ERROR', 'cid': _EXAMPLE_CID, 'details': details}}
     return {
         'description': description,
-        'headers': response_headers(status),
+        'headers': response_header_references(status),
         'content': {'application/json': {'schema': {'$ref': f'{REF}{ERROR}'}, 'example': example}},
     }

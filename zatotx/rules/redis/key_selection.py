@@ -42,6 +42,6 @@ SELECTIONS: dict[str, Callable[..., Matcher]] = {
 }
 
 
-def select_keys(keys: Iterable[str], selection: str, argument: str | Sequence[str]) -> list[str]:
+def select_matching_keys(keys: Iterable[str], selection: str, argument: str | Sequence[str]) -> list[str]:
     """Return the keys that match a condition, sorted. Raises ValueError for an invalid regular expression."""
     return sorted(filter(SELECTIONS[selection](argument), keys))

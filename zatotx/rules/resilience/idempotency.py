@@ -21,7 +21,7 @@ def idempotency_key_error(expression: str) -> str:
     return "must be 'message' (its id at the peer), 'body', 'header:NAME' or 'json:/pointer'"
 
 
-def find_key(expression: str, message_id: str, headers: Mapping[bytes, bytes], body: bytes) -> str:
+def find_idempotency_key(expression: str, message_id: str, headers: Mapping[bytes, bytes], body: bytes) -> str:
     """Return the idempotency key of a message, or '' if the message has none, in which case it never counts as a
     duplicate. `message_id` is the ID that the peer assigned. The names in `headers` are in lower case."""
     if expression == MESSAGE:

@@ -57,19 +57,19 @@ def next_renewal(claim: LeaseClaim, now: float, *, failed: bool) -> float | None
     return max(now, claim.requested_at + claim.ttl / 3)
 
 
-def token_base(epoch: int) -> int:
+def lowest_token_of_epoch(epoch: int) -> int:
     """Return the lower bound of the fencing tokens of an epoch (1, 2, 3 …). The tokens of earlier epochs are
     smaller."""
     return epoch << _COUNTER_BITS
 
 
-def accepts_token(highest: int, token: int) -> bool:
+def is_token_accepted(highest: int, token: int) -> bool:
     """Return whether a resource accepts a write with `token`. `highest` is the highest token that the resource has
     seen."""
     return token >= highest > -1 and token > 0
 
 
-def ttl_error(ttl: float) -> str:
+def lease_ttl_error(ttl: float) -> str:
     """Return an error message if the TTL of a lease is invalid, otherwise ''."""
     if MIN_TTL <= ttl <= MAX_TTL:
         return ''

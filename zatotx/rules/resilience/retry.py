@@ -44,7 +44,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
         return has_idempotency_key or method in self.methods
 
 
-class FailedAttempt(msgspec.Struct, frozen=True, kw_only=True):
+class RetryableFailure(msgspec.Struct, frozen=True, kw_only=True):
     """A failed attempt of a call for which a retry may succeed."""
 
     status: int = 0  # of the response; 0 = no response
@@ -52,8 +52,8 @@ class FailedAttempt(msgspec.Struct, frozen=True, kw_only=True):
     retry_after: float | None = None  # seconds, from the response's Retry-After
 
 
-def retry_delay(
-    policy: RetryPolicy, attempts: int, failure: FailedAttempt, *, is_retryable: bool, random: Callable[[], float]
+def outgoing_retry_delay(
+    policy: RetryPolicy, attempts: int, failure: RetryableFailure, *, is_retryable: bool, random: Callable[[], float]
 ) -> float | None:
     """Return the seconds to wait before the next attempt, or None if there is no further attempt. `attempts` is the
     number of attempts so far; `is_retryable` is the result of `RetryPolicy.is_retryable` for the request; `random`
@@ -92,7 +92,7 @@ def parse_retry_after(value: bytes | None, now: float) -> float | None:
         return None
 
 
-class RetryBudget:
+class CallRetryBudget:
     """Limits the retries of a connection to a `share` of its calls, so that an overloaded peer gets little additional
     load. At least `min_retries` retries are allowed, since connections with few calls could not retry otherwise. The
     calls and retries of the current and the previous window of `window` seconds are counted."""

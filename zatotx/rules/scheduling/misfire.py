@@ -30,7 +30,7 @@ def misfire_policy(job: SchedulerJob) -> MisfirePolicy:
     return MisfirePolicy(job.misfire, round((job.misfire_grace + job.jitter) * MICROSECONDS))
 
 
-def missed_ticks(schedule: TickSchedule, after: int, now: int, policy: MisfirePolicy) -> list[int]:
+def missed_ticks_to_run(schedule: TickSchedule, after: int, now: int, policy: MisfirePolicy) -> list[int]:
     """Return the missed ticks that must be run now, in order. These ticks are later than `after` and older than the
     grace period."""
     cutoff = now - policy.grace
@@ -52,12 +52,12 @@ def _backwards(schedule: TickSchedule, before: int) -> Iterator[int]:
         tick = schedule.previous(tick)
 
 
-def next_in_grace(schedule: TickSchedule, after: int, now: int, policy: MisfirePolicy) -> int | None:
+def next_tick_in_grace_period(schedule: TickSchedule, after: int, now: int, policy: MisfirePolicy) -> int | None:
     """Return the first tick that is later than `after` and within the grace period."""
     return schedule.next(max(after, now - policy.grace - 1))
 
 
-def lower_bound(last_tick: int | None, changed_at: int, recovery_point: int, policy: MisfirePolicy) -> int:
+def due_ticks_lower_bound(last_tick: int | None, changed_at: int, recovery_point: int, policy: MisfirePolicy) -> int:
     """Return the tick after which ticks of a job are due for a new leader. `last_tick` is the last tick that was
     written, or None if it is unknown. `changed_at` is the tick at which the job was created, edited or resumed.
     `recovery_point` is set if Redis lost its data. All ticks before the recovery point had been written; those within

@@ -24,7 +24,7 @@ _RESERVED = frozenset({ADMIN, API, MONITOR, OPERATOR, VIEWER})
 _TYPES = frozenset({'jwt', 'at+jwt'})
 
 
-class UnacceptableToken(ValueError):  # noqa: N818 - named for the condition
+class TokenRejected(ValueError):  # noqa: N818 - named for the condition
     """A token is rejected. The message gives the reason."""
 
 
@@ -40,20 +40,20 @@ class JwtRequirements(msgspec.Struct, frozen=True, kw_only=True):
     roles_claim: str  # '' = none
 
 
-def read_header(header: Mapping[str, Any], requirements: JwtRequirements) -> tuple[str, str | None]:
+def read_token_header(header: Mapping[str, Any], requirements: JwtRequirements) -> tuple[str, str | None]:
     """Return the algorithm and key ID of a token's header. Ignores keys and URLs in the header (RFC 8725 §3.10). Raises
-    UnacceptableToken."""
+    TokenRejected."""
     algorithm, kid, type_ = header.get('alg'), header.get('kid'), header.get('typ', '')
     if not isinstance(algorithm, str) or algorithm not in requirements.algorithms:
-        raise UnacceptableToken('its alg is none of the definition')
+        raise TokenRejected('its alg is none of the definition')
     if 'crit' in header:
-        raise UnacceptableToken('it has a crit, and no extension is known here')
+        raise TokenRejected('it has a crit, and no extension is known here')
     if 'b64' in header:
-        raise UnacceptableToken('it has a b64, and the payload of a token is always coded')  # RFC 7797 §7
+        raise TokenRejected('it has a b64, and the payload of a token is always coded')  # RFC 7797 §7
     if kid is not None and not isinstance(kid, str):
-        raise UnacceptableToken('its kid is no text')
+        raise TokenRejected('its kid is no text')
     if not isinstance(type_, str) or not _is_access_token(type_):
-        raise UnacceptableToken('its typ is not of tokens that are for calling services')
+        raise TokenRejected('its typ is not of tokens that are for calling services')
     return algorithm, kid
 
 
@@ -62,23 +62,23 @@ def _is_access_token(type_: str) -> bool:
     return short in _TYPES or not short.endswith('jwt')
 
 
-def validate_claims(claims: Mapping[str, Any], requirements: JwtRequirements, now: float) -> float:
+def validate_token_claims(claims: Mapping[str, Any], requirements: JwtRequirements, now: float) -> float:
     """Validate the claims of a token, and return the time at which the token expires, or infinity if the token never
-    expires. `now` is in seconds since 1970. Raises UnacceptableToken."""
+    expires. `now` is in seconds since 1970. Raises TokenRejected."""
     expires, begins, issued = (_date(claims, name) for name in ('exp', 'nbf', 'iat'))
     if expires is None and requirements.require_exp:
-        raise UnacceptableToken('it has no exp')
+        raise TokenRejected('it has no exp')
     end = inf if expires is None else expires + requirements.leeway
     if now >= end:
-        raise UnacceptableToken('its exp has passed')
+        raise TokenRejected('its exp has passed')
     if begins is not None and now < begins - requirements.leeway:
-        raise UnacceptableToken('its nbf is yet to come')
+        raise TokenRejected('its nbf is yet to come')
     if issued is not None and now < issued - requirements.leeway:
-        raise UnacceptableToken('its iat is yet to come')
+        raise TokenRejected('its iat is yet to come')
     if requirements.issuer and claims.get('iss') != requirements.issuer:
-        raise UnacceptableToken('its iss is not the issuer of the definition')
+        raise TokenRejected('its iss is not the issuer of the definition')
     if requirements.audience and requirements.audience.isdisjoint(_texts(claims.get('aud'))):
-        raise UnacceptableToken('its aud is not the audience of the definition')
+        raise TokenRejected('its aud is not the audience of the definition')
     return end
 
 
@@ -88,7 +88,7 @@ def _date(claims: Mapping[str, Any], name: str) -> float | None:
         return None
     value = claims[name]
     if type(value) not in (int, float) or not 0 <= value <= _MAX_DATE:
-        raise UnacceptableToken(f'its {name} is no date')
+        raise TokenRejected(f'its {name} is no date')
     return float(value)
 
 
@@ -100,13 +100,13 @@ def _texts(value: object) -> Iterable[str]:
 
 
 def token_username(claims: Mapping[str, Any], requirements: JwtRequirements) -> str:
-    """Return the user name in a token's claims, or '' if there is none. Raises UnacceptableToken if it is neither text
+    """Return the user name in a token's claims, or '' if there is none. Raises TokenRejected if it is neither text
     nor a number."""
     value = claims.get(requirements.username_claim, '')
     if type(value) is int and abs(value) < _MAX_NUMERIC_NAME:
         return str(value)
     if not isinstance(value, str):
-        raise UnacceptableToken(f'its {requirements.username_claim} is no text')
+        raise TokenRejected(f'its {requirements.username_claim} is no text')
     return value
 
 
@@ -129,7 +129,7 @@ def _claim_at_path(claims: Mapping[str, Any], path: str) -> object:
     return claim
 
 
-def select_key(keys: Sequence[VerificationKey], algorithm: str, kid: str | None) -> VerificationKey | None:
+def select_verification_key(keys: Sequence[VerificationKey], algorithm: str, kid: str | None) -> VerificationKey | None:
     """Return the key with which to verify a token, or None if no key or more than one key matches. The function never
     tries several keys."""
     candidates = [key for key in keys if algorithm in key.algorithms and (kid is None or key.kid == kid)]
@@ -149,7 +149,7 @@ REFRESH_FRACTION = 0.8  # fraction of the lifetime after which the next key set 
 _FIRST_PAUSE, _MAX_PAUSE = 1.0, 10.0  # seconds between fetches that fail, or lack the requested key
 
 
-def cache_lifetime(headers: Mapping[bytes, bytes]) -> float:
+def response_freshness_lifetime(headers: Mapping[bytes, bytes]) -> float:
     """Return the number of seconds for which a response may be cached, within bounds. The number is the freshness
     lifetime of RFC 9111 §4.2, calculated from Cache-Control and Age."""
     cache_control = headers.get(b'cache-control', b'').lower()

@@ -33,7 +33,7 @@ from zatotx.wire.certificates import (
     AlternativeName,
     DistinguishedName,
     certificate_alternative_names,
-    from_certificate_name,
+    parse_certificate_name,
     is_same_name,
     parse_alternative_name,
     parse_certificates,
@@ -55,7 +55,7 @@ _ISSUER = 'one that signed it'
 _Extension = TypeVar('_Extension', bound=ExtensionType)
 
 
-class UnacceptableCertificate(ValueError):  # noqa: N818 - named for the condition
+class ClientCertificateRejected(ValueError):  # noqa: N818 - named for the condition
     """A client certificate is rejected. The message gives the reason. `is_crl_expired` says whether the cause is that
     the definition's CRL has expired, which the client cannot change."""
 
@@ -135,24 +135,24 @@ def _issued_at(crl: CertificateRevocationList) -> datetime:
     return crl.last_update_utc
 
 
-def parse_chain(sent: Sequence[bytes]) -> list[Certificate]:
-    """Parse the DER certificates that a client sent, with its own certificate first. Raises UnacceptableCertificate."""
+def parse_client_certificate_chain(sent: Sequence[bytes]) -> list[Certificate]:
+    """Parse the DER certificates that a client sent, with its own certificate first. Raises ClientCertificateRejected."""
     if len(sent) > MAX_CERTIFICATES:
-        raise UnacceptableCertificate(f'more than {MAX_CERTIFICATES} certificates were sent')
+        raise ClientCertificateRejected(f'more than {MAX_CERTIFICATES} certificates were sent')
     try:
         return [load_der_x509_certificate(der) for der in sent]
     except (ValueError, InvalidVersion):
-        raise UnacceptableCertificate('it cannot be read') from None
+        raise ClientCertificateRejected('it cannot be read') from None
 
 
-def validate_certificate(
+def validate_client_certificate(
     client_certificate: Certificate,
     intermediates: Sequence[Certificate],
     requirements: CertificateRequirements,
     now: float,
 ) -> float:
     """Validate a client certificate. Returns the time at which it expires or must be validated again. `intermediates`
-    are the other certificates that the client sent. Times are in seconds since 1970. Raises UnacceptableCertificate."""
+    are the other certificates that the client sent. Times are in seconds since 1970. Raises ClientCertificateRejected."""
     try:
         _check_validity(client_certificate, now)
         _check_use(client_certificate)
@@ -162,10 +162,10 @@ def validate_certificate(
             if requirements.stores
             else [client_certificate]
         )
-    except UnacceptableCertificate:
+    except ClientCertificateRejected:
         raise
     except Exception:  # cryptography parses keys and extensions on access
-        raise UnacceptableCertificate('it cannot be read') from None
+        raise ClientCertificateRejected('it cannot be read') from None
     ends = [certificate.not_valid_after_utc for certificate in chain]
     ends += [crl.next_update_utc for crl in _crls_for_chain(chain, requirements) if crl.next_update_utc is not None]
     return min(ends).timestamp()
@@ -173,32 +173,32 @@ def validate_certificate(
 
 def _check_validity(certificate: Certificate, now: float, label: str = 'it') -> None:
     if now < certificate.not_valid_before_utc.timestamp():
-        raise UnacceptableCertificate(f'{label} is not valid yet')
+        raise ClientCertificateRejected(f'{label} is not valid yet')
     if now >= certificate.not_valid_after_utc.timestamp():
-        raise UnacceptableCertificate(f'{label} has expired')
+        raise ClientCertificateRejected(f'{label} has expired')
 
 
 def _check_use(certificate: Certificate, label: str = 'it') -> None:
     """Check the extended key usage (RFC 5280 §4.2.1.12), and the strength of key and signature."""
     uses = _extension(certificate, ExtendedKeyUsage)
     if uses is not None and _CLIENT_USAGES.isdisjoint(uses):
-        raise UnacceptableCertificate(f'{label} is not made for clients')
+        raise ClientCertificateRejected(f'{label} is not made for clients')
     key, signature_hash = certificate.public_key(), certificate.signature_hash_algorithm
     if isinstance(key, RSAPublicKey) and key.key_size < _MIN_RSA_BITS:
-        raise UnacceptableCertificate(f'{label} has an RSA key of {key.key_size} bits')
+        raise ClientCertificateRejected(f'{label} has an RSA key of {key.key_size} bits')
     if signature_hash is not None and signature_hash.name in _WEAK_HASHES:
-        raise UnacceptableCertificate(f'{label} is signed with {signature_hash.name}')
+        raise ClientCertificateRejected(f'{label} is signed with {signature_hash.name}')
 
 
 def _check_names(own: Certificate, terms: CertificateRequirements) -> None:
-    if terms.subject and not is_same_name(terms.subject, from_certificate_name(own.subject)):
-        raise UnacceptableCertificate('it has another subject')
+    if terms.subject and not is_same_name(terms.subject, parse_certificate_name(own.subject)):
+        raise ClientCertificateRejected('it has another subject')
     if terms.alternative_names:
         names = _extension(own, SubjectAlternativeName)
         if names is None or terms.alternative_names.isdisjoint(certificate_alternative_names(names)):
-            raise UnacceptableCertificate('it has none of the alternative names')
+            raise ClientCertificateRejected('it has none of the alternative names')
     if terms.fingerprints and own.fingerprint(SHA256()) not in terms.fingerprints:
-        raise UnacceptableCertificate('it has another fingerprint')
+        raise ClientCertificateRejected('it has another fingerprint')
 
 
 def _extension(certificate: Certificate, type_: type[_Extension]) -> _Extension | None:
@@ -224,7 +224,7 @@ def _verify(
                 _check_validity(certificate, now, _ISSUER)
             for crl in _crls_for_chain(chain, terms):
                 _check_crl(crl, now)
-        except UnacceptableCertificate as failure:
+        except ClientCertificateRejected as failure:
             failures.append(failure)
         else:
             return chain
@@ -240,15 +240,15 @@ def _chain(
     except X509StoreContextError as error:
         code, depth = error.errors[:2]
         reason = _CRL_ERRORS.get(code) or describe_certificate_error(code, of_peer=of_client and depth == 0)
-        raise UnacceptableCertificate(f'it {reason}') from None
+        raise ClientCertificateRejected(f'it {reason}') from None
     return [verified.to_cryptography() for verified in chain]
 
 
 def _check_crl(crl: CertificateRevocationList, now: float) -> None:
     if now < crl.last_update_utc.timestamp():
-        raise UnacceptableCertificate('it cannot be looked up: the list of revoked certificates is not valid yet')
+        raise ClientCertificateRejected('it cannot be looked up: the list of revoked certificates is not valid yet')
     if _has_expired(crl, now):
-        raise UnacceptableCertificate(
+        raise ClientCertificateRejected(
             'it cannot be looked up: the list of revoked certificates has expired', is_crl_expired=True
         )
 

@@ -26,7 +26,7 @@ class WssRequirements(msgspec.Struct, frozen=True):
         return f'Terms({self.username!r})'
 
 
-class UnacceptableWssToken(Exception):  # noqa: N818 - named for the condition
+class WssTokenRejected(Exception):  # noqa: N818 - named for the condition
     """A WS-Security token is rejected. The message gives the reason, for the log only. `has_wrong_credentials` says
     whether the user name or the secret was wrong."""
 
@@ -43,14 +43,14 @@ class NonceCheck(msgspec.Struct, frozen=True):
     ttl: float = 0.0  # seconds to remember the nonce
 
 
-def check_token(security: SecurityHeader, requirements: WssRequirements, now: float) -> NonceCheck:
-    """Validate a WS-Security header except for replay, and return the nonce to check. Raises UnacceptableWssToken.
+def validate_security_header(security: SecurityHeader, requirements: WssRequirements, now: float) -> NonceCheck:
+    """Validate a WS-Security header except for replay, and return the nonce to check. Raises WssTokenRejected.
     Validates the secret first, so that callers without it learn nothing else."""
     token = _find_token(security, requirements)
     _check_credentials(token, requirements)
     _check_times(security.timestamp, token, requirements, now)
     if requirements.requires_nonce_and_created and not (token.nonce and token.created):
-        raise UnacceptableWssToken('it has no Nonce, or no Created')
+        raise WssTokenRejected('it has no Nonce, or no Created')
     return NonceCheck(token.nonce, _nonce_ttl(token, requirements, now))
 
 
@@ -59,36 +59,36 @@ def _find_token(security: SecurityHeader, terms: WssRequirements) -> UsernameTok
     only one of this user: with two it would be ambiguous which one the rest of the message belongs to."""
     own_tokens = [token for token in security.tokens if token.username == terms.username]
     if len(own_tokens) > 1:
-        raise UnacceptableWssToken('two tokens have the same Username')
+        raise WssTokenRejected('two tokens have the same Username')
     return own_tokens[0] if own_tokens else security.tokens[0]
 
 
 def _check_credentials(token: UsernameToken, terms: WssRequirements) -> None:
-    """Check user name and secret in constant time. Raises UnacceptableWssToken."""
+    """Check user name and secret in constant time. Raises WssTokenRejected."""
     if token.is_digest != terms.digest:
-        raise UnacceptableWssToken('the Password is of another type than the definition has')
+        raise WssTokenRejected('the Password is of another type than the definition has')
     if terms.digest:
         is_valid = compare_digest(token.password.strip().encode('utf-8'),
                                password_digest(token.nonce, token.created, terms.password))  # fmt: skip
     else:
         is_valid = compare_digest(token.password.encode('utf-8'), terms.password)
     if not (is_valid and token.username == terms.username and terms.password):
-        raise UnacceptableWssToken('Username or Password is wrong', has_wrong_credentials=True)
+        raise WssTokenRejected('Username or Password is wrong', has_wrong_credentials=True)
 
 
 def _check_times(timestamp: Timestamp | None, token: UsernameToken, terms: WssRequirements, now: float) -> None:
     """Reject tokens created in the future and expired ones. A token from the future would outlive its remembered nonce.
-    Raises UnacceptableWssToken."""
+    Raises WssTokenRejected."""
     stamp = timestamp or Timestamp()
     for created in (token.created_at, stamp.created_at):
         if created is not None and created > now + MAX_CLOCK_SKEW:
-            raise UnacceptableWssToken('it was created in the future')
+            raise WssTokenRejected('it was created in the future')
         if created is not None and created < now - terms.lifetime:
-            raise UnacceptableWssToken('it is stale')
+            raise WssTokenRejected('it is stale')
     if stamp.expires_at is not None and stamp.expires_at < now - MAX_CLOCK_SKEW:
-        raise UnacceptableWssToken('it has expired')
+        raise WssTokenRejected('it has expired')
     if stamp.expires_at is not None and stamp.expires_at < (stamp.created_at or stamp.expires_at):
-        raise UnacceptableWssToken('it expires before it was created')
+        raise WssTokenRejected('it expires before it was created')
 
 
 def _nonce_ttl(token: UsernameToken, terms: WssRequirements, now: float) -> float:

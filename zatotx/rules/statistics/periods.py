@@ -24,7 +24,7 @@ _WEEK = 7 * 86_400
 _MONDAY = 4 * 86_400  # the first Monday of 1970
 
 
-def start_of(period: str, moment: float) -> int:
+def period_start(period: str, moment: float) -> int:
     """Return the start of the period that contains the time `moment`."""
     if period in _SECONDS:
         return int(moment // _SECONDS[period]) * _SECONDS[period]
@@ -34,7 +34,7 @@ def start_of(period: str, moment: float) -> int:
     return timegm((year, month if period == MONTH else 1, 1, 0, 0, 0))
 
 
-def next_start(period: str, start: int) -> int:
+def next_period_start(period: str, start: int) -> int:
     """Return the start of the period after the one that begins at `start`."""
     if period in _SECONDS:
         return start + _SECONDS[period]
@@ -46,15 +46,15 @@ def next_start(period: str, start: int) -> int:
     return timegm((year + month // 12, month % 12 + 1, 1, 0, 0, 0))
 
 
-def starts_between(period: str, begin: float, end: float) -> Iterator[int]:
+def period_starts_between(period: str, begin: float, end: float) -> Iterator[int]:
     """Yield the starts of the periods that overlap the time range from `begin` (inclusive) to `end` (exclusive)."""
-    start = start_of(period, begin)
+    start = period_start(period, begin)
     while start < end:
         yield start
-        start = next_start(period, start)
+        start = next_period_start(period, start)
 
 
-def suitable_period(begin: float, end: float, now: float) -> str:
+def suitable_period_length(begin: float, end: float, now: float) -> str:
     """Return the period length with which a range of time is displayed: short enough to show a trend, and long enough
     that the data is still retained."""
     for period, longest in _LONGEST_RANGES:

@@ -29,7 +29,7 @@ def estimate_percentile(bounds: Sequence[float], buckets: Sequence[int], share: 
     return 0.0
 
 
-def shortest_bound(bounds: Sequence[float], buckets: Sequence[int]) -> float:
+def shortest_duration_bound(bounds: Sequence[float], buckets: Sequence[int]) -> float:
     """Return the lower bound of the first non-empty bucket, or 0 for an empty histogram."""
     return next((lower for lower, count in zip((0.0, *bounds), buckets, strict=False) if count), 0.0)
 
@@ -39,7 +39,7 @@ def mean_time(usage: ServiceUsage) -> float:
     return usage.seconds * 1000 / usage.calls if usage.calls else 0.0
 
 
-def make_rows(
+def make_usage_rows(
     periods: Sequence[UsageByService], *, seconds: float, bounds: Sequence[float], with_internal: bool = True
 ) -> list[dict[str, Any]]:
     """Return one row for each service that was called. `periods` is the usage in each period of a time range, in order;
@@ -55,7 +55,7 @@ def make_rows(
         rows.append({
             'service_name': name, 'usage': usage.calls, 'errors': usage.errors, 'mean': round(mean_time(usage), 2),
             'time': round(usage.seconds * 1000, 2), 'rate': round(usage.calls / seconds, 4) if seconds else 0.0,
-            'min_resp_time': shortest_bound(bounds, usage.buckets) * 1000,
+            'min_resp_time': shortest_duration_bound(bounds, usage.buckets) * 1000,
             'max_resp_time': estimate_percentile(bounds, usage.buckets, 1.0) * 1000,
             'percentile': estimate_percentile(bounds, usage.buckets, PERCENTILE) * 1000,
             'usage_trend': ','.join(str(part.calls) for part in parts),
@@ -68,6 +68,6 @@ def make_rows(
     return rows
 
 
-def top_rows(rows: Sequence[dict[str, Any]], n: int, n_type: str) -> list[dict[str, Any]]:
+def highest_usage_rows(rows: Sequence[dict[str, Any]], n: int, n_type: str) -> list[dict[str, Any]]:
     """Return the `n` rows with the highest mean duration or usage, the highest first."""
     return sorted(rows, key=lambda row: (-row[n_type], row['service_name']))[:n]

@@ -45,23 +45,23 @@ def model_schema(model: Any) -> tuple[Schema, dict[str, Schema]]:
         name = ref.get('$ref', '').removeprefix(REF)
         if name in schemas:
             schemas[name] = _with_dates(schemas[name], cls)
-    return correct_schema(add_datetime_formats(schema, model)), {
-        name: correct_schema(component) for name, component in schemas.items()
+    return correct_msgspec_schema(add_datetime_formats(schema, model)), {
+        name: correct_msgspec_schema(component) for name, component in schemas.items()
     }
 
 
-def correct_schema(schema: Any) -> Any:
+def correct_msgspec_schema(schema: Any) -> Any:
     """Correct a JSON Schema that msgspec generated, so that it describes exactly the values that msgspec accepts. The
     schema is corrected at any depth."""
     if isinstance(schema, list):
-        return [correct_schema(item) for item in schema]
+        return [correct_msgspec_schema(item) for item in schema]
     if not isinstance(schema, Mapping):
         return schema
     result = {
-        key: value if key in _VALUES else correct_schema(value) for key, value in schema.items() if key != 'uniqueItems'
+        key: value if key in _VALUES else correct_msgspec_schema(value) for key, value in schema.items() if key != 'uniqueItems'
     }
     if 'properties' in result:
-        result['properties'] = {name: correct_schema(value) for name, value in schema['properties'].items()}
+        result['properties'] = {name: correct_msgspec_schema(value) for name, value in schema['properties'].items()}
     if result.get('type') == 'string':
         format_name = result.get('format')
         if format_name == 'decimal':

@@ -11,12 +11,12 @@ from zatotx.service.compat.bunch import Bunch
 from zatotx.service.io.elements import (
     UUID,
     Bool,
-    DateTimeElement,
+    BaseDateElement,
     Decimal,
     Element,
     Int,
     List,
-    as_mapping,
+    to_mapping,
     format_datetime,
 )
 from zatotx.service.io.validation_error import NOT_GIVEN, ValidationError
@@ -24,11 +24,11 @@ from zatotx.service.io.validation_error import NOT_GIVEN, ValidationError
 # Feature map 3.5: 1.1's and 2.0's conventions, then what 3.x's simple-io.conf adds.
 INT_NAMES = frozenset(('id',))
 INT_SUFFIXES = ('_id', '_size', '_timeout', '_count', '_size_min', '_size_max')
-_NEVER_EMPTY = (DateTimeElement, Decimal, UUID)  # elements for which an empty text is never valid
+_NEVER_EMPTY = (BaseDateElement, Decimal, UUID)  # elements for which an empty text is never valid
 BOOL_PREFIXES = ('is_', 'needs_', 'should_', 'by_', 'has_', 'may_')
 
 
-class NamedInt(Int):
+class ImplicitInt(Int):
     """An integer element implied by the element's name. Output that is not a number is passed unchanged."""
 
     def give(self, value: Any) -> Any:
@@ -38,7 +38,7 @@ class NamedInt(Int):
             return value
 
 
-class NamedBool(Bool):
+class ImplicitBool(Bool):
     """A boolean element implied by the element's name. Output that is not a bool is passed unchanged."""
 
     def give(self, value: Any) -> Any:
@@ -48,7 +48,7 @@ class NamedBool(Bool):
             return value
 
 
-class PlainElement(Element):
+class UntypedElement(Element):
     """An element that is declared by its name only, without a type.
 
     Input is passed as received, one text from path, query or form; dates are output as text.
@@ -69,13 +69,13 @@ def to_element(declared: str | Element) -> Element:
         return declared
     name = declared.removeprefix('-')
     if name in INT_NAMES or name.endswith(INT_SUFFIXES):
-        return NamedInt(declared)
+        return ImplicitInt(declared)
     if name.startswith(BOOL_PREFIXES):
-        return NamedBool(declared)
-    return PlainElement(declared)
+        return ImplicitBool(declared)
+    return UntypedElement(declared)
 
 
-class Field:
+class DeclaredField:
     """An element of a declaration, with its default and whether it is required."""
 
     __slots__ = ('default', 'element', 'name', 'required', 'strict_empty')
@@ -118,9 +118,9 @@ class Field:
         return element.take_text(value) if text else element.take(value)
 
 
-def to_fields(declared: Iterable[str | Element]) -> tuple[Field, ...]:
+def to_fields(declared: Iterable[str | Element]) -> tuple[DeclaredField, ...]:
     """Convert the items of a declaration to fields."""
-    return tuple(Field(item) for item in declared)
+    return tuple(DeclaredField(item) for item in declared)
 
 
 class Record(Element):
@@ -134,7 +134,7 @@ class Record(Element):
         self.fields = to_fields(keys)
 
     def take(self, value: Any) -> Any:
-        source = as_mapping(value)
+        source = to_mapping(value)
         if source is None:
             raise self.make_error(value)
         if not self.fields:
@@ -143,7 +143,7 @@ class Record(Element):
 
     def give(self, value: Any) -> Any:
         if not self.fields:
-            source = as_mapping(value)
+            source = to_mapping(value)
             if source is None:
                 raise self.make_error(value)
             return source
@@ -194,7 +194,7 @@ def convert_items(values: Iterable[Any], convert: Any) -> list[Any]:
     return converted
 
 
-def convert_request_record(declared: Iterable[Field], source: Mapping[str, Any]) -> Bunch:
+def convert_request_record(declared: Iterable[DeclaredField], source: Mapping[str, Any]) -> Bunch:
     """Convert the declared keys of a nested object of a request. Raises ValidationError, which lists all errors."""
     record = Bunch()
     errors: list[tuple[str, str]] = []
@@ -215,7 +215,7 @@ def convert_request_record(declared: Iterable[Field], source: Mapping[str, Any])
     return record
 
 
-def convert_response_record(declared: Iterable[Field], source: Any, date_time_format: str = '') -> dict[str, Any]:
+def convert_response_record(declared: Iterable[DeclaredField], source: Any, date_time_format: str = '') -> dict[str, Any]:
     """Convert the declared names of a response value. `source` is the value that the service set, which is a mapping or
     an object with attributes.
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from zatotx.interfaces.redis import RedisError
-from zatotx.testing.kit_redis.key_commands import match_option
-from zatotx.testing.kit_redis.keyspace import Keyspace, bounds, format_float, parse_float, parse_int, to_bytes
+from zatotx.testing.kit_redis.key_commands import match_pattern_of_options
+from zatotx.testing.kit_redis.keyspace import Keyspace, redis_range_to_slice, format_float, parse_float, parse_int, to_bytes
 
 OK = 'OK'
 
@@ -58,7 +58,7 @@ def hincrbyfloat(space: Keyspace, key: str, name: str, amount: str) -> str:
 
 
 def hscan(space: Keyspace, key: str, cursor: str, *options: str) -> list[Any]:
-    matches = match_option(options).fullmatch
+    matches = match_pattern_of_options(options).fullmatch
     return ['0', [word for item in _hash(space, key).items() if matches(item[0]) for word in item]]
 
 
@@ -93,7 +93,7 @@ def _pop(index: int) -> Callable[..., Any]:
 
 def lrange(space: Keyspace, key: str, start: str, end: str) -> list[str]:
     items = _list(space, key)
-    first, last = bounds(start, end, len(items))
+    first, last = redis_range_to_slice(start, end, len(items))
     return items[first:last]
 
 
@@ -124,7 +124,7 @@ def lrem(space: Keyspace, key: str, count: str, value: str) -> int:
 
 def ltrim(space: Keyspace, key: str, start: str, end: str) -> str:
     items = _list(space, key)
-    first, last = bounds(start, end, len(items))
+    first, last = redis_range_to_slice(start, end, len(items))
     items[:] = items[first:last]
     space.remove_if_empty(key)
     return OK
@@ -194,7 +194,7 @@ def smove(space: Keyspace, source: str, target: str, member: str) -> int:
 
 
 def sscan(space: Keyspace, key: str, cursor: str, *options: str) -> list[Any]:
-    matches = match_option(options).fullmatch
+    matches = match_pattern_of_options(options).fullmatch
     return ['0', [member for member in smembers(space, key) if matches(member)]]
 
 

@@ -103,14 +103,14 @@ def keys(space: Keyspace, pattern: str) -> list[str]:
     return [key for key in space.names() if matches(key)]
 
 
-def match_option(options: tuple[str, ...]) -> re.Pattern[str]:
+def match_pattern_of_options(options: tuple[str, ...]) -> re.Pattern[str]:
     """Return the MATCH pattern in the options of SCAN."""
     names = [option.upper() for option in options]
     return glob_pattern(options[names.index('MATCH') + 1] if 'MATCH' in names else '*')
 
 
 def scan(space: Keyspace, cursor: str, *options: str) -> list[Any]:
-    matches = match_option(options).fullmatch
+    matches = match_pattern_of_options(options).fullmatch
     return ['0', [key for key in space.names() if matches(key)]]
 
 

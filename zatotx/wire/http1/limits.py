@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class ParserLimits(msgspec.Struct, frozen=True, kw_only=True):
+class HttpParserLimits(msgspec.Struct, frozen=True, kw_only=True):
     """The limits of one message, in bytes unless noted otherwise. A message that exceeds a limit is rejected with the
     status given for the limit."""
 
@@ -18,7 +18,7 @@ class ParserLimits(msgspec.Struct, frozen=True, kw_only=True):
     trailers: int = 8_192  # the trailer section including line ends: 431
 
 
-class MessageRejected(Exception):  # noqa: N818 - named for the condition
+class HttpMessageRejected(Exception):  # noqa: N818 - named for the condition
     """Raised for an invalid message. The server should send one response with `status` and close the connection.
 
     `is_framing_error`: sender and recipient may disagree on where messages end, so nothing after this message can be

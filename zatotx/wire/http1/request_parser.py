@@ -1,6 +1,6 @@
 """Incremental parser of HTTP/1.0 and 1.1 requests (RFC 9110, RFC 9112). No I/O, no Twisted.
 
-    parser = RequestParser(ParserLimits())
+    parser = RequestParser(HttpParserLimits())
     parser.feed(data)
     while (event := parser.next()) is not None:
         ...  # RequestHead, then any number of bytes, then EndOfBody; then the next request's RequestHead
@@ -13,8 +13,8 @@ that is complete), and errors are checked in the same order.
 from __future__ import annotations
 
 from zatotx.wire.http1.chunked_decoder import END, ChunkedDecoder, EndOfBody
-from zatotx.wire.http1.limits import MessageRejected, ParserLimits
-from zatotx.wire.http1.parser_base import CHUNKED, END_OF_MESSAGE, FINISHED, FIXED_LENGTH, HEAD, MessageParser
+from zatotx.wire.http1.limits import HttpMessageRejected, HttpParserLimits
+from zatotx.wire.http1.parser_base import CHUNKED, END_OF_MESSAGE, FINISHED, FIXED_LENGTH, HEAD, HttpMessageParser
 from zatotx.wire.http1.request_head import (
     MAX_LINE_WITHOUT_TARGET,
     RequestHead,
@@ -23,18 +23,18 @@ from zatotx.wire.http1.request_head import (
     parse_request_line,
 )
 
-__all__ = ['END', 'EndOfBody', 'MessageRejected', 'ParserLimits', 'RequestHead', 'RequestParser']
+__all__ = ['END', 'EndOfBody', 'HttpMessageRejected', 'HttpParserLimits', 'RequestHead', 'RequestParser']
 
 _MAX_CACHED_HEAD = 1024  # maximum size in bytes of a cached head
 _MAX_EMPTY_LINES = 4  # before a request line (RFC 9112 §2.2)
 
 
-class RequestParser(MessageParser):
+class RequestParser(HttpMessageParser):
     """Parses the requests of one connection in sequence."""
 
     __slots__ = ('_empty_lines', '_head', '_head_bytes', '_last_line', '_line')
 
-    def __init__(self, limits: ParserLimits) -> None:
+    def __init__(self, limits: HttpParserLimits) -> None:
         super().__init__(limits)
         self._line: RequestLine | None = None  # of the current head
         self._last_line: RequestLine | None = None  # of the previous head: many requests differ only in their fields
@@ -50,13 +50,13 @@ class RequestParser(MessageParser):
     def next(self) -> RequestHead | bytes | EndOfBody | None:
         """Return the next event, or None if more input is needed. Pieces of a body are never empty.
 
-        Raises MessageRejected if the message is rejected, and again on every later call.
+        Raises HttpMessageRejected if the message is rejected, and again on every later call.
         """
         if self._error is not None:
             raise self._error
         try:
             return self._next_head() if self._state == HEAD else self._next_body_event()
-        except MessageRejected as error:
+        except HttpMessageRejected as error:
             if self._line is not None:
                 error.request_line = self._line.text
             self._error = error
@@ -94,14 +94,14 @@ class RequestParser(MessageParser):
             self._position = 0
 
     def feed_eof(self) -> None:
-        """Signal the end of input. Call it after `next` has returned None. Raises MessageRejected (400) inside a
+        """Signal the end of input. Call it after `next` has returned None. Raises HttpMessageRejected (400) inside a
         message, or a previous rejection again."""
         if self._error is not None:
             raise self._error
         if self._state == FINISHED or self.is_idle:
             return
         line = self._line.text if self._line is not None else b''
-        self._error = MessageRejected(400, 'The connection ended inside a request', request_line=line)
+        self._error = HttpMessageRejected(400, 'The connection ended inside a request', request_line=line)
         self._finish_parsing()
         raise self._error
 
@@ -148,7 +148,7 @@ class RequestParser(MessageParser):
             if end < 0:
                 break
             if end == start or buffer[end - 1] != 0x0D:
-                raise MessageRejected(400, 'A line feed without a carriage return stands before or in the request line')
+                raise HttpMessageRejected(400, 'A line feed without a carriage return stands before or in the request line')
             if end - start > 1:
                 self._searched = end - 1 - start  # the end of the head may begin with the end of this line
                 text = bytes(buffer[start : end - 1])
@@ -158,13 +158,13 @@ class RequestParser(MessageParser):
             self._skip_empty_line()
         self._searched = len(buffer) - start
         if self._searched >= longest:
-            raise MessageRejected(414, f'The request target is longer than {self._limits.target} bytes')
+            raise HttpMessageRejected(414, f'The request target is longer than {self._limits.target} bytes')
         return None
 
     def _skip_empty_line(self) -> None:
         self._empty_lines += 1
         if self._empty_lines > _MAX_EMPTY_LINES:
-            raise MessageRejected(400, f'More than {_MAX_EMPTY_LINES} empty lines stand before a request')
+            raise HttpMessageRejected(400, f'More than {_MAX_EMPTY_LINES} empty lines stand before a request')
         self._position += 2
         self._searched = 0
 

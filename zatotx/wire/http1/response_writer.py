@@ -15,7 +15,7 @@ from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
 
-from zatotx.wire.http1.header_fields import is_token, is_value
+from zatotx.wire.http1.header_fields import is_field_name_token, is_field_value
 
 CHUNKED = -1  # as a length: the body is chunked
 CONTINUE = b'HTTP/1.1 100 Continue\r\n\r\n'
@@ -61,7 +61,7 @@ def write_response_head(status: int, content_type: bytes, length: int | None, ci
     """
     start = _start_lines(status, content_type)
     raw_cid = cid.encode('ascii')
-    if not raw_cid.isalnum() and not is_value(raw_cid):  # of bytes: that of a str takes 900 instructions
+    if not raw_cid.isalnum() and not is_field_value(raw_cid):  # of bytes: that of a str takes 900 instructions
         raise ValueError(f'The cid {cid!r} has control characters')
     if length is None or status in _BODILESS:
         fields = f'X-Zato-CID: {cid}\r\n'
@@ -78,11 +78,11 @@ def write_field_lines(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
     server may set (OWNED)."""
     lines = []
     for name, value in fields:
-        if not is_token(name):
+        if not is_field_name_token(name):
             raise ValueError(f'The name of the field {name!r} has characters that no name may have')
         if name.lower() in RESERVED_FIELDS:
             raise ValueError(f'The field {name.decode("ascii")} is written by the server and cannot be set')
-        if not is_value(value):
+        if not is_field_value(value):
             raise ValueError(f'The value of the field {name.decode("ascii")} has control characters')
         lines.append(b'%b: %b\r\n' % (name, value))
     return b''.join(lines)
@@ -113,6 +113,6 @@ def _start_lines(status: int, content_type: bytes) -> bytes:
         if not 100 <= status <= 999:
             raise ValueError(f'{status} is not an HTTP status: choose one from 100 to 999')
         line = b'HTTP/1.1 %d \r\n' % status
-    if not is_value(content_type):
+    if not is_field_value(content_type):
         raise ValueError(f'The content type {content_type!r} has control characters')
     return b'%bContent-Type: %b\r\n' % (line, content_type) if content_type else line

@@ -52,7 +52,7 @@ class XmlLimits(msgspec.Struct, frozen=True, kw_only=True):
 DEFAULT_BUDGET = XmlLimits()
 
 
-def check_limits(data: bytes, budget: XmlLimits) -> None:
+def check_document_limits(data: bytes, budget: XmlLimits) -> None:
     """Raise Malformed if a UTF-8 document has too many elements, attributes or namespaces, or if a name is too long.
 
     Comments, CDATA sections and processing instructions count as elements, since they are nodes too.
@@ -82,7 +82,7 @@ def count_occurrences(data: bytes, pattern: bytes, stop_above: float = inf) -> i
 
 def estimate_tree_size(data: bytes, budget: XmlLimits) -> int:
     """Estimate how many bytes of memory a document's tree takes, based on measurements of lxml. Returns 0 for a
-    document with so many elements that `check_limits` rejects it, because such a document is never parsed."""
+    document with so many elements that `check_document_limits` rejects it, because such a document is never parsed."""
     stop_above = 2 * budget.elements
     brackets = count_occurrences(data, b'<', stop_above)
     if brackets > stop_above:

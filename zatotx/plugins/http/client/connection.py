@@ -14,10 +14,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from zatotx.connectors.http.buffered_writer import READ_SIZE, enlarge_reads
-from zatotx.connectors.tls_client import late_handshake_error
-from zatotx.plugins.http.client.errors import BadResponse, CallFailed, PeerReset, TlsFailed, TooLarge
+from zatotx.connectors.tls_client import rejected_certificate_error
+from zatotx.plugins.http.client.errors import BadResponse, CallFailed, PeerReset, TlsFailed, ResponseTooLarge
 from zatotx.plugins.http.client.http_messages import HttpResponse, Origin
-from zatotx.plugins.http.client.pending_call import CallEnvironment, PendingCall
+from zatotx.plugins.http.client.pending_call import SharedCallResources, PendingCall
 from zatotx.plugins.http.client.request_writer import RequestWriter
 from zatotx.plugins.http.client.response_reader import ResponseReader
 from zatotx.wire.http1.response_parser import MessageRejected
@@ -85,7 +85,7 @@ class ClientConnection:
         'transport',
     )  # fmt: skip
 
-    def __init__(self, pool: ConnectionSlots, environment: CallEnvironment) -> None:
+    def __init__(self, pool: ConnectionSlots, environment: SharedCallResources) -> None:
         self._pool = pool
         self._environment = environment
         self._reader = ResponseReader(environment, self)
@@ -120,7 +120,7 @@ class ClientConnection:
             self._reader.feed(call, data)
         except MessageRejected as rejection:
             self.fail_all(BadResponse(rejection.reason))
-        except TooLarge as error:
+        except ResponseTooLarge as error:
             self.fail_all(error)
 
     def connectionLost(self, reason: Failure) -> None:
@@ -237,7 +237,7 @@ def _connection_error(reason: Failure, host: str, *, begun: bool) -> CallFailed:
     if begun:
         error: CallFailed = PeerReset('the connection was lost within the answer', response_started=True)
     else:
-        rejection = late_handshake_error(reason.value)
+        rejection = rejected_certificate_error(reason.value)
         closed = PeerReset('the peer closed the connection without an answer')
         error = TlsFailed(f'{host} {rejection}') if rejection else closed
     error.__cause__ = reason.value

@@ -22,7 +22,7 @@ from zatotx.connectors.http.idle_connections import IdleConnections
 from zatotx.plugins.http.client.connection import ClientConnection
 from zatotx.plugins.http.client.errors import ClientClosed, PeerReset, QueueFull, translate_twisted_error
 from zatotx.plugins.http.client.http_messages import Dial, Origin
-from zatotx.plugins.http.client.pending_call import CONNECTING, QUEUED, CallEnvironment, PendingCall
+from zatotx.plugins.http.client.pending_call import CONNECTING, QUEUED, SharedCallResources, PendingCall
 
 
 class PoolLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +41,7 @@ class ClientConnectionFactory:
 
     __slots__ = ('_environment', '_pool')
 
-    def __init__(self, pool: ConnectionPool, environment: CallEnvironment) -> None:
+    def __init__(self, pool: ConnectionPool, environment: SharedCallResources) -> None:
         self._pool = pool
         self._environment = environment
 
@@ -80,7 +80,7 @@ class ConnectionPool:
         origin: Origin,
         limits: PoolLimits,
         *,
-        environment: CallEnvironment,
+        environment: SharedCallResources,
         dial: Dial,
         on_empty: Callable[[], None],
     ) -> None:

@@ -17,11 +17,11 @@ from zatotx.plugins.http.client.http_messages import Fields, HttpRequest, HttpRe
 from zatotx.plugins.http.rest.error_mapping import CircuitOpen, is_circuit_failure, is_retryable
 from zatotx.plugins.http.rest.request_builder import OutgoingRequest, RequestTemplate
 from zatotx.rules.resilience.retry import (
-    FailedAttempt,
+    RetryableFailure,
     RetryPolicy,
     is_transient_status,
     parse_retry_after,
-    retry_delay,
+    outgoing_retry_delay,
 )
 
 Attempt = Callable[[OutgoingRequest], Awaitable[HttpResponse]]  # fails with CallFailed
@@ -109,7 +109,7 @@ class HttpRetryDecision:
         """See RetryDecision."""
         if not isinstance(error, CallFailed) or not is_retryable(error):
             return None
-        return self._delay(request, attempts, FailedAttempt(reached_peer=error.reached_peer))
+        return self._delay(request, attempts, RetryableFailure(reached_peer=error.reached_peer))
 
     def after_response(self, request: OutgoingRequest, attempts: int, response: HttpResponse) -> float | None:
         """See RetryDecision."""
@@ -117,7 +117,7 @@ class HttpRetryDecision:
         if not is_transient_status(status):
             return None
         pause = parse_retry_after(response.head.headers.get(b'retry-after'), time())
-        return self._delay(request, attempts, FailedAttempt(status=status, retry_after=pause))
+        return self._delay(request, attempts, RetryableFailure(status=status, retry_after=pause))
 
     def discard(self, response: HttpResponse) -> None:
         """See RetryDecision."""
@@ -127,9 +127,9 @@ class HttpRetryDecision:
         """See RetryDecision. A streamed response is already discarded and cannot be returned."""
         return isinstance(error, CircuitOpen) and not request.stream
 
-    def _delay(self, request: OutgoingRequest, attempts: int, failed: FailedAttempt) -> float | None:
+    def _delay(self, request: OutgoingRequest, attempts: int, failed: RetryableFailure) -> float | None:
         again = self.policy.is_retryable(request.method, has_idempotency_key=request.has_idempotency_key)
-        delay = retry_delay(self.policy, attempts, failed, is_retryable=again, random=random.random)
+        delay = outgoing_retry_delay(self.policy, attempts, failed, is_retryable=again, random=random.random)
         if delay is None or not request.is_repeatable or self.seconds() + delay >= request.deadline:
             return None
         return delay

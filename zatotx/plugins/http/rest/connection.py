@@ -18,10 +18,10 @@ from zatotx.interfaces.meters import IOutgoingMeter
 from zatotx.interfaces.outgoing import IServiceCall
 from zatotx.interfaces.reactor import IReactor
 from zatotx.plugins.http.client.errors import CallFailed, ConnectTimeout
-from zatotx.plugins.http.client.http_client import WrappedClient
+from zatotx.plugins.http.client.http_client import HttpClientWithSenders
 from zatotx.plugins.http.client.http_messages import BodyStream, HttpResponse
 from zatotx.plugins.http.rest.call_chain import Attempt
-from zatotx.plugins.http.rest.error_mapping import BulkheadFull, CircuitOpen, is_circuit_failure, map_error
+from zatotx.plugins.http.rest.error_mapping import BulkheadFull, CircuitOpen, is_circuit_failure, map_client_error
 from zatotx.plugins.http.rest.request_builder import OutgoingRequest, RequestTemplate
 from zatotx.plugins.http.rest.response import THREAD_THRESHOLD, RestResponse, StreamedRestResponse
 from zatotx.rules.resilience.circuit_breaker import CLOSED, CircuitBreaker
@@ -33,7 +33,7 @@ class ConnectionParts:
 
     title: str  # 'Outgoing connection CRM (rest)'
     request_template: RequestTemplate
-    client: WrappedClient
+    client: HttpClientWithSenders
     send: Attempt  # the client with all its wrappers
     send_once: Attempt  # the client without retries and circuit breaker
     circuit_breaker: CircuitBreaker | None
@@ -150,7 +150,7 @@ class OutgoingConnection:
         try:
             return await body.read()
         except CallFailed as failure:
-            raise map_error(failure, self.parts.title, request.call.cid, request.configured_timeout) from failure
+            raise map_client_error(failure, self.parts.title, request.call.cid, request.configured_timeout) from failure
 
     def _map_failure(self, failure: CallFailed, request: OutgoingRequest) -> BaseException:
         """Return the error for the service; the log has more details."""
@@ -159,4 +159,4 @@ class OutgoingConnection:
         seconds = request.timeout
         if isinstance(failure, ConnectTimeout):
             seconds = min(seconds, self.request_template.connect_timeout)
-        return map_error(failure, self.parts.title, request.call.cid, seconds)
+        return map_client_error(failure, self.parts.title, request.call.cid, seconds)

@@ -18,7 +18,7 @@ from zatotx.plugins.http.client.http_client import (
     DEFAULT_MAX_REDIRECTS,
     ClientEnvironment,
     ClientSettings,
-    WrappedClient,
+    HttpClientWithSenders,
     make_client,
 )
 from zatotx.plugins.http.client.http_messages import HttpResponse, split_url
@@ -37,7 +37,7 @@ from zatotx.plugins.http.rest.error_mapping import CircuitOpen
 from zatotx.plugins.http.rest.request_builder import RequestTemplate
 from zatotx.plugins.http.schema.http_outgoing_base import ANY_ORIGIN, HttpOutgoing, RetrySettings, tls_settings
 from zatotx.rules.resilience.circuit_breaker import CircuitBreaker
-from zatotx.rules.resilience.retry import SAFE_METHODS, RetryBudget, RetryPolicy
+from zatotx.rules.resilience.retry import SAFE_METHODS, CallRetryBudget, RetryPolicy
 from zatotx.rules.routing.url_template import UrlTemplate
 from zatotx.wire.http1.request_writer import HeaderFields
 
@@ -90,7 +90,7 @@ def build_connection(
         attempt = AuthorizingSender(attempt, credentials.make_authorizer(), title).send
     if value.retry is not None and value.retry.attempts > 1:
         decision = HttpRetryDecision(_retry_policy(value.retry), environment.reactor.seconds)
-        attempt = Retrying(attempt, decision, environment.reactor, meter, RetryBudget()).send
+        attempt = Retrying(attempt, decision, environment.reactor, meter, CallRetryBudget()).send
     parts = ConnectionParts(
         title=title, request_template=form, client=client, send=attempt, send_once=plain, circuit_breaker=breaker,
         ping_method=value.ping_method, redirect_to_any_origin=value.follow_redirects == ANY_ORIGIN,
@@ -100,7 +100,7 @@ def build_connection(
 
 
 def _plain_attempt(
-    form: RequestTemplate, client: WrappedClient, credentials: OutgoingCredentials, title: str
+    form: RequestTemplate, client: HttpClientWithSenders, credentials: OutgoingCredentials, title: str
 ) -> Attempt:
     direct = DirectSender(form, client.send_awaitable).send
     return (

@@ -61,7 +61,7 @@ def _source(data: Any, offload: Offload) -> BodySource | None:
 
 def _encode_value(data: Any, data_format: str) -> tuple[bytes, bytes]:
     if parser.is_element(data):
-        return parser.to_bytes(data), CONTENT_TYPES[XML]
+        return parser.serialize_document(data), CONTENT_TYPES[XML]
     if data_format == XML:
         raise TypeError(f'data_format xml sends text, bytes and elements of lxml, not a {type(data).__name__}')
     if data_format == FORM:

@@ -41,7 +41,7 @@ def response_format(content_type: bytes, data_format: str) -> str:
     return TEXT if media_type.startswith('text/') else BYTES
 
 
-def decode_value(body: bytes, data_format: str, content_type: bytes) -> Any:
+def decode_response_value(body: bytes, data_format: str, content_type: bytes) -> Any:
     """Decode a body and return its value, or None if it is empty. Raises ValueError, whose message is a verb phrase
     that follows the name of the response."""
     if not body:
@@ -50,15 +50,15 @@ def decode_value(body: bytes, data_format: str, content_type: bytes) -> Any:
         if data_format == JSON:
             return json_codec.decode(body)
         if data_format == XML:
-            return parser.parse(body, parser.content_type_charset(content_type))
+            return parser.parse_document(body, parser.content_type_charset(content_type))
         if data_format == FORM:
             return urlencoded.decode_form(body, _MAX_PAIRS)
     except Malformed as error:
         raise ValueError(f'it is not {_FORMAT_NAMES[data_format]}: {error}') from None
-    return decode_text(body, content_type) if data_format == TEXT else body
+    return decode_response_text(body, content_type) if data_format == TEXT else body
 
 
-def decode_text(body: bytes, content_type: bytes) -> str:
+def decode_response_text(body: bytes, content_type: bytes) -> str:
     """Decode a body to text, with the charset of its Content-Type, or UTF-8 if there is no known charset. Invalid bytes
     become U+FFFD."""
     try:
@@ -140,7 +140,7 @@ class RestResponse(PeerResponse):
         """The body as text, in the charset of its Content-Type, by default UTF-8."""
         response = self._response
         body = response.body if isinstance(response.body, bytes) else self.content
-        return decode_text(body, response.head.headers.get(b'content-type', b''))
+        return decode_response_text(body, response.head.headers.get(b'content-type', b''))
 
     @property
     def data(self) -> Any:
@@ -162,7 +162,7 @@ class RestResponse(PeerResponse):
         """Decode a long body in a thread before it is accessed, if that keeps the reactor free."""
         if self.format == XML:
             try:
-                self._value = await offload(decode_value, self.content, XML, self._raw_content_type)
+                self._value = await offload(decode_response_value, self.content, XML, self._raw_content_type)
             except ValueError as error:
                 self._value = error  # raised when it is accessed
 
@@ -171,7 +171,7 @@ class RestResponse(PeerResponse):
             value = self._value
             if value is _UNREAD:
                 content_type = self._raw_content_type
-                value = decode_value(self.content, response_format(content_type, self._format), content_type)
+                value = decode_response_value(self.content, response_format(content_type, self._format), content_type)
             elif isinstance(value, ValueError):
                 raise value
             return value if self._model is None else to_model(value, self._model)

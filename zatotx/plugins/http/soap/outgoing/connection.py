@@ -19,7 +19,7 @@ from zatotx.plugins.http.rest.connection import ConnectionParts, OutgoingConnect
 from zatotx.plugins.http.rest.connection_factory import BuildContext, HttpConnectionVariant, make_request_template
 from zatotx.plugins.http.schema.outgoing_soap import SoapOutgoing
 from zatotx.plugins.http.soap.outgoing.envelopes import SoapCallSpec, SoapRequest, SoapRequestTemplate
-from zatotx.plugins.http.soap.outgoing.response_parsing import SoapResponse, is_server_failure, read_response
+from zatotx.plugins.http.soap.outgoing.response_parsing import SoapResponse, counts_for_circuit_breaker, parse_soap_response
 from zatotx.plugins.http.soap.outgoing.wsdl_cache import WsdlCache
 from zatotx.plugins.http.soap.outgoing.wsdl_loader import WsdlLoader
 from zatotx.wire.soap.envelope import VERSIONS
@@ -82,13 +82,13 @@ class SoapConnection(OutgoingConnection):
             self.wsdl_cache.cancel_unused_load()
 
     async def send_message(self, message: SoapCallSpec, call: IServiceCall) -> SoapResponse:
-        """Send a message and return its response. Raises what `perform` and `read_response` raise, and ValueError and
+        """Send a message and return its response. Raises what `perform` and `parse_soap_response` raise, and ValueError and
         TypeError for data that cannot be sent."""
         with self.in_use():
             request = await self._request(message, call)
             http = await self.send(request)
         try:
-            return read_response(http, request.envelope.version, one_way=request.one_way)
+            return parse_soap_response(http, request.envelope.version, one_way=request.one_way)
         except (BadGateway, PeerFault) as fault:
             self.parts.meter.count_error(type(fault).__name__)
             if isinstance(fault, PeerFault):
@@ -123,4 +123,4 @@ def _connection(parts: ConnectionParts, reactor: IReactor, value: SoapOutgoing) 
     return SoapConnection(parts, reactor, config=value)
 
 
-SOAP = HttpConnectionVariant(make_template=_form, make_connection=_connection, is_failure=is_server_failure)
+SOAP = HttpConnectionVariant(make_template=_form, make_connection=_connection, is_failure=counts_for_circuit_breaker)

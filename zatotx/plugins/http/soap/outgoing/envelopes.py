@@ -12,7 +12,7 @@ from zatotx.interfaces.outgoing import IServiceCall
 from zatotx.plugins.http.client.http_messages import HttpRequest
 from zatotx.plugins.http.rest.request_builder import CONTENT_TYPE_NAMES, CallSpec, OutgoingRequest, RequestTemplate
 from zatotx.wire.soap import envelope, ws_security
-from zatotx.wire.soap.envelope import SOAP_11, CompleteEnvelope, SoapVersion, to_body_content
+from zatotx.wire.soap.envelope import SOAP_11, PrebuiltEnvelope, SoapVersion, to_body_content
 from zatotx.wire.xml import parser as xml
 
 _TYPED_11 = (*CONTENT_TYPE_NAMES, b'SOAPAction')
@@ -20,7 +20,7 @@ _PI_TARGET, _PI_TEXT = 'zatotx', 'token'
 _PLACEHOLDER = f'<?{_PI_TARGET} {_PI_TEXT}?>'.encode('ascii')  # replaced by the token, never sent
 
 
-class PreparedEnvelope(msgspec.Struct, frozen=True):
+class EnvelopeTemplate(msgspec.Struct, frozen=True):
     """An envelope that is split into two pieces. A security token is inserted between them when the message is sent."""
 
     version: SoapVersion
@@ -30,7 +30,7 @@ class PreparedEnvelope(msgspec.Struct, frozen=True):
 
 class SoapCallSpec(CallSpec):
     """The arguments with which a service calls a SOAP connection. `data` is XML as text, bytes or an element, a
-    complete envelope, or a PreparedEnvelope."""
+    complete envelope, or a EnvelopeTemplate."""
 
     soap_action: str | None = None  # None = the connection's
     soap_headers: Sequence[Any] = ()  # elements, or XML
@@ -42,7 +42,7 @@ class SoapRequest(OutgoingRequest):
 
     __slots__ = ('envelope', 'one_way')
 
-    def __init__(self, message: SoapCallSpec, call: IServiceCall, envelope: PreparedEnvelope) -> None:
+    def __init__(self, message: SoapCallSpec, call: IServiceCall, envelope: EnvelopeTemplate) -> None:
         super().__init__(message, call, 'POST')
         self.envelope = envelope
         self.one_way = message.one_way
@@ -84,14 +84,14 @@ class SoapRequestTemplate(RequestTemplate):
             )
         return super().http_request(request)
 
-    def prepare_tree(self, root: Any, version: SoapVersion) -> PreparedEnvelope:
+    def prepare_tree(self, root: Any, version: SoapVersion) -> EnvelopeTemplate:
         """Return the envelope of a message that zeep built. Consumes the tree."""
         if self.make_token is not None:
             return _split_at_token(root, version)
-        return PreparedEnvelope(version, xml.load_lxml().etree.tostring(root, encoding='utf-8'))
+        return EnvelopeTemplate(version, xml.load_lxml().etree.tostring(root, encoding='utf-8'))
 
-    def _prepare(self, message: SoapCallSpec) -> PreparedEnvelope:
-        if isinstance(message.data, PreparedEnvelope):
+    def _prepare(self, message: SoapCallSpec) -> EnvelopeTemplate:
+        if isinstance(message.data, EnvelopeTemplate):
             return message.data
         return wrap_in_envelope(
             message.data, self.version, message.soap_headers, split_for_token=self.make_token is not None
@@ -100,26 +100,26 @@ class SoapRequestTemplate(RequestTemplate):
 
 def wrap_in_envelope(
     data: Any, version: SoapVersion, headers: Sequence[Any], *, split_for_token: bool
-) -> PreparedEnvelope:
-    """Wrap `data` in an envelope, unless it is a complete envelope. With `split_for_token`, return a PreparedEnvelope,
+) -> EnvelopeTemplate:
+    """Wrap `data` in an envelope, unless it is a complete envelope. With `split_for_token`, return a EnvelopeTemplate,
     into which a security token can be inserted. Raises ValueError."""
     if isinstance(headers, str | bytes) or xml.is_element(headers):
         headers = (headers,)
     content = b'' if _is_empty(data) else _content(data, 'the body')
-    if isinstance(content, CompleteEnvelope):
+    if isinstance(content, PrebuiltEnvelope):
         if headers:
             raise ValueError('A whole envelope has its own Header: give it, or soap_headers, not both')
         if split_for_token:
             return _split_at_token(_reparse(content.data), content.version)
-        return PreparedEnvelope(content.version, content.data)
+        return EnvelopeTemplate(content.version, content.data)
     pieces = [_header_xml(header) for header in headers]
     if not split_for_token:
-        return PreparedEnvelope(version, envelope.write_envelope(version, content, headers=pieces))
+        return EnvelopeTemplate(version, envelope.write_envelope(version, content, headers=pieces))
     before, after = envelope.write_envelope(version, content, headers=(_PLACEHOLDER, *pieces)).split(_PLACEHOLDER, 1)
-    return PreparedEnvelope(version, before, after)
+    return EnvelopeTemplate(version, before, after)
 
 
-def _split_at_token(root: Any, version: SoapVersion) -> PreparedEnvelope:
+def _split_at_token(root: Any, version: SoapVersion) -> EnvelopeTemplate:
     """Split an envelope where the token belongs, first in its Header. An envelope with a token of its own is not
     split."""
     etree = xml.load_lxml().etree
@@ -128,10 +128,10 @@ def _split_at_token(root: Any, version: SoapVersion) -> PreparedEnvelope:
         header = etree.Element(version.header)
         root.insert(0, header)
     elif header.find(ws_security.SECURITY) is not None:
-        return PreparedEnvelope(version, etree.tostring(root, encoding='utf-8'))
+        return EnvelopeTemplate(version, etree.tostring(root, encoding='utf-8'))
     header.insert(0, etree.ProcessingInstruction(_PI_TARGET, _PI_TEXT))
     before, after = etree.tostring(root, encoding='utf-8').split(_PLACEHOLDER, 1)
-    return PreparedEnvelope(version, before, after)
+    return EnvelopeTemplate(version, before, after)
 
 
 def _reparse(data: bytes) -> Any:
@@ -150,7 +150,7 @@ def _is_empty(data: Any) -> bool:
     return data is None or (isinstance(data, str | bytes) and not data)
 
 
-def _content(data: Any, what: str) -> bytes | CompleteEnvelope:
+def _content(data: Any, what: str) -> bytes | PrebuiltEnvelope:
     if not isinstance(data, str | bytes) and not xml.is_element(data):
         raise TypeError(f'SOAP sends XML as text, bytes or an lxml element: {what} is of type {type(data).__name__}; '
                         'what is not XML goes by .client, which knows its types')
@@ -158,12 +158,12 @@ def _content(data: Any, what: str) -> bytes | CompleteEnvelope:
         content = to_body_content(data)
     except ValueError as error:
         raise ValueError(f'SOAP sends XML, which {what} is not: {error}') from None
-    return content if isinstance(content, CompleteEnvelope) else content.data
+    return content if isinstance(content, PrebuiltEnvelope) else content.data
 
 
 def _header_xml(header: Any) -> bytes:
     piece = _content(header, 'a header')
-    if isinstance(piece, CompleteEnvelope):
+    if isinstance(piece, PrebuiltEnvelope):
         raise ValueError('A whole envelope is no header')
     return piece
 

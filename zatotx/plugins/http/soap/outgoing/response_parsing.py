@@ -60,7 +60,7 @@ class SoapResponse(PeerResponse):
         return f'<SoapResponse {self.status_code} of {self.connection_title}>'
 
 
-def read_response(http: RestResponse, version: SoapVersion, *, one_way: bool) -> SoapResponse:
+def parse_soap_response(http: RestResponse, version: SoapVersion, *, one_way: bool) -> SoapResponse:
     """Parse the response to a SOAP message of the given version. Raises PeerFault for a fault with any status,
     BadStatus for an error status without a fault, and BadGateway for an unusable response. The message of each error
     contains the name of the connection."""
@@ -85,7 +85,7 @@ def read_response(http: RestResponse, version: SoapVersion, *, one_way: bool) ->
     return SoapResponse(http, envelope)
 
 
-def is_server_failure(response: HttpResponse) -> bool:
+def counts_for_circuit_breaker(response: HttpResponse) -> bool:
     """Return whether a response counts as a failure of the peer for the circuit breaker. A fault with status 500 does
     not count, because SOAP 1.1 uses this status for all faults, and most faults are caused by the sender."""
     if response.head.status != _FAULT_STATUS:

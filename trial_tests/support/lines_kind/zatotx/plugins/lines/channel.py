@@ -13,7 +13,7 @@ from twisted.internet.protocol import Factory, connectionDone
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
-from zatotx.connectors.channels import ChannelParts, Channels, ChannelType, make_delivery
+from zatotx.connectors.channels import ChannelParts, Channels, ChannelType, make_channel_delivery
 from zatotx.connectors.definitions import refers_to_definition, require_active
 from zatotx.connectors.inbound_delivery import MessageDelivery
 from zatotx.connectors.outgoing_connections import Sources
@@ -53,7 +53,7 @@ class ListeningChannel(Factory):
 
     async def start(self, dispatcher: IDispatcher, lost: Callable[[str], None]) -> None:
         """See InboundChannel."""
-        self.delivery = make_delivery(self.parts, dispatcher, self.value)
+        self.delivery = make_channel_delivery(self.parts, dispatcher, self.value)
         await self.parts.listeners.acquire(self.parts.address, self)
 
     def stop(self) -> Deferred[None]:
