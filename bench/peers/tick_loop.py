@@ -17,14 +17,14 @@ from twisted.internet.task import LoopingCall, deferLater, react
 from trial_tests.support.reactor import reactor
 from zatotx.node.gc_tuning import tune_gc
 from zatotx.redis.client import RedisClient, ScriptRunner
-from zatotx.redis.keys import RedisKeys
-from zatotx.redis.tick_store import RedisTickWriter
-from zatotx.redis.url import RedisAddress
+from zatotx.redis.key_names import RedisKeys
+from zatotx.redis.redis_url import RedisAddress
+from zatotx.redis.tick_writer import RedisTickWriter
 from zatotx.redis.work_stream import RedisWorkStream
 from zatotx.rules.scheduling.tick_schedule import to_datetime
 from zatotx.scheduler.job_table import JobTable
+from zatotx.scheduler.leader_tick_loop import LeaderTickLoop
 from zatotx.scheduler.metrics import SchedulerCounters
-from zatotx.scheduler.tick_loop import LeaderTickLoop
 from zatotx.schema.scheduler_job import INTERVAL_BASED, ONE_TIME, SCHEDULER_JOB, SchedulerJob
 from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.testing.memory_scheduler_stores import MemoryRunRecorder

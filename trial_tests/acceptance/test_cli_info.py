@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.broker import free_offset, quickstart
 from trial_tests.support.command import zatotx
 from trial_tests.support.served import one_server
-from zatotx.cli.environment.odb_info import node_row_to_dict, without_stopped_workers
+from zatotx.cli.environment.cluster_info import node_row_to_dict, without_stopped_workers
 from zatotx.interfaces.config import NodeRow
 
 

@@ -118,7 +118,11 @@ class FrozenPeerTests(_WithServer):
 
     def test_every_kind_is_in_the_table(self) -> None:
         """Each object type that services call has an entry in FROZEN: a new one needs it."""
-        called = {one.key for one in object_types_of_kinds(find_kinds()) if one.zato is not None and 'ping' in one.zato.actions}
+        called = {
+            one.key
+            for one in object_types_of_kinds(find_kinds())
+            if one.zato is not None and 'ping' in one.zato.actions
+        }
         self.assertEqual({one.object_type for one in FROZEN if one.object_type}, called)
 
 

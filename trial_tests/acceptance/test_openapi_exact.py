@@ -35,17 +35,17 @@ from zatotx import (
 )
 from zatotx.model import errors
 from zatotx.model.errors import BadInput
-from zatotx.rules.openapi.document import DocumentInfo, build_document, documented_error_statuses
-from zatotx.rules.openapi.model import ChannelModel
+from zatotx.rules.openapi.document_builder import DocumentInfo, build_document, documented_error_statuses
+from zatotx.rules.openapi.document_input import ChannelModel
 from zatotx.service.io.declaration_reader import read_io_declaration
 from zatotx.service.io.json_schema import field_input_schema, openapi_service_shape, output_schema, text_input_schema
-from zatotx.service.io.model_schema import model_schema
-from zatotx.service.io.records import DeclaredField, UntypedElement
+from zatotx.service.io.model_json_schema import model_schema
+from zatotx.service.io.record_elements import DeclaredField, UntypedElement
 from zatotx.service.io.typed_models import convert_to_type
 from zatotx.service.io.validation_error import ValidationError
+from zatotx.service.request_files import MissingFile, UploadedFiles
 from zatotx.service.service_entry import ServiceEntry
 from zatotx.service.source_analysis import analyze_source
-from zatotx.service.uploaded_files import MissingFile, UploadedFiles
 
 VALUES: tuple[Any, ...] = (
     None, True, False, 0, 1, 2, -5, 1.0, 1.5, 1e300, '', 'x', 'yes', 'Off', '0', '1', '-7', '+7', '7.0', '7.5', '.5',

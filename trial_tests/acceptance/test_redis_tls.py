@@ -15,8 +15,8 @@ from trial_tests.support.redis import RedisCase
 from trial_tests.support.valkey import Valkey
 from zatotx.model.errors import ServiceUnavailable, StartError
 from zatotx.redis.client import RedisClient
+from zatotx.redis.redis_url import RedisAddress, RedisTlsFiles, parse_redis_url
 from zatotx.redis.sync_probe import probe_redis
-from zatotx.redis.url import RedisAddress, RedisTlsFiles, parse_redis_url
 
 
 def secure_server(ca: Authority, *options: str) -> Valkey:

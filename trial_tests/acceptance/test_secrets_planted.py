@@ -25,13 +25,13 @@ from trial_tests.support.vault import VAULT, installed, vault
 from trial_tests.support.waiting import until
 from zatotx.cli.main import COMMANDS
 from zatotx.connectors.kind_registry import find_kinds
-from zatotx.connectors.security_types import all_object_types
+from zatotx.connectors.security_type_registry import all_object_types
 from zatotx.node.settings import load_settings
-from zatotx.odb.maintenance import open_database, read_snapshot, write_operations
+from zatotx.odb.offline_operations import open_database, read_snapshot, write_operations
 from zatotx.odb.secrets import Secrets
 from zatotx.plugins.http.schema import OBJECT_TYPES
 from zatotx.processes.secret_key import read_cluster_key
-from zatotx.redis.url import parse_redis_url
+from zatotx.redis.redis_url import parse_redis_url
 from zatotx.schema.snapshot import Actor
 from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.tap.build_connections import decrypt_urls

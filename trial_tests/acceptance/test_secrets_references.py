@@ -15,7 +15,7 @@ from trial_tests.support.served import one_server
 from zatotx.model.errors import StartError
 from zatotx.node.settings import Settings, load_settings
 from zatotx.processes.private_files import MAX_BYTES, read_private_file
-from zatotx.rules.enmasse.references import escape_references
+from zatotx.rules.enmasse.reference_resolution import escape_references
 
 
 class FileTests(SynchronousTestCase):

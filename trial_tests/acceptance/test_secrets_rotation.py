@@ -26,17 +26,17 @@ from trial_tests.support.reactor import reactor
 from trial_tests.support.vault import VAULT, installed, vault
 from trial_tests.support.waiting import until
 from zatotx.cli import crypto
-from zatotx.cli.environment.layout import find_environment
+from zatotx.cli.environment.environment_layout import find_environment
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.odb import key_rotation
 from zatotx.odb.config_store import open_store
 from zatotx.odb.database import Database
-from zatotx.odb.document_conversion import protect_secrets
-from zatotx.odb.executor import CancellableCall
-from zatotx.odb.maintenance import open_database, read_snapshot, write_operations
+from zatotx.odb.database_executor import CancellableCall
 from zatotx.odb.mutations import apply_operations
 from zatotx.odb.nodes import NodeAddress, register_node
+from zatotx.odb.offline_operations import open_database, read_snapshot, write_operations
 from zatotx.odb.secrets import Secrets, hash_secret, new_key
+from zatotx.odb.struct_conversion import protect_secrets
 from zatotx.odb.transaction import begin_transaction
 from zatotx.schema.secrets import encrypted_part_of_dual_secret, hash_of_dual_secret
 from zatotx.schema.type_registry import ObjectTypeRegistry

@@ -35,9 +35,14 @@ class AdminSessionTests(InternalTestCase):
         self.sessions = MemorySessionStore(self.clock)
         node = self.one
         dependencies = AuthenticationDependencies(
-            reactor=node.reactor, offload=node.run_in_thread, nonces=MemoryNonceStore(self.clock), sessions=self.sessions,
-            fetcher=UnavailableFetcher(), comparison=node.verifier.comparison, verifier=node.verifier,
-        )  # fmt: skip
+            reactor=node.reactor,
+            offload=node.run_in_thread,
+            nonces=MemoryNonceStore(self.clock),
+            sessions=self.sessions,
+            fetcher=UnavailableFetcher(),
+            comparison=node.verifier.comparison,
+            verifier=node.verifier,
+        )
         self.policy = AuthenticationPolicy({'admin_user': lambda stored: make_authenticator(stored, dependencies)})
         node.admin_sessions = AdminSessions(snapshot=lambda: node.config.snapshot, verifier=node.verifier,
                                             sessions=self.sessions, clock=self.clock)  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any
 
 from trial_tests.support.internals import CHANNEL, TYPES, USER, InternalTestCase
 from zatotx.metrics.definitions import DEFINITIONS
-from zatotx.schema.display_labels import menu_area_of, field_label, list_heading_of
+from zatotx.schema.display_labels import field_label, list_heading_of, menu_area_of
 from zatotx.schema.meta import fields_of
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from trial_tests.support.internals import InternalTestCase
 from zatotx.metrics.counters import LATENCY_BUCKETS
 from zatotx.model.service_usage import ServiceUsage
-from zatotx.rules.statistics.periods import DAY, HOUR, MINUTE, period_start
+from zatotx.rules.statistics.calendar_periods import DAY, HOUR, MINUTE, period_start
 
 BUCKETS = tuple(int(bound == 0.5) for bound in (*LATENCY_BUCKETS, 0))
 

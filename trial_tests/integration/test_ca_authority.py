@@ -14,11 +14,11 @@ from typing import Any
 from cryptography.x509 import load_pem_x509_certificate, load_pem_x509_crl
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.ca import store
-from zatotx.ca.authority import CertificateAuthority, IssuedCertificate
+from zatotx.ca import authority_directory
+from zatotx.ca.certificate_authority import CertificateAuthority, IssuedCertificate
 from zatotx.ca.certificate_builder import PROFILES, template_of
+from zatotx.ca.certificate_names import CertificateSubject
 from zatotx.ca.errors import AuthorityError
-from zatotx.ca.subject import CertificateSubject
 
 SUBJECT = CertificateSubject('Test CA', organization='Example')
 
@@ -101,7 +101,9 @@ class IssueTests(AuthorityTestCase):
 
     def test_content(self) -> None:
         """A certificate is for P-256, valid for a year, and names its hosts; its serial number is positive and new."""
-        issued = self.authority.issue(PROFILES['server'], 's', CertificateSubject('s'), hosts=('esb.example.com', '10.0.0.7'))
+        issued = self.authority.issue(
+            PROFILES['server'], 's', CertificateSubject('s'), hosts=('esb.example.com', '10.0.0.7')
+        )
         certificate = load_pem_x509_certificate(issued.certificate.read_bytes())
         names = template_of(certificate).alternative_names
         self.assertEqual([str(name.value) for name in names], ['esb.example.com', '10.0.0.7'])
@@ -358,7 +360,7 @@ class LockTests(AuthorityTestCase):
 
     def test_timeout(self) -> None:
         """Whoever waits too long is told to try again."""
-        self.patch(store, 'LOCK_TIMEOUT', 0.05)
+        self.patch(authority_directory, 'LOCK_TIMEOUT', 0.05)
         with self.authority.store.lock():
             text = self.error(CertificateAuthority(self.directory).sign_revocation_list)
         self.assertIn('Another process is changing', text)

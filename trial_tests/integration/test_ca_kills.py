@@ -13,11 +13,11 @@ from pathlib import Path
 from cryptography.x509 import load_pem_x509_certificate
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.ca import store
-from zatotx.ca.authority import CertificateAuthority
+from zatotx.ca import authority_directory
+from zatotx.ca.authority_directory import KINDS
+from zatotx.ca.certificate_authority import CertificateAuthority
 from zatotx.ca.certificate_builder import PROFILES
-from zatotx.ca.store import KINDS
-from zatotx.ca.subject import CertificateSubject
+from zatotx.ca.certificate_names import CertificateSubject
 from zatotx.system.atomic_file import write_file
 
 KILLED = 9
@@ -139,12 +139,12 @@ class KillTests(SynchronousTestCase):
                     raise OSError(errno.ENOSPC, 'No space left on device', str(path))
                 return write_file(path, content, durable=durable)
 
-            self.patch(store, 'write_file', write)
+            self.patch(authority_directory, 'write_file', write)
             try:
                 CertificateAuthority(directory).issue(PROFILES['client'], 'second', CertificateSubject('second'))
             except OSError as error:
                 self.assertEqual(error.errno, errno.ENOSPC)
-            self.patch(store, 'write_file', write_file)
+            self.patch(authority_directory, 'write_file', write_file)
             self.assert_consistent(directory)
             CertificateAuthority(directory).issue(PROFILES['client'], 'third', CertificateSubject('third'))
             self.assert_consistent(directory, complete=True)

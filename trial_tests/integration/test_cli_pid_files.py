@@ -13,20 +13,20 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.waiting import until
 from zatotx.cli.environment.component_types import SERVER
-from zatotx.cli.environment.layout import Component
+from zatotx.cli.environment.environment_layout import Component
 from zatotx.cli.environment.process_control import stop_components
-from zatotx.cli.environment.processes import (
+from zatotx.cli.environment.process_discovery import (
     ComponentProcess,
     describe_process,
     directory_option,
+    find_port_owner,
     is_listening_on_port,
     is_port_free,
-    listening_inodes,
-    find_port_owner,
-    running_process,
     is_process_of_component,
+    listening_inodes,
+    running_process,
 )
-from zatotx.processes.workers.procfs import process_start_time
+from zatotx.processes.workers.process_identity import process_start_time
 
 SLEEP = 'import sys; sys.stdin.read()'
 STUBBORN = 'import signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); sys.stdin.read()'

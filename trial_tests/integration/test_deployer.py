@@ -13,14 +13,14 @@ from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from zatotx.connectors.security_types import all_object_types
+from zatotx.connectors.security_type_registry import all_object_types
 from zatotx.interfaces.config import FileVersion, OutdatedSnapshot
 from zatotx.model.errors import BadRequest, Conflict, NotFound, ServiceUnavailable
 from zatotx.node import live_config
 from zatotx.schema.snapshot import Actor, Operation
 from zatotx.service.deployment.deployer import find_rollback_version
 from zatotx.service.deployment.source_package import create_zip
-from zatotx.testing.memory_node import MemoryPubSub, MemoryNode, create_test_odb
+from zatotx.testing.memory_node import MemoryNode, MemoryPubSub, create_test_odb
 
 TYPES = all_object_types([])
 ME = Actor('tester', 'test')

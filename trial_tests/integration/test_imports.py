@@ -41,7 +41,7 @@ for found in find_kinds():
     for path in (kind.schema, kind.settings, kind.metrics, kind.channel, kind.outgoing, kind.codecs):
         if found.enabled and path:
             found.load(path)
-from zatotx.connectors.security_types import find_security_types
+from zatotx.connectors.security_type_registry import find_security_types
 find_security_types()
 from zatotx.rules.limits.concurrency_limit import MessageContentLimits
 from zatotx.pipeline.codecs import CodecRegistry
@@ -55,7 +55,7 @@ HEAVY = (
     'jwt', 'ldap3', 'lxml.etree', 'lxml.objectify', 'MySQLdb', 'paramiko', 'pika', 'psycopg', 'psycopg2',
     'pydantic', 'pymongo', 'pymysql', 'requests', 'setuptools', 'sqlalchemy.dialects.mysql',
     'sqlalchemy.ext.asyncio', 'sqlalchemy.orm', 'twisted.conch.ssh', 'twisted.mail', 'twisted.names',
-    'twisted.web.server', 'txzmq', 'yaml', 'zatotx.connectors.remote_files', 'zatotx.odb.maintenance',
+    'twisted.web.server', 'txzmq', 'yaml', 'zatotx.connectors.remote_files', 'zatotx.odb.offline_operations',
     'zatotx.plugins.ftp.channel', 'zatotx.plugins.ftp.connection', 'zatotx.plugins.ftp.poller',
     'zatotx.plugins.http.client', 'zatotx.plugins.http.rest', 'zatotx.plugins.http.soap.outgoing',
     'zatotx.rules.enmasse.import_plan', 'zatotx.rules.http.proxy_selection', 'zatotx.testing',

@@ -25,11 +25,11 @@ from twisted.trial.unittest import TestCase
 
 from trial_tests.support.balancer_control import FakeBalancerControl
 from trial_tests.support.reactor import reactor
-from zatotx.ca.authority import CertificateAuthority
+from zatotx.ca.certificate_authority import CertificateAuthority
 from zatotx.ca.certificate_builder import PROFILES
-from zatotx.ca.subject import CertificateSubject
-from zatotx.lb.agent import application
-from zatotx.lb.agent.service import AgentService
+from zatotx.ca.certificate_names import CertificateSubject
+from zatotx.lb.agent import agent_application
+from zatotx.lb.agent.agent_service import AgentService
 from zatotx.lb.config import model
 from zatotx.model.errors import StartError
 from zatotx.processes import mutual_tls
@@ -64,7 +64,9 @@ class AgentTestCase(TestCase):
     def issue(self, profile: str, *, name: str = '', authority: CertificateAuthority | None = None,
               organization: str = 'Bank') -> AgentClientFiles:  # fmt: skip
         by = authority or self.authority
-        issued = by.issue(PROFILES[profile], name or profile, CertificateSubject(name or profile, organization=organization))
+        issued = by.issue(
+            PROFILES[profile], name or profile, CertificateSubject(name or profile, organization=organization)
+        )
         return AgentClientFiles(issued.certificate, issued.key, self.authority.store.certificate)
 
     def start(self, **settings: Any) -> AgentService:
@@ -243,7 +245,7 @@ class RefusalTests(AgentTestCase):
 
     async def test_silence(self) -> None:
         """A client that does not finish its handshake is disconnected and logged."""
-        self.patch(application, 'IDLE_TIMEOUT', 0.2)
+        self.patch(agent_application, 'IDLE_TIMEOUT', 0.2)
         agent = self.start()
 
         def connect() -> bytes:
@@ -437,7 +439,7 @@ class CallTests(AgentTestCase):
 
     async def test_slow_change(self) -> None:
         """A call that takes too long is answered; the change goes on, and is made although its client has left."""
-        self.patch(application, 'CALL_TIMEOUT', 0.2)
+        self.patch(agent_application, 'CALL_TIMEOUT', 0.2)
         agent = self.start()
         self.control.pending = Deferred()
         with self.assertRaises(AgentCallError) as caught:
@@ -481,7 +483,7 @@ class CallTests(AgentTestCase):
 
     async def test_http(self) -> None:
         """Other methods and paths, bodies that are no JSON object or too large, are answered with a sentence."""
-        self.patch(application, 'MAX_MESSAGE', 1000)
+        self.patch(agent_application, 'MAX_MESSAGE', 1000)
         agent = self.start(certificate='')
 
         def ask(method: str, path: str, body: bytes = b'', fields: dict[str, str] | None = None) -> Any:

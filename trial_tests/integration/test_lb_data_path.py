@@ -45,9 +45,9 @@ from zatotx.lb.config.model import (
     Server,
     ServerTls,
 )
-from zatotx.lb.data_path import SWEEP_INTERVAL, RunningFrontend
-from zatotx.lb.frontend import FrontendContext
-from zatotx.lb.tls.listener import WATCH_INTERVAL
+from zatotx.lb.frontend_interfaces import FrontendContext
+from zatotx.lb.running_frontend import SWEEP_INTERVAL, RunningFrontend
+from zatotx.lb.tls.tls_listener import WATCH_INTERVAL
 from zatotx.plugins.http.channel import HTTPChannel
 from zatotx.plugins.http.test.server_doubles import Lines, ScriptedExchange, channel
 from zatotx.plugins.http.test.upstream_servers import Answering, Peer, Request, Upstream, ends, says, silent

@@ -13,7 +13,7 @@ from twisted.trial.unittest import TestCase
 from trial_tests.support.issuing import self_signed
 from trial_tests.support.ports import free_port
 from trial_tests.support.reactor import reactor
-from zatotx.lb.backends.probe import ProbeTarget, run_health_probe
+from zatotx.lb.backends.health_probe import ProbeTarget, run_health_probe
 from zatotx.lb.backends.server_tls import make_server_tls
 from zatotx.lb.config.model import HealthCheck, ServerTls
 from zatotx.lb.server_connector import make_dialer

@@ -22,11 +22,11 @@ from trial_tests.support.odb import CLUSTER, KEY, ME, TYPES, OdbCase, channel, o
 from trial_tests.support.odb_process import MANY
 from trial_tests.support.waiting import allowed
 from zatotx.model.errors import ServiceUnavailable, Timeout
-from zatotx.odb import executor
+from zatotx.odb import database_executor
 from zatotx.odb.config_store import open_store
-from zatotx.odb.executor import DatabaseCallAbandoned, CancellableCall, DatabaseExecutor
-from zatotx.odb.maintenance import NewCluster, create_odb, read_snapshot, inspect_schema_state, write_operations
+from zatotx.odb.database_executor import CancellableCall, DatabaseCallAbandoned, DatabaseExecutor
 from zatotx.odb.mutations import apply_operations
+from zatotx.odb.offline_operations import NewCluster, create_odb, inspect_schema_state, read_snapshot, write_operations
 from zatotx.odb.transaction import ClusterContext, begin_transaction
 
 reactor: Any = global_reactor  # its interfaces are more than its type says
@@ -125,7 +125,7 @@ class LockedTests(OdbCase):
         error = await self.assertFailure(beating, ServiceUnavailable, Timeout)
         first = time.monotonic()
         other = await self.assertFailure(writing, ServiceUnavailable, Timeout)
-        self.assertLess(time.monotonic() - first, executor.CALL_DEADLINE - 1)  # no time of its own
+        self.assertLess(time.monotonic() - first, database_executor.CALL_DEADLINE - 1)  # no time of its own
         self.assertLess(first - started, 30)
         for each in (error, other):
             self.assertIn(self.url, str(each))
@@ -231,7 +231,7 @@ class LaneTests(TestCase):
     """Deadlines, with short ones."""
 
     def setUp(self) -> None:
-        self.patch(executor, 'CALL_DEADLINE', 1.0)
+        self.patch(database_executor, 'CALL_DEADLINE', 1.0)
         self.lane = DatabaseExecutor(reactor, threads=1, name='test', database_name='the test')
         self.release = threading.Event()
         self.addCleanup(self.lane.close)
@@ -266,7 +266,7 @@ class LaneTests(TestCase):
     async def test_what_moves_on_may_take_its_time(self) -> None:
         """The deadline counts from the last progress."""
 
-        self.patch(executor, 'CALL_DEADLINE', 2.5)
+        self.patch(database_executor, 'CALL_DEADLINE', 2.5)
 
         def slow(call: CancellableCall) -> str:
             for _ in range(16):
@@ -278,7 +278,7 @@ class LaneTests(TestCase):
 
     async def test_who_moved_once_has_no_second_deadline(self) -> None:
         """It counts from the progress, not from the check."""
-        self.patch(executor, 'CALL_DEADLINE', 4.0)
+        self.patch(database_executor, 'CALL_DEADLINE', 4.0)
 
         def moved_once(call: CancellableCall) -> bool:
             call.report_progress()

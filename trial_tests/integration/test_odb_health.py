@@ -6,8 +6,8 @@ import time
 
 from trial_tests.support.odb import CLUSTER, KEY, OdbCase, on_every_database
 from zatotx.model.errors import ServiceUnavailable
-from zatotx.odb.health import check_odb_health
-from zatotx.odb.maintenance import open_database
+from zatotx.odb.odb_health import check_odb_health
+from zatotx.odb.offline_operations import open_database
 from zatotx.odb.secrets import new_key
 
 

@@ -9,8 +9,8 @@ from twisted.internet.defer import gatherResults
 from trial_tests.support.odb import ME, OdbCase, channel, delete, edit, on_every_database, per_engine, service, user
 from zatotx.model.errors import BadInput, Conflict, NotFound
 from zatotx.odb import revisions
-from zatotx.odb.maintenance import read_snapshot, restore_revision, write_operations
-from zatotx.rules.security.password_hash import verify_password
+from zatotx.odb.offline_operations import read_snapshot, restore_revision, write_operations
+from zatotx.rules.security.password_verification import verify_password
 from zatotx.schema.secrets import MASK, hash_of_dual_secret
 from zatotx.schema.snapshot import Actor, Snapshot, StoredObject
 

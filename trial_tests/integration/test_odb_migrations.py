@@ -12,9 +12,9 @@ from twisted.internet.threads import deferToThread
 from trial_tests.support import odb_0001
 from trial_tests.support.odb import KEY, ME, OdbCase, edit, on_every_database
 from zatotx.interfaces.config import IConfigStore
-from zatotx.odb.engine import dialect_of
-from zatotx.odb.maintenance import restore_revision, inspect_schema_state, upgrade_odb
-from zatotx.rules.security.password_hash import verify_password
+from zatotx.odb.engine_factory import dialect_of
+from zatotx.odb.offline_operations import inspect_schema_state, restore_revision, upgrade_odb
+from zatotx.rules.security.password_verification import verify_password
 from zatotx.schema.secrets import hash_of_dual_secret
 from zatotx.schema.snapshot import Snapshot
 

@@ -27,16 +27,16 @@ from trial_tests.support.odb_process import fill
 from trial_tests.support.ports import free_port
 from trial_tests.support.postgresql import PostgreSQL
 from zatotx.model.errors import ServiceUnavailable, Timeout
-from zatotx.odb import engine as engine_module
-from zatotx.odb.engine import make_engine
+from zatotx.odb import engine_factory as engine_module
+from zatotx.odb.database_executor import CALL_DEADLINE, CancellableCall
+from zatotx.odb.engine_factory import make_engine
 from zatotx.odb.engines import mysql as mysql_room
 from zatotx.odb.engines import postgresql as postgresql_room
 from zatotx.odb.engines.dialect import LOCK_TIMEOUT
-from zatotx.odb.executor import CALL_DEADLINE, CancellableCall
-from zatotx.odb.maintenance import NewCluster, create_odb, read_snapshot, inspect_schema_state
+from zatotx.odb.odb_urls import parse_odb_url
+from zatotx.odb.offline_operations import NewCluster, create_odb, inspect_schema_state, read_snapshot
 from zatotx.odb.tables import cluster, server
 from zatotx.odb.transaction import ClusterContext, begin_transaction
-from zatotx.odb.urls import parse_odb_url
 
 reactor: Any = global_reactor  # its interfaces are more than its type says
 REFUSED_WITHIN = 30.0  # seconds: the contract's 5, and what a busy machine adds
@@ -262,7 +262,9 @@ class ServerTests:
     def test_wrong_options_of_the_url_are_sentences(self: Any) -> None:
         """Unknown options, invalid values and missing files are reported in a sentence."""
         for options in self.wrong_options:
-            said = str(self.assertRaises((ServiceUnavailable, ValueError), inspect_schema_state, f'{self.url}?{options}'))
+            said = str(
+                self.assertRaises((ServiceUnavailable, ValueError), inspect_schema_state, f'{self.url}?{options}')
+            )
             self.is_a_sentence(said)
             self.assertNotIn('Background', said)
 

@@ -27,12 +27,12 @@ from trial_tests.support.odb import (
 from trial_tests.support.reactor import reactor
 from zatotx.interfaces.config import IConfigStore
 from zatotx.model.errors import BadInput, Conflict, NotFound, ServiceUnavailable
-from zatotx.odb import executor
+from zatotx.odb import database_executor
 from zatotx.odb.config_store import open_store
-from zatotx.odb.engine import make_engine
-from zatotx.odb.executor import CancellableCall
+from zatotx.odb.database_executor import CancellableCall
+from zatotx.odb.engine_factory import make_engine
 from zatotx.odb.secrets import Secrets, hash_secret, is_argon2id_hash, new_key
-from zatotx.rules.security.password_hash import verify_password
+from zatotx.rules.security.password_verification import verify_password
 from zatotx.schema.meta import ObjectType, field
 from zatotx.schema.secrets import ConfigObject, combine_dual_secret, encrypted_part_of_dual_secret, hash_of_dual_secret
 from zatotx.schema.snapshot import ChangeSet, Operation, Snapshot, StoredObject
@@ -250,7 +250,9 @@ class SecretTests(StoreCase):
         await self.store.write([user('a', hashed), user('b', '$argon2id$nonsense')], ME)
         self.assertEqual((await self.named('basic_auth', 'a')).value.password, hashed)
         self.assertTrue(
-            verify_password(hash_of_dual_secret((await self.named('basic_auth', 'b')).value.password), '$argon2id$nonsense')
+            verify_password(
+                hash_of_dual_secret((await self.named('basic_auth', 'b')).value.password), '$argon2id$nonsense'
+            )
         )
         self.assertFalse(is_argon2id_hash(hashed.replace('m=19456', 'm=4194304')))
 
@@ -266,7 +268,9 @@ class SecretTests(StoreCase):
         await self.store.write([edit('basic_auth', before.id, realm='R')], ME)
         self.assertEqual((await self.named('basic_auth', 'a')).value.password, before.value.password)
         await self.store.write([edit('basic_auth', before.id, password='second')], ME)
-        self.assertTrue(verify_password(hash_of_dual_secret((await self.named('basic_auth', 'a')).value.password), 'second'))
+        self.assertTrue(
+            verify_password(hash_of_dual_secret((await self.named('basic_auth', 'a')).value.password), 'second')
+        )
 
     async def test_what_is_encrypted_is_not_encrypted_again(self) -> None:
         """With this key; ciphertext of another key is encrypted as text."""
@@ -410,7 +414,7 @@ class SizeTests(StoreCase):
     def setUp(self) -> None:
         """Disable deadlines: a busy machine may take longer."""
         StoreCase.setUp(self)
-        self.patch(executor, 'CALL_DEADLINE', 120.0)
+        self.patch(database_executor, 'CALL_DEADLINE', 120.0)
 
     async def test_ten_thousand_channels(self) -> None:
         """Written in seconds, read in milliseconds, changed one by one at once. (The figures are printed.)"""

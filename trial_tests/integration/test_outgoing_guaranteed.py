@@ -10,9 +10,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.calling import CID, Asking, WithConnections, crm, stored
-from zatotx.api.guaranteed_delivery import is_rejected
+from zatotx.api.stored_call_delivery import is_rejected
 from zatotx.model.errors import BadRequest, BadStatus, ServiceUnavailable
-from zatotx.model.soap import PeerFault
+from zatotx.model.soap_message import PeerFault
 from zatotx.model.work_message import decode_work
 from zatotx.plugins.http.guaranteed_calls import AcceptedResponse
 from zatotx.plugins.http.schema import SoapOutgoing

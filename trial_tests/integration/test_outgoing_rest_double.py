@@ -14,7 +14,7 @@ from trial_tests.support.calling import Asking, WithConnections, crm, started, s
 from trial_tests.support.ports import free_port
 from zatotx import BadStatus, NotFound
 from zatotx.plugins.http.rest.facade import RestCallOptions, RestConnection, RestConnectionZatoApi
-from zatotx.plugins.http.rest.response import RestResponse, StreamedRestResponse
+from zatotx.plugins.http.rest.received_response import RestResponse, StreamedRestResponse
 from zatotx.plugins.http.test.upstream_servers import says, silent
 from zatotx.plugins.http.testing import SIGNATURES
 from zatotx.schema.circuit_breaker_settings import CircuitBreakerSettings

@@ -18,8 +18,8 @@ from zatotx.redis import reconnecting_connection
 from zatotx.redis.client import RedisClient
 from zatotx.redis.connector import connect_to_address
 from zatotx.redis.reconnecting_connection import ConnectionState
+from zatotx.redis.redis_url import parse_redis_url
 from zatotx.redis.txredisapi_adapter import make_protocol
-from zatotx.redis.url import parse_redis_url
 
 
 def made(url: str, directory: Path) -> RedisClient:

@@ -18,13 +18,13 @@ from trial_tests.support.redis import KEYS, RedisCase
 from zatotx.interfaces.redis import LeaseHeld
 from zatotx.model.errors import Conflict, ServiceError, ServiceUnavailable, Timeout
 from zatotx.odb.config_store import open_store
-from zatotx.odb.maintenance import NewCluster, create_odb
+from zatotx.odb.offline_operations import NewCluster, create_odb
 from zatotx.redis.client import ScriptRunner
 from zatotx.redis.fencing import FencedWriter
-from zatotx.redis.lease_store import NewEpochNeeded, EpochSeed, LeaseGranted, LeaseHeldByOther, RedisLeaseBackend
+from zatotx.redis.lease_store import EpochSeed, LeaseGranted, LeaseHeldByOther, NewEpochNeeded, RedisLeaseBackend
 from zatotx.redis.leases import LeaseStore, monotonic_clock
-from zatotx.redis.url import RedisAddress
-from zatotx.rules.resilience.lease import lowest_token_of_epoch
+from zatotx.redis.redis_url import RedisAddress
+from zatotx.rules.resilience.lease_claim import lowest_token_of_epoch
 from zatotx.testing.memory_redis_components import EpochSequence, MemoryLeaseBackend, make_memory_lease_store
 from zatotx.testing.redis_contracts import LeaseStoreContract
 

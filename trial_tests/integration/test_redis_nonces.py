@@ -13,7 +13,7 @@ from trial_tests.support.redis import KEYS, RedisCase
 from zatotx.interfaces.redis import RedisError
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.redis import nonce_store as room
-from zatotx.redis.keys import RedisKeys
+from zatotx.redis.key_names import RedisKeys
 from zatotx.redis.nonce_store import RedisNonceStore
 from zatotx.testing.memory_redis_components import MemoryNonceStore
 from zatotx.testing.redis_contracts import NonceStoreContract

@@ -25,17 +25,17 @@ from zatotx.interfaces.redis import RedisError, RedisNotReady
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.redis import txredisapi_adapter as pending_commands
 from zatotx.redis.client import RedisClient, ScriptRunner
+from zatotx.redis.cluster_announcements import RedisPubSub
 from zatotx.redis.error_conversion import describe_error, make_reply_error, make_timeout_error
 from zatotx.redis.fencing import FencedWriter
-from zatotx.redis.keys import RedisKeys
+from zatotx.redis.key_names import RedisKeys
 from zatotx.redis.lease_store import RedisLeaseBackend
 from zatotx.redis.leases import LeaseStore
-from zatotx.redis.pubsub import RedisPubSub
 from zatotx.redis.reconnecting_connection import ConnectionLog
-from zatotx.redis.server_info import server_configuration_warnings, parse_info, unsupported_server_reason
-from zatotx.redis.streams import RedisStream, StreamConsumer
+from zatotx.redis.redis_url import RedisAddress
+from zatotx.redis.server_info import parse_info, server_configuration_warnings, unsupported_server_reason
 from zatotx.redis.txredisapi_adapter import PendingCommands
-from zatotx.redis.url import RedisAddress
+from zatotx.redis.work_queues import RedisStream, StreamConsumer
 from zatotx.testing.memory_redis_components import EpochSequence
 
 
@@ -294,7 +294,9 @@ class NoRedisTests(RedisCase):
         clustered.start()
         client = self.starting(clustered.address)
         await self.until(lambda: 'it runs in cluster mode, where' in client.problem, 'the refusal')
-        self.assertEqual(client.last_info and unsupported_server_reason(client.last_info)[:24], 'it runs in cluster mode,')
+        self.assertEqual(
+            client.last_info and unsupported_server_reason(client.last_info)[:24], 'it runs in cluster mode,'
+        )
 
 
 class PolicyTests(RedisCase):

@@ -10,8 +10,8 @@ from zope.interface.verify import verifyObject
 
 from trial_tests.support.redis import KEYS, RedisCase
 from zatotx.interfaces.inbound_delivery import IIdempotencyKeyStore
-from zatotx.redis import processed_keys
-from zatotx.redis.processed_keys import RedisIdempotencyKeyStore
+from zatotx.redis import idempotency_key_store
+from zatotx.redis.idempotency_key_store import RedisIdempotencyKeyStore
 
 
 class RedisProcessedKeysTests(RedisCase):
@@ -65,8 +65,8 @@ class RedisProcessedKeysTests(RedisCase):
 
     async def test_process_that_died(self) -> None:
         """The key of a process that died is free soon; that of one that lives is renewed."""
-        self.patch(processed_keys, 'RUNNING_TTL', 0.6)
-        self.patch(processed_keys, 'RENEWAL', 0.2)
+        self.patch(idempotency_key_store, 'RUNNING_TTL', 0.6)
+        self.patch(idempotency_key_store, 'RENEWAL', 0.2)
         dead, alive, other = await self.keys(), await self.keys(), await self.keys()
         self.assertTrue(await dead.claim('dead'))
         self.assertTrue(await alive.claim('alive'))

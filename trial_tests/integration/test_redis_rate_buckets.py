@@ -17,7 +17,7 @@ from trial_tests.support.redis import KEYS, RedisCase
 from zatotx.interfaces.redis import IScriptRunner, LuaScript
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.redis.client import ScriptRunner
-from zatotx.redis.keys import RedisKeys
+from zatotx.redis.key_names import RedisKeys
 from zatotx.redis.rate_buckets import REPLY_TIMEOUT, RedisRateBuckets
 from zatotx.rules.limits.rate_buckets import SECOND, GcraRate, RateBuckets, count_admitted_calls
 from zatotx.testing.memory_redis_components import MemoryRateBuckets

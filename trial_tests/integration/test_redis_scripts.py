@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from trial_tests.support.redis import RedisCase
-from zatotx.interfaces.redis import IPipelinedCommands, IScriptRunner, RedisError, LuaScript
+from zatotx.interfaces.redis import IPipelinedCommands, IScriptRunner, LuaScript, RedisError
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.redis.client import ScriptRunner
 from zatotx.redis.leases import poll_until_result

@@ -15,9 +15,9 @@ from trial_tests.support.reactor import reactor
 from trial_tests.support.sentinel import PASSWORD, SENTINEL_PASSWORD, Watched
 from zatotx.model.errors import ServiceError, ServiceUnavailable
 from zatotx.redis.client import RedisClient
-from zatotx.redis.pubsub import RedisPubSub
+from zatotx.redis.cluster_announcements import RedisPubSub
+from zatotx.redis.redis_url import RedisAddress, parse_redis_url
 from zatotx.redis.sync_probe import probe_redis
-from zatotx.redis.url import RedisAddress, parse_redis_url
 
 
 class SentinelTests(TestCase):

@@ -11,7 +11,7 @@ from zatotx.interfaces.work_stream import IWorkStream
 from zatotx.redis.client import ScriptRunner
 from zatotx.redis.work_stream import RedisWorkConsumer, RedisWorkStream
 from zatotx.testing.memory_work_stream import MemoryWorkConsumer, MemoryWorkStream
-from zatotx.testing.work_contract import WorkStreamContract, make_numbered_work_message
+from zatotx.testing.work_stream_contract import WorkStreamContract, make_numbered_work_message
 
 
 class RedisWorkStreamTests(RedisCase, WorkStreamContract):
@@ -36,7 +36,17 @@ class RedisWorkStreamTests(RedisCase, WorkStreamContract):
     async def test_restart_keeps_the_work(self) -> None:
         """After kill -9 of Redis everything is there: waiting, running, delayed and ordered messages."""
         consumer = await self.consumer('1.a')
-        await self.got(self._work.add([make_numbered_work_message(1), make_numbered_work_message(2), make_numbered_work_message(3), make_numbered_work_message(4, order_key='k'), make_numbered_work_message(5, order_key='k')]))
+        await self.got(
+            self._work.add(
+                [
+                    make_numbered_work_message(1),
+                    make_numbered_work_message(2),
+                    make_numbered_work_message(3),
+                    make_numbered_work_message(4, order_key='k'),
+                    make_numbered_work_message(5, order_key='k'),
+                ]
+            )
+        )
         one, two = await self.got(consumer.take(2, 0))
         await self.got(consumer.retry(one, one.message, 0))
         await self.restarted(self.shared)

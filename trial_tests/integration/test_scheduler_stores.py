@@ -13,8 +13,8 @@ from zatotx.interfaces.scheduler import ILeaderStore, ITickWriter
 from zatotx.model.job_run import FAILED, JobRun
 from zatotx.model.work_message import decode_work
 from zatotx.redis.client import ScriptRunner
-from zatotx.redis.run_history import RedisRunHistory
-from zatotx.redis.tick_store import RedisTickWriter
+from zatotx.redis.job_run_history import RedisRunHistory
+from zatotx.redis.tick_writer import RedisTickWriter
 from zatotx.redis.work_stream import RedisWorkStream
 from zatotx.schema.snapshot import Actor, Snapshot
 from zatotx.testing.memory_scheduler_stores import MemoryLeaderStore, MemoryTickWriter

@@ -15,10 +15,10 @@ from zeep.wsse.username import UsernameToken as ZeepToken
 from trial_tests.support.internals import InternalTestCase
 from zatotx.model.errors import ServiceUnavailable, Timeout, Unauthorized
 from zatotx.model.message import ChannelSpec, Message, Principal
-from zatotx.model.soap import SoapMessage
+from zatotx.model.soap_message import SoapMessage
 from zatotx.pipeline.security.authentication_policy import AuthenticationPolicy
 from zatotx.pipeline.security.secret_comparison import SecretComparison
-from zatotx.rules.security.wss import MAX_CLOCK_SKEW, NonceCheck, WssTokenRejected, validate_security_header
+from zatotx.rules.security.wss_validation import MAX_CLOCK_SKEW, NonceCheck, WssTokenRejected, validate_security_header
 from zatotx.schema.security.group import SecurityGroup
 from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.schema.validation import validate
@@ -79,7 +79,9 @@ def envelope(*headers: str, version: SoapVersion = SOAP_11, body: bytes = BODY) 
 
 
 def security(*headers: str, version: SoapVersion = SOAP_11) -> SecurityHeader | None:
-    return read_security_header(soap.read_envelope(parser.parse_document(envelope(*headers, version=version))).headers, version)
+    return read_security_header(
+        soap.read_envelope(parser.parse_document(envelope(*headers, version=version))).headers, version
+    )
 
 
 def tokens(*headers: str, version: SoapVersion = SOAP_11) -> tuple[UsernameToken, ...]:

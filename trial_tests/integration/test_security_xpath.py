@@ -28,8 +28,9 @@ FIELDS: dict[str, Any] = {'name': 'x', 'username': 'user', 'username_expr': '//u
 
 
 class PathTests(SynchronousTestCase):
-    ROOT = parser.parse_document(b'<r xmlns:d="urn:d"><u>user</u><a b="of b">of a</a><two/><two/><e/><deep><u2>x</u2></deep>'
-                     b'<d:n>of n</d:n></r>')  # fmt: skip
+    ROOT = parser.parse_document(
+        b'<r xmlns:d="urn:d"><u>user</u><a b="of b">of a</a><two/><two/><e/><deep><u2>x</u2></deep><d:n>of n</d:n></r>'
+    )
 
     def test_one_text(self) -> None:
         """Of an element, an attribute, a text, or what a function makes of them."""

@@ -25,8 +25,8 @@ from zatotx.redis.client import RedisClient, ScriptRunner
 from zatotx.redis.lease_store import RedisLeaseBackend
 from zatotx.redis.leases import LeaseStore
 from zatotx.redis.reconnecting_connection import ConnectionLog
+from zatotx.redis.redis_url import RedisAddress
 from zatotx.redis.service_redis import NodeServiceRedis, make_service_redis
-from zatotx.redis.url import RedisAddress
 from zatotx.rules.redis.cache_size_limits import CacheSizeLimits
 from zatotx.rules.redis.command_table import SCRIPTS, known_commands
 from zatotx.testing.cache_contract import CacheStoreContract
@@ -363,7 +363,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 from trial_tests.integration.test_service_redis import started_service_redis
 from zatotx.model.errors import Conflict
-from zatotx.redis.url import RedisAddress
+from zatotx.redis.redis_url import RedisAddress
 
 async def main(reactor):
     made = started_service_redis(TestCase(), RedisAddress(path=sys.argv[1]))

@@ -270,7 +270,8 @@ class ExitTests(SynchronousTestCase):
     def test_sentences(self) -> None:
         """The message of an operating system error contains its reason and its file."""
         self.assertEqual(
-            component_service.user_error_message(PermissionError(13, 'Permission denied', '/x')), 'Permission denied: /x'
+            component_service.user_error_message(PermissionError(13, 'Permission denied', '/x')),
+            'Permission denied: /x',
         )
         self.assertEqual(component_service.user_error_message(OSError(5, 'I/O error')), 'I/O error')
         self.assertEqual(component_service.user_error_message(ValueError()), 'ValueError')
@@ -312,6 +313,8 @@ class DisabledKindTests(SynchronousTestCase):
     def test_ping(self) -> None:
         """The ping of a connection whose kind is disabled says what to install."""
         (found,) = [each for each in find_kinds() if each.kind.name == 'ibm_mq']
-        outgoing = make_connection_namespaces([], [InstalledKind(kind=found.kind, missing_reason='IBM MQ needs pymqi: install it')])
+        outgoing = make_connection_namespaces(
+            [], [InstalledKind(kind=found.kind, missing_reason='IBM MQ needs pymqi: install it')]
+        )
         error = self.failureResultOf(outgoing.ping('outgoing_ibm_mq', 'Orders'), ServiceUnavailable).value
         self.assertEqual(str(error), 'Orders cannot be used: IBM MQ needs pymqi: install it')

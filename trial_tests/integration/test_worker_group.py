@@ -20,13 +20,13 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from trial_tests.support.reactor import as_reactor, reactor
 from zatotx.metrics.exposition import MetricsExposition
 from zatotx.metrics.snapshot import MetricSample
-from zatotx.node.log_files import LiveLogLevels, LogFiles
+from zatotx.node.logging_setup import LiveLogLevels, LogFiles
 from zatotx.node.settings import Log
-from zatotx.processes.directory_lock import DirectoryLock
+from zatotx.processes.lock_files import DirectoryLock
 from zatotx.processes.workers import shared_counters as boards
 from zatotx.processes.workers import worker_group as peers
 from zatotx.processes.workers.control_pipe import ControlPipe, read_worker_spec
-from zatotx.processes.workers.metrics_store import FOLDER, MetricsStore, select_samples_to_sum, reset_metrics
+from zatotx.processes.workers.metrics_store import FOLDER, MetricsStore, reset_metrics, select_samples_to_sum
 from zatotx.processes.workers.shared_counters import SharedCounters, create_counters_file
 from zatotx.processes.workers.singleton_task import RETRY_INTERVAL, SingletonTask
 from zatotx.processes.workers.worker_group import WorkerGroup, WorkerIpc, socket_name
@@ -37,7 +37,7 @@ from zatotx.testing.memory_node import MemoryPubSub
 HOLDS = """
 import sys, time
 from pathlib import Path
-from zatotx.processes.directory_lock import DirectoryLock
+from zatotx.processes.lock_files import DirectoryLock
 lock = DirectoryLock(Path(sys.argv[1]))
 lock.acquire()
 print('held', flush=True)

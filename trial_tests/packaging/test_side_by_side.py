@@ -17,7 +17,7 @@ from trial_tests.support.side_by_side import (
     slowest,
 )
 
-GOOD = 'trial_tests.unit.rules.test_retry'
+GOOD = 'trial_tests.unit.rules.test_outgoing_retry'
 SOURCE_TREE = 'trial_tests.packaging.test_source_tree'
 BAD = f'{SOURCE_TREE}.NoSuchTests'
 BROKEN = 'trial_tests.no_such_module'

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
-from zatotx.ca.authority import CertificateAuthority
+from zatotx.ca.authority_directory import parse_issued_file
+from zatotx.ca.certificate_authority import CertificateAuthority
 from zatotx.ca.certificate_builder import PROFILES, template_of
 from zatotx.ca.certificate_index import REASONS, IndexEntry, InvalidIndexError, format_index, parse_index
+from zatotx.ca.certificate_names import CertificateSubject, make_alternative_names, make_distinguished_name
 from zatotx.ca.errors import AuthorityError
-from zatotx.ca.store import parse_issued_file
-from zatotx.ca.subject import CertificateSubject, make_alternative_names, make_distinguished_name
 
 TIMES = st.datetimes(datetime(1990, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)).map(
     lambda time: time.replace(microsecond=0)

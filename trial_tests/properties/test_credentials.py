@@ -16,15 +16,18 @@ from trial_tests.support.properties import holds
 from trial_tests.support.tokens import GOOD, NOW, SECRET, part, sign
 from zatotx.model.errors import Unauthorized
 from zatotx.model.message import Principal
-from zatotx.rules.security.mtls import ClientCertificateRejected, parse_client_certificate_chain
+from zatotx.rules.security.client_certificate_validation import (
+    ClientCertificateRejected,
+    parse_client_certificate_chain,
+)
 from zatotx.schema.snapshot import StoredObject
 from zatotx.security.jwt import Jwt
 from zatotx.security.jwt.authenticator import JwtAuthenticator, SharedKeySource
 from zatotx.security.mtls import Mtls
 from zatotx.security.mtls.authenticator import MtlsAuthenticator
 from zatotx.testing.pipeline_doubles import make_message
-from zatotx.wire.certificates import parse_certificate_name, is_same_name, parse_name
-from zatotx.wire.jose import key_from_secret, parse_key_set
+from zatotx.wire.certificates import is_same_name, parse_certificate_name, parse_name
+from zatotx.wire.jwk_and_jws import key_from_secret, parse_key_set
 from zatotx.wire.malformed import Malformed
 
 TEXT = st.text(st.characters(exclude_categories=['Cs']), max_size=8)

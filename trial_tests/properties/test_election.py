@@ -18,7 +18,7 @@ from trial_tests.support.properties import holds
 from trial_tests.support.reactor import as_reactor
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.redis.leases import LeaseStore
-from zatotx.rules.election import RIVAL_SILENCE
+from zatotx.rules.leader_election import RIVAL_SILENCE
 from zatotx.rules.scheduling.tick_schedule import MICROSECONDS
 from zatotx.scheduler.scheduler import Scheduler
 from zatotx.schema.scheduler_job import INTERVAL_BASED, SCHEDULER_JOB, SchedulerJob

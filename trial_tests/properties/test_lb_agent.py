@@ -10,7 +10,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.balancer_control import CONFIG
 from trial_tests.support.properties import holds
-from zatotx.lb.agent.config_edits import ConfigEditError, add_server_to_config, remove_server_from_config, rename_server_in_config, replace_config
+from zatotx.lb.agent.config_edits import (
+    ConfigEditError,
+    add_server_to_config,
+    remove_server_from_config,
+    rename_server_in_config,
+    replace_config,
+)
 
 NAMES = st.text(st.sampled_from('ab1-_. "é\\\n#[]='), min_size=1, max_size=5) | st.sampled_from(('server1', 'server2'))
 VALUES = st.recursive(

@@ -13,9 +13,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
 from zatotx.interfaces.load_balancer import BalancingKey, IServerSlot, NoServerAvailableError, ServerUseOutcome
-from zatotx.lb.backends.backend import RunningBackend
+from zatotx.lb.backends.running_backend import RunningBackend
 from zatotx.lb.config.model import Backend, Ejection, Server, ServerTimeouts, StickyCookie
-from zatotx.rules.balancing.health import ServerHealth
+from zatotx.rules.balancing.server_health import ServerHealth
 
 ALGORITHMS = ('round_robin', 'least_connections', 'power_of_two', 'consistent_hash')
 EVENTS = (*['acquire'] * 6, *['release'] * 3, 'acquire_now', 'leave', 'down', 'up', 'drain', 'ready', 'time',

@@ -19,14 +19,14 @@ from zatotx.interfaces.redis import LeaseHeld
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.redis.lease_store import EpochSeed
 from zatotx.redis.leases import LeaseStore, RedisLease
-from zatotx.rules.resilience.lease import (
+from zatotx.rules.resilience.lease_claim import (
     LeaseClaim,
-    is_token_accepted,
     claim_after_grant,
     claim_after_rejection,
-    next_renewal,
-    lowest_token_of_epoch,
+    is_token_accepted,
     lease_ttl_error,
+    lowest_token_of_epoch,
+    next_renewal,
 )
 from zatotx.testing.memory_redis_components import EpochSequence, MemoryLeaseBackend
 
@@ -279,7 +279,9 @@ class ModelTests(SynchronousTestCase):
 
     def test_the_model_bites(self) -> None:
         """The model detects a holder that relies on its lease slightly too long."""
-        self.patch(__import__('zatotx.rules.resilience.lease', fromlist=['MAX_CLOCK_DRIFT']), 'MAX_CLOCK_DRIFT', -0.5)
+        self.patch(
+            __import__('zatotx.rules.resilience.lease_claim', fromlist=['MAX_CLOCK_DRIFT']), 'MAX_CLOCK_DRIFT', -0.5
+        )
         world = self.play([('run', 1.0), ('lose', 0, 'questions'), ('lose', 1, ''), ('run', 5.0), ('lose', 0, ''),
                            ('lose', 1, 'questions'), ('run', 5.0)])
         self.assertTrue(world.both)

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
 from zatotx.rules.resilience.circuit_breaker import CLOSED, HALF_OPEN, CircuitBreaker
-from zatotx.rules.resilience.retry import CallRetryBudget, parse_retry_after
+from zatotx.rules.resilience.outgoing_retry import CallRetryBudget, parse_retry_after
 from zatotx.rules.routing.url_template import UrlTemplate, encode_query
 from zatotx.wire.http.authentication import parse_challenges, parse_parameters, quote_string
 

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
 from zatotx.model.errors import StartError
-from zatotx.redis.url import parse_redis_url, resolve_url_paths
+from zatotx.redis.redis_url import parse_redis_url, resolve_url_paths
 
 HERE = Path('/env/server1')
 SCHEMES = ('redis', 'rediss', 'unix', 'redis+sentinel', 'rediss+sentinel', 'http', '')

@@ -11,9 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.properties import holds
 from zatotx.model.errors import BadRequest, ServiceError
 from zatotx.model.message import ChannelSpec, ServiceResult
-from zatotx.model.soap import SoapChannelSpec, SoapFault
+from zatotx.model.soap_message import SoapChannelSpec, SoapFault
 from zatotx.plugins.http.soap.codec import SoapCodec
-from zatotx.plugins.http.soap.outgoing.envelopes import wrap_in_envelope
+from zatotx.plugins.http.soap.outgoing.envelope_builder import wrap_in_envelope
 from zatotx.security.wss import new_username_token
 from zatotx.testing.pipeline_doubles import make_message
 from zatotx.wire.soap import ws_security
@@ -135,7 +135,9 @@ class OutgoingTests(SynchronousTestCase):
         given: Any = write_envelope(soap, etree.tostring(body), headers=headers) if whole else body
         ready = wrap_in_envelope(given, soap, () if whole else headers, split_for_token=True)
         token = new_username_token(data, password, is_digest=digest)
-        root = parser.parse_document(ready.before_token + ws_security.write_security_header(token, soap) + ready.after_token)
+        root = parser.parse_document(
+            ready.before_token + ws_security.write_security_header(token, soap) + ready.after_token
+        )
         sent = read_envelope(root)
         security = ws_security.read_security_header(sent.headers, soap)
         self.assertEqual([one.tag for one in sent.headers], [ws_security.SECURITY, *(one.tag for one in headers)])

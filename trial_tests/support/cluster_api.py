@@ -10,8 +10,8 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from zatotx.admin.cluster_api import ApiError, Caller, IClusterApi
-from zatotx.api.schema import describe_type
-from zatotx.connectors.security_types import all_object_types
+from zatotx.api.object_type_descriptions import describe_type
+from zatotx.connectors.security_type_registry import all_object_types
 from zatotx.plugins.http.schema import OBJECT_TYPES
 from zatotx.rules.display_preferences import DEFAULTS
 from zatotx.rules.paging import filter_sort_and_page

@@ -27,8 +27,8 @@ from zatotx.interfaces.load_balancer import (
     ServerUseOutcome,
 )
 from zatotx.lb.config.model import Backend, Configuration, Frontend, MainSettings
-from zatotx.lb.data_path import SWEEP_INTERVAL, RunningFrontend
-from zatotx.lb.frontend import FrontendContext
+from zatotx.lb.frontend_interfaces import FrontendContext
+from zatotx.lb.running_frontend import SWEEP_INTERVAL, RunningFrontend
 from zatotx.plugins.http.test.memory_connections import Line
 
 REFUSED = ConnectionRefusedError()
@@ -232,5 +232,13 @@ class LoadBalancerTests(SynchronousTestCase):
         self.assertEqual([len(outcomes) for outcomes in memory.backend.outcomes], [1] * len(memory.backend.slots))
 
 
-__all__ = ['REFUSED', 'ClientLine', 'ConnectionLost', 'Line', 'LoadBalancerTests', 'MemoryFrontend', 'ServerUseOutcome',
-           'RoundRobinBackend']  # fmt: skip
+__all__ = [
+    'REFUSED',
+    'ClientLine',
+    'ConnectionLost',
+    'Line',
+    'LoadBalancerTests',
+    'MemoryFrontend',
+    'RoundRobinBackend',
+    'ServerUseOutcome',
+]  # fmt: skip

@@ -13,17 +13,17 @@ from twisted.trial.unittest import TestCase
 
 from trial_tests.support import mariadb, postgresql
 from trial_tests.support.reactor import reactor
-from zatotx.connectors.security_types import all_object_types
+from zatotx.connectors.security_type_registry import all_object_types
 from zatotx.interfaces.config import IConfigStore
 from zatotx.odb import migrations
 from zatotx.odb.config_store import open_store
 from zatotx.odb.database import Database
-from zatotx.odb.engine import make_engine
-from zatotx.odb.maintenance import NewCluster, create_odb, open_database
+from zatotx.odb.engine_factory import make_engine
 from zatotx.odb.nodes import NodeAddress
+from zatotx.odb.odb_urls import sqlite_path
+from zatotx.odb.offline_operations import NewCluster, create_odb, open_database
 from zatotx.odb.secrets import new_key
 from zatotx.odb.tables import SCHEMA_VERSION, metadata
-from zatotx.odb.urls import sqlite_path
 from zatotx.plugins.http.schema import OBJECT_TYPES
 from zatotx.schema.snapshot import Actor, Operation
 from zatotx.schema.type_registry import ObjectTypeRegistry

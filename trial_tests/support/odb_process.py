@@ -15,10 +15,10 @@ from sqlalchemy import Engine, event
 
 from trial_tests.support.odb import CLUSTER, ME, TYPES, channel, service, user
 from zatotx.model.errors import ServiceUnavailable
-from zatotx.odb import maintenance
-from zatotx.odb.executor import CancellableCall
-from zatotx.odb.maintenance import NewCluster, create_odb, open_database, write_operations
+from zatotx.odb import offline_operations
+from zatotx.odb.database_executor import CancellableCall
 from zatotx.odb.mutations import apply_operations
+from zatotx.odb.offline_operations import NewCluster, create_odb, open_database, write_operations
 from zatotx.odb.transaction import begin_transaction
 
 MANY = 3_000
@@ -70,7 +70,7 @@ def upgrade_until(url: str, key: str, step: str) -> None:
                 stay()
 
     event.listen(Engine, 'before_cursor_execute', before)
-    print('done' if maintenance.upgrade_odb(url) else 'nothing to do', flush=True)
+    print('done' if offline_operations.upgrade_odb(url) else 'nothing to do', flush=True)
 
 
 def upgrades(url: str, key: str, _: str) -> None:
@@ -97,7 +97,7 @@ def fill(url: str, key: str, _: str = '') -> str:
             filling = ''.join(letters[number % 97 :: 3] for _ in range(40))  # does not compress to nothing
             write_operations(database, [service(f's{number}', impl_name=filling)], ME)
     except ServiceUnavailable as error:
-        assert maintenance.read_snapshot(database).find('basic_auth', 'first')
+        assert offline_operations.read_snapshot(database).find('basic_auth', 'first')
         return str(error)
     finally:
         database.close()
@@ -107,7 +107,7 @@ def fill(url: str, key: str, _: str = '') -> str:
 def write_one(url: str, key: str, _: str) -> str:
     """Read, then write one user: says what is said against it."""
     database = open_database(url, key, cluster=CLUSTER, types=TYPES)
-    read = len(maintenance.read_snapshot(database))
+    read = len(offline_operations.read_snapshot(database))
     try:
         write_operations(database, [user('one', '')], ME)
     except ServiceUnavailable as error:

@@ -11,7 +11,7 @@ from attrs import frozen
 
 from zatotx.admin.charts import Chart, make_chart, sparkline
 from zatotx.admin.preferences import Preferences
-from zatotx.rules.statistics.periods import DAY, HOUR, MINUTE, MONTH, period_starts_between
+from zatotx.rules.statistics.calendar_periods import DAY, HOUR, MINUTE, MONTH, period_starts_between
 
 TOP = 10  # services in each of the two lists
 

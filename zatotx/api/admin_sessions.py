@@ -10,12 +10,12 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from zatotx.api.base import AdminService, bad_field_error
-from zatotx.api.object_conversion import UNRESOLVED, parse_changes
+from zatotx.api.admin_service import AdminService, bad_field_error
+from zatotx.api.zato_object_conversion import UNRESOLVED, parse_changes
 from zatotx.interfaces.admin_sessions import ADMIN_USER, IDLE_TIMEOUT, SESSION_HEADER
 from zatotx.model.errors import BadInput, Conflict, ServiceError, Unauthorized
 from zatotx.rules.display_preferences import DEFAULTS
-from zatotx.rules.enmasse.references import is_obvious_reference
+from zatotx.rules.enmasse.reference_resolution import is_obvious_reference
 from zatotx.schema.references import SnapshotReferences
 from zatotx.schema.snapshot import Actor, Operation, StoredObject
 from zatotx.service.io.elements import AsIs, Secret, Text

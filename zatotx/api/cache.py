@@ -7,9 +7,9 @@ from typing import Any
 
 import attrs
 
-from zatotx.api.base import AdminService, bad_field_error
+from zatotx.api.admin_service import AdminService, bad_field_error
 from zatotx.model.errors import MethodNotAllowed, NotFound
-from zatotx.rules.redis.key_selection import SELECTIONS
+from zatotx.rules.redis.cache_key_matching import SELECTIONS
 from zatotx.service.cache import BUILTIN, SharedCache
 
 _READ, _WRITE, _DELETE = frozenset({'GET', 'HEAD'}), frozenset({'POST', 'PUT', 'PATCH'}), frozenset({'DELETE'})

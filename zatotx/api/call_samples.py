@@ -7,7 +7,7 @@ from base64 import b64encode
 from datetime import UTC, datetime
 from typing import Any
 
-from zatotx.api.base import bad_field_error
+from zatotx.api.admin_service import bad_field_error
 from zatotx.api.services import ServiceAdminService
 from zatotx.model.call_sample import CallSample
 from zatotx.model.errors import NotFound

@@ -15,8 +15,9 @@ import attrs
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 
-from zatotx.api.base import AdminService, bad_field_error
-from zatotx.api.object_conversion import (
+from zatotx.api.admin_service import AdminService, bad_field_error
+from zatotx.api.object_search import find_objects
+from zatotx.api.zato_object_conversion import (
     SECURITY,
     align_columns,
     granted_roles,
@@ -26,9 +27,8 @@ from zatotx.api.object_conversion import (
     unresolved_secrets,
     zato_security_type,
 )
-from zatotx.api.object_search import find_objects
 from zatotx.model.errors import BadInput, Conflict, NotFound
-from zatotx.rules.paging import parse_page_request, filter_sort_and_page, items_of_page
+from zatotx.rules.paging import filter_sort_and_page, items_of_page, parse_page_request
 from zatotx.schema.meta import ObjectType, secret_fields
 from zatotx.schema.references import SnapshotReferences
 from zatotx.schema.snapshot import Operation, StoredObject
@@ -249,7 +249,9 @@ def _select_objects(
     if page is not None and (query := str(request.get('query') or '')):
         stored, request = list(find_objects(types, stored, query)), {**request, 'query': ''}
     if page is None or len(types) > 1 or sort not in ('name', '-name'):
-        return filter_sort_and_page(align_columns([object_to_row(types[one.type], one, references) for one in stored]), request)
+        return filter_sort_and_page(
+            align_columns([object_to_row(types[one.type], one, references) for one in stored]), request
+        )
     ordered = sorted(stored, key=lambda one: one.name.casefold(), reverse=sort == '-name')
     selected, meta = items_of_page(ordered, page)
     return {'data': [object_to_row(types[one.type], one, references) for one in selected], '_meta': meta}

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from zatotx.api.base import AdminService, bad_field_error
+from zatotx.api.admin_service import AdminService, bad_field_error
 from zatotx.interfaces.dead_letters import DeadLetterFilter
 from zatotx.model.errors import NotFound
 from zatotx.model.work_message import VALUE_FORMAT, WorkMessage

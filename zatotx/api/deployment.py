@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from zatotx.api.base import AdminService, bad_field_error
+from zatotx.api.admin_service import AdminService, bad_field_error
 from zatotx.api.services import ServiceAdminService
 from zatotx.interfaces.config import FileVersion
 from zatotx.interfaces.node import DeploymentReport

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from zatotx.api.base import AdminService, bad_field_error
-from zatotx.api.history import snapshot_to_yaml
+from zatotx.api.admin_service import AdminService, bad_field_error
+from zatotx.api.configuration_history import snapshot_to_yaml
 from zatotx.model.errors import BadRequest, ServiceError, ServiceUnavailable
 from zatotx.rules.enmasse.dictionary_import import SECTION, DictionaryPlan, export_rows, plan_dictionary
 from zatotx.rules.redis.data_dictionary import DataDictionary
@@ -46,7 +46,7 @@ class Import(AdminService):
         dictionary = await self._plan_dictionary(document)
         # Large, and most processes never import a document.
         from zatotx.rules.enmasse.import_plan import plan_import
-        from zatotx.rules.security.password_hash import verify_password
+        from zatotx.rules.security.password_verification import verify_password
 
         plan = await self.server.run_in_thread(
             partial(

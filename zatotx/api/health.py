@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zatotx.api.base import AdminService
+from zatotx.api.admin_service import AdminService
 from zatotx.model.errors import ServiceError
 
 
@@ -119,4 +119,15 @@ class GetServerInfo(GetInfo):
     name = 'zato.info.get-server-info'
 
 
-SERVICES = (Ping, Ping2, Echo, InputLogger, CheckLiveness, CheckReadiness, ListFindings, GetMetrics, GetInfo, GetServerInfo)
+SERVICES = (
+    Ping,
+    Ping2,
+    Echo,
+    InputLogger,
+    CheckLiveness,
+    CheckReadiness,
+    ListFindings,
+    GetMetrics,
+    GetInfo,
+    GetServerInfo,
+)

@@ -6,7 +6,7 @@ from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from typing import Any
 
-from zatotx.api.base import bad_field_error
+from zatotx.api.admin_service import bad_field_error
 from zatotx.api.services import ServiceAdminService
 from zatotx.model.errors import BadInput, BadRequest, Conflict, Forbidden
 from zatotx.service.io.elements import AsIs, Bool, Float

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from twisted.internet.defer import Deferred, gatherResults
 
-from zatotx.api.base import AdminService
+from zatotx.api.admin_service import AdminService
 from zatotx.api.servers import ServerAdminService, one_row_per_server
 from zatotx.interfaces.node_control import NodeStatus
 from zatotx.model.errors import ServiceError

@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from zatotx.api.base import AdminService
-from zatotx.connectors.security_types import find_security_types
+from zatotx.api.admin_service import AdminService
+from zatotx.connectors.security_type_registry import find_security_types
 from zatotx.model.errors import NotFound
-from zatotx.rules.openapi.document import DocumentInfo, build_document
-from zatotx.rules.openapi.model import ChannelModel, ChannelSecurityDefinition
+from zatotx.rules.openapi.document_builder import DocumentInfo, build_document
+from zatotx.rules.openapi.document_input import ChannelModel, ChannelSecurityDefinition
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.references import SnapshotReferences
 from zatotx.schema.snapshot import Snapshot, StoredObject

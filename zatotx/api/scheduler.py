@@ -11,11 +11,11 @@ from typing import Any
 
 import msgspec
 
-from zatotx.api.base import bad_field_error
+from zatotx.api.admin_service import bad_field_error
 from zatotx.api.crud import MAX_ROWS_ON_REACTOR, ObjectService
 from zatotx.model.cid import new_cid
 from zatotx.model.job_run import JobRun
-from zatotx.rules.scheduling.run_message import make_run_message
+from zatotx.rules.scheduling.job_run_message import make_run_message
 from zatotx.rules.scheduling.tick_schedule import MICROSECONDS, make_schedule, to_datetime
 from zatotx.schema.scheduler_job import SCHEDULER_JOB
 from zatotx.schema.snapshot import StoredObject

@@ -8,7 +8,7 @@ from re import compile
 from time import time
 from typing import Any
 
-from zatotx.api.base import AdminService, bad_field_error
+from zatotx.api.admin_service import AdminService, bad_field_error
 from zatotx.interfaces.config import NodeRow
 from zatotx.model.errors import Forbidden, NotFound
 from zatotx.rules.security.roles import ADMIN

@@ -8,9 +8,14 @@ from typing import ClassVar
 
 import msgspec
 
-from zatotx.api.base import AdminService, bad_field_error
-from zatotx.metrics.usage_aggregation import add_minutes_to_totals, aggregate_period, aggregate_minutes, summarize_current_and_previous
-from zatotx.rules.statistics.periods import DAY, HOUR, MONTH, WEEK, YEAR
+from zatotx.api.admin_service import AdminService, bad_field_error
+from zatotx.metrics.usage_aggregation import (
+    add_minutes_to_totals,
+    aggregate_minutes,
+    aggregate_period,
+    summarize_current_and_previous,
+)
+from zatotx.rules.statistics.calendar_periods import DAY, HOUR, MONTH, WEEK, YEAR
 
 _OPTION = 'max_batch_size'  # in the text of the job, as in Zato
 MAX_BATCH_SIZE = 99_999
@@ -70,7 +75,9 @@ class _Summarize(AdminService):
     period: ClassVar[str]
 
     async def handle(self) -> None:
-        self.response.payload = {'periods': await summarize_current_and_previous(self.server.usage, self.period, time())}
+        self.response.payload = {
+            'periods': await summarize_current_and_previous(self.server.usage, self.period, time())
+        }
 
 
 class CreateSummaryByDay(_Summarize):

@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from time import time
 from typing import Any, ClassVar
 
-from zatotx.api.base import AdminService, bad_field_error
+from zatotx.api.admin_service import AdminService, bad_field_error
 from zatotx.metrics.counters import LATENCY_BUCKETS
 from zatotx.metrics.usage_aggregation import read_usage_of_periods
 from zatotx.model.errors import NotFound
 from zatotx.model.service_usage import NO_USAGE, UsageByService
-from zatotx.rules.statistics.periods import (
+from zatotx.rules.statistics.calendar_periods import (
     DAY,
     HOUR,
     MINUTE,
@@ -28,14 +28,14 @@ from zatotx.rules.statistics.periods import (
     period_starts_between,
     suitable_period_length,
 )
-from zatotx.rules.statistics.reports import (
+from zatotx.rules.statistics.usage_rows import (
     MEAN,
     N_TYPES,
     estimate_percentile,
+    highest_usage_rows,
     make_usage_rows,
     mean_time,
     shortest_duration_bound,
-    highest_usage_rows,
 )
 from zatotx.schema.validation import parse_datetime
 from zatotx.service.io.elements import Bool, Int, Text
@@ -126,7 +126,9 @@ class _PeriodReport(StatisticsService):
     async def handle(self) -> None:
         start, store = period_start(self.period, self.moment('start')), self.server.usage
         end = next_period_start(self.period, start)
-        periods = await read_usage_of_periods(store, PARTS[self.period], list(period_starts_between(PARTS[self.period], start, end)))
+        periods = await read_usage_of_periods(
+            store, PARTS[self.period], list(period_starts_between(PARTS[self.period], start, end))
+        )
         summary = await store.usage(self.period, [start])
         if _calls(summary) > _calls(periods):  # the parts are not kept for as long
             periods = summary

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
-from zatotx.api.base import AdminService, bad_field_error
+from zatotx.api.admin_service import AdminService, bad_field_error
 from zatotx.api.services import service_not_found_message
 from zatotx.model.errors import BadInput, NotFound
 from zatotx.rules.http.public_url import join_public_url

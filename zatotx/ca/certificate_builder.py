@@ -112,7 +112,11 @@ def build_authority(
 
 
 def build_certificate(
-    template: CertificateTemplate, key: EllipticCurvePrivateKey, serial: int, validity: ValidityPeriod, issuer: CertificateIssuer
+    template: CertificateTemplate,
+    key: EllipticCurvePrivateKey,
+    serial: int,
+    validity: ValidityPeriod,
+    issuer: CertificateIssuer,
 ) -> Certificate:
     """Build a certificate for `key`, signed by the issuer."""
     builder = (

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zatotx.cli.command_output import Decorator, make_format_option, print_json, print_table
 from zatotx.cli.environment.atomic_files import atomic_directory
 from zatotx.cli.errors import CommandError
-from zatotx.cli.output import Decorator, make_format_option, print_json, print_table
-from zatotx.cli.secret_values import read_secret
+from zatotx.cli.secret_options import read_secret
 
 if TYPE_CHECKING:
-    from zatotx.ca.authority import CertificateAuthority, IssuedCertificate, ListedCertificate
+    from zatotx.ca.certificate_authority import CertificateAuthority, IssuedCertificate, ListedCertificate
 
-MARKER = '.zato-ca-dir'  # zatotx.ca.store, which takes time to import
+MARKER = '.zato-ca-dir'  # zatotx.ca.authority_directory, which takes time to import
 PASSPHRASE_VARIABLE = 'ZATOTX_CA_PASSPHRASE'
 MAX_DAYS = 36_500
 REASONS = (
@@ -99,7 +99,7 @@ def create_ca(path: str, days: int, passphrase: str | None, form: str, common_na
 
     It is created completely, or not at all.
     """
-    from zatotx.ca.authority import CertificateAuthority
+    from zatotx.ca.certificate_authority import CertificateAuthority
 
     target = Path(path).absolute()
     phrase = _passphrase(passphrase)
@@ -132,7 +132,7 @@ def create_ca(path: str, days: int, passphrase: str | None, form: str, common_na
 @make_format_option()
 def create_server(path: str, cluster: str, server: str, common_name: str, **options: Any) -> None:
     """Create a certificate with which a server authenticates itself to clients. Its files are CLUSTER-SERVER-….pem."""
-    from zatotx.ca.subject import check_file_name
+    from zatotx.ca.certificate_names import check_file_name
 
     with _errors():
         check_file_name(cluster, 'name of the cluster')
@@ -209,7 +209,10 @@ def _use(authority: CertificateAuthority, issued: IssuedCertificate) -> dict[str
     """Make running servers use a new certificate; returns the facts about it."""
     from zatotx.cli.environment.environment_authority import reload_server_certificates
 
-    return {**_issued_row(issued), 'reloaded': reload_server_certificates(authority.store.directory, issued.certificate)}
+    return {
+        **_issued_row(issued),
+        'reloaded': reload_server_certificates(authority.store.directory, issued.certificate),
+    }
 
 
 def _print_issued(authority: CertificateAuthority, issued: IssuedCertificate, verb: str) -> None:
@@ -268,7 +271,7 @@ def _row(each: ListedCertificate) -> dict[str, Any]:
 @make_format_option()
 def show(path: str, name: str, form: str) -> None:
     """Show a certificate: the newest one of a name, or the one with a serial number."""
-    from zatotx.cli.certificate_text import describe_certificate
+    from zatotx.cli.certificate_description import describe_certificate
 
     with _errors():
         authority = _open(path)
@@ -283,7 +286,7 @@ def show(path: str, name: str, form: str) -> None:
 
 def _find(authority: CertificateAuthority, name: str) -> tuple[Path, str]:
     """Return the file of a certificate and the word for its status. Raises CommandError."""
-    from zatotx.ca.authority import AUTHORITY_NAME, matches_name_or_serial
+    from zatotx.ca.certificate_authority import AUTHORITY_NAME, matches_name_or_serial
 
     if name == AUTHORITY_NAME:
         return authority.store.certificate, 'authority'
@@ -310,7 +313,7 @@ def renew(path: str, names: tuple[str, ...], days: int | None, passphrase: str |
     restart. The old certificates stay valid until they expire or are revoked by their serial numbers. The authority
     itself keeps its key, so certificates that it signed stay valid.
     """
-    from zatotx.ca.authority import AUTHORITY_DAYS, AUTHORITY_NAME, CERTIFICATE_DAYS
+    from zatotx.ca.certificate_authority import AUTHORITY_DAYS, AUTHORITY_NAME, CERTIFICATE_DAYS
 
     with _errors():
         authority = _open(path, passphrase)
@@ -391,7 +394,7 @@ def ca() -> None:
 
 
 def _open(path: str, passphrase: str | None = None) -> CertificateAuthority:
-    from zatotx.ca.authority import CertificateAuthority
+    from zatotx.ca.certificate_authority import CertificateAuthority
 
     directory = Path(path).absolute()
     if not (directory / MARKER).is_file() and (directory / 'ca' / MARKER).is_file():
@@ -413,7 +416,7 @@ def _passphrase(given: str | None) -> str:
 
 
 def _subject(common_name: str, fields: dict[str, str]) -> Any:
-    from zatotx.ca.subject import CertificateSubject
+    from zatotx.ca.certificate_names import CertificateSubject
 
     return CertificateSubject(
         common_name=common_name, organization=fields['organization'],

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import click
 
+from zatotx.cli.command_output import make_path_argument
 from zatotx.cli.environment.cluster_file import next_component_name, read_shared_settings
 from zatotx.cli.environment.component_types import CONNECTOR
 from zatotx.cli.environment.components.connector import PORT, NewConnector, write_connector
-from zatotx.cli.environment.components.registry import operations_of
-from zatotx.cli.environment.layout import Component, components_of, find_environment
-from zatotx.cli.environment.processes import is_port_free
+from zatotx.cli.environment.components.operations_registry import operations_of
+from zatotx.cli.environment.environment_layout import Component, components_of, find_environment
+from zatotx.cli.environment.process_discovery import is_port_free
 from zatotx.cli.errors import CommandError
-from zatotx.cli.output import make_path_argument
 
 MAX_PORT = 65_535
 

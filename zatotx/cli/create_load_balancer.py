@@ -8,8 +8,14 @@ from pathlib import Path
 import click
 
 from zatotx.cli.environment.atomic_files import atomic_directory, make_private_dir, write_private_file
-from zatotx.cli.environment.components.load_balancer import AGENT_PORT, PORT, InitialAgent, InitialServer, write_load_balancer
-from zatotx.cli.environment.layout import INFO_FILE
+from zatotx.cli.environment.components.load_balancer import (
+    AGENT_PORT,
+    PORT,
+    InitialAgent,
+    InitialServer,
+    write_load_balancer,
+)
+from zatotx.cli.environment.environment_layout import INFO_FILE
 from zatotx.cli.errors import CommandError
 
 
@@ -41,9 +47,15 @@ def create_load_balancer(
     has_agent = check_agent_options(agent_files)
     with atomic_directory(target, INFO_FILE) as directory:
         write_load_balancer(
-            directory, cluster=cluster_name, servers=parsed, port=port, name=target.name,
-            agent=InitialAgent(AGENT_PORT, True, has_revocation_list=bool(agent_files['agent_crl'])) if has_agent else None,
-        )  # fmt: skip
+            directory,
+            cluster=cluster_name,
+            servers=parsed,
+            port=port,
+            name=target.name,
+            agent=InitialAgent(AGENT_PORT, True, has_revocation_list=bool(agent_files['agent_crl']))
+            if has_agent
+            else None,
+        )
         if has_agent:
             copy_agent_files(directory / 'tls-agent', agent_files)
     click.echo(f'Load balancer  http://127.0.0.1:{port}')

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import click
 
+from zatotx.cli.command_output import make_path_argument
 from zatotx.cli.environment.cluster_file import next_component_name, read_shared_settings
 from zatotx.cli.environment.component_types import LOAD_BALANCER, SERVER
-from zatotx.cli.environment.components.registry import operations_of
+from zatotx.cli.environment.components.operations_registry import operations_of
 from zatotx.cli.environment.components.server import write_server
 from zatotx.cli.environment.creation_plan import SERVER_PORT, EnvironmentPlan
 from zatotx.cli.environment.environment_authority import issue_server_certificate
-from zatotx.cli.environment.layout import Component, components_of, find_environment
+from zatotx.cli.environment.environment_layout import Component, components_of, find_environment
 from zatotx.cli.environment.listen_addresses import first_tcp_address
-from zatotx.cli.environment.processes import is_port_free
+from zatotx.cli.environment.process_discovery import is_port_free
 from zatotx.cli.errors import CommandError
-from zatotx.cli.output import make_path_argument
 from zatotx.cli.quickstart import MAX_PORT, MAX_WORKERS
 
 

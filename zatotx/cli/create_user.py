@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
+from zatotx.cli.command_output import make_path_argument, progress_if_slow
 from zatotx.cli.environment.cluster_client import ClusterClient
-from zatotx.cli.environment.layout import find_environment
-from zatotx.cli.output import make_path_argument, progress_if_slow
-from zatotx.cli.secret_values import read_secret, make_secret_option
+from zatotx.cli.environment.environment_layout import find_environment
+from zatotx.cli.secret_options import make_secret_option, read_secret
 from zatotx.rules.security.roles import ADMIN_USER_ROLES
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
+from zatotx.cli.command_output import make_path_argument
 from zatotx.cli.environment.cluster_file import read_shared_settings
 from zatotx.cli.environment.component_types import LOAD_BALANCER, SERVER
-from zatotx.cli.environment.components.registry import operations_of
+from zatotx.cli.environment.components.operations_registry import operations_of
 from zatotx.cli.environment.components.web_admin import (
     BREAK_GLASS,
     BREAK_GLASS_USER,
@@ -16,11 +17,16 @@ from zatotx.cli.environment.components.web_admin import (
     write_web_admin,
 )
 from zatotx.cli.environment.environment_authority import AUTHORITY, WEB_ADMIN, link_certificate
+from zatotx.cli.environment.environment_layout import (
+    CREDENTIALS,
+    Component,
+    UserCredentials,
+    components_of,
+    find_environment,
+)
 from zatotx.cli.environment.initial_files import add_credentials
-from zatotx.cli.environment.layout import CREDENTIALS, Component, UserCredentials, components_of, find_environment
 from zatotx.cli.environment.listen_addresses import first_tcp_address
 from zatotx.cli.errors import CommandError
-from zatotx.cli.output import make_path_argument
 from zatotx.cli.quickstart import MAX_PORT, new_password
 
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from zatotx.cli.command_output import make_path_argument, progress_if_slow
 from zatotx.cli.environment.atomic_files import write_private_file
-from zatotx.cli.environment.layout import Component, Environment, components_of, find_environment
-from zatotx.cli.environment.secret_keys import any_server, key_file, open_secrets, read_secret_key
+from zatotx.cli.environment.environment_layout import Component, Environment, components_of, find_environment
+from zatotx.cli.environment.secret_key_access import any_server, key_file, open_secrets, read_secret_key
 from zatotx.cli.errors import CommandError
-from zatotx.cli.output import make_path_argument, progress_if_slow
-from zatotx.cli.secret_values import read_secret, make_secret_option
+from zatotx.cli.secret_options import make_secret_option, read_secret
 from zatotx.processes.secret_key import KEY_VARIABLE
 
 if TYPE_CHECKING:

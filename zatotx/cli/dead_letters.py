@@ -8,11 +8,18 @@ from typing import Any
 
 import click
 
+from zatotx.cli.command_output import (
+    Decorator,
+    make_format_option,
+    make_path_argument,
+    print_json,
+    print_table,
+    progress_if_slow,
+)
 from zatotx.cli.completion_values import complete_services
 from zatotx.cli.environment.cluster_client import ClusterClient
-from zatotx.cli.environment.layout import find_environment
-from zatotx.cli.output import Decorator, make_format_option, make_path_argument, print_json, print_table, progress_if_slow
-from zatotx.cli.secret_values import read_value
+from zatotx.cli.environment.environment_layout import find_environment
+from zatotx.cli.secret_options import read_value
 
 MAX_CAUSE = 60  # characters of a cause in the table
 

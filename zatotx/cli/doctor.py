@@ -11,17 +11,17 @@ from typing import Any
 import click
 
 from zatotx.cli.checks import (
-    authority,
-    cluster,
-    files,
+    certificate_authority,
+    files_and_permissions,
     load_balancer,
-    machine,
+    machine_resources,
     object_certificates,
     odb_and_redis,
+    running_cluster,
     tls_files,
     versions,
 )
-from zatotx.cli.checks.check_model import (
+from zatotx.cli.checks.check_definition import (
     BROKEN,
     ENVIRONMENT,
     EVERY_COMPONENT,
@@ -31,17 +31,30 @@ from zatotx.cli.checks.check_model import (
     Finding,
     environment_as_component,
 )
+from zatotx.cli.command_output import make_format_option, make_path_argument, print_json, progress_if_slow
 from zatotx.cli.environment.component_types import SERVER
-from zatotx.cli.environment.layout import INFO_FILE, Component, Environment, find_environment, read_component
-from zatotx.cli.environment.processes import running_process
+from zatotx.cli.environment.environment_layout import (
+    INFO_FILE,
+    Component,
+    Environment,
+    find_environment,
+    read_component,
+)
+from zatotx.cli.environment.process_discovery import running_process
 from zatotx.cli.errors import CommandError, format_os_error
-from zatotx.cli.output import make_format_option, make_path_argument, print_json, progress_if_slow
 
 # Checks that send requests run in threads of their own, with a common timeout.
 CHECKS: tuple[Check, ...] = (
-    *files.CHECKS, *authority.CHECKS, *machine.CHECKS, *versions.CHECKS, *odb_and_redis.CHECKS, *cluster.CHECKS,
-    *load_balancer.CHECKS, *tls_files.CHECKS, *object_certificates.CHECKS,
-)  # fmt: skip
+    *files_and_permissions.CHECKS,
+    *certificate_authority.CHECKS,
+    *machine_resources.CHECKS,
+    *versions.CHECKS,
+    *odb_and_redis.CHECKS,
+    *running_cluster.CHECKS,
+    *load_balancer.CHECKS,
+    *tls_files.CHECKS,
+    *object_certificates.CHECKS,
+)
 TOTAL_TIMEOUT = 10.0  # timeout in seconds for all requests together; each has its own timeout of PATIENCE
 MAX_THREADS = 16
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import click
 
+from zatotx.cli.command_output import make_path_argument, progress_if_slow
 from zatotx.cli.environment.atomic_files import write_private_file
 from zatotx.cli.environment.cluster_client import ClusterClient, response_element, split_errors
-from zatotx.cli.environment.layout import find_environment
+from zatotx.cli.environment.environment_layout import find_environment
 from zatotx.cli.errors import CommandError, combine_errors
-from zatotx.cli.output import make_path_argument, progress_if_slow
 
 MAX_CHANNELS_SHOWN = 20  # maximum number of channels named in a sentence
 TIMEOUT = 300.0  # seconds, enough for tens of thousands of objects
@@ -66,12 +66,14 @@ MISPLACED_OPTIONS = {
 
 def import_file(cluster: ClusterClient, source: str | None, *, replace: bool, dry_run: bool) -> None:
     from zatotx.processes.private_files import make_private_file_reader
-    from zatotx.rules.enmasse.references import substitute_references
+    from zatotx.rules.enmasse.reference_resolution import substitute_references
 
     if source is None:
         raise click.UsageError('--import needs --input FILE.yaml')
     base_directory = Path.cwd() if source == '-' else Path(source).absolute().parent
-    document, missing = substitute_references(read_document(source), os.environ, make_private_file_reader(base_directory))
+    document, missing = substitute_references(
+        read_document(source), os.environ, make_private_file_reader(base_directory)
+    )
     count = sum(len(value) for value in document.values() if isinstance(value, list))
     # As text, a large document does not count against the limits of JSON objects.
     sent = document if count <= MAX_PARSED_OBJECTS else json.dumps(document, ensure_ascii=False)

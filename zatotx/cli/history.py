@@ -14,12 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zatotx.cli.command_output import (
+    make_format_option,
+    make_path_argument,
+    print_json,
+    print_note,
+    print_table,
+    progress_if_slow,
+)
 from zatotx.cli.completion_values import object_type_keys
 from zatotx.cli.environment.atomic_files import write_private_file
-from zatotx.cli.environment.layout import find_environment
+from zatotx.cli.environment.environment_layout import find_environment
 from zatotx.cli.environment.odb_and_redis_access import command_actor, open_odb
 from zatotx.cli.errors import CommandError
-from zatotx.cli.output import make_format_option, make_path_argument, print_json, print_note, print_table, progress_if_slow
 
 if TYPE_CHECKING:
     from zatotx.interfaces.config import HistoryRow
@@ -99,8 +106,8 @@ def show(path: str, revision: int, form: str) -> None:
 @click.option('--include-secrets', is_flag=True, help='Export secrets in clear, if they can be decrypted.')
 def export(path: str, revision: int, output: str | None, include_secrets: bool) -> None:
     """Export the configuration of a revision as YAML for enmasse."""
-    from zatotx.api.history import snapshot_to_yaml
-    from zatotx.odb.maintenance import read_snapshot_at
+    from zatotx.api.configuration_history import snapshot_to_yaml
+    from zatotx.odb.offline_operations import read_snapshot_at
 
     with open_odb(find_environment(path)) as opened:
         text = snapshot_to_yaml(read_snapshot_at(opened, revision), opened.types, include_secrets)
@@ -122,7 +129,7 @@ def restore(path: str, revision: int, dry_run: bool) -> None:
     Secrets are restored too. Deployed code stays unchanged (see `zatotx service rollback`), and so do the users in
     credentials.toml.
     """
-    from zatotx.odb.maintenance import restore_revision
+    from zatotx.odb.offline_operations import restore_revision
 
     with open_odb(find_environment(path)) as opened, progress_if_slow(f'Restoring revision {revision}'):
         result = restore_revision(opened, revision, command_actor(f'history restore {revision}'), dry_run=dry_run)
@@ -155,7 +162,7 @@ def wait_until_applied(opened: Database, revision: int) -> None:
 
 def read_changes(path: str, **which: Any) -> list[HistoryRow]:
     """Return the history rows that match the filter."""
-    from zatotx.odb.history import HistoryFilter, newest_entries
+    from zatotx.odb.configuration_history import HistoryFilter, newest_entries
 
     row_filter = HistoryFilter(**which)
     with open_odb(find_environment(path)) as opened:
@@ -180,7 +187,7 @@ def table_rows(rows: Sequence[HistoryRow]) -> Iterator[tuple[object, ...]]:
 
 
 def to_json(row: HistoryRow) -> dict[str, Any]:
-    from zatotx.api.history import to_history_row
+    from zatotx.api.configuration_history import to_history_row
 
     return to_history_row(row)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
+from zatotx.cli.command_output import make_path_argument, progress_if_slow
 from zatotx.cli.environment.cluster_client import ClusterClient
-from zatotx.cli.environment.layout import find_environment
+from zatotx.cli.environment.environment_layout import find_environment
 from zatotx.cli.errors import CommandError
-from zatotx.cli.output import make_path_argument, progress_if_slow
 from zatotx.cli.service import print_deployment_report
 
 

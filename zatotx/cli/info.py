@@ -11,15 +11,15 @@ from typing import Any
 import click
 
 from zatotx import __version__
+from zatotx.cli.command_output import make_format_option, make_path_argument, print_json, print_table
 from zatotx.cli.environment.cluster_client import ClusterClient
+from zatotx.cli.environment.cluster_info import read_cluster_info
 from zatotx.cli.environment.component_types import SERVER
-from zatotx.cli.environment.layout import Component, Environment, cluster_name, find_environment, read_info
+from zatotx.cli.environment.environment_layout import Component, Environment, cluster_name, find_environment, read_info
 from zatotx.cli.environment.odb_and_redis_access import redis_address
-from zatotx.cli.environment.odb_info import read_cluster_info
 from zatotx.cli.environment.readiness_probe import probe_component
-from zatotx.cli.environment.secret_keys import any_server
+from zatotx.cli.environment.secret_key_access import any_server
 from zatotx.cli.errors import CommandError
-from zatotx.cli.output import make_format_option, make_path_argument, print_json, print_table
 from zatotx.cli.process_commands import describe_status
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
+from zatotx.cli.command_output import make_format_option, make_path_argument, print_json, print_table
 from zatotx.cli.completion_values import complete_jobs
 from zatotx.cli.dead_letters import shorten
 from zatotx.cli.environment.cluster_client import ClusterClient
-from zatotx.cli.environment.layout import find_environment
-from zatotx.cli.output import make_format_option, make_path_argument, print_json, print_table
+from zatotx.cli.environment.environment_layout import find_environment
 
 _name = click.argument('name', metavar='NAME', shell_complete=complete_jobs, help='A job that job list shows.')
 _optional_name = click.argument('name', metavar='[NAME]', default='', shell_complete=complete_jobs,

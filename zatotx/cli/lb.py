@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
+from zatotx.cli.command_output import make_path_argument, print_note
 from zatotx.cli.environment.component_types import LOAD_BALANCER
-from zatotx.cli.environment.layout import Component, find_environment
+from zatotx.cli.environment.environment_layout import Component, find_environment
 from zatotx.cli.errors import CommandError
-from zatotx.cli.lb_agent import AGENT_COMMANDS
-from zatotx.cli.output import make_path_argument, print_note
+from zatotx.cli.load_balancer_commands import AGENT_COMMANDS
 
 
 @click.group(

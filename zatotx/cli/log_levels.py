@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
+from zatotx.cli.command_output import make_format_option, make_path_argument, print_json, print_table, progress_if_slow
 from zatotx.cli.environment.cluster_client import ClusterClient
-from zatotx.cli.environment.layout import find_environment
-from zatotx.cli.output import make_format_option, make_path_argument, print_json, print_table, progress_if_slow
+from zatotx.cli.environment.environment_layout import find_environment
 
 DEFAULT_LEVEL_LABEL = '(all others)'
 

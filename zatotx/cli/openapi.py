@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
+from zatotx.cli.command_output import make_path_argument, print_note, progress_if_slow
 from zatotx.cli.environment.cluster_client import ClusterClient, raise_for_status
-from zatotx.cli.environment.layout import Environment, find_environment
+from zatotx.cli.environment.environment_layout import Environment, find_environment
 from zatotx.cli.environment.listen_addresses import first_tcp_address
-from zatotx.cli.environment.secret_keys import any_server
+from zatotx.cli.environment.secret_key_access import any_server
 from zatotx.cli.errors import CommandError
-from zatotx.cli.output import make_path_argument, print_note, progress_if_slow
 
 
 @click.command(epilog='\b\nExamples:\n  zatotx openapi ~/env/qs-1\n'

@@ -11,20 +11,20 @@ from types import FrameType
 import click
 from msgspec import to_builtins
 
+from zatotx.cli.command_output import make_format_option, make_path_argument, print_json, print_table, progress_if_slow
 from zatotx.cli.environment.component_types import SERVER, TYPES
-from zatotx.cli.environment.components.registry import operations_of
-from zatotx.cli.environment.layout import Component, Environment, cluster_name, find_environment
-from zatotx.cli.environment.load_balancer_wait import wait_until_balanced
+from zatotx.cli.environment.components.operations_registry import operations_of
+from zatotx.cli.environment.environment_layout import Component, Environment, cluster_name, find_environment
 from zatotx.cli.environment.process_control import (
     port_conflict_error,
     start_components,
     stop_components,
     twistd_command,
 )
-from zatotx.cli.environment.processes import read_worker_status, running_process
+from zatotx.cli.environment.process_discovery import read_worker_status, running_process
 from zatotx.cli.environment.readiness_probe import ComponentHealth, probe_component
+from zatotx.cli.environment.rolling_restart_wait import wait_until_balanced
 from zatotx.cli.errors import CommandError, combine_errors
-from zatotx.cli.output import make_format_option, make_path_argument, print_json, print_table, progress_if_slow
 from zatotx.processes.secret_key import KEY_VARIABLE, read_cluster_key_from_stdin
 
 CHECK_INTERVAL = 0.5  # seconds between two checks of the components
@@ -201,7 +201,7 @@ def status(path: str, cluster: bool, form: str) -> None:
 
 def print_cluster_nodes(environment: Environment, form: str) -> None:
     """Print the nodes of the cluster from the ODB. Raises CommandError if the ODB cannot be read."""
-    from zatotx.cli.environment.odb_info import read_cluster_info  # imports what commands without it do not need
+    from zatotx.cli.environment.cluster_info import read_cluster_info  # imports what commands without it do not need
 
     odb, cluster, nodes = read_cluster_info(environment)
     if odb['problem']:

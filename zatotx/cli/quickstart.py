@@ -10,15 +10,15 @@ from pathlib import Path
 
 import click
 
+from zatotx.cli.command_output import print_note, progress_if_slow
 from zatotx.cli.environment.atomic_files import atomic_directory, make_private_dir
-from zatotx.cli.environment.components.registry import all_operations
+from zatotx.cli.environment.components.operations_registry import all_operations
 from zatotx.cli.environment.components.web_admin import BREAK_GLASS, BREAK_GLASS_USER
 from zatotx.cli.environment.creation_plan import CreationStep, EnvironmentPlan
 from zatotx.cli.environment.environment_authority import write_authority
+from zatotx.cli.environment.environment_layout import CREDENTIALS, UserCredentials
 from zatotx.cli.environment.initial_files import write_credentials
-from zatotx.cli.environment.layout import CREDENTIALS, UserCredentials
-from zatotx.cli.environment.processes import is_port_free
-from zatotx.cli.output import print_note, progress_if_slow
+from zatotx.cli.environment.process_discovery import is_port_free
 
 MAX_WORKERS = 64
 MAX_PORT = 65535
@@ -110,7 +110,7 @@ def check_ports(plan: EnvironmentPlan) -> None:
 def resolve_odb_url(url: str) -> str:
     """Return the database URL with an absolute path. On the command line, a path is relative to the current directory,
     but in the settings of a server it is relative to the server's directory. Raises BadParameter."""
-    from zatotx.odb.urls import make_url_absolute
+    from zatotx.odb.odb_urls import make_url_absolute
 
     try:
         return make_url_absolute(url, str(Path.cwd())) if url else ''
@@ -121,7 +121,7 @@ def resolve_odb_url(url: str) -> str:
 def resolve_redis_url(url: str) -> str:
     """Return the URL of Redis with absolute paths. Raises BadParameter, whose message does not contain the password."""
     from zatotx.model.errors import StartError
-    from zatotx.redis.url import resolve_url_paths
+    from zatotx.redis.redis_url import resolve_url_paths
 
     try:
         return resolve_url_paths(url, Path.cwd()) if url else ''
@@ -168,8 +168,8 @@ def create_environment_odb(directory: Path, plan: EnvironmentPlan, *, is_exclusi
     """Create the schema, the cluster, its servers, and the users that all commands need. `is_exclusive` says that the
     database must not contain another cluster."""
     from zatotx.cli.environment.odb_and_redis_access import all_object_types, convert_errors
-    from zatotx.odb.maintenance import NewCluster, create_odb
     from zatotx.odb.nodes import NodeAddress
+    from zatotx.odb.offline_operations import NewCluster, create_odb
     from zatotx.schema.scheduler_job import default_job_operations
     from zatotx.schema.snapshot import Operation
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import click
 
+from zatotx.cli.command_output import make_format_option, make_path_argument, print_json, print_table, progress_if_slow
 from zatotx.cli.completion_values import complete_services
 from zatotx.cli.environment.cluster_client import TIMEOUT, ClusterClient, raise_for_status, response_element
-from zatotx.cli.environment.layout import find_environment
+from zatotx.cli.environment.environment_layout import find_environment
 from zatotx.cli.errors import CommandError, combine_errors
-from zatotx.cli.output import make_format_option, make_path_argument, print_json, print_table, progress_if_slow
-from zatotx.cli.secret_values import read_value
+from zatotx.cli.secret_options import read_value
 
 
 def print_deployment_report(report: Mapping[str, Any]) -> None:
@@ -110,7 +110,8 @@ def list_services(path: str, internal: bool, form: str) -> None:
         print_json(rows)
         return
     print_table(
-        ('NAME', 'ACTIVE', 'FROM'), [(row['name'], yes_or_no(row.get('is_active')), format_file_and_version(row)) for row in rows]
+        ('NAME', 'ACTIVE', 'FROM'),
+        [(row['name'], yes_or_no(row.get('is_active')), format_file_and_version(row)) for row in rows],
     )
 
 

@@ -6,24 +6,24 @@ from pathlib import Path
 
 import click
 
+from zatotx.cli.command_output import make_path_argument, progress_if_slow
 from zatotx.cli.completion_values import complete_users
 from zatotx.cli.environment.atomic_files import toml_string, write_private_file
 from zatotx.cli.environment.cluster_client import ClusterClient, PasswordRejectedError
 from zatotx.cli.environment.component_types import SERVER
 from zatotx.cli.environment.components.web_admin import find_break_glass, write_break_glass
-from zatotx.cli.environment.layout import (
+from zatotx.cli.environment.environment_layout import (
     CREDENTIALS,
-    UserCredentials,
     Environment,
+    UserCredentials,
     components_of,
     find_environment,
     read_toml,
 )
-from zatotx.cli.environment.processes import running_process
+from zatotx.cli.environment.process_discovery import running_process
 from zatotx.cli.errors import CommandError
-from zatotx.cli.output import make_path_argument, progress_if_slow
-from zatotx.cli.secret_values import read_secret, make_secret_option
-from zatotx.rules.enmasse.references import is_obvious_reference
+from zatotx.cli.secret_options import make_secret_option, read_secret
+from zatotx.rules.enmasse.reference_resolution import is_obvious_reference
 
 # Types of users with passwords -> the prefixes of their services.
 USER_TYPES = {'basic_auth': 'zato.security.basic-auth', 'admin_user': 'zato.admin.user'}
@@ -99,7 +99,7 @@ def change_password_over_api(environment: Environment, user: str, new: str) -> N
 
 def change_password_in_odb(environment: Environment, user: str, new: str) -> None:
     from zatotx.cli.environment.odb_and_redis_access import command_actor, open_odb
-    from zatotx.odb.maintenance import read_snapshot, set_object_password
+    from zatotx.odb.offline_operations import read_snapshot, set_object_password
 
     with open_odb(environment) as opened:
         objects = read_snapshot(opened)

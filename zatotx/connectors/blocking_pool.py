@@ -95,8 +95,8 @@ class BlockingPool:
             owner: object = None) -> Deferred[T]:
         """Call the function in a thread.
 
-        Fails with CallTimedOut after `timeout` seconds, BlockingPoolClosed once the pool closes, SlotHeldByCaller if `owner`
-        leases all slots. A Deferred that is cancelled fails with CancelledError at once. In each of these cases
+        Fails with CallTimedOut after `timeout` seconds, BlockingPoolClosed once the pool closes, SlotHeldByCaller if
+        `owner` leases all slots. A Deferred that is cancelled fails with CancelledError at once. In each of these cases
         `interrupt` is called where the function had begun.
         """
         call = _PendingCall(self, function, args, timeout, interrupt)

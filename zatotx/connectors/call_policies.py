@@ -17,7 +17,7 @@ from twisted.internet.task import deferLater
 
 from zatotx.interfaces.meters import IOutgoingMeter
 from zatotx.rules.resilience.circuit_breaker import CLOSED, HALF_OPEN, CircuitBreaker
-from zatotx.rules.resilience.retry import CallRetryBudget
+from zatotx.rules.resilience.outgoing_retry import CallRetryBudget
 
 Req = TypeVar('Req')
 Res = TypeVar('Res')

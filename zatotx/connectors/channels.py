@@ -19,21 +19,21 @@ from zope.interface import implementer
 
 from zatotx.connectors.connection_registry import UnavailableConnection
 from zatotx.connectors.connection_supervisor import ConnectionState, ConnectionSupervisor
-from zatotx.connectors.event_log import RateLimitedEventLog
 from zatotx.connectors.inbound_delivery import MessageDelivery
 from zatotx.connectors.inbound_delivery_policy import make_policy_delivery, to_retry_policy
 from zatotx.connectors.lazy_imports import import_modules_now, modules_to_import
 from zatotx.connectors.listener_registry import ListenerRegistry
 from zatotx.connectors.outgoing_connections import Sources, is_same_configuration, no_references
+from zatotx.connectors.rate_limited_event_log import RateLimitedEventLog
 from zatotx.interfaces.config import PreparedConfigChange, commit_when_prepared
 from zatotx.interfaces.connector_kind import ChannelContext, ConnectorKind, IChannel
 from zatotx.interfaces.meters import IChannelMeter
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.interfaces.reactor import IReactor
 from zatotx.model.errors import ServiceError
+from zatotx.rules.channel_placement import Placement
 from zatotx.rules.listen_address import to_endpoint
-from zatotx.rules.placement import Placement
-from zatotx.schema.delivery_fields import MessageChannelBase, DeliveryRetry
+from zatotx.schema.delivery_fields import DeliveryRetry, MessageChannelBase
 from zatotx.schema.placement_fields import PlacedChannelBase
 from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.system.time_slices import TimeSlices
@@ -113,7 +113,8 @@ class ChannelType:
     kind: str  # what messages and metrics call it: 'lines'
     build: Callable[[StoredObject, Sources, ChannelParts], InboundChannel]
     references: Callable[[StoredObject, Snapshot], Sources] = no_references  # a change of these rebuilds the channel
-    nodes: Callable[[StoredObject], Sequence[str]] = no_node_restriction  # names of the nodes that it may run on; none = all
+    # names of the nodes that it may run on; none = all
+    nodes: Callable[[StoredObject], Sequence[str]] = no_node_restriction
     placement: Callable[[StoredObject], Placement | None] = default_placement_of_kind  # None = as the kind declares
     modules: tuple[str, ...] = ()  # that take long to import: a thread does so before the first channel is built
 

@@ -11,17 +11,17 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from zatotx.connectors.event_log import RateLimitedEventLog
 from zatotx.connectors.inbound_delivery import MessageDelivery
+from zatotx.connectors.rate_limited_event_log import RateLimitedEventLog
 from zatotx.interfaces.connector_kind import ChannelContext
 from zatotx.interfaces.dead_letters import IDeadLetterStore
 from zatotx.interfaces.inbound_delivery import DeadLetter, IDeadLetterSink
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.model.message import Message
 from zatotx.model.work_message import ValueMessage, WorkMessage
-from zatotx.rules.resilience.idempotency import MESSAGE
+from zatotx.rules.resilience.idempotency_key import MESSAGE
 from zatotx.rules.resilience.inbound_retry import InboundRetryPolicy
-from zatotx.schema.delivery_fields import MessageChannelBase, DeliveryRetry
+from zatotx.schema.delivery_fields import DeliveryRetry, MessageChannelBase
 from zatotx.schema.placement_fields import PlacedChannelBase
 
 _ID_DIGITS = 32
@@ -34,13 +34,17 @@ def make_policy_delivery(
     log of the channel."""
     idempotent = keys.idempotent
     return MessageDelivery(
-        title=events.title, events=events, dispatcher=dispatcher, clock=context.reactor, policy=to_retry_policy(keys.retry),
+        title=events.title,
+        events=events,
+        dispatcher=dispatcher,
+        clock=context.reactor,
+        policy=to_retry_policy(keys.retry),
         dead_letters=context.dead_letters if keys.dead_letter else None,
         processed_keys=None if idempotent is None else context.processed_keys,
         key=MESSAGE if idempotent is None else idempotent.key,
         key_ttl=86_400.0 if idempotent is None else idempotent.ttl,
         waits_for_capacity=isinstance(keys, PlacedChannelBase),
-    )  # fmt: skip
+    )
 
 
 def to_retry_policy(retry: DeliveryRetry | None) -> InboundRetryPolicy:

@@ -14,7 +14,7 @@ from twisted.plugin import getPlugins
 from zatotx.interfaces.connector_kind import CONNECTOR, ConnectorKind, IConnectorKind, MakeResponseHeaders
 from zatotx.interfaces.meters import MetricDefinition
 from zatotx.model.errors import StartError
-from zatotx.rules.placement import runs_channels
+from zatotx.rules.channel_placement import runs_channels
 from zatotx.schema.meta import ObjectType
 
 
@@ -47,7 +47,9 @@ def find_kinds(package: Any = None) -> list[InstalledKind]:
     if package is None:
         package = import_module('zatotx.plugins')
     kinds: list[Any] = list(getPlugins(IConnectorKind, package))
-    return [InstalledKind(kind=kind, missing_reason=_missing(kind)) for kind in sorted(kinds, key=lambda kind: kind.name)]
+    return [
+        InstalledKind(kind=kind, missing_reason=_missing(kind)) for kind in sorted(kinds, key=lambda kind: kind.name)
+    ]
 
 
 def object_types_of_kinds(kinds: Iterable[InstalledKind]) -> list[ObjectType]:
@@ -95,7 +97,7 @@ def kind_settings_errors(kinds: Iterable[InstalledKind], sections: Mapping[str, 
 
 
 def runs_channels_of(kind: ConnectorKind, node_type: str, selected_kinds: Collection[str] | None) -> bool:
-    """Return whether nodes of a type run the channels of a kind (see rules.placement.runs_channels)."""
+    """Return whether nodes of a type run the channels of a kind (see rules.channel_placement.runs_channels)."""
     return runs_channels(kind.name, kind.runs_in, node_type, selected_kinds)
 
 

@@ -20,8 +20,8 @@ from zatotx.connectors.guaranteed_delivery import (
     MakeStoredResult,
     PrepareStored,
     is_guaranteed,
-    store_call_unchanged,
     message_id_of,
+    store_call_unchanged,
 )
 from zatotx.connectors.lazy_imports import import_modules_now, modules_to_import
 from zatotx.connectors.ping_call import PingCall

@@ -20,8 +20,8 @@ from zatotx.interfaces.inbound_delivery import IDeadLetterSink, IIdempotencyKeyS
 from zatotx.interfaces.meters import IMeters, null_meters
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.interfaces.reactor import IReactor
+from zatotx.rules.channel_placement import CONNECTOR, SERVER, Placement
 from zatotx.rules.limits.memory_budget import MemoryBudget
-from zatotx.rules.placement import CONNECTOR, SERVER, Placement
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.snapshot import Snapshot
 

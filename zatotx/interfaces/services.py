@@ -23,7 +23,7 @@ class IServiceEntry(Interface):
         'Limits concurrent calls; one per service name, kept across versions'
     )
     stats: Any = Attribute('zatotx.metrics.counters.CallCounters: counters of this service, kept across versions')
-    sampler: Any = Attribute('zatotx.service.call_sampler.ServiceCallRecorder, None if calls are not recorded')
+    sampler: Any = Attribute('zatotx.service.call_recorder.ServiceCallRecorder, None if calls are not recorded')
 
 
 class IServiceMap(Interface):

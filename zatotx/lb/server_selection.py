@@ -12,7 +12,13 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from zatotx.interfaces.load_balancer import BalancingKey, IBackend, IServerSlot, NoServerAvailableError, ServerUseOutcome
+from zatotx.interfaces.load_balancer import (
+    BalancingKey,
+    IBackend,
+    IServerSlot,
+    NoServerAvailableError,
+    ServerUseOutcome,
+)
 
 NO_SERVER, QUEUE_TIMEOUT = 'SC', 'sQ'  # how the log of HAProxy calls the reasons for having no server
 T = TypeVar('T')

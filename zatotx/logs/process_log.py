@@ -23,9 +23,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import ILogObserver, LogPublisher, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
-from zatotx.logs.formats import JSON, TEXT, LogEntry, format_as_json, format_as_text, missing_lines_as_json
 from zatotx.logs.levels import LEVELS, LogLevels, category_of
 from zatotx.logs.line_writer import SharedLineWriter
+from zatotx.logs.log_entry_formats import JSON, TEXT, LogEntry, format_as_json, format_as_text, missing_lines_as_json
 from zatotx.logs.log_file import LogFile, missing_lines_message
 
 __all__ = ['LEVELS', 'ContextGetter', 'LoggedService', 'ProcessLogWriter', 'empty_log_context']

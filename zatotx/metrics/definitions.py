@@ -240,4 +240,13 @@ def register_kind_metrics(definitions: Iterable[MetricDefinition]) -> None:
             raise ValueError(f'Two metrics are named {one.name}')
 
 
-__all__ = ['COUNTER', 'DEFINITIONS', 'GAUGE', 'HISTOGRAM', 'INFO', 'OVERFLOW_LABEL', 'MetricDefinition', 'register_kind_metrics']
+__all__ = [
+    'COUNTER',
+    'DEFINITIONS',
+    'GAUGE',
+    'HISTOGRAM',
+    'INFO',
+    'OVERFLOW_LABEL',
+    'MetricDefinition',
+    'register_kind_metrics',
+]

@@ -20,8 +20,8 @@ __all__ = [
     'MeterRegistry',
     'MetersByName',
     'build_info_metrics',
-    'call_rows',
     'call_metrics',
+    'call_rows',
     'channel_rows',
     'process_metrics',
     'service_metrics',
@@ -104,7 +104,12 @@ class MeterRegistry:
     def sources(self) -> list[MetricSource]:
         """Return the sources of the metrics of channels, outgoing connections, Redis and the ODB. Those of services are
         exposed by their store, which knows the existing services."""
-        return [self._channel_rows, self._outgoing_rows, call_metrics('redis', self.redis), call_metrics('odb', self.odb)]
+        return [
+            self._channel_rows,
+            self._outgoing_rows,
+            call_metrics('redis', self.redis),
+            call_metrics('odb', self.odb),
+        ]
 
     def _channel_rows(self) -> Iterator[MetricRow]:
         for kind, named in self._channels.copy().items():

@@ -10,7 +10,14 @@ from collections.abc import Sequence
 
 from zatotx.interfaces.statistics import IUsageStore
 from zatotx.model.service_usage import ServiceUsage, UsageByService, merge_usage
-from zatotx.rules.statistics.periods import MINUTE, PARTS, RETENTION, next_period_start, period_start, period_starts_between
+from zatotx.rules.statistics.calendar_periods import (
+    MINUTE,
+    PARTS,
+    RETENTION,
+    next_period_start,
+    period_start,
+    period_starts_between,
+)
 
 SETTLED = 120  # seconds after which all processes have recorded the calls of a minute
 RECOMPUTED = 600  # seconds during which records may still arrive, because Redis was unavailable
@@ -39,7 +46,8 @@ async def aggregate_period(store: IUsageStore, period: str, now: float) -> int:
     """Sum the usage of the current and the previous period from the usage of their parts. Earlier periods that are
     missing are also summed if their parts are still kept. Returns the number of periods with calls."""
     current = period_start(period, now)
-    starts = list(period_starts_between(period, now - RETENTION[PARTS[period]], now))[1:] or [current]  # the first is partial
+    # the first is partial
+    starts = list(period_starts_between(period, now - RETENTION[PARTS[period]], now))[1:] or [current]
     stored = await store.stored(period, starts)
     needed = [start for start, known in zip(starts, stored, strict=True)
               if not known or start >= period_start(period, current - 1)]  # fmt: skip
@@ -53,7 +61,9 @@ async def summarize_current_and_previous(store: IUsageStore, period: str, now: f
     """Sum the usage of the current and the previous period from the usage of their parts. Returns the number of periods
     with calls."""
     current = period_start(period, now)
-    sums = {start: await sum_usage_of_parts(store, period, start) for start in (period_start(period, current - 1), current)}
+    sums = {
+        start: await sum_usage_of_parts(store, period, start) for start in (period_start(period, current - 1), current)
+    }
     sums = {start: usage for start, usage in sums.items() if usage}
     await store.store(period, sums)
     return len(sums)
@@ -73,7 +83,9 @@ async def sum_usage_of_periods(store: IUsageStore, period: str, starts: Sequence
     return total
 
 
-async def read_usage_of_periods(store: IUsageStore, period: str, starts: Sequence[int]) -> list[dict[str, ServiceUsage]]:
+async def read_usage_of_periods(
+    store: IUsageStore, period: str, starts: Sequence[int]
+) -> list[dict[str, ServiceUsage]]:
     """Return the usage of each period."""
     found: list[dict[str, ServiceUsage]] = []
     for at in range(0, len(starts), _TOGETHER):

@@ -15,7 +15,7 @@ from zatotx.interfaces.statistics import IUsageRecorder, IUsageStore
 from zatotx.metrics.counters import CallCounters
 from zatotx.metrics.definitions import OVERFLOW_LABEL
 from zatotx.model.service_usage import NO_USAGE, ServiceUsage, merge_usage
-from zatotx.rules.statistics.periods import MINUTE, period_start
+from zatotx.rules.statistics.calendar_periods import MINUTE, period_start
 
 INTERVAL = 15  # seconds between two records; one of them is at the end of each minute
 MAX_MINUTES = 10  # minutes that wait for Redis; earlier ones are missing in the statistics

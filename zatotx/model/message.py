@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from zatotx.model.soap import SoapChannelSpec, SoapMessage
+from zatotx.model.soap_message import SoapChannelSpec, SoapMessage
 
 
 class Principal(msgspec.Struct, frozen=True):

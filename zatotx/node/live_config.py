@@ -16,7 +16,15 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from zatotx.interfaces.config import IConfig, IConfigStore, NodeLoad, NodeRow, OutdatedSnapshot, Prepare, PreparedConfigChange
+from zatotx.interfaces.config import (
+    IConfig,
+    IConfigStore,
+    NodeLoad,
+    NodeRow,
+    OutdatedSnapshot,
+    Prepare,
+    PreparedConfigChange,
+)
 from zatotx.interfaces.redis import IPubSub
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.rules.resilience.process_supervision import NODE_TIMEOUT

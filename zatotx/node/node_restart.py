@@ -14,8 +14,8 @@ from attrs import define
 from twisted.internet.defer import Deferred
 
 from zatotx.model.errors import Conflict
+from zatotx.processes.background_start_variable import STARTED_BY_COMMAND
 from zatotx.processes.secret_key import KEY_VARIABLE
-from zatotx.processes.start_mark import STARTED_BY_COMMAND
 from zatotx.processes.workers.control_pipe import WorkerSpec
 
 CHECK_TIMEOUT = 25.0  # seconds

@@ -19,11 +19,11 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from zatotx.interfaces.connector_kind import LocalTask, IPlacedTask
+from zatotx.interfaces.connector_kind import IPlacedTask, LocalTask
 from zatotx.interfaces.redis import ILease, ILeaseStore, LeaseHeld
-from zatotx.processes.directory_lock import DirectoryLock
+from zatotx.processes.lock_files import DirectoryLock
 from zatotx.processes.workers.singleton_task import SingletonTask
-from zatotx.rules.placement import LockScope, Placement, decide_placement
+from zatotx.rules.channel_placement import LockScope, Placement, decide_placement
 
 LEASE_TTL = 6.0  # seconds after which the lease of a node that died is free
 RETRY = 1.0  # seconds until a node that did not get the lease asks again

@@ -54,15 +54,15 @@ from zatotx.model.work_message import (
     to_timestamp,
 )
 from zatotx.rules.resilience.dead_node_detection import NodeLiveness, NodeObservation
-from zatotx.rules.resilience.retry import backoff_delay
+from zatotx.rules.resilience.outgoing_retry import backoff_delay
 from zatotx.rules.resilience.work_retry import (
     CRASHED,
     delay_after_crash,
     is_exhausted,
     is_expired,
-    work_retry_delay,
     record_crashed_runs,
     record_failed_run,
+    work_retry_delay,
 )
 
 RUN_TIMEOUT = 86_400.0  # seconds that one run may take
@@ -245,7 +245,9 @@ class QueueRunner:
             return
         context.counters.runs += 1
         began, started = context.clock.seconds(), context.now()
-        reply = await deliver_to_dispatcher(context.dispatcher, work_to_pipeline_message(message, began + (message.timeout or RUN_TIMEOUT)))
+        reply = await deliver_to_dispatcher(
+            context.dispatcher, work_to_pipeline_message(message, began + (message.timeout or RUN_TIMEOUT))
+        )
         error = reply.error
         self._record_run(message, started, context.clock.seconds() - began, error)
         if error is None:
@@ -312,14 +314,18 @@ class QueueRunner:
             result = OK if error is None else TIMED_OUT if isinstance(error, Timeout) else FAILED
             cause = '' if error is None else describe_error(error)
             self.context.recorder.record(
-                make_job_run_record(message, self.context.node, started=started, duration=duration, result=result, cause=cause)
+                make_job_run_record(
+                    message, self.context.node, started=started, duration=duration, result=result, cause=cause
+                )
             )
 
     def _record_crash(self, message: WorkMessage) -> None:
         """Take note of a run of a job whose process died."""
         if message.channel == SCHEDULER and self.context.recorder is not None:
             self.context.recorder.record(
-                make_job_run_record(message, '', started=self.context.now(), duration=0.0, result=JOB_CRASHED, cause=CRASHED)
+                make_job_run_record(
+                    message, '', started=self.context.now(), duration=0.0, result=JOB_CRASHED, cause=CRASHED
+                )
             )
 
     async def _finish(self, delivery: WorkDelivery, message: WorkMessage, result: Any, failure: str | None) -> None:

@@ -16,9 +16,9 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from zatotx.interfaces.config import FileVersion
 from zatotx.model.errors import Conflict, NotFound
-from zatotx.odb.document_conversion import Document, decode_document
-from zatotx.odb.history import HistoryEntry, record_history
+from zatotx.odb.configuration_history import HistoryEntry, record_history
 from zatotx.odb.mutations import apply_operations
+from zatotx.odb.struct_conversion import Document, decode_document
 from zatotx.odb.tables import config_object, file_version, hash_name, version_verdict
 from zatotx.odb.transaction import ClusterContext, Transaction, increment_revision, split_into_chunks
 from zatotx.schema.service_config import SERVICE

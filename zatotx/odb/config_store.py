@@ -16,10 +16,10 @@ from zatotx.interfaces.meters import ICallMeter
 from zatotx.interfaces.scheduler import ILeaderStore, LeaderRecord
 from zatotx.model.work_message import WorkMessage
 from zatotx.odb import code_versions as versions
-from zatotx.odb import dead_letters, history, nodes, scheduler_leader
+from zatotx.odb import configuration_history, dead_letters, nodes, scheduler_leader
 from zatotx.odb.database import AsyncDatabase, Database
+from zatotx.odb.database_executor import DatabaseExecutor
 from zatotx.odb.engines.dialect import MAX_READERS
-from zatotx.odb.executor import DatabaseExecutor
 from zatotx.odb.revisions import changes_since, snapshot_at
 from zatotx.odb.secrets import Secrets
 from zatotx.odb.tables import cluster as cluster_table
@@ -56,8 +56,8 @@ def _counter_name(cluster: ClusterContext, name: str) -> str:
 def open_store(
     url: str, key: str | Secrets, *, reactor: IThreadReactor, cluster: str, types: ObjectTypeRegistry
 ) -> ConfigStore:
-    """Open the ODB at an absolute URL (see odb.urls.make_url_absolute). The connection is opened by the first call. Raises
-    ValueError for an unusable URL or key."""
+    """Open the ODB at an absolute URL (see odb.odb_urls.make_url_absolute). The connection is opened by the first call.
+    Raises ValueError for an unusable URL or key."""
     masked_url = mask_url(url)
     async_database = AsyncDatabase(
         database=Database(url=url, cluster=cluster, types=types, secrets=Secrets.of(key)),
@@ -87,12 +87,14 @@ class ConfigStore:
         return Deferred.fromCoroutine(self._odb.apply_operations(operations, actor))
 
     def history(self, limit: int = 100, **filters: Any) -> Deferred[list[HistoryRow]]:
-        filter_ = history.HistoryFilter(limit=limit, **filters)
-        return self._odb.read(lambda connection, cluster: history.newest_entries(connection, cluster, filter_))
+        filter_ = configuration_history.HistoryFilter(limit=limit, **filters)
+        return self._odb.read(
+            lambda connection, cluster: configuration_history.newest_entries(connection, cluster, filter_)
+        )
 
     def record_event(self, action: str, type: str, name: str, actor: Actor) -> Deferred[None]:
-        entry = history.HistoryEntry(action=action, type=type, name=name, old={}, new={})
-        return self._odb.transact(actor, lambda t: history.record_event(t, entry))
+        entry = configuration_history.HistoryEntry(action=action, type=type, name=name, old={}, new={})
+        return self._odb.transact(actor, lambda t: configuration_history.record_event(t, entry))
 
     def snapshot_at(self, revision: int) -> Deferred[Snapshot]:
         return self._odb.read(lambda connection, cluster: snapshot_at(connection, cluster, revision))
@@ -138,7 +140,9 @@ class ConfigStore:
         return self._odb.read(nodes.list_nodes)
 
     def version_results(self, version_id: int) -> Deferred[dict[str, str]]:
-        return self._odb.read(lambda connection, cluster: nodes.deployment_results_by_server(connection, cluster, version_id))
+        return self._odb.read(
+            lambda connection, cluster: nodes.deployment_results_by_server(connection, cluster, version_id)
+        )
 
     def next_epoch(self, name: str) -> Deferred[int]:
         return self._odb.write(lambda connection, cluster: next_epoch(connection, cluster, name))

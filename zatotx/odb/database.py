@@ -15,13 +15,13 @@ from sqlalchemy.exc import DBAPIError
 from twisted.internet.defer import Deferred
 
 from zatotx.model.errors import ServiceUnavailable
-from zatotx.odb.document_conversion import has_secrets, protect_secrets
-from zatotx.odb.engine import dialect_of, driver_message, make_engine, map_database_error
+from zatotx.odb.database_executor import CancellableCall, DatabaseExecutor
+from zatotx.odb.engine_factory import dialect_of, driver_message, make_engine, map_database_error
 from zatotx.odb.engines.dialect import Dialect
-from zatotx.odb.executor import CancellableCall, DatabaseExecutor
 from zatotx.odb.mutations import apply_operations
 from zatotx.odb.schema_state import require_usable_schema
 from zatotx.odb.secrets import Secrets
+from zatotx.odb.struct_conversion import has_secrets, protect_secrets
 from zatotx.odb.transaction import ClusterContext, Transaction, begin_transaction, find_cluster
 from zatotx.schema.snapshot import Actor, Operation
 from zatotx.schema.type_registry import ObjectTypeRegistry
@@ -145,7 +145,9 @@ class AsyncDatabase:
         """Run a function in a reading transaction."""
         return self.read_executor.run(lambda call: self.database.read(function))
 
-    def read_with_progress(self, function: Callable[[Connection, ClusterContext, Callable[[], None]], _T]) -> Deferred[_T]:
+    def read_with_progress(
+        self, function: Callable[[Connection, ClusterContext, Callable[[], None]], _T]
+    ) -> Deferred[_T]:
         """Run a long read; the function reports its progress by calling its third argument."""
         return self.read_executor.run(
             lambda call: self.database.read(

@@ -13,9 +13,9 @@ from typing import Any
 from sqlalchemy import Connection, Select, Table, and_, or_, select, update
 
 from zatotx.odb.database import Database
-from zatotx.odb.document_conversion import decode_document, encode_document
-from zatotx.odb.executor import CancellableCall
+from zatotx.odb.database_executor import CancellableCall
 from zatotx.odb.secrets import Secrets
+from zatotx.odb.struct_conversion import decode_document, encode_document
 from zatotx.odb.tables import cluster, config_object, dead_letter, object_version
 from zatotx.odb.transaction import ClusterContext, begin_transaction
 from zatotx.schema.snapshot import Actor

@@ -16,19 +16,19 @@ import msgspec
 from sqlalchemy import bindparam, delete, insert, select, update
 
 from zatotx.model.errors import BadInput, Conflict, NotFound
+from zatotx.odb.configuration_history import HistoryEntry, record_history
 from zatotx.odb.constraint_checks import ObjectChange, check_constraints, resolve_references
-from zatotx.odb.document_conversion import (
+from zatotx.odb.revisions import store_object_versions
+from zatotx.odb.struct_conversion import (
     Document,
     decode_document,
     encode_document,
+    fields_to_struct,
     names_by_id,
     referenced_ids,
-    struct_to_document,
-    fields_to_struct,
     replace_ids_with_names,
+    struct_to_document,
 )
-from zatotx.odb.history import HistoryEntry, record_history
-from zatotx.odb.revisions import store_object_versions
 from zatotx.odb.tables import config_object, counter, hash_name, history, reference, tombstone
 from zatotx.odb.transaction import Transaction, increment_revision, split_into_chunks
 from zatotx.schema.meta import secret_fields

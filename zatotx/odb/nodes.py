@@ -60,7 +60,12 @@ def register_node(connection: Connection, cluster: ClusterContext, address: Node
 
 
 def record_heartbeat(
-    connection: Connection, cluster: ClusterContext, node_id: int, applied_revision: int, *, verdicts: Mapping[int, str],
+    connection: Connection,
+    cluster: ClusterContext,
+    node_id: int,
+    applied_revision: int,
+    *,
+    verdicts: Mapping[int, str],
     load: NodeLoad,
 ) -> int:
     """Record a heartbeat, and return the cluster's revision. Raises NotFound if the server's row was removed."""

@@ -13,11 +13,11 @@ from sqlalchemy import Connection, and_, delete, func, insert, or_, select, upda
 
 from zatotx.model.errors import NotFound
 from zatotx.odb.constraint_checks import ObjectChange
-from zatotx.odb.document_conversion import (
+from zatotx.odb.struct_conversion import (
     Document,
     decode_document,
-    encode_document,
     document_to_struct,
+    encode_document,
     names_by_id,
     referenced_ids,
 )
@@ -141,7 +141,10 @@ def changes_since(
         revision=current_revision(connection, cluster.id),
         changed=tuple(
             StoredObject(
-                row.id, object_type.key, document_to_struct(object_type, document, names, cluster.secrets), row.revision,
+                row.id,
+                object_type.key,
+                document_to_struct(object_type, document, names, cluster.secrets),
+                row.revision,
                 row.changed_at,
             )
             for row, object_type, document in _report_progress(rows, report_progress)

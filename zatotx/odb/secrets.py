@@ -13,7 +13,14 @@ from argon2.exceptions import InvalidHashError
 from cryptography.fernet import Fernet, InvalidToken
 
 from zatotx.model.errors import ServiceUnavailable, StartError
-from zatotx.schema.secrets import ENCRYPTED, HASHED, combine_dual_secret, encrypted_part_of_dual_secret, hash_of_dual_secret, is_dual_secret
+from zatotx.schema.secrets import (
+    ENCRYPTED,
+    HASHED,
+    combine_dual_secret,
+    encrypted_part_of_dual_secret,
+    hash_of_dual_secret,
+    is_dual_secret,
+)
 
 _CHECK = 'zatotx'
 _ENCRYPTED_DOCUMENT = b'\xc1'  # the byte that MessagePack never uses
@@ -114,7 +121,9 @@ class Secrets:
         """Re-encrypt with the first key what another of the keys encrypted; everything else, such as a hash, is
         kept."""
         if is_dual_secret(stored):
-            return combine_dual_secret(hash_of_dual_secret(stored), self.reencrypt(encrypted_part_of_dual_secret(stored)))
+            return combine_dual_secret(
+                hash_of_dual_secret(stored), self.reencrypt(encrypted_part_of_dual_secret(stored))
+            )
         if not stored.startswith(ENCRYPTED) or _try_fernet(self._fernets[0], stored) is not None:
             return stored
         clear = self._try_decrypt(stored)

@@ -20,7 +20,7 @@ from zatotx.pipeline.error_replies import ErrorReplies, unwrap_first_error
 from zatotx.pipeline.rate_limiter import RateLimiter
 from zatotx.rules.limits.concurrency_limit import ConcurrencyLimit
 from zatotx.rules.limits.memory_budget import OUT_OF_BUDGET
-from zatotx.schema.suggestion import suggest_similar_name
+from zatotx.schema.name_suggestion import suggest_similar_name
 
 _Checked = Principal | NeedsBody | Awaitable[Principal | NeedsBody]  # the result of an AuthenticationPolicy's check
 

@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
-from zatotx.interfaces.listener_options import IListenerOptionsProvider
+from zatotx.interfaces.listener_options_provider import IListenerOptionsProvider
 from zatotx.processes.endpoint_spec import parse_endpoint
 
 

@@ -19,7 +19,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
-from zatotx.interfaces.listener_options import IListenerOptionsProvider
+from zatotx.interfaces.listener_options_provider import IListenerOptionsProvider
 from zatotx.interfaces.reactor import IReactor
 from zatotx.processes.endpoint_spec import EndpointSpec, parse_endpoint, strip_proxy_prefix
 from zatotx.processes.proxy_protocol_endpoint import ProxyProtocolFactory
@@ -82,7 +82,9 @@ class Listeners:
 
         from zatotx.processes.listener_tls import ReloadableCertificate
 
-        certificate: Any = ReloadableCertificate(description, spec.tls_context, IListenerOptionsProvider(spec.factory, None))
+        certificate: Any = ReloadableCertificate(
+            description, spec.tls_context, IListenerOptionsProvider(spec.factory, None)
+        )
 
         def opened() -> None:
             certificate.requests_client_certificate = self._requests_client_certificate

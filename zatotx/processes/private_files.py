@@ -9,7 +9,7 @@ import stat
 from functools import partial
 from pathlib import Path
 
-from zatotx.rules.enmasse.references import FileReader
+from zatotx.rules.enmasse.reference_resolution import FileReader
 
 MAX_BYTES = 1024 * 1024  # bytes
 

@@ -16,7 +16,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from zatotx.interfaces.listener_options import IListenerOptionsProvider
+from zatotx.interfaces.listener_options_provider import IListenerOptionsProvider
 from zatotx.wire.http.proxy_protocol import AddressAndPort, ProxyHeader, parse_proxy_header
 from zatotx.wire.malformed import Malformed
 

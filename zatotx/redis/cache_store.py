@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from zatotx.interfaces.cache import CacheWrite, ICacheStore, StoredEntry
 from zatotx.interfaces.redis import IScriptRunner, LuaScript
-from zatotx.redis.keys import RedisKeys
+from zatotx.redis.key_names import RedisKeys
 from zatotx.rules.redis.cache_size_limits import CacheSizeLimits, size_error
 
 _BATCH = 500  # keys per call of a script, so that none blocks Redis for long
@@ -227,7 +227,9 @@ class RedisCacheStore:
         """See ICacheStore."""
         return self._scripts.run(_CLEAR, self._names(cache))
 
-    async def _texts(self, script: LuaScript, cache: str, options: tuple[object, ...], keys: Sequence[str]) -> list[str]:
+    async def _texts(
+        self, script: LuaScript, cache: str, options: tuple[object, ...], keys: Sequence[str]
+    ) -> list[str]:
         return [_text(key) for key in await self._run_in_batches(script, cache, options, keys)]
 
     async def _run_in_batches(

@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 from zatotx.interfaces.meters import NullMeter, count_call
 from zatotx.interfaces.reactor import IReactor
-from zatotx.interfaces.redis import ICommands, IPipelinedCommands, IScriptRunner, ITransactions, RedisError, LuaScript
+from zatotx.interfaces.redis import ICommands, IPipelinedCommands, IScriptRunner, ITransactions, LuaScript, RedisError
 from zatotx.redis.error_conversion import UnusableServerError, make_reply_error
 from zatotx.redis.reconnecting_connection import (
     ConnectionLog,
@@ -19,8 +19,8 @@ from zatotx.redis.reconnecting_connection import (
     ReconnectingConnection,
     ReconnectingServiceBase,
 )
-from zatotx.redis.server_info import ServerInfo, server_configuration_warnings, parse_info, unsupported_server_reason
-from zatotx.redis.url import RedisAddress
+from zatotx.redis.redis_url import RedisAddress
+from zatotx.redis.server_info import ServerInfo, parse_info, server_configuration_warnings, unsupported_server_reason
 
 # Commands that would change or block the connection, which all callers share.
 _SESSION = {'AUTH', 'HELLO', 'MONITOR', 'PSYNC', 'QUIT', 'RESET', 'SELECT', 'SYNC'}

@@ -17,8 +17,8 @@ from zatotx.interfaces.reactor import IReactor
 from zatotx.interfaces.redis import RedisError
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.redis.error_conversion import UnusableServerError, disconnect_cause
+from zatotx.redis.redis_url import RedisAddress, RedisTlsFiles
 from zatotx.redis.txredisapi_adapter import make_protocol
-from zatotx.redis.url import RedisAddress, RedisTlsFiles
 
 
 def tls_client_options(host: str, tls: RedisTlsFiles) -> Any:

@@ -14,8 +14,13 @@ from zope.interface import implementer
 from zatotx.interfaces.data_dictionary import IDataDictionaryStore
 from zatotx.interfaces.redis import ICommands, IScriptRunner, LuaScript
 from zatotx.model.errors import Conflict
-from zatotx.redis.keys import RedisKeys
-from zatotx.rules.redis.data_dictionary import DataDictionary, decode_dictionary, encode_dictionary, translation_lookup_key
+from zatotx.redis.key_names import RedisKeys
+from zatotx.rules.redis.data_dictionary import (
+    DataDictionary,
+    decode_dictionary,
+    encode_dictionary,
+    translation_lookup_key,
+)
 
 T = TypeVar('T')
 

@@ -10,7 +10,7 @@ from zope.interface import implementer
 
 from zatotx.interfaces.redis import IFencedWriter, IScriptRunner, LuaScript
 from zatotx.model.errors import Conflict
-from zatotx.redis.keys import RedisKeys
+from zatotx.redis.key_names import RedisKeys
 
 # Arguments: the token, then each command as the number of its words followed by the words.
 _WRITE = LuaScript('write with a token', """

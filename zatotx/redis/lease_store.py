@@ -9,8 +9,8 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 
 from zatotx.interfaces.redis import IScriptRunner, LuaScript
-from zatotx.redis.keys import RedisKeys
-from zatotx.rules.resilience.lease import lowest_token_of_epoch
+from zatotx.redis.key_names import RedisKeys
+from zatotx.rules.resilience.lease_claim import lowest_token_of_epoch
 
 
 @frozen

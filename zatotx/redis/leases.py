@@ -15,8 +15,14 @@ from zope.interface import implementer
 
 from zatotx.interfaces.redis import ILease, ILeaseStore, LeaseHeld
 from zatotx.model.errors import ServiceError, ServiceUnavailable
-from zatotx.redis.lease_store import NewEpochNeeded, EpochSeed, ILeaseBackend, LeaseGranted, LeaseHeldByOther
-from zatotx.rules.resilience.lease import LeaseClaim, claim_after_grant, claim_after_rejection, next_renewal, lease_ttl_error
+from zatotx.redis.lease_store import EpochSeed, ILeaseBackend, LeaseGranted, LeaseHeldByOther, NewEpochNeeded
+from zatotx.rules.resilience.lease_claim import (
+    LeaseClaim,
+    claim_after_grant,
+    claim_after_rejection,
+    lease_ttl_error,
+    next_renewal,
+)
 
 T = TypeVar('T')
 
@@ -54,8 +60,8 @@ def monotonic_clock() -> float:
 
 @implementer(ILeaseStore)
 class LeaseStore:
-    """Implements ILeaseStore. The module zatotx.rules.resilience.lease explains why two nodes never believe that they
-    hold the same lease."""
+    """Implements ILeaseStore. The module zatotx.rules.resilience.lease_claim explains why two nodes never believe that
+    they hold the same lease."""
 
     def __init__(
         self,

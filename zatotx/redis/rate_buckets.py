@@ -20,7 +20,7 @@ from zope.interface import implementer
 from zatotx.interfaces.rate_limits import ISharedRateBuckets, RateChargeResult
 from zatotx.interfaces.redis import IScriptRunner, LuaScript
 from zatotx.model.errors import ServiceUnavailable, Timeout
-from zatotx.redis.keys import RedisKeys
+from zatotx.redis.key_names import RedisKeys
 from zatotx.rules.limits.rate_buckets import GcraRate
 
 REPLY_TIMEOUT = 0.5  # seconds to wait for a reply: requests wait for it, too

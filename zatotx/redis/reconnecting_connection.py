@@ -17,10 +17,10 @@ from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.redis.connector import connect_to_address, perform_handshake
 from zatotx.redis.deferred_waiters import WaiterSet
 from zatotx.redis.error_conversion import describe_error, disconnect_cause
+from zatotx.redis.redis_url import RedisAddress
 from zatotx.redis.sentinel import MasterFinder, watch_failover
 from zatotx.redis.txredisapi_adapter import MessageListener, make_protocol
-from zatotx.redis.url import RedisAddress
-from zatotx.rules.resilience.retry import backoff_delay
+from zatotx.rules.resilience.outgoing_retry import backoff_delay
 
 
 class ConnectionLog:

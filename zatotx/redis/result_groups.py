@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 from zatotx.interfaces.redis import ICommands, IScriptRunner, LuaScript
 from zatotx.interfaces.work_stream import IResultGroups
-from zatotx.redis.keys import RedisKeys
+from zatotx.redis.key_names import RedisKeys
 
 TTL = 30 * 86_400  # seconds after which a group is removed that was never completed
 _COUNT, _FINAL, _PART = 'count', 'final', 'part:'

@@ -12,7 +12,13 @@ from zope.interface import implementer
 
 from zatotx.interfaces.redis import IFencedWriter
 from zatotx.interfaces.service_redis import CommandRefusedError, IServiceCommands
-from zatotx.rules.redis.command_table import LISTS_KEYS, SCRIPTS, command_name, command_refusal_reason, strip_cluster_keys
+from zatotx.rules.redis.command_table import (
+    LISTS_KEYS,
+    SCRIPTS,
+    command_name,
+    command_refusal_reason,
+    strip_cluster_keys,
+)
 
 Words = Sequence[object]
 

@@ -20,11 +20,11 @@ from zatotx.redis.cache_usage import CacheUsage
 from zatotx.redis.client import RedisClient, ScriptRunner
 from zatotx.redis.data_dictionary_store import RedisDataDictionaryStore
 from zatotx.redis.fencing import FencedWriter
-from zatotx.redis.keys import RedisKeys
+from zatotx.redis.key_names import RedisKeys
 from zatotx.redis.reconnecting_connection import ConnectionLog
+from zatotx.redis.redis_url import RedisAddress
 from zatotx.redis.restricted_user import RestrictedUser
 from zatotx.redis.service_commands import ServiceCommands
-from zatotx.redis.url import RedisAddress
 from zatotx.rules.redis.cache_size_limits import DEFAULT_LIMITS, CacheSizeLimits
 
 SERVICE_KEYS = 'services'  # keys of the cluster that services use through their own methods are below it

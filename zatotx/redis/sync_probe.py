@@ -12,8 +12,8 @@ from typing import Any
 
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.redis.error_conversion import make_reply_error
+from zatotx.redis.redis_url import RedisAddress, RedisTlsFiles, format_host_port
 from zatotx.redis.server_info import ServerInfo, parse_info, unsupported_server_reason
-from zatotx.redis.url import RedisAddress, RedisTlsFiles, format_host_port
 
 
 def probe_redis(address: RedisAddress, timeout: float = 3.0) -> ServerInfo:

@@ -20,10 +20,10 @@ from zatotx.interfaces.reactor import IReactor
 from zatotx.interfaces.redis import ICommands, IScriptRunner, LuaScript, StreamEntry
 from zatotx.interfaces.work_stream import IWorkConsumer, IWorkStream
 from zatotx.model.work_message import WorkCounts, WorkDelivery, WorkMessage, encode_work, make_delivery
-from zatotx.redis.keys import RedisKeys
+from zatotx.redis.key_names import RedisKeys
 from zatotx.redis.reconnecting_connection import ConnectionLog
-from zatotx.redis.streams import CONSUMER_GROUP, RedisStream, StreamConsumer
-from zatotx.redis.url import RedisAddress
+from zatotx.redis.redis_url import RedisAddress
+from zatotx.redis.work_queues import CONSUMER_GROUP, RedisStream, StreamConsumer
 
 _FIELD = 'm'
 RELEASE_BATCH = 100  # delayed messages that one call of release_due makes available

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from zatotx.interfaces.config import PreparedConfigChange
-from zatotx.rules.scheduling.misfire import MisfirePolicy, misfire_policy
+from zatotx.rules.scheduling.missed_ticks import MisfirePolicy, misfire_policy
 from zatotx.rules.scheduling.tick_schedule import MICROSECONDS, TickSchedule, make_schedule
 from zatotx.schema.scheduler_job import SCHEDULER_JOB, SchedulerJob
 from zatotx.schema.snapshot import Snapshot, StoredObject

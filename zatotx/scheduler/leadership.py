@@ -1,8 +1,8 @@
 """Takes part in the election of the scheduler's leader. It holds the lease, claims the epoch, and runs a term of
 leadership as long as both are valid.
 
-The decisions are in zatotx.rules.election. A node that follows asks for the lease when it is about to expire, or when
-the leader announces that it has released it.
+The decisions are in zatotx.rules.leader_election. A node that follows asks for the lease when it is about to expire, or
+when the leader announces that it has released it.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from twisted.logger import Logger
 
 from zatotx.interfaces.redis import ILease, ILeaseStore, IPubSub, LeaseHeld
 from zatotx.interfaces.scheduler import ILeaderStore, LeaderRecord
-from zatotx.rules.election import (
+from zatotx.rules.leader_election import (
     CLOCK_INTERVAL,
     CONFIRM_INTERVAL,
     LEASE,
     LEASE_TTL,
     ElectionState,
     KnownLeader,
-    record_lease_grant,
     may_claim_epoch,
-    may_write_ticks,
     may_request_lease,
+    may_write_ticks,
     record_clock_offset,
-    record_resignation,
-    resignation_reason,
     record_known_leader,
+    record_lease_grant,
+    record_resignation,
     record_won_epoch,
+    resignation_reason,
 )
 
 TOPIC = 'scheduler'  # announcements that the lease is free
@@ -260,4 +260,6 @@ async def _quietly(step: Callable[[], Awaitable[None]]) -> None:
     except CancelledError:
         raise
     except Exception as error:
-        LeaderElectionParticipant._log.debug('The leader of the scheduler cannot be confirmed now: {why}', why=str(error))
+        LeaderElectionParticipant._log.debug(
+            'The leader of the scheduler cannot be confirmed now: {why}', why=str(error)
+        )

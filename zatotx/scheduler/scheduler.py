@@ -16,10 +16,10 @@ from zatotx.interfaces.redis import ILeaseStore, IPubSub
 from zatotx.interfaces.scheduler import ILeaderStore, IRunHistory, IScheduler, ITickWriter, LeaderRecord
 from zatotx.rules.scheduling.tick_schedule import MICROSECONDS
 from zatotx.scheduler.job_table import JobTable
+from zatotx.scheduler.leader_tick_loop import LeaderTickLoop
 from zatotx.scheduler.leadership import LeaderElectionParticipant
 from zatotx.scheduler.metrics import SchedulerCounters
 from zatotx.scheduler.run_recorder import RunRecorder
-from zatotx.scheduler.tick_loop import LeaderTickLoop
 from zatotx.schema.snapshot import Snapshot
 
 MAX_LATENESS = 10.0  # seconds by which ticks may be late before that is reported

@@ -23,7 +23,7 @@ class DeliveryRetry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class Idempotency(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Settings for recognizing duplicate messages (see rules.resilience.idempotency)."""
+    """Settings for recognizing duplicate messages (see rules.resilience.idempotency_key)."""
 
     key: Annotated[
         str, field("Where the key is: 'message' (its id at the peer), 'body', 'header:NAME' or 'json:/pointer'",

@@ -7,7 +7,7 @@ from typing import Annotated
 from zatotx.schema.delivery_fields import MessageChannelBase
 from zatotx.schema.meta import field
 
-# Values of zatotx.rules.placement.Placement, which this layer does not import.
+# Values of zatotx.rules.channel_placement.Placement, which this layer does not import.
 COMPETING, SINGLE = 'every_node', 'one_node_of_cluster'
 
 

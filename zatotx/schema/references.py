@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from zatotx.schema.meta import FieldInfo, ObjectType, iter_references
+from zatotx.schema.name_suggestion import suggest_similar_name
 from zatotx.schema.snapshot import Snapshot
-from zatotx.schema.suggestion import suggest_similar_name
 from zatotx.schema.type_registry import ObjectTypeRegistry
 
 

@@ -11,9 +11,9 @@ import msgspec
 
 from zatotx.schema.delivery_fields import DeliveryRetry
 from zatotx.schema.meta import ObjectType, ZatoApi, field
+from zatotx.schema.name_suggestion import suggest_similar_name
 from zatotx.schema.secrets import ConfigObject
 from zatotx.schema.snapshot import Operation
-from zatotx.schema.suggestion import suggest_similar_name
 from zatotx.wire.cron import CronError, expand_nickname, parse_cron
 
 ONE_TIME, INTERVAL_BASED, CRON_STYLE = 'one_time', 'interval_based', 'cron_style'

@@ -144,7 +144,9 @@ _YES = frozenset({'true', 'yes', 't', 'y', '1', 'on'})
 _NO = frozenset({'false', 'no', 'f', 'n', '0', 'off'})
 
 
-def parse_request_fields(object_type: ObjectType, request: Mapping[str, Any], references: ReferenceTargets) -> dict[str, Any]:
+def parse_request_fields(
+    object_type: ObjectType, request: Mapping[str, Any], references: ReferenceTargets
+) -> dict[str, Any]:
     """Return the fields of the object type that a request contains. Unknown fields are ignored. Empty text counts as a
     missing field if it is not a valid value."""
     document: dict[str, Any] = {}

@@ -34,7 +34,7 @@ from zatotx.pipeline.security.authenticator import (
     make_principal,
 )
 from zatotx.pipeline.security.secret_comparison import SecretComparison
-from zatotx.rules.security.wss import NonceCheck, WssTokenRejected, WssRequirements, validate_security_header
+from zatotx.rules.security.wss_validation import NonceCheck, WssRequirements, WssTokenRejected, validate_security_header
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 from zatotx.schema.security.definition import FOR_OUTGOING_SOAP, SecurityDefinition
 from zatotx.schema.snapshot import StoredObject

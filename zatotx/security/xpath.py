@@ -87,7 +87,9 @@ class XPathAuthenticator:
     __slots__ = ('_attempts', '_digest', '_expected', '_offload', '_password', '_principal', '_username')
 
     def __init__(self, comparison: SecretComparison, offload: Offload, stored: StoredObject) -> None:
-        from zatotx.wire.xml.xpath import XPathTextExpression  # imported on demand: lxml is slow, and few definitions need it
+        from zatotx.wire.xml.xpath import (
+            XPathTextExpression,  # imported on demand: lxml is slow, and few definitions need it
+        )
 
         definition = stored.value
         self._digest = comparison.digest

@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from zatotx.model.cid import new_cid
 from zatotx.model.errors import BadRequest, NotFound, ServiceUnavailable
 from zatotx.model.work_message import INVOKE_ASYNC, WorkMessage
-from zatotx.schema.suggestion import suggest_similar_name
+from zatotx.schema.name_suggestion import suggest_similar_name
 from zatotx.service.invocation import Invocation
 from zatotx.wire.xml.parser import is_element, serialize_document
 

@@ -12,10 +12,10 @@ from twisted.internet.defer import CancelledError, Deferred
 from zatotx.interfaces.cache import ICacheStore, StoredEntry
 from zatotx.interfaces.redis import LeaseHeld
 from zatotx.model.errors import ServiceUnavailable, Timeout
+from zatotx.rules.redis.cache_key_matching import SELECTIONS, select_matching_keys
 from zatotx.rules.redis.cache_size_limits import DEFAULT_CACHE
-from zatotx.rules.redis.key_selection import SELECTIONS, select_matching_keys
 from zatotx.service.cache_values import decode_value, encode_value
-from zatotx.service.redis_access import RedisCoroutineRunner
+from zatotx.service.redis_coroutine_runner import RedisCoroutineRunner
 
 BUILTIN = 'builtin'
 _LOAD_TTL, _LOAD_WAIT = 10.0, 30.0  # seconds: of the lease while a loader runs, and to wait for another server's

@@ -14,7 +14,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from zatotx.model.errors import InternalServerError, NotFound, ServiceUnavailable, Timeout
 from zatotx.model.message import ChannelSpec, Message, ServiceResult
-from zatotx.schema.suggestion import suggest_similar_name
+from zatotx.schema.name_suggestion import suggest_similar_name
 from zatotx.service.compat.bunch import bunchify
 from zatotx.service.invocation import Invocation, InvocationHost, prepare_instance, select_handler
 from zatotx.service.io.elements import to_mapping

@@ -15,7 +15,7 @@ from zatotx.interfaces.services import IServiceEntry, IServiceInvoker, IServiceM
 from zatotx.model.message import Message, ServiceResult
 from zatotx.service.async_invoke import AsyncInvocation, invoke_async
 from zatotx.service.compat.bunch import Bunch
-from zatotx.service.hooks import iterate_hooks_and_handler, run_steps_on_reactor, run_steps_blocking
+from zatotx.service.hooks import iterate_hooks_and_handler, run_steps_blocking, run_steps_on_reactor
 from zatotx.service.invocation import Invocation, build_outcome, describe_invocation, prepare_instance, read_input
 from zatotx.service.invoke import ServiceInvocation, invoke_service
 from zatotx.service.io import xml_codec
@@ -37,8 +37,15 @@ class Invoker:
 
     _log = Logger()
 
-    def __init__(self, reactor: IThreadReactor, pool: JobThreadPool, *, node: Any = None, user_config: Bunch | None = None,
-                 stuck_threads: StuckThreads | None = None) -> None:
+    def __init__(
+        self,
+        reactor: IThreadReactor,
+        pool: JobThreadPool,
+        *,
+        node: Any = None,
+        user_config: Bunch | None = None,
+        stuck_threads: StuckThreads | None = None,
+    ) -> None:
         self.reactor = reactor
         self.threads = ServiceThreadCalls(reactor, pool, stuck_threads)
         self.node = node
@@ -92,7 +99,9 @@ class Invoker:
             if not handler.on_reactor:
                 return await self._run_in_thread(service, invocation)
             if hooks:
-                returned = await run_steps_on_reactor(iterate_hooks_and_handler(service, handler, hooks, invocation.job_type))
+                returned = await run_steps_on_reactor(
+                    iterate_hooks_and_handler(service, handler, hooks, invocation.job_type)
+                )
             else:
                 returned = await handler.function(service)
         except SystemExit as error:

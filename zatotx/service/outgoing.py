@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from zatotx.interfaces.outgoing import IOutgoingConnections, IServiceCall, connection_not_found
 from zatotx.model.errors import NotFound
-from zatotx.schema.suggestion import suggest_similar_name
+from zatotx.schema.name_suggestion import suggest_similar_name
 from zatotx.service.thread_calls import ThreadLender
 
 

@@ -14,8 +14,8 @@ from zatotx.service.compat.bunch import Bunch, bunchify
 from zatotx.service.io import xml_codec
 from zatotx.service.io.input_sources import collect_input_sources, form_params, parse_params
 from zatotx.service.lazy_attribute import lazy_attribute
+from zatotx.service.request_files import make_uploaded_files
 from zatotx.service.soap import SoapRequest
-from zatotx.service.uploaded_files import make_uploaded_files
 
 _NO_HTTP = HTTPView('', b'', '', b'', {}, {}, '')
 

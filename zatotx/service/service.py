@@ -14,15 +14,15 @@ from zatotx.model.message import ANONYMOUS, Message, Principal
 from zatotx.model.work_message import INVOKE_ASYNC
 from zatotx.schema.service_config import DEFAULT_SLOW_THRESHOLD, SERVICE
 from zatotx.service.cache import Caches
+from zatotx.service.cluster_locks import lock
 from zatotx.service.compat.bunch import Bunch
 from zatotx.service.hooks import Hooks, JobHooks
 from zatotx.service.io.log_format import format_for_log
-from zatotx.service.kvdb import RedisMethods
 from zatotx.service.lazy_attribute import lazy_attribute
-from zatotx.service.locks import lock
 from zatotx.service.naming import implementation_name, service_name
 from zatotx.service.outgoing import Outgoing
-from zatotx.service.redis_access import RedisCoroutineRunner
+from zatotx.service.redis_coroutine_runner import RedisCoroutineRunner
+from zatotx.service.redis_methods import RedisMethods
 from zatotx.service.request import Request
 from zatotx.service.response import Response, make_response
 from zatotx.service.service_attributes import Channel, Deadline, ServiceLogger, TimeUtil, wsgi_environ

@@ -10,7 +10,7 @@ from typing import Any
 
 from zatotx.model.message import ChannelSpec, Message
 from zatotx.service.compat.bunch import Bunch
-from zatotx.service.redis_access import RedisCoroutineRunner
+from zatotx.service.redis_coroutine_runner import RedisCoroutineRunner
 
 
 class Channel(str):

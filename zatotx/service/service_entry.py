@@ -37,6 +37,7 @@ class ServiceEntry:
 
     @classmethod
     def for_class(cls, service_class: type, **fields: Any) -> ServiceEntry:
-        """Create the entry of a service class; values that are not given are derived from it. Raises InvalidServiceClass."""
+        """Create the entry of a service class; values that are not given are derived from it. Raises
+        InvalidServiceClass."""
         name = fields.pop('name', '') or service_name(service_class)
         return cls(name=name, cls=service_class, metadata=describe_service(service_class), **fields)

@@ -16,7 +16,7 @@ from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from zatotx.model.garbage_collection import gc_disabled
+from zatotx.model.gc_disabled import gc_disabled
 from zatotx.service.naming import DEPLOYED_PACKAGE, original_module_name
 
 CHECK_INTERVAL = 1.0  # seconds between two checks, and from the deadline to the first report

@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import frozen
 
-from zatotx.service.redis_access import RedisCoroutineRunner
+from zatotx.service.redis_coroutine_runner import RedisCoroutineRunner
 
 
 @frozen

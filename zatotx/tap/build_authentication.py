@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from zatotx.connectors.kind_registry import import_part
-from zatotx.connectors.security_types import find_security_types, requires_client_certificates
+from zatotx.connectors.security_type_registry import find_security_types, requires_client_certificates
 from zatotx.interfaces.admin_sessions import ISessionStore
 from zatotx.interfaces.config import IConfig
 from zatotx.interfaces.outgoing import IFetcher

@@ -24,13 +24,13 @@ from zatotx.model.errors import ServiceUnavailable, StartError
 from zatotx.node.settings import Settings
 from zatotx.odb.secrets import Secrets
 from zatotx.redis.client import RedisClient, ScriptRunner
-from zatotx.redis.keys import RedisKeys
+from zatotx.redis.cluster_announcements import RedisPubSub
+from zatotx.redis.key_names import RedisKeys
 from zatotx.redis.lease_store import RedisLeaseBackend
 from zatotx.redis.leases import LeaseStore
-from zatotx.redis.pubsub import RedisPubSub
 from zatotx.redis.reconnecting_connection import ConnectionLog
+from zatotx.redis.redis_url import RedisTlsFiles, parse_redis_url
 from zatotx.redis.service_redis import NodeServiceRedis, make_service_redis
-from zatotx.redis.url import RedisTlsFiles, parse_redis_url
 from zatotx.rules.redis.cache_size_limits import CacheSizeLimits
 from zatotx.schema.secrets import ENCRYPTED
 from zatotx.service.outgoing import ConnectionNamespaces

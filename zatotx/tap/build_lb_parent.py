@@ -10,30 +10,30 @@ from pathlib import Path
 from twisted.internet.defer import Deferred
 
 from zatotx.interfaces.reactor import IReactor
-from zatotx.lb.backends.server import BackendServer
-from zatotx.lb.balancer import LoadBalancer
+from zatotx.lb.backends.backend_server import BackendServer
 from zatotx.lb.config.files import ConfigurationFiles
 from zatotx.lb.config.model import Stats
 from zatotx.lb.frontends import Frontends
-from zatotx.lb.statistics.responder import StatisticsResponder
+from zatotx.lb.load_balancer_service import LoadBalancer
+from zatotx.lb.statistics.statistics_responder import StatisticsResponder
 from zatotx.lb.statistics.statistics_source import RecordedStatistics
-from zatotx.lb.workers.parent import LoadBalancerParent, NullDirectoryLock, ParentLogFiles
-from zatotx.lb.workers.shared_state import ParentServers
+from zatotx.lb.workers.load_balancer_parent import LoadBalancerParent, NullDirectoryLock, ParentLogFiles
+from zatotx.lb.workers.program_upgrade import VARIABLE, HandoverState, ProgramUpgrade, receive_handover
+from zatotx.lb.workers.server_state_sharing import ParentServers
 from zatotx.lb.workers.socket_holder import HeldSocketLender, SocketHolder
 from zatotx.lb.workers.statistics_files import ParentStatistics
-from zatotx.lb.workers.upgrade import VARIABLE, HandoverState, ProgramUpgrade, receive_handover
-from zatotx.processes.directory_lock import DirectoryLock
 from zatotx.processes.endpoint_spec import EndpointSpec
 from zatotx.processes.file_descriptor_limit import raise_file_limit
+from zatotx.processes.lock_files import DirectoryLock
 from zatotx.processes.workers.control_pipe import RETIRE_TIMEOUT
 from zatotx.processes.workers.listening_sockets import BoundSocket, ListeningSockets
-from zatotx.processes.workers.parent import EXIT_TIMEOUT, ParentSettings, WorkerParent
 from zatotx.processes.workers.shared_counters import SharedCounters, create_counters_file
 from zatotx.processes.workers.slots import find_free_slot
 from zatotx.processes.workers.supervisor import WorkerSupervisor
+from zatotx.processes.workers.worker_parent import EXIT_TIMEOUT, ParentSettings, WorkerParent
 from zatotx.processes.workers.worker_process import WorkerSpawner
 from zatotx.tap.component_service import RUN_TWISTD, disable_core_dumps, end_process_with_start_error
-from zatotx.tap.lb_assembly import TITLE, LoadBalancerBase
+from zatotx.tap.load_balancer_assembly import TITLE, LoadBalancerBase
 
 
 def make_load_balancer_parent(directory: Path, reactor: IReactor, workers: int) -> LoadBalancerParent:
@@ -81,11 +81,16 @@ class _ParentBuilder:
             statistics.worker_ended(slot)
 
         supervisor = WorkerSupervisor(
-            reactor=self._reactor, find_free_slot=partial(find_free_slot, self._work), descriptors=dict,
-            spawn=WorkerSpawner(self._reactor, partial(load_balancer_worker_command, self._directory), self._lender.connect_worker),
-            on_change=lambda: worker_parent.write_status(), on_slot_freed=slot_freed,
+            reactor=self._reactor,
+            find_free_slot=partial(find_free_slot, self._work),
+            descriptors=dict,
+            spawn=WorkerSpawner(
+                self._reactor, partial(load_balancer_worker_command, self._directory), self._lender.connect_worker
+            ),
+            on_change=lambda: worker_parent.write_status(),
+            on_slot_freed=slot_freed,
             on_give_up=lambda sentence: end_process_with_start_error(self._reactor, sentence),
-        )  # fmt: skip
+        )
         balancer = self._balancer(counters, statistics)
         worker_parent = WorkerParent(
             reactor=self._reactor, work=self._work, supervisor=supervisor, sockets=ListeningSockets(),
@@ -93,10 +98,14 @@ class _ParentBuilder:
             read_settings=lambda: ParentSettings(workers=workers, listen=(), grace=grace_period_of(balancer)),
         )  # fmt: skip
         upgrade = ProgramUpgrade(
-            reactor=self._reactor, lender=self._lender, supervisor=supervisor, received=self._handover,
-            retire_timeout=lambda: grace_period_of(balancer) + RETIRE_TIMEOUT + EXIT_TIMEOUT, before_exec=self._base.logs.stop,
+            reactor=self._reactor,
+            lender=self._lender,
+            supervisor=supervisor,
+            received=self._handover,
+            retire_timeout=lambda: grace_period_of(balancer) + RETIRE_TIMEOUT + EXIT_TIMEOUT,
+            before_exec=self._base.logs.stop,
             on_change=worker_parent.record_replacements,
-        )  # fmt: skip
+        )
         parent = LoadBalancerParent(balancer=balancer, workers=worker_parent, upgrade=upgrade)
 
         def applied() -> Deferred[None]:
@@ -125,10 +134,19 @@ class _ParentBuilder:
         frontends = Frontends(make=base.frontend_maker(), listen=SocketHolder(self._lender, self._work).listen)
         files = ConfigurationFiles(self._directory)
         balancer = base.balancer = LoadBalancer(
-            reactor=reactor, files=files, load=files.load, read_source=files.read, logs=ParentLogFiles(base.logs),
-            lock=NullDirectoryLock(), registry=base.registry, frontends=frontends, responder=base.responder, checker=checker,
-            states=base.use_saved_states(), extend=base.add_discovered,
-        )  # fmt: skip
+            reactor=reactor,
+            files=files,
+            load=files.load,
+            read_source=files.read,
+            logs=ParentLogFiles(base.logs),
+            lock=NullDirectoryLock(),
+            registry=base.registry,
+            frontends=frontends,
+            responder=base.responder,
+            checker=checker,
+            states=base.use_saved_states(),
+            extend=base.add_discovered,
+        )
         self._poller = base.make_poller(balancer)
         balancer.parts = (shared, recorder, self._poller)
         base.administer(balancer, recorder.snapshot)

@@ -24,14 +24,14 @@ from zatotx.node.settings import Limits, Settings
 from zatotx.pipeline.admission import Admission
 from zatotx.pipeline.codecs import CodecRegistry
 from zatotx.pipeline.rate_limiter import RateLimiter
-from zatotx.processes.directory_lock import DirectoryLock
+from zatotx.processes.lock_files import DirectoryLock
 from zatotx.processes.workers.control_pipe import WorkerSpec
 from zatotx.processes.workers.shared_counters import SharedCounterRow, SharedCounters
 from zatotx.processes.workers.shared_rate_buckets import SharedBuckets
 from zatotx.processes.workers.singleton_task import SingletonTask
 from zatotx.processes.workers.worker_group import WorkerGroup
 from zatotx.redis.client import ScriptRunner
-from zatotx.redis.keys import RedisKeys
+from zatotx.redis.key_names import RedisKeys
 from zatotx.redis.rate_buckets import RedisRateBuckets
 from zatotx.rules.limits.concurrency_limit import ConcurrencyLimit, MessageContentLimits
 from zatotx.rules.limits.memory_budget import CollectionTrigger, MemoryBudget
@@ -40,7 +40,7 @@ from zatotx.service.service_store import ServiceStore
 from zatotx.service.stuck_threads import StuckThreads
 from zatotx.system.thread_pool import DaemonThreadPool
 from zatotx.wire.xml import libxml2_name_cache
-from zatotx.wire.xml.limits import XmlLimits as XmlBudget
+from zatotx.wire.xml.document_limits import XmlLimits as XmlBudget
 
 _log = Logger()
 

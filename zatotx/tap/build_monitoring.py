@@ -13,11 +13,17 @@ from twisted.logger import Logger
 
 from zatotx import __version__
 from zatotx.interfaces.reactor import IReactor
-from zatotx.metrics.meters import MeterRegistry, build_info_metrics, process_metrics, service_metrics, single_value_metrics
+from zatotx.metrics.meters import (
+    MeterRegistry,
+    build_info_metrics,
+    process_metrics,
+    service_metrics,
+    single_value_metrics,
+)
+from zatotx.metrics.reactor_watchdog import Watchdog
 from zatotx.metrics.snapshot import MetricRow, MetricSource
 from zatotx.metrics.stack_location import make_deployed_name
 from zatotx.metrics.user_metrics import UserMetrics
-from zatotx.metrics.watchdog import Watchdog
 from zatotx.node.health_findings import find_reactor_stalls
 from zatotx.node.live_config import LiveConfig
 from zatotx.redis.client import RedisClient

@@ -9,10 +9,10 @@ from zatotx.interfaces.reactor import IReactor
 from zatotx.node.settings import Settings
 from zatotx.odb.config_store import ConfigStore
 from zatotx.redis.client import ScriptRunner
-from zatotx.redis.keys import RedisKeys
+from zatotx.redis.job_run_history import RedisRunHistory
+from zatotx.redis.key_names import RedisKeys
 from zatotx.redis.leases import monotonic_clock
-from zatotx.redis.run_history import RedisRunHistory
-from zatotx.redis.tick_store import RedisTickWriter
+from zatotx.redis.tick_writer import RedisTickWriter
 from zatotx.redis.work_stream import RedisWorkStream
 from zatotx.scheduler.scheduler import Scheduler, make_server_clock
 from zatotx.tap.build_connections import RedisConnections, make_lease_store

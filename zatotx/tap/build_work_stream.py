@@ -15,8 +15,8 @@ from zatotx.node.work_runner import WorkContext, WorkCounters, WorkRunner
 from zatotx.pipeline.pipeline import Pipeline
 from zatotx.processes.workers.slots import is_file_locked, slot_lock_path
 from zatotx.redis.client import RedisClient, ScriptRunner
-from zatotx.redis.keys import RedisKeys
-from zatotx.redis.processed_keys import RedisIdempotencyKeyStore
+from zatotx.redis.idempotency_key_store import RedisIdempotencyKeyStore
+from zatotx.redis.key_names import RedisKeys
 from zatotx.redis.result_groups import RedisResultGroups
 from zatotx.redis.work_stream import RedisWorkConsumer, RedisWorkStream
 

@@ -9,18 +9,18 @@ from pathlib import Path
 from zatotx.connectors.kind_registry import InstalledKind, find_kinds
 from zatotx.interfaces.connector_kind import SERVER
 from zatotx.interfaces.reactor import IReactor
-from zatotx.node.log_files import LogFiles
+from zatotx.node.logging_setup import LogFiles
 from zatotx.node.settings import Settings, load_settings
 from zatotx.node.sighup_reload import SighupReloader
-from zatotx.processes.directory_lock import DirectoryLock
+from zatotx.processes.lock_files import DirectoryLock
 from zatotx.processes.workers.listening_sockets import ListeningSockets
 from zatotx.processes.workers.metrics_store import reset_metrics
-from zatotx.processes.workers.parent import ParentSettings, WorkerParent
 from zatotx.processes.workers.shared_counters import create_counters_file
 from zatotx.processes.workers.shared_rate_buckets import create_buckets_file
 from zatotx.processes.workers.slots import find_free_slot
 from zatotx.processes.workers.socket_handover import SocketLender
 from zatotx.processes.workers.supervisor import WorkerSupervisor
+from zatotx.processes.workers.worker_parent import ParentSettings, WorkerParent
 from zatotx.processes.workers.worker_process import WorkerSpawner
 from zatotx.tap.component_service import RUN_TWISTD, disable_core_dumps, end_process_with_start_error
 

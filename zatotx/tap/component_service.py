@@ -245,8 +245,12 @@ class ComponentService(Service):
         if isinstance(error, StartError | OSError):
             end_process_with_start_error(self._reactor, user_error_message(error), report=self.report_error)
         else:
-            end_process_with_start_error(self._reactor, f'{self._pid_file.parent.name} cannot start: {user_error_message(error)}', failure,
-                       report=self.report_error)
+            end_process_with_start_error(
+                self._reactor,
+                f'{self._pid_file.parent.name} cannot start: {user_error_message(error)}',
+                failure,
+                report=self.report_error,
+            )
 
     def _component_stopped(self, result: Any) -> Any:
         """Remove the pid file as the last step, and only if it still holds this process's id."""

@@ -37,7 +37,7 @@ def makeService(options: Options) -> IService:
     """Create the connector of the directory; twistd starts it."""
 
     def build(directory: str, reactor: IReactor) -> IService:
-        from zatotx.tap.assembly import make_connector
+        from zatotx.tap.node_assembly import make_connector
 
         return make_connector(directory, reactor)
 

@@ -53,7 +53,7 @@ def makeService(options: Options) -> IService:
             from zatotx.tap.build_lb_parent import make_load_balancer_parent
 
             return make_load_balancer_parent(Path(directory), reactor, workers)
-        from zatotx.tap.lb_assembly import make_load_balancer
+        from zatotx.tap.load_balancer_assembly import make_load_balancer
 
         return make_load_balancer(Path(directory), reactor)
 

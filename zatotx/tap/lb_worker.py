@@ -7,8 +7,8 @@ from pathlib import Path
 from twisted.application.service import IService
 
 from zatotx.interfaces.reactor import IReactor
-from zatotx.lb.balancer import LoadBalancer
-from zatotx.lb.workers.shared_state import WorkerServers
+from zatotx.lb.load_balancer_service import LoadBalancer
+from zatotx.lb.workers.server_state_sharing import WorkerServers
 from zatotx.lb.workers.statistics_files import WorkerStatistics
 from zatotx.model.errors import StartError
 from zatotx.processes.file_descriptor_limit import raise_file_limit
@@ -20,11 +20,11 @@ from zatotx.processes.workers.socket_handover import WorkerSocketClient
 from zatotx.tap.component_service import (
     DirectoryOptions,
     disable_core_dumps,
-    user_error_message,
     print_error,
     running_reactor,
+    user_error_message,
 )
-from zatotx.tap.lb_assembly import LoadBalancerBase, make_balancer_control
+from zatotx.tap.load_balancer_assembly import LoadBalancerBase, make_balancer_control
 from zatotx.tap.worker import WorkerService
 
 

@@ -80,7 +80,7 @@ def makeService(options: Options) -> IService:
             from zatotx.tap.build_worker_parent import make_server_parent
 
             return make_server_parent(directory, reactor, options['workers'])
-        from zatotx.tap.assembly import make_server
+        from zatotx.tap.node_assembly import make_server
 
         return make_server(directory, reactor)
 

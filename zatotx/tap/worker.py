@@ -15,17 +15,17 @@ from zatotx.processes.workers.control_pipe import READY, RELOAD, RETIRE, START_F
 from zatotx.tap.component_service import (
     ComponentService,
     DirectoryOptions,
-    user_error_message,
     print_error,
     running_reactor,
     stop_reactor,
+    user_error_message,
 )
 
 
 def make_server_worker(options: DirectoryOptions) -> IService:
     """Create the worker; twistd starts it. If it cannot be built, the error is sent to the parent process and
     SystemExit with code 1 is raised."""
-    from zatotx.tap.assembly import make_server
+    from zatotx.tap.node_assembly import make_server
 
     try:
         spec = read_worker_spec()

@@ -27,7 +27,7 @@ from zatotx.model.message import ChannelSpec, Message, Principal, Reply
 from zatotx.node.live_config import LiveConfig
 from zatotx.node.node_control import NodeControl
 from zatotx.odb.config_store import open_store
-from zatotx.odb.maintenance import NewCluster, create_odb
+from zatotx.odb.offline_operations import NewCluster, create_odb
 from zatotx.pipeline.codecs import CodecRegistry
 from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline
@@ -37,16 +37,16 @@ from zatotx.pipeline.security.secret_comparison import SecretComparison
 from zatotx.rules.security.roles import ADMIN
 from zatotx.schema.snapshot import Operation
 from zatotx.schema.type_registry import ObjectTypeRegistry
-from zatotx.service.call_sampler import ServiceCallRecorder
+from zatotx.service.call_recorder import ServiceCallRecorder
 from zatotx.service.deployment.deployer import Deployer, VersionManager
 from zatotx.service.invoker import Invoker
 from zatotx.service.outgoing import ConnectionNamespaces
 from zatotx.service.service_entry import ServiceEntry
 from zatotx.service.service_store import ServiceStore
 from zatotx.testing.kit_redis.service_redis import memory_service_redis
-from zatotx.testing.memory_call_samples import MemoryCallSampleStore
+from zatotx.testing.memory_call_sample_store import MemoryCallSampleStore
 from zatotx.testing.memory_redis_components import MemorySessionStore
-from zatotx.testing.memory_usage import MemoryUsageStore
+from zatotx.testing.memory_usage_store import MemoryUsageStore
 from zatotx.testing.memory_work_stream import MemoryWorkStream
 from zatotx.testing.pipeline_doubles import AllowAllAuthentication, CallCountingStats
 
@@ -285,4 +285,12 @@ def make_internal_service_entry(cls: type) -> ServiceEntry:
     return ServiceEntry.for_class(cls, is_internal=True)
 
 
-__all__ = ['API_CHANNEL', 'CLUSTER', 'KEY', 'MemoryPubSub', 'MemoryNode', 'make_internal_service_entry', 'create_test_odb']
+__all__ = [
+    'API_CHANNEL',
+    'CLUSTER',
+    'KEY',
+    'MemoryNode',
+    'MemoryPubSub',
+    'create_test_odb',
+    'make_internal_service_entry',
+]

@@ -16,10 +16,10 @@ from zatotx.interfaces.admin_sessions import IDLE_TIMEOUT, MAX_AGE, ISessionStor
 from zatotx.interfaces.rate_limits import ISharedRateBuckets, RateChargeResult
 from zatotx.interfaces.redis import IConsumer, INonceStore, IStream, StreamBacklog, StreamEntry
 from zatotx.model.errors import ServiceUnavailable
-from zatotx.redis.lease_store import NewEpochNeeded, EpochSeed, LeaseGranted, LeaseHeldByOther
+from zatotx.redis.lease_store import EpochSeed, LeaseGranted, LeaseHeldByOther, NewEpochNeeded
 from zatotx.redis.leases import LeaseStore
 from zatotx.rules.limits.rate_buckets import SECOND, GcraRate, count_admitted_calls
-from zatotx.rules.resilience.lease import lowest_token_of_epoch
+from zatotx.rules.resilience.lease_claim import lowest_token_of_epoch
 
 
 @define(slots=False)

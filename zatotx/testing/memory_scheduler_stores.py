@@ -95,7 +95,9 @@ class MemoryTickWriter:
         if self.problem is not None:
             return fail(self.problem)
         if epoch != self.epoch:
-            return fail(OutdatedLeaderEpoch(f'Redis has epoch {self.epoch}' if self.epoch else 'Redis has lost its data'))
+            return fail(
+                OutdatedLeaderEpoch(f'Redis has epoch {self.epoch}' if self.epoch else 'Redis has lost its data')
+            )
         return succeed([self._write(one) for one in ticks])
 
     def forget(self, job_ids: Sequence[int]) -> Deferred[None]:

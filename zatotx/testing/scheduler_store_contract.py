@@ -87,10 +87,16 @@ class TickWriterContract(Case):
         """While a message of its order key is there, a tick that skips overlaps is not written, and counts as done."""
         store = self.tick_store()
         await store.begin(1, 0)
-        results = await store.write(1, [
-            make_tick(1, 5, order_key='a', skips_overlap=True), make_tick(1, 6, order_key='a', skips_overlap=True),
-            make_tick(2, 5, order_key='b', skips_overlap=True), make_tick(3, 5, order_key='c'), make_tick(3, 6, order_key='c'),
-        ])  # fmt: skip
+        results = await store.write(
+            1,
+            [
+                make_tick(1, 5, order_key='a', skips_overlap=True),
+                make_tick(1, 6, order_key='a', skips_overlap=True),
+                make_tick(2, 5, order_key='b', skips_overlap=True),
+                make_tick(3, 5, order_key='c'),
+                make_tick(3, 6, order_key='c'),
+            ],
+        )
         self.assertEqual(results, [WRITTEN, OVERLAPPING, WRITTEN, WRITTEN, WRITTEN])
         self.assertEqual(await store.last_ticks([1]), [6])
         self.assertEqual((await self.payloads())[:3], ['1:5', '2:5', '3:5'])

@@ -10,7 +10,7 @@ from attrs import define, field
 
 from zatotx.interfaces.outgoing import connection_not_found
 from zatotx.model.errors import Inactive, ServiceUnavailable, Timeout
-from zatotx.testing.api_signatures import ROWS, outgoing_method_signatures
+from zatotx.testing.connection_api_signatures import ROWS, outgoing_method_signatures
 from zatotx.testing.connection_results import (
     DelayedResult,
     ImmediateResult,

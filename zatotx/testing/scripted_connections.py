@@ -13,9 +13,9 @@ from zope.interface import implementer
 
 from zatotx.interfaces.outgoing import IOutgoingConnections, IServiceCall
 from zatotx.testing import scripted_soap
-from zatotx.testing.api_signatures import outgoing_method_signatures, method_signatures_by_kind
+from zatotx.testing.connection_api_signatures import method_signatures_by_kind, outgoing_method_signatures
 from zatotx.testing.connection_results import Response, complete_response
-from zatotx.testing.scripted_calls import Call, ConnectionScript, CallMatcher, Scripts, canonical_kind
+from zatotx.testing.scripted_calls import Call, CallMatcher, ConnectionScript, Scripts, canonical_kind
 from zatotx.testing.scripted_files import open_scripted
 
 # Positional arguments after the cid in Zato's calls of an HTTP connection, and after the connection's name in sends.

@@ -15,7 +15,7 @@ from trial_tests.unit.admin.test_application import TOKEN, ApplicationTestCase
 from zatotx.admin.break_glass import IDLE_TIMEOUT, MAX_AGE, BreakGlassAccount
 from zatotx.admin.cluster_api import ApiError
 from zatotx.cli.environment.components.web_admin import find_break_glass, write_break_glass
-from zatotx.cli.environment.layout import UserCredentials
+from zatotx.cli.environment.environment_layout import UserCredentials
 from zatotx.odb.secrets import hash_secret
 
 ACCOUNT = UserCredentials('break-glass', 'only in an emergency')

@@ -16,8 +16,8 @@ from zatotx.admin.preferences import Preferences
 from zatotx.admin.screens.usage_statistics import heading_of
 from zatotx.admin.usage_report import make_report, period_labels
 from zatotx.model.service_usage import ServiceUsage, UsageByService
-from zatotx.rules.statistics.periods import DAY, HOUR, MINUTE, MONTH, WEEK, YEAR, period_start
-from zatotx.rules.statistics.reports import make_usage_rows
+from zatotx.rules.statistics.calendar_periods import DAY, HOUR, MINUTE, MONTH, WEEK, YEAR, period_start
+from zatotx.rules.statistics.usage_rows import make_usage_rows
 
 NOW = 1_796_000_400.0  # 2026-11-30 01:00 UTC
 BOUNDS = (0.01, 0.1, 1.0)

@@ -12,9 +12,9 @@ from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.ca.authority import CertificateAuthority
+from zatotx.ca.certificate_authority import CertificateAuthority
+from zatotx.ca.certificate_names import CertificateSubject
 from zatotx.ca.revocation_list_renewal import INTERVAL, RevocationListRenewal, find_authority
-from zatotx.ca.subject import CertificateSubject
 from zatotx.testing.log_recorder import LogRecorder
 
 

@@ -19,7 +19,7 @@ from zatotx.connectors.call_policies import (
 )
 from zatotx.interfaces.meters import NullMeter
 from zatotx.rules.resilience.circuit_breaker import CircuitBreaker
-from zatotx.rules.resilience.retry import CallRetryBudget
+from zatotx.rules.resilience.outgoing_retry import CallRetryBudget
 
 
 class PeerDownError(Exception):

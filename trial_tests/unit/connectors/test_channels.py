@@ -17,7 +17,7 @@ from zatotx.connectors.channels import ChannelParts, Channels, ChannelType
 from zatotx.interfaces.connector_kind import ChannelContext, ConnectorKind, IChannel, LocalTask
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.metrics.meters import MeterRegistry
-from zatotx.rules.placement import Placement
+from zatotx.rules.channel_placement import Placement
 from zatotx.schema.snapshot import Snapshot, StoredObject
 
 

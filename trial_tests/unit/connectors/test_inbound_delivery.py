@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from zatotx.connectors.inbound_delivery import MessageDelivery
-from zatotx.interfaces.inbound_delivery import DeadLetter, IDeadLetterSink, InboundDelivery, IIdempotencyKeyStore
+from zatotx.interfaces.inbound_delivery import DeadLetter, IDeadLetterSink, IIdempotencyKeyStore, InboundDelivery
 from zatotx.interfaces.pipeline import IDispatcher, IPendingRequest
 from zatotx.model.errors import BadRequest, NoSuchService, Overloaded
 from zatotx.model.message import ChannelSpec, Message, Reply

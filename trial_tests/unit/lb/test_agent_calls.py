@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support import balancer_control
 from trial_tests.support.balancer_control import CONFIG, FakeBalancerControl
-from zatotx.lb.agent.calls import AgentCalls, source_revision
-from zatotx.lb.agent.command_output import format_uptime
+from zatotx.lb.agent.agent_calls import AgentCalls, source_revision
+from zatotx.lb.agent.haproxy_stats_commands import format_uptime
 from zatotx.testing.log_recorder import LogRecorder
 from zatotx.wire.lb_agent_messages import AgentCallError
 

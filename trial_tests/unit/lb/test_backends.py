@@ -10,9 +10,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.interfaces.load_balancer import BalancingKey, IServerSlot, NoServerAvailableError, ServerUseOutcome
-from zatotx.lb.backends.backend import RunningBackend
-from zatotx.lb.backends.registry import BackendRegistry
-from zatotx.lb.backends.server import BackendServer
+from zatotx.lb.backends.backend_registry import BackendRegistry
+from zatotx.lb.backends.backend_server import BackendServer
+from zatotx.lb.backends.running_backend import RunningBackend
 from zatotx.lb.config.model import (
     Backend,
     Configuration,
@@ -22,7 +22,7 @@ from zatotx.lb.config.model import (
     ServerTimeouts,
     StickyCookie,
 )
-from zatotx.rules.balancing.health import ServerHealth
+from zatotx.rules.balancing.server_health import ServerHealth
 
 KEY = BalancingKey('10.0.0.1', {}, {})
 
@@ -55,7 +55,9 @@ class BackendTestCase(SynchronousTestCase):
             slot.release(ServerUseOutcome.RESPONDED)
         return ''.join(sorted(names))
 
-    def fail_traffic(self, backend: RunningBackend, name: str, outcome: ServerUseOutcome = ServerUseOutcome.NOT_CONNECTED) -> None:
+    def fail_traffic(
+        self, backend: RunningBackend, name: str, outcome: ServerUseOutcome = ServerUseOutcome.NOT_CONNECTED
+    ) -> None:
         """Let requests to one server fail until it is ejected."""
         others = tuple(other for other in backend.servers if other != name)
         for _ in range(backend.config.ejection.failures):

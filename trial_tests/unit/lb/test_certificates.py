@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.authority import Authority
 from zatotx.lb.config.model import ListenerTls
 from zatotx.lb.tls.certificate_files import file_fingerprints, load_certificate_files
-from zatotx.lb.tls.listener import TlsContextSet
+from zatotx.lb.tls.tls_listener import TlsContextSet
 
 
 class CertificateFileTests(SynchronousTestCase):

@@ -15,14 +15,19 @@ from zope.interface import implementer
 
 from zatotx.interfaces.connector_kind import ILineSink
 from zatotx.interfaces.load_balancer import ExchangeRecord, LocalResponse, ServerStatus
-from zatotx.lb.backends.registry import BackendRegistry
+from zatotx.lb.backends.backend_registry import BackendRegistry
 from zatotx.lb.config.model import Backend, Configuration, MainSettings, Server, Stats
-from zatotx.lb.statistics.counters import ExchangeCounters
-from zatotx.lb.statistics.log_format import RequestLogFormatter, OpenConnectionCounts
+from zatotx.lb.statistics.exchange_counters import ExchangeCounters
+from zatotx.lb.statistics.haproxy_log_format import OpenConnectionCounts, RequestLogFormatter
 from zatotx.lb.statistics.metrics import sample_metrics
-from zatotx.lb.statistics.page import render_statistics_page
-from zatotx.lb.statistics.responder import StatisticsResponder, prepare_metrics
-from zatotx.lb.statistics.snapshot import HistoryPoint, StatisticsSnapshot, make_history_point, merge_snapshots
+from zatotx.lb.statistics.statistics_page import render_statistics_page
+from zatotx.lb.statistics.statistics_responder import StatisticsResponder, prepare_metrics
+from zatotx.lb.statistics.statistics_snapshot import (
+    HistoryPoint,
+    StatisticsSnapshot,
+    make_history_point,
+    merge_snapshots,
+)
 from zatotx.lb.statistics.statistics_source import RecordedStatistics
 from zatotx.metrics.exposition import render_sample
 

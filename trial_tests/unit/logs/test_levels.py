@@ -15,9 +15,9 @@ from twisted.logger import Logger, LogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.logs.formats import JSON, TEXT
 from zatotx.logs.levels import ADMIN, ALL_CATEGORIES, KVDB, LEVELS, SERVER, LogLevels, category_of
 from zatotx.logs.line_writer import SharedLineWriter
+from zatotx.logs.log_entry_formats import JSON, TEXT
 from zatotx.logs.log_file import LogFile
 from zatotx.logs.process_log import ContextGetter, ProcessLogWriter, empty_log_context
 
@@ -140,7 +140,7 @@ class RoutingTests(Chatty):
         self.twisted('crm').debug('heard 1')
         logging.getLogger('crm.x').debug('heard 2')
         logging.getLogger('other').info('quiet')
-        self.twisted('zatotx.redis.pubsub').warn('quiet')
+        self.twisted('zatotx.redis.cluster_announcements').warn('quiet')
         logging.getLogger('some.lib.part').warning('quiet')
         self.assertEqual(self.said(), ['heard 1', 'heard 2'])
         self.assertTrue(logging.getLogger('crm.x').isEnabledFor(logging.DEBUG))

@@ -28,7 +28,14 @@ from zatotx.interfaces.meters import IUserMetrics, NullUserMetrics, count_call
 from zatotx.metrics.counters import CallCounters, ChannelCounters, Histogram
 from zatotx.metrics.definitions import COUNTER, DEFINITIONS, GAUGE, HISTOGRAM, MetricDefinition, register_kind_metrics
 from zatotx.metrics.exposition import MetricsExposition, render_sample
-from zatotx.metrics.meters import MeterRegistry, MetersByName, build_info_metrics, process_metrics, service_metrics, single_value_metrics
+from zatotx.metrics.meters import (
+    MeterRegistry,
+    MetersByName,
+    build_info_metrics,
+    process_metrics,
+    service_metrics,
+    single_value_metrics,
+)
 from zatotx.metrics.snapshot import MetricRow, MetricSample, MetricSource, merge_samples, take_snapshot
 from zatotx.metrics.user_metrics import UserMetrics
 from zatotx.model.errors import Timeout

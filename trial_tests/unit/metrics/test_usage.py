@@ -8,12 +8,18 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.metrics.counters import CallCounters
 from zatotx.metrics.definitions import OVERFLOW_LABEL
-from zatotx.metrics.usage_aggregation import RECOMPUTED, add_minutes_to_totals, aggregate_period, aggregate_minutes, summarize_current_and_previous
+from zatotx.metrics.usage_aggregation import (
+    RECOMPUTED,
+    add_minutes_to_totals,
+    aggregate_minutes,
+    aggregate_period,
+    summarize_current_and_previous,
+)
 from zatotx.metrics.usage_recorder import INTERVAL, MAX_MINUTES, UsageRecorder
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.model.service_usage import ServiceUsage
-from zatotx.rules.statistics.periods import DAY, HOUR, MINUTE, MONTH, WEEK, YEAR
-from zatotx.testing.memory_usage import MemoryUsageStore
+from zatotx.rules.statistics.calendar_periods import DAY, HOUR, MINUTE, MONTH, WEEK, YEAR
+from zatotx.testing.memory_usage_store import MemoryUsageStore
 
 START = 1_796_083_200  # 2026-12-01 00:00:00, a Tuesday
 

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.model.errors import Conflict
 from zatotx.node.node_restart import NodeRestarter, parse_config_problems
-from zatotx.processes.start_mark import STARTED_BY_COMMAND
+from zatotx.processes.background_start_variable import STARTED_BY_COMMAND
 from zatotx.processes.workers.control_pipe import SINGLE_PROCESS, WorkerSpec
 
 SETTINGS = '# Settings.\n[main]\nname = "server1"  # unique in the cluster\ncluster = "c"\n'

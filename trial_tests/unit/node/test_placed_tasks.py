@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zatotx.interfaces.connector_kind import IPlacedTask
 from zatotx.node.placed_tasks import LEASE_TTL, RETRY, TaskPlacer
 from zatotx.processes.workers.singleton_task import RETRY_INTERVAL
-from zatotx.rules.placement import Placement
+from zatotx.rules.channel_placement import Placement
 from zatotx.testing.memory_redis_components import MemoryLeaseBackend, make_memory_lease_store
 
 

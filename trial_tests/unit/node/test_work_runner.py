@@ -18,7 +18,7 @@ from zatotx.model.message import Message, Reply, ServiceResult
 from zatotx.model.work_message import WORK_VERSION, ValueReply, WorkMessage
 from zatotx.node.work_runner import NEWER_DELAY, TENDED_BY, WorkContext, WorkRunner
 from zatotx.testing.memory_work_stream import MemoryWorkConsumer, MemoryWorkStream
-from zatotx.testing.work_contract import make_numbered_work_message
+from zatotx.testing.work_stream_contract import make_numbered_work_message
 
 
 @implementer(IPendingRequest)

@@ -21,7 +21,7 @@ from zatotx.pipeline.security.authentication_policy import AuthenticationPolicy
 from zatotx.pipeline.security.authenticator import NO_DEFINITION
 from zatotx.pipeline.security.password_verifier import MAX_WAITING_PER_NETWORK, PasswordVerifier
 from zatotx.pipeline.security.secret_comparison import MAX_ATTEMPTS_PER_NETWORK, SecretComparison
-from zatotx.rules.security.password_hash import verify_password
+from zatotx.rules.security.password_verification import verify_password
 from zatotx.schema.snapshot import ChangeSet, Snapshot, StoredObject
 from zatotx.security import apikey, basic_auth
 from zatotx.security.apikey import ApiKey

@@ -9,7 +9,14 @@ from twisted.internet.task import Clock
 from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.processes.mutual_tls import LINGER, MAX_LINES, WINDOW, ClientVerifier, LingeringTcpTransport, RejectedClientLog
+from zatotx.processes.mutual_tls import (
+    LINGER,
+    MAX_LINES,
+    WINDOW,
+    ClientVerifier,
+    LingeringTcpTransport,
+    RejectedClientLog,
+)
 from zatotx.testing.log_recorder import LogRecorder
 
 

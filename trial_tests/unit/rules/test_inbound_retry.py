@@ -6,10 +6,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.rules.resilience.inbound_retry import (
     DeliveryHistory,
-    InboundRetryPolicy,
     FailedDeliveryAttempt,
-    is_permanent_failure,
+    InboundRetryPolicy,
     inbound_retry_delay,
+    is_permanent_failure,
 )
 
 POLICY = InboundRetryPolicy(attempts=4, backoff=1.0, max_delay=3.0)
@@ -29,13 +29,18 @@ class RetryTests(SynchronousTestCase):
 
     def test_one_attempt(self) -> None:
         """Without retries the first failure is the last one."""
-        self.assertIsNone(inbound_retry_delay(InboundRetryPolicy(), DeliveryHistory().failed(0, 'no'), 500, lambda: 1.0))
+        self.assertIsNone(
+            inbound_retry_delay(InboundRetryPolicy(), DeliveryHistory().failed(0, 'no'), 500, lambda: 1.0)
+        )
 
     def test_usual_delays(self) -> None:
         """Without configuration of its own a channel waits a second at first, and a minute at most; before the first
         failure there is one attempt to make."""
         usual = InboundRetryPolicy(attempts=99)
-        delays = [inbound_retry_delay(usual, DeliveryHistory(attempts=number), 500, lambda: 1.0) for number in (1, 2, 6, 7, 98)]
+        delays = [
+            inbound_retry_delay(usual, DeliveryHistory(attempts=number), 500, lambda: 1.0)
+            for number in (1, 2, 6, 7, 98)
+        ]
         self.assertEqual(delays, [1.0, 2.0, 32.0, 60.0, 60.0])
         self.assertEqual(inbound_retry_delay(InboundRetryPolicy(), DeliveryHistory(), 500, lambda: 1.0), 1.0)
 

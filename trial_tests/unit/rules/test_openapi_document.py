@@ -12,9 +12,8 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.security_sources import source_of
-from zatotx.rules.openapi.document import DocumentInfo, build_document
-from zatotx.rules.openapi.json_example import REF
-from zatotx.rules.openapi.model import (
+from zatotx.rules.openapi.document_builder import DocumentInfo, build_document
+from zatotx.rules.openapi.document_input import (
     ChannelModel,
     ExampleInput,
     InputField,
@@ -22,7 +21,8 @@ from zatotx.rules.openapi.model import (
     ServiceInput,
     ServiceModel,
 )
-from zatotx.rules.openapi.operation_request import describe_operation_request
+from zatotx.rules.openapi.json_example import REF
+from zatotx.rules.openapi.operation_request_description import describe_operation_request
 
 EXPECTED = Path(__file__).with_name('openapi_document.json')
 TEXT, NUMBER, FLAG, OBJECT = {'type': 'string'}, {'type': 'integer'}, {'type': 'boolean'}, {'type': 'object'}

@@ -13,18 +13,24 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
 from trial_tests.support.security_sources import source_of
-from zatotx.rules.openapi.document import DocumentInfo, build_document, documented_methods, operation_tag, path_template
-from zatotx.rules.openapi.json_example import NoExample, make_example, make_matching_text
-from zatotx.rules.openapi.model import (
+from zatotx.rules.openapi.component_registry import ERROR, ComponentRegistry, UniqueNames, safe_component_name
+from zatotx.rules.openapi.document_builder import (
+    DocumentInfo,
+    build_document,
+    documented_methods,
+    operation_tag,
+    path_template,
+)
+from zatotx.rules.openapi.document_input import (
     ChannelModel,
     InputField,
     JsonSchemaWithComponents,
     ServiceInput,
     ServiceModel,
 )
-from zatotx.rules.openapi.operation_request import describe_operation_request, to_text
-from zatotx.rules.openapi.schema_registry import ERROR, ComponentRegistry, UniqueNames, safe_component_name
-from zatotx.service.io.model_schema import model_schema
+from zatotx.rules.openapi.json_example import NoExample, make_example, make_matching_text
+from zatotx.rules.openapi.operation_request_description import describe_operation_request, to_text
+from zatotx.service.io.model_json_schema import model_schema
 
 REF = '#/components/schemas/'
 
@@ -207,7 +213,9 @@ class DocumentTests(SynchronousTestCase):
         self.assertEqual([(p.name, p.location) for p in got.params], [('a', 'query')])
         assert channel.service.input is not None
         only = msgspec.structs.replace(channel.service.input, params_only=True)
-        params = describe_operation_request(msgspec.structs.replace(channel, service=ServiceModel(name='s', input=only)), 'POST')
+        params = describe_operation_request(
+            msgspec.structs.replace(channel, service=ServiceModel(name='s', input=only)), 'POST'
+        )
         self.assertEqual(([p.location for p in params.params], params.bodies), (['query', 'query'], ()))
 
     def test_text_of_values(self) -> None:

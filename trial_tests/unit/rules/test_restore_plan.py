@@ -9,7 +9,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.odb import TYPES
 from zatotx.plugins.http.schema import RestChannel
-from zatotx.rules.enmasse.restore_plan import RestoreStep, describe_restore_step, plan_restore, restore_steps_to_operations
+from zatotx.rules.enmasse.restore_plan import (
+    RestoreStep,
+    describe_restore_step,
+    plan_restore,
+    restore_steps_to_operations,
+)
 from zatotx.schema.service_config import ServiceConfig
 from zatotx.schema.snapshot import Operation, Snapshot, StoredObject
 from zatotx.security.basic_auth import BasicAuth

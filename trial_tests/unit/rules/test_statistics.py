@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.model.service_usage import ServiceUsage, merge_usage
-from zatotx.rules.statistics.periods import (
+from zatotx.rules.statistics.calendar_periods import (
     DAY,
     HOUR,
     MINUTE,
@@ -22,7 +22,7 @@ from zatotx.rules.statistics.periods import (
     period_starts_between,
     suitable_period_length,
 )
-from zatotx.rules.statistics.reports import MEAN, USAGE, estimate_percentile, make_usage_rows, highest_usage_rows
+from zatotx.rules.statistics.usage_rows import MEAN, USAGE, estimate_percentile, highest_usage_rows, make_usage_rows
 
 BOUNDS = (0.01, 0.1)
 

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.rules.scheduling.misfire import (
+from zatotx.rules.scheduling.missed_ticks import (
     MAX_MISSED,
     MisfirePolicy,
     due_ticks_lower_bound,
@@ -146,7 +146,9 @@ class MisfireTests(SynchronousTestCase):
             policy = MisfirePolicy(misfire, 60 * SECOND)
             found = missed_ticks_to_run(self.schedule, after, now, policy)
             self.assertEqual(found, [second * SECOND for second in expected])
-            self.assertEqual(next_tick_in_grace_period(self.schedule, found[-1] if found else after, now, policy), 940 * SECOND)
+            self.assertEqual(
+                next_tick_in_grace_period(self.schedule, found[-1] if found else after, now, policy), 940 * SECOND
+            )
             self.assertEqual(missed_ticks_to_run(self.schedule, 930 * SECOND, now, policy), [])
 
     def test_at_most_a_thousand(self) -> None:

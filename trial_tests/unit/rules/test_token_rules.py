@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.rules.security.jwt import (
+from zatotx.rules.security.jwt_validation import (
     DEFAULT_LIFETIME,
     MAX_LIFETIME,
     MAX_STALE,
@@ -16,13 +16,19 @@ from zatotx.rules.security.jwt import (
     JwksRefreshState,
     JwtRequirements,
     TokenRejected,
-    response_freshness_lifetime,
     read_token_header,
+    response_freshness_lifetime,
     token_roles,
     token_username,
     validate_token_claims,
 )
-from zatotx.rules.security.wss import MAX_CLOCK_SKEW, NonceCheck, WssTokenRejected, WssRequirements, validate_security_header
+from zatotx.rules.security.wss_validation import (
+    MAX_CLOCK_SKEW,
+    NonceCheck,
+    WssRequirements,
+    WssTokenRejected,
+    validate_security_header,
+)
 from zatotx.security.wss import Wss, wss_requirements
 from zatotx.wire.soap.ws_security import SecurityHeader, Timestamp, UsernameToken, password_digest
 

@@ -12,9 +12,9 @@ from zatotx.rules.resilience.work_retry import (
     delay_after_crash,
     is_exhausted,
     is_expired,
-    work_retry_delay,
     record_crashed_runs,
     record_failed_run,
+    work_retry_delay,
 )
 
 MESSAGE = WorkMessage(id='i', cid='c', service='s')

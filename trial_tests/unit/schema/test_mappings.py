@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.rules.enmasse.config_diff import describe_changes
 from zatotx.rules.enmasse.import_plan import export_document, plan_import
-from zatotx.schema import type_docs
+from zatotx.rules.enmasse.object_diff import describe_changes
+from zatotx.schema import object_type_docs
 from zatotx.schema.meta import ObjectType, ZatoApi, field, fields_of
 from zatotx.schema.references import SnapshotReferences
 from zatotx.schema.secrets import ConfigObject
@@ -126,7 +126,7 @@ class OutsideTests(SynchronousTestCase):
 
     def test_described(self) -> None:
         """Nested fields follow their field in the table, by path."""
-        table = type_docs.make_field_table(WALK)
+        table = object_type_docs.make_field_table(WALK)
         self.assertIn('| `pace` | mapping | none | How fast it goes; none = as it comes |\n| `pace.steps` | int >= 1 |',
                       table)  # fmt: skip
         self.assertIn('| `least.way` | up, down | up | Which way |', table)

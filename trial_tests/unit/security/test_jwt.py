@@ -21,7 +21,7 @@ from zatotx.model.errors import Unauthorized
 from zatotx.model.message import ANONYMOUS, ChannelSpec, Message, Principal
 from zatotx.pipeline.security.authentication_policy import AuthenticationPolicy
 from zatotx.pipeline.security.authenticator import PrincipalCache
-from zatotx.rules.security.jwt import select_verification_key
+from zatotx.rules.security.jwt_validation import select_verification_key
 from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.schema.validation import validate
 from zatotx.security.jwt import CHALLENGE, JWT, Jwt
@@ -35,7 +35,7 @@ from zatotx.security.jwt.authenticator import (
 from zatotx.testing.fake_fetcher import FakeFetcher
 from zatotx.testing.log_recorder import LogRecorder
 from zatotx.testing.pipeline_doubles import make_message
-from zatotx.wire.jose import VerificationKey, key_from_pem, key_from_secret
+from zatotx.wire.jwk_and_jws import VerificationKey, key_from_pem, key_from_secret
 from zatotx.wire.malformed import Malformed
 
 SECURED = ChannelSpec(name='test', kind='http-soap', service='s', security='idp')

@@ -18,7 +18,7 @@ from zatotx.model.errors import Unauthorized
 from zatotx.model.message import ChannelSpec, Message, Principal
 from zatotx.pipeline.security.authentication_policy import AuthenticationPolicy
 from zatotx.pipeline.security.authenticator import ANY_DEFINITION
-from zatotx.rules.security.mtls import MAX_CERTIFICATES
+from zatotx.rules.security.client_certificate_validation import MAX_CERTIFICATES
 from zatotx.schema.snapshot import Snapshot, StoredObject
 from zatotx.schema.validation import validate
 from zatotx.security.basic_auth import BasicAuth
@@ -27,7 +27,7 @@ from zatotx.security.mtls.authenticator import MtlsAuthenticator
 from zatotx.testing.fake_authenticator import FieldAuthenticator
 from zatotx.testing.log_recorder import LogRecorder
 from zatotx.testing.pipeline_doubles import make_message
-from zatotx.wire.certificates import parse_certificate_name, is_same_name, parse_alternative_name, parse_name
+from zatotx.wire.certificates import is_same_name, parse_alternative_name, parse_certificate_name, parse_name
 from zatotx.wire.malformed import Malformed
 
 SECURED = ChannelSpec(name='test', kind='http-soap', service='s', security='partner')

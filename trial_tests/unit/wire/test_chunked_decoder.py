@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.wire.http1.chunked_decoder import END, ChunkedDecoder, EndOfBody
-from zatotx.wire.http1.limits import HttpMessageRejected, HttpParserLimits
+from zatotx.wire.http1.message_limits import HttpMessageRejected, HttpParserLimits
 
 
 class PositionTests(SynchronousTestCase):

@@ -12,7 +12,7 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from zatotx.interfaces.listener_options import IListenerOptionsProvider
+from zatotx.interfaces.listener_options_provider import IListenerOptionsProvider
 from zatotx.processes.proxy_protocol_endpoint import HEADER_TIMEOUT, ProxyProtocolFactory
 from zatotx.wire.http.proxy_protocol import ProxyHeader, parse_proxy_header, write_proxy_header
 from zatotx.wire.malformed import Malformed

@@ -110,7 +110,9 @@ class ReadTests(SynchronousTestCase):
             root = parser.parse_document(f'<e:Envelope xmlns:e="{namespace}"><e:Body/></e:Envelope>'.encode())
             self.assertIn(NS_11, str(self.assertRaises(UnsupportedSoapVersion, read_envelope, root)))
         self.assertRaises(UnsupportedSoapVersion, read_envelope, parser.parse_document(b'<Envelope><Body/></Envelope>'))
-        other = self.assertRaises(Malformed, read_envelope, parser.parse_document(f'<e:Body xmlns:e="{NS_11}"/>'.encode()))
+        other = self.assertRaises(
+            Malformed, read_envelope, parser.parse_document(f'<e:Body xmlns:e="{NS_11}"/>'.encode())
+        )
         self.assertNotIsInstance(other, UnsupportedSoapVersion)
 
     def test_bodies_of_the_other_version(self) -> None:

@@ -16,9 +16,9 @@ from zatotx.wire.xml.xsd_writer import (
     XsdSchema,
     XsdSequence,
     XsdType,
-    xsd_type_reference,
     to_type_name,
     write_schema,
+    xsd_type_reference,
 )
 
 XSD = 'http://www.w3.org/2001/XMLSchema'

@@ -14,7 +14,7 @@ from lxml import etree, objectify
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.wire.xml import libxml2_name_cache
-from zatotx.wire.xml.limits import MAX_NAME_SIZE, NAME_TOO_LONG, WINDOW, check_document_limits
+from zatotx.wire.xml.document_limits import MAX_NAME_SIZE, NAME_TOO_LONG, WINDOW, check_document_limits
 from zatotx.wire.xml.parser import (
     XSI,
     Malformed,
@@ -26,8 +26,8 @@ from zatotx.wire.xml.parser import (
     is_nil,
     local_name,
     parse_document,
-    text_of,
     serialize_document,
+    text_of,
 )
 
 SCHEMA = f'xmlns:xsi="{XSI}"'
@@ -46,13 +46,17 @@ class Case(SynchronousTestCase):
 class TreeTests(Case):
     def test_it_is_what_objectify_shows(self) -> None:
         """Children are attributes, numbers are converted, in the namespace of the document."""
-        order = parse_document(b'<order xmlns="urn:o"><id>7</id><line><sku>a</sku></line><line><sku>b</sku></line></order>')
+        order = parse_document(
+            b'<order xmlns="urn:o"><id>7</id><line><sku>a</sku></line><line><sku>b</sku></line></order>'
+        )
         self.assertEqual(order.id + 1, 8)
         self.assertEqual([line.sku.text for line in order.line], ['a', 'b'])
 
     def test_comments_and_processing_instructions_are_not_in_it(self) -> None:
         """Comments and processing instructions between elements are removed."""
-        root = parse_document(b'<?xml version="1.0"?>\n<?xml-stylesheet href="x"?><!-- a --><a><!-- b --><b>1</b><?c d?></a>')
+        root = parse_document(
+            b'<?xml version="1.0"?>\n<?xml-stylesheet href="x"?><!-- a --><a><!-- b --><b>1</b><?c d?></a>'
+        )
         self.assertEqual(serialize_document(root), b'<a><b>1</b></a>')
 
     def test_texts_keep_every_blank(self) -> None:
@@ -118,7 +122,9 @@ class PieceTests(Case):
                 inside = before + cut + text[len(before) :]
                 for document in (f'<a>{inside}</a>', f'{cut}<a>{inside}<!-- --></a>'.replace('![CDATA[]]', '!----')):
                     self.assertEqual(text_of(parse_document(document.encode())), ' ab\n\u00e9< ', document)
-                root = parse_document(f'<r>{cut if "CDATA" not in cut else ""}<a>{inside}</a>{cut}<b/>{cut}</r>'.encode())
+                root = parse_document(
+                    f'<r>{cut if "CDATA" not in cut else ""}<a>{inside}</a>{cut}<b/>{cut}</r>'.encode()
+                )
                 self.assertEqual([child.text for child in root.iterchildren()], [' ab\n\u00e9< ', None])
                 self.assertEqual(text_of(root), ' ab\n\u00e9< ')
 

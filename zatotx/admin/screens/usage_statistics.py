@@ -17,7 +17,16 @@ from zatotx.admin.responses import FileDownload, Page, Redirect, Response
 from zatotx.admin.screens.objects import IN_PLACE
 from zatotx.admin.screens.statistics import safe_cell
 from zatotx.admin.usage_report import make_report, period_labels, table_cells, trend
-from zatotx.rules.statistics.periods import DAY, MONTH, PARTS, WEEK, YEAR, next_period_start, period_start, suitable_period_length
+from zatotx.rules.statistics.calendar_periods import (
+    DAY,
+    MONTH,
+    PARTS,
+    WEEK,
+    YEAR,
+    next_period_start,
+    period_start,
+    suitable_period_length,
+)
 
 RANGES = {'hour': ('Last hour', 3600), '3-hours': ('Last 3 hours', 3 * 3600), 'day': ('Last 24 hours', 86_400),
           'week': ('Last 7 days', 7 * 86_400), 'month': ('Last 30 days', 30 * 86_400),

@@ -7,9 +7,9 @@ import time
 from collections.abc import Container, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from zatotx.cli.checks.check_model import BROKEN, NODE, REQUEST_TIMEOUT, WARNING, Check, CheckContext
+from zatotx.cli.checks.check_definition import BROKEN, NODE, REQUEST_TIMEOUT, WARNING, Check, CheckContext
 from zatotx.cli.environment.component_types import REDIS, SERVER
-from zatotx.cli.environment.layout import Component, components_of, get_setting, read_settings
+from zatotx.cli.environment.environment_layout import Component, components_of, get_setting, read_settings
 from zatotx.cli.environment.odb_and_redis_access import (
     all_object_types,
     convert_errors,
@@ -17,14 +17,14 @@ from zatotx.cli.environment.odb_and_redis_access import (
     odb_url,
     redis_address,
 )
-from zatotx.cli.environment.processes import running_process
-from zatotx.cli.environment.secret_keys import read_secret_key
+from zatotx.cli.environment.process_discovery import running_process
+from zatotx.cli.environment.secret_key_access import read_secret_key
 from zatotx.cli.errors import CommandError
 from zatotx.rules.resilience.process_supervision import NODE_TIMEOUT
 
 if TYPE_CHECKING:
     from zatotx.connectors.kind_registry import InstalledKind
-    from zatotx.odb.health import OdbHealth
+    from zatotx.odb.odb_health import OdbHealth
     from zatotx.redis.server_info import ServerInfo
 
 
@@ -49,8 +49,8 @@ MAX_CLOCK_DIFFERENCE = 2.0  # tolerated difference of two clocks in seconds
 
 def inspect_odb(part: Component) -> OdbHealth:
     """Inspect the ODB that is configured in the settings of a server. Raises CommandError."""
-    from zatotx.odb.health import check_odb_health
-    from zatotx.odb.maintenance import open_database, inspect_schema_state
+    from zatotx.odb.odb_health import check_odb_health
+    from zatotx.odb.offline_operations import inspect_schema_state, open_database
 
     with convert_errors():
         url = odb_url(part)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from zatotx.cli.checks.authority import check_crl_validity
-from zatotx.cli.checks.check_model import BROKEN, EVERY_COMPONENT, Check, CheckContext
-from zatotx.cli.checks.files import check_certificate_validity
+from zatotx.cli.checks.certificate_authority import check_crl_validity
+from zatotx.cli.checks.check_definition import BROKEN, EVERY_COMPONENT, Check, CheckContext
+from zatotx.cli.checks.files_and_permissions import check_certificate_validity
 from zatotx.cli.environment.component_types import LOAD_BALANCER
 from zatotx.cli.environment.environment_authority import AUTHORITY
-from zatotx.cli.environment.layout import Component, read_toml
+from zatotx.cli.environment.environment_layout import Component, read_toml
 
 SUFFIXES = ('.pem', '.crt', '.cer')
 MAX_SIZE = 1024 * 1024  # bytes of a file that is read
@@ -37,8 +37,8 @@ def _has_certificate(path: Path) -> bool:
 
 def check_agent_files(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Check that a load balancer's agent can use its TLS files, and that its revocation list is valid."""
-    from zatotx.lb.agent.service import agent_tls_files
-    from zatotx.lb.agent.subject_fields import make_subject_check
+    from zatotx.lb.agent.agent_service import agent_tls_files
+    from zatotx.lb.agent.client_subject_check import make_subject_check
     from zatotx.lb.config.model import AgentSettings
     from zatotx.model.errors import StartError
     from zatotx.processes.mutual_tls import load_tls_context

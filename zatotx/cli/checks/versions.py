@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
 
 from zatotx import __version__
-from zatotx.cli.checks.check_model import BROKEN, ENVIRONMENT, EVERY_COMPONENT, NODE, WARNING, Check, CheckContext
+from zatotx.cli.checks.check_definition import BROKEN, ENVIRONMENT, EVERY_COMPONENT, NODE, WARNING, Check, CheckContext
 from zatotx.cli.environment.component_types import WEB_ADMIN
-from zatotx.cli.environment.layout import Component, read_info
+from zatotx.cli.environment.environment_layout import Component, read_info
 
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 13)  # the tested versions
 _REQUIREMENT = re.compile(r'(?P<name>[A-Za-z0-9._-]+)\s*(\[[^\]]*\])?\s*(?P<bounds>[^;]*)(;(?P<marker>.*))?')
@@ -38,7 +38,9 @@ def check_libraries(context: CheckContext, part: Component) -> Iterator[tuple[st
     yield from find_outdated_libraries(metadata.requires('zatotx') or (), find_installed_version)
 
 
-def find_outdated_libraries(requirements: Iterable[str], version: Callable[[str], str | None]) -> Iterator[tuple[str, str]]:
+def find_outdated_libraries(
+    requirements: Iterable[str], version: Callable[[str], str | None]
+) -> Iterator[tuple[str, str]]:
     """Yield each requirement that is not met. Requirements of extras are ignored, because the kinds check them.
     `version` returns the installed version of a library, or None if the library is not installed."""
     for text in requirements:

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from zatotx.cli.environment.component_types import SERVER
-from zatotx.cli.environment.http_request import (
+from zatotx.cli.environment.blocking_http_request import (
     BlockingRequest,
     BlockingResponse,
     IncompleteResponseError,
@@ -17,7 +16,14 @@ from zatotx.cli.environment.http_request import (
     basic_auth_header,
     send_request,
 )
-from zatotx.cli.environment.layout import CREDENTIALS, Component, Environment, components_of, read_credentials
+from zatotx.cli.environment.component_types import SERVER
+from zatotx.cli.environment.environment_layout import (
+    CREDENTIALS,
+    Component,
+    Environment,
+    components_of,
+    read_credentials,
+)
 from zatotx.cli.environment.listen_addresses import first_tcp_address
 from zatotx.cli.errors import CommandError, combine_errors
 

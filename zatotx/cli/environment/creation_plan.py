@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from zatotx.cli.environment.layout import UserCredentials
+from zatotx.cli.environment.environment_layout import UserCredentials
 
 ODB_FILE = 'odb/zatotx.db'
 SERVER_PORT = 17010  # port of server1; each further server has the next one

@@ -13,7 +13,7 @@ from pathlib import Path
 from zatotx import __version__
 from zatotx.cli.environment.atomic_files import toml_string, write_private_file
 from zatotx.cli.environment.creation_plan import EnvironmentPlan
-from zatotx.cli.environment.layout import CREDENTIALS, INFO_FILE, UserCredentials
+from zatotx.cli.environment.environment_layout import CREDENTIALS, INFO_FILE, UserCredentials
 
 CREDENTIALS_TOML = """\
 # Passwords in clear, for users and for the zatotx command: only the owner may read this file (0600).

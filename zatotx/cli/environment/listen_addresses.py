@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from zatotx.cli.environment.layout import Component, get_setting, read_settings
+from zatotx.cli.environment.environment_layout import Component, get_setting, read_settings
 from zatotx.cli.errors import CommandError
 
 WILDCARDS = {'': '127.0.0.1', '0.0.0.0': '127.0.0.1', '::': '::1'}  # noqa: S104 - read from configuration, not bound

@@ -13,20 +13,20 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from zatotx.cli.environment.components.registry import operations_of
-from zatotx.cli.environment.layout import Component
-from zatotx.cli.environment.processes import (
+from zatotx.cli.environment.components.operations_registry import operations_of
+from zatotx.cli.environment.environment_layout import Component
+from zatotx.cli.environment.process_discovery import (
     ComponentProcess,
     describe_process,
+    find_port_owner,
     is_listening_on_port,
     is_port_free,
-    find_port_owner,
-    running_process,
     is_process_of_component,
+    running_process,
 )
 from zatotx.cli.environment.readiness_probe import probe_component
+from zatotx.processes.background_start_variable import STARTED_BY_COMMAND
 from zatotx.processes.secret_key import KEY_VARIABLE
-from zatotx.processes.start_mark import STARTED_BY_COMMAND
 
 START_TIMEOUT = 60.0  # seconds until each component must be ready, also on a busy machine
 PORT_RELEASE_TIMEOUT = 30.0  # seconds until the kernel, or its workers, close the sockets of a killed process

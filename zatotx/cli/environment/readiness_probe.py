@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from zatotx.cli.environment.components.registry import operations_of
-from zatotx.cli.environment.layout import Component
-from zatotx.cli.environment.processes import running_process
+from zatotx.cli.environment.components.operations_registry import operations_of
+from zatotx.cli.environment.environment_layout import Component
+from zatotx.cli.environment.process_discovery import running_process
 
 TIMEOUT = 3.0  # seconds per probe; on a busy machine a process may not run for one or two
 

@@ -38,7 +38,9 @@ def replace_config(source: str, config: Mapping[str, Any]) -> str:
                 return edited
         except Exception as error:  # null, for which TOML has no value; various types for tables out of order
             reason = str(error) or type(error).__name__
-    raise ConfigEditError(f'The configuration cannot be written as TOML ({reason or "the result would be another one"})')
+    raise ConfigEditError(
+        f'The configuration cannot be written as TOML ({reason or "the result would be another one"})'
+    )
 
 
 def _merge(table: Any, values: Mapping[str, Any]) -> None:

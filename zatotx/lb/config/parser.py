@@ -15,14 +15,14 @@ from zatotx.lb.config.line_index import find_line, index_lines
 from zatotx.lb.config.model import (
     ERROR_503,
     ClientTimeouts,
+    ConfigTable,
     Configuration,
     ErrorBody,
-    ConfigTable,
     ServerTimeouts,
 )
 from zatotx.lb.config.validation import ConfigurationError, find_errors
 from zatotx.processes.private_files import make_private_file_reader
-from zatotx.rules.enmasse.references import ReferenceResolver
+from zatotx.rules.enmasse.reference_resolution import ReferenceResolver
 
 CONTENT_TYPES = {'.json': 'application/json', '.html': 'text/html; charset=utf-8', '.xml': 'application/xml',
                  '.txt': 'text/plain; charset=utf-8'}  # fmt: skip

@@ -14,8 +14,8 @@ from twisted.python.failure import Failure
 
 from zatotx.connectors.tls_client import TlsClientFactory
 from zatotx.interfaces.reactor import IReactor
-from zatotx.lb.backends.registry import BackendRegistry
-from zatotx.lb.backends.server import BackendServer
+from zatotx.lb.backends.backend_registry import BackendRegistry
+from zatotx.lb.backends.backend_server import BackendServer
 from zatotx.lb.backends.server_tls import make_server_tls
 from zatotx.lb.config.model import Discovery, ServerTls
 from zatotx.lb.discovery.member_list import ClusterMember, parse_member_list

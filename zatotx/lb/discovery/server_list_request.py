@@ -15,7 +15,7 @@ from zatotx.interfaces.reactor import IReactor
 from zatotx.lb.config.model import Discovery
 from zatotx.lb.server_connector import Dial, ServerConnectionSettings, open_connection
 from zatotx.wire.http1.chunked_decoder import EndOfBody
-from zatotx.wire.http1.limits import HttpMessageRejected, HttpParserLimits
+from zatotx.wire.http1.message_limits import HttpMessageRejected, HttpParserLimits
 from zatotx.wire.http1.response_parser import ResponseHead, ResponseParser
 
 TIMEOUT = 5.0  # seconds
@@ -64,7 +64,9 @@ class _Connection(Protocol):
                 if sum(map(len, self._parts)) > MAX_BODY:
                     self.body.errback(ServerListRequestFailed(f'its response has more than {MAX_BODY} bytes'))
             elif event.status >= 200 and event.status != 200:
-                self.body.errback(ServerListRequestFailed(f'it responds with {event.status} {event.reason.decode("latin-1")}'))
+                self.body.errback(
+                    ServerListRequestFailed(f'it responds with {event.status} {event.reason.decode("latin-1")}')
+                )
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if not self.body.called:

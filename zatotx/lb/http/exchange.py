@@ -17,10 +17,10 @@ from zatotx.interfaces.load_balancer import IServerSlot, LocalResponse, ServerUs
 from zatotx.lb.http import error_responses
 from zatotx.lb.http.backend_connection import BackendConnection
 from zatotx.lb.http.error_responses import error_response, serialize_response
-from zatotx.lb.http.exchange_client import ExchangeClient
+from zatotx.lb.http.exchange_interfaces import ExchangeClient
 from zatotx.lb.http.exchange_record import log_exchange
 from zatotx.lb.http.half_closed_client_probe import HalfClosedClientProbe
-from zatotx.lb.http.http_state import BackendTarget, PreparedRequest
+from zatotx.lb.http.http_frontend_state import BackendTarget, PreparedRequest
 from zatotx.lb.http.request_rewriting import WEBSOCKET
 from zatotx.lb.http.response_rewriting import (
     CLOSE,
@@ -28,16 +28,16 @@ from zatotx.lb.http.response_rewriting import (
     KEEP_ALIVE_1_0,
     add_field_line,
     rewrite_interim_response,
-    serialize_last_chunk,
     rewrite_response_head,
     rewrite_switching_protocols,
+    serialize_last_chunk,
 )
 from zatotx.lb.http.server_connection_pool import ServerConnectionPool
 from zatotx.lb.proxy_header_writer import proxy_header
 from zatotx.lb.server_selection import ServerSelection
 from zatotx.lb.tunnel import Tunnel
 from zatotx.wire.http1.chunked_decoder import EndOfBody
-from zatotx.wire.http1.limits import HttpMessageRejected
+from zatotx.wire.http1.message_limits import HttpMessageRejected
 from zatotx.wire.http1.request_parser import RequestParser
 from zatotx.wire.http1.response_parser import ResponseHead
 
@@ -375,7 +375,8 @@ class Exchange(msgspec.Struct, eq=False):
             self._lost = reason
             self._pump_response()
         elif connection.is_reused and reason.check(ConnectionDone) and not connection.parser.pending_bytes:
-            self._give_up(ServerUseOutcome.ABANDONED, 502, error_responses.BAD_GATEWAY, 'SH')  # it closed an idle connection
+            # it closed an idle connection
+            self._give_up(ServerUseOutcome.ABANDONED, 502, error_responses.BAD_GATEWAY, 'SH')
         else:
             self._give_up(ServerUseOutcome.RESET, 502, error_responses.BAD_GATEWAY, 'SH')
 

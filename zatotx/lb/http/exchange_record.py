@@ -6,7 +6,7 @@ from typing import Protocol
 
 from zatotx.interfaces.load_balancer import ExchangeRecord
 from zatotx.lb.http.http_frontend_context import HttpFrontendContext
-from zatotx.lb.http.http_state import PreparedRequest
+from zatotx.lb.http.http_frontend_state import PreparedRequest
 from zatotx.lb.http.request_rewriting import ClientConnectionInfo
 
 

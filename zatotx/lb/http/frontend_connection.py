@@ -23,14 +23,14 @@ from zatotx.connectors.http.buffered_writer import (
 from zatotx.connectors.peer_certificates import peer_certificates
 from zatotx.lb.http import error_responses
 from zatotx.lb.http.exchange import Exchange
-from zatotx.lb.http.exchange_client import ConnectionUser
+from zatotx.lb.http.exchange_interfaces import ConnectionUser
 from zatotx.lb.http.exchange_record import log_malformed_input
 from zatotx.lb.http.http_frontend_context import HttpFrontendContext
-from zatotx.lb.http.http_state import BackendTarget, PreparedRequest
+from zatotx.lb.http.http_frontend_state import BackendTarget, PreparedRequest
 from zatotx.lb.http.request_rewriting import ClientConnectionInfo
-from zatotx.rules.http.forwarding import UNIX
+from zatotx.rules.http.trusted_proxies import UNIX
 from zatotx.wire.http.client_cert import write_client_cert
-from zatotx.wire.http1.limits import HttpMessageRejected, HttpParserLimits
+from zatotx.wire.http1.message_limits import HttpMessageRejected, HttpParserLimits
 from zatotx.wire.http1.request_parser import RequestHead, RequestParser
 
 MAX_PENDING_BYTES = 64 * 1024  # unread bytes of a client that may be pending before reading from it pauses

@@ -11,7 +11,7 @@ from zatotx.connectors.http.buffered_writer import WriteBatch
 from zatotx.interfaces.load_balancer import IBackend, IExchangeLog, ILocalResponder
 from zatotx.interfaces.timeout_sweeper import TimeoutSweeper
 from zatotx.lb.connection_handle import ClientConnectionHandle
-from zatotx.lb.http.http_state import HttpFrontendState
+from zatotx.lb.http.http_frontend_state import HttpFrontendState
 from zatotx.rules.limits.rate_buckets import SECOND, GcraRate, RateBuckets
 
 
@@ -43,7 +43,10 @@ class HttpFrontendContext:
         """Return whether the rate of requests from an address allows one more, and count it."""
         limit = self.state.settings.request_rate
         return limit is None or is_admitted_by_rate_limit(
-            self._request_buckets, address, GcraRate.from_limit(limit.count, limit.seconds, limit.burst or limit.count), now
+            self._request_buckets,
+            address,
+            GcraRate.from_limit(limit.count, limit.seconds, limit.burst or limit.count),
+            now,
         )
 
     def connection_lost(self, connection: ClientConnectionHandle) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from zatotx.lb.statistics.snapshot import StatisticsSnapshot, TrafficFigures
+from zatotx.lb.statistics.statistics_snapshot import StatisticsSnapshot, TrafficFigures
 from zatotx.metrics.counters import LATENCY_BUCKETS
 from zatotx.metrics.definitions import COUNTER, GAUGE, HISTOGRAM, MetricDefinition
 

@@ -31,7 +31,7 @@ from zatotx.lb.server_connector import open_connection
 from zatotx.lb.server_selection import NO_SERVER, QUEUE_TIMEOUT, ServerSelection
 from zatotx.lb.tcp.tcp_frontend_context import TcpFrontendContext, TcpTarget
 from zatotx.lb.tunnel import Tunnel
-from zatotx.rules.http.forwarding import UNIX
+from zatotx.rules.http.trusted_proxies import UNIX
 
 CLOSE_TIMEOUT = 5.0  # seconds that a peer has to accept the rest and to close its side
 _QUEUE_SLACK = 1.0  # seconds after which a backend that does not enforce its own queue timeout is given up

@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from zatotx.lb.statistics.snapshot import StatisticsSnapshot, merge_snapshots
+from zatotx.lb.statistics.statistics_snapshot import StatisticsSnapshot, merge_snapshots
 from zatotx.system.atomic_file import write_file
 
 INTERVAL = 1.0  # seconds

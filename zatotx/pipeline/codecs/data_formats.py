@@ -15,7 +15,7 @@ from zatotx.rules.limits.concurrency_limit import DEFAULT_BUDGET, MessageContent
 from zatotx.wire import json_codec
 from zatotx.wire.json_codec import estimate_memory, exceeds_depth, has_more_keys
 from zatotx.wire.xml import parser
-from zatotx.wire.xml.limits import estimate_tree_size
+from zatotx.wire.xml.document_limits import estimate_tree_size
 from zatotx.wire.xml.writer import XML_TYPE, SerializedElement, write_document, write_error
 
 UNLIMITED = 1 << 62  # bytes

@@ -20,7 +20,9 @@ class CodecRegistry:
     """Selects the codec of a message. `budget` limits the content of one message; `others` are the codecs that
     connector kinds provide."""
 
-    def __init__(self, budget: MessageContentLimits = DEFAULT_BUDGET, additional: Mapping[str, ICodec] | None = None) -> None:
+    def __init__(
+        self, budget: MessageContentLimits = DEFAULT_BUDGET, additional: Mapping[str, ICodec] | None = None
+    ) -> None:
         self._json: ICodec = JsonCodec(budget)
         self._raw: ICodec = RawCodec(budget)
         self._form: ICodec = FormCodec(budget)

@@ -23,7 +23,7 @@ from zatotx.connectors.channels import (
     configured_placement,
     make_channel_delivery,
 )
-from zatotx.connectors.definitions import refers_to_definition, require_active
+from zatotx.connectors.connection_definitions import refers_to_definition, require_active
 from zatotx.connectors.outgoing_connections import Sources
 from zatotx.connectors.tls_settings import parse_tls_settings
 from zatotx.interfaces.connector_kind import ChannelContext, IChannel

@@ -35,7 +35,7 @@ from zatotx.plugins.amqp.request_reply import AmqpReply
 from zatotx.plugins.amqp.schema.definition_amqp import AmqpDefinition
 from zatotx.plugins.amqp.schema.outgoing_amqp import AmqpOutgoing
 from zatotx.rules.resilience.circuit_breaker import CLOSED, CircuitBreaker
-from zatotx.rules.resilience.retry import CallRetryBudget, backoff_delay
+from zatotx.rules.resilience.outgoing_retry import CallRetryBudget, backoff_delay
 
 T = TypeVar('T')
 SWEEP_INTERVAL = 0.02  # seconds: a deadline may be met this much late

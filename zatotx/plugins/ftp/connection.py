@@ -39,7 +39,7 @@ from zatotx.plugins.ftp.file_transfer import FtpReader, FtpWriter
 from zatotx.plugins.ftp.schema.outgoing_ftp import IMPLICIT, FtpOutgoing, tls_settings
 from zatotx.plugins.ftp.wire import path_error
 from zatotx.rules.resilience.circuit_breaker import CLOSED, CircuitBreaker
-from zatotx.rules.resilience.retry import RetryableFailure, CallRetryBudget, RetryPolicy, outgoing_retry_delay
+from zatotx.rules.resilience.outgoing_retry import CallRetryBudget, RetryableFailure, RetryPolicy, outgoing_retry_delay
 
 T = TypeVar('T')
 ANONYMOUS = 'anonymous'
@@ -69,7 +69,9 @@ class FtpRetryDecision:
         if not isinstance(error, Unreachable | TransferFailed):
             return None
         failed = RetryableFailure(reached_peer=not error.is_before_operation)
-        delay = outgoing_retry_delay(self.policy, attempts, failed, is_retryable=request.is_repeatable, random=random.random)
+        delay = outgoing_retry_delay(
+            self.policy, attempts, failed, is_retryable=request.is_repeatable, random=random.random
+        )
         return None if delay is None or self.seconds() + delay >= request.deadline else delay
 
     def after_response(self, request: FtpCall[Any], attempts: int, response: Any) -> float | None:

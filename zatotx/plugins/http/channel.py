@@ -14,10 +14,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from zatotx.connectors.security_types import secret_query_parameters
+from zatotx.connectors.security_type_registry import secret_query_parameters
 from zatotx.interfaces.config import PreparedConfigChange, commit_when_prepared
 from zatotx.interfaces.connector_kind import ChannelContext, IChannel
-from zatotx.interfaces.listener_options import IListenerOptionsProvider
+from zatotx.interfaces.listener_options_provider import IListenerOptionsProvider
 from zatotx.interfaces.meters import MetricRow
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.model.errors import StartError

@@ -12,9 +12,9 @@ from attrs import evolve, frozen
 from zatotx.connectors.guaranteed_delivery import StoredCall
 from zatotx.interfaces.outgoing import IServiceCall
 from zatotx.model.response import Headers, PeerResponse
-from zatotx.plugins.http.rest.request_body import Offload, encode_body
+from zatotx.plugins.http.rest.outgoing_body import Offload, encode_body
 from zatotx.plugins.http.schema import RestOutgoing, SoapOutgoing
-from zatotx.rules.resilience.retry import SAFE_METHODS
+from zatotx.rules.resilience.outgoing_retry import SAFE_METHODS
 from zatotx.wire.xml import parser
 
 _CALL = 'call'

@@ -13,7 +13,7 @@ from zope.interface import implementer
 from zatotx.connectors.guaranteed_delivery import StoredCall
 from zatotx.connectors.lazy_imports import LazyNamespace, import_modules_now
 from zatotx.connectors.outgoing_connections import ConnectionType, OutgoingConnections, Sources
-from zatotx.connectors.security_types import find_security_types
+from zatotx.connectors.security_type_registry import find_security_types
 from zatotx.interfaces.config import PreparedConfigChange, commit_when_prepared
 from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.interfaces.meters import IOutgoingMeter

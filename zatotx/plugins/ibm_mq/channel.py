@@ -20,8 +20,8 @@ from zatotx.connectors.channels import (
     configured_placement,
     make_channel_delivery,
 )
+from zatotx.connectors.connection_definitions import refers_to_definition, require_active
 from zatotx.connectors.connection_supervisor import ConnectionState, ConnectionSupervisor
-from zatotx.connectors.definitions import refers_to_definition, require_active
 from zatotx.connectors.failure_log import FailureLog, FailureLogGroup
 from zatotx.connectors.inbound_delivery import MessageDelivery
 from zatotx.connectors.outgoing_connections import Sources

@@ -33,7 +33,7 @@ from zatotx.plugins.zmq.receiver import Receiver
 from zatotx.plugins.zmq.reusable_sockets import BIND_ATTEMPTS, ReusableSockets, acquire_with_retry
 from zatotx.plugins.zmq.schema import BIND, LIST, REP, ROUTER, SUB, ZmqChannel
 from zatotx.rules.resilience.inbound_retry import DeliveryHistory
-from zatotx.rules.resilience.retry import backoff_delay
+from zatotx.rules.resilience.outgoing_retry import backoff_delay
 
 KIND = 'zmq'
 MAX_BYTES_IN_FLIGHT = 64 * 1024 * 1024  # of one channel: at this limit, too, no further messages are read

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Protocol
 from msgspec import Meta
 
 from zatotx.plugins.zmq.addresses import address_error, curve_key_error, is_wildcard_host, parse_addresses
-from zatotx.rules.resilience.idempotency import MESSAGE
+from zatotx.rules.resilience.idempotency_key import MESSAGE
 from zatotx.schema.delivery_fields import GUARANTEED, DeliveryRetry, OutgoingDelivery
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 from zatotx.schema.placement_fields import COMPETING, SINGLE, PlacedChannelBase

@@ -14,8 +14,8 @@ from attrs import define, field
 from twisted.internet.protocol import Factory
 
 from zatotx.model.errors import StartError
-from zatotx.processes.directory_lock import SocketLockFile
 from zatotx.processes.endpoint_spec import EndpointSpec, parse_endpoint
+from zatotx.processes.lock_files import SocketLockFile
 
 
 class BoundSocket:

@@ -19,7 +19,7 @@ import msgspec
 from attrs import frozen
 
 from zatotx.metrics.snapshot import MetricSample, merge_samples, remove_gauges
-from zatotx.processes.workers.procfs import process_start_time
+from zatotx.processes.workers.process_identity import process_start_time
 from zatotx.system.atomic_file import write_file
 
 FOLDER = 'samples'
@@ -81,7 +81,9 @@ class MetricsStore:
             os.close(fd)
 
 
-def select_samples_to_sum(stored: StoredSamples, responses: Iterable[tuple[int, int, MetricSample]]) -> list[MetricSample]:
+def select_samples_to_sum(
+    stored: StoredSamples, responses: Iterable[tuple[int, int, MetricSample]]
+) -> list[MetricSample]:
     """Return the metrics samples that must be summed: the responses of the other workers (slot, process ID, sample),
     the last stored sample of workers that did not respond, and the sum for workers that have ended. `stored` is read
     before the responses are requested, so that a worker that ends in between is counted once."""

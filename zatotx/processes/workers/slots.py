@@ -13,7 +13,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from zatotx.model.errors import StartError
-from zatotx.processes.directory_lock import DirectoryLock
+from zatotx.processes.lock_files import DirectoryLock
 from zatotx.processes.workers.control_pipe import WorkerSpec
 
 MAX_SLOTS = 256  # slots per server; more than the maximum of workers, because draining workers keep theirs

@@ -190,7 +190,7 @@ class WorkerGroup:
     exposition: Any  # zatotx.metrics.exposition.MetricsExposition
     findings: Callable[[], Sequence[str]]  # of this worker
     offload: Callable[..., Deferred[Any]]
-    levels: Any  # zatotx.node.log_files.LiveLogLevels
+    levels: Any  # zatotx.node.logging_setup.LiveLogLevels
     _metrics_store: MetricsStore = field(init=False)
     _peers: WorkerIpc = field(init=False)
 

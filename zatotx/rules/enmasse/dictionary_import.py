@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import define, field
 
-from zatotx.rules.enmasse.references import (
+from zatotx.rules.enmasse.reference_resolution import (
     UNRESOLVED_REFERENCE,
     DocumentReferenceError,
     escape_references,

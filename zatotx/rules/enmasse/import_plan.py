@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 from attrs import Factory, define
 
-from zatotx.rules.enmasse.config_diff import allows_anonymous_access, changed_fields, describe_changes
-from zatotx.rules.enmasse.export import export_document
-from zatotx.rules.enmasse.references import (
+from zatotx.rules.enmasse.document_export import export_document
+from zatotx.rules.enmasse.object_diff import allows_anonymous_access, changed_fields, describe_changes
+from zatotx.rules.enmasse.reference_resolution import (
     UNRESOLVED_REFERENCE,
     DocumentReferenceError,
     has_unresolved_reference,
@@ -42,7 +42,14 @@ _KINDS = {
 
 MAX_SUGGESTIONS = 20  # maximum number of errors per document that suggest a similar name
 
-__all__ = ['DocumentReferenceError', 'ImportPlan', 'ValidatedObject', 'export_document', 'plan_import', 'substitute_references']
+__all__ = [
+    'DocumentReferenceError',
+    'ImportPlan',
+    'ValidatedObject',
+    'export_document',
+    'plan_import',
+    'substitute_references',
+]
 
 
 class ImportPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -251,7 +258,9 @@ def _uniqueness_errors(entries: list[ValidatedObject], snapshot: Snapshot) -> It
         holder = holders.setdefault((entry.object_type.key, text), entry.value.name) if text else entry.value.name
         if holder != entry.value.name:
             label = entry.object_type.unique_label
-            yield DocumentReferenceError(entry.object_type.section, entry.label, label, f'{text!r} is taken by {holder!r}')
+            yield DocumentReferenceError(
+                entry.object_type.section, entry.label, label, f'{text!r} is taken by {holder!r}'
+            )
 
 
 def _compare(entries: Iterable[ValidatedObject], *, verify: Callable[[str, str], bool]) -> ImportPlan:
@@ -287,7 +296,11 @@ def _merge_secrets(entry: ValidatedObject, verify: Callable[[str, str], bool]) -
 def _is_unchanged_secret(kind: str, stored: str, secret: str, verify: Callable[[str, str], bool]) -> bool:
     """Return whether the stored form of a secret matches the secret in the document."""
     is_verifiable = kind == 'hashed' or (kind == 'both' and is_dual_secret(stored))
-    return is_verifiable and bool(stored) and (secret == hash_of_dual_secret(stored) or verify(hash_of_dual_secret(stored), secret))
+    return (
+        is_verifiable
+        and bool(stored)
+        and (secret == hash_of_dual_secret(stored) or verify(hash_of_dual_secret(stored), secret))
+    )
 
 
 def _to_operation(entry: ValidatedObject, new: Any) -> Operation:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from zatotx.rules.enmasse.config_diff import changed_fields, describe_changes
+from zatotx.rules.enmasse.object_diff import changed_fields, describe_changes
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.service_config import SERVICE
 from zatotx.schema.snapshot import Operation, Snapshot, StoredObject

@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from attrs import field, frozen
 
-from zatotx.wire.http.host_names import Malformed, normalize_host, is_address, is_loopback
+from zatotx.wire.http.host_names import Malformed, is_address, is_loopback, normalize_host
 
 # Parses NO_PROXY: the hosts that are reached without a proxy. Pure.
 #

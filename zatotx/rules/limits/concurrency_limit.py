@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from zatotx.wire.xml.limits import XmlLimits as XmlBudget
+from zatotx.wire.xml.document_limits import XmlLimits as XmlBudget
 
 DEFAULT_SERVICE_LIMIT, DEFAULT_NODE_LIMIT = (
     1_000,

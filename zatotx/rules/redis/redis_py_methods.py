@@ -282,4 +282,6 @@ _IRREGULAR: dict[str, Callable[..., tuple[Words, Convert]]] = {
     'zscan': _scan('ZSCAN', _scored),
 }
 
-METHODS: dict[str, RedisPyMethod] = _parse_table() | {name: RedisPyMethod(name, build) for name, build in _IRREGULAR.items()}
+METHODS: dict[str, RedisPyMethod] = _parse_table() | {
+    name: RedisPyMethod(name, build) for name, build in _IRREGULAR.items()
+}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from attrs import evolve, frozen
 
-from zatotx.rules.resilience.retry import backoff_delay
+from zatotx.rules.resilience.outgoing_retry import backoff_delay
 
 TOO_MANY_REQUESTS = 429
 CAPACITY_BACKOFF, MAX_CAPACITY_DELAY = 0.1, 2.0  # seconds between two attempts while the node has no capacity

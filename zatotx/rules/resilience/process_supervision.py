@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from attrs import frozen
 
-from zatotx.rules.resilience.retry import backoff_delay
+from zatotx.rules.resilience.outgoing_retry import backoff_delay
 
 NODE_TIMEOUT = 6.0  # seconds without a heartbeat after which a node of the cluster counts as dead
 MAX_DEATHS, DEATH_WINDOW = 5, 30.0  # this many deaths within this many seconds cannot be cured by restarting

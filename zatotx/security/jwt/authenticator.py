@@ -31,15 +31,20 @@ from zatotx.pipeline.security.authenticator import (
     PrincipalCache,
     make_principal,
 )
-from zatotx.rules.security.jwt import JwtRequirements, TokenRejected, read_token_header, validate_token_claims
-from zatotx.rules.security.jwt import token_roles as roles
-from zatotx.rules.security.jwt import token_username as username
+from zatotx.rules.security.jwt_validation import (
+    JwtRequirements,
+    TokenRejected,
+    read_token_header,
+    validate_token_claims,
+)
+from zatotx.rules.security.jwt_validation import token_roles as roles
+from zatotx.rules.security.jwt_validation import token_username as username
 from zatotx.schema.snapshot import StoredObject
 from zatotx.security.jwt import CHALLENGE, Jwt
 from zatotx.security.jwt.jwks import PublishedKeySet
 from zatotx.wire.http.authentication import parse_bearer
-from zatotx.wire.jose import SignedToken, VerificationKey, key_from_pem, key_from_secret, parse_compact_jws
 from zatotx.wire.json_codec import decode_object
+from zatotx.wire.jwk_and_jws import SignedToken, VerificationKey, key_from_pem, key_from_secret, parse_compact_jws
 from zatotx.wire.malformed import Malformed
 
 CACHE_SIZE = 5_000  # verified tokens cached per definition: a few kilobytes each

@@ -16,8 +16,8 @@ from twisted.logger import Logger
 
 from zatotx.interfaces.outgoing import FetchedDocument, IFetcher
 from zatotx.model.errors import ServiceError, ServiceUnavailable
-from zatotx.rules.security.jwt import JwksRefreshState, response_freshness_lifetime, select_verification_key
-from zatotx.wire.jose import VerificationKey, parse_key_set
+from zatotx.rules.security.jwt_validation import JwksRefreshState, response_freshness_lifetime, select_verification_key
+from zatotx.wire.jwk_and_jws import VerificationKey, parse_key_set
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.url_masking import mask_urls
 

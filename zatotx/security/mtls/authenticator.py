@@ -24,7 +24,7 @@ from zatotx.pipeline.security.authenticator import (
     PrincipalCache,
     make_principal,
 )
-from zatotx.rules.security.mtls import (
+from zatotx.rules.security.client_certificate_validation import (
     CertificateRequirements,
     ClientCertificateRejected,
     certificate_requirements,

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 from attrs import frozen
 
-from zatotx.schema.suggestion import suggest_similar_name
+from zatotx.schema.name_suggestion import suggest_similar_name
 from zatotx.service.compat.import_finder import ALIASES, MODULES
 from zatotx.service.service import Service
 
@@ -71,7 +71,9 @@ def _missing_names(node: ast.ImportFrom, module: str) -> Iterator[MigrationProbl
     names = {name for provided in MODULES[module].values() for name in provided} | set(ALIASES.get(module, ()))
     for alias in node.names:
         if alias.name != '*' and alias.name not in names and f'{module}.{alias.name}' not in MODULES:
-            yield MigrationProblem(node.lineno, f'zatotx has no {module}.{alias.name}{suggest_similar_name(alias.name, names)}')
+            yield MigrationProblem(
+                node.lineno, f'zatotx has no {module}.{alias.name}{suggest_similar_name(alias.name, names)}'
+            )
 
 
 def _is_of_zato(module: str) -> bool:
@@ -86,7 +88,9 @@ def _attribute_problems(cls: ast.ClassDef, outgoing_names: Collection[str]) -> I
             case ast.Attribute(attr=name, value=ast.Name(id='self')) if name in _ZATO_ATTRIBUTES and name not in own:
                 if not hasattr(Service, name):
                     advice = _ZATO_ATTRIBUTES[name]
-                    yield MigrationProblem(node.lineno, f'zatotx has no self.{name}' + (f': {advice}' if advice else ''))
+                    yield MigrationProblem(
+                        node.lineno, f'zatotx has no self.{name}' + (f': {advice}' if advice else '')
+                    )
             case ast.Attribute(attr=name, value=ast.Attribute(attr=out, value=ast.Name(id='self'))) if (
                 out in _OUTGOING and name not in outgoing_names and not name.startswith('_')
             ):

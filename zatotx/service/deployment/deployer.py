@@ -38,9 +38,9 @@ from zatotx.interfaces.config import (
 )
 from zatotx.interfaces.node import DeploymentReport, IDeployer
 from zatotx.model.errors import BadRequest, Conflict, NotFound, ServiceUnavailable, Timeout
+from zatotx.schema.name_suggestion import suggest_similar_name
 from zatotx.schema.service_config import DEFAULT_SLOW_THRESHOLD
 from zatotx.schema.snapshot import Actor, Snapshot
-from zatotx.schema.suggestion import suggest_similar_name
 from zatotx.service.deployment.module_importer import import_source
 from zatotx.service.deployment.service_checks import CheckedVersion, call_after_add_hooks, check_services
 from zatotx.service.deployment.source_package import SourcePackage, parse_stored, parse_upload
@@ -340,5 +340,7 @@ def _file_of(versions: list[FileVersion], name: str) -> str:
     by_service = [version for version in versions if name in version.services]
     if not by_service:
         known_names = {version.file for version in versions}.union(*(version.services for version in versions))
-        raise NotFound(f'No deployed file or service is called {name!r}{suggest_similar_name(name, sorted(known_names))}')
+        raise NotFound(
+            f'No deployed file or service is called {name!r}{suggest_similar_name(name, sorted(known_names))}'
+        )
     return max(by_service, key=lambda version: (version.active, version.revision)).file

@@ -16,7 +16,7 @@ from zatotx.service.io.io_declaration import (
     TypedOutput,
     declared_elements,
 )
-from zatotx.service.io.records import DeclaredField
+from zatotx.service.io.record_elements import DeclaredField
 
 
 def read_io_declaration(cls: type) -> ServiceIO:

@@ -17,7 +17,7 @@ from zatotx.service.compat.bunch import Bunch
 from zatotx.service.io import typed_models
 from zatotx.service.io.elements import Element, to_mapping
 from zatotx.service.io.input_sources import InputSources
-from zatotx.service.io.records import DeclaredField, convert_items, convert_response_record
+from zatotx.service.io.record_elements import DeclaredField, convert_items, convert_response_record
 from zatotx.service.io.validation_error import ValidationError, json_type_name
 from zatotx.service.io.zato_model_defaults import set_zato_defaults
 

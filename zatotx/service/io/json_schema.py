@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from zatotx.model.errors import BadInput
-from zatotx.rules.openapi.json_example import REF, Schema, resolve_reference
-from zatotx.rules.openapi.model import (
+from zatotx.rules.openapi.component_registry import ERROR_RESPONSES
+from zatotx.rules.openapi.document_input import (
     DECIMAL,
     FLOAT,
     ExampleInput,
@@ -22,13 +22,13 @@ from zatotx.rules.openapi.model import (
     ServiceInput,
     ServiceModel,
 )
-from zatotx.rules.openapi.schema_registry import ERROR_RESPONSES
+from zatotx.rules.openapi.json_example import REF, Schema, resolve_reference
 from zatotx.service.io import elements as e
-from zatotx.service.io.elements import FALSE, TRUE, BaseDateElement, Element, to_mapping, format_datetime
+from zatotx.service.io.elements import FALSE, TRUE, BaseDateElement, Element, format_datetime, to_mapping
 from zatotx.service.io.input_sources import InputSources
 from zatotx.service.io.io_declaration import ElementsInput, ElementsOutput, Input, Output, TypedInput
-from zatotx.service.io.model_schema import model_schema
-from zatotx.service.io.records import DeclaredField, ListOfDicts, UntypedElement, Record
+from zatotx.service.io.model_json_schema import model_schema
+from zatotx.service.io.record_elements import DeclaredField, ListOfDicts, Record, UntypedElement
 from zatotx.service.service import Service
 from zatotx.service.service_entry import ServiceEntry
 from zatotx.service.source_analysis import analyze_source
@@ -36,13 +36,13 @@ from zatotx.service.source_analysis import analyze_source
 __all__ = [
     'ElementsInput',
     'field_input_schema',
-    'treats_empty_as_absent',
     'object_schema',
     'openapi_input_shape',
     'openapi_output_shape',
     'openapi_service_shape',
     'output_schema',
     'text_input_schema',
+    'treats_empty_as_absent',
 ]
 
 
@@ -106,8 +106,8 @@ def field_input_schema(field: DeclaredField) -> Schema:
 
 
 def text_input_schema(field: DeclaredField) -> Schema:
-    """Return the schema of a field in path, query and form. The function `treats_empty_as_absent` says whether its value may be
-    empty."""
+    """Return the schema of a field in path, query and form. The function `treats_empty_as_absent` says whether its
+    value may be empty."""
     element = field.element
     if isinstance(element, e.List) and not isinstance(element, ListOfDicts):
         return {'type': 'array', 'items': _STRING, **({'minItems': 1} if field.required else {})}

@@ -13,7 +13,7 @@ from zatotx.service.io import elements as e
 from zatotx.service.io.elements import BaseDateElement
 from zatotx.service.io.elements import Element as Declared
 from zatotx.service.io.io_declaration import ElementsOutput, Input, Output, ServiceIO, TypedInput
-from zatotx.service.io.records import Dict, DeclaredField, ListOfDicts, Record
+from zatotx.service.io.record_elements import DeclaredField, Dict, ListOfDicts, Record
 from zatotx.service.io.xml_codec import ITEM_LIST
 from zatotx.service.io.xml_shape_builder import DICT
 from zatotx.service.service_entry import ServiceEntry

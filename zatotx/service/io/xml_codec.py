@@ -93,7 +93,8 @@ def serialize_response(outcome: ServiceResult, io: ServiceIO, message: Message, 
     """
     value = outcome.value
     if message.channel.soap is None and is_element(value) and not outcome.element:
-        outcome.value = SerializedElement(serialize_document(value))  # serialized here, which is a thread for large documents
+        # serialized here, which is a thread for large documents
+        outcome.value = SerializedElement(serialize_document(value))
         return
     text = isinstance(value, (str, bytes))
     wrap_text = text and message.channel.soap is not None and not _is_markup(value)

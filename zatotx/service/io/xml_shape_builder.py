@@ -13,12 +13,11 @@ from attrs import evolve
 from zatotx.service.io import elements as e
 from zatotx.service.io.elements import Element
 from zatotx.service.io.io_declaration import ElementsOutput, Output, ServiceIO, TypedInput
-from zatotx.service.io.records import Dict, ListOfDicts, UntypedElement, Record
+from zatotx.service.io.record_elements import Dict, ListOfDicts, Record, UntypedElement
 from zatotx.service.io.xml_shapes import (
     ANY_SHAPE,
     TEXT_SHAPE,
     IntTagShape,
-    UnwritableNameShape,
     ListShape,
     MappingShape,
     NumberShape,
@@ -27,6 +26,7 @@ from zatotx.service.io.xml_shapes import (
     ScalarShape,
     TupleShape,
     UnionShape,
+    UnwritableNameShape,
     XmlShape,
 )
 from zatotx.wire.xml.writer import is_xml_name

@@ -10,7 +10,12 @@ from twisted.internet.defer import Deferred, fail, maybeDeferred
 from zope.interface import implementer
 
 from zatotx.interfaces.data_dictionary import IDataDictionaryStore
-from zatotx.rules.redis.data_dictionary import DataDictionary, decode_dictionary, encode_dictionary, translation_lookup_key
+from zatotx.rules.redis.data_dictionary import (
+    DataDictionary,
+    decode_dictionary,
+    encode_dictionary,
+    translation_lookup_key,
+)
 from zatotx.testing.kit_redis.client import MemoryRedis
 
 T = TypeVar('T')

@@ -6,8 +6,15 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from zatotx.testing.kit_redis.key_commands import match_pattern_of_options
-from zatotx.testing.kit_redis.keyspace import Keyspace, SortedSet, redis_range_to_slice, format_float, parse_float, parse_int
+from zatotx.testing.kit_redis.key_and_server_commands import match_pattern_of_options
+from zatotx.testing.kit_redis.keyspace import (
+    Keyspace,
+    SortedSet,
+    format_float,
+    parse_float,
+    parse_int,
+    redis_range_to_slice,
+)
 
 
 def _sorted_set(space: Keyspace, key: str) -> SortedSet:

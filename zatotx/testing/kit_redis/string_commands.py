@@ -8,10 +8,10 @@ from typing import Any
 from zatotx.interfaces.redis import RedisError
 from zatotx.testing.kit_redis.keyspace import (
     Keyspace,
-    redis_range_to_slice,
     format_float,
     parse_float,
     parse_int,
+    redis_range_to_slice,
     to_bytes,
     to_text,
 )

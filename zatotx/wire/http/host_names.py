@@ -9,7 +9,7 @@ import idna
 
 from zatotx.wire.malformed import Malformed
 
-__all__ = ['Malformed', 'normalize_host', 'is_address', 'is_loopback']
+__all__ = ['Malformed', 'is_address', 'is_loopback', 'normalize_host']
 
 _MAX_LENGTH = 253  # maximum length of a name (RFC 1035 §2.3.4) in characters
 _MAX_LABEL_LENGTH = 63

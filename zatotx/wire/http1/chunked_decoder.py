@@ -7,7 +7,7 @@ import re
 import msgspec
 
 from zatotx.wire.http1.header_fields import FORBIDDEN_TRAILERS, PROTECTED_FIELDS, parse_field_line
-from zatotx.wire.http1.limits import HttpMessageRejected, HttpParserLimits
+from zatotx.wire.http1.message_limits import HttpMessageRejected, HttpParserLimits
 
 _HEX_DIGITS = b'0123456789abcdefABCDEF'
 _MAX_SIZE_DIGITS = 16  # maximum number of hex digits
@@ -93,7 +93,9 @@ class ChunkedDecoder:
         line = self._take_line(buffer, position, _MAX_SIZE_DIGITS + self._extensions_remaining)
         if line is None:
             if len(buffer) - position >= _MAX_SIZE_DIGITS + self._extensions_remaining + 2:
-                raise HttpMessageRejected(400, f'Chunk extensions are longer than {self._limits.chunk_extensions} bytes')
+                raise HttpMessageRejected(
+                    400, f'Chunk extensions are longer than {self._limits.chunk_extensions} bytes'
+                )
             return position
         digits, semicolon, _ = line.partition(b';')
         if digits.translate(None, _HEX_DIGITS) or not 0 < len(digits) <= _MAX_SIZE_DIGITS:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from zatotx.wire.http1.limits import HttpMessageRejected
+from zatotx.wire.http1.message_limits import HttpMessageRejected
 
 DIGITS = b'0123456789'
 ALPHA = b'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ'
@@ -128,7 +128,8 @@ def _is_coding(coding: bytes) -> bool:
 
 def _is_parameter(parameter: bytes) -> bool:
     name, _, value = parameter.partition(b'=')
-    return is_field_name_token(name.rstrip(b' \t')) and is_field_name_token(value.lstrip(b' \t'))  # quoted strings are not used in practice
+    # quoted strings are not used in practice
+    return is_field_name_token(name.rstrip(b' \t')) and is_field_name_token(value.lstrip(b' \t'))
 
 
 def is_persistent(version: tuple[int, int], connection: bytes | None) -> bool:

@@ -4,7 +4,7 @@ message bodies."""
 from __future__ import annotations
 
 from zatotx.wire.http1.chunked_decoder import END, ChunkedDecoder, EndOfBody
-from zatotx.wire.http1.limits import HttpMessageRejected, HttpParserLimits
+from zatotx.wire.http1.message_limits import HttpMessageRejected, HttpParserLimits
 
 # Parser states.
 HEAD, FIXED_LENGTH, CHUNKED, UNTIL_CLOSE, END_OF_MESSAGE, FINISHED = range(6)

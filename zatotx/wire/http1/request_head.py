@@ -18,11 +18,11 @@ from zatotx.wire.http1.header_fields import (
     check_transfer_encoding,
     combine_fields,
     is_authority,
-    is_persistent,
     is_field_name_token,
+    is_persistent,
     parse_content_length,
 )
-from zatotx.wire.http1.limits import HttpMessageRejected, HttpParserLimits
+from zatotx.wire.http1.message_limits import HttpMessageRejected, HttpParserLimits
 
 _SCHEMES = (b'http', b'https')
 
@@ -119,8 +119,8 @@ class RequestLine(msgspec.Struct, gc=False, frozen=True):
 
 
 def parse_request_line(line: bytes, limits: HttpParserLimits) -> RequestLine:
-    """Parse a request line without its line ending. Raises HttpMessageRejected, with status 400 if the line is malformed,
-    414 if the target is too long, 501 for an unknown method, and 505 for a version other than HTTP/1.
+    """Parse a request line without its line ending. Raises HttpMessageRejected, with status 400 if the line is
+    malformed, 414 if the target is too long, 501 for an unknown method, and 505 for a version other than HTTP/1.
 
     llhttp checks that the target is visible ASCII when the head is complete.
     """
@@ -155,7 +155,8 @@ def _fallback_version(method: bytes, version: bytes) -> tuple[int, int]:
 def parse_request_head(line: RequestLine, head: bytes, limits: HttpParserLimits) -> RequestHead:
     """Parse a complete request head, from the request line (already parsed as `line`) to the empty line.
 
-    Raises HttpMessageRejected: 400, 413 by Content-Length, 431 for too many or too long fields, 501 by Transfer-Encoding.
+    Raises HttpMessageRejected: 400, 413 by Content-Length, 431 for too many or too long fields, 501 by
+    Transfer-Encoding.
     """
     if line.text[-1] > _MINOR_1:  # llhttp does not support later versions
         raw = parse_fields(b'%b1%b' % (line.text[:-1], head[len(line.text) :]))

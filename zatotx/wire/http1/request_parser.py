@@ -13,7 +13,7 @@ that is complete), and errors are checked in the same order.
 from __future__ import annotations
 
 from zatotx.wire.http1.chunked_decoder import END, ChunkedDecoder, EndOfBody
-from zatotx.wire.http1.limits import HttpMessageRejected, HttpParserLimits
+from zatotx.wire.http1.message_limits import HttpMessageRejected, HttpParserLimits
 from zatotx.wire.http1.parser_base import CHUNKED, END_OF_MESSAGE, FINISHED, FIXED_LENGTH, HEAD, HttpMessageParser
 from zatotx.wire.http1.request_head import (
     MAX_LINE_WITHOUT_TARGET,
@@ -148,7 +148,9 @@ class RequestParser(HttpMessageParser):
             if end < 0:
                 break
             if end == start or buffer[end - 1] != 0x0D:
-                raise HttpMessageRejected(400, 'A line feed without a carriage return stands before or in the request line')
+                raise HttpMessageRejected(
+                    400, 'A line feed without a carriage return stands before or in the request line'
+                )
             if end - start > 1:
                 self._searched = end - 1 - start  # the end of the head may begin with the end of this line
                 text = bytes(buffer[start : end - 1])

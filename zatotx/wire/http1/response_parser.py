@@ -26,7 +26,7 @@ from zatotx.wire.http1.header_fields import (
     is_persistent,
     parse_content_length,
 )
-from zatotx.wire.http1.limits import HttpMessageRejected, HttpParserLimits
+from zatotx.wire.http1.message_limits import HttpMessageRejected, HttpParserLimits
 from zatotx.wire.http1.parser_base import (
     CHUNKED,
     END_OF_MESSAGE,
@@ -38,7 +38,15 @@ from zatotx.wire.http1.parser_base import (
 )
 from zatotx.wire.http1.request_head import VERSIONS, parse_fields
 
-__all__ = ['END', 'RESPONSE_LIMITS', 'EndOfBody', 'HttpMessageRejected', 'HttpParserLimits', 'ResponseHead', 'ResponseParser']
+__all__ = [
+    'END',
+    'RESPONSE_LIMITS',
+    'EndOfBody',
+    'HttpMessageRejected',
+    'HttpParserLimits',
+    'ResponseHead',
+    'ResponseParser',
+]
 
 # Response heads are larger than request heads: cookies, policies. Callers limit the size of the body.
 RESPONSE_LIMITS = HttpParserLimits(head=65_536, fields=200, field=32_768, body=1 << 62)
@@ -72,7 +80,9 @@ def parse_response_head(method: str, head: bytes, limits: HttpParserLimits, *, u
     """
     lines = head.count(b'\r\n')
     if head.translate(None, VALUE_CHARACTERS) != b'\r\n' * lines:
-        raise HttpMessageRejected(400, 'A control character stands in the head, or a line of it does not end as it should')
+        raise HttpMessageRejected(
+            400, 'A control character stands in the head, or a line of it does not end as it should'
+        )
     version, status, reason = _parse_status_line(head[: head.index(b'\r\n')])
     if status == 101 and not upgrade:
         raise HttpMessageRejected(400, 'The peer changes to another protocol, which nobody asked for')
@@ -147,8 +157,8 @@ class ResponseParser(HttpMessageParser):
 
     def feed_eof(self) -> EndOfBody | None:
         """Signal that the peer has closed the connection cleanly. Call it after `next` has returned None. Returns END
-        if that ends the response, None between responses. Raises HttpMessageRejected (400) inside a response, or a previous
-        rejection again."""
+        if that ends the response, None between responses. Raises HttpMessageRejected (400) inside a response, or a
+        previous rejection again."""
         if self._error is not None:
             raise self._error
         if self._state == UNTIL_CLOSE:
@@ -229,7 +239,9 @@ def _parse_status_line(line: bytes) -> tuple[tuple[int, int], int, bytes]:
     version = VERSIONS.get(line[:8])
     digits = line[9:12]
     if version is None or line[8:9] != b' ' or not digits.isdigit() or line[12:13] not in (b' ', b''):
-        raise HttpMessageRejected(400, 'The first line of the answer is not HTTP/1.1 or HTTP/1.0, a status and a reason')
+        raise HttpMessageRejected(
+            400, 'The first line of the answer is not HTTP/1.1 or HTTP/1.0, a status and a reason'
+        )
     status = int(digits)
     if len(digits) < 3 or status < 100:
         raise HttpMessageRejected(400, 'The status of the answer is not one from 100 to 999')

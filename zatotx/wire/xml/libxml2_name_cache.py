@@ -6,8 +6,8 @@ after every few megabytes. A document keeps the dictionary it was parsed with.
 
 lxml has no function for this. A thread that ends releases its dictionary, but parsing every document in a new thread
 costs five times as much for small ones. Therefore this removes lxml's entry from the thread state. Its name is an
-implementation detail: `is_name_release_supported` checks that it is still correct as soon as lxml is loaded, a test does too, and
-setup.cfg lists the supported versions of lxml.
+implementation detail: `is_name_release_supported` checks that it is still correct as soon as lxml is loaded, a test
+does too, and setup.cfg lists the supported versions of lxml.
 """
 
 from __future__ import annotations

@@ -14,10 +14,10 @@ from functools import cache, lru_cache
 from typing import Any
 
 from zatotx.wire.malformed import Malformed
+from zatotx.wire.xml import document_limits as xml_budget
 from zatotx.wire.xml import libxml2_name_cache
-from zatotx.wire.xml import limits as xml_budget
+from zatotx.wire.xml.document_limits import DEFAULT_BUDGET, NAME_TOO_LONG, XmlLimits
 from zatotx.wire.xml.encoding import content_type_charset, error_position, to_utf8
-from zatotx.wire.xml.limits import DEFAULT_BUDGET, NAME_TOO_LONG, XmlLimits
 
 __all__ = [
     'CHECK_THRESHOLD',
@@ -43,8 +43,8 @@ __all__ = [
     'parse_document',
     'parse_trusted',
     'reject_dtd',
-    'text_of',
     'serialize_document',
+    'text_of',
 ]
 
 

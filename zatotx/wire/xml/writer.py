@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from zatotx.wire.xml.parser import XSI, Element, is_element, is_nil, parse_trusted, text_of, serialize_document
+from zatotx.wire.xml.parser import XSI, Element, is_element, is_nil, parse_trusted, serialize_document, text_of
 
 XML_TYPE = b'application/xml'
 TOO_DEEPLY_NESTED = 'The value is nested too deeply for XML, or contains itself'

@@ -7,10 +7,15 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.lb.config.model import RoutingRule
-from zatotx.lb.http.request_rewriting import ClientConnectionInfo, RequestRewritingRules, requests_websocket, rewrite_request_head
+from zatotx.lb.http.request_rewriting import (
+    ClientConnectionInfo,
+    RequestRewritingRules,
+    requests_websocket,
+    rewrite_request_head,
+)
 from zatotx.lb.http.response_rewriting import KEEP_ALIVE, ResponseRewritingRules, rewrite_response_head
 from zatotx.lb.http.routing import CompiledRoutingRule, choose_backend
-from zatotx.wire.http1.request_parser import ParserLimits, RequestHead, RequestParser
+from zatotx.wire.http1.request_parser import HttpParserLimits, RequestHead, RequestParser
 from zatotx.wire.http1.response_parser import RESPONSE_LIMITS, parse_response_head
 
 PLAIN = RequestRewritingRules(x_forwarded=False)
@@ -18,7 +23,7 @@ PLAIN = RequestRewritingRules(x_forwarded=False)
 
 def parsed(text: bytes) -> RequestHead:
     """The parsed head of a request."""
-    parser = RequestParser(ParserLimits())
+    parser = RequestParser(HttpParserLimits())
     parser.feed(text)
     head = parser.next()
     assert isinstance(head, RequestHead)
@@ -128,8 +133,9 @@ class ForwardedTests(SynchronousTestCase):
 
     def test_rules(self) -> None:
         """Set fields replace those of the client, later rules earlier ones, and never the framing."""
-        rules = RequestRewritingRules.from_settings('none', ['X-Old'], [{'X-A': '1', 'Host': 'in', 'Content-Length': '9'},
-                                                               {'x-a': '2'}])  # fmt: skip
+        rules = RequestRewritingRules.from_settings(
+            'none', ['X-Old'], [{'X-A': '1', 'Host': 'in', 'Content-Length': '9'}, {'x-a': '2'}]
+        )
         head = get(b'X-A: 0', b'x-old: 1', b'X-B: 3')
         self.assertEqual(written(head, rules), [b'X-B: 3', b'x-a: 2'])
         self.assertIn(b'\r\nHost: in\r\n', rewrite_request_head(head, peer(), rules))
@@ -138,8 +144,13 @@ class ForwardedTests(SynchronousTestCase):
 class ResponseTests(SynchronousTestCase):
     def rewritten(self, text: bytes, method: str = 'GET', rules: ResponseRewritingRules | None = None) -> bytes:
         head = parse_response_head(method, text, RESPONSE_LIMITS)
-        return rewrite_response_head(head, rules or ResponseRewritingRules(), KEEP_ALIVE, is_chunked=head.length is None,
-                              has_body=method != 'HEAD')  # fmt: skip
+        return rewrite_response_head(
+            head,
+            rules or ResponseRewritingRules(),
+            KEEP_ALIVE,
+            is_chunked=head.length is None,
+            has_body=method != 'HEAD',
+        )
 
     def test_fields(self) -> None:
         """Fields for this hop are removed, others keep order and repetition."""
@@ -166,7 +177,9 @@ class ResponseTests(SynchronousTestCase):
 class RoutingTests(SynchronousTestCase):
     def chosen(self, head: RequestHead, *routes: dict[str, Any]) -> str:
         """The number of the rule that matches, '' if none does."""
-        compiled = [CompiledRoutingRule.from_route(RoutingRule(backend=str(n), **fields)) for n, fields in enumerate(routes)]
+        compiled = [
+            CompiledRoutingRule.from_route(RoutingRule(backend=str(n), **fields)) for n, fields in enumerate(routes)
+        ]
         return choose_backend(compiled, '', head)
 
     def test_first_match_wins(self) -> None:

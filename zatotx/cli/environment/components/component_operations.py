@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from zatotx.cli.environment.creation_plan import CreationStep, EnvironmentPlan
-from zatotx.cli.environment.layout import Component
+from zatotx.cli.environment.environment_layout import Component
 from zatotx.cli.environment.listen_addresses import ListenAddress
-from zatotx.cli.environment.processes import ComponentProcess
+from zatotx.cli.environment.process_discovery import ComponentProcess
 
 GRACE = 10.0  # seconds, the default of shutdown.grace in server.toml
 

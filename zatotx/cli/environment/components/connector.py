@@ -13,11 +13,11 @@ from zatotx.cli.environment.component_types import CONNECTOR
 from zatotx.cli.environment.components.component_operations import GRACE, ComponentOperations
 from zatotx.cli.environment.components.server import private_key_files, server_not_ready_reason
 from zatotx.cli.environment.creation_plan import ODB_FILE, CreationStep, EnvironmentPlan
+from zatotx.cli.environment.environment_layout import Component, get_setting, read_settings
 from zatotx.cli.environment.initial_files import write_info
-from zatotx.cli.environment.layout import Component, get_setting, read_settings
 from zatotx.cli.environment.listen_addresses import ListenAddress, first_tcp_address, tcp_addresses
-from zatotx.cli.environment.processes import ComponentProcess
-from zatotx.cli.environment.secret_keys import key_file
+from zatotx.cli.environment.process_discovery import ComponentProcess
+from zatotx.cli.environment.secret_key_access import key_file
 
 PORT = 17031  # of connector1; each further connector has the next one
 _DIRECTORIES = ('config', 'logs', 'work')

@@ -9,15 +9,25 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from zatotx.cli.environment.atomic_files import make_private_dir, write_private_file
+from zatotx.cli.environment.blocking_http_request import (
+    BlockingRequest,
+    IncompleteResponseError,
+    UnreachableError,
+    send_request,
+)
 from zatotx.cli.environment.component_types import LOAD_BALANCER
 from zatotx.cli.environment.components.component_operations import ComponentOperations
 from zatotx.cli.environment.creation_plan import CreationStep, EnvironmentPlan
 from zatotx.cli.environment.environment_authority import AGENT, link_certificate
-from zatotx.cli.environment.http_request import BlockingRequest, IncompleteResponseError, UnreachableError, send_request
+from zatotx.cli.environment.environment_layout import Component, read_toml
 from zatotx.cli.environment.initial_files import write_info
-from zatotx.cli.environment.layout import Component, read_toml
 from zatotx.cli.environment.listen_addresses import ListenAddress, parse_listen_address
-from zatotx.cli.environment.processes import ComponentProcess, is_listening_on_port, missing_workers_sentence, replace_workers
+from zatotx.cli.environment.process_discovery import (
+    ComponentProcess,
+    is_listening_on_port,
+    missing_workers_sentence,
+    replace_workers,
+)
 from zatotx.rules.listen_address import to_endpoint
 
 NAME = 'load-balancer'  # of its directory
@@ -89,7 +99,9 @@ class LoadBalancerOperations(ComponentOperations):
     def creation_steps(self, environment: Path, plan: EnvironmentPlan) -> list[CreationStep]:
         if not plan.load_balancer:
             return []
-        servers = [InitialServer(f'server{number}', '127.0.0.1', port) for number, port in enumerate(plan.server_ports, 1)]
+        servers = [
+            InitialServer(f'server{number}', '127.0.0.1', port) for number, port in enumerate(plan.server_ports, 1)
+        ]
         port = PORT + plan.port_offset
         return [CreationStep('Load balancer', partial(
             write_load_balancer, environment / NAME, cluster=plan.cluster, servers=servers, port=port,

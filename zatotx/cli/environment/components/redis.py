@@ -13,9 +13,9 @@ from zatotx.cli.environment.atomic_files import make_private_dir
 from zatotx.cli.environment.component_types import REDIS
 from zatotx.cli.environment.components.component_operations import ComponentOperations
 from zatotx.cli.environment.creation_plan import CreationStep, EnvironmentPlan
+from zatotx.cli.environment.environment_layout import Component
 from zatotx.cli.environment.initial_files import write_info
-from zatotx.cli.environment.layout import Component
-from zatotx.cli.environment.processes import POLL_INTERVAL, ComponentProcess
+from zatotx.cli.environment.process_discovery import POLL_INTERVAL, ComponentProcess
 
 URL = 'unix://../redis/redis.sock'  # in the settings of a node
 PROBE_TIMEOUT = 3.0  # seconds

@@ -8,19 +8,19 @@ from functools import partial
 from pathlib import Path
 
 from zatotx.cli.environment.atomic_files import make_private_dir, toml_string, write_private_file
-from zatotx.cli.environment.component_types import SERVER
-from zatotx.cli.environment.components.component_operations import GRACE, ComponentOperations
-from zatotx.cli.environment.creation_plan import ODB_FILE, CreationStep, EnvironmentPlan
-from zatotx.cli.environment.environment_authority import link_certificate, server_certificate_name
-from zatotx.cli.environment.http_request import (
+from zatotx.cli.environment.blocking_http_request import (
     BlockingRequest,
     BlockingResponse,
     IncompleteResponseError,
     UnreachableError,
     send_request,
 )
+from zatotx.cli.environment.component_types import SERVER
+from zatotx.cli.environment.components.component_operations import GRACE, ComponentOperations
+from zatotx.cli.environment.creation_plan import ODB_FILE, CreationStep, EnvironmentPlan
+from zatotx.cli.environment.environment_authority import link_certificate, server_certificate_name
+from zatotx.cli.environment.environment_layout import Component, get_setting, read_settings
 from zatotx.cli.environment.initial_files import write_info
-from zatotx.cli.environment.layout import Component, get_setting, read_settings
 from zatotx.cli.environment.listen_addresses import (
     ListenAddress,
     first_tcp_address,
@@ -28,8 +28,13 @@ from zatotx.cli.environment.listen_addresses import (
     split_endpoint_description,
     tcp_addresses,
 )
-from zatotx.cli.environment.processes import ComponentProcess, is_listening_on_port, missing_workers_sentence, replace_workers
-from zatotx.cli.environment.secret_keys import key_file
+from zatotx.cli.environment.process_discovery import (
+    ComponentProcess,
+    is_listening_on_port,
+    missing_workers_sentence,
+    replace_workers,
+)
+from zatotx.cli.environment.secret_key_access import key_file
 
 PICKUP = 'pickup/incoming/services'
 TLS_FILES = 'privateKey=tls/zato-server-priv-key.pem:certKey=tls/zato-server-cert.pem'

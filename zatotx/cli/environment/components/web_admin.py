@@ -10,17 +10,22 @@ from attrs import frozen
 
 from zatotx.admin.break_glass_file import FILE
 from zatotx.cli.environment.atomic_files import make_private_dir, toml_string, write_private_file
+from zatotx.cli.environment.blocking_http_request import (
+    BlockingRequest,
+    IncompleteResponseError,
+    UnreachableError,
+    send_request,
+)
 from zatotx.cli.environment.component_types import WEB_ADMIN
 from zatotx.cli.environment.components.component_operations import ComponentOperations
 from zatotx.cli.environment.components.load_balancer import AGENT_PORT
 from zatotx.cli.environment.creation_plan import CreationStep, EnvironmentPlan
 from zatotx.cli.environment.environment_authority import WEB_ADMIN as CERTIFICATE
 from zatotx.cli.environment.environment_authority import link_certificate
-from zatotx.cli.environment.http_request import BlockingRequest, IncompleteResponseError, UnreachableError, send_request
+from zatotx.cli.environment.environment_layout import Component, UserCredentials, components_of, get_setting, read_toml
 from zatotx.cli.environment.initial_files import write_info
-from zatotx.cli.environment.layout import Component, UserCredentials, components_of, get_setting, read_toml
 from zatotx.cli.environment.listen_addresses import ListenAddress, parse_listen_address
-from zatotx.cli.environment.processes import ComponentProcess, is_listening_on_port
+from zatotx.cli.environment.process_discovery import ComponentProcess, is_listening_on_port
 from zatotx.cli.errors import CommandError
 
 NAME, PORT = 'web-admin', 8183

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from zatotx.rules.listen_address import address_error, to_endpoint
-from zatotx.schema.delivery_fields import MessageChannelBase, DeliveryRetry
+from zatotx.schema.delivery_fields import DeliveryRetry, MessageChannelBase
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 from zatotx.schema.security.definition import FOR_LOGINS
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 
 from zatotx.plugins.ftp.wire import path_error
-from zatotx.schema.delivery_fields import MessageChannelBase, DeliveryRetry, Idempotency
+from zatotx.schema.delivery_fields import DeliveryRetry, Idempotency, MessageChannelBase
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 
 MOVE, DELETE = 'move', 'delete'

@@ -17,8 +17,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.reactor import as_reactor
 from trial_tests.unit.connectors.test_inbound_delivery import Memory, Service, reply
 from zatotx.connectors.channels import ChannelParts
-from zatotx.connectors.event_log import RateLimitedEventLog
 from zatotx.connectors.listener_registry import ListenerRegistry
+from zatotx.connectors.rate_limited_event_log import RateLimitedEventLog
 from zatotx.connectors.remote_files import DIRECTORY, FILE, FileInfo
 from zatotx.interfaces.connector_kind import ChannelContext
 from zatotx.interfaces.meters import NullMeter

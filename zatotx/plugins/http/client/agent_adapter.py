@@ -26,14 +26,14 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IBodyProducer, IClientReque
 from zope.interface import implementer
 
 from zatotx.plugins.http.client.errors import (
-    RequestBodyFailed,
     CallFailed,
     ConnectRefused,
     ConnectTimeout,
-    ResponseStartTimeout,
     NoSuchHost,
     NotReached,
     PeerReset,
+    RequestBodyFailed,
+    ResponseStartTimeout,
     TotalTimeout,
 )
 from zatotx.plugins.http.client.http_messages import BodyStream, HttpRequest, HttpResponse, Origin, Sender, Timeouts

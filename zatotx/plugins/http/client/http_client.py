@@ -19,13 +19,13 @@ from twisted.internet.defer import Deferred, fail
 from zatotx.connectors.tls_client import TlsClientFactory
 from zatotx.connectors.tls_settings import TlsSettings
 from zatotx.interfaces.reactor import IReactor
+from zatotx.plugins.http.client.connection_pool import ConnectionPool, PoolLimits
 from zatotx.plugins.http.client.connector import AddressResolver, Connector
 from zatotx.plugins.http.client.errors import ClientClosed, TotalTimeout
 from zatotx.plugins.http.client.forward_proxy import ForwardProxySender
 from zatotx.plugins.http.client.http_messages import BodySource, Dial, HttpRequest, HttpResponse, Origin, Sender
-from zatotx.plugins.http.client.pending_call import SharedCallResources, PendingCall
-from zatotx.plugins.http.client.pool import ConnectionPool, PoolLimits
-from zatotx.plugins.http.client.response_processing import ResponseDecoder, Offload, RedirectFollower, ResponseProcessor
+from zatotx.plugins.http.client.pending_call import PendingCall, SharedCallResources
+from zatotx.plugins.http.client.response_processing import Offload, RedirectFollower, ResponseDecoder, ResponseProcessor
 from zatotx.rules.http.proxy_selection import ENVIRONMENT, make_proxy_selector
 from zatotx.wire.http1.header_fields import is_authority
 from zatotx.wire.http1.request_writer import CHUNKED, CLOSE, CONTENT_LENGTH, EXPECT, NO_BODY, write_request_head

@@ -59,8 +59,8 @@ class BodySource(Protocol):
         """Whether `pieces` may be called again if the request has to be sent a second time."""
 
     def pieces(self) -> AsyncIterator[bytes]:
-        """Return the body. An exception that it raises fails the call with RequestBodyFailed; it is closed (`aclose`) when the
-        rest is not needed."""
+        """Return the body. An exception that it raises fails the call with RequestBodyFailed; it is closed (`aclose`)
+        when the rest is not needed."""
 
 
 class BodyStream(Protocol):
@@ -118,7 +118,8 @@ class HttpRequest(msgspec.Struct):
         0.0  # seconds to wait for 100 Continue before sending the body anyway; 0 = do not ask for it
     )
     is_streamed: bool = False  # return the response when its head has arrived, with a BodyStream as its body
-    max_body: int = 20 * 1024 * 1024  # largest response body that is collected, in bytes before decoding: ResponseTooLarge
+    # largest response body that is collected, in bytes before decoding: ResponseTooLarge
+    max_body: int = 20 * 1024 * 1024
 
     def __repr__(self) -> str:
         """Return a representation without secrets: no fields, no query, no body."""

@@ -16,9 +16,9 @@ from zatotx.interfaces.timeout_sweeper import TimeoutSweeper
 from zatotx.plugins.http.client.errors import (
     CallFailed,
     ConnectTimeout,
-    ResponseStartTimeout,
     QueueTimeout,
     ResponseStallTimeout,
+    ResponseStartTimeout,
     TotalTimeout,
 )
 from zatotx.plugins.http.client.http_messages import BodySource, HttpRequest, HttpResponse

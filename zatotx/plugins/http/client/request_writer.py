@@ -15,7 +15,12 @@ from twisted.python.failure import Failure
 from zatotx.connectors.http.client_writer import ClientWriter, make_client_writer
 from zatotx.plugins.http.client.errors import RequestBodyFailed
 from zatotx.plugins.http.client.http_messages import BodySource
-from zatotx.plugins.http.client.pending_call import AWAITING_CONTINUE, AWAITING_RESPONSE, SharedCallResources, PendingCall
+from zatotx.plugins.http.client.pending_call import (
+    AWAITING_CONTINUE,
+    AWAITING_RESPONSE,
+    PendingCall,
+    SharedCallResources,
+)
 from zatotx.plugins.http.transport.response_stream import ResponseStream, StreamWriter
 
 
@@ -85,7 +90,9 @@ class RequestWriter:
 
     __slots__ = ('_awaits_continue', '_call', '_environment', '_on_failure', '_upload', '_writer', 'has_unsent')
 
-    def __init__(self, environment: SharedCallResources, transport: Any, on_failure: Callable[[RequestBodyFailed], None]) -> None:
+    def __init__(
+        self, environment: SharedCallResources, transport: Any, on_failure: Callable[[RequestBodyFailed], None]
+    ) -> None:
         self._environment = environment
         self._on_failure = on_failure
         self._writer: ClientWriter = make_client_writer(

@@ -47,8 +47,8 @@ class RedirectFollower:
     """Follows at most `max_redirects` redirects of a call, within the call's total timeout.
 
     Redirects to another origin are followed only with `any_origin`, and then not to addresses that only this machine
-    can reach: `Origin.redirected` makes the connector check the address. Credentials (`is_credential_field`, and the fields
-    in `secret_fields`, lower-case) are not sent to another origin.
+    can reach: `Origin.redirected` makes the connector check the address. Credentials (`is_credential_field`, and the
+    fields in `secret_fields`, lower-case) are not sent to another origin.
     """
 
     def __init__(
@@ -153,9 +153,9 @@ class ResponseDecoder:
         self._ratio = max_ratio
 
     async def decode(self, response: HttpResponse, max_size: int) -> HttpResponse:
-        """Decode a response. Raises BadContentCoding if the body is damaged, is longer than `max_size` bytes when decoded, or
-        grows to more than `ratio` times its received size; a stream, whose length is not limited, raises it while it is
-        read."""
+        """Decode a response. Raises BadContentCoding if the body is damaged, is longer than `max_size` bytes when
+        decoded, or grows to more than `ratio` times its received size; a stream, whose length is not limited, raises it
+        while it is read."""
         field, body = response.head.headers.get(b'content-encoding'), response.body
         coding = parse_content_encoding(field) if response.head.status != _PARTIAL else ''
         if not coding or not body:

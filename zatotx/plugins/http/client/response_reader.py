@@ -10,17 +10,17 @@ from typing import Protocol
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IPushProducer
 
-from zatotx.plugins.http.client.errors import CallFailed, BodyClosedByReader, ResponseTooLarge
+from zatotx.plugins.http.client.errors import BodyClosedByReader, CallFailed, ResponseTooLarge
 from zatotx.plugins.http.client.http_messages import Fields, HttpResponse, ResponseHead
 from zatotx.plugins.http.client.pending_call import (
     AWAITING_CONTINUE,
     AWAITING_RESPONSE,
     RECEIVING,
-    SharedCallResources,
     PendingCall,
+    SharedCallResources,
 )
 from zatotx.plugins.http.client.request_writer import RequestWriter
-from zatotx.wire.http1.response_parser import RESPONSE_LIMITS, EndOfBody, MessageRejected, ResponseParser
+from zatotx.wire.http1.response_parser import RESPONSE_LIMITS, EndOfBody, HttpMessageRejected, ResponseParser
 
 MAX_BUFFERED = 64 * 1024  # bytes that are buffered for the reader before reading from the peer pauses
 
@@ -188,7 +188,8 @@ class ResponseReader:
         self.parser = ResponseParser(RESPONSE_LIMITS)
 
     def feed(self, call: PendingCall, data: bytes) -> None:
-        """Read the bytes received for a call. Raises HttpMessageRejected and ResponseTooLarge: then the connection is unusable."""
+        """Read the bytes received for a call. Raises HttpMessageRejected and ResponseTooLarge: then the connection is
+        unusable."""
         self.response_started = True
         self.parser.feed(data)
         if self._body is None:
@@ -203,7 +204,7 @@ class ResponseReader:
             return False
         try:
             end = self.parser.feed_eof()
-        except MessageRejected:
+        except HttpMessageRejected:
             return False
         if end is not None:
             self._end(call, body, end)

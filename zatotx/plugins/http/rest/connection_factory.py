@@ -14,6 +14,7 @@ from zatotx.connectors.call_policies import CircuitBreaking, Retrying
 from zatotx.interfaces.meters import IOutgoingMeter
 from zatotx.interfaces.reactor import IReactor
 from zatotx.interfaces.security_type import OutgoingCredentials
+from zatotx.plugins.http.client.connection_pool import PoolLimits
 from zatotx.plugins.http.client.http_client import (
     DEFAULT_MAX_REDIRECTS,
     ClientEnvironment,
@@ -22,9 +23,10 @@ from zatotx.plugins.http.client.http_client import (
     make_client,
 )
 from zatotx.plugins.http.client.http_messages import HttpResponse, split_url
-from zatotx.plugins.http.client.pool import PoolLimits
 from zatotx.plugins.http.client.response_processing import ACCEPT_ENCODING
-from zatotx.plugins.http.rest.call_chain import (
+from zatotx.plugins.http.rest.error_mapping import CircuitOpen
+from zatotx.plugins.http.rest.outgoing_connection import ConnectionParts, OutgoingConnection
+from zatotx.plugins.http.rest.outgoing_sender_chain import (
     Attempt,
     AuthorizingSender,
     DirectSender,
@@ -32,12 +34,10 @@ from zatotx.plugins.http.rest.call_chain import (
     is_peer_failure,
     is_server_error,
 )
-from zatotx.plugins.http.rest.connection import ConnectionParts, OutgoingConnection
-from zatotx.plugins.http.rest.error_mapping import CircuitOpen
 from zatotx.plugins.http.rest.request_builder import RequestTemplate
 from zatotx.plugins.http.schema.http_outgoing_base import ANY_ORIGIN, HttpOutgoing, RetrySettings, tls_settings
 from zatotx.rules.resilience.circuit_breaker import CircuitBreaker
-from zatotx.rules.resilience.retry import SAFE_METHODS, CallRetryBudget, RetryPolicy
+from zatotx.rules.resilience.outgoing_retry import SAFE_METHODS, CallRetryBudget, RetryPolicy
 from zatotx.rules.routing.url_template import UrlTemplate
 from zatotx.wire.http1.request_writer import HeaderFields
 

@@ -15,8 +15,12 @@ from zatotx.plugins.http.client import errors
 from zatotx.plugins.http.client.errors import CallFailed, NotReached
 
 _TIMEOUTS = (
-    errors.TotalTimeout, errors.ResponseStartTimeout, errors.ResponseStallTimeout, errors.ConnectTimeout, errors.QueueTimeout,
-)  # fmt: skip
+    errors.TotalTimeout,
+    errors.ResponseStartTimeout,
+    errors.ResponseStallTimeout,
+    errors.ConnectTimeout,
+    errors.QueueTimeout,
+)
 _BAD_GATEWAY: Mapping[type[CallFailed], str] = {  # '… gave no usable answer: …'
     errors.BadContentCoding: 'its body is damaged, or grows too large when it is unpacked',
     errors.BadResponse: 'it is not HTTP',
@@ -56,9 +60,17 @@ _UNAVAILABLE: Mapping[type[CallFailed], str] = {  # '… cannot be used: …'
 }
 # Not caused by the peer: none of them counts as its failure.
 _NOT_PEER_ERRORS = (
-    errors.QueueTimeout, errors.QueueFull, errors.ClientClosed, errors.RequestBodyFailed, errors.BodyClosedByReader, errors.ResponseTooLarge,
-    errors.BadRedirect, errors.TooManyRedirects, CircuitOpen, BulkheadFull,
-)  # fmt: skip
+    errors.QueueTimeout,
+    errors.QueueFull,
+    errors.ClientClosed,
+    errors.RequestBodyFailed,
+    errors.BodyClosedByReader,
+    errors.ResponseTooLarge,
+    errors.BadRedirect,
+    errors.TooManyRedirects,
+    CircuitOpen,
+    BulkheadFull,
+)
 
 
 def map_client_error(failure: CallFailed, title: str, cid: str, timeout: float) -> BaseException:

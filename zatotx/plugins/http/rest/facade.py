@@ -8,7 +8,7 @@ from typing import Any, TypedDict, Unpack
 
 from zatotx.connectors.connection_registry import ConnectionRegistry
 from zatotx.interfaces.outgoing import IServiceCall
-from zatotx.plugins.http.rest.connection import OutgoingConnection
+from zatotx.plugins.http.rest.outgoing_connection import OutgoingConnection
 from zatotx.plugins.http.rest.request_builder import CallSpec
 
 Params = Mapping[str, Any] | list[tuple[str, Any]] | str | None
@@ -89,8 +89,9 @@ class RestConnection:
         """Send a PATCH request."""
         return self._send(CallSpec('PATCH', data, params, headers, **options))
 
-    def delete(self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[RestCallOptions]
-               ) -> Any:
+    def delete(
+        self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[RestCallOptions]
+    ) -> Any:
         """Send a DELETE request."""
         return self._send(CallSpec('DELETE', data, params, headers, **options))
 
@@ -100,8 +101,9 @@ class RestConnection:
         """Send a HEAD request."""
         return self._send(CallSpec('HEAD', data, params, headers, **options))
 
-    def options(self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[RestCallOptions]
-                ) -> Any:
+    def options(
+        self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[RestCallOptions]
+    ) -> Any:
         """Send an OPTIONS request."""
         return self._send(CallSpec('OPTIONS', data, params, headers, **options))
 

@@ -24,10 +24,10 @@ from zatotx.connectors.tls_settings import TlsSettings
 from zatotx.interfaces.redis import ICommands, ILease, ILeaseStore
 from zatotx.interfaces.security_type import CredentialsContext, OutgoingCredentials
 from zatotx.model.errors import BadGateway, ServiceError, ServiceUnavailable
+from zatotx.plugins.http.client.connection_pool import PoolLimits
 from zatotx.plugins.http.client.errors import CallFailed
 from zatotx.plugins.http.client.http_client import ClientEnvironment, ClientSettings, make_client
 from zatotx.plugins.http.client.http_messages import Fields, HttpRequest, HttpResponse, Timeouts, split_url
-from zatotx.plugins.http.client.pool import PoolLimits
 from zatotx.plugins.http.rest.error_mapping import map_client_error, timeout_error
 from zatotx.plugins.http.rest.oauth2_tokens import (
     AccessToken,
@@ -90,8 +90,8 @@ class TokenCache:
             self._log.info('A token of OAuth 2.0 could not be kept in Redis: {why}', why=str(error))
 
     async def acquire_lease(self, name: str, seconds: float) -> ILease:
-        """Acquire the lease for getting a new token, waiting up to `seconds`. Raises TokenCacheUnavailable, also if it stays
-        taken."""
+        """Acquire the lease for getting a new token, waiting up to `seconds`. Raises TokenCacheUnavailable, also if it
+        stays taken."""
         acquiring = self.leases.acquire(f'oauth2:{name}', ttl=seconds + _LEASE_MARGIN, wait=seconds)
         lease: ILease = await _or_unavailable(acquiring)
         return lease

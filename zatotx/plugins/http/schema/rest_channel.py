@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 from zatotx.plugins.http.schema.cors import Cors, cors_errors
-from zatotx.plugins.http.schema.http_channel_base import HttpChannel, channel_field_combination_errors, normalize_url_pattern
+from zatotx.plugins.http.schema.http_channel_base import (
+    HttpChannel,
+    channel_field_combination_errors,
+    normalize_url_pattern,
+)
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from zatotx.model.soap import is_namespace
-from zatotx.plugins.http.schema.http_channel_base import HttpChannel, channel_field_combination_errors, normalize_url_pattern
+from zatotx.model.soap_message import is_namespace
+from zatotx.plugins.http.schema.http_channel_base import (
+    HttpChannel,
+    channel_field_combination_errors,
+    normalize_url_pattern,
+)
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 from zatotx.wire.soap.soap_action import unquote_action
 

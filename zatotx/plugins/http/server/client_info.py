@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from zatotx.connectors.peer_certificates import peer_certificates
 from zatotx.plugins.http.metrics import HttpCounters
 from zatotx.plugins.http.settings import HttpSettings
-from zatotx.rules.http.forwarding import UNIX, RequestOrigin, parse_trusted_proxies, find_request_origin
+from zatotx.rules.http.trusted_proxies import UNIX, RequestOrigin, find_request_origin, parse_trusted_proxies
 from zatotx.wire.http.client_cert import parse_client_cert
 from zatotx.wire.http1.request_parser import RequestHead
 from zatotx.wire.malformed import Malformed

@@ -20,7 +20,7 @@ from zatotx.plugins.http.server.client_info import make_client_info
 from zatotx.plugins.http.server.request_reader import HEAD, INPUT_CLOSED, RequestReader
 from zatotx.plugins.http.server.response_writer import ResponseWriter
 from zatotx.plugins.http.server.server_context import ServerContext
-from zatotx.rules.http.forwarding import UNIX
+from zatotx.rules.http.trusted_proxies import UNIX
 from zatotx.wire.http1.response_writer import CONTINUE
 
 MAX_PENDING_BYTES = 64 * 1024  # unread bytes that may be pending before reading from the client pauses

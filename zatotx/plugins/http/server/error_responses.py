@@ -53,5 +53,7 @@ def error_response(
         return Reply(status, write_error(cid, details), XML_TYPE, headers)
     if error_format:
         version = VERSIONS[error_format]
-        return Reply(status, write_error_fault(version, status, cid, details), version.content_type.encode('ascii'), headers)
+        return Reply(
+            status, write_error_fault(version, status, cid, details), version.content_type.encode('ascii'), headers
+        )
     return Reply(status, json_codec.write_error(cid, details), _JSON, headers)

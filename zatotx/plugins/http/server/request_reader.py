@@ -20,7 +20,7 @@ from zatotx.plugins.http.server.request_context import SAFE_METHODS, RequestCont
 from zatotx.plugins.http.server.response_writer import MAX_BUFFERED, ResponseWriter
 from zatotx.plugins.http.server.server_context import ServerContext
 from zatotx.rules.limits.memory_budget import MAX_UNACCOUNTED, OUT_OF_BUDGET, UNAUTHENTICATED, MemoryReservation
-from zatotx.wire.http1.request_parser import MessageRejected, RequestHead, RequestParser
+from zatotx.wire.http1.request_parser import HttpMessageRejected, RequestHead, RequestParser
 
 MAX_PIPELINED = 16  # requests of one connection that may be in progress at once
 _MAX_SKIPPED = 64 * 1024  # bytes of a rejected request's body to skip; a larger one ends the connection
@@ -165,7 +165,7 @@ class RequestReader:
                     more = self._add_piece(event, now)
                 else:
                     more = self._end(now) and parser.pending_bytes > 0
-        except MessageRejected as rejection:
+        except HttpMessageRejected as rejection:
             self.reject(rejection.status, rejection.reason, now, rejection.request_line)
 
     def reject(self, status: int, details: str, now: float, request_line: bytes = b'') -> None:

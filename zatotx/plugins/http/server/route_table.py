@@ -10,7 +10,7 @@ import msgspec
 
 from zatotx.interfaces.meters import IChannelMeter
 from zatotx.model.message import ChannelSpec
-from zatotx.model.soap import SoapChannelSpec
+from zatotx.model.soap_message import SoapChannelSpec
 from zatotx.plugins.http.schema.http_channel_base import HttpChannel, normalize_url_pattern
 from zatotx.plugins.http.schema.rest_channel import RestChannel
 from zatotx.plugins.http.schema.soap_channel import SoapChannel

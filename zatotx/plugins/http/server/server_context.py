@@ -22,7 +22,7 @@ from zatotx.plugins.http.server.connection_limits import AcceptLimiter, AddressL
 from zatotx.plugins.http.server.request_context import ResolvedRequest
 from zatotx.plugins.http.server.request_router import RequestRouter
 from zatotx.plugins.http.settings import HttpSettings
-from zatotx.rules.http.forwarding import UNIX
+from zatotx.rules.http.trusted_proxies import UNIX
 from zatotx.wire.http1.request_parser import RequestHead
 
 SWEEP_INTERVAL = 0.5  # seconds

@@ -10,15 +10,15 @@ from zope.interface import implementer
 from zatotx.interfaces.pipeline import ICodec
 from zatotx.model.errors import BadRequest, ServiceError
 from zatotx.model.message import Message, Reply, ServiceResult
-from zatotx.model.soap import SoapChannelSpec, SoapMessage
-from zatotx.plugins.http.soap.faults import UnknownEnvelopeVersion, write_fault_envelope, fault_status
+from zatotx.model.soap_message import SoapChannelSpec, SoapMessage
+from zatotx.plugins.http.soap.faults import UnknownEnvelopeVersion, fault_status, write_fault_envelope
 from zatotx.rules.limits.concurrency_limit import MessageContentLimits
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.soap import envelope as soap
 from zatotx.wire.soap.envelope import VERSIONS, PrebuiltEnvelope, SoapVersion, to_body_content
 from zatotx.wire.soap.soap_action import requested_soap_version
 from zatotx.wire.xml import parser
-from zatotx.wire.xml.limits import estimate_tree_size
+from zatotx.wire.xml.document_limits import estimate_tree_size
 from zatotx.wire.xml.parser import content_type_charset
 
 _THREAD_THRESHOLD = 256 * 1024  # bytes
@@ -67,7 +67,9 @@ class SoapCodec:
         if not body:
             raise BadRequest(message.cid, 'Malformed SOAP: the body is empty')
         try:
-            return parser.parse_document(body, content_type_charset(message.headers.get(b'content-type', b'')), self._budget)
+            return parser.parse_document(
+                body, content_type_charset(message.headers.get(b'content-type', b'')), self._budget
+            )
         except Malformed as error:
             raise BadRequest(message.cid, f'Malformed XML: {error}') from None
 

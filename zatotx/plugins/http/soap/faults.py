@@ -13,7 +13,7 @@ from typing import Any
 
 from zatotx.model.errors import BadInput
 from zatotx.model.errors import ServiceError as ModelFault
-from zatotx.model.soap import MustUnderstandFault, PeerFault, SoapFault
+from zatotx.model.soap_message import MustUnderstandFault, PeerFault, SoapFault
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.soap import faults
 from zatotx.wire.soap.envelope import SOAP_12, SoapVersion, to_body_content

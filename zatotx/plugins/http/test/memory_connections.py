@@ -12,10 +12,10 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from zatotx.plugins.http.client.connection_pool import PoolLimits
 from zatotx.plugins.http.client.http_client import HttpClient
 from zatotx.plugins.http.client.http_messages import BodyStream, HttpRequest, HttpResponse, Origin
 from zatotx.plugins.http.client.pending_call import SWEEP_INTERVAL, SharedCallResources
-from zatotx.plugins.http.client.pool import PoolLimits
 
 ORIGIN = Origin('http', 'peer.example', 80)
 OK = b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'

@@ -15,11 +15,11 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
+from zatotx.plugins.http.client.connection_pool import PoolLimits
 from zatotx.plugins.http.client.errors import CallFailed
 from zatotx.plugins.http.client.http_client import HttpClient
 from zatotx.plugins.http.client.http_messages import BodyStream, HttpRequest, HttpResponse, Origin
 from zatotx.plugins.http.client.pending_call import SharedCallResources
-from zatotx.plugins.http.client.pool import PoolLimits
 
 reactor: Any = global_reactor
 PATIENCE = 60.0  # seconds after which a test that waits for something gives up

@@ -7,11 +7,11 @@ from typing import Any
 
 from zatotx.model.errors import BadGateway, BadStatus
 from zatotx.model.response import PeerResponse
-from zatotx.model.soap import PeerFault
+from zatotx.model.soap_message import PeerFault
 from zatotx.plugins.http.client.http_messages import HttpResponse
-from zatotx.plugins.http.rest.call_chain import is_server_error
-from zatotx.plugins.http.rest.request_body import XML
-from zatotx.plugins.http.rest.response import RestResponse, response_format
+from zatotx.plugins.http.rest.outgoing_body import XML
+from zatotx.plugins.http.rest.outgoing_sender_chain import is_server_error
+from zatotx.plugins.http.rest.received_response import RestResponse, response_format
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.soap import envelope as soap
 from zatotx.wire.soap.envelope import Envelope, SoapVersion

@@ -16,12 +16,12 @@ from zatotx.connectors.ping_call import PingCall
 from zatotx.model.cid import new_cid
 from zatotx.plugins.http.client.errors import CallFailed
 from zatotx.plugins.http.client.http_messages import HttpResponse, Origin, split_url
-from zatotx.plugins.http.rest.call_chain import Attempt, DirectSender
-from zatotx.plugins.http.rest.connection import ConnectionParts
 from zatotx.plugins.http.rest.connection_factory import USER_AGENT
 from zatotx.plugins.http.rest.error_mapping import map_client_error
+from zatotx.plugins.http.rest.outgoing_connection import ConnectionParts
+from zatotx.plugins.http.rest.outgoing_sender_chain import Attempt, DirectSender
+from zatotx.plugins.http.rest.received_response import RestResponse
 from zatotx.plugins.http.rest.request_builder import OutgoingRequest, RequestTemplate
-from zatotx.plugins.http.rest.response import RestResponse
 from zatotx.plugins.http.schema.outgoing_soap import SoapOutgoing, is_document
 from zatotx.wire.http1.request_writer import HeaderFields
 from zatotx.wire.malformed import Malformed

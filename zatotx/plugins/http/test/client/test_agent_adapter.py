@@ -33,8 +33,8 @@ from zatotx.plugins.http.client.errors import (
     BadResponse,
     ConnectRefused,
     ConnectTimeout,
-    ResponseStartTimeout,
     NoSuchHost,
+    ResponseStartTimeout,
     TlsFailed,
     TotalTimeout,
 )

@@ -24,7 +24,7 @@ from zatotx.plugins.http.client.errors import ConnectRefused, ConnectTimeout, No
 from zatotx.plugins.http.client.http_messages import Origin
 from zatotx.rules.http.dns_cache import DnsCache, LookupResult, interleave_families
 from zatotx.rules.http.proxy_selection import ProxySelector
-from zatotx.wire.http.host_names import Malformed, normalize_host, is_loopback
+from zatotx.wire.http.host_names import Malformed, is_loopback, normalize_host
 
 reactor: Any = global_reactor
 PATIENCE = 60.0  # seconds after which a test that waits for a thread gives up
@@ -218,7 +218,9 @@ class ResolverTests(SynchronousTestCase):
 class RaceTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
-        self.racing: Deferred[Any] = connect_to_first_address(as_reactor(self.reactor), ['10.0.0.1', '10.0.0.2', '10.0.0.3'], 80)
+        self.racing: Deferred[Any] = connect_to_first_address(
+            as_reactor(self.reactor), ['10.0.0.1', '10.0.0.2', '10.0.0.3'], 80
+        )
 
     def tried(self) -> list[str]:
         return [str(client[0]) for client in self.reactor.tcpClients]

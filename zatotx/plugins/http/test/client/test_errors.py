@@ -16,9 +16,9 @@ from zatotx.plugins.http.client.errors import (
     BadResponse,
     CallFailed,
     ConnectRefused,
-    ResponseStartTimeout,
     PeerReset,
     ResponseStallTimeout,
+    ResponseStartTimeout,
     ResponseTooLarge,
     TotalTimeout,
 )

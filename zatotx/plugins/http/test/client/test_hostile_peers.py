@@ -11,20 +11,20 @@ from twisted.internet.defer import gatherResults
 
 from trial_tests.support.authority import Authority
 from zatotx.connectors.tls_settings import TlsSettings
+from zatotx.plugins.http.client.connection_pool import PoolLimits
 from zatotx.plugins.http.client.errors import (
     BadResponse,
     CallFailed,
     ConnectRefused,
     ConnectTimeout,
-    ResponseStartTimeout,
     PeerReset,
     ResponseStallTimeout,
+    ResponseStartTimeout,
     ResponseTooLarge,
     TotalTimeout,
 )
 from zatotx.plugins.http.client.http_client import HttpClientWithSenders
 from zatotx.plugins.http.client.http_messages import HttpRequest, HttpResponse
-from zatotx.plugins.http.client.pool import PoolLimits
 from zatotx.plugins.http.test.upstream_servers import (
     Answering,
     Peer,

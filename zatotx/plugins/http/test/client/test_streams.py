@@ -8,7 +8,13 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from zatotx.plugins.http.client.errors import BadResponse, RequestBodyFailed, PeerReset, BodyClosedByReader, TotalTimeout
+from zatotx.plugins.http.client.errors import (
+    BadResponse,
+    BodyClosedByReader,
+    PeerReset,
+    RequestBodyFailed,
+    TotalTimeout,
+)
 from zatotx.plugins.http.client.http_messages import BodySource, BodyStream, HttpResponse, Timeouts
 from zatotx.plugins.http.client.request_writer import IteratorBody
 from zatotx.plugins.http.client.response_reader import MAX_BUFFERED

@@ -12,8 +12,8 @@ from twisted.python.failure import Failure
 from zatotx.interfaces.timeout_sweeper import TimeoutSweeper
 from zatotx.plugins.http.client.errors import (
     CallFailed,
-    ResponseStartTimeout,
     ResponseStallTimeout,
+    ResponseStartTimeout,
     TotalTimeout,
 )
 from zatotx.plugins.http.client.http_messages import HttpResponse, Timeouts

@@ -14,7 +14,7 @@ from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
 from zatotx.connectors.channels import ChannelParts, Channels, ChannelType, make_channel_delivery
-from zatotx.connectors.definitions import refers_to_definition, require_active
+from zatotx.connectors.connection_definitions import refers_to_definition, require_active
 from zatotx.connectors.inbound_delivery import MessageDelivery
 from zatotx.connectors.outgoing_connections import Sources
 from zatotx.interfaces.connector_kind import ChannelContext, IChannel

@@ -12,8 +12,8 @@ from twisted.internet.defer import Deferred
 
 from zatotx.connectors.blocking_pool import BlockingPool, BlockingPoolClosed
 from zatotx.connectors.call_policies import CallTimedOut
+from zatotx.connectors.connection_definitions import refers_to_definition, require_active
 from zatotx.connectors.connection_registry import ConnectionRegistry
-from zatotx.connectors.definitions import refers_to_definition, require_active
 from zatotx.connectors.failure_log import FailureLog
 from zatotx.connectors.outgoing_connections import ConnectionType, OutgoingConnections, Sources
 from zatotx.interfaces.connector_kind import OutgoingContext
