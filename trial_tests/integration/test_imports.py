@@ -34,7 +34,7 @@ print('twisted.internet.reactor' in sys.modules)
 SERVER = """
 import sys
 from twisted.plugin import getPlugins
-from zatotx.tap import assembly, server, worker
+from zatotx.tap import node_assembly, server, worker
 from zatotx.connectors.kind_registry import find_kinds
 for found in find_kinds():
     kind = found.kind
@@ -102,7 +102,7 @@ from zatotx.wire.xml import parser
 before = parser.is_element('a'), parser.is_lxml_loaded(), 'lxml.etree' in sys.modules
 from lxml import etree
 foreign = parser.is_element(etree.fromstring('<a/>')), parser.is_element('a'), parser.is_lxml_loaded()
-print(before, foreign, parser.is_element(parser.parse(b'<a/>')), parser.is_lxml_loaded())
+print(before, foreign, parser.is_element(parser.parse_document(b'<a/>')), parser.is_lxml_loaded())
 """
 
 

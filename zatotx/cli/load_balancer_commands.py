@@ -77,7 +77,9 @@ def _file_argument() -> Decorator:
 # Commands
 
 
-@click.command(epilog='\b\nExamples:\n  zatotx lb servers ~/env/qs-1\n  zatotx lb servers ~/env/qs-1 --format json')
+@click.command(
+    'servers', epilog='\b\nExamples:\n  zatotx lb servers ~/env/qs-1\n  zatotx lb servers ~/env/qs-1 --format json'
+)
 @make_path_argument()
 @_connection_options
 @make_format_option()

@@ -102,7 +102,7 @@ class KvdbTests(ServiceTesting, SynchronousTestCase):
 
     def test_missing_await(self) -> None:
         """A missing `await` is reported with its line."""
-        with self.assertRaisesRegex(TypeError, r"test_kvdb.py:\d+: 'await' is missing before self.kvdb.get"):
+        with self.assertRaisesRegex(TypeError, r"test_redis_methods.py:\d+: 'await' is missing before self.kvdb.get"):
             self.call(NoAwait)
 
     def test_unknown_method(self) -> None:
