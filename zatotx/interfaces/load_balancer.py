@@ -39,10 +39,10 @@ class NoServerAvailableError(Exception):
 class IServerSlot(Interface):
     """The permission to send one request to a backend server, or to hold one TCP connection to it."""
 
-    name = Attribute('The name of the server: str')
-    host = Attribute('The address to connect to: str')
-    port = Attribute('The port to connect to: int')
-    cookie = Attribute('The value of the sticky cookie to set in the response; "" if none: str')
+    name: str = Attribute('The name of the server')
+    host: str = Attribute('The address to connect to')
+    port: int = Attribute('The port to connect to')
+    cookie: str = Attribute('The value of the sticky cookie to set in the response; "" if none')
 
     def release(outcome: Outcome) -> None:
         """Give the slot back. A second call has no effect."""
@@ -51,9 +51,9 @@ class IServerSlot(Interface):
 class IBackend(Interface):
     """A named group of servers, with the algorithm that chooses one of them for each request."""
 
-    name = Attribute('The name of the backend: str')
-    key_headers = Attribute('Lower-case names of the header fields that a BalancingKey must contain: Collection[str]')
-    key_cookies = Attribute('Names of the cookies that a BalancingKey must contain: Collection[str]')
+    name: str = Attribute('The name of the backend')
+    key_headers: Collection[str] = Attribute('Lower-case names of the header fields that a BalancingKey must contain')
+    key_cookies: Collection[str] = Attribute('Names of the cookies that a BalancingKey must contain')
 
     def acquire_now(key: BalancingKey, excluded: Collection[str] = ()) -> IServerSlot | None:
         """Return a slot at once, as `acquire` does, or None if all servers are full: then call `acquire`, which queues.
