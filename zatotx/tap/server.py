@@ -12,6 +12,7 @@ from twisted.python import usage
 
 from zatotx.interfaces.reactor import IReactor
 from zatotx.processes.secret_key import KEY_VARIABLE, read_key_from_stdin
+from zatotx.system.startup_gc import freeze_survivors
 from zatotx.tap.component_service import DirectoryOptions, make_component_service
 
 # The option `--secret-key -`: reads the secret key from stdin, so that it appears in no file, no process list and no
@@ -80,6 +81,7 @@ def makeService(options: Options) -> IService:
             from zatotx.tap.build_worker_parent import make_parent
 
             return make_parent(directory, reactor, options['workers'])
+        freeze_survivors()  # until the node has started
         from zatotx.tap.assembly import make_server
 
         return make_server(directory, reactor)
