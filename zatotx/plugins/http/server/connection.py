@@ -149,6 +149,8 @@ class ServerConnection:
             transport.abortConnection()
             return
         self._limit_key = limit_key
+        if context.poller is not None:
+            context.poller.take_over(transport)
         self.connectionMade()
 
     def handshakeCompleted(self) -> None:
