@@ -37,7 +37,7 @@ class ServiceStoreTests(SynchronousTestCase):
         self.store.replace_files({'kept.py': self.kept, 'replaced.py': self.replaced})
 
     def current(self) -> dict[str, ServiceEntry]:
-        return {one.name: cast('ServiceEntry', one) for one in self.store.current}
+        return {one.name: one for one in self.store.current}
 
     def assert_changed(self, before: dict[str, ServiceEntry], *names: str) -> None:
         """Only the entries of these services are new."""
