@@ -146,6 +146,14 @@ class ServerStatus(NamedTuple):
     last_change: float  # seconds since the state changed
 
 
+class RenamedServer(NamedTuple):
+    """A server that a new configuration has under another name."""
+
+    backend: str
+    old: str
+    new: str
+
+
 class IBalancerControl(Interface):
     """The operations of a running load balancer that its agent can perform."""
 
@@ -155,9 +163,9 @@ class IBalancerControl(Interface):
     def validate(source: str) -> list[str]:
         """Return the mistakes in the text of a configuration, one sentence each; empty if there are none."""
 
-    def apply(source: str) -> Deferred[list[str]]:
-        """Validate, write lb.toml atomically and put it into force in all workers. Fires with the mistakes; if there is
-        one, nothing has changed."""
+    def apply(source: str, renamed: RenamedServer | None = None) -> Deferred[list[str]]:
+        """Validate, write lb.toml atomically and put it into force in all workers. A server that is renamed keeps the
+        administrative state that was set. Fires with the mistakes; if there is one, nothing has changed."""
 
     def servers() -> Sequence[ServerStatus]:
         """Return the current status of all servers of all backends."""
