@@ -80,7 +80,7 @@ class RunnerTests(SynchronousTestCase):
         for portion in found:
             self.assertEqual(len({shared_environment(module) for module in portion}), 1, portion)
         self.assertEqual(portions_of(['no.such', 'a.b.C'], {}), [['no.such', 'a.b.C']])
-        self.assertEqual(portions_of(['a.short', 'a.b', 'a.slow'], {'a.short': 1.0, 'a.slow': 19.5}),
+        self.assertEqual(portions_of(['a.short', 'a.b', 'a.slow'], {'a.short': 1.0, 'a.slow': 39.5}),
                          [['a.slow'], ['a.short', 'a.b']])
 
     def test_durations(self) -> None:

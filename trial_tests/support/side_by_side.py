@@ -36,8 +36,8 @@ from attrs import frozen
 
 T = TypeVar('T')
 
-PORTION_SECONDS = 20.0  # a portion gets further modules up to this duration; starting a process takes two seconds
-SHARED_SECONDS = 60.0  # up to this duration if they share an environment
+PORTION_SECONDS = 40.0  # a portion gets further modules up to this duration; starting a process takes two seconds
+SHARED_SECONDS = 90.0  # up to this duration if they share an environment
 SLOWEST = 15  # modules in the report
 MOST = 2  # times JOBS: so many portions run at a time at most
 MEMORY = 2048  # MiB that must be available before a portion more than JOBS starts
