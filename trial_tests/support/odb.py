@@ -112,18 +112,15 @@ class OdbCase(TestCase):
         self.store = self.open()
 
     def made_url(self) -> str:
-        """Of an ODB with nothing but its cluster and a server: made once and copied, where that is quicker."""
+        """Of an ODB with nothing but its cluster and a server: made once and copied."""
         new = NewCluster(name=CLUSTER, nodes=(NodeAddress(name='server1'),))
-        if self.database_kind == 'mariadb':
-            url = self.make_url()
-            create_odb(url, KEY, new, types=TYPES)
-            return url
         if self.database_kind not in _templates:
             _templates[self.database_kind] = self.make_url()
             create_odb(_templates[self.database_kind], KEY, new, types=TYPES)
         template = _templates[self.database_kind]
-        if self.database_kind == 'postgresql':
-            return postgresql.shared().fresh(template.rpartition('/')[2])
+        if self.database_kind != 'sqlite':
+            server = postgresql.shared() if self.database_kind == 'postgresql' else mariadb.shared()
+            return server.fresh(template.rpartition('/')[2])
         url = self.make_url()
         shutil.copyfile(str(sqlite_path(template)), str(sqlite_path(url)))
         return url
