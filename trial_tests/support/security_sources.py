@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zatotx.api.openapi import security_definition_model
+from zatotx.api.openapi_document import security_definition_model
 from zatotx.connectors.security_types import find_security_types
 from zatotx.rules.openapi.model import ChannelSecurityDefinition
 from zatotx.schema.snapshot import StoredObject

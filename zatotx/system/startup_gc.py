@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import linecache
 from collections.abc import Mapping
 
 _FIRST_FROZEN_GENERATION = 1  # a collection of generation 0 finds objects that functions are still using
@@ -26,3 +27,4 @@ def stop_freezing() -> None:
 def _freeze(phase: str, info: Mapping[str, int]) -> None:
     if phase == 'stop' and info['generation'] >= _FIRST_FROZEN_GENERATION:
         gc.freeze()
+        linecache.clearcache()  # attrs stores the source of all methods that it generates there, 1 MB in all

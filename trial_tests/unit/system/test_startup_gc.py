@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import linecache
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -22,6 +23,15 @@ class StartupGCTests(SynchronousTestCase):
         self.assertEqual(gc.get_freeze_count(), 0)
         gc.collect(1)
         self.assertGreater(gc.get_freeze_count(), 1000)
+
+    def test_generated_source(self) -> None:
+        """The source that attrs keeps of the methods that it generates is dropped; that of files is read again."""
+        freeze_survivors()
+        lazily_read = linecache.getline(__file__, 1)
+        linecache.cache['<attrs generated x>'] = (1, None, ['x'], '<attrs generated x>')
+        gc.collect(1)
+        self.assertNotIn('<attrs generated x>', linecache.cache)
+        self.assertEqual(linecache.getline(__file__, 1), lazily_read)
 
     def test_stop(self) -> None:
         """After the start, collections freeze nothing, however often it was begun and ended."""
