@@ -17,6 +17,7 @@ import threading
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from textwrap import dedent
 
@@ -137,6 +138,15 @@ class Broker:
         """The Authorization field of pubapi."""
         public = self.credentials()['pubapi']
         return basic(public['username'], public['password'])
+
+    def until_recovered(self, *servers: int) -> None:
+        """Wait until these servers have Redis and the ODB again, which a test took away: the next test needs both."""
+        def recovered(server: int) -> bool:
+            text = self.ask('GET', '/zato/metrics', fields=self.admin(), server=server).body
+            return b'\nzatotx_redis_up 1' in text and b'\nzatotx_odb_up 1' in text
+
+        for server in servers:
+            until(partial(recovered, server), f'Redis and the ODB of server{server}')
 
     # -- files and processes
 
