@@ -192,9 +192,10 @@ def _all_pids() -> list[int]:
 
 
 def _command_line(pid: int) -> str:
+    """The arguments of a process; '' if it has ended."""
     try:
-        state = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0]
-        return '' if state == 'Z' else Path(f'/proc/{pid}/cmdline').read_bytes().replace(b'\0', b' ').decode()
+        with open(f'/proc/{pid}/cmdline', 'rb') as file:  # noqa: PTH123 - a third of the time, for hundreds of them
+            return file.read().replace(b'\0', b' ').decode('utf-8', 'replace')
     except OSError:
         return ''
 
