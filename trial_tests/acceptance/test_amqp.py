@@ -245,6 +245,7 @@ class OutageTests(WithConnectors):
             pass
         redis = int((self.environment.path / 'redis' / 'server.pid').read_text())
         os.kill(redis, signal.SIGSTOP)
+        self.addCleanup(self.environment.until_recovered, 1)
         locked = sqlite3.connect(self.environment.path / 'odb' / 'zatotx.db', isolation_level=None)
         locked.execute('BEGIN EXCLUSIVE')
         try:

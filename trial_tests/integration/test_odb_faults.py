@@ -91,6 +91,8 @@ class TwoProcessesTests(ProcessCase):
 
 
 class LockedTests(OdbCase):
+    is_patient = False
+
     def lock(self) -> sqlite3.Connection:
         """Hold the write lock, as a frozen process does."""
         path = self.url.removeprefix('sqlite:///')

@@ -15,10 +15,12 @@ from trial_tests.support import mariadb, postgresql
 from trial_tests.support.reactor import reactor
 from zatotx.connectors.security_types import all_object_types
 from zatotx.interfaces.config import IConfigStore
-from zatotx.odb import migrations
+from zatotx.odb import executor, migrations
 from zatotx.odb.config_store import open_store
 from zatotx.odb.database import Database
 from zatotx.odb.engine import make_engine
+from zatotx.odb.engines import mysql
+from zatotx.odb.engines import postgresql as postgresql_engine
 from zatotx.odb.maintenance import NewCluster, create_odb, open_database
 from zatotx.odb.nodes import NodeAddress
 from zatotx.odb.secrets import new_key
@@ -96,6 +98,7 @@ class OdbCase(TestCase):
     types = TYPES
     timeout = 600
     database_kind = 'sqlite'  # or 'postgresql', 'mariadb'
+    is_patient = True  # whether statements may take a minute, as on a loaded machine; tests of the timeouts are not
 
     def make_url(self) -> str:
         """Of an empty database, another one each time; SQLite's file is not there yet."""
@@ -108,6 +111,10 @@ class OdbCase(TestCase):
         return f'sqlite:///{directory}/zatotx.db'
 
     def setUp(self) -> None:
+        if self.is_patient:
+            self.patch(executor, 'CALL_DEADLINE', 60.0)
+            for engine in (mysql, postgresql_engine):
+                self.patch(engine, 'STATEMENT_TIMEOUT', 50.0)
         self.url = self.made_url()
         self.store = self.open()
 
