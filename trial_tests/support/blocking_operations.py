@@ -130,6 +130,7 @@ class Stall(Service):
 _JOB = 'blocking.job'
 _PLAIN = ('upload', 'sql', 'thread', 'async', 'rows', 'stall', 'push')
 _IN = 'blocking.in'  # queue of the AMQP channel
+_NODES = ['server1']  # that the channels run on: an environment may have a connector, too
 _MQ_IN, _MQ_CONSUMERS = 'BLOCKING.IN', 10
 
 
@@ -183,7 +184,7 @@ def _amqp(peers: Peers, timeout: float, size: int) -> Mapping[str, Sequence[Mapp
     return {
         'definition_amqp': [{'name': 'blocking.rabbit', **rabbitmq.definition(peers.rabbitmq)}],
         'channel_amqp': [{'name': 'blocking.amqp', 'definition': 'blocking.rabbit', 'queue': _IN,
-                          'service': 'blocking.thread', 'prefetch': size}],
+                          'service': 'blocking.thread', 'prefetch': size, 'nodes': _NODES}],
         'outgoing_amqp': [{'name': 'frozen.amqp', 'definition': 'blocking.rabbit', 'timeout': timeout,
                            'exchange': 'amq.fanout', 'mandatory': False}],
     }  # fmt: skip
@@ -198,7 +199,7 @@ def _ibm_mq(peers: Peers, timeout: float, size: int) -> Mapping[str, Sequence[Ma
         'outgoing_ibm_mq': [{'name': f'{which}.ibm_mq', 'definition': f'blocking.{which}', 'timeout': timeout,
                              'pool_size': size, 'queue': mqi_loopback.QUEUE} for which, _ in pairs],
         'channel_ibm_mq': [{'name': 'blocking.ibm_mq', 'definition': 'blocking.other', 'queue': _MQ_IN,
-                            'service': 'blocking.thread', 'consumers': _MQ_CONSUMERS}],
+                            'service': 'blocking.thread', 'consumers': _MQ_CONSUMERS, 'nodes': _NODES}],
     }  # fmt: skip
 
 
@@ -212,7 +213,7 @@ def _zmq(peers: Peers, timeout: float, size: int) -> Mapping[str, Sequence[Mappi
              'queue_size': 1, 'send_hwm': 1},
         ],
         'channel_zmq': [{'name': 'blocking.zmq', 'address': peers.zmq_channel, 'socket_method': 'bind',
-                         'service': 'blocking.thread', 'max_in_flight': size}],
+                         'service': 'blocking.thread', 'max_in_flight': size, 'nodes': _NODES}],
     }  # fmt: skip
 
 
