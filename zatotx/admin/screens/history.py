@@ -22,7 +22,7 @@ async def show_history(request: PageRequest) -> Response:
     """Show the most recent configuration changes. Changes that servers make when they start are shown on demand
     only."""
     filters = {name: request.argument(name) for name in ('type', 'name') if request.argument(name)}
-    rows = await request.call('zato.history.get-list', {'limit': MAX_ROWS, **filters})
+    rows = await request.call('zato.history.get-list', {'limit': MAX_ROWS, 'without_values': True, **filters})
     shows_starts = request.argument('starts') == '1'
     shown = [row for row in rows if shows_starts or row['source'] != 'start']
     catalog = await request.catalog()
