@@ -38,7 +38,9 @@ async def show_history(request: PageRequest) -> Response:
 async def show_revision(request: PageRequest, revision: int) -> Response:
     """Show the changes that were made in one revision, with old and new values."""
     rows = await request.call('zato.history.get-list', {'revision': revision, 'limit': 200})
-    entries = [{**row, 'differences': differences(row['old'], row['new'])} for row in rows]
+    titles = {one.key: one.title for one in await request.catalog()}
+    entries = [{**row, 'title': titles.get(row['type'], row['type'].replace('_', ' ').capitalize()),
+                'differences': differences(row['old'], row['new'])} for row in rows]  # fmt: skip
     values = {'title': f'Revision {revision}', 'revision': revision, 'entries': entries}
     return Page('history_revision.html', values)
 
