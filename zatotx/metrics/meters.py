@@ -106,6 +106,12 @@ class MeterRegistry:
         exposed by their store, which knows the existing services."""
         return [self._channel_rows, self._outgoing_rows, call_source('redis', self.redis), call_source('odb', self.odb)]
 
+    def channel_requests(self) -> Iterator[MetricRow]:
+        """Yield the number of requests of each channel."""
+        for kind, named in self._channels.copy().items():
+            for name, slots in named.items():
+                yield 'zatotx_channel_requests', (kind, name), slots.requests
+
     def _channel_rows(self) -> Iterator[MetricRow]:
         for kind, named in self._channels.copy().items():
             for name, slots in named.items():
