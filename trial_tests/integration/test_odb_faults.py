@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from trial_tests.support.odb import CLUSTER, KEY, ME, TYPES, OdbCase, channel, on_every_database, service, user
-from trial_tests.support.odb_process import MANY
+from trial_tests.support.odb_process import MANY, Forked
 from trial_tests.support.waiting import allowed
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.odb import database_executor
@@ -34,32 +33,19 @@ SOON = 300.0  # seconds a process may take to say that it is ready: the machine 
 
 
 class ProcessCase(OdbCase):
-    def begin(self, command: str, argument: str, url: str | None = None) -> subprocess.Popen[str]:
+    def begin(self, command: str, argument: str, url: str | None = None) -> Forked:
         """Run that command of trial_tests.support.odb_process."""
-        environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)}
-        process = subprocess.Popen(
-            [sys.executable, '-m', 'trial_tests.support.odb_process', command, url or self.url, KEY, argument],
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-        self.addCleanup(self.end, process)
+        process = Forked(command, url or self.url, KEY, argument)
+        self.addCleanup(process.close)
         return process
 
-    def end(self, process: subprocess.Popen[str]) -> None:
-        process.kill()
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
-
-    async def kill_when_ready(self, process: subprocess.Popen[str]) -> None:
+    async def kill_when_ready(self, process: Forked) -> None:
         """kill -9 at the point that the process reports."""
-        assert process.stdout is not None
         late = reactor.callLater(SOON, process.kill)
-        word = await deferToThread(process.stdout.readline)
+        word = await deferToThread(process.word)
         late.cancel()
-        self.assertEqual(word, 'ready\n')
-        os.kill(process.pid, signal.SIGKILL)
+        self.assertEqual(word, 'ready')
+        process.kill()
         await deferToThread(process.wait)
 
 
@@ -105,6 +91,8 @@ class TwoProcessesTests(ProcessCase):
 
 
 class LockedTests(OdbCase):
+    is_patient = False
+
     def lock(self) -> sqlite3.Connection:
         """Hold the write lock, as a frozen process does."""
         path = self.url.removeprefix('sqlite:///')

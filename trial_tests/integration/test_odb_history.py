@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import gatherResults
 
 from trial_tests.support.odb import ME, OdbCase, channel, delete, edit, on_every_database, per_engine, service, user
@@ -205,6 +206,9 @@ class FilterTests(HistoryCase):
         self.assertEqual(await found(since=last), [('deploy', 'crm.py'), ('create', 'crm.a')])
         self.assertEqual(await found(revision=last), [('edit', 'api2')])
         self.assertEqual(await found(limit=1), [('deploy', 'crm.py')])
+        (row,) = await self.store.history(revision=last)
+        (short,) = await self.store.history(revision=last, has_values=False)
+        self.assertEqual((row.new['realm'], short), ('R', msgspec.structs.replace(row, old={}, new={})))
 
 
 @on_every_database

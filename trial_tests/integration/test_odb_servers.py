@@ -48,6 +48,7 @@ class ServerCase(OdbCase):
     """A test on the shared server, which works afterwards whatever was done to it."""
 
     __test__ = False
+    is_patient = False
 
     @property
     def server(self) -> Any:

@@ -27,7 +27,6 @@ from trial_tests.support.odb import (
 from trial_tests.support.reactor import reactor
 from zatotx.interfaces.config import IConfigStore
 from zatotx.model.errors import BadInput, Conflict, NotFound, ServiceUnavailable
-from zatotx.odb import database_executor
 from zatotx.odb.config_store import open_store
 from zatotx.odb.database_executor import CancellableCall
 from zatotx.odb.engine_factory import make_engine
@@ -411,11 +410,6 @@ class ForeignTests(StoreCase):
 
 @on_every_database
 class SizeTests(StoreCase):
-    def setUp(self) -> None:
-        """Disable deadlines: a busy machine may take longer."""
-        StoreCase.setUp(self)
-        self.patch(database_executor, 'CALL_DEADLINE', 120.0)
-
     async def test_ten_thousand_channels(self) -> None:
         """Written in seconds, read in milliseconds, changed one by one at once. (The figures are printed.)"""
         await self.store.write([service('echo'), user('api', '')], ME)

@@ -27,24 +27,24 @@ class RedisProcessedKeysTests(RedisCase):
         one, two = await self.keys(), await self.keys()
         verifyObject(IIdempotencyKeyStore, one)
         self.assertTrue(await one.claim('a'))
-        await one.confirm('a', 0.3)
+        await one.confirm('a', 2.0)
         self.assertFalse(await two.claim('a'))
         self.assertTrue(await two.claim('b'))
         await two.release('b')
         self.assertTrue(await one.claim('b'))
-        await self.later(0.5)
+        await self.later(2.5)
         self.assertTrue(await two.claim('a'))
 
     async def test_deliveries(self) -> None:
         """That a message was given to a service is known on every node until its time is over, and has nothing to do
         with whether it was processed."""
         one, two = await self.keys(), await self.keys()
-        self.assertFalse(await one.note_delivery('a', 0.3))
-        self.assertTrue(await two.note_delivery('a', 0.3))
+        self.assertFalse(await one.note_delivery('a', 2.0))
+        self.assertTrue(await two.note_delivery('a', 2.0))
         self.assertTrue(await two.claim('a'))
         await two.release('a')
         self.assertFalse(await one.note_delivery('b', 60))
-        await self.later(0.5)
+        await self.later(2.5)
         self.assertFalse(await one.note_delivery('a', 60))
 
     async def test_processed_at_the_same_time(self) -> None:

@@ -23,6 +23,7 @@ class Column:
     name: str  # of the rows
     label: str
     is_sortable: bool = True
+    is_number: bool = False
 
 
 @frozen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 from zatotx.interfaces.node import INode
@@ -34,9 +35,11 @@ class AdminService(Service):
         super().__init_subclass__(**kwargs)
         name = vars(cls).get('name')
         if isinstance(name, str):
-            declared = vars(cls).get('SimpleIO', object)
-            element = '' if cls.plain else response_element(name)
-            cls.SimpleIO = type('SimpleIO', (declared,), {'response_elem': element})  # type: ignore[attr-defined]
+            declared = vars(cls).get('SimpleIO')
+            options = {'response_elem': '' if cls.plain else response_element(name)}
+            # Nearly 300 services declare nothing: a class for each would take 2 KB.
+            simple_io = SimpleNamespace(**options) if declared is None else type('SimpleIO', (declared,), options)
+            cls.SimpleIO = simple_io  # type: ignore[attr-defined]
 
     @property
     def received_fields(self) -> Any:

@@ -39,6 +39,16 @@ class SessionService(AdminService):
         except ServiceError as error:
             self.logger.warning('%s of %r from %s is not in the history: %s', action, username, address, error)
 
+    def find_own_user(self, refusal: str) -> StoredObject:
+        """Return the user of the web admin who calls. Raises Conflict with the message `refusal` if the caller is not
+        one, and Unauthorized if the user was deleted in the meantime."""
+        if self.principal.kind != ADMIN_USER:
+            raise Conflict(self.cid, refusal)
+        user = self.server.config.snapshot.find(ADMIN_USER, self.principal.name)
+        if user is None:
+            raise Unauthorized(self.cid, 'The user was deleted')
+        return user
+
 
 class LogIn(SessionService):
     """Log a web admin user in. The response contains a `token`. Further requests to /zato/admin/invoke/{service} must
@@ -132,7 +142,7 @@ def display_preferences_of(user: StoredObject) -> dict[str, str]:
     return {name: str(getattr(user.value, name)) for name in DEFAULTS}
 
 
-class ChangeOwnSettings(AdminService):
+class ChangeOwnSettings(SessionService):
     """Change the display preferences of the caller: `time_zone`, `date_format`, `time_format`, `theme` and `color`.
     Fields that are absent are not changed."""
 
@@ -143,10 +153,8 @@ class ChangeOwnSettings(AdminService):
         default_value = None
 
     async def handle(self) -> None:
-        if self.principal.kind != ADMIN_USER:
-            raise Conflict(self.cid, 'Only users of the web admin have settings')
+        user = self.find_own_user('Only users of the web admin have settings')
         snapshot, types = self.server.config.snapshot, self.server.types
-        user = snapshot.find(ADMIN_USER, self.principal.name)
         given = {name: self.request.input[name] for name in DEFAULTS if self.request.input[name] is not None}
         references = SnapshotReferences(snapshot, types)
         changes, errors = parse_changes(types[ADMIN_USER], user.value, given, references, datetime.now(UTC))
@@ -155,7 +163,7 @@ class ChangeOwnSettings(AdminService):
         if changes:
             step = Operation(action='edit', type=ADMIN_USER, name=user.name, id=user.id, fields=changes)
             await self.server.config.change([step], self.actor)
-        self.response.payload = display_preferences_of(self.server.config.snapshot.find(ADMIN_USER, user.name))
+        self.response.payload = settings_of(self.server.config.snapshot.find(ADMIN_USER, user.name) or user)
 
 
 class ChangeOwnPassword(SessionService):
@@ -170,8 +178,7 @@ class ChangeOwnPassword(SessionService):
     async def handle(self) -> None:
         request_input, address = self.request.input, self.request.http.peer
         first, second = str(request_input.password1), str(request_input.password2)
-        if self.principal.kind != ADMIN_USER:
-            raise Conflict(self.cid, 'Only users of the web admin change their passwords here')
+        user = self.find_own_user('Only users of the web admin change their passwords here')
         if first != second:
             raise bad_field_error('password2', 'is not the same as password1')
         if is_obvious_reference(first):
@@ -179,8 +186,7 @@ class ChangeOwnPassword(SessionService):
         try:
             await self.server.admin_sessions.check_password(self.principal.username, request_input.password, address)
         except Unauthorized:
-            raise bad_field_error('password', 'is not your present password') from None
-        user = self.server.config.snapshot.find(ADMIN_USER, self.principal.name)
+            raise bad_request('password', 'is not your present password') from None
         step = Operation(action='edit', type=ADMIN_USER, name=user.name, id=user.id, fields={'password': first})
         await self.server.config.change([step], self.actor)
         self.response.payload = {}

@@ -26,13 +26,16 @@ class GetList(AdminService):
     """List configuration changes, with the newest first. Each change has the author, the time, the client address, and
     the old and new values with secrets masked.
 
-    `name` is the current or a former name of the object; `since` limits the list to changes after that revision.
+    `name` is the current or a former name of the object; `since` limits the list to changes after that revision. With
+    `without_values`, the old and new values are left out.
     """
 
     name = 'zato.history.get-list'
 
     class SimpleIO:
-        input_optional = (Text('type'), Text('name'), Int('since'), Int('revision'), Int('limit'))
+        input_optional = (
+            Text('type'), Text('name'), Int('since'), Int('revision'), Int('limit'), Bool('without_values'),
+        )  # fmt: skip
 
     async def handle(self) -> None:
         request_input = self.request.input
@@ -45,6 +48,7 @@ class GetList(AdminService):
             name=request_input.name or '',
             since=request_input.since or 0,
             revision=request_input.revision or 0,
+            has_values=not request_input.without_values,
         )
         self.response.payload = [to_history_row(row) for row in rows]
 

@@ -85,8 +85,10 @@ class Import(AdminService):
         """Return the document, an object or its JSON text. Raises BadInput."""
         document = self.request.input.document
         if isinstance(document, str):
+            from zatotx.rules.enmasse.document_text import decode_document
+
             try:
-                document = await self.server.run_in_thread(msgspec.json.decode, document)
+                document = await self.server.run_in_thread(decode_document, document)
             except msgspec.DecodeError as error:
                 raise bad_field_error('document', f'the text is not JSON: {error}') from None
         if not isinstance(document, Mapping):

@@ -8,7 +8,7 @@ from time import time
 from typing import Any
 
 import msgspec
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred
 
 from zatotx.api.admin_service import AdminService
 from zatotx.api.servers import ServerAdminService, one_row_per_server
@@ -27,9 +27,9 @@ class GetAllNodeStatuses(AdminService):
     name = 'zato.server.get-status'
 
     async def handle(self) -> None:
-        nodes, statuses, leader = await gatherResults([
-            self.server.odb.nodes(), Deferred.fromCoroutine(self._statuses()), Deferred.fromCoroutine(self._leader()),
-        ])  # fmt: skip
+        # Both coroutines handle their errors, so that neither Deferred is left with a failure if the ODB fails.
+        asked, found = Deferred.fromCoroutine(self._statuses()), Deferred.fromCoroutine(self._leader())
+        nodes, statuses, leader = await self.server.odb.nodes(), await asked, await found
         known, is_reachable = statuses or {}, statuses is not None
         self.response.payload = [
             _to_row(row, known.get(row.name), is_leader=row.name == leader, is_reachable=is_reachable)

@@ -10,10 +10,8 @@ from typing import Any
 from zatotx.api.admin_service import AdminService, bad_field_error
 from zatotx.api.services import ServiceAdminService
 from zatotx.model.errors import BadRequest, NotFound
-from zatotx.rules.openapi.json_example import NoExample, make_example
 from zatotx.service.deployment.source_package import parse_stored
 from zatotx.service.io.elements import Text
-from zatotx.service.io.json_schema import openapi_service_shape
 from zatotx.service.service_entry import ServiceEntry
 
 
@@ -36,7 +34,11 @@ class GetInputOutput(ServiceAdminService):
 
 
 def describe_input_output(entry: ServiceEntry) -> dict[str, Any]:
-    """Return the description of a service. The function takes about a millisecond, so it is called in a thread."""
+    """Return the description of a service. The function takes about a millisecond, so it is called in a thread,
+    which also imports the modules for it."""
+    from zatotx.rules.openapi.json_example import NoExample, make_example
+    from zatotx.service.io.json_schema import openapi_service_shape
+
     shape = openapi_service_shape(entry)
     components: dict[str, Any] = {}
     for declared in (None if shape.input is None else shape.input.whole, shape.output):

@@ -23,10 +23,9 @@ from zatotx.connectors.inbound_delivery import MessageDelivery
 from zatotx.connectors.inbound_delivery_policy import make_policy_delivery, to_retry_policy
 from zatotx.connectors.lazy_imports import import_modules_now, modules_to_import
 from zatotx.connectors.listener_registry import ListenerRegistry
-from zatotx.connectors.outgoing_connections import Sources, is_same_configuration, no_references
-from zatotx.connectors.rate_limited_event_log import RateLimitedEventLog
-from zatotx.interfaces.config import PreparedConfigChange, commit_when_prepared
-from zatotx.interfaces.connector_kind import ChannelContext, ConnectorKind, IChannel
+from zatotx.connectors.outgoing_connections import Sources, has_same_values, no_references
+from zatotx.interfaces.config import PreparedConfig, commit_when_prepared
+from zatotx.interfaces.connector_kind import ChannelContext, ConnectorKind, IChannel, IPlacedTask
 from zatotx.interfaces.meters import IChannelMeter
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.interfaces.reactor import IReactor
@@ -287,7 +286,7 @@ class _Slot:
     nodes: Sequence[str]
     placement: Placement | None
     channel: InboundChannel
-    task: Any = field(default=None, init=False)  # IPlacedTask
+    task: IPlacedTask = field(init=False)  # set right after its creation: the task calls `begin` and `end`
     _dispatcher: IDispatcher | None = field(default=None, init=False)
     _run: _Run | None = field(default=None, init=False)
     _ending: list[Deferred[None]] = field(factory=list, init=False)
@@ -301,12 +300,11 @@ class _Slot:
     def start(self, dispatcher: IDispatcher) -> Deferred[None]:
         """Run the channel where and when its placement says. Fires when it runs, could not start, or has to wait."""
         self._dispatcher = dispatcher
-        started: Deferred[None] = self.task.start()
-        return started
+        return self.task.start()
 
     def stop(self) -> Deferred[None]:
         """Fires when the channel is settled and its placement is given back."""
-        stopped: Deferred[None] = self.task.stop()
+        stopped = self.task.stop()
         stopped.addErrback(lambda failure: self._log.failure('{title} did not stop well', failure, title=self.title))
         return stopped
 

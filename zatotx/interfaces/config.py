@@ -126,7 +126,8 @@ class IConfigStore(Interface):
         unknown id."""
 
     def history(limit: int = 100, **filters: Any) -> Deferred[list[HistoryRow]]:
-        """Return changes, newest first. Filters: type, name (current or former), since (a revision), revision."""
+        """Return changes, newest first. Filters: type, name (current or former), since (a revision), revision. With
+        has_values=False, the changes have no old and new values."""
 
     def record_event(action: str, type: str, name: str, actor: Actor) -> Deferred[None]:
         """Write an event that changes no object, such as a login, to the history at the current revision."""

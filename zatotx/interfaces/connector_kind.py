@@ -20,7 +20,8 @@ from zatotx.interfaces.inbound_delivery import IDeadLetterSink, IIdempotencyKeyS
 from zatotx.interfaces.meters import IMeters, null_meters
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.interfaces.reactor import IReactor
-from zatotx.rules.channel_placement import CONNECTOR, SERVER, Placement
+from zatotx.interfaces.redis import ILeaseStore, IScriptRunner
+from zatotx.interfaces.work_stream import IWorkStream
 from zatotx.rules.limits.memory_budget import MemoryBudget
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.snapshot import Snapshot
@@ -154,9 +155,9 @@ class OutgoingContext:
     run_in_thread: Callable[..., Deferred[Any]]  # (function, *args): runs it in the node's thread pool
     meters: Callable[[str], IMeters] = null_meters  # by kind of connection: 'rest', 'soap' …
     redis: Any = None  # ICommands and IBatch
-    scripts: Any = None  # IScripts
-    leases: Any = None  # ILeases
-    work: Any = None  # IWorkStream; None = guaranteed delivery is not available
+    scripts: IScriptRunner | None = None
+    leases: ILeaseStore | None = None
+    work: IWorkStream | None = None  # None = guaranteed delivery is not available
     redis_key: Callable[..., str] = ':'.join  # (kind, *names): a Redis key in the namespace of this cluster
     encrypt: Callable[[str], str] = str  # encrypts values stored in Redis
     decrypt: Callable[[str], str] = str  # decrypts such values, and the encrypted half of a dual secret

@@ -18,6 +18,9 @@ class IServiceEntry(Interface):
     cls: type = Attribute('The Service subclass')
     is_internal: bool = Attribute('Whether it is a zato.* service')
     is_active: bool = Attribute('Whether it may be invoked')
+    file: str = Attribute("The file or package that contains it, e.g. 'crm.py'; '' = it is a zato.* service")
+    version: int = Attribute('The version of that file')
+    metadata: Any = Attribute('zatotx.service.metadata.ServiceMetadata: what the class declares')
     roles: frozenset[str] = Attribute('The caller must have one of them; empty = no role required')
     concurrency_limit: ConcurrencyLimit = Attribute(
         'Limits concurrent calls; one per service name, kept across versions'

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from zatotx import __version__
-from zatotx.interfaces.load_balancer import IBalancerControl, ServerStatus
+from zatotx.interfaces.load_balancer import IBalancerControl, RenamedServer, ServerStatus
 from zatotx.lb.config.files import ConfigurationFiles
 from zatotx.lb.config.parser import parse_configuration
 from zatotx.lb.statistics.statistics_source import ReadSnapshot
@@ -21,14 +21,14 @@ from zatotx.lb.statistics.statistics_source import ReadSnapshot
 @implementer(IBalancerControl)
 @define(eq=False, kw_only=True)
 class BalancerControl:
-    """Implements IBalancerControl for a running load balancer. `apply_source` applies the text of a configuration and
-    returns its errors. `set_server_state` sets the administrative state of a server, and raises LookupError for an
-    unknown server."""
+    """Implements IBalancerControl for a running load balancer. `apply_source` applies the text of a configuration, with
+    a server that it renames, and returns its errors. `set_server_state` sets the administrative state of a server, and
+    raises LookupError for an unknown server."""
 
     clock: IReactorTime
     files: ConfigurationFiles
     read: ReadSnapshot
-    apply_source: Callable[[str], Awaitable[list[str]]]
+    apply_source: Callable[[str, RenamedServer | None], Awaitable[list[str]]]
     set_server_state: Callable[[str, str, Literal['ready', 'drain', 'maint']], None]
     started: float  # on the clock
 
@@ -40,12 +40,12 @@ class BalancerControl:
         """See IBalancerControl."""
         return parse_configuration(source, self.files.directory).errors
 
-    def apply(self, source: str) -> Deferred[list[str]]:
+    def apply(self, source: str, renamed: RenamedServer | None = None) -> Deferred[list[str]]:
         """See IBalancerControl."""
-        return Deferred.fromCoroutine(self._apply(source))
+        return Deferred.fromCoroutine(self._apply(source, renamed))
 
-    async def _apply(self, source: str) -> list[str]:
-        return await self.apply_source(source)
+    async def _apply(self, source: str, renamed: RenamedServer | None) -> list[str]:
+        return await self.apply_source(source, renamed)
 
     def servers(self) -> Sequence[ServerStatus]:
         """See IBalancerControl."""

@@ -15,6 +15,7 @@ from twisted.internet.defer import TimeoutError as DrainTimeout
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from zatotx.interfaces.load_balancer import RenamedServer
 from zatotx.interfaces.reactor import IReactor
 from zatotx.lb.backends.backend_registry import BackendRegistry
 from zatotx.lb.backends.health_checker import HealthChecker
@@ -132,10 +133,10 @@ class LoadBalancer(Service):
 
     # Configuration
 
-    async def apply_source(self, source: str) -> list[str]:
+    async def apply_source(self, source: str, renamed: RenamedServer | None = None) -> list[str]:
         """Validate a configuration, write it to lb.toml and put it into force. Returns the errors; if there is one,
         nothing has changed."""
-        return await self._apply_exclusively(source, writes_file=True)
+        return await self._apply_exclusively(source, writes_file=True, renamed=renamed)
 
     def servers_discovered(self) -> None:
         """Put the configuration in force into force again, with the servers that were discovered."""
@@ -161,26 +162,27 @@ class LoadBalancer(Service):
         if errors:
             self._log.error('The configuration is unchanged, because lb.toml has {count} errors', count=len(errors))
 
-    async def _apply_exclusively(self, source: str | None, *, writes_file: bool) -> list[str]:
+    async def _apply_exclusively(self, source: str | None, *, writes_file: bool,
+                                 renamed: RenamedServer | None = None) -> list[str]:
         """Apply the text of a configuration, or the one in force again."""
         await self._applying.acquire()
         try:
-            return await self._apply(self.source if source is None else source, writes_file)
+            return await self._apply(self.source if source is None else source, writes_file, renamed)
         finally:
             self._applying.release()
 
-    async def _apply(self, source: str, writes_file: bool) -> list[str]:
+    async def _apply(self, source: str, writes_file: bool, renamed: RenamedServer | None) -> list[str]:
         configuration, errors = parse_configuration(source, self.files.directory)
         if configuration is None:
             return errors
-        errors = await self._put_into_force(configuration, source, writes_file=writes_file)
+        errors = await self._put_into_force(configuration, source, writes_file=writes_file, renamed=renamed)
         if not errors:
             self.logs.reload(configuration.log)
             self._log.info('A new configuration is in force')
         return errors
 
-    async def _put_into_force(self, configuration: Configuration, source: str, *, writes_file: bool = False
-                              ) -> list[str]:
+    async def _put_into_force(self, configuration: Configuration, source: str, *, writes_file: bool = False,
+                              renamed: RenamedServer | None = None) -> list[str]:
         extended = self.extend(configuration)
         plan = await self.frontends.prepare(extended)
         if plan.errors:
@@ -191,6 +193,8 @@ class LoadBalancer(Service):
             except OSError as error:
                 await self.frontends.discard(plan)
                 return [f'{self.files.path} cannot be written: {error.strerror}.']
+        if self.states is not None and renamed is not None:
+            self.states.rename(renamed.backend, renamed.old, renamed.new)
         self.registry.apply(extended)
         self.responder.settings = configuration.stats
         self.frontends.commit(plan)

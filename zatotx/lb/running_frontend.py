@@ -9,7 +9,7 @@ from typing import Any
 from attrs import frozen
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IDelayedCall
 from twisted.internet.protocol import Factory, Protocol
 from zope.interface import implementer
 
@@ -58,7 +58,7 @@ class RunningFrontend:
         self._state: FrontendState | None = None
         self._http: HttpFrontendContext | None = None
         self._is_draining = False
-        self._idle_close: Any = None  # IDelayedCall that closes idle connections while draining
+        self._idle_close: IDelayedCall | None = None  # closes idle connections while draining
         self._write_batch = WriteBatch(context.reactor)
         self._sweeper = TimeoutSweeper(context.reactor, SWEEP_INTERVAL)
         self._connections: set[ClientConnectionHandle] = set()

@@ -111,6 +111,12 @@ class MeterRegistry:
             call_metrics('odb', self.odb),
         ]
 
+    def channel_requests(self) -> Iterator[MetricRow]:
+        """Yield the number of requests of each channel."""
+        for kind, named in self._channels.copy().items():
+            for name, slots in named.items():
+                yield 'zatotx_channel_requests', (kind, name), slots.requests
+
     def _channel_rows(self) -> Iterator[MetricRow]:
         for kind, named in self._channels.copy().items():
             for name, slots in named.items():

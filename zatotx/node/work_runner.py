@@ -37,7 +37,7 @@ from zatotx.interfaces.dead_letters import IDeadLetterStore
 from zatotx.interfaces.meters import MetricRow
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.interfaces.scheduler import IRunRecorder
-from zatotx.interfaces.work_stream import IWorkConsumer
+from zatotx.interfaces.work_stream import IResultGroups, IWorkConsumer
 from zatotx.model.cid import new_cid
 from zatotx.model.errors import Inactive, Timeout
 from zatotx.model.job_run import CRASHED as JOB_CRASHED
@@ -119,7 +119,7 @@ class WorkContext:
     now: Callable[[], float] = time
     random: Callable[[], float] = random.random
     counters: WorkCounters = field(factory=WorkCounters)
-    groups: Any = None  # IResultGroups
+    groups: IResultGroups | None = None  # None = results are not collected
     recorder: IRunRecorder | None = None  # takes note of the runs of jobs
     node: str = ''  # name of the server
 
@@ -332,18 +332,21 @@ class QueueRunner:
         """Remove a message that succeeded or was given up, and add what follows from its result. Raises TypeError for a
         result that cannot be stored."""
         now = self.context.now()
-        payload = make_callback_report(message, result, failure, now) if message.source else result
-        follow_ups = make_callback_messages(message, payload, now)
-        if message.group and self.context.groups is not None:
-            follow_ups += await self._complete_group(message, payload, now)
+        payload = make_report(message, result, failure, now) if message.source else result
+        follow_ups = make_callbacks(message, payload, now)
+        groups = self.context.groups if message.group else None
+        if groups is not None:
+            follow_ups += await self._complete_group(groups, message, payload, now)
         await self._until_stored(lambda: self.consumer.finish(delivery, follow_ups))
-        if message.group and self.context.groups is not None and len(follow_ups) > len(message.callbacks):
-            await self._until_stored(lambda: self.context.groups.close(message.group))
+        if groups is not None and len(follow_ups) > len(message.callbacks):
+            await self._until_stored(lambda: groups.close(message.group))
 
-    async def _complete_group(self, message: WorkMessage, report: Any, now: float) -> list[WorkMessage]:
+    async def _complete_group(
+        self, groups: IResultGroups, message: WorkMessage, report: Any, now: float
+    ) -> list[WorkMessage]:
         """Record a result in its group; returns the final messages if it was the last one."""
         data = msgspec.msgpack.encode(report)
-        found = await self._until_stored(lambda: self.context.groups.record(message.group, message.part, data))
+        found = await self._until_stored(lambda: groups.record(message.group, message.part, data))
         if found is None:
             return []
         final, results = found

@@ -41,6 +41,7 @@ class HistoryFilter:
     since: int = 0  # only entries after that revision
     revision: int = 0  # only entries of that revision
     limit: int = 100
+    has_values: bool = True  # whether the entries have old and new values, which are most of their size
 
 
 def record_history(t: Transaction, entries: Iterable[HistoryEntry], at: float = 0.0) -> None:
@@ -80,20 +81,21 @@ def record_event(t: Transaction, entry: HistoryEntry) -> None:
 
 def newest_entries(connection: Connection, cluster: ClusterContext, filter_: HistoryFilter) -> list[HistoryRow]:
     """Return the most recent entries that match the filter, newest first."""
-    query = select(history).where(_h.cluster_id == cluster.id)
+    columns = [column for column in _h if filter_.has_values or column not in (_h.old, _h.new)]
+    query = select(*columns).where(_h.cluster_id == cluster.id)
     if filter_.type:
         query = query.where(_h.type == filter_.type)
     if filter_.since:
         query = query.where(_h.revision > filter_.since)
     if filter_.revision:
         query = query.where(_h.revision == filter_.revision)
-    query = query.order_by(_h.id.desc())
+    query = query.order_by(_h.revision.desc(), _h.id.desc())  # the order of the index: no entries are sorted
     if not filter_.name:
-        return [_row(row) for row in connection.execute(query.limit(filter_.limit))]
+        return [_row(row, has_values=filter_.has_values) for row in connection.execute(query.limit(filter_.limit))]
     ids = _ids_with_name(connection, cluster, filter_.name)
     rows = connection.execute(query.where(or_(_h.name == filter_.name, _h.object_id.in_(ids))))
     exact = (row for row in rows if row.name == filter_.name or row.object_id in ids)
-    return [_row(row) for row in islice(exact, filter_.limit)]
+    return [_row(row, has_values=filter_.has_values) for row in islice(exact, filter_.limit)]
 
 
 def _ids_with_name(connection: Connection, cluster: ClusterContext, name: str) -> set[int]:
@@ -106,7 +108,7 @@ def _ids_with_name(connection: Connection, cluster: ClusterContext, name: str) -
     return {row.object_id for row in rows if row.name == name}
 
 
-def _row(row: Any) -> HistoryRow:
+def _row(row: Any, *, has_values: bool) -> HistoryRow:
     return HistoryRow(
         revision=row.revision,
         at=row.at,
@@ -117,6 +119,6 @@ def _row(row: Any) -> HistoryRow:
         action=row.action,
         type=row.type,
         name=row.name,
-        old=decode_document(row.old),
-        new=decode_document(row.new),
+        old=decode_document(row.old) if has_values else {},
+        new=decode_document(row.new) if has_values else {},
     )

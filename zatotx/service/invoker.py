@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine
 from threading import get_ident
 from time import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -21,11 +21,13 @@ from zatotx.service.invoke import ServiceInvocation, invoke_service
 from zatotx.service.io import xml_codec
 from zatotx.service.io.input_sources import XML
 from zatotx.service.missing_await import explain_error
-from zatotx.service.patterns import Patterns
 from zatotx.service.schedule import Schedule
 from zatotx.service.stuck_threads import StuckThreads
 from zatotx.service.thread_calls import JobThreadPool, ServiceThreadCalls, ThreadCall, ThreadLender
 from zatotx.system.thread_pool import IThreadReactor
+
+if TYPE_CHECKING:
+    from zatotx.service.patterns import Patterns
 
 
 @implementer(IServiceInvoker)
@@ -81,6 +83,8 @@ class Invoker:
 
     def create_patterns(self, invocation: Invocation) -> Patterns:
         """Return `self.patterns` of a running service."""
+        from zatotx.service.patterns import Patterns
+
         return Patterns(invocation)
 
     def create_schedule(self, invocation: Invocation) -> Schedule:

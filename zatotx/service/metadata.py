@@ -137,6 +137,8 @@ def _handler(cls: type, name: str, errors: list[str]) -> HandlerMethod | None:
 
 def _accepts_only_self(function: Callable[..., Any]) -> bool:
     """Return whether a method can be called without arguments."""
+    if function is object.__init__:  # most services have no other, and its signature has to be parsed from a text
+        return True
     if type(function) is FunctionType and not function.__dict__:  # a plain function: its signature is its code's
         code = function.__code__
         required = code.co_argcount - len(function.__defaults__ or ())

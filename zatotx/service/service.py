@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from zatotx.interfaces.meters import NullUserMetrics, UserMetrics
 from zatotx.model.errors import NotFound
@@ -28,6 +28,9 @@ from zatotx.service.response import Response, make_response
 from zatotx.service.service_attributes import Channel, Deadline, ServiceLogger, TimeUtil, wsgi_environ
 from zatotx.service.translation import translate
 
+if TYPE_CHECKING:
+    from zatotx.service.kvdb import RedisMethods
+
 
 def _request(service: Service) -> Request:
     invocation = service._zatotx
@@ -36,6 +39,12 @@ def _request(service: Service) -> Request:
 
 def _time(service: Service) -> TimeUtil:
     return TimeUtil(service._zatotx.invoker.now, RedisCoroutineRunner(service._zatotx))
+
+
+def _kvdb(service: Service) -> RedisMethods:
+    from zatotx.service.kvdb import RedisMethods  # with the methods of redis-py, which few services use
+
+    return RedisMethods(service)
 
 
 def _patterns(service: Service) -> Any:
@@ -142,7 +151,7 @@ class Service(Hooks, JobHooks):
     )
     outgoing: lazy_attribute[Outgoing] = lazy_attribute(lambda self: self.out, "Zato's older name of `out`.")
     rest: lazy_attribute[Any] = lazy_attribute(lambda self: self.out.rest, "3.x's short name of `out.rest`.")
-    kvdb: lazy_attribute[RedisMethods] = lazy_attribute(RedisMethods, 'Redis, under redis-py\'s names: kvdb.get(key) …')
+    kvdb: lazy_attribute[RedisMethods] = lazy_attribute(_kvdb, 'Redis, under redis-py\'s names: kvdb.get(key) …')
     lock = lock
     translate = translate
     cache: lazy_attribute[Caches] = lazy_attribute(Caches, 'Caches shared by the servers: cache.get(key) …')

@@ -4,7 +4,7 @@ atomically."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 from attrs import define, field
@@ -43,7 +43,15 @@ class CurrentServices:
         return name in self._entries
 
 
-@implementer(IServiceMapHolder)
+class _CompletedEntry(NamedTuple):
+    """An entry of the current table, and what it was made of."""
+
+    source: ServiceEntry
+    inputs: tuple[object, ...]
+    result: ServiceEntry
+
+
+@implementer(IServiceStore)
 @define(eq=False)
 class ServiceStore:
     """Holds the built-in services and the services of the deployed files. It may be used in the reactor's thread
@@ -65,6 +73,7 @@ class ServiceStore:
     _roles: Mapping[str, tuple[str, ...]] = field(factory=dict, init=False)
     _sampling: Mapping[str, tuple[int, int]] = field(factory=dict, init=False)
     _samplers: dict[str, Any] = field(factory=dict, init=False)
+    _completed: dict[str, _CompletedEntry] = field(factory=dict, init=False)  # the entries of `current`
 
     def __attrs_post_init__(self) -> None:
         self._build()
@@ -123,12 +132,24 @@ class ServiceStore:
         return [(name, concurrency_limit) for name, (concurrency_limit, _) in self._gates.items()]
 
     def _build(self) -> None:
-        """Build the current table."""
-        entries = {entry.name: self._complete_entry(entry, 0) for entry in self.internal}
+        """Build the current table. The entries of services that have not changed are kept, because a deployment takes
+        place in the reactor's thread, beside hundreds of other services."""
+        completed = {entry.name: self._keep_or_complete(entry, 0) for entry in self.internal}
         for checked in self._files.values():
             for name, entry in checked.services.items():
-                entries[name] = self._complete_entry(entry, checked.number)
-        self.current = CurrentServices(entries, [checked.loaded for checked in self._files.values()])
+                completed[name] = self._keep_or_complete(entry, checked.number)
+        self._completed = completed
+        entries = {name: one.result for name, one in completed.items()}
+        self.current = ServiceTable(entries, [checked.loaded for checked in self._files.values()])
+
+    def _keep_or_complete(self, entry: ServiceEntry, version: int) -> _CompletedEntry:
+        """Return the completed entry of a service: the current one, unless something that it depends on has changed."""
+        name = entry.name
+        inputs = version, name in self._inactive, self._roles.get(name), self._samplers.get(name)
+        current = self._completed.get(name)
+        if current is not None and current.source is entry and current.inputs == inputs:
+            return current
+        return _CompletedEntry(entry, inputs, self._complete_entry(entry, version))
 
     def _complete_entry(self, entry: ServiceEntry, version: int) -> ServiceEntry:
         """Return an entry with its version, state and roles.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from attrs import frozen
@@ -13,6 +13,7 @@ from zatotx.interfaces.connector_kind import CONNECTOR, IChannel
 from zatotx.interfaces.node_control import NodeStatus
 from zatotx.interfaces.reactor import IReactor
 from zatotx.interfaces.redis import IPubSub
+from zatotx.metrics.snapshot import MetricSource, take_snapshot
 from zatotx.node.node import NodeState
 from zatotx.node.node_api import NodeApi
 from zatotx.node.node_control import MAX_FINDINGS, NodeControl
@@ -32,6 +33,7 @@ class NodeControlComponents:
     state: NodeState
     channels: Mapping[str, IChannel]
     stop_work: Callable[[], None]  # take no more messages of the work stream
+    metric_sources: Sequence[MetricSource] = ()  # of the figures in its status
 
 
 def make_node_control(node: NodeControlComponents, api: NodeApi, bus: IPubSub, reactor: IReactor) -> NodeControl:
@@ -40,7 +42,7 @@ def make_node_control(node: NodeControlComponents, api: NodeApi, bus: IPubSub, r
     is_connector = node.role == CONNECTOR
 
     async def own_status() -> NodeStatus:
-        sample = await api.exposition.take_sample()
+        sample = await api.run_in_thread(take_snapshot, node.metric_sources)
         return NodeStatus(
             name=api.name,
             role=node.role,

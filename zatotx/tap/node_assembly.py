@@ -228,7 +228,7 @@ class _NodeBuilder:
         config.follow_heartbeats(runner.heartbeat)
         controlled = NodeControlComponents(
             self.home, self.node_type, self.worker_spec, state=state, channels=endpoints.channels,
-            stop_work=runner.drain,
+            stop_work=runner.drain, metric_sources=infrastructure.monitoring.status_sources(infrastructure.services),
         )  # fmt: skip
         node_api.control = make_node_control(controlled, node_api, infrastructure.redis.announcements, reactor)
         parts = NodeComponents(

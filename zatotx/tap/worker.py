@@ -12,6 +12,7 @@ from zatotx.interfaces.reactor import IReactor
 from zatotx.model.errors import StartError
 from zatotx.processes.secret_key import KEY_VARIABLE
 from zatotx.processes.workers.control_pipe import READY, RELOAD, RETIRE, START_FAILED, ControlPipe, read_worker_spec
+from zatotx.system.startup_gc import freeze_survivors
 from zatotx.tap.component_service import (
     ComponentService,
     DirectoryOptions,
@@ -25,7 +26,8 @@ from zatotx.tap.component_service import (
 def make_server_worker(options: DirectoryOptions) -> IService:
     """Create the worker; twistd starts it. If it cannot be built, the error is sent to the parent process and
     SystemExit with code 1 is raised."""
-    from zatotx.tap.node_assembly import make_server
+    freeze_survivors()  # until the node has started
+    from zatotx.tap.assembly import make_server
 
     try:
         spec = read_worker_spec()

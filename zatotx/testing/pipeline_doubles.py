@@ -46,6 +46,8 @@ class FunctionEntry:
         self.stats = CallCountingStats()
         self.concurrency_limit = ConcurrencyLimit()
         self.sampler: Any = None
+        self.file, self.version = '', 0
+        self.metadata: Any = None
 
 
 @implementer(IServiceMap)

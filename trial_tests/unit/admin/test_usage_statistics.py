@@ -46,6 +46,9 @@ class ChartTests(SynchronousTestCase):
         self.assertEqual([round(mark.y + mark.height) for mark in chart.marks], [HEIGHT] * 3)
         self.assertLess(chart.marks[2].x + chart.marks[2].width, WIDTH)
         self.assertEqual((chart.ticks[0], chart.ticks[-1]), ((HEIGHT, '0'), (0, '50')))
+        for top, texts in ((1, '0 1'), (5, '0 1 2 3 4 5'), (8, '0 2 4 6 8'), (10, '0 2 4 6 8 10')):
+            ticks = make_chart('Calls', 'calls', ['a'], [top]).ticks
+            self.assertEqual(' '.join(text for _, text in ticks), texts)
 
     def test_in_words(self) -> None:
         """The summary says what the picture shows."""

@@ -52,6 +52,25 @@ class SavedStateTests(SynchronousTestCase):
         self.states.forget_changed(configured(one='drain'))
         self.assertEqual(self.restarted(one='ready', gone='ready'), {'one': 'UP', 'gone': 'MAINT'})
 
+    def test_rename(self) -> None:
+        """A state moves to the new name of its server. It is in force at once, and after a restart. The state of a
+        former server of the new name is forgotten."""
+        self.states.save('b', 'one', 'maint', 'ready')
+        self.states.save('b', 'three', 'drain', 'ready')
+        self.states.rename('b', 'one', 'two')
+        self.states.rename('b', 'four', 'three')
+        self.assertEqual([self.states.find('b', name, 'ready') for name in ('one', 'two', 'three')],
+                         ['ready', 'maint', 'ready'])
+        self.assertEqual(self.restarted(one='ready', two='ready', three='ready'),
+                         {'one': 'UP', 'two': 'MAINT', 'three': 'UP'})
+
+    def test_rename_that_cannot_be_saved(self) -> None:
+        """The state is in force nevertheless, until the next start."""
+        self.states.save('b', 'one', 'maint', 'ready')
+        (self.directory / 'config').rename(self.directory / 'elsewhere')
+        self.states.rename('b', 'one', 'two')
+        self.assertEqual(self.states.find('b', 'two', 'ready'), 'maint')
+
     def test_damaged_file(self) -> None:
         """With a file that cannot be read, servers have the states of lb.toml; the next state that is set replaces
         it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+from attrs import NOTHING, fields
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.connectors.kind_registry import find_kinds
@@ -52,7 +53,8 @@ class NodeViewTests(SynchronousTestCase):
     def test_in_the_order_of_its_finders(self) -> None:
         """A node's findings are those of all its finders, asked anew each time."""
         now = ['a']
-        parts: dict[str, Any] = dict.fromkeys(('config', 'odb', 'services', 'deployer', 'exposition', 'thread_runner'))
+        unused = {field.name for field in fields(NodeApi) if field.init and field.default is NOTHING}
+        parts: dict[str, Any] = dict.fromkeys(unused - {'name', 'cluster', 'types', 'state', 'kinds'})
         view = NodeApi(name='one', cluster='c', types=ObjectTypeRegistry([]), state=NodeState(), kinds=find_kinds(),
                         finding_sources=(lambda: now, lambda: iter(['z'])), **parts)  # fmt: skip
         self.assertEqual(view.findings(), ['a', 'z'])

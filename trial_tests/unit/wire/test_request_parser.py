@@ -609,6 +609,40 @@ class ReasonTests(SynchronousTestCase):
             self.assertEqual(taken if taken is not None else parsed()[1], b'ab', position)
             self.assertTrue(parser.is_idle)
 
+    def test_whole_repeated_requests(self) -> None:
+        """`feed_whole_repeated` takes input that is one request with the previous head, and leaves all other input."""
+        one = request(b'Content-Length: 2', body=b'ab')
+        parser = RequestParser(ParserLimits())
+        self.assertIsNone(parser.feed_whole_repeated(one), 'there is no previous head')
+        parser.feed(one)
+        parser.next()
+        self.assertIsNone(parser.feed_whole_repeated(one), 'inside a message')
+        self.assertEqual(parser.take_whole_body(), b'ab')
+        for other in (one[:-1], one + b'G', request(b'Content-Length: 3', body=b'a'), b'\r\n' + one[:-2]):
+            self.assertIsNone(parser.feed_whole_repeated(other))
+        self.assertEqual(parser.feed_whole_repeated(one[:-2] + b'xy'), b'xy')
+        self.assertTrue(parser.is_idle)
+        parser.feed(one[:1])
+        self.assertIsNone(parser.feed_whole_repeated(one), 'after the beginning of another request')
+        parser.feed(one[1:])
+        parser.next()
+        self.assertEqual(parser.take_whole_body(), b'ab')
+        parser.clear_cache()
+        self.assertIsNone(parser.feed_whole_repeated(one), 'the previous head is dropped')
+
+    def test_chunked_requests_are_not_taken_whole(self) -> None:
+        """The length of a chunked body is not known; after the last request nothing is taken."""
+        parser = RequestParser(ParserLimits())
+        parser.feed(chunked(b'0\r\n\r\n'))
+        parser.next()
+        self.assertIs(parser.next(), END)
+        self.assertIsNone(parser.feed_whole_repeated(chunked(b'0\r\n\r\n')))
+        last = request(b'Connection: close', b'Content-Length: 1', body=b'x')
+        parser.feed(last)
+        parser.next()
+        self.assertEqual(parser.take_whole_body(), b'x')
+        self.assertIsNone(parser.feed_whole_repeated(last))
+
     def test_what_is_not_taken_as_repeated(self) -> None:
         """A chunked body has no known length, and what is inside a body is no request."""
         parser = RequestParser(HttpParserLimits())

@@ -12,15 +12,9 @@ from msgspec import Meta
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
-from zatotx.interfaces.load_balancer import IBalancerControl, ServerStatus
-from zatotx.lb.agent.config_edits import (
-    ConfigEditError,
-    add_server_to_config,
-    remove_server_from_config,
-    rename_server_in_config,
-    replace_config,
-)
-from zatotx.lb.agent.haproxy_stats_commands import COMMANDS, format_command, format_uptime
+from zatotx.interfaces.load_balancer import IBalancerControl, RenamedServer, ServerStatus
+from zatotx.lb.agent.command_output import COMMANDS, format_command, format_uptime
+from zatotx.lb.agent.config_edits import EditError, add_server, remove_server, rename_server, replace_config
 from zatotx.wire.lb_agent_messages import AgentCallError
 
 PING_RESULT = 'ZATO_OK'
@@ -219,11 +213,14 @@ class AgentCalls:
 
     async def _rename_server(self, arguments: RenameServer, subject: str) -> bool:
         old, new = arguments.old_name, arguments.new_name
+        renamed: list[RenamedServer] = []
 
         def edit(source: str) -> str:
-            return rename_server_in_config(source, self._backend(source, arguments.backend), old, new)
+            backend = self._backend(source, arguments.backend)
+            renamed.append(RenamedServer(backend, old, new))
+            return rename_server(source, backend, old, new)
 
-        return await self._change(edit, subject, f'renamed the server {old} to {new}')
+        return await self._change(edit, subject, f'renamed the server {old} to {new}', renamed=renamed)
 
     async def _set_server_state(self, arguments: SetServerState, subject: str) -> bool:
         server = self._find_server(arguments.name, arguments.backend)
@@ -238,8 +235,10 @@ class AgentCalls:
                        server=server.name, backend=server.backend, state=arguments.state)
         return True
 
-    async def _change(self, edit: Callable[[str], str], subject: str, what: str, *, save: bool = True) -> bool:
-        """Apply an edit of the text of lb.toml, or validate it only. Raises AgentCallError with all mistakes."""
+    async def _change(self, edit: Callable[[str], str], subject: str, what: str, *, save: bool = True,
+                      renamed: Sequence[RenamedServer] = ()) -> bool:
+        """Apply an edit of the text of lb.toml, or validate it only. `renamed`: the server that the edit has renamed,
+        if any. Raises AgentCallError with all mistakes."""
         await self._lock.acquire()
         try:
             source = self._read_source()
@@ -249,7 +248,7 @@ class AgentCalls:
                 raise AgentCallError(str(error), (), 409 if error.is_conflict else 400) from None
             errors = [*_agent_errors(source, edited), *self._control.validate(edited)]
             if not errors and save:
-                errors = list(await self._control.apply(edited))
+                errors = list(await self._control.apply(edited, next(iter(renamed), None)))
         finally:
             self._lock.release()
         if errors:

@@ -10,6 +10,7 @@ from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -72,7 +73,7 @@ class _CheckedServer:
     def __init__(self, checker: HealthChecker, server: BackendServer) -> None:
         self._checker = checker
         self._server = server
-        self._timer: Any = None  # IDelayedCall of the next probe
+        self._timer: IDelayedCall | None = None  # of the next probe
         self._probe: Deferred[Any] | None = None
         self._started = 0.0
         self._added = checker.reactor.seconds()

@@ -5,11 +5,10 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from zope.interface import implementer
 
@@ -36,7 +35,7 @@ class _Waiting:
     key: BalancingKey
     excluded: Collection[str]
     acquired: Deferred[IServerSlot]
-    timer: Any = None  # IDelayedCall
+    timer: IDelayedCall = field(init=False)  # set right after its creation: it ends the wait
 
 
 @implementer(IBackend)
@@ -66,7 +65,7 @@ class RunningBackend:
     _has_limits: bool = field(default=False, init=False)
     _is_plain: bool = field(default=True, init=False)  # any available server may be chosen for any request
     _queue: deque[_Waiting] = field(factory=deque, init=False)
-    _expiry: Any = field(default=None, init=False)  # IDelayedCall of the end of the next ejection
+    _expiry: IDelayedCall | None = field(default=None, init=False)  # ends the next ejection
     _slow_start_loop: LoopingCall = field(init=False)
     _shared_queue_loop: LoopingCall = field(init=False)
 

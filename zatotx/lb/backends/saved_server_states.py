@@ -60,6 +60,20 @@ class SavedServerStates:
             servers[server] = SavedServerState(state, configured)
         self._replace({name: servers for name, servers in states.items() if servers})
 
+    def rename(self, backend: str, old: str, new: str) -> None:
+        """Move the state of a server to its new name. An error is logged, and the state is lost with the next start."""
+        states = {name: dict(servers) for name, servers in self._load().items()}
+        servers = states.get(backend, {})
+        servers.pop(new, None)  # of a former server of that name
+        if old in servers:
+            servers[new] = servers.pop(old)
+        if states != self._load():
+            self._states = states
+            try:
+                self._replace({name: servers for name, servers in states.items() if servers})
+            except OSError as error:
+                self._log.error('{path} cannot be written: {why}', path=str(self.path), why=str(error))
+
     def forget_changed(self, configuration: Configuration) -> None:
         """Forget the states of servers that lb.toml gives another one now. Errors are logged. Servers that are not in
         the configuration are kept: they may be discovered again."""

@@ -146,7 +146,7 @@ class AmqpConnection:
         self._in_flight = self._in_flight_bytes = 0
         self._requests: dict[str, Deferred[AmqpReply]] = {}  # that wait for a reply, by correlation id
         self._sweeper = TimeoutSweeper(context.reactor, SWEEP_INTERVAL)
-        self._idle: Deferred[None] | None = None  # fires when the last message has ended
+        self._idle: Deferred[None] | None = None  # fires when the last message or request has ended
         self._breaker: CircuitBreaker | None = None
         self._send_attempts = self._make_chain()
 
@@ -205,6 +205,7 @@ class AmqpConnection:
         finally:
             self._requests.pop(correlation_id, None)
             replied.addErrback(lambda failure: None)
+            self._signal_idle()
 
     # OutgoingConnection
 
@@ -285,9 +286,7 @@ class AmqpConnection:
             self._counters.unconfirmed -= 1
             meter.in_flight -= 1
             meter.observe(self.reactor.seconds() - began)
-            if self._idle is not None and not self._in_flight:
-                self._idle.callback(None)
-                self._idle = None
+            self._signal_idle()
 
     async def _send_once(self, pending: PendingSend) -> None:
         message = pending.message
@@ -407,8 +406,19 @@ class AmqpConnection:
         self._sweeper.stop()
         return self._supervisor.stop()
 
+    @property
+    def _is_idle(self) -> bool:
+        """Whether no message waits for its confirmation, and no request for its reply."""
+        return not self._in_flight and not self._requests
+
+    def _signal_idle(self) -> None:
+        """Fire `_idle` if the last message or request has ended."""
+        if self._idle is not None and self._is_idle:
+            idle, self._idle = self._idle, None
+            idle.callback(None)
+
     def _when_idle(self) -> Deferred[None]:
-        if not self._in_flight:
+        if self._is_idle:
             return succeed(None)
         if self._idle is None:
             self._idle = Deferred()

@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 from attrs import evolve, frozen
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from zatotx.connectors.channels import ChannelParts, make_channel_delivery
@@ -76,7 +77,7 @@ class PollChannel:
         self._failures = FailureLog(parts.title, self._reactor.seconds)
         self._spool = Path(parts.context.work_dir) / POLL_KIND / f'{os.getpid()}-{secrets.token_hex(8)}'
         self._delivery: MessageDelivery | None = None
-        self._timer: Any = None  # IDelayedCall
+        self._timer: IDelayedCall | None = None
         self._polling: Deferred[None] | None = None
         self._is_committed = False  # the service has a file, which is to be settled
         self._is_stopping = False

@@ -45,9 +45,11 @@ def read_io_declaration(cls: type) -> ServiceIO:
     )
 
 
-def class_attributes(sio: type) -> dict[str, Any]:
-    """Return all attributes of a SimpleIO class, including inherited ones."""
+def class_attributes(sio: Any) -> dict[str, Any]:
+    """Return all attributes of a SimpleIO class, including inherited ones, or those of a namespace object."""
     attributes: dict[str, Any] = {}
+    if not isinstance(sio, type):
+        return dict(vars(sio))
     for base in reversed(sio.__mro__[:-1]):
         attributes.update(vars(base))
     return attributes

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec.inspect as mi
 from attrs import define, field, frozen
 
+from zatotx.interfaces.services import IServiceEntry
 from zatotx.model.errors import Conflict
 from zatotx.service.io import elements as e
 from zatotx.service.io.elements import BaseDateElement
@@ -16,8 +17,7 @@ from zatotx.service.io.io_declaration import ElementsOutput, Input, Output, Serv
 from zatotx.service.io.record_elements import DeclaredField, Dict, ListOfDicts, Record
 from zatotx.service.io.xml_codec import ITEM_LIST
 from zatotx.service.io.xml_shape_builder import DICT
-from zatotx.service.service_entry import ServiceEntry
-from zatotx.wire.soap.soap_action import operation_message_namespace, operation_name, response_name, unquote_action
+from zatotx.wire.soap.soap_action import message_namespace, operation_name, response_name, unquote_action
 from zatotx.wire.soap.wsdl_writer import DOCUMENT, RPC, WsdlOperation
 from zatotx.wire.xml.writer import ITEM, KEY, VALUE, is_xml_name
 from zatotx.wire.xml.xsd_writer import (
@@ -204,7 +204,7 @@ class WsdlChannelInput:
     """An active SOAP channel (plugins.http.schema.SoapChannel) and its service, from which WSDL is generated."""
 
     channel: Any
-    entry: ServiceEntry
+    entry: IServiceEntry
     doc: str
 
 

@@ -32,7 +32,7 @@ _MAX_EMPTY_LINES = 4  # before a request line (RFC 9112 §2.2)
 class RequestParser(HttpMessageParser):
     """Parses the requests of one connection in sequence."""
 
-    __slots__ = ('_empty_lines', '_head', '_head_bytes', '_last_line', '_line')
+    __slots__ = ('_empty_lines', '_head', '_head_bytes', '_last_line', '_line', '_repeated_size')
 
     def __init__(self, limits: HttpParserLimits) -> None:
         super().__init__(limits)
@@ -41,6 +41,7 @@ class RequestParser(HttpMessageParser):
         self._empty_lines = 0
         self._head_bytes = b''  # the last head as received: identical heads are parsed once
         self._head: RequestHead | None = None
+        self._repeated_size = -1  # of a request with the last head, if all of them have one size; otherwise -1
 
     @property
     def is_idle(self) -> bool:
@@ -71,6 +72,17 @@ class RequestParser(HttpMessageParser):
             return None
         return head if self._state == HEAD and self._line is None else None
 
+    def feed_whole_repeated(self, data: bytes) -> bytes | None:
+        """Take input that is exactly one request with the previous head once more, if that has a Content-Length or no
+        body, and return the body: what `feed` and `take_repeated` do, in one step. Otherwise returns None, and the
+        input is not taken."""
+        if len(data) != self._repeated_size or self._state != HEAD or self._position != len(self._buffer):
+            return None
+        if self._line is not None or not data.startswith(self._head_bytes):
+            return None
+        self._searched = self._empty_lines = 0
+        return data[len(self._head_bytes) :]
+
     def take_repeated(self, head: RequestHead) -> bytes | None:
         """Return the body of the next request and ends that request, if its head is byte by byte that of the last one,
         `head`, and its body has a Content-Length and is complete; otherwise returns None, and `next` parses it."""
@@ -87,7 +99,7 @@ class RequestParser(HttpMessageParser):
 
     def clear_cache(self) -> None:
         """Discard all cached data of previous messages."""
-        self._head, self._head_bytes = None, b''
+        self._head, self._head_bytes, self._repeated_size = None, b'', -1
         self._last_line = None
         if self.is_between_messages:
             self._buffer = b''
@@ -122,6 +134,7 @@ class RequestParser(HttpMessageParser):
         self._line = None
         if len(head_bytes) <= _MAX_CACHED_HEAD and head.keep_alive:
             self._head, self._head_bytes = head, head_bytes
+            self._repeated_size = -1 if head.length is None else len(head_bytes) + head.length
         return self._enter_body(head, end)
 
     def _enter_body(self, head: RequestHead, end: int) -> RequestHead:
@@ -173,3 +186,4 @@ class RequestParser(HttpMessageParser):
     def _finish_parsing(self) -> None:
         super()._finish_parsing()
         self._head = self._last_line = None
+        self._repeated_size = -1

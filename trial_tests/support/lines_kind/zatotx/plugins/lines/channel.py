@@ -112,6 +112,7 @@ class LineConnection(LineOnlyReceiver):
         self._channel = channel
         self._lines: deque[bytes] = deque()
         self._delivering: Deferred[None] | None = None
+        self._has_sent = False
         self.MAX_LENGTH = channel.definition.max_length
 
     def connectionMade(self) -> None:
@@ -124,12 +125,14 @@ class LineConnection(LineOnlyReceiver):
         self._channel.closed(self)
 
     def lineReceived(self, line: bytes) -> None:
+        self._has_sent = True
         self._lines.append(line.removesuffix(b'\r'))
         self._next()
 
     def close_when_idle(self) -> None:
-        """Close now, unless a line is being processed: then with its reply."""
-        if self._delivering is None:
+        """Close now, unless a line is being processed: then with its reply. A client that has sent nothing yet may have
+        just connected: it has until the end of the grace."""
+        if self._delivering is None and self._has_sent:
             self.abort()
 
     def abort(self) -> None:
