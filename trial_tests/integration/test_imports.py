@@ -56,13 +56,13 @@ HEAVY = (
     'pydantic', 'pymongo', 'pymysql', 'requests', 'setuptools', 'sqlalchemy.dialects.mysql',
     'sqlalchemy.ext.asyncio', 'sqlalchemy.orm', 'twisted.conch.ssh', 'twisted.mail', 'twisted.names',
     'twisted.web.server', 'txzmq', 'yaml', 'zatotx.api.openapi_document',
-    'zatotx.connectors.remote_files', 'zatotx.odb.maintenance',
+    'zatotx.connectors.remote_files', 'zatotx.odb.offline_operations',
     'zatotx.plugins.ftp.channel', 'zatotx.plugins.ftp.connection', 'zatotx.plugins.ftp.poller',
     'zatotx.plugins.http.client', 'zatotx.plugins.http.rest', 'zatotx.plugins.http.soap.outgoing',
     'zatotx.plugins.ibm_mq.mqi_interfaces',
     'zatotx.rules.enmasse.import_plan', 'zatotx.rules.http.proxy_selection',
-    'zatotx.rules.openapi.document', 'zatotx.rules.redis.redis_py_methods', 'zatotx.service.io.json_schema',
-    'zatotx.service.kvdb', 'zatotx.service.patterns', 'zatotx.testing',
+    'zatotx.rules.openapi.document_builder', 'zatotx.rules.redis.redis_py_methods', 'zatotx.service.io.json_schema',
+    'zatotx.service.redis_methods', 'zatotx.service.patterns', 'zatotx.testing',
     'zatotx.wire.xml.xpath', 'zatotx.wire.xml.xsd_writer', 'zeep', 'zmq',
 )  # fmt: skip
 # What building the first object of a type imports on the reactor, after a thread has imported the modules of the type.

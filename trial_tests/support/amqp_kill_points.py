@@ -30,7 +30,7 @@ from trial_tests.support.kill_points.sitecustomize import STEPS
 from trial_tests.support.rabbitmq import RabbitMQ
 from trial_tests.support.rabbitmq import definition as definition_of
 from trial_tests.support.waiting import until
-from zatotx.connectors.inbound_delivery_policy import letter_id
+from zatotx.connectors.inbound_delivery_policy import dead_letter_id
 from zatotx.interfaces.inbound_delivery import DeadLetter
 from zatotx.model.message import ChannelSpec, Message
 from zatotx.rules.resilience.inbound_retry import DeliveryHistory
@@ -209,7 +209,7 @@ def _letter_id(message_id: str) -> str:
     """The id of the dead letter of a message."""
     channel = ChannelSpec(name='kills.in', kind='amqp', service='', timeout=0)
     message = Message('', channel, '', {}, b'', 0)
-    return letter_id(DeadLetter(message=message, history=DeliveryHistory(), id=message_id))
+    return dead_letter_id(DeadLetter(message=message, history=DeliveryHistory(), id=message_id))
 
 
 def run(seed: int, times: int, limit: float = inf) -> KillReport:

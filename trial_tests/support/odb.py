@@ -15,13 +15,12 @@ from trial_tests.support import mariadb, postgresql
 from trial_tests.support.reactor import reactor
 from zatotx.connectors.security_type_registry import all_object_types
 from zatotx.interfaces.config import IConfigStore
-from zatotx.odb import executor, migrations
+from zatotx.odb import database_executor, migrations
 from zatotx.odb.config_store import open_store
 from zatotx.odb.database import Database
-from zatotx.odb.engine import make_engine
+from zatotx.odb.engine_factory import make_engine
 from zatotx.odb.engines import mysql
 from zatotx.odb.engines import postgresql as postgresql_engine
-from zatotx.odb.maintenance import NewCluster, create_odb, open_database
 from zatotx.odb.nodes import NodeAddress
 from zatotx.odb.odb_urls import sqlite_path
 from zatotx.odb.offline_operations import NewCluster, create_odb, open_database
@@ -113,7 +112,7 @@ class OdbCase(TestCase):
 
     def setUp(self) -> None:
         if self.is_patient:
-            self.patch(executor, 'CALL_DEADLINE', 60.0)
+            self.patch(database_executor, 'CALL_DEADLINE', 60.0)
             for engine in (mysql, postgresql_engine):
                 self.patch(engine, 'STATEMENT_TIMEOUT', 50.0)
         self.url = self.made_url()

@@ -163,7 +163,7 @@ class ChangeOwnSettings(SessionService):
         if changes:
             step = Operation(action='edit', type=ADMIN_USER, name=user.name, id=user.id, fields=changes)
             await self.server.config.change([step], self.actor)
-        self.response.payload = settings_of(self.server.config.snapshot.find(ADMIN_USER, user.name) or user)
+        self.response.payload = display_preferences_of(self.server.config.snapshot.find(ADMIN_USER, user.name) or user)
 
 
 class ChangeOwnPassword(SessionService):
@@ -186,7 +186,7 @@ class ChangeOwnPassword(SessionService):
         try:
             await self.server.admin_sessions.check_password(self.principal.username, request_input.password, address)
         except Unauthorized:
-            raise bad_request('password', 'is not your present password') from None
+            raise bad_field_error('password', 'is not your present password') from None
         step = Operation(action='edit', type=ADMIN_USER, name=user.name, id=user.id, fields={'password': first})
         await self.server.config.change([step], self.actor)
         self.response.payload = {}

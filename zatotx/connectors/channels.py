@@ -23,8 +23,9 @@ from zatotx.connectors.inbound_delivery import MessageDelivery
 from zatotx.connectors.inbound_delivery_policy import make_policy_delivery, to_retry_policy
 from zatotx.connectors.lazy_imports import import_modules_now, modules_to_import
 from zatotx.connectors.listener_registry import ListenerRegistry
-from zatotx.connectors.outgoing_connections import Sources, has_same_values, no_references
-from zatotx.interfaces.config import PreparedConfig, commit_when_prepared
+from zatotx.connectors.outgoing_connections import Sources, is_same_configuration, no_references
+from zatotx.connectors.rate_limited_event_log import RateLimitedEventLog
+from zatotx.interfaces.config import PreparedConfigChange, commit_when_prepared
 from zatotx.interfaces.connector_kind import ChannelContext, ConnectorKind, IChannel, IPlacedTask
 from zatotx.interfaces.meters import IChannelMeter
 from zatotx.interfaces.pipeline import IDispatcher

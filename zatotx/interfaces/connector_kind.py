@@ -22,6 +22,7 @@ from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.interfaces.reactor import IReactor
 from zatotx.interfaces.redis import ILeaseStore, IScriptRunner
 from zatotx.interfaces.work_stream import IWorkStream
+from zatotx.rules.channel_placement import CONNECTOR, SERVER, Placement
 from zatotx.rules.limits.memory_budget import MemoryBudget
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.snapshot import Snapshot

@@ -18,7 +18,7 @@ from zatotx.interfaces.node_control import INodeControl
 from zatotx.interfaces.outgoing import IOutgoingConnections
 from zatotx.interfaces.scheduler import IScheduler
 from zatotx.interfaces.service_redis import IServiceRedis
-from zatotx.interfaces.services import IServiceStore
+from zatotx.interfaces.services import IServiceMapHolder
 from zatotx.interfaces.statistics import IUsageStore
 from zatotx.interfaces.work_stream import IResultGroups, IWorkStream
 from zatotx.schema.snapshot import Actor
@@ -64,7 +64,7 @@ class INode(Interface):
     cluster: str = Attribute('Name of the cluster')
     config: IConfig = Attribute('The configuration in force')
     odb: IConfigStore = Attribute('Reads and changes the stored configuration')
-    services: IServiceStore = Attribute('The deployed services')
+    services: IServiceMapHolder = Attribute('The deployed services')
     deployer: IDeployer = Attribute('Deploys code to all nodes')
     types: ObjectTypeRegistry = Attribute('The types of configuration objects')
     log_levels: ILogLevels = Attribute('Reads and changes log levels')

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from zatotx import __version__
-from zatotx.connectors.kind_registry import FoundKind, describe_kinds
+from zatotx.connectors.kind_registry import InstalledKind, describe_kinds_for_info
 from zatotx.interfaces.admin_sessions import IAdminSessions
 from zatotx.interfaces.call_samples import ICallSampleStore
 from zatotx.interfaces.config import IConfig, IConfigStore
@@ -25,7 +25,7 @@ from zatotx.interfaces.node_control import INodeControl
 from zatotx.interfaces.outgoing import IOutgoingConnections
 from zatotx.interfaces.scheduler import IScheduler
 from zatotx.interfaces.service_redis import IServiceRedis
-from zatotx.interfaces.services import IServiceStore
+from zatotx.interfaces.services import IServiceMapHolder
 from zatotx.interfaces.statistics import IUsageStore
 from zatotx.interfaces.work_stream import IResultGroups, IWorkStream
 from zatotx.metrics.exposition import MetricsExposition

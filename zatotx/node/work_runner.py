@@ -332,8 +332,8 @@ class QueueRunner:
         """Remove a message that succeeded or was given up, and add what follows from its result. Raises TypeError for a
         result that cannot be stored."""
         now = self.context.now()
-        payload = make_report(message, result, failure, now) if message.source else result
-        follow_ups = make_callbacks(message, payload, now)
+        payload = make_callback_report(message, result, failure, now) if message.source else result
+        follow_ups = make_callback_messages(message, payload, now)
         groups = self.context.groups if message.group else None
         if groups is not None:
             follow_ups += await self._complete_group(groups, message, payload, now)

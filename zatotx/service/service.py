@@ -29,7 +29,7 @@ from zatotx.service.service_attributes import Channel, Deadline, ServiceLogger, 
 from zatotx.service.translation import translate
 
 if TYPE_CHECKING:
-    from zatotx.service.kvdb import RedisMethods
+    from zatotx.service.redis_methods import RedisMethods
 
 
 def _request(service: Service) -> Request:
@@ -42,7 +42,7 @@ def _time(service: Service) -> TimeUtil:
 
 
 def _kvdb(service: Service) -> RedisMethods:
-    from zatotx.service.kvdb import RedisMethods  # with the methods of redis-py, which few services use
+    from zatotx.service.redis_methods import RedisMethods  # with the methods of redis-py, which few services use
 
     return RedisMethods(service)
 

@@ -51,7 +51,7 @@ class _CompletedEntry(NamedTuple):
     result: ServiceEntry
 
 
-@implementer(IServiceStore)
+@implementer(IServiceMapHolder)
 @define(eq=False)
 class ServiceStore:
     """Holds the built-in services and the services of the deployed files. It may be used in the reactor's thread
@@ -140,7 +140,7 @@ class ServiceStore:
                 completed[name] = self._keep_or_complete(entry, checked.number)
         self._completed = completed
         entries = {name: one.result for name, one in completed.items()}
-        self.current = ServiceTable(entries, [checked.loaded for checked in self._files.values()])
+        self.current = CurrentServices(entries, [checked.loaded for checked in self._files.values()])
 
     def _keep_or_complete(self, entry: ServiceEntry, version: int) -> _CompletedEntry:
         """Return the completed entry of a service: the current one, unless something that it depends on has changed."""

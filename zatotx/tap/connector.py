@@ -39,7 +39,7 @@ def makeService(options: Options) -> IService:
 
     def build(directory: str, reactor: IReactor) -> IService:
         freeze_survivors()  # until the node has started
-        from zatotx.tap.assembly import make_connector
+        from zatotx.tap.node_assembly import make_connector
 
         return make_connector(directory, reactor)
 

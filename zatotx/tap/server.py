@@ -11,7 +11,7 @@ from twisted.application.service import IService
 from twisted.python import usage
 
 from zatotx.interfaces.reactor import IReactor
-from zatotx.processes.secret_key import KEY_VARIABLE, read_key_from_stdin
+from zatotx.processes.secret_key import KEY_VARIABLE, read_cluster_key_from_stdin
 from zatotx.system.startup_gc import freeze_survivors
 from zatotx.tap.component_service import DirectoryOptions, make_component_service
 
@@ -80,9 +80,9 @@ def makeService(options: Options) -> IService:
         if (options['workers'] or read_worker_count(Path(directory))) > 1:
             from zatotx.tap.build_worker_parent import make_server_parent
 
-            return make_parent(directory, reactor, options['workers'])
+            return make_server_parent(directory, reactor, options['workers'])
         freeze_survivors()  # until the node has started
-        from zatotx.tap.assembly import make_server
+        from zatotx.tap.node_assembly import make_server
 
         return make_server(directory, reactor)
 

@@ -27,7 +27,7 @@ def make_server_worker(options: DirectoryOptions) -> IService:
     """Create the worker; twistd starts it. If it cannot be built, the error is sent to the parent process and
     SystemExit with code 1 is raised."""
     freeze_survivors()  # until the node has started
-    from zatotx.tap.assembly import make_server
+    from zatotx.tap.node_assembly import make_server
 
     try:
         spec = read_worker_spec()

@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.service.metadata import BadDeclaration, _accepts_only_self, describe_service
+from zatotx.service.metadata import InvalidServiceClass, _accepts_only_self, describe_service
 from zatotx.service.service import Service
 
 
@@ -58,7 +58,7 @@ class HandlerTests(SynchronousTestCase):
         other checks of a service. A constructor of the service's own is checked."""
         self.patch(inspect, 'signature', None)
         self.assertEqual(describe_service(Plain).reads_input, False)
-        self.assertRaises(BadDeclaration, describe_service, WithConstructor)
+        self.assertRaises(InvalidServiceClass, describe_service, WithConstructor)
 
     def test_who_can_be_called_with_self_alone(self) -> None:
         """The quick look at plain functions says what their signatures say, which takes ten times as long."""

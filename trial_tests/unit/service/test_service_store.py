@@ -11,7 +11,7 @@ from zatotx.service.deployment.service_checks import CheckedVersion
 from zatotx.service.service import Service
 from zatotx.service.service_entry import ServiceEntry
 from zatotx.service.service_store import ServiceStore
-from zatotx.testing.pipeline_doubles import CountingStats
+from zatotx.testing.pipeline_doubles import CallCountingStats
 
 
 def entry(name: str) -> ServiceEntry:
@@ -31,7 +31,7 @@ def version(*entries: ServiceEntry, number: int = 1) -> CheckedVersion:
 
 class ServiceStoreTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.store = ServiceStore((entry('zato.one'),), lambda name: CountingStats(),
+        self.store = ServiceStore((entry('zato.one'),), lambda name: CallCountingStats(),
                                   make_sampler=lambda *declared: declared)  # fmt: skip
         self.kept, self.replaced = version(entry('kept')), version(entry('replaced'))
         self.store.replace_files({'kept.py': self.kept, 'replaced.py': self.replaced})

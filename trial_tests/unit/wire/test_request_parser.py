@@ -612,7 +612,7 @@ class ReasonTests(SynchronousTestCase):
     def test_whole_repeated_requests(self) -> None:
         """`feed_whole_repeated` takes input that is one request with the previous head, and leaves all other input."""
         one = request(b'Content-Length: 2', body=b'ab')
-        parser = RequestParser(ParserLimits())
+        parser = RequestParser(HttpParserLimits())
         self.assertIsNone(parser.feed_whole_repeated(one), 'there is no previous head')
         parser.feed(one)
         parser.next()
@@ -632,7 +632,7 @@ class ReasonTests(SynchronousTestCase):
 
     def test_chunked_requests_are_not_taken_whole(self) -> None:
         """The length of a chunked body is not known; after the last request nothing is taken."""
-        parser = RequestParser(ParserLimits())
+        parser = RequestParser(HttpParserLimits())
         parser.feed(chunked(b'0\r\n\r\n'))
         parser.next()
         self.assertIs(parser.next(), END)

@@ -13,8 +13,14 @@ from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from zatotx.interfaces.load_balancer import IBalancerControl, RenamedServer, ServerStatus
-from zatotx.lb.agent.command_output import COMMANDS, format_command, format_uptime
-from zatotx.lb.agent.config_edits import EditError, add_server, remove_server, rename_server, replace_config
+from zatotx.lb.agent.config_edits import (
+    ConfigEditError,
+    add_server_to_config,
+    remove_server_from_config,
+    rename_server_in_config,
+    replace_config,
+)
+from zatotx.lb.agent.haproxy_stats_commands import COMMANDS, format_command, format_uptime
 from zatotx.wire.lb_agent_messages import AgentCallError
 
 PING_RESULT = 'ZATO_OK'
@@ -218,7 +224,7 @@ class AgentCalls:
         def edit(source: str) -> str:
             backend = self._backend(source, arguments.backend)
             renamed.append(RenamedServer(backend, old, new))
-            return rename_server(source, backend, old, new)
+            return rename_server_in_config(source, backend, old, new)
 
         return await self._change(edit, subject, f'renamed the server {old} to {new}', renamed=renamed)
 

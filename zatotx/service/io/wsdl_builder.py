@@ -17,7 +17,7 @@ from zatotx.service.io.io_declaration import ElementsOutput, Input, Output, Serv
 from zatotx.service.io.record_elements import DeclaredField, Dict, ListOfDicts, Record
 from zatotx.service.io.xml_codec import ITEM_LIST
 from zatotx.service.io.xml_shape_builder import DICT
-from zatotx.wire.soap.soap_action import message_namespace, operation_name, response_name, unquote_action
+from zatotx.wire.soap.soap_action import operation_message_namespace, operation_name, response_name, unquote_action
 from zatotx.wire.soap.wsdl_writer import DOCUMENT, RPC, WsdlOperation
 from zatotx.wire.xml.writer import ITEM, KEY, VALUE, is_xml_name
 from zatotx.wire.xml.xsd_writer import (
