@@ -55,7 +55,8 @@ def describe_input_output(entry: ServiceEntry) -> dict[str, Any]:
 
 
 class GetFileVersion(AdminService):
-    """Return the files of a stored version of the file `name`. Each has a path, and its content in base64."""
+    """Return the source files in a stored version of the deployed module or package `name`. Each has a path, and its
+    content in base64."""
 
     name = 'zato.hot-deploy.get-source'
 

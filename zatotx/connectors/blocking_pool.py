@@ -1,5 +1,5 @@
-"""A bounded thread pool for the calls of a blocking driver. Each call has a timeout, at which it is canceled at the
-peer.
+"""A bounded thread pool for the calls of a blocking driver. A call that exceeds its timeout is canceled on the remote
+server.
 
 A pool belongs to one connection, so that a slow peer cannot take the threads of another. Calls beyond its size wait in
 the reactor, in their order. The deadline of a call includes that wait.

@@ -9,7 +9,8 @@ from zope.interface import Attribute, Interface
 
 
 class IListenerOptionsProvider(Interface):
-    """Implemented by protocol factories that set options of their listeners. Other factories get Twisted's defaults."""
+    """The interface of protocol factories that choose the options of their listeners. The listeners of other factories
+    have Twisted's default options."""
 
     application_protocols: Sequence[bytes] = Attribute(
         'Protocols offered by ALPN (RFC 7301), most preferred first; empty = no negotiation'

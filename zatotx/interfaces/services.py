@@ -41,7 +41,7 @@ class IServiceMap(Interface):
 
 
 class IServiceMapHolder(Interface):
-    """Holds the current IServiceMap, and replaces it as a whole."""
+    """Holds the current IServiceMap, which is replaced atomically when services are deployed."""
 
     current: IServiceMap = Attribute('The map that new requests use')
 

@@ -1,4 +1,4 @@
-"""Interfaces of statistics, which consist of the usage of services by minute, and of its sums over longer periods."""
+"""Interfaces of service usage statistics, per minute and aggregated over longer periods."""
 
 from __future__ import annotations
 

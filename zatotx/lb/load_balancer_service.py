@@ -56,7 +56,7 @@ class LoadBalancerPart(Protocol):
 
 
 class ReleasableDirectoryLock(Protocol):
-    """The interface of the lock of the load balancer's directory, which can be released."""
+    """The interface of a releasable lock on the load balancer's directory."""
 
     def release(self) -> None:
         """Release it. Idempotent."""

@@ -38,8 +38,8 @@ class SelectionOwner(Protocol):
 
 
 class ServerSelection(msgspec.Struct, eq=False):
-    """The selection of a server for one request. `slot` is the slot that is currently held. `release` cancels pending
-    steps, whose results are then ignored.
+    """The state of selecting a server for one request. `slot` is the concurrency slot that is currently held on a
+    server. `release` cancels the selection and ignores the results of steps in progress.
 
     The owner is passed to each method: a reference to it would make a cycle, which only the garbage collector ends.
     """

@@ -233,8 +233,8 @@ assert len(DEFINITIONS) == len(_DEFINITIONS)
 
 
 def register_kind_metrics(definitions: Iterable[MetricDefinition]) -> None:
-    """Register the metric definitions of kinds, once in each process that exposes metrics. Raises ValueError if two
-    metrics have the same name."""
+    """Register the metrics that the connector kinds define, once in each process that exposes metrics. Raises
+    ValueError if two metrics have the same name."""
     for one in definitions:
         if DEFINITIONS.setdefault(one.name, one) is not one:
             raise ValueError(f'Two metrics are named {one.name}')

@@ -43,8 +43,9 @@ async def aggregate_minutes(store: IUsageStore, now: float) -> int:
 
 
 async def aggregate_period(store: IUsageStore, period: str, now: float) -> int:
-    """Sum the usage of the current and the previous period from the usage of their parts. Earlier periods that are
-    missing are also summed if their parts are still kept. Returns the number of periods with calls."""
+    """Aggregate the usage of the current and the previous period from the statistics of shorter periods. Earlier
+    periods that are missing are also aggregated if the statistics of the shorter periods are still stored. Returns the
+    number of periods with calls."""
     current = period_start(period, now)
     # the first is partial
     starts = list(period_starts_between(period, now - RETENTION[PARTS[period]], now))[1:] or [current]
@@ -58,8 +59,8 @@ async def aggregate_period(store: IUsageStore, period: str, now: float) -> int:
 
 
 async def summarize_current_and_previous(store: IUsageStore, period: str, now: float) -> int:
-    """Sum the usage of the current and the previous period from the usage of their parts. Returns the number of periods
-    with calls."""
+    """Aggregate the usage of the current and the previous period from the statistics of shorter periods. Returns the
+    number of periods with calls."""
     current = period_start(period, now)
     sums = {
         start: await sum_usage_of_parts(store, period, start) for start in (period_start(period, current - 1), current)

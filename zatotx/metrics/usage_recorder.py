@@ -24,8 +24,9 @@ MAX_MINUTES = 10  # minutes that wait for Redis; earlier ones are missing in the
 @implementer(IUsageRecorder)
 @define(eq=False, kw_only=True)
 class UsageRecorder:
-    """Implements IUsageRecorder. `services` returns the counters of the existing services. Services that share the
-    counters `overflow` are recorded as one entry. `now` returns unix time in seconds."""
+    """Implements IUsageRecorder by recording the usage counters of services once per minute. `services` returns the
+    counters of the existing services. Services that share the `overflow` counters are recorded as one entry. `now`
+    returns unix time in seconds."""
 
     clock: IReactorTime
     now: Callable[[], float]

@@ -78,7 +78,7 @@ _SHARED = ''
 
 @define
 class WorkCounters:
-    """Counters of the messages that this process has run, and the most recent counts of the whole cluster."""
+    """Counts the messages that this process has processed, and holds the most recent counts of the whole cluster."""
 
     runs: int = 0
     failures: int = 0

@@ -173,7 +173,7 @@ def write_operations(database: Database, change: Sequence[Operation], actor: Act
 
 @frozen
 class ConfigurationRestoreResult:
-    """The result of a restore, or of the dry run of a restore."""
+    """The result of restoring the configuration of a revision, or of a dry run."""
 
     revision: int  # the new revision, or the present one if nothing changed
     lines: tuple[str, ...]  # the differences, with masked secrets

@@ -1,4 +1,5 @@
-"""The configuration at any revision. All states of each object are stored, and kept as long as the history.
+"""Reads the configuration as of any revision. Every version of each object is stored, and is kept as long as the change
+history.
 
 States are written in the transaction of a change. References are ids, so renaming an object adds no state of the
 objects that refer to it: their references are resolved with the names at that revision.

@@ -1,4 +1,6 @@
-"""The leader of the scheduler in the ODB. Each cluster has one row, whose epoch increases with each leader."""
+"""Stores the current scheduler leader of each cluster in the ODB. Each cluster has one row, whose epoch increases with
+each leader.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stores rate-limit buckets in Redis, and charges them with one script call per reactor iteration.
+"""Stores rate-limit buckets in Redis, and takes tokens from them with one script call per reactor iteration.
 
 The clock of Redis is used, so the clocks of servers need not agree. A bucket is a key that stores its theoretical
 arrival time (GCRA) in nanoseconds since the epoch, and that expires at that time.

@@ -11,7 +11,7 @@ OLDEST_SUPPORTED = (6, 2)  # XAUTOCLAIM, GETDEL, SET … GET
 
 @frozen(kw_only=True)
 class ServerInfo:
-    """The fields of the reply to INFO that are used. Missing fields are '' or 0."""
+    """The fields of the Redis reply to INFO that the broker uses. Missing fields are '' or 0."""
 
     product: str = ''  # 'valkey', 'redis'
     version: str = ''  # of the product

@@ -69,7 +69,7 @@ return {'written', table.concat(results)}
 
 @implementer(ITickWriter)
 class RedisTickWriter:
-    """Implements ITickWriter for one cluster."""
+    """Implements ITickWriter for one cluster. Each tick is a due time of a job, and starts one run of the job."""
 
     def __init__(self, client: ICommands, scripts: IScriptRunner, keys: RedisKeys, work: RedisWorkStream) -> None:
         self._client = client

@@ -88,9 +88,9 @@ def record_lease_grant(state: ElectionState, token: int) -> ElectionState:
 
 
 def may_claim_epoch(state: ElectionState, now: float) -> bool:
-    """Return whether the holder of the lease may claim the next epoch. Lease tokens always increase, even after Redis
-    lost its data. A token that is lower than the last leader's token therefore comes from a different Redis server; in
-    this case the holder must wait until the last leader is silent."""
+    """Return whether the lease holder may become the leader of the next epoch. Lease tokens always increase, even after
+    Redis lost its data. If the token is lower than the last leader's, it comes from a different Redis server, and the
+    holder must wait until the last leader has stopped updating its record."""
     known = state.known
     if state.phase is not ElectionPhase.CLAIMING:
         return False

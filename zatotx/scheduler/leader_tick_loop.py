@@ -1,4 +1,5 @@
-"""The loop of the leader. Ten times per second it takes due ticks from a heap, and writes them to the work stream.
+"""The scheduling loop of the leader. Ten times per second, it takes the ticks of jobs that are due from a heap, and
+writes them to the work stream.
 
 Ticks of one job are written one after another: the next one is put on the heap when the last one is stored. So a write
 that failed is repeated before any later tick of its job, and the store refuses what it has already.

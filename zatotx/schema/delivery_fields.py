@@ -46,8 +46,8 @@ class OutgoingDelivery(ConfigObject, frozen=True, kw_only=True):
 
 
 class MessageChannelBase(ConfigObject, frozen=True, kw_only=True):
-    """Base class of the object types of channels that receive messages. It has the fields for failed messages and
-    duplicates. A kind whose peers wait for a reply may change the default of `dead_letter`."""
+    """Base class of the object types of channels that receive messages. It defines the fields for failed messages and
+    for duplicates. A kind whose clients wait for replies may override the default of `dead_letter`."""
 
     retry: Annotated[DeliveryRetry | None, field('Retries of failed messages; none = one attempt')] = None
     dead_letter: Annotated[bool, field('Whether messages that failed for the last time become dead letters')] = True

@@ -12,8 +12,8 @@ COMPETING, SINGLE = 'every_node', 'one_node_of_cluster'
 
 
 class PlacedChannelBase(MessageChannelBase, frozen=True, kw_only=True):
-    """Base class of the object types of channels that fetch messages. It has the field `placement` and the delivery
-    fields. A kind whose peers send every message to every node may change the default of `placement`."""
+    """Base class of the object types of channels that fetch messages. It defines the field `placement` and the delivery
+    fields. A kind whose peers send every message to every node may override the default of `placement`."""
 
     placement: Annotated[
         str, field('every_node: the nodes compete for the messages; one_node_of_cluster: one node fetches them, and '

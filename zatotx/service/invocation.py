@@ -32,7 +32,7 @@ from zatotx.wire.xml.parser import is_element
 
 
 class InvocationHost(Protocol):
-    """The attributes and methods of the Invoker that an invocation needs."""
+    """The interface of the Invoker that a single invocation uses."""
 
     reactor: IThreadReactor
     threads: ServiceThreadCalls

@@ -12,8 +12,8 @@ from zatotx.service.outgoing import OutgoingCall
 
 
 class RedisCoroutineRunner:
-    """Runs coroutines that use Redis. In an async service they return an awaitable, and in a synchronous service the
-    result."""
+    """Runs coroutines that use Redis. Returns an awaitable in an async service, and the result in a synchronous
+    service."""
 
     __slots__ = ('_invocation', 'run')
 

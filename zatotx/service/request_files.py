@@ -129,7 +129,7 @@ class UploadedFiles(Mapping[str, UploadedFile]):
 
 
 def make_uploaded_files(invocation: Any) -> UploadedFiles:
-    """Return the uploaded files of an invocation."""
+    """Create the object that contains the uploaded files of an invocation."""
     message = invocation.message
     parts = message.parsed
     return (

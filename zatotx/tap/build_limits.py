@@ -167,7 +167,7 @@ def _pool_rows(pool: DaemonThreadPool) -> Iterator[MetricRow]:
 
 def server_start_time(work: Path) -> float:
     """Return the time at which the server was started, in unix time. For a worker, this is the time at which its parent
-    process was started."""
+    process was started. `work` is the directory work/ of the server."""
     return (work / 'lock').stat().st_mtime
 
 

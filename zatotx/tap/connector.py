@@ -35,7 +35,7 @@ class Options(DirectoryOptions):
 
 
 def makeService(options: Options) -> IService:
-    """Create the connector of the directory; twistd starts it."""
+    """Create the Twisted service that runs the connector in the directory that `options` names."""
 
     def build(directory: str, reactor: IReactor) -> IService:
         freeze_survivors()  # until the node has started

@@ -41,7 +41,7 @@ class Options(DirectoryOptions):
 
 
 def makeService(options: Options) -> IService:
-    """Create the load balancer of the directory; twistd starts it."""
+    """Create the Twisted service that runs the load balancer in the directory that `options` names."""
     if options['worker'] is not None:
         from zatotx.tap.lb_worker import make_load_balancer_worker
 

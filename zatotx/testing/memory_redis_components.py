@@ -129,8 +129,8 @@ class MemoryNonceStore:
 
 @implementer(ISessionStore)
 class MemorySessionStore:
-    """An in-memory ISessionStore. `clock` also supplies Unix time. `error` is the exception that every call raises, or
-    None."""
+    """An in-memory ISessionStore. `clock` is also the source of the current Unix time. `error` is the exception that
+    every call raises, or None."""
 
     def __init__(self, clock: IReactorTime, idle_timeout: float = IDLE_TIMEOUT) -> None:
         self._clock = clock

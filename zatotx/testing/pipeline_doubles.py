@@ -52,7 +52,7 @@ class FunctionEntry:
 
 @implementer(IServiceMap)
 class FunctionServiceMap:
-    """An IServiceMap of FunctionEntry objects by name."""
+    """A test double of IServiceMap, in which plain functions are the services."""
 
     def __init__(self, *entries: FunctionEntry) -> None:
         self._entries = {entry.name: entry for entry in entries}

@@ -33,8 +33,8 @@ def _open(context: CheckContext, part: Component) -> CertificateAuthority | None
 
 
 def check_certificate_authority(context: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
-    """Check the certificate and the index of the authority, and the newest certificate that was issued for each
-    name."""
+    """Check the certificate of the certificate authority, its index of issued certificates, and the newest certificate
+    issued for each name."""
     from zatotx.ca.errors import AuthorityError
 
     authority = _open(context, part)

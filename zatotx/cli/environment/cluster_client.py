@@ -38,7 +38,8 @@ class PasswordRejectedError(CommandError):
 
 
 class ClusterClient:
-    """Invokes services as the user admin.invoke, on the server in PATH, or on the first reachable server."""
+    """Invokes services as the user admin.invoke. They are invoked on the server whose directory is the argument PATH of
+    the command or, if PATH is an environment, on the first reachable server."""
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment

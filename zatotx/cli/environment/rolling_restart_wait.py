@@ -1,4 +1,6 @@
-"""Waits for the load balancer of an environment during a rolling restart, so that no request fails."""
+"""Waits during a rolling restart until the load balancer sends requests to the restarted server, so that no request
+fails.
+"""
 
 from __future__ import annotations
 

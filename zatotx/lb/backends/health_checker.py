@@ -32,7 +32,8 @@ RunProbe = Callable[[ProbeTarget], Deferred[str]]
 
 @define(eq=False, kw_only=True)
 class HealthChecker:
-    """Probes the servers of a registry. The registry calls `add` and `remove`, and `run` runs one probe."""
+    """Probes the servers of a registry periodically. The registry calls `add` and `remove` for its servers, and the
+    function `run` performs one probe."""
 
     reactor: IReactor  # IReactorTime, and what `run` needs
     directory: Path

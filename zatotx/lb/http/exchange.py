@@ -47,11 +47,12 @@ _HTTP_1_1 = (1, 1)
 
 
 class Exchange(msgspec.Struct, eq=False):
-    """An HTTP request and its response. The class is a Struct, because creating a Struct takes a third of the time of
-    an `__init__` method.
+    """An exchange: one HTTP request of a client and its response. The class is a msgspec Struct, because creating a
+    Struct takes a third of the time of an `__init__` method.
 
     `target` is None only if the load balancer itself responds. `request_sent` says whether the whole request was passed
-    to the writer of the server, and `head` is the head of the response once it has begun."""
+    to the writer of the server, and `head` is the head of the response once it has begun.
+    """
 
     client: ExchangeClient
     prepared: PreparedRequest

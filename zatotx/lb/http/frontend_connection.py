@@ -40,7 +40,7 @@ MAX_BODY = 1 << 62  # bytes: the servers limit the bodies
 
 
 class PhaseBetweenExchanges(Enum):
-    """The phase of a client connection while it has no exchange."""
+    """The phase of a client connection that is not processing an exchange, such as idle or closing."""
 
     IDLE = auto()  # waits for the next request
     IN_HEAD = auto()  # waits for the rest of a head

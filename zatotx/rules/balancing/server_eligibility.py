@@ -9,7 +9,7 @@ MIN_SLOW_START_SHARE = 0.1  # of its weight, with which a server starts
 
 
 class ServerEligibilityAttributes(Protocol):
-    """The attributes of a server that determine whether it can receive requests."""
+    """The attributes of a server that determine whether it may receive requests."""
 
     is_backup: bool
     is_ready: bool  # its administrative state is `ready`, and its configured weight is more than 0

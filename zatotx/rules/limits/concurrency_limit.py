@@ -1,4 +1,5 @@
-"""Limits concurrent calls, queues items fairly among their owners, and limits the content of one message. Pure: no I/O.
+"""Limits the number of concurrent calls, queues waiting items fairly among their owners, and defines the limits of one
+message's content. Pure: no I/O.
 
 A `ConcurrencyLimit` counts the calls in progress in a service, a channel or a node. It is used for every request, so
 that entering costs a comparison and an addition.

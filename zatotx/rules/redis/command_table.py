@@ -17,8 +17,7 @@ CLUSTER_PREFIX = f'{KEY_PREFIX}:'  # all keys and channels of clusters begin wit
 
 @frozen
 class KeyPositions:
-    """The positions of the keys among the words of a Redis command. A `first` of 0 means that the command has no
-    key."""
+    """The positions of the keys in the arguments of a Redis command. If `first` is 0, the command has no keys."""
 
     first: int
     last: int = 0

@@ -262,7 +262,7 @@ def export_text(dictionary: DataDictionary) -> str:
 
 
 def import_text(text: str) -> DataDictionary:
-    """Import a dictionary in Zato's format. Raises BadRequest , whose message is one sentence."""
+    """Import a dictionary in Zato's format. Raises BadRequest, whose message is one sentence."""
     try:
         packed = b64decode(''.join(text.split()), validate=True)
         unpacking = BZ2Decompressor()

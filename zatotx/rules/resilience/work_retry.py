@@ -24,13 +24,13 @@ def is_expired(message: WorkMessage, now: float) -> bool:
 
 
 def record_failed_run(message: WorkMessage, cause: str, now: float) -> WorkMessage:
-    """Return the message after a failed run."""
+    """Return the message with one more failed run, its cause and its time recorded."""
     return msgspec.structs.replace(message, attempts=message.attempts + 1, cause=cause, last_failed=now,
                                    first_failed=message.first_failed or now)  # fmt: skip
 
 
 def record_crashed_runs(message: WorkMessage, crashes: int, now: float) -> WorkMessage:
-    """Return the message after `crashes` runs during which the worker process died."""
+    """Return the message with `crashes` more failed runs recorded, during which the worker process died."""
     for _ in range(crashes):
         message = record_failed_run(msgspec.structs.replace(message, crashes=message.crashes + 1), CRASHED, now)
     return message

@@ -29,7 +29,8 @@ BOOL_PREFIXES = ('is_', 'needs_', 'should_', 'by_', 'has_', 'may_')
 
 
 class ImplicitInt(Int):
-    """An integer element implied by the element's name. Output that is not a number is passed unchanged."""
+    """An integer element whose type is inferred from its name, such as `user_id`. Output that is not a number is passed
+    unchanged."""
 
     def give(self, value: Any) -> Any:
         try:
@@ -39,7 +40,8 @@ class ImplicitInt(Int):
 
 
 class ImplicitBool(Bool):
-    """A boolean element implied by the element's name. Output that is not a bool is passed unchanged."""
+    """A boolean element whose type is inferred from its name, such as `is_active`. Output that is not a bool is passed
+    unchanged."""
 
     def give(self, value: Any) -> Any:
         try:
@@ -180,7 +182,7 @@ class DictList(ListOfDicts):
 
 
 def convert_items(values: Iterable[Any], convert: Any) -> list[Any]:
-    """Convert every item of a list. Raises ValidationError, which lists all errors , each with the index of its
+    """Convert every item of a list. Raises ValidationError, which lists all errors, each with the index of its
     item."""
     converted: list[Any] = []
     errors: list[tuple[str, str]] = []

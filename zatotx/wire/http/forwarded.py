@@ -59,8 +59,9 @@ def parse_x_forwarded_for(value: str) -> Iterator[str]:
 
 
 def select_x_forwarded_element(value: str, elements_after: int) -> str:
-    """Return an element of X-Forwarded-Proto or X-Forwarded-Host. It is the element that is followed by
-    `elements_after` elements, the first element if there are fewer, or '' if the field is empty. Raises Malformed."""
+    """Return one element of an X-Forwarded-Proto or X-Forwarded-Host list, selected by its position from the end:
+    `elements_after` elements follow it. Returns the first element if the list is too short, or '' if the field is
+    empty. Raises Malformed."""
     elements = list(islice(_reversed_elements(value), elements_after + 1))
     return elements[-1] if elements else ''
 

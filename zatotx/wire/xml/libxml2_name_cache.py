@@ -65,7 +65,8 @@ _check = _Check()
 
 
 def set_unsupported_callback(report: Callable[[], None]) -> None:
-    """Set the function that is called, in any thread, if the names of the loaded lxml cannot be released."""
+    """Set the callback that is called, in any thread, if the installed version of lxml does not allow its cached names
+    to be released."""
     _check.report = report
 
 

@@ -49,7 +49,7 @@ USER_AGENT = (b'User-Agent', f'zatotx/{__version__}'.encode('ascii'))
 
 @frozen(kw_only=True)
 class BuildContext:
-    """The resources with which connections are built."""
+    """The dependencies that are needed to build outgoing HTTP connections."""
 
     environment: ClientEnvironment
     component: bytes

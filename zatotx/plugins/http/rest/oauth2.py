@@ -272,7 +272,7 @@ class OAuth2Authorizer:
 
 @frozen
 class CredentialsDependencies(CredentialsContext):
-    """The resources with which outgoing HTTP connections create credentials."""
+    """The dependencies that are needed to create credentials for outgoing HTTP connections."""
 
     environment: ClientEnvironment = field(kw_only=True)
     token_cache: TokenCache | None = field(kw_only=True)

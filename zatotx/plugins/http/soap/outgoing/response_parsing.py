@@ -86,8 +86,8 @@ def parse_soap_response(http: RestResponse, version: SoapVersion, *, one_way: bo
 
 
 def counts_for_circuit_breaker(response: HttpResponse) -> bool:
-    """Return whether a response counts as a failure of the peer for the circuit breaker. A fault with status 500 does
-    not count, because SOAP 1.1 uses this status for all faults, and most faults are caused by the sender."""
+    """Return whether a response counts as a failure of the peer for the circuit breaker. A SOAP fault with status 500
+    does not count, because SOAP 1.1 uses this status for all faults, and most faults are caused by the sender."""
     if response.head.status != _FAULT_STATUS:
         return is_server_error(response)
     return response_format(response.head.headers.get(b'content-type', b''), '') != XML
