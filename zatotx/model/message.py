@@ -157,6 +157,7 @@ class Message(msgspec.Struct, eq=False):
     # (zatotx.wire.http.multipart.Part).
     parsed: Any = None
     soap: SoapMessage | None = None  # set after the codec decoded a message of a SOAP channel
+    reply: Reply | None = None  # set by the pipeline
 
 
 class Reply(msgspec.Struct, eq=False):

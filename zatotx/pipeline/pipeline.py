@@ -46,6 +46,13 @@ class Pipeline:
 
     async def serve(self, message: Message) -> Reply:
         """Process a message and return its reply, whatever goes wrong. Raises only CancelledError."""
+        await self.process(message)
+        assert message.reply is not None
+        return message.reply
+
+    async def process(self, message: Message) -> None:
+        """Process a message as `serve` does, and set its reply. A coroutine that returns None ends without an exception
+        (see Dispatcher)."""
         codec = self.codecs.select(message)
         channel, admission = message.channel, self.admission
         node_limit: ConcurrencyLimit | None = None  # the limits counted against; released at the end
@@ -89,16 +96,16 @@ class Pipeline:
             if message.principal is None:  # the credentials are in the body
                 await self._authenticate_by_body(service, message)
             outcome = await self.invoker.invoke(entry, services, message, payload)
-            reply: Reply = codec.encode(outcome, message)
+            reply = message.reply = codec.encode(outcome, message)
         except CancelledError as error:
             _count_failed(entry, began, Timeout(message.cid) if message.has_expired else error)
             raise
         except (Exception, SystemExit) as error:  # a service's sys.exit() ends the request, not the server
             explained = self._explain_and_count(error, entry, outcome, began)
-            reply = self.error_replies.reply(explained, message, codec)
+            reply = message.reply = self.error_replies.reply(explained, message, codec)
             if entry is not None and entry.sampler is not None:
                 entry.sampler.observe(message, reply, perf_counter() - began)
-            return reply
+            return
         finally:
             if node_limit is not None:
                 admission.release_request(service_limit, channel_queue)
@@ -106,7 +113,6 @@ class Pipeline:
         entry.stats.observe(seconds := perf_counter() - began)
         if entry.sampler is not None:
             entry.sampler.observe(message, reply, seconds)
-        return reply
 
     def _explain_and_count(
         self, error: BaseException, entry: IServiceEntry | None, outcome: ServiceResult | None, began: float

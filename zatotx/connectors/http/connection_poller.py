@@ -92,7 +92,7 @@ class ConnectionPoller:
     def doRead(self) -> None:
         """Read the connections that have data."""
         assert self._epoll is not None
-        polled = self._polled
+        polled, readable = self._polled, select.EPOLLIN
         self._on_round(True)
         try:
             for descriptor, event in self._epoll.poll(0, _MAX_EVENTS):
@@ -100,7 +100,7 @@ class ConnectionPoller:
                     continue
                 receive, received, transport = polled[descriptor]
                 try:
-                    data = receive(transport.bufferSize) if event == select.EPOLLIN else b''
+                    data = receive(transport.bufferSize) if event == readable else b''
                 except BlockingIOError:
                     continue
                 except OSError:

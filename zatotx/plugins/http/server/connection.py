@@ -17,7 +17,6 @@ from zope.interface import implementer
 from zatotx.connectors.http.buffered_writer import READ_SIZE, BufferedWriter, enlarge_reads, make_writer
 from zatotx.plugins.http.server import error_responses
 from zatotx.plugins.http.server.client_info import make_client_info
-from zatotx.plugins.http.server.request_context import ResolvedRequest
 from zatotx.plugins.http.server.request_reader import HEAD, INPUT_CLOSED, RequestReader
 from zatotx.plugins.http.server.response_writer import ResponseWriter
 from zatotx.plugins.http.server.server_context import ServerContext
@@ -163,8 +162,8 @@ class ServerConnection:
         if len(data) == READ_SIZE:
             enlarge_reads(self.transport)
         reader = self._reader
-        if self._state is IDLE and (repeated := reader.feed_repeated(data)) is not None:
-            self._serve_repeated(*repeated)
+        if self._state is IDLE and (body := reader.feed_repeated(data)) is not None:
+            self._serve_repeated(body)
         elif reader.phase is not INPUT_CLOSED:
             reader.parser.feed(data)
             self._advance()
@@ -191,13 +190,13 @@ class ServerConnection:
 
     # Processing.
 
-    def _serve_repeated(self, resolved: ResolvedRequest, body: bytes) -> None:
+    def _serve_repeated(self, body: bytes) -> None:
         """Serve the only request of an idle connection: what `_advance` does with it, which takes 10,000 instructions
         more."""
         responses, now = self._responses, self._context.seconds()
         responses.is_advancing = True
         try:
-            self._reader.repeat(resolved, body, now)
+            self._reader.repeat(body, now)
         finally:
             responses.is_advancing = False
         if responses.is_closed:

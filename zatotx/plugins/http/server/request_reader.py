@@ -150,7 +150,7 @@ class RequestReader:
                 if (repeatable := self._repeatable) is not None:
                     body = self._take_repeated(repeatable)
                     if body is not None:
-                        self.repeat(repeatable, body, now)
+                        self.repeat(body, now)
                         more = parser.pending_bytes > 0 and not self.is_blocked
                         continue
                 event = next_event()
@@ -231,19 +231,19 @@ class RequestReader:
             return None
         return self.parser.take_repeated(repeatable.head)
 
-    def feed_repeated(self, data: bytes) -> tuple[ResolvedRequest, bytes] | None:
+    def feed_repeated(self, data: bytes) -> bytes | None:
         """Take input that is exactly one such request, of a client for which no other request is in progress. Returns
-        the routing result and the body for `repeat`; otherwise returns None, and the input is not taken."""
+        the body for `repeat`; otherwise returns None, and the input is not taken."""
         repeatable = self._repeatable
         if repeatable is None or repeatable.routes is not self._context.router.routes or self._writer.is_backlogged:
             return None
-        body = self.parser.feed_whole_repeated(data)
-        return None if body is None else (repeatable, body)
+        return self.parser.feed_whole_repeated(data)
 
-    def repeat(self, resolved: ResolvedRequest, body: bytes, now: float) -> None:
+    def repeat(self, body: bytes, now: float) -> None:
         """Dispatch a request that needs none of the checks by its head: `_begin` and `_dispatch` in one step, which
         saves 6,100 of the 122,000 instructions of an echo."""
-        context = self._context
+        context, resolved = self._context, self._repeatable
+        assert resolved is not None
         context.counters.requests += 1
         self.request_count += 1
         message = context.router.make_message(resolved, body, now)
