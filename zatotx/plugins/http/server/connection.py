@@ -162,11 +162,24 @@ class ServerConnection:
         if len(data) == READ_SIZE:
             enlarge_reads(self.transport)
         reader = self._reader
-        if self._state is IDLE and (body := reader.feed_repeated(data)) is not None:
-            self._serve_repeated(body)
-        elif reader.phase is not INPUT_CLOSED:
-            reader.parser.feed(data)
-            self._advance()
+        if self._state is not IDLE or (body := reader.feed_repeated(data)) is None:
+            if reader.phase is not INPUT_CLOSED:
+                reader.parser.feed(data)
+                self._advance()
+            return
+        # The only request of an idle connection: what `_advance` does with it, which takes 10,000 instructions more.
+        responses, now = self._responses, self._context.seconds()
+        responses.is_advancing = True
+        try:
+            reader.repeat(body, now)
+        finally:
+            responses.is_advancing = False
+        if responses.is_closed:
+            self._finish()
+        elif responses.requests:
+            self._enter(BUSY, inf)
+        else:
+            self.deadline = now + self._idle_timeout
 
     def readConnectionLost(self) -> None:
         """Handle the client's half-close. Whether it still reads is not known: see `probe_client`."""
@@ -189,22 +202,6 @@ class ServerConnection:
         self._context.remove_connection(self)
 
     # Processing.
-
-    def _serve_repeated(self, body: bytes) -> None:
-        """Serve the only request of an idle connection: what `_advance` does with it, which takes 10,000 instructions
-        more."""
-        responses, now = self._responses, self._context.seconds()
-        responses.is_advancing = True
-        try:
-            self._reader.repeat(body, now)
-        finally:
-            responses.is_advancing = False
-        if responses.is_closed:
-            self._finish()
-        elif responses.requests:
-            self._enter(BUSY, inf)
-        else:
-            self.deadline = now + self._idle_timeout
 
     def _advance(self) -> None:
         """Process the bytes received as far as nothing must be waited for, and write the responses in one write."""
