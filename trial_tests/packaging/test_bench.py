@@ -251,7 +251,9 @@ class InstructionTests(SynchronousTestCase):
         committed = instructions.read_committed()
         self.assertEqual(list(committed.instructions), [*in_memory.requests(), *lb_in_memory.SUBJECTS])
         marks: list[None] = []
-        in_memory.serve(in_memory.Broker(), 1, lambda: marks.append(None))
+        broker = in_memory.Broker()
+        self.addCleanup(broker.close)
+        in_memory.serve(broker, 1, lambda: marks.append(None))
         lb_in_memory.serve(1, lambda: marks.append(None))
         self.assertEqual(len(marks), 2 * len(committed.instructions))
 

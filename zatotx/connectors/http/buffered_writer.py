@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.internet.tcp import Connection as TCPConnection
+from twisted.logger import Logger
 from zope.interface import implementer
 
 SLICE_SIZE = 64 * 1024
@@ -36,6 +37,7 @@ class WriteBatch:
     """
 
     __slots__ = ('_clock', '_in_round', '_writers')
+    _log = Logger()
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
@@ -57,7 +59,10 @@ class WriteBatch:
     def _flush(self) -> None:
         writers, self._writers = self._writers, []
         for writer in writers:
-            writer.flush()
+            try:
+                writer.flush()
+            except Exception:  # an error of one connection must not delay the output of the others
+                self._log.failure('The output of a connection could not be written')
 
 
 @implementer(IPushProducer)

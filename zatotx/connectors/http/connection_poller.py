@@ -118,7 +118,7 @@ class ConnectionPoller:
     def connectionLost(self, reason: Failure) -> None:
         """Disconnect all connections: the reactor has stopped."""
         for _, _, transport in list(self._polled.values()):
-            transport.connectionLost(reason)
+            self._lose(transport, reason)
 
     def _give_back(self, transport: Any) -> None:
         self.removeReader(transport)
@@ -127,9 +127,14 @@ class ConnectionPoller:
     def _disconnect(self, transport: Any) -> None:
         failure = Failure()
         self._log.failure('The data of a connection could not be processed', failure)
-        transport.stopReading()
-        transport.stopWriting()
-        transport.connectionLost(failure)
+        self._lose(transport, failure)
+
+    def _lose(self, transport: Any, reason: Failure) -> None:
+        """Disconnect one connection. The others must not be affected by an error of its protocol."""
+        try:
+            transport.connectionLost(reason)
+        except BaseException:  # as in Twisted's reactors
+            self._log.failure('The loss of a connection could not be processed')
 
 
 def make_poller(reactor: Any, on_round: Callable[[bool], None]) -> ConnectionPoller | None:

@@ -162,6 +162,18 @@ class ConnectionPollerTests(SynchronousTestCase):
         self.assertEqual([protocol.reason for protocol in protocols], [_LOST, _LOST])
         self.assertEqual(self.poller.fileno(), -1)
 
+    def test_an_error_of_a_lost_connection_stays_with_it(self) -> None:
+        """A protocol that fails when its connection is lost does not prevent that the others are lost, too."""
+        protocols = [self.connect()[1] for _ in range(2)]
+
+        def fail(reason: Failure) -> None:
+            raise ZeroDivisionError
+
+        protocols[0].connectionLost = fail  # type: ignore[method-assign,assignment]
+        self.poller.connectionLost(_LOST)
+        self.assertEqual((protocols[1].reason, self.poller.fileno()), (_LOST, -1))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
     def test_writing_is_left_to_the_reactor(self) -> None:
         """The poller is the reactor of its transports for all but reading."""
         transport, _ = self.connect()
