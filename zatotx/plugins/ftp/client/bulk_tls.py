@@ -67,13 +67,12 @@ class BulkTlsProtocol(TLSMemoryBIOProtocol):
         if read_record is None:
             self._buffer = bytearray(BUFFER_SIZE)
             read_record = self._read_record = self._make_reader(self._tlsConnection, self._buffer)
-        size, is_empty, is_closed, failure = 0, True, False, None
+        size, may_have_more, is_closed, failure = 0, True, False, None
         try:
             while size <= BUFFER_SIZE - RECORD_SIZE:
                 size += read_record(size)
-            is_empty = False
         except SSL.WantReadError:
-            pass
+            may_have_more = False
         except SSL.ZeroReturnError:
             is_closed = True
         except SSL.Error:
@@ -84,4 +83,4 @@ class BulkTlsProtocol(TLSMemoryBIOProtocol):
             self._shutdownTLS()
         if (is_closed or failure) and not self._lostTLSConnection:
             self._tlsShutdownFinished(failure)
-        return not is_empty
+        return may_have_more
