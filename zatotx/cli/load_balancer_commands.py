@@ -26,7 +26,7 @@ from zatotx.cli.environment.listen_addresses import WILDCARDS
 from zatotx.cli.errors import CommandError, combine_errors
 
 CONFIG_FILE = Path('config', 'lb.toml')
-DIRECTORY = 'load-balancer'  # in an environment
+DIRECTORY = Path('load-balancer')  # in an environment
 CLIENT = 'cli'  # the certificate that quickstart creates for these commands
 DEFAULT_LISTEN = '127.0.0.1:20151'
 DEFAULT_CERTIFICATE = 'tls-agent/zato-lba-cert.pem'
@@ -289,7 +289,9 @@ def find_agent(path: str, options: dict[str, str]) -> AgentAddress:
     """Return the address of an agent. It is the agent of the load balancer at `path`, or the address in the options.
     Raises CommandError."""
     directory = Path(path).absolute()
-    environment = directory if (directory / CREDENTIALS).is_file() else directory.parent
+    # That of a container has no credentials.toml.
+    is_environment = any((directory / name).is_file() for name in (CREDENTIALS, DIRECTORY / CONFIG_FILE))
+    environment = directory if is_environment else directory.parent
     settings = _agent_settings(environment, directory)
     address = options['address'] or str(settings.get('listen', DEFAULT_LISTEN))
     host, _, port = address.rpartition(':')

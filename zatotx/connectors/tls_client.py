@@ -50,16 +50,17 @@ class TlsClientFactory:
         self._alpn = list(alpn)
 
     def handshake(
-        self, transport: Any, host: str, clock: IReactorTime, *, session: SSL.Session | None = None
+        self, transport: Any, host: str, clock: IReactorTime, *, session: SSL.Session | None = None,
+        protocol: type[TLSMemoryBIOProtocol] = TLSMemoryBIOProtocol,
     ) -> HandshakeObserver:
         """Start a handshake over a connected transport, and make TLS its protocol. `session`: of another connection
-        to the same peer, to be resumed."""
+        to the same peer, to be resumed. `protocol`: the class of that protocol."""
         handshake = HandshakeObserver(host)
         connection = self._connection(host, handshake.verifier)
         if session is not None:
             connection.set_session(session)
         creator = _ConnectionCreator(connection)
-        tls = TLSMemoryBIOProtocol(TLSMemoryBIOFactory(creator, True, _UNUSED_FACTORY, clock), handshake)
+        tls = protocol(TLSMemoryBIOFactory(creator, True, _UNUSED_FACTORY, clock), handshake)
         transport.protocol = tls
         tls.makeConnection(transport)
         return handshake

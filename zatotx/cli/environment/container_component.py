@@ -20,6 +20,7 @@ from zatotx.cli.environment.components.load_balancer import write_load_balancer
 from zatotx.cli.environment.components.server import settings_templates, write_server_directory
 from zatotx.cli.environment.components.web_admin import PORT as WEB_ADMIN_PORT
 from zatotx.cli.environment.components.web_admin import NewWebAdmin, write_web_admin
+from zatotx.cli.environment.container_agent import client_files, provide_certificates
 from zatotx.cli.environment.container_variables import ContainerVariables
 from zatotx.cli.environment.creation_plan import SERVER_PORT, EnvironmentPlan
 from zatotx.cli.environment.environment_layout import INFO_FILE, Component, UserCredentials, read_component, read_toml
@@ -55,6 +56,8 @@ class ContainerPlan:
     servers: tuple[tuple[str, int], ...] = ()  # host and port of each
     hosts: tuple[str, ...] = ()
     stats_password: str = ''
+    agent: tuple[str, int] | None = None  # where the load balancer's agent listens, or the web admin finds it
+    agent_clients: str = ''  # directory with the web admin's certificate for it
     cluster_access: ClusterAccess | None = None  # nodes only
 
 
@@ -78,10 +81,15 @@ def read_container_plan(kind: str, variables: ContainerVariables, host_name: str
         )  # fmt: skip
     variables.required('SERVERS', 'the addresses of the servers, such as server1:17010,server2:17010')
     found = [variables.parse_address('SERVERS', text) for text in variables.items('SERVERS')]
+    agent_text = variables.text('AGENT')
+    agent_clients = variables.text('AGENT_CLIENTS')
+    if agent_text and not agent_clients and kind == WEB_ADMIN:
+        variables.errors.append('ZATOTX_AGENT_CLIENTS is missing: the directory with the certificate for ZATOTX_AGENT')
     return ContainerPlan(
         **common, servers=tuple(address for address in found if address), hosts=tuple(variables.items('HOSTS')),
         workers=variables.number('WORKERS', 2, _MAX_WORKERS),
         stats_password=variables.text('STATS_PASSWORD') or secrets.token_hex(16),
+        agent=variables.parse_address('AGENT', agent_text) if agent_text else None, agent_clients=agent_clients,
     )  # fmt: skip
 
 
@@ -133,6 +141,8 @@ def create_or_configure_component(target: Path, plan: ContainerPlan) -> None:
     part = read_component(target)
     if part.kind != plan.kind:
         raise CommandError(f'{target} is a {part.kind}, not a {plan.kind}: use another ZATOTX_NAME or --dir.')
+    if plan.kind == LOAD_BALANCER and plan.agent is not None:
+        provide_certificates(target, plan.cluster, plan.agent_clients)
     text = part.settings_path.read_text('utf-8')
     read_toml(part.settings_path)  # raises CommandError that names the line of an error
     document = tomlkit.parse(text)
@@ -205,12 +215,18 @@ def _set_load_balancer(document: Any, plan: ContainerPlan, part: Component) -> N
         f'server{number}': {'host': host, 'port': port} for number, (host, port) in enumerate(plan.servers, 1)
     }
     document['stats']['password'] = plan.stats_password
+    if plan.agent is not None:
+        document['agent']['enabled'], document['agent']['listen'] = True, _address(plan.agent)
 
 
 def _set_web_admin(document: Any, plan: ContainerPlan, part: Component) -> None:
     document['web']['listen'], document['web']['hosts'] = _endpoint(plan.listen), list(plan.hosts)
     document['cluster']['name'] = plan.cluster
     document['cluster']['servers'] = [f'http://{_address(server)}' for server in plan.servers]
+    if plan.agent is not None:
+        document['load_balancer']['agent'] = f'https://{_address(plan.agent)}'
+        names = ('certificate', 'key', 'ca')
+        document['load_balancer'].update(zip(names, client_files(plan.agent_clients), strict=True))
 
 
 _SETTINGS = {SERVER: _set_node, CONNECTOR: _set_node, LOAD_BALANCER: _set_load_balancer, WEB_ADMIN: _set_web_admin}

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,20 +33,28 @@ _UNSAFE = re.compile(r'[^A-Za-z0-9._-]')
 def write_authority(environment: Path, plan: EnvironmentPlan) -> None:
     """Create the certificate authority in PATH/ca. It issues certificates for the load balancer's agent and the agent's
     clients and, if the plan contains this option, for the servers."""
+    servers = [f'server{number}' for number in range(1, plan.servers + 1)] if plan.tls else []
+    create_authority(make_private_dir(environment / AUTHORITY), plan.cluster, servers=servers)
+
+
+def create_authority(
+    directory: Path, cluster: str, *, host_names: Sequence[str] = (), servers: Sequence[str] = ()
+) -> None:  # fmt: skip
+    """Create a certificate authority in an empty directory, with certificates for the load balancer's agent and its
+    clients, and for servers. They are valid for this machine and for `host_names`. Raises CommandError."""
     from zatotx.ca.certificate_authority import CertificateAuthority
     from zatotx.ca.certificate_builder import LOCAL_HOSTS, PROFILES
     from zatotx.ca.errors import AuthorityError
 
-    hosts = (*LOCAL_HOSTS, *local_host_name())
-    name = ''.join(each if each.isprintable() else '_' for each in plan.cluster[:_MAX_NAME]).strip() or 'zatotx'
+    hosts = tuple(dict.fromkeys((*LOCAL_HOSTS, *local_host_name(), *filter(is_host_name, host_names))))
+    name = ''.join(each if each.isprintable() else '_' for each in cluster[:_MAX_NAME]).strip() or 'zatotx'
     try:
-        authority = CertificateAuthority.create(make_private_dir(environment / AUTHORITY), _subject(f'{name} CA'))
+        authority = CertificateAuthority.create(directory, _subject(f'{name} CA'))
         _issue(authority, 'lb-agent', AGENT, hosts)
         _issue(authority, 'web-admin', WEB_ADMIN, hosts)
         authority.issue(PROFILES['client'], CLI, _subject(CLI))
-        if plan.tls:
-            for number in range(1, plan.servers + 1):
-                _issue(authority, 'server', server_certificate_name(plan.cluster, f'server{number}'), hosts)
+        for server in servers:
+            _issue(authority, 'server', server_certificate_name(cluster, server), hosts)
     except AuthorityError as error:
         raise CommandError(f'The certificates cannot be created: {error}.') from None
 
@@ -77,15 +86,20 @@ def _subject(common_name: str) -> CertificateSubject:
 
 def local_host_name() -> tuple[str, ...]:
     """Return the name of this machine in a list, or an empty list if a certificate cannot contain it."""
+    name = socket.gethostname()
+    return (name,) if is_host_name(name) else ()
+
+
+def is_host_name(name: str) -> bool:
+    """Return whether a certificate can contain the name of a host."""
     from zatotx.ca.certificate_names import make_alternative_names
     from zatotx.ca.errors import AuthorityError
 
-    name = socket.gethostname()
     try:
         make_alternative_names((name,))
     except AuthorityError:
-        return ()
-    return (name,)
+        return False
+    return True
 
 
 def server_certificate_name(cluster: str, server: str) -> str:
