@@ -34,7 +34,7 @@ METHODS = {
 def prepare_file_operation_for_storage(
     call: StoredCall, order_key: str, path_error: Callable[[str], str]
 ) -> StoredCall:
-    """Return a file operation in the form in which it is stored. `order_key` is the order key of the connection.
+    """Convert a file operation to the form that is stored. `order_key` is the order key of the connection.
     `path_error` returns an error message for an invalid path, otherwise ''. Raises TypeError and ValueError for
     arguments that cannot be stored."""
     positional, options = METHODS[call.method]

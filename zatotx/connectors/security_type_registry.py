@@ -34,7 +34,7 @@ def all_object_types(kinds: Iterable[InstalledKind] | None = None) -> ObjectType
 
 def credentials_error(stored: StoredObject, purpose: str) -> str:
     """Return the reason why connections of the given purpose cannot send the credentials of a security definition, or
-    '' if they can. The reason is a verb phrase that follows the name of the connection."""
+    '' if they can. The reason completes a sentence that begins with the name of the connection."""
     security_type = find_security_types()[stored.type]
     if purpose not in security_type.purposes:
         usable = ' and '.join('channels' if one == FOR_CHANNELS else one for one in sorted(security_type.purposes))

@@ -120,7 +120,7 @@ def make_local_task(
 
 @frozen(kw_only=True)
 class ChannelContext:
-    """The resources of a node that the channels of a kind can use."""
+    """The interface of a node for the channels of a kind."""
 
     reactor: IReactor  # IReactorTime, IReactorTCP, IReactorThreads …
     settings: dict[str, Any]  # the kind's section of server.toml
@@ -149,7 +149,7 @@ class ChannelContext:
 
 @frozen(kw_only=True)
 class OutgoingContext:
-    """The resources of a node that the outgoing connections of a kind can use."""
+    """The interface of a node for the outgoing connections of a kind."""
 
     reactor: IReactor
     settings: dict[str, Any]  # the kind's section of server.toml

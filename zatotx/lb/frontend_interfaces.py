@@ -16,7 +16,7 @@ from zatotx.lb.config.model import Configuration
 
 @frozen(kw_only=True)
 class FrontendContext:
-    """The resources of the load balancer that a frontend uses."""
+    """The dependencies that the load balancer passes to a frontend."""
 
     name: str
     reactor: IReactor

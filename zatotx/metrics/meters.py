@@ -187,7 +187,7 @@ def single_value_metrics(name: str, read: Callable[[], float | Histogram]) -> Me
 
 
 def build_info_metrics(facts: Mapping[str, str]) -> MetricSource:
-    """Return the metrics source of the build information, which consists of the version, python, the node and the
+    """Return the metrics source of the build information: the versions of zatotx and Python, the node and the
     cluster."""
     labels = tuple(facts[name] for name in ('version', 'python', 'node', 'cluster'))
     return lambda: [('zatotx_build_info', labels, 1), ('zatotx_workers', (), 1)]

@@ -1,4 +1,4 @@
-"""The lifecycle of a node, which is the order in which its components start, drain and stop.
+"""The lifecycle of a node. It defines the order in which the components of a node start, drain and stop.
 
 Start: read the configuration from the ODB, open the listeners (requests get a 503), load the deployed services, then
 serve. Stop: report not ready, close the listeners, let running requests finish within the grace period, then stop all

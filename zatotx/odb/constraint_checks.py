@@ -24,7 +24,7 @@ _MAX_LISTED = 20  # violations listed in one message
 
 @define(kw_only=True)
 class ObjectChange:
-    """The change of one object, which consists of its state before and after the change."""
+    """The change of one object: its state before and after the change."""
 
     action: str
     object_type: ObjectType

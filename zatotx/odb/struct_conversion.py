@@ -1,4 +1,4 @@
-"""Converts objects between Structs, which the program uses, and documents, which are stored in the ODB.
+"""Converts objects between Structs, which the program uses, and the documents that the ODB stores.
 
 In a document, references are ids, so that a rename needs no update, and secrets are encrypted or hashed.
 """
@@ -94,7 +94,7 @@ def document_to_struct(object_type: ObjectType, document: Document, names: Mappi
 
 
 def replace_ids_with_names(object_type: ObjectType, document: Document, names: Mapping[int, str]) -> Document:
-    """Return the document with IDs replaced by names. Secrets remain in the form in which they are stored."""
+    """Return the document with IDs replaced by names. Secrets remain encrypted or hashed."""
     named_document = dict(document)
     for info in reference_fields(object_type):
         if info.name in document:

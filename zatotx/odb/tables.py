@@ -45,8 +45,8 @@ metadata = MetaData(
 
 
 def hash_name(text: str) -> str:
-    """Return the hash by which a name is compared. Two hashes are equal only if the names consist of the same code
-    points."""
+    """Return the hash that represents a name in unique constraints and comparisons. Two hashes are equal only if the
+    names consist of the same code points."""
     return sha256(text.encode('utf-8')).hexdigest()
 
 

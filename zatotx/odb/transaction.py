@@ -1,4 +1,4 @@
-"""The context of SQL statements, which consists of the cluster and, for writes, of the transaction."""
+"""The context of SQL statements: the cluster and, for writes, the transaction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads the files to which configuration values refer with `file:PATH`. These are small UTF-8 files that only their
+"""Reads the files that configuration values of the form `file:PATH` name. These are small UTF-8 files that only their
 owner can read.
 """
 

@@ -28,8 +28,8 @@ SERVER, CONNECTOR = 'server', 'connector'  # types of nodes
 
 
 class Placement(Enum):
-    """Where a channel runs: in every worker, in one worker of each node, on every node, on one node of the cluster, or
-    on named nodes."""
+    """The placement of a channel: in every worker, in one worker of each node, on every node, on one node of the
+    cluster, or on named nodes."""
 
     EVERY_WORKER = 'every_worker'
     ONE_WORKER_PER_NODE = 'one_worker_per_node'

@@ -22,7 +22,6 @@ from zatotx.service.lazy_attribute import lazy_attribute
 from zatotx.service.naming import implementation_name, service_name
 from zatotx.service.outgoing import Outgoing
 from zatotx.service.redis_coroutine_runner import RedisCoroutineRunner
-from zatotx.service.redis_methods import RedisMethods
 from zatotx.service.request import Request
 from zatotx.service.response import Response, make_response
 from zatotx.service.service_attributes import Channel, Deadline, ServiceLogger, TimeUtil, wsgi_environ

@@ -47,7 +47,7 @@ class SharedSettings(NamedTuple):
 
 
 def stored_urls(plan: EnvironmentPlan) -> tuple[str, str]:
-    """Return the URLs of the database and Redis in the form in which the nodes of a new environment store them."""
+    """Return the URLs of the database and Redis for the settings files of the nodes of a new environment."""
     return (
         plan.stored_url(plan.odb_url) or f'sqlite:///../{ODB_FILE}',
         plan.stored_url(plan.redis_url) or REDIS_URL,

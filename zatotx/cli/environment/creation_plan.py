@@ -1,5 +1,4 @@
-"""The plan of a new environment, which consists of the options of quickstart and the steps that create the
-environment."""
+"""The plan of a new environment: the options of quickstart, and the steps that create the environment."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class ClientConnectionInfo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 @frozen(kw_only=True)
 class RequestRewritingRules:
-    """The rules by which the heads of requests to one backend are changed."""
+    """The rules for rewriting the heads of requests to one backend."""
 
     x_forwarded: bool = True  # whether X-Forwarded-For, -Proto and -Host are written
     forwarded: bool = False  # whether Forwarded is written

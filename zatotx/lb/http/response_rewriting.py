@@ -23,7 +23,7 @@ _CHUNKED = b'Transfer-Encoding: chunked\r\n'
 
 @frozen(kw_only=True)
 class ResponseRewritingRules:
-    """The rules by which the heads of responses from one backend are changed."""
+    """The rules for rewriting the heads of responses from one backend."""
 
     removed: frozenset[bytes] = frozenset()  # lower-case names
     added: bytes = b''  # field lines

@@ -15,7 +15,7 @@ _SUBDOMAINS = '*.'
 
 @frozen
 class CompiledRoutingRule:
-    """A routing rule in the form in which it is matched with request heads."""
+    """A routing rule that is compiled for matching request heads."""
 
     backend: str
     host: str  # lower case; '' = any

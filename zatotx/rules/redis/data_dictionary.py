@@ -25,7 +25,7 @@ Entry = tuple[str, str, str]  # system, key, value
 
 @frozen
 class DictionaryEntry:
-    """An entry of a data dictionary, in the form in which it is listed."""
+    """An entry of a data dictionary, as the API lists it."""
 
     id: int
     system: str
@@ -35,7 +35,7 @@ class DictionaryEntry:
 
 @frozen
 class DictionaryTranslation:
-    """A translation from one dictionary entry to another, in the form in which it is listed."""
+    """A translation from one dictionary entry to another, as the API lists it."""
 
     id: int
     id1: int
@@ -50,7 +50,7 @@ class DictionaryTranslation:
 
 
 def translation_lookup_key(system1: str, key1: str, value1: str, system2: str, key2: str) -> str:
-    """Return the key by which a translation is looked up. Different translations always have different keys, whatever
+    """Return the key for looking up a translation. Different translations always have different keys, whatever
     characters their texts contain."""
     return msgspec.json.encode((system1, key1, value1, system2, key2)).decode()
 

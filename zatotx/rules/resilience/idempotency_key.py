@@ -1,4 +1,4 @@
-"""Determines the idempotency key of an inbound message, by which duplicates are recognized. Pure functions."""
+"""Determines the idempotency key of an inbound message, with which duplicates are detected. Pure functions."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from zatotx.service.io.zato_model_defaults import set_zato_defaults
 
 
 class BadOutput(InternalServerError):  # noqa: N818 - named as its parent
-    """Raised if a service's response does not match its declared output. The exception lists each error with its
+    """Raised if the response of a service does not match its declared output. The exception lists each error with its
     path."""
 
     def __init__(self, service: str, errors: Sequence[tuple[str, str]], cid: str | None = None) -> None:

@@ -89,7 +89,7 @@ class Agent:
 
 @implementer(IClientRequest)
 class AgentRequest:
-    """The request to which an AgentResponse belongs, in the form in which it was sent."""
+    """The request, as it was sent, to which an AgentResponse belongs."""
 
     def __init__(self, method: bytes, uri: bytes, headers: Headers, host: bytes) -> None:
         self.method = method

@@ -166,7 +166,7 @@ class ClientSettings:
 
 
 class ClientEnvironment:
-    """The resources that all HTTP clients of a node share."""
+    """The dependencies that all HTTP clients of a node share, such as the reactor."""
 
     def __init__(
         self, reactor: IReactor, offload: Offload, *, environ: Mapping[str, str],

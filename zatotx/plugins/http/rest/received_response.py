@@ -42,8 +42,8 @@ def response_format(content_type: bytes, data_format: str) -> str:
 
 
 def decode_response_value(body: bytes, data_format: str, content_type: bytes) -> Any:
-    """Decode a body and return its value, or None if it is empty. Raises ValueError, whose message is a verb phrase
-    that follows the name of the response."""
+    """Decode a body and return its value, or None if it is empty. Raises ValueError, whose message completes a sentence
+    that begins with the name of the response."""
     if not body:
         return None
     try:

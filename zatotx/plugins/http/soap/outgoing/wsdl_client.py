@@ -26,7 +26,7 @@ _QUOTED_NAME = re.compile(r"\{[^{}]*\}([\w.-]+)|'([\w.-]+)'")  # the name that a
 
 
 class WsdlUsageError(ValueError):
-    """A WSDL operation or its arguments are invalid. The message gives the reason, as a verb phrase."""
+    """A WSDL operation or its arguments are invalid. The message gives the reason."""
 
 
 class ResponseMismatch(ValueError):  # noqa: N818 - what it is

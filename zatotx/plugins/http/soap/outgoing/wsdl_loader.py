@@ -42,7 +42,7 @@ _QUERY = 'wsdl'
 
 
 class InvalidWsdl(ValueError):  # noqa: N818 - what it is
-    """Raised if a WSDL cannot be used. The message gives the reason, as a verb phrase."""
+    """Raised if a WSDL cannot be used. The message gives the reason, as a clause."""
 
 
 @attrs.frozen
