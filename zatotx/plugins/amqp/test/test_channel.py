@@ -136,6 +136,14 @@ class ConsumeTests(WithChannel):
         await self.serve(queue)
         await self.until(lambda: self.bodies == [b'text'])
 
+    async def test_large_bodies(self) -> None:
+        """Bodies of several frames, and the small ones between them, arrive whole."""
+        bodies = [b'a', b'b' * 131_064, b'c' * 131_065, b'', b'd' * 1_000_000, b'e']
+        queue = await self.blocking(self.broker.queue, *bodies)
+        await self.serve(queue, prefetch=10)
+        await self.until(lambda: len(self.bodies) == len(bodies))
+        self.assertEqual([body == found for body, found in zip(bodies, self.bodies, strict=True)], [True] * 6)
+
     async def test_declares(self) -> None:
         """A declared queue is made with its bindings; RabbitMQ's own limit of deliveries is off."""
         queue, exchange = self.broker.name(), self.broker.name('exchange')
