@@ -9,6 +9,7 @@ import pika
 from twisted.logger import LogLevel, capturedLogs
 
 from trial_tests.support.amqp_environment import PATIENCE, WithChannel, definition, failing
+from trial_tests.support.rabbitmq import PASSWORD
 from trial_tests.support.waiting import allowed
 from zatotx.connectors import connection_supervisor
 from zatotx.model.errors import BadRequest, NoSuchService, Overloaded, ServiceUnavailable
@@ -196,6 +197,26 @@ class ConsumeTests(WithChannel):
         for delivery in self.exchange.delivered:
             delivery.answer(b'')
         await self.until(lambda: self.figures()['in_flight_messages'] == 0)
+
+    async def test_edited_definition(self) -> None:
+        """An edit of the definition moves the channel to a new connection, and messages in progress are finished. A
+        password that the broker does not accept is a finding until the next edit."""
+        queue = await self.blocking(self.broker.queue, b'old')
+        self.exchange.at_once = None
+        await self.serve(queue)
+        await self.until(lambda: self.exchange.delivered)
+        objects = self.objects(queue)
+        for revision, password in ((2, 'wrong'), (3, PASSWORD)):
+            objects[0] = definition(self.broker, password=password)
+            await self.channel.apply(Snapshot(revision, objects))
+            await self.until(lambda: bool(list(self.channel.findings())) == (password == 'wrong'))  # noqa: B023
+        self.exchange.delivered[0].answer(b'')
+        await self.blocking(self.broker.publish, queue, b'new')
+        await self.until(lambda: len(self.exchange.delivered) == 2)
+        self.exchange.delivered[1].answer(b'')
+        await self.until(lambda: self.figures()['in_flight_messages'] == 0)
+        await self.channel.stop()
+        self.assertEqual(await self.blocking(self.broker.count, queue), 0)
 
     async def test_waiting_messages(self) -> None:
         """The messages that wait in the queue are a metric."""
