@@ -18,12 +18,8 @@ from zatotx.testing.connection_results import Response, complete_response
 from zatotx.testing.scripted_calls import Call, CallMatcher, ConnectionScript, Scripts, canonical_kind
 from zatotx.testing.scripted_files import open_scripted
 
-# Positional arguments after the cid in Zato's calls of an HTTP connection, and after the connection's name in sends.
+# Positional arguments after the cid in Zato's calls of an HTTP connection.
 _ZATO_HTTP = dict.fromkeys(('post', 'put', 'patch', 'send'), ('data', 'params'))
-_ZATO_SEND: Mapping[str, tuple[str, ...]] = {
-    'amqp': ('exchange', 'routing_key', 'properties', 'headers'),
-    'ibm_mq': ('queue', 'delivery_mode', 'expiration', 'priority', 'max_chars_printed'),
-}
 
 
 class OutgoingScripts:
@@ -87,7 +83,7 @@ class KindDouble:
 
     def send(self, message: Any, name: str, *args: Any, **options: Any) -> Any:
         """Send a message; Zato's form of `[name].send(message, …)`."""
-        keywords = dict(zip(_ZATO_SEND.get(self._kind, ()), args, strict=False))
+        keywords = dict(zip(signature_of(self._kind).positional[1:], args, strict=False))
         return self[name].send(message, *args[len(keywords):], **keywords, **options)
 
 

@@ -9,6 +9,7 @@ import pika
 from twisted.logger import LogLevel, capturedLogs
 
 from trial_tests.support.amqp_environment import PATIENCE, WithChannel, definition, failing
+from trial_tests.support.rabbitmq import PASSWORD
 from trial_tests.support.waiting import allowed
 from zatotx.connectors import connection_supervisor
 from zatotx.model.errors import BadRequest, NoSuchService, Overloaded, ServiceUnavailable
@@ -136,6 +137,14 @@ class ConsumeTests(WithChannel):
         await self.serve(queue)
         await self.until(lambda: self.bodies == [b'text'])
 
+    async def test_large_bodies(self) -> None:
+        """Bodies of several frames, and the small ones between them, arrive whole."""
+        bodies = [b'a', b'b' * 131_064, b'c' * 131_065, b'', b'd' * 1_000_000, b'e']
+        queue = await self.blocking(self.broker.queue, *bodies)
+        await self.serve(queue, prefetch=10)
+        await self.until(lambda: len(self.bodies) == len(bodies))
+        self.assertEqual([body == found for body, found in zip(bodies, self.bodies, strict=True)], [True] * 6)
+
     async def test_declares(self) -> None:
         """A declared queue is made with its bindings; RabbitMQ's own limit of deliveries is off."""
         queue, exchange = self.broker.name(), self.broker.name('exchange')
@@ -188,6 +197,26 @@ class ConsumeTests(WithChannel):
         for delivery in self.exchange.delivered:
             delivery.answer(b'')
         await self.until(lambda: self.figures()['in_flight_messages'] == 0)
+
+    async def test_edited_definition(self) -> None:
+        """An edit of the definition moves the channel to a new connection, and messages in progress are finished. A
+        password that the broker does not accept is a finding until the next edit."""
+        queue = await self.blocking(self.broker.queue, b'old')
+        self.exchange.at_once = None
+        await self.serve(queue)
+        await self.until(lambda: self.exchange.delivered)
+        objects = self.objects(queue)
+        for revision, password in ((2, 'wrong'), (3, PASSWORD)):
+            objects[0] = definition(self.broker, password=password)
+            await self.channel.apply(Snapshot(revision, objects))
+            await self.until(lambda: bool(list(self.channel.findings())) == (password == 'wrong'))  # noqa: B023
+        self.exchange.delivered[0].answer(b'')
+        await self.blocking(self.broker.publish, queue, b'new')
+        await self.until(lambda: len(self.exchange.delivered) == 2)
+        self.exchange.delivered[1].answer(b'')
+        await self.until(lambda: self.figures()['in_flight_messages'] == 0)
+        await self.channel.stop()
+        self.assertEqual(await self.blocking(self.broker.count, queue), 0)
 
     async def test_waiting_messages(self) -> None:
         """The messages that wait in the queue are a metric."""
