@@ -6,7 +6,7 @@ import os
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import twisted
 from attrs import define, field
@@ -20,9 +20,11 @@ from zatotx.interfaces.node import IDeployer, INode
 from zatotx.interfaces.services import IServiceStore
 from zatotx.metrics.exposition import MetricsExposition
 from zatotx.node.node import NodeState
-from zatotx.processes.workers.worker_group import WorkerGroup
 from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.service.outgoing import ConnectionNamespaces
+
+if TYPE_CHECKING:
+    from zatotx.processes.workers.worker_group import WorkerGroup
 
 
 @implementer(INode)
