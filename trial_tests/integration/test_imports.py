@@ -64,7 +64,7 @@ HEAVY = (
     'zatotx.processes.workers.socket_handover', 'zatotx.processes.workers.worker_group',
     'zatotx.rules.enmasse.import_plan', 'zatotx.rules.http.proxy_selection',
     'zatotx.rules.openapi.document', 'zatotx.rules.redis.redis_py_methods', 'zatotx.service.io.json_schema',
-    'zatotx.service.kvdb', 'zatotx.service.patterns', 'zatotx.testing',
+    'zatotx.service.io.xml_shapes', 'zatotx.service.kvdb', 'zatotx.service.patterns', 'zatotx.testing',
     'zatotx.wire.xml.xpath', 'zatotx.wire.xml.xsd_writer', 'zeep', 'zmq',
 )  # fmt: skip
 # What building the first object of a type imports on the reactor, after a thread has imported the modules of the type.
