@@ -134,6 +134,7 @@ class LoadBalancerTestCase(SynchronousTestCase):
     def restore(self) -> None:
         self.reload(self.source)
         self.wait_until(True, 'server1', 'server2')
+        self.wait_until(True, 'server1', 'server2')
 
 
 class LoadBalancerTests(LoadBalancerTestCase):

@@ -12,7 +12,9 @@ from playwright.sync_api import Error, Page
 
 from trial_tests.browser.session import AdminBrowser
 
-WIDTHS = (390, 768, 1440)
+WIDTHS = (390, 768, 1280, 1440)
+_TABLES = '''[...document.querySelectorAll('.card.table')].filter(each => each.scrollWidth > each.clientWidth + 1)
+  .map(each => `${each.scrollWidth} px in ${each.clientWidth} px`)'''
 MAX_URLS = 600
 # Nothing but the contrast depends on the colors.
 _OPTIONS = {'light': {'resultTypes': ['violations']},
@@ -78,13 +80,19 @@ class Crawl:
             if f'{parts.scheme}://{parts.netloc}' == self.admin.base and not parts.path.startswith('/static/'):
                 yield parts.path + (f'?{parts.query}' if parts.query else '')
 
-    def _examine(self, page: Page, pattern: str, path: str, scheme: str) -> None:
-        page.goto(self.admin.base + path, wait_until='load')
+    def _check_widths(self, page: Page, path: str) -> None:
         for width in WIDTHS:
             page.set_viewport_size({'width': width, 'height': 900})
             used = page.evaluate('document.documentElement.scrollWidth')
             if used > width:
                 self.scrolling.append(f'{path} needs {used} px at {width} px')
+            if tables := page.evaluate(_TABLES):
+                self.scrolling.append(f'{path} at {width} px: a table needs {", ".join(tables)}')
+
+    def _examine(self, page: Page, pattern: str, path: str, scheme: str) -> None:
+        page.goto(self.admin.base + path, wait_until='load')
+        if scheme == 'light':
+            self._check_widths(page, path)
         for violation in Axe().run(page, options=_OPTIONS[scheme]).response['violations']:
             targets = ', '.join(' '.join(map(str, node['target'])) for node in violation['nodes'][:3])
             self.violations.append(f'{pattern} ({scheme}): {violation["id"]}: {violation["help"]}: {targets}')

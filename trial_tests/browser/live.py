@@ -59,7 +59,7 @@ def flood(admin: AdminBrowser) -> tuple[PageSize, PageSize, int]:
         sender.evaluate(_SEND, [120, EVENTS / SECONDS, revision])  # what is made once is there
         before = page_size(page)
         sender.evaluate(_SEND, [EVENTS, EVENTS / SECONDS, revision])
-        shown = float(page.locator('.figure [data-live=requests]').inner_text())
+        shown = float(page.locator('.figure [data-live=requests]').inner_text().replace(',', ''))
         return before, page_size(page), int(shown)
 
 

@@ -41,7 +41,7 @@ def measure(admin: AdminBrowser, parts: Sequence[str]) -> Iterator[Row]:
         failed = [path for path, status in crawl.urls.items() if status >= 400]
         yield _count(f'links of {len(crawl.urls)} that end in 4xx or 5xx', failed)
         yield _count(f'axe violations on {len(crawl.first_of)} sorts of pages, light and dark', crawl.violations)
-        yield _count('pages that need sideways scrolling at 390, 768 or 1440 px', crawl.scrolling)
+        yield _count('pages that need sideways scrolling at 390, 768, 1280 or 1440 px', crawl.scrolling)
     if 'tabs' in parts:
         say('tabs: eight with one stream')
         streams, shown = live.tabs(admin)

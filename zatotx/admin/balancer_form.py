@@ -34,6 +34,7 @@ class Setting:
     control: str = TEXT
     options: Sequence[tuple[str, str]] = ()
     help: str = ''
+    placeholder: str = ''  # the value in force if the control is empty
 
 
 def _choices(values: Sequence[str]) -> tuple[tuple[str, str], ...]:
@@ -47,8 +48,8 @@ def _seconds(place: Place, label: str, help: str = '') -> Setting:
 SERVER = (
     Setting(place=('host',), label='Host'),
     Setting(place=('port',), label='Port', control=NUMBER),
-    Setting(place=('weight',), label='Weight', control=NUMBER),
-    Setting(place=('max_connections',), label='Max connections', control=NUMBER),
+    Setting(place=('weight',), label='Weight', control=NUMBER, placeholder='1'),
+    Setting(place=('max_connections',), label='Max connections', control=NUMBER, placeholder='no limit'),
     Setting(place=('state',), label='State', control=SELECT, options=STATES),
     Setting(place=('backup',), label='Backup', control=CHECKBOX),
 )

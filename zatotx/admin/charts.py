@@ -51,7 +51,8 @@ def make_chart(title: str, unit: str, labels: Sequence[str], values: Sequence[fl
              round(HEIGHT * value / top, 2), label, format_value(value))
         for number, (label, value) in enumerate(zip(labels, values, strict=True))
     ]  # fmt: skip
-    ticks = [(round(HEIGHT - HEIGHT * part / 4, 2), format_value(top * part / 4)) for part in range(5)]
+    parts = _divide(top) if unit == 'calls' else 4
+    ticks = [(round(HEIGHT - HEIGHT * part / parts, 2), format_value(top * part / parts)) for part in range(parts + 1)]
     every = max(1, ceil(len(labels) / MAX_LABELS))
     shown = [(round(number * step + step / 2, 2), label) for number, label in enumerate(labels) if number % every == 0]
     return Chart(title=title, unit=unit, marks=marks, ticks=ticks, labels=shown,
@@ -64,6 +65,11 @@ def _summary(title: str, unit: str, labels: Sequence[str], values: Sequence[floa
     highest = max(range(len(values)), key=lambda number: values[number])
     return (f'{title} from {labels[0]} to {labels[-1]}: at most {format_value(values[highest])} {unit} at '
             f'{labels[highest]}, at the end {format_value(values[-1])} {unit}.')  # fmt: skip
+
+
+def _divide(top: float) -> int:
+    """Return the number of parts of an axis of whole numbers."""
+    return next(parts for parts in (4, 5, 2, 1) if top % parts == 0)
 
 
 def nice_ceiling(value: float) -> float:

@@ -47,7 +47,7 @@ def _load_environment() -> Environment:
         auto_reload=False,
     )
     environment.globals.update(static=lambda name: f'/static/{digests[name]}/{name}', version=__version__)
-    environment.filters.update(shown=shown_value, prose=prose)
+    environment.filters.update(shown=shown_value, prose=prose, number=number)
     return environment
 
 
@@ -90,6 +90,11 @@ def shown_value(value: Any) -> str:
     if isinstance(value, list):
         return ', '.join(map(str, value))
     return as_json(value) if isinstance(value, Mapping) else str(value)
+
+
+def number(value: Any) -> str:
+    """Format a number with separators between thousands. Other values are returned as text."""
+    return f'{value:,}' if isinstance(value, int | float) else str(value)
 
 
 def prose(text: str) -> Markup:

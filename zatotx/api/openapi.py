@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from zatotx.api.base import AdminService
+from zatotx.api.admin_service import AdminService
 from zatotx.model.errors import NotFound
 from zatotx.schema.snapshot import Snapshot
 from zatotx.schema.type_registry import ObjectTypeRegistry

@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from zatotx.connectors.security_types import find_security_types
-from zatotx.rules.openapi.document import DocumentInfo, build_document
-from zatotx.rules.openapi.model import ChannelModel, ChannelSecurityDefinition
+from zatotx.connectors.security_type_registry import find_security_types
+from zatotx.rules.openapi.document_builder import DocumentInfo, build_document
+from zatotx.rules.openapi.document_input import ChannelModel, ChannelSecurityDefinition
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.references import SnapshotReferences
 from zatotx.schema.snapshot import Snapshot, StoredObject

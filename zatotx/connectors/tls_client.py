@@ -163,7 +163,7 @@ class HandshakeObserver(Protocol):
         return TlsHandshakeFailed(f'{self._host} {describe_handshake_error(_reasons(error))}')
 
 
-def late_handshake_error(error: BaseException | None) -> str:
+def rejected_certificate_error(error: BaseException | None) -> str:
     """Return the error if a TLS 1.3 peer has rejected the local certificate, otherwise ''. The error is a clause that
     follows the host. The peer closes the connection after the local side of the handshake has finished, while the
     client waits for a response. The peer has not read the data that the client sent."""

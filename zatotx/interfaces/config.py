@@ -19,7 +19,7 @@ def _no_op() -> None:
 
 
 @frozen
-class PreparedConfig:
+class PreparedConfigChange:
     """A new configuration of one component that has been built but is not active yet. The node calls either `commit` or
     `discard` once.
 
@@ -32,7 +32,7 @@ class PreparedConfig:
     discard: Callable[[], None] = _no_op
 
 
-Prepare = Callable[[Snapshot], Awaitable[PreparedConfig]]
+Prepare = Callable[[Snapshot], Awaitable[PreparedConfigChange]]
 
 
 class OutdatedSnapshot(Exception):  # noqa: N818 - a state, not an error
@@ -42,10 +42,10 @@ class OutdatedSnapshot(Exception):  # noqa: N818 - a state, not an error
 def prepare_without_build(apply: Callable[[Snapshot], Deferred[None] | None]) -> Prepare:
     """Convert an `apply` function to a prepare function, for a component that does not need to build anything.
     Committing the prepared configuration calls `apply`."""
-    return lambda snapshot: succeed(PreparedConfig(partial(apply, snapshot)))
+    return lambda snapshot: succeed(PreparedConfigChange(partial(apply, snapshot)))
 
 
-def commit_when_prepared(preparing: Deferred[PreparedConfig]) -> Deferred[None]:
+def commit_when_prepared(preparing: Deferred[PreparedConfigChange]) -> Deferred[None]:
     """Commit the configuration of one component as soon as it is prepared, independently of other components."""
     return preparing.addCallback(lambda prepared: prepared.commit())
 
@@ -126,7 +126,8 @@ class IConfigStore(Interface):
         unknown id."""
 
     def history(limit: int = 100, **filters: Any) -> Deferred[list[HistoryRow]]:
-        """Return changes, newest first. Filters: type, name (current or former), since (a revision), revision."""
+        """Return changes, newest first. Filters: type, name (current or former), since (a revision), revision. With
+        has_values=False, the changes have no old and new values."""
 
     def record_event(action: str, type: str, name: str, actor: Actor) -> Deferred[None]:
         """Write an event that changes no object, such as a login, to the history at the current revision."""

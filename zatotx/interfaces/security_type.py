@@ -30,8 +30,8 @@ class OutgoingCredentials:
 
     fields: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)  # header fields
     query: bytes = field(default=b'', repr=False)  # encoded query parameters
-    # Creates the zatotx.plugins.http.rest.call_chain.Authorizer of a connection, for credentials that depend on the
-    # request or on the peer's responses.
+    # Creates the zatotx.plugins.http.rest.outgoing_sender_chain.Authorizer of a connection, for credentials that depend
+    # on the request or on the peer's responses.
     make_authorizer: Callable[[], Any] | None = None
     requires_challenge: bool = False  # the peer always rejects a first request without credentials
     # Creates the token of one SOAP message.

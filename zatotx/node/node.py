@@ -21,12 +21,12 @@ from zatotx.interfaces.connector_kind import IChannel
 from zatotx.interfaces.reactor import IReactor
 from zatotx.interfaces.scheduler import IScheduler
 from zatotx.interfaces.statistics import IUsageRecorder
-from zatotx.metrics.watchdog import Watchdog
+from zatotx.metrics.reactor_watchdog import Watchdog
 from zatotx.model.errors import Conflict, StartError
 from zatotx.node import gc_tuning
 from zatotx.node.gc_tuning import MemoryTrimmer
 from zatotx.node.live_config import LiveConfig, commit_all, prepare_all
-from zatotx.node.log_files import LogFiles
+from zatotx.node.logging_setup import LogFiles
 from zatotx.node.settings import Settings
 from zatotx.node.sighup_reload import SighupReloader
 from zatotx.node.work_runner import WorkRunner

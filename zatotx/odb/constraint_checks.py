@@ -12,7 +12,7 @@ from attrs import Factory, define
 from sqlalchemy import select
 
 from zatotx.model.errors import BadInput, Conflict
-from zatotx.odb.document_conversion import Document
+from zatotx.odb.struct_conversion import Document
 from zatotx.odb.tables import config_object, hash_name
 from zatotx.odb.transaction import Transaction, split_into_chunks
 from zatotx.schema.meta import ObjectType, iter_references, reference_fields

@@ -26,7 +26,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from zatotx.odb.columns import BLOB, LONG_TEXT, TIMESTAMP
+from zatotx.odb.column_types import BLOB, LONG_TEXT, TIMESTAMP
 
 SCHEMA_VERSION = '0004'  # the newest migration, which this code needs; checked by a test
 # The oldest version whose code can use this schema, as long as nodes are upgraded one after another. A migration that

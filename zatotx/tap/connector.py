@@ -35,11 +35,11 @@ class Options(DirectoryOptions):
 
 
 def makeService(options: Options) -> IService:
-    """Create the connector of the directory; twistd starts it."""
+    """Create the Twisted service that runs the connector in the directory that `options` names."""
 
     def build(directory: str, reactor: IReactor) -> IService:
         freeze_survivors()  # until the node has started
-        from zatotx.tap.assembly import make_connector
+        from zatotx.tap.node_assembly import make_connector
 
         return make_connector(directory, reactor)
 

@@ -9,6 +9,7 @@ from trial_tests.unit.admin.test_load_balancer import MemoryAgent
 from zatotx.admin.cluster_api import ApiError
 from zatotx.admin.rolling_restart import POLL_INTERVAL, PROBES, TIMEOUT
 from zatotx.admin.screens.home import balancer_notices, dead_letter_notices, node_notices
+from zatotx.admin.screens.load_balancer import show_uptime
 from zatotx.admin.screens.nodes import uptime
 
 
@@ -154,3 +155,5 @@ class NodeScreenTests(ApplicationTestCase):
         """Durations have their two largest units."""
         for seconds, text in ((0, '0 s'), (59, '59 s'), (61, '1 min 1 s'), (3600, '1 h'), (90_061, '1 d 1 h')):
             self.assertEqual(uptime(100.0, 100.0 + seconds), text)
+        self.assertEqual([show_uptime(text) for text in ('1d 2h05m27s', '0d 0h00m07s', 'unknown')],
+                         ['1 d 2 h', '7 s', 'unknown'])  # fmt: skip

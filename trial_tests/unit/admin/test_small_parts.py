@@ -9,7 +9,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.admin.preferences import Preferences, make_preferences
-from zatotx.admin.rendering import moment, shown_value
+from zatotx.admin.rendering import moment, number, shown_value
 from zatotx.admin.settings import DEFAULT_LISTEN, load_settings
 from zatotx.admin.yaml_document import InvalidYaml, load_yaml
 from zatotx.model.errors import StartError
@@ -69,6 +69,8 @@ class RenderingTests(SynchronousTestCase):
         """Values of rows are readable."""
         self.assertEqual([shown_value(value) for value in (True, ['a', 'b'], '', None, 0)],
                          ['Yes', 'a, b', '\N{EN DASH}', '\N{EN DASH}', '0'])
+        self.assertEqual([number(value) for value in (1234567, 1234.5, 0, 'text')],
+                         ['1,234,567', '1,234.5', '0', 'text'])
 
 
 class VendorTests(SynchronousTestCase):

@@ -17,7 +17,7 @@ from zatotx.admin.tables import Column, page_of
 
 MAX_ROWS = 1_000
 COLUMNS = (
-    Column('service', 'Service'), Column('cause', 'Cause'), Column('attempts', 'Attempts'),
+    Column('service', 'Service'), Column('cause', 'Cause'), Column('attempts', 'Attempts', is_number=True),
     Column('first_failed', 'First failed'), Column('last_failed', 'Last failed'),
 )  # fmt: skip
 

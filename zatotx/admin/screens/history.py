@@ -22,7 +22,7 @@ async def show_history(request: PageRequest) -> Response:
     """Show the most recent configuration changes. Changes that servers make when they start are shown on demand
     only."""
     filters = {name: request.argument(name) for name in ('type', 'name') if request.argument(name)}
-    rows = await request.call('zato.history.get-list', {'limit': MAX_ROWS, **filters})
+    rows = await request.call('zato.history.get-list', {'limit': MAX_ROWS, 'without_values': True, **filters})
     shows_starts = request.argument('starts') == '1'
     shown = [row for row in rows if shows_starts or row['source'] != 'start']
     catalog = await request.catalog()
@@ -38,7 +38,9 @@ async def show_history(request: PageRequest) -> Response:
 async def show_revision(request: PageRequest, revision: int) -> Response:
     """Show the changes that were made in one revision, with old and new values."""
     rows = await request.call('zato.history.get-list', {'revision': revision, 'limit': 200})
-    entries = [{**row, 'differences': differences(row['old'], row['new'])} for row in rows]
+    titles = {one.key: one.title for one in await request.catalog()}
+    entries = [{**row, 'title': titles.get(row['type'], row['type'].replace('_', ' ').capitalize()),
+                'differences': differences(row['old'], row['new'])} for row in rows]  # fmt: skip
     values = {'title': f'Revision {revision}', 'revision': revision, 'entries': entries}
     return Page('history_revision.html', values)
 

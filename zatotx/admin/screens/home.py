@@ -69,7 +69,7 @@ async def _recent_changes(request: PageRequest) -> list[dict[str, Any]]:
     news: list[dict[str, Any]] = []
     try:
         for limit in (3 * RECENT, 30 * RECENT):  # most often the first suffices
-            rows = await request.call('zato.history.get-list', {'limit': limit})
+            rows = await request.call('zato.history.get-list', {'limit': limit, 'without_values': True})
             news = [row for row in rows if row['source'] != 'start' and is_news(row)]
             if len(news) >= RECENT or len(rows) < limit:
                 break

@@ -6,6 +6,7 @@ The agent knows this admin by its certificate only, so the roles of users are en
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any
@@ -17,12 +18,15 @@ from zatotx.admin.balancer_form import BalancerForm, apply_form, build_form
 from zatotx.admin.cluster_api import ApiError
 from zatotx.admin.page_request import PageRequest
 from zatotx.admin.responses import Page, Redirect, Response
+from zatotx.admin.screens.nodes import uptime
 from zatotx.admin.toml_secrets import UnknownSecret, mask_source, unmask_source
 from zatotx.processes.lb_agent_client import AgentUnreachableError
 from zatotx.wire.lb_agent_messages import AgentCallError
 
 COMMANDS = ('show info', 'show stat', 'show errors', 'show sess', 'help')
 STATES = {'ready': 'takes requests', 'drain': 'takes no new requests', 'maint': 'is in maintenance'}
+
+_UPTIME = re.compile(r'(\d+)d (\d+)h(\d+)m(\d+)s')
 
 _log = Logger()
 
@@ -50,13 +54,22 @@ async def change_by_agent(request: PageRequest, name: str, /, *, may: bool, **ar
     return result
 
 
+def show_uptime(text: str) -> str:
+    """Convert the uptime that the agent reports, such as 0d 2h05m27s, to the form in which pages show it."""
+    found = _UPTIME.fullmatch(text)
+    if found is None:
+        return text
+    days, hours, minutes, seconds = map(int, found.groups())
+    return uptime(0, ((days * 24 + hours) * 60 + minutes) * 60 + seconds)
+
+
 async def show(request: PageRequest) -> Response:
     """Show the servers of the load balancer, with their states."""
     found: Mapping[str, Mapping[str, Any]] = await call_agent(request, 'get_server_data_dict')
-    uptime = await call_agent(request, 'get_uptime_info')
+    reported = await call_agent(request, 'get_uptime_info')
     servers = sorted(found.values(), key=lambda row: (row['backend'], row['name']))
     sessions = sum(row['current_sessions'] for row in servers)
-    values = {'title': 'Load balancer', 'servers': servers, 'uptime': uptime, 'sessions': sessions}
+    values = {'title': 'Load balancer', 'servers': servers, 'uptime': show_uptime(reported), 'sessions': sessions}
     return Page('load_balancer.html', values)
 
 

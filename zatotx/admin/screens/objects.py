@@ -7,6 +7,7 @@ from typing import Any
 
 from zatotx.admin.application import ScreenRoute
 from zatotx.admin.cluster_api import ApiError
+from zatotx.admin.concurrency import run_together
 from zatotx.admin.form_conflict import Difference, find_differences
 from zatotx.admin.forms import MAX_SELECT, Choices, FormData, build_form, known_errors, to_request
 from zatotx.admin.kept_form import REDISPLAY
@@ -134,17 +135,19 @@ async def form_page(
 
 async def find_choices(request: PageRequest, one: TypeDescription) -> Choices:
     """Return the names of the objects that the reference fields of a type may refer to. Raises ApiError."""
-    by_types: dict[str, list[str]] = {}
-    choices: dict[str, list[str]] = {}
-    for info in one.fields:
-        if info.reference:
-            keys = ','.join(info.reference_types)
-            if keys not in by_types:
-                limit = _SUGGESTED if info.reference == 'service' else MAX_SELECT + 1
-                rows = await request.call('zato.schema.get-choices', {'types': keys, 'limit': limit}) if keys else []
-                by_types[keys] = [row['name'] for row in rows]
-            choices[info.name] = by_types[keys]
-    return choices
+    references = [info for info in one.fields if info.reference]
+    limits = {info.reference_types: _SUGGESTED if info.reference == 'service' else MAX_SELECT + 1
+              for info in references}  # fmt: skip
+    found = await run_together(*(_names_of(request, types, limit) for types, limit in limits.items()))
+    by_types = dict(zip(limits, found, strict=True))
+    return {info.name: by_types[info.reference_types] for info in references}
+
+
+async def _names_of(request: PageRequest, types: Sequence[str], limit: int) -> list[str]:
+    if not types:
+        return []
+    rows = await request.call('zato.schema.get-choices', {'types': ','.join(types), 'limit': limit})
+    return [row['name'] for row in rows]
 
 
 def list_url(one: TypeDescription) -> str:

@@ -19,7 +19,7 @@ COLUMNS = (
     Column('last_run', 'Last run'), Column('is_active', 'Active'),
 )  # fmt: skip
 RUN_COLUMNS = (
-    Column('scheduled', 'Scheduled'), Column('started', 'Started'), Column('duration', 'Seconds'),
+    Column('scheduled', 'Scheduled'), Column('started', 'Started'), Column('duration', 'Seconds', is_number=True),
     Column('result', 'Result'), Column('node', 'Server'), Column('cause', 'Cause'),
 )  # fmt: skip
 _UNITS = ('weeks', 'days', 'hours', 'minutes', 'seconds')

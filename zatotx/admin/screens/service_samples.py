@@ -15,7 +15,7 @@ from zatotx.admin.screens.service_detail import find_service
 from zatotx.admin.screens.service_invoker import pretty
 from zatotx.admin.tables import Column, page_of
 
-COLUMNS = (Column('req_ts', 'Time'), Column('proc_time', 'Duration ms'), Column('channel', 'Channel'),
+COLUMNS = (Column('req_ts', 'Time'), Column('proc_time', 'Duration ms', is_number=True), Column('channel', 'Channel'),
            Column('cid', 'cid'))  # fmt: skip
 
 

@@ -37,7 +37,8 @@ async def _list_page(request: PageRequest, status: int = 200, **more: Any) -> Pa
     rows = await request.call('zato.service.get-list', {})
     shows_internal = request.argument('internal') == '1'
     own = [row for row in rows if shows_internal or not row['is_internal']]
-    columns = (Column('name', 'Name'), Column('file', 'File'), Column('usage', 'Calls'), Column('is_active', 'Active'))
+    columns = (Column('name', 'Name'), Column('file', 'File'), Column('usage', 'Calls', is_number=True),
+               Column('is_active', 'Active'))  # fmt: skip
     values = {'title': 'Services', 'table': page_of(own, request), 'columns': columns, 'request': request,
               'shows_internal': shows_internal, 'messages': [], 'deployment': None, 'verdicts': [],
               'ids': {}, **more}  # fmt: skip

@@ -14,8 +14,9 @@ from zatotx.admin.responses import FileDownload, Page, Response
 from zatotx.admin.tables import Column, page_of
 
 COLUMNS = (
-    Column('name', 'Service'), Column('calls', 'Calls'), Column('errors', 'Errors'), Column('mean', 'Mean ms'),
-    Column('p95', '95 % below ms'), Column('share', 'Share of time'), Column('in_flight', 'In flight'),
+    Column('name', 'Service'), Column('calls', 'Calls', is_number=True), Column('errors', 'Errors', is_number=True),
+    Column('mean', 'Mean ms', is_number=True), Column('p95', '95 % below ms', is_number=True),
+    Column('share', 'Share of time', is_number=True), Column('in_flight', 'In flight', is_number=True),
 )  # fmt: skip
 TOP = 5  # services in each of the lists beside the table
 

@@ -32,11 +32,13 @@
     }
   };
   const setText = (element, value) => { if (element.textContent !== value) { element.textContent = value; } };
+  const numbers = new Intl.NumberFormat('en-US', { maximumFractionDigits: 2 });
+  const shown = (name, value) => (name === 'revision' ? String(value) : numbers.format(value));
   const show = (figures) => {
     for (const cell of document.querySelectorAll('[data-live]')) {
       const row = cell.closest('[data-node]');
       const source = row ? figures.nodes[row.dataset.node] : figures;
-      if (source) { setText(cell, String(source[cell.dataset.live])); }
+      if (source) { setText(cell, shown(cell.dataset.live, source[cell.dataset.live])); }
     }
     for (const row of document.querySelectorAll('[data-node]')) {
       const node = figures.nodes[row.dataset.node];

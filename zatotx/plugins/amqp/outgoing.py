@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from zatotx.connectors.connection_definitions import refers_to_definition, require_active
 from zatotx.connectors.connection_registry import ConnectionRegistry
-from zatotx.connectors.definitions import refers_to_definition, require_active
 from zatotx.connectors.guaranteed_delivery import StoredCall
 from zatotx.connectors.outgoing_connections import ConnectionType, OutgoingConnections, Sources
 from zatotx.interfaces.connector_kind import OutgoingContext

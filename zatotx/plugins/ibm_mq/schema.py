@@ -9,7 +9,7 @@ from zatotx.plugins.ibm_mq.wire.ccsid import UTF_8, is_known
 from zatotx.schema.circuit_breaker_settings import CircuitBreakerSettings
 from zatotx.schema.delivery_fields import OutgoingDelivery
 from zatotx.schema.meta import ObjectType, ZatoApi, field
-from zatotx.schema.placement_fields import PlacementKeys
+from zatotx.schema.placement_fields import PlacedChannelBase
 from zatotx.schema.secrets import ConfigObject
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class MqDefinition(ConfigObject, frozen=True, kw_only=True):
     ] = 8 * MEBIBYTE
 
 
-class MqChannel(PlacementKeys, frozen=True, kw_only=True):
+class MqChannel(PlacedChannelBase, frozen=True, kw_only=True):
     """An IBM MQ channel: delivers the messages of a queue to a service, each in a unit of work."""
 
     name: Annotated[str, field('Name of the channel', min_length=1, max_length=200)]

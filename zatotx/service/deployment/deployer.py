@@ -34,13 +34,13 @@ from zatotx.interfaces.config import (
     IConfig,
     IConfigStore,
     OutdatedSnapshot,
-    PreparedConfig,
+    PreparedConfigChange,
 )
 from zatotx.interfaces.node import DeploymentReport, IDeployer
 from zatotx.model.errors import BadRequest, Conflict, NotFound, ServiceUnavailable, Timeout
+from zatotx.schema.name_suggestion import suggest_similar_name
 from zatotx.schema.service_config import DEFAULT_SLOW_THRESHOLD
 from zatotx.schema.snapshot import Actor, Snapshot
-from zatotx.schema.suggestion import did_you_mean
 from zatotx.service.deployment.module_importer import import_source
 from zatotx.service.deployment.service_checks import CheckedVersion, call_after_add_hooks, check_services
 from zatotx.service.deployment.source_package import SourcePackage, parse_stored, parse_upload
@@ -85,7 +85,7 @@ class VersionManager:
         """Apply a snapshot when the node starts, with the code that is active now."""
         await self._commit(snapshot, await self._follow())
 
-    async def prepare_snapshot(self, snapshot: Snapshot) -> PreparedConfig:
+    async def prepare_snapshot(self, snapshot: Snapshot) -> PreparedConfigChange:
         """Import what a new snapshot needs.
 
         The commit activates and deactivates services, sets their limits, and swaps in the active versions. Raises
@@ -97,7 +97,7 @@ class VersionManager:
         except BaseException:
             self._lock.release()
             raise
-        return PreparedConfig(partial(self._commit_and_release, snapshot, swap), self._lock.release)
+        return PreparedConfigChange(partial(self._commit_and_release, snapshot, swap), self._lock.release)
 
     def _commit_and_release(
         self, snapshot: Snapshot, swap: Callable[[], Mapping[str, CheckedVersion]]
@@ -356,5 +356,7 @@ def _file_of(versions: list[FileVersion], name: str) -> str:
     by_service = [version for version in versions if name in version.services]
     if not by_service:
         known_names = {version.file for version in versions}.union(*(version.services for version in versions))
-        raise NotFound(f'No deployed file or service is called {name!r}{did_you_mean(name, sorted(known_names))}')
+        raise NotFound(
+            f'No deployed file or service is called {name!r}{suggest_similar_name(name, sorted(known_names))}'
+        )
     return max(by_service, key=lambda version: (version.active, version.revision)).file

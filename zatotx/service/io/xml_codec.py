@@ -17,15 +17,15 @@ from zatotx.service.io.input_sources import XML
 from zatotx.service.io.io_declaration import NO_SERVICE_IO, ElementsOutput, ServiceIO, TypedOutput
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.soap.envelope import to_body_content
-from zatotx.wire.soap.soap_action import message_namespace, operation_name, response_name
-from zatotx.wire.xml.parser import Element, PlainElement, ensure_own_tree, is_element, to_bytes
+from zatotx.wire.soap.soap_action import operation_message_namespace, operation_name, response_name
+from zatotx.wire.xml.parser import Element, PlainLxmlElements, ensure_own_tree, is_element, serialize_document
 from zatotx.wire.xml.writer import (
     ITEM,
     TOO_DEEPLY_NESTED,
     NotRepresentable,
     SerializedElement,
     escape_text,
-    is_name,
+    is_xml_name,
     wrap_in_root,
 )
 
@@ -68,7 +68,7 @@ def read_element_values(payload: Any, io: ServiceIO = NO_SERVICE_IO, message: Me
         shape = io.shape_cache[key] = xml_input_shape(io, namespace)
     if message is None or message.parsed is None or not io.use_text:  # other code uses the same elements
         return shape.read(_request_element(payload, io) if io.request_elem else payload)
-    with PlainElement(payload):
+    with PlainLxmlElements(payload):
         return shape.read(_request_element(payload, io) if io.request_elem else payload)
 
 
@@ -96,7 +96,8 @@ def serialize_response(outcome: ServiceResult, io: ServiceIO, message: Message, 
     """
     value = outcome.value
     if message.channel.soap is None and is_element(value) and not outcome.element:
-        outcome.value = SerializedElement(to_bytes(value))  # serialized here, which is a thread for large documents
+        # serialized here, which is a thread for large documents
+        outcome.value = SerializedElement(serialize_document(value))
         return
     text = isinstance(value, (str, bytes))
     wrap_text = text and message.channel.soap is not None and not _is_markup(value)
@@ -127,7 +128,7 @@ def build_response_element(value: Any, io: ServiceIO, message: Message, *, inter
     themselves. Raises NotRepresentable for values that XML cannot represent.
     """
     name, namespace = _names(io, message, internal)
-    if not is_name(name):
+    if not is_xml_name(name):
         raise NotRepresentable(f'The response_elem {name!r} is no name for an XML element')
     pieces: list[str] = []
     output = io.output
@@ -157,7 +158,7 @@ def _names(io: ServiceIO, message: Message, internal: bool) -> tuple[str, str]:
     service = message.service
     operation = response_name(operation_name(soap.action, service, soap.operation))
     name = operation if soap.rpc else io.element or operation
-    return name, message_namespace(soap.namespace, service, declared)
+    return name, operation_message_namespace(soap.namespace, service, declared)
 
 
 def _write_items(pieces: list[str], io: ServiceIO, value: Any) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from zatotx.wire.xml.parser import XSI, Element, is_element, is_nil, parse_trusted, text_of, to_bytes
+from zatotx.wire.xml.parser import XSI, Element, is_element, is_nil, parse_trusted, serialize_document, text_of
 
 XML_TYPE = b'application/xml'
 TOO_DEEPLY_NESTED = 'The value is nested too deeply for XML, or contains itself'
@@ -100,12 +100,12 @@ def write_value(pieces: list[str], name: str, value: object) -> None:
     if as_text is not None:
         pieces.append(f'<{name}>{as_text(value)}</{name}>')
     elif value is None:
-        pieces.append(null_element(name))
+        pieces.append(write_null_element(name))
     else:
         _write_other(pieces, name, value)
 
 
-def null_element(name: str) -> str:
+def write_null_element(name: str) -> str:
     """Return a serialized null element (xsi:nil)."""
     return f'<{name}{_NIL_END}'
 
@@ -147,7 +147,7 @@ def _compile(pattern: str) -> re.Pattern[str]:
 
 
 @lru_cache(maxsize=4096)
-def is_name(text: str) -> bool:
+def is_xml_name(text: str) -> bool:
     """Return whether the text is a valid XML element name without a colon."""
     return _compile(_NAME).fullmatch(text) is not None
 
@@ -175,11 +175,11 @@ def _write_element(pieces: list[str], name: str, element: Element) -> None:
     if not children:
         write_value(pieces, name, None if is_nil(element) else text_of(element))
         return
-    pieces += f'<{name}>', *(to_bytes(child).decode('utf-8') for child in children), f'</{name}>'
+    pieces += f'<{name}>', *(serialize_document(child).decode('utf-8') for child in children), f'</{name}>'
 
 
 def _checked_key(key: object, name: str) -> str:
-    if not isinstance(key, str) or not is_name(key):
+    if not isinstance(key, str) or not is_xml_name(key):
         raise NotRepresentable(f'The key {key!r} in {name} is no name for an XML element')
     return key
 
