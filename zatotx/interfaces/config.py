@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -151,6 +151,10 @@ class IConfigStore(Interface):
 
     def version_content(version_id: int) -> Deferred[bytes]:
         """Return the stored content. Raises NotFound."""
+
+    def version_contents(version_ids: Sequence[int]) -> Deferred[Mapping[int, bytes]]:
+        """Return the stored contents of several versions by id, read by one query; versions that are not stored are
+        omitted."""
 
     def register_node(name: str, host: str, port: int, pid: int, worker: int = 0) -> Deferred[NodeRow]:
         """Register this node as running. `worker`: number of the worker process; each has its own row and heartbeat."""

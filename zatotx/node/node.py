@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, frozen
 from twisted.application.service import Service
@@ -34,12 +34,14 @@ from zatotx.pipeline.dispatcher import Dispatcher
 from zatotx.pipeline.pipeline import Pipeline
 from zatotx.processes.workers.control_pipe import RETIRE_TIMEOUT, SINGLE_PROCESS, WorkerSpec
 from zatotx.processes.workers.slots import SlotLocks
-from zatotx.processes.workers.worker_group import WorkerGroup
 from zatotx.schema.scheduler_job import DEFAULT_JOBS, SCHEDULER_JOB, default_job_operation
 from zatotx.schema.snapshot import Actor, Operation, Snapshot
 from zatotx.service.deployment.deployer import VersionManager
 from zatotx.service.service_store import ServiceStore
 from zatotx.system.thread_pool import DaemonThreadPool, stop_pools
+
+if TYPE_CHECKING:
+    from zatotx.processes.workers.worker_group import WorkerGroup
 
 __all__ = [
     'ANYWHERE',

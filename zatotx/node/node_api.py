@@ -6,7 +6,7 @@ import os
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import twisted
 from attrs import define, field
@@ -30,8 +30,10 @@ from zatotx.interfaces.statistics import IUsageStore
 from zatotx.interfaces.work_stream import IResultGroups, IWorkStream
 from zatotx.metrics.exposition import MetricsExposition
 from zatotx.node.node import NodeState
-from zatotx.processes.workers.worker_group import WorkerGroup
 from zatotx.schema.type_registry import ObjectTypeRegistry
+
+if TYPE_CHECKING:
+    from zatotx.processes.workers.worker_group import WorkerGroup
 
 
 @implementer(INode)

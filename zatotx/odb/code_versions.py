@@ -6,7 +6,7 @@ defines a service of that name takes it over. Its `file` is then '', and request
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -99,6 +99,14 @@ def version_content(connection: Connection, cluster: ClusterContext, version_id:
     if stored is None:
         raise NotFound(None, f'there is no kept version with the id {version_id}')
     return bytes(stored)
+
+
+def version_contents(
+    connection: Connection, cluster: ClusterContext, version_ids: Sequence[int]
+) -> Mapping[int, bytes]:
+    """Return the contents of the stored ones among the versions, by id."""
+    query = select(_f.id, _f.content).where(_f.id.in_(version_ids), _f.cluster_id == cluster.id)
+    return {version_id: bytes(content) for version_id, content in connection.execute(query)}
 
 
 def _versions(connection: Connection, cluster: ClusterContext, file: str | None) -> list[FileVersion]:

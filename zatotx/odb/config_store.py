@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -113,6 +113,9 @@ class ConfigStore:
 
     def version_content(self, version_id: int) -> Deferred[bytes]:
         return self._odb.read(lambda connection, cluster: versions.version_content(connection, cluster, version_id))
+
+    def version_contents(self, version_ids: Sequence[int]) -> Deferred[Mapping[int, bytes]]:
+        return self._odb.read(lambda connection, cluster: versions.version_contents(connection, cluster, version_ids))
 
     def register_node(self, name: str, host: str, port: int, pid: int, worker: int = 0) -> Deferred[NodeRow]:
         address = nodes.NodeAddress(name=name, host=host, port=port, pid=pid, worker=worker)

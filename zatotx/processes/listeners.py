@@ -11,7 +11,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -26,7 +26,9 @@ from zatotx.processes.proxy_protocol_endpoint import ProxyProtocolFactory
 from zatotx.processes.workers.listening_sockets import BoundSocket
 from zatotx.processes.workers.shared_counters import SharedCounterRow
 from zatotx.processes.workers.shared_listeners import adopt_tcp, adopt_unix
-from zatotx.processes.workers.socket_handover import WorkerSocketClient
+
+if TYPE_CHECKING:
+    from zatotx.processes.workers.socket_handover import WorkerSocketClient
 
 
 def _no_shared_counter(name: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
@@ -29,7 +29,6 @@ from zatotx.processes.workers.control_pipe import WorkerSpec
 from zatotx.processes.workers.shared_counters import SharedCounterRow, SharedCounters
 from zatotx.processes.workers.shared_rate_buckets import SharedBuckets
 from zatotx.processes.workers.singleton_task import SingletonTask
-from zatotx.processes.workers.worker_group import WorkerGroup
 from zatotx.redis.client import ScriptRunner
 from zatotx.redis.key_names import RedisKeys
 from zatotx.redis.rate_buckets import RedisRateBuckets
@@ -41,6 +40,9 @@ from zatotx.service.stuck_threads import StuckThreads
 from zatotx.system.thread_pool import DaemonThreadPool
 from zatotx.wire.xml import libxml2_name_cache
 from zatotx.wire.xml.document_limits import XmlLimits as XmlBudget
+
+if TYPE_CHECKING:
+    from zatotx.processes.workers.worker_group import WorkerGroup
 
 _log = Logger()
 
@@ -206,6 +208,8 @@ def make_worker_group(work: Path, worker_spec: WorkerSpec, node_api: NodeApi, re
     Returns None for a server without workers."""
     if not worker_spec.is_worker:
         return None
+    from zatotx.processes.workers.worker_group import WorkerGroup
+
     group = WorkerGroup(
         work=work,
         slot=worker_spec.slot,

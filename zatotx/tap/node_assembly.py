@@ -55,7 +55,6 @@ from zatotx.processes.listeners import Listeners
 from zatotx.processes.secret_key import KEY_VARIABLE, read_cluster_key
 from zatotx.processes.workers.control_pipe import WorkerSpec
 from zatotx.processes.workers.slots import SlotLocks, acquire_slot
-from zatotx.processes.workers.socket_handover import WorkerSocketClient
 from zatotx.redis.client import RedisClient
 from zatotx.redis.key_names import RedisKeys
 from zatotx.redis.nonce_store import RedisNonceStore
@@ -366,9 +365,7 @@ class _NodeBuilder:
             fetcher=find_fetcher(outgoing),
         )
         guard = make_authentication_policy(authentication)
-        worker_spec = self.worker_spec
-        borrower = WorkerSocketClient(reactor, worker_spec.handover) if worker_spec.handover >= 0 else None
-        listeners = Listeners(reactor, worker_spec.inherited_sockets, infrastructure.find_shared_counter, borrower)
+        listeners = self._listeners(infrastructure)
         channels = self._channels(
             infrastructure.logs,
             infrastructure.limits,
@@ -387,6 +384,14 @@ class _NodeBuilder:
             *(c.prepare for c in channels.values()),
         ]
         return _Endpoints(outgoing, authentication, guard, listeners, channels, preparers)
+
+    def _listeners(self, infrastructure: _Infrastructure) -> Listeners:
+        worker_spec, borrower = self.worker_spec, None
+        if worker_spec.handover >= 0:
+            from zatotx.processes.workers.socket_handover import WorkerSocketClient
+
+            borrower = WorkerSocketClient(self.reactor, worker_spec.handover)
+        return Listeners(self.reactor, worker_spec.inherited_sockets, infrastructure.find_shared_counter, borrower)
 
     def _pipeline(self, infrastructure: _Infrastructure, endpoints: _Endpoints, invoker: Invoker) -> Pipeline:
         limited = infrastructure.limits

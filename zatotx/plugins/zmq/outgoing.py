@@ -16,7 +16,6 @@ from zatotx.interfaces.config import PreparedConfigChange
 from zatotx.interfaces.connector_kind import OutgoingContext
 from zatotx.interfaces.meters import MetricRow
 from zatotx.interfaces.outgoing import IOutgoingKind, IServiceCall
-from zatotx.plugins.zmq.message_frames import to_frames
 from zatotx.schema.snapshot import Snapshot, StoredObject
 
 KIND = 'zmq'
@@ -119,6 +118,8 @@ class ZmqOutgoingConnections(OutgoingConnections):
 def prepare_stored(value: Any, call: StoredCall, message_id: str) -> StoredCall:
     """Return a call of a connection with `delivery: guaranteed` in the form in which it is stored, which consists of
     the frames of the message. Raises TypeError and ValueError."""
+    from zatotx.plugins.zmq.message_frames import to_frames  # loaded with the first connection
+
     arguments = dict(call.kwargs)
     if len(call.args) + ('msg' in arguments) != 1:
         raise TypeError('send() takes one message')
