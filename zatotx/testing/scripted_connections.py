@@ -83,7 +83,7 @@ class KindDouble:
 
     def send(self, message: Any, name: str, *args: Any, **options: Any) -> Any:
         """Send a message; Zato's form of `[name].send(message, …)`."""
-        keywords = dict(zip(signature_of(self._kind).positional[1:], args, strict=False))
+        keywords = dict(zip(outgoing_method_signatures(self._kind).positional[1:], args, strict=False))
         return self[name].send(message, *args[len(keywords):], **keywords, **options)
 
 
