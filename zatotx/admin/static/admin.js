@@ -12,6 +12,26 @@
     }
   });
 
+  // The menu of a narrow screen keeps the focus until it is closed, and gives it back to the link that opened it.
+  const menu = document.getElementById('menu');
+  const isOpen = () => menu && window.location.hash === '#menu' && getComputedStyle(menu).position === 'fixed';
+  const focusMenu = () => { if (isOpen()) { menu.querySelector('.close').focus(); } };
+  const closeMenu = () => { window.location.hash = ''; document.querySelector('.to-menu').focus(); };
+  window.addEventListener('hashchange', focusMenu);
+  document.querySelector('nav .close')?.addEventListener('click', (event) => { event.preventDefault(); closeMenu(); });
+  document.addEventListener('keydown', (event) => {
+    if (!isOpen()) { return; }
+    const links = [...menu.querySelectorAll('a')];
+    const ends = [links[0], links[links.length - 1]];
+    if (event.key === 'Escape') {
+      closeMenu();
+    } else if (event.key === 'Tab' && document.activeElement === ends[event.shiftKey ? 0 : 1]) {
+      event.preventDefault();
+      ends[event.shiftKey ? 1 : 0].focus();
+    }
+  });
+  focusMenu();
+
   // One box selects all rows of a table.
   const showSelectAll = (root) => {
     for (const box of root.querySelectorAll('[data-select-all]')) { box.hidden = false; }
