@@ -3,6 +3,8 @@ by keyboard only. Each returns what is wrong."""
 
 from __future__ import annotations
 
+from functools import partial
+
 from playwright.sync_api import Page
 
 from trial_tests.browser.session import AdminBrowser
@@ -16,7 +18,8 @@ _FOCUS = '''() => {
   const one = document.activeElement, style = getComputedStyle(one), box = one.getBoundingClientRect();
   return {text: (one.getAttribute('aria-label') || one.textContent || one.name || one.id).trim().slice(0, 40),
           tag: one.tagName, id: one.id, isMarked: style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) > 1,
-          isVisible: box.width > 1 && box.bottom > 0 && box.top < innerHeight && box.right > 0 && box.left < innerWidth};
+          isVisible: box.width > 1 && box.bottom > 0 && box.top < innerHeight && box.right > 0
+            && box.left < innerWidth};
 }'''
 
 
@@ -154,17 +157,17 @@ def _create_by_keys(journey: Journey, page: Page) -> None:
 
 def _walk(journey: Journey, page: Page, path: str) -> None:
     """Press Tab until the focus leaves the page."""
-    number, last = 0, -1
-    for number in range(MAX_TABS):
+    places: list[int] = [-1]
+    while len(places) < MAX_TABS:
         page.keyboard.press('Tab')
         found = page.evaluate(_FOCUS)
         if found['tag'] == 'BODY':
             break
         place = page.evaluate('[...document.querySelectorAll("*")].indexOf(document.activeElement)')
-        journey.expect(place > last, f'{path}: {found["text"]!r} has the focus too late')
+        journey.expect(place > places[-1], f'{path}: {found["text"]!r} has the focus too late')
         journey.expect(found['isMarked'] and found['isVisible'], f'{path}: the focus on {found["text"]!r} is not seen')
-        last = place
-    journey.expect(30 < number < MAX_TABS - 1, f'{path}: {number} elements had the focus')
+        places.append(place)
+    journey.expect(30 < len(places) < MAX_TABS, f'{path}: {len(places) - 1} elements had the focus')
 
 
 def _open_menu(journey: Journey, page: Page) -> None:
@@ -194,7 +197,7 @@ def restart_and_rename(admin: AdminBrowser) -> list[str]:
             page.get_by_label('Name', exact=True).fill(new)
             page.get_by_role('button', name='Rename and restart').click()
             journey.flash(page, f'{old} is now {new}')
-            until(lambda new=new: _is_running(admin, page, new), f'the renamed {new}', 120)
+            until(partial(_is_running, journey.admin, page, new), f'the renamed {new}', 120)
         before = {part: set(admin.broker.pids(part)) for part in ('server1', 'server2')}
         page.goto(f'{admin.base}/servers')
         page.get_by_role('link', name='Rolling restart').click()

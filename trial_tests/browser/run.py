@@ -41,6 +41,7 @@ def measure(admin: AdminBrowser, parts: Sequence[str]) -> Iterator[Row]:
         yield _count('mistakes in a journey by keyboard only', journeys.by_keyboard(admin))
     if 'crawl' in parts:
         say('crawl: every link, axe in light and dark, and four widths')
+        environment.add_markup(admin.broker)
         crawl = Crawl(admin, say)
         crawl.run()
         failed = [path for path, status in crawl.urls.items() if status >= 400]
