@@ -186,6 +186,22 @@ def _open_menu(journey: Journey, page: Page) -> None:
         journey.expect(page.evaluate(_FOCUS)['text'] == 'Menu', f'the focus is not given back after {key}')
 
 
+def when_updates_fail(admin: AdminBrowser) -> list[str]:
+    """What a page loads again by itself stays while that fails, with a mark, and goes on afterwards."""
+    journey = Journey(admin)
+    path = '**/load-balancer'
+    with journey.admin.page() as page:
+        page.goto(f'{admin.base}/load-balancer')
+        stale = page.locator('#balanced[data-stale]')
+        for route in (lambda one: one.fulfill(status=503, body='<h1>Away</h1>'), lambda one: one.abort()):
+            page.route(path, route)
+            stale.wait_for()
+            journey.expect(page.locator('#balanced tbody tr').count() == 2, 'the failed update has replaced the servers')
+            page.unroute(path)
+            stale.wait_for(state='detached')
+    return journey.mistakes  # the failures are what it is about
+
+
 def restart_and_rename(admin: AdminBrowser) -> list[str]:
     """Rename a server and back, and restart all servers one after another, by their screens. The load balancer answers
     all requests meanwhile."""

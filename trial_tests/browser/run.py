@@ -35,10 +35,11 @@ def measure(admin: AdminBrowser, parts: Sequence[str]) -> Iterator[Row]:
         say('gallery: the pictures of docs/admin/')
         yield _count('pictures of docs/admin/ that could not be taken', gallery.take(admin))
     if 'journeys' in parts:
-        say('journeys: without JavaScript, by keyboard')
+        say('journeys: without JavaScript, by keyboard, with failing updates')
         wrong = journeys.without_javascript(admin, 'browser.hello')
         yield _count('mistakes in a journey without JavaScript', wrong)
         yield _count('mistakes in a journey by keyboard only', journeys.by_keyboard(admin))
+        yield _count('mistakes when live parts of a page cannot be loaded', journeys.when_updates_fail(admin))
     if 'crawl' in parts:
         say('crawl: every link, axe in light and dark, and four widths')
         environment.add_markup(admin.broker)

@@ -64,9 +64,17 @@
   // After a login in the middle of a form, the form is shown again at once.
   document.querySelector('form[data-continue]')?.requestSubmit();
 
+  // What is loaded again by itself stays when that fails, with a mark, and is tried again: a server may restart.
+  const loadsItself = (event) => event.detail.requestConfig?.headers['X-Passive'] === '1';
+  for (const failure of ['htmx:responseError', 'htmx:sendError', 'htmx:timeout']) {
+    document.addEventListener(failure, (event) => {
+      if (loadsItself(event)) { event.detail.requestConfig.elt.dataset.stale = 'Not up to date: loading it again failed.'; }
+    });
+  }
+
   // Rejected requests of htmx show their page, too: it says what was wrong.
   document.addEventListener('htmx:beforeSwap', (event) => {
-    if (event.detail.xhr.status >= 400 && event.detail.xhr.status !== 401) { event.detail.shouldSwap = true; event.detail.isError = false; }
+    if (event.detail.xhr.status >= 400 && event.detail.xhr.status !== 401 && !loadsItself(event)) { event.detail.shouldSwap = true; event.detail.isError = false; }
   });
   document.addEventListener('htmx:afterSwap', (event) => showSelectAll(event.target));
   showSelectAll(document);
