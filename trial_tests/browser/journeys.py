@@ -196,7 +196,7 @@ def when_updates_fail(admin: AdminBrowser) -> list[str]:
         for route in (lambda one: one.fulfill(status=503, body='<h1>Away</h1>'), lambda one: one.abort()):
             page.route(path, route)
             stale.wait_for()
-            journey.expect(page.locator('#balanced tbody tr').count() == 2, 'the failed update has replaced the servers')
+            journey.expect(page.locator('#balanced tbody tr').count() == 2, 'a failed update has replaced them')
             page.unroute(path)
             stale.wait_for(state='detached')
     return journey.mistakes  # the failures are what it is about
