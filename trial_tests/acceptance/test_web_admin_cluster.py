@@ -12,6 +12,7 @@ from twisted.trial.unittest import TestCase
 
 from trial_tests.acceptance import test_web_admin as web_admin
 from trial_tests.acceptance.test_web_admin import in_browser
+from trial_tests.browser.journeys import without_javascript
 from trial_tests.browser.live import tabs
 from trial_tests.browser.session import AdminBrowser
 from trial_tests.support.broker import shared
@@ -143,6 +144,11 @@ class ClusterScreenTests(TestCase):
     def test_eight_tabs(self) -> None:
         """Eight tabs of a browser have one stream, and another one takes over when the tab with it is closed."""
         self.assertEqual(tabs(self.admin()), (1, 7))
+
+    @in_browser
+    def test_without_javascript(self) -> None:
+        """Objects, jobs and servers are managed by forms alone."""
+        self.assertEqual(without_javascript(self.admin(), 'web.hello'), [])
 
     @in_browser
     def test_accessibility(self) -> None:

@@ -47,10 +47,19 @@ class Crawl:
             self.say(f'  {len(self.urls)} links, {len(self.first_of)} sorts of pages')
             for scheme in ('light', 'dark'):
                 page.emulate_media(color_scheme=scheme)
-                for number, (pattern, path) in enumerate(self.first_of.items(), 1):
+                for number, (pattern, path) in enumerate(self._pages_for(scheme), 1):
                     self._examine(page, pattern, path, scheme)
                     if number % 20 == 0:
                         self.say(f'  {number} sorts of pages examined, {scheme}')
+
+    def _pages_for(self, scheme: str) -> list[tuple[str, str]]:
+        """Return a page of each sort. The pages of all object types have the same colors, so in dark one type
+        suffices."""
+        if scheme == 'light':
+            return list(self.first_of.items())
+        chosen = {re.sub('/objects/[a-z_]+', '/objects/TYPE', pattern): (pattern, path)
+                  for pattern, path in self.first_of.items()}  # fmt: skip
+        return list(chosen.values())
 
     def _follow(self, page: Page) -> None:
         waiting, seen = deque(['/']), {'/'}

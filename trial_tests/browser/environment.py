@@ -60,12 +60,19 @@ def make_document(amqp: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     return {
         'security': [
             {'name': 'CRM user', 'type': 'basic_auth', 'username': 'crm', 'password': 'p', 'realm': 'CRM'},
-            {'name': f'Markup {MARKUP}', 'type': 'basic_auth', 'username': 'markup', 'password': 'p', 'realm': MARKUP},
             {'name': 'Partner key', 'type': 'apikey', 'header': 'X-API-Key', 'password': 'p'},
         ],
-        'channel_rest': [{'name': 'browser.hello', 'url_path': '/browser/hello', 'service': 'browser.hello'}],
+        'channel_rest': [
+            {'name': 'browser.hello', 'url_path': '/browser/hello', 'service': 'browser.hello'},
+            {'name': 'customers', 'url_path': '/api/customers/{name}', 'service': 'demo.hello', 'method': 'GET',
+             'security': 'CRM user', 'data_format': 'json'},
+            {'name': 'orders', 'url_path': '/api/orders', 'service': 'demo.echo', 'method': 'POST',
+             'security': 'Partner key', 'data_format': 'json'},
+            {'name': 'partner status', 'url_path': '/partner/status', 'service': 'browser.hello', 'is_active': False},
+        ],
         'channel_soap': [{'name': 'browser.soap', 'url_path': '/browser/soap', 'service': 'browser.hello'}],
-        'outgoing_rest': [{'name': 'CRM', 'host': 'http://127.0.0.1:1', 'url_path': '/customers'}],
+        'outgoing_rest': [{'name': 'CRM', 'host': 'http://127.0.0.1:1', 'url_path': '/customers'},
+                          {'name': 'Archive', 'host': 'http://127.0.0.1:1', 'url_path': '/documents/{id}'}],
         'sql': [{'name': 'CRM-DB', 'url': 'sqlite:////tmp/zatotx-browser-crm.db'}],
         'definition_amqp': [{'name': 'rabbit', **amqp}],
         'outgoing_amqp': [{'name': 'Audit', 'definition': 'rabbit', 'exchange': 'amq.topic', 'routing_key': 'all'}],
@@ -75,6 +82,12 @@ def make_document(amqp: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
         'data_dictionary': [{'system1': 'CRM', 'key1': 'country', 'value1': 'PL', 'system2': 'ERP', 'key2': 'ctry',
                              'value2': '616'}],
     }  # fmt: skip
+
+
+def add_markup(broker: Broker) -> None:
+    """Add an object whose name and values are markup, which no page may interpret."""
+    markup = {'name': f'Markup {MARKUP}', 'type': 'basic_auth', 'username': 'markup', 'password': 'p', 'realm': MARKUP}
+    broker.configure(json.dumps({'security': [markup]}))
 
 
 def add_channels(broker: Broker, count: int) -> None:

@@ -1,7 +1,7 @@
 """`make browser`: examines the web admin in Chromium, prints a table, and takes the pictures of docs/admin/. Exits with
 1 if a bar is missed.
 
-    python -m trial_tests.browser.run [--only crawl,live,tabs,volume,gallery]
+    python -m trial_tests.browser.run [--only gallery,journeys,crawl,tabs,live,volume,restarts]
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from collections.abc import Iterator, Sequence
 from playwright.sync_api import Error
 
 from bench.figures import Row, table
-from trial_tests.browser import environment, gallery, live, volume
+from trial_tests.browser import environment, gallery, journeys, live, volume
 from trial_tests.browser.crawl import Crawl
 from trial_tests.browser.session import AdminBrowser, chromium
 from trial_tests.support.broker import remove
 
-PARTS = ('gallery', 'crawl', 'tabs', 'live', 'volume')
+PARTS = ('gallery', 'journeys', 'crawl', 'tabs', 'live', 'volume', 'restarts')
 CHANNELS = 10_000
 FIRST_PAINT = 300.0  # milliseconds
 HEAP_GROWTH = 300_000  # bytes that may remain of 3,600 events
@@ -34,8 +34,15 @@ def measure(admin: AdminBrowser, parts: Sequence[str]) -> Iterator[Row]:
     if 'gallery' in parts:
         say('gallery: the pictures of docs/admin/')
         yield _count('pictures of docs/admin/ that could not be taken', gallery.take(admin))
+    if 'journeys' in parts:
+        say('journeys: without JavaScript, by keyboard, with failing updates')
+        wrong = journeys.without_javascript(admin, 'browser.hello')
+        yield _count('mistakes in a journey without JavaScript', wrong)
+        yield _count('mistakes in a journey by keyboard only', journeys.by_keyboard(admin))
+        yield _count('mistakes when live parts of a page cannot be loaded', journeys.when_updates_fail(admin))
     if 'crawl' in parts:
-        say('crawl: every link, axe, and three widths in light and dark')
+        say('crawl: every link, axe in light and dark, and four widths')
+        environment.add_markup(admin.broker)
         crawl = Crawl(admin, say)
         crawl.run()
         failed = [path for path, status in crawl.urls.items() if status >= 400]
@@ -69,6 +76,10 @@ def measure(admin: AdminBrowser, parts: Sequence[str]) -> Iterator[Row]:
                       bar=FIRST_PAINT, unit=' ms')  # fmt: skip
         wrong = volume.sort_filter_and_page(admin, CHANNELS)
         yield _count('mistakes in sorting, filtering, paging and searching', wrong)
+    if 'restarts' in parts:
+        say('restarts: renaming a server, and restarting all')
+        wrong = journeys.restart_and_rename(admin)
+        yield _count('mistakes in renaming a server and in a rolling restart under load', wrong)
     yield _count('console errors, CSP reports and failed responses in all of these', admin.problems)
 
 

@@ -43,11 +43,15 @@ class AdminBrowser:
     def log_in(self, page: Page) -> None:
         """Log in as the first user."""
         user = self.broker.credentials()['web_admin']
-        page.goto(f'{self.base}/login')
-        page.get_by_label('Username', exact=True).fill(user['username'])
-        page.get_by_label('Password', exact=True).fill(user['password'])
-        page.get_by_role('button', name='Log in').click()
+        self.enter(page, user['username'], user['password'])
         page.wait_for_url(f'{self.base}/')
+
+    def enter(self, page: Page, username: str, password: str) -> None:
+        """Send the form of the login page."""
+        page.goto(f'{self.base}/login')
+        page.get_by_label('Username', exact=True).fill(username)
+        page.get_by_label('Password', exact=True).fill(password)
+        page.get_by_role('button', name='Log in').click()
 
     def _watch(self, page: Page) -> None:
         page.on('console', lambda message: self.problems.append(f'{page.url}: {message.text}')

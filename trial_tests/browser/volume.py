@@ -31,7 +31,7 @@ def sort_filter_and_page(admin: AdminBrowser, count: int) -> list[str]:
     wrong = []
     with admin.page(viewport={'width': 1440, 'height': 900}) as page:
         page.goto(f'{admin.base}{LIST}?query=bulk.')
-        if f'of {count}' not in page.locator('.pager').inner_text():
+        if f'of {count:,}' not in page.locator('.pager').inner_text():
             wrong.append(f'the list does not have {count} rows: {page.locator(".pager").inner_text()}')
         page.get_by_role('columnheader', name='Name').get_by_role('link').click()
         page.get_by_role('columnheader', name='Name').get_by_role('link').click()

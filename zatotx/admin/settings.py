@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from zatotx.model.errors import StartError
+from zatotx.wire.http.host_names import is_loopback
 
 DEFAULT_LISTEN = 'tcp:8183:interface=127.0.0.1'
 
@@ -64,6 +65,16 @@ def load_settings(path: Path) -> AdminSettings:
         if not _is_server_url(url):
             raise StartError(f'{path}: {name}: {url!r} must have the form http://host:port.')
     return settings
+
+
+def find_plaintext(settings: WebSettings, host: str) -> str:
+    """Return a warning if passwords cross the network unencrypted, otherwise ''. `host`: the address that it listens
+    on."""
+    is_tcp = settings.listen.removeprefix('haproxy:').startswith('tcp')
+    if not is_tcp or settings.is_behind_https or is_loopback(host):
+        return ''
+    return (f'Passwords are sent unencrypted to {settings.listen!r}: set [web] listen to an ssl: endpoint, '
+            'or is_behind_https if a proxy terminates TLS.')  # fmt: skip
 
 
 def _is_server_url(url: str) -> bool:

@@ -4,7 +4,7 @@ and forms from these descriptions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -14,6 +14,7 @@ from zatotx.api.crud import password_field
 from zatotx.schema.display_labels import field_label, list_heading_of, menu_area_of
 from zatotx.schema.meta import FieldInfo, ObjectType, fields_of, fields_of_struct
 from zatotx.schema.object_type_docs import describe_default
+from zatotx.schema.snapshot import StoredObject
 from zatotx.schema.type_registry import ObjectTypeRegistry
 from zatotx.schema.validation import zato_field_name
 from zatotx.service.io.elements import Int, Text
@@ -86,10 +87,15 @@ class GetCounts(AdminService):
     name = 'zato.schema.get-counts'
 
     async def handle(self) -> None:
-        counts: dict[str, int] = {one.key: 0 for one in self.server.types}
-        for stored in self.server.config.snapshot.objects_of_types(*counts):
-            counts[stored.type] += not getattr(stored.value, 'is_internal', False)
-        self.response.payload = counts
+        snapshot = self.server.config.snapshot
+        self.response.payload = {one.key: _count(snapshot.iter_type(one.key)) for one in self.server.types}
+
+
+def _count(objects: Collection[StoredObject]) -> int:
+    first = next(iter(objects), None)
+    if first is None or not hasattr(first.value, 'is_internal'):
+        return len(objects)
+    return sum(not getattr(stored.value, 'is_internal', False) for stored in objects)
 
 
 class GetChoices(AdminService):

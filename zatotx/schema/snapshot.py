@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import Any
 
@@ -89,7 +89,7 @@ class Snapshot:
             return by_type[0].copy() if by_type else []
         return sorted(chain.from_iterable(by_type), key=lambda o: o.name)
 
-    def iter_type(self, type_: str) -> Iterable[StoredObject]:
+    def iter_type(self, type_: str) -> Collection[StoredObject]:
         """Return all objects of a type in any order, without the cost of a list of them."""
         return self._of_type(type_).by_id.values()
 

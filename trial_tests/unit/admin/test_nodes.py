@@ -150,6 +150,7 @@ class NodeScreenTests(ApplicationTestCase):
         (notice,) = balancer_notices([{'name': 'a', 'state': 'UP'}, {'name': 'b', 'state': 'MAINT'}])
         self.assertEqual(notice.text, 'b is in maintenance for the load balancer')
         self.assertEqual((dead_letter_notices(0), dead_letter_notices(2)[0].url), ([], '/dead-letters'))
+        self.assertIn('100 or more messages', dead_letter_notices(100)[0].text)
 
     def test_uptime(self) -> None:
         """Durations have their two largest units."""

@@ -6,6 +6,7 @@ import re
 
 from trial_tests.unit.admin.test_application import ApplicationTestCase
 from zatotx.admin.cluster_api import ApiError
+from zatotx.admin.screens import dead_letters, history
 
 PREFIX = 'zato.security.basic-auth'
 
@@ -65,3 +66,20 @@ class ManyObjectsTests(ApplicationTestCase):
         response = self.post('/undo', {'revisions': '1'})
         self.assertEqual(response.code, 409)
         self.assertIn('changed again since', response.body)
+
+
+class LongListTests(ApplicationTestCase):
+    def test_they_say_where_they_end(self) -> None:
+        """A list that does not have everything says so, and how to see the rest."""
+        self.log_in()
+        change = {'at': '2026-11-30T12:00:00+00:00', 'who': 'ada', 'source': 'cli', 'address': '', 'cid': '',
+                  'action': 'edit', 'type': 'basic_auth', 'name': 'one', 'revision': 7}  # fmt: skip
+        letter = {'id': 'a', 'service': 'crm', 'cause': 'ValueError', 'attempts': 5, 'first_failed': 1.0,
+                  'last_failed': 2.0}  # fmt: skip
+        self.patch(history, 'MAX_ROWS', 2)
+        self.patch(dead_letters, 'MAX_ROWS', 2)
+        for count, is_cut in ((1, False), (2, True)):
+            self.api.answers['zato.history.get-list'] = [change] * count
+            self.api.answers['zato.dead-letter.get-list'] = [letter] * count
+            self.assertEqual('among the newest 2 changes' in self.get('/history').body, is_cut)
+            self.assertEqual('the 2 that failed last' in self.get('/dead-letters').body, is_cut)

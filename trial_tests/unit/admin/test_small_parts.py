@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.admin.preferences import Preferences, make_preferences
 from zatotx.admin.rendering import moment, number, shown_value
-from zatotx.admin.settings import DEFAULT_LISTEN, load_settings
+from zatotx.admin.settings import DEFAULT_LISTEN, WebSettings, find_plaintext, load_settings
 from zatotx.admin.yaml_document import InvalidYaml, load_yaml
 from zatotx.model.errors import StartError
 
@@ -25,6 +25,16 @@ class SettingsTests(SynchronousTestCase):
         """Name and servers suffice; it listens on loopback."""
         settings = self.load('[cluster]\nname = "c"\nservers = ["http://127.0.0.1:17010"]\n')
         self.assertEqual(settings.web.listen, DEFAULT_LISTEN)  # type: ignore[attr-defined]
+
+    def test_plaintext(self) -> None:
+        """A warning says that passwords are sent unencrypted to other machines."""
+        for listen, host, is_behind_https, is_found in (
+            ('tcp:8183', '0.0.0.0', False, True), ('haproxy:tcp:8183', '192.0.2.1', False, True),
+            ('tcp:8183', '0.0.0.0', True, False), ('tcp:8183:interface=127.0.0.1', '127.0.0.1', False, False),
+            ('ssl:8183:privateKey=k', '0.0.0.0', False, False), ('unix:admin.sock', '', False, False),
+        ):  # fmt: skip
+            warning = find_plaintext(WebSettings(listen=listen, is_behind_https=is_behind_https), host)
+            self.assertEqual('unencrypted' in warning, is_found, listen)
 
     def test_mistakes(self) -> None:
         """One sentence names the file and the mistake."""
@@ -70,7 +80,7 @@ class RenderingTests(SynchronousTestCase):
         self.assertEqual([shown_value(value) for value in (True, ['a', 'b'], '', None, 0)],
                          ['Yes', 'a, b', '\N{EN DASH}', '\N{EN DASH}', '0'])
         self.assertEqual([number(value) for value in (1234567, 1234.5, 0, 'text')],
-                         ['1,234,567', '1,234.5', '0', 'text'])
+                         ['1,234,567', '1,234.5', '0', 'text'])  # fmt: skip
 
 
 class VendorTests(SynchronousTestCase):

@@ -25,7 +25,8 @@ COLUMNS = (
 async def show_list(request: PageRequest) -> Response:
     """Show the list of dead letters."""
     rows = await request.call('zato.dead-letter.get-list', {'limit': MAX_ROWS})
-    values = {'title': 'Dead letters', 'table': page_of(rows, request), 'columns': COLUMNS, 'request': request}
+    values = {'title': 'Dead letters', 'table': page_of(rows, request), 'columns': COLUMNS, 'request': request,
+              'is_cut': len(rows) == MAX_ROWS, 'limit': MAX_ROWS}  # fmt: skip
     return Page('dead_letters.html', values)
 
 

@@ -31,7 +31,7 @@ async def show_history(request: PageRequest) -> Response:
     shown = [{**row, 'type': titles.get(row['type'], row['type'].capitalize())} for row in shown]
     values = {'title': 'History', 'table': page_of(shown, request), 'columns': COLUMNS, 'request': request,
               'shows_starts': shows_starts, 'types': types, 'type': request.argument('type'),
-              'name': request.argument('name')}  # fmt: skip
+              'name': request.argument('name'), 'is_cut': len(rows) == MAX_ROWS, 'limit': MAX_ROWS}  # fmt: skip
     return Page('history.html', values)
 
 

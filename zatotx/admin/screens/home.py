@@ -16,6 +16,7 @@ from zatotx.admin.responses import EventStream, Page, Redirect, Response
 from zatotx.admin.screens.nodes import node_views
 
 RECENT = 8  # changes
+MAX_DEAD_LETTERS = 100  # that are counted
 BAD, WARNING = 'bad', 'warn'  # severities
 _FIRST_STEPS = (
     ('Services', '/services', 'Upload a service: a Python file with a class.'),
@@ -57,7 +58,7 @@ async def show_home(request: PageRequest) -> Response:
 
 async def _dead_letters(request: PageRequest) -> int:
     try:
-        return len(await request.call('zato.dead-letter.get-list', {}))
+        return len(await request.call('zato.dead-letter.get-list', {'limit': MAX_DEAD_LETTERS}))
     except ApiError as error:
         if error.status == 401:
             raise
@@ -107,7 +108,8 @@ def dead_letter_notices(count: int) -> list[Notice]:
     """Return a notice if there are dead letters."""
     if not count:
         return []
-    text = f'{count} messages were' if count > 1 else 'One message was'
+    more = ' or more' if count >= MAX_DEAD_LETTERS else ''
+    text = f'{count}{more} messages were' if count > 1 else 'One message was'
     return [Notice(WARNING, f'{text} given up, to be replayed or purged', '/dead-letters')]
 
 

@@ -7,7 +7,7 @@ The agent knows this admin by its certificate only, so the roles of users are en
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from zatotx.admin.application import ScreenRoute
 from zatotx.admin.balancer_form import BalancerForm, apply_form, build_form
 from zatotx.admin.cluster_api import ApiError
+from zatotx.admin.concurrency import run_together
 from zatotx.admin.page_request import PageRequest
 from zatotx.admin.responses import Page, Redirect, Response
 from zatotx.admin.screens.nodes import uptime
@@ -65,8 +66,9 @@ def show_uptime(text: str) -> str:
 
 async def show(request: PageRequest) -> Response:
     """Show the servers of the load balancer, with their states."""
-    found: Mapping[str, Mapping[str, Any]] = await call_agent(request, 'get_server_data_dict')
-    reported = await call_agent(request, 'get_uptime_info')
+    found, reported = await run_together(
+        call_agent(request, 'get_server_data_dict'), call_agent(request, 'get_uptime_info')
+    )
     servers = sorted(found.values(), key=lambda row: (row['backend'], row['name']))
     sessions = sum(row['current_sessions'] for row in servers)
     values = {'title': 'Load balancer', 'servers': servers, 'uptime': show_uptime(reported), 'sessions': sessions}

@@ -12,6 +12,26 @@
     }
   });
 
+  // The menu of a narrow screen keeps the focus until it is closed, and gives it back to the link that opened it.
+  const menu = document.getElementById('menu');
+  const isOpen = () => menu && window.location.hash === '#menu' && getComputedStyle(menu).position === 'fixed';
+  const focusMenu = () => { if (isOpen()) { menu.querySelector('.close').focus(); } };
+  const closeMenu = () => { window.location.hash = ''; document.querySelector('.to-menu').focus(); };
+  window.addEventListener('hashchange', focusMenu);
+  document.querySelector('nav .close')?.addEventListener('click', (event) => { event.preventDefault(); closeMenu(); });
+  document.addEventListener('keydown', (event) => {
+    if (!isOpen()) { return; }
+    const links = [...menu.querySelectorAll('a')];
+    const ends = [links[0], links[links.length - 1]];
+    if (event.key === 'Escape') {
+      closeMenu();
+    } else if (event.key === 'Tab' && document.activeElement === ends[event.shiftKey ? 0 : 1]) {
+      event.preventDefault();
+      ends[event.shiftKey ? 1 : 0].focus();
+    }
+  });
+  focusMenu();
+
   // One box selects all rows of a table.
   const showSelectAll = (root) => {
     for (const box of root.querySelectorAll('[data-select-all]')) { box.hidden = false; }
@@ -44,9 +64,17 @@
   // After a login in the middle of a form, the form is shown again at once.
   document.querySelector('form[data-continue]')?.requestSubmit();
 
+  // What is loaded again by itself stays when that fails, with a mark, and is tried again: a server may restart.
+  const loadsItself = (event) => event.detail.requestConfig?.headers['X-Passive'] === '1';
+  for (const failure of ['htmx:responseError', 'htmx:sendError', 'htmx:timeout']) {
+    document.addEventListener(failure, (event) => {
+      if (loadsItself(event)) { event.detail.requestConfig.elt.dataset.stale = 'Not up to date: loading it again failed.'; }
+    });
+  }
+
   // Rejected requests of htmx show their page, too: it says what was wrong.
   document.addEventListener('htmx:beforeSwap', (event) => {
-    if (event.detail.xhr.status >= 400 && event.detail.xhr.status !== 401) { event.detail.shouldSwap = true; event.detail.isError = false; }
+    if (event.detail.xhr.status >= 400 && event.detail.xhr.status !== 401 && !loadsItself(event)) { event.detail.shouldSwap = true; event.detail.isError = false; }
   });
   document.addEventListener('htmx:afterSwap', (event) => showSelectAll(event.target));
   showSelectAll(document);
