@@ -13,7 +13,7 @@ import zmq
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.broker import Broker, create, shared
-from trial_tests.support.connectors import Connector
+from trial_tests.support.connectors import Connector, start_all
 from trial_tests.support.ports import free_port
 from trial_tests.support.waiting import allowed, until
 from trial_tests.support.zmq_peers import PeerProcess
@@ -77,7 +77,7 @@ def build() -> Broker:
     broker = create()
     broker.start()
     broker.serve('zmq_services.py', SERVICES)
-    _connectors[:] = [Connector(broker, number, grace=2).start() for number in (1, 2)]
+    _connectors[:] = start_all(Connector(broker, number, grace=2) for number in (1, 2))
     return broker
 
 
