@@ -19,7 +19,7 @@ from trial_tests.support import rabbitmq
 from trial_tests.support.amqp_chaos import AmqpChaos
 from trial_tests.support.amqp_kill_points import KillPoints
 from trial_tests.support.broker import Broker, create, shared
-from trial_tests.support.connectors import Connector
+from trial_tests.support.connectors import Connector, start_all
 from trial_tests.support.rabbitmq import definition
 from trial_tests.support.waiting import allowed, until
 
@@ -100,7 +100,7 @@ def build() -> Broker:
             {'name': 'amqp.guaranteed', 'definition': 'amqp.rabbit', 'delivery': 'guaranteed'},
         ],
     }))  # fmt: skip
-    _connectors[:] = [Connector(environment, number).start() for number in (1, 2)]
+    _connectors[:] = start_all(Connector(environment, number) for number in (1, 2))
     return environment
 
 
@@ -114,9 +114,7 @@ class WithConnectors(SynchronousTestCase):
         self.environment = shared('amqp', build)
         self.broker = rabbitmq.shared()
         self.one, self.two = _connectors
-        for connector in _connectors:
-            if not connector.is_running:
-                connector.start()
+        start_all(connector for connector in _connectors if not connector.is_running)
         self.queue, self.results = self.broker.queue(), self.broker.queue()
 
     def channel(self, service: str = 'amqp.forward', **fields: Any) -> dict[str, Any]:

@@ -7,31 +7,18 @@ from concurrent.futures import ThreadPoolExecutor
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from trial_tests.support.broker import Broker, create, shared
 from trial_tests.support.corpora import http1_cases, json_cases, with_host
 from trial_tests.support.rawhttp import Connection, NoAnswer, connected, request_bytes
-from trial_tests.support.served import serve
+from trial_tests.support.served import one_server
 from trial_tests.unit.wire.test_http1_corpus import LEGAL_HERE, NOT_SPOKEN, REFUSED_HERE
 
 _CATCH_ALL = '''
 channel_rest:
-  - {name: corpus.root, url_path: /, service: acc.raw, security: null}
-  - {name: corpus.all, url_path: "/{rest:path}", service: acc.raw, security: null}
+  - {name: corpus.root, url_path: /, service: acc.raw, security: null, is_active: true}
+  - {name: corpus.all, url_path: "/{rest:path}", service: acc.raw, security: null, is_active: true}
 '''
 _QUIET = 0.7  # seconds without an answer after which a case is taken for unfinished
 _PATIENT = 6.0  # likewise, where that came out wrong
-
-
-def catching_all() -> Broker:
-    """An environment that serves every path outside /zato/."""
-    broker = serve(create())
-    broker.configure(_CATCH_ALL)
-    return broker
-
-
-def plain() -> Broker:
-    """An environment that serves none of the corpus' paths."""
-    return serve(create())
 
 
 def verdict(port: int, data: bytes, quiet: float = _QUIET) -> tuple[list[int], bool]:
@@ -91,7 +78,7 @@ class CorpusTests(SynchronousTestCase):
 
 class NobodysPathTests(CorpusTests):
     def setUp(self) -> None:
-        self.port = shared('plain', plain).port()
+        self.port = one_server().port()  # which serves none of the paths of the corpus
 
     def test_no_invalid_request_is_answered_2xx_or_5xx(self) -> None:
         """4xx and a closed connection for each of the 74, 501 and 505 where something is not spoken; those that are
@@ -117,8 +104,13 @@ class NobodysPathTests(CorpusTests):
 
 
 class EveryPathTests(CorpusTests):
+    """With channels for every path outside /zato/."""
+
     def setUp(self) -> None:
-        self.port = shared('catching all', catching_all).port()
+        broker = one_server()
+        self.port = broker.port()
+        self.addCleanup(broker.configure, _CATCH_ALL.replace('is_active: true', 'is_active: false'))
+        broker.configure(_CATCH_ALL)
 
     def test_invalid_requests_reach_no_service(self) -> None:
         """Where any path leads to a service, the 74 still do not, those aside that are legal here."""
@@ -137,7 +129,7 @@ class EveryPathTests(CorpusTests):
 
 class JsonTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.port = shared('catching all', catching_all).port()
+        self.port = one_server().port()
 
     def statuses(self, prefix: str) -> dict[str, int]:
         """The status of the echo for each JSON text of that kind, over one connection."""

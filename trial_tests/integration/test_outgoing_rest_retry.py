@@ -199,7 +199,7 @@ class BreakerTests(WithConnections):
     async def test_closes(self) -> None:
         """One call is let through after its time; where it is answered all are."""
         peer = self.listen(BUSY)
-        rest = self.crm(peer, circuit_breaker=CircuitBreakerSettings(failures=2, reset=0.2))
+        rest = self.crm(peer, circuit_breaker=CircuitBreakerSettings(failures=2, reset=1.0))
         await rest.get()
         await rest.get()
         await self.fault(rest.get(), ServiceUnavailable)

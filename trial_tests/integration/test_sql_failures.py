@@ -107,7 +107,7 @@ class FailureContract(WithDatabase):
     async def test_restart_under_load(self) -> None:
         """While a server is killed and started again, a statement gives the right result or ServiceUnavailable; within
         a second of its return the pool works again."""
-        server = await self.connect(pool_size=5)
+        server = await self.connect(pool_size=5, timeout=60)  # the start below blocks the reactor
         outcomes: list[str] = []
         stopping = False
 

@@ -19,7 +19,7 @@ from trial_tests.support.side_by_side import (
     modules_of,
     portions_of,
     run_all,
-    running_processes,
+    seconds_waited,
     shared_environment,
     slowest,
 )
@@ -34,7 +34,7 @@ class FixedLoad(Load):
     """A machine that always has room, or never."""
 
     def __init__(self, room: bool) -> None:
-        super().__init__(2, lambda: 0, lambda: 0)
+        super().__init__(lambda: 0.0, lambda: 0)
         self._room = room
 
     def has_room(self) -> bool:
@@ -94,27 +94,49 @@ class RunnerTests(SynchronousTestCase):
         self.assertEqual(durations_file(found).splitlines()[1:], ['"a.b" = 2'])
 
     def test_load(self) -> None:
-        """There is room when processors were idle for some seconds and there is memory; something that has just started
-        is waited for."""
-        found = {'running': 1, 'memory': MEMORY}
-        load = Load(2, lambda: found['running'], lambda: found['memory'])
+        """There is room when no process had to wait for a processor for most of some seconds and there is memory;
+        something that has just started is waited for."""
+        now, found = [0.0], {'waited': 0.0, 'memory': MEMORY}
+        load = Load(lambda: found['waited'], lambda: int(found['memory']))
 
-        def room() -> list[bool]:
+        def room(waiting: float) -> list[bool]:
             said = []
             for _ in range(16):
                 said.append(load.has_room())
-                load.look()
+                now[0] += 0.25
+                found['waited'] += waiting * 0.25
+                load.look(now[0])
             return [*said, load.has_room()]
 
-        self.assertEqual(room(), [False] * 16 + [True])
+        self.assertEqual(room(0.4), [False] * 16 + [True])
         load.forget()
-        self.assertEqual(room(), [False] * 16 + [True])
+        self.assertEqual(room(0.0), [False] * 16 + [True])
         found['memory'] = MEMORY - 1
         self.assertFalse(load.has_room())
-        found.update(running=2, memory=MEMORY)
-        self.assertFalse(room()[-1])
-        self.assertGreaterEqual(running_processes(), 0)
+        found['memory'] = MEMORY
+        self.assertFalse(room(0.6)[-1])
+
+    def test_pressure_and_memory(self) -> None:
+        """Those of a container count, if it has limits; of any kernel, one gets numbers."""
+        self.assertGreaterEqual(seconds_waited(), 0.0)
         self.assertGreater(available_memory(), 0)
+        root = Path(self.mktemp())
+        self.assertEqual((seconds_waited(root), available_memory(root)), (0.0, 0))
+        for name, text in (
+            ('proc/pressure/cpu', 'some avg10=1.00 avg60=1.00 avg300=1.00 total=2500000\nfull avg10=0.00 total=9\n'),
+            ('proc/meminfo', 'MemTotal: 9 kB\nMemAvailable:    3145728 kB\n'),
+        ):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(text)
+        self.assertEqual((seconds_waited(root), available_memory(root)), (2.5, 3072))
+        group = root / 'sys/fs/cgroup'
+        group.mkdir(parents=True)
+        for name, text in (('cpu.pressure', 'some avg10=0.00 total=500000\n'), ('memory.max', f'{2**31}\n'),
+                           ('memory.current', f'{2**30}\n'), ('memory.stat', f'anon 1\ninactive_file {2**29}\n')):
+            (group / name).write_text(text)
+        self.assertEqual((seconds_waited(root), available_memory(root)), (0.5, 1536))
+        (group / 'memory.max').write_text('max\n')
+        self.assertEqual(available_memory(root), 3072)
 
     def test_more_portions_on_an_idle_machine(self) -> None:
         """As many as there are jobs run on a busy machine; an idle one gets more, up to a limit; all of them end."""

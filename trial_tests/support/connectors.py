@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -34,8 +34,12 @@ class Connector:
     def start(self, env: Mapping[str, str] | None = None) -> Connector:
         """Blocks until it is ready. `env`: more variables of its process."""
         self.launch(env)
-        until(self._is_ready, 'the start of a connector', STARTED)
+        self.wait_ready()
         return self
+
+    def wait_ready(self) -> None:
+        """Blocks until it is ready."""
+        until(self._is_ready, 'the start of a connector', STARTED)
 
     def launch(self, env: Mapping[str, str] | None = None) -> None:
         """Start it and do not wait until it is ready."""
@@ -108,3 +112,13 @@ class Connector:
         if kinds is not None:
             text = text.replace('[main]\n', f'[main]\nconnector_kinds = {list(kinds)!r}\n')
         file.write_text(text, 'utf-8')
+
+
+def start_all(connectors: Iterable[Connector]) -> list[Connector]:
+    """Start several at once; blocks until all are ready."""
+    started = list(connectors)
+    for connector in started:
+        connector.launch()
+    for connector in started:
+        connector.wait_ready()
+    return started

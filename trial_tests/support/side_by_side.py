@@ -3,7 +3,7 @@
     python -m trial_tests.support.side_by_side [--coverage] [--record] JOBS trial_tests zatotx.plugins
 
 At least JOBS portions run at a time. Most tests wait most of the time, so further ones start while processors are idle:
-up to twice as many, as long as there is memory.
+up to three times as many, as long as there is memory.
 
 trial's own `--jobs` distributes single tests, so that every process builds every environment that the tests of a module
 share. Here modules of one environment form a portion, which one process runs; the portions that take longest start
@@ -39,8 +39,9 @@ T = TypeVar('T')
 PORTION_SECONDS = 40.0  # a portion gets further modules up to this duration; starting a process takes two seconds
 SHARED_SECONDS = 90.0  # up to this duration if they share an environment
 SLOWEST = 15  # modules in the report
-MOST = 2  # times JOBS: so many portions run at a time at most
+MOST = 3  # times JOBS: so many portions run at a time at most
 MEMORY = 2048  # MiB that must be available before a portion more than JOBS starts
+IDLE = 0.5  # share of the time in which no process must wait for a processor before one starts
 _LOOK_EVERY = 0.25  # seconds between two looks at the load
 _LOOKS = 16  # whose average decides: a portion that has just started shows in it
 _KNOWN_FROM = 1.0  # seconds from which a module is listed in the file of durations
@@ -189,37 +190,56 @@ def _environment() -> dict[str, str]:
 
 
 class Load:
-    """How busy the machine is, by the number of processes that are ready to run: the load average of the system looks
-    back for a minute, which is as long as a portion."""
+    """How busy the machine is, by the time in which processes waited for a processor. The load average of the system
+    looks back for a minute, which is as long as a portion."""
 
-    def __init__(self, processors: int, running: Callable[[], int], available: Callable[[], int]) -> None:
-        """`running`: processes that run or wait for a processor now; `available`: memory in MiB."""
-        self._processors, self._running, self._available = processors, running, available
-        self._seen: deque[int] = deque(maxlen=_LOOKS)
+    def __init__(self, waited: Callable[[], float], available: Callable[[], int]) -> None:
+        """`waited`: seconds in which some process waited for a processor, up to now; `available`: memory in MiB."""
+        self._waited, self._available = waited, available
+        self._seen: deque[tuple[float, float]] = deque(maxlen=_LOOKS)  # when, and how long one had waited up to then
 
-    def look(self) -> None:
-        """Count the processes."""
-        self._seen.append(self._running())
+    def look(self, now: float) -> None:
+        """Read the time."""
+        self._seen.append((now, self._waited()))
 
     def forget(self) -> None:
         """Begin anew: something has started."""
         self._seen.clear()
 
     def has_room(self) -> bool:
-        """Whether processors were idle in the last seconds, and there is memory."""
-        complete = len(self._seen) == _LOOKS
-        return complete and sum(self._seen) < self._processors * _LOOKS and self._available() >= MEMORY
+        """Whether processors were idle for most of the last seconds, and there is memory."""
+        if len(self._seen) < _LOOKS:
+            return False
+        (began, before), (ended, after) = self._seen[0], self._seen[-1]
+        return after - before < (ended - began) * IDLE and self._available() >= MEMORY
 
 
-def running_processes() -> int:
-    """How many processes run or wait for a processor now, without this one."""
-    return int(Path('/proc/loadavg').read_text('ascii').split()[3].partition('/')[0]) - 1
+def seconds_waited(root: Path = Path('/')) -> float:
+    """Seconds in which some process of this container, else of the machine, waited for a processor ("pressure stall
+    information" of Linux). 0 if the kernel does not measure them: then as many portions as possible run."""
+    for name in ('sys/fs/cgroup/cpu.pressure', 'proc/pressure/cpu'):
+        if found := re.search(r'^some .*total=(\d+)$', _text_of(root / name), re.MULTILINE):
+            return int(found[1]) / 1e6
+    return 0.0
 
 
-def available_memory() -> int:
-    """In MiB."""
-    found = re.search(r'^MemAvailable: +(\d+) kB$', Path('/proc/meminfo').read_text('ascii'), re.MULTILINE)
-    return int(found[1]) // 1024 if found else 0
+def available_memory(root: Path = Path('/')) -> int:
+    """In MiB: what the machine has, and what the limit of this container leaves."""
+    free = re.search(r'^MemAvailable: +(\d+) kB$', _text_of(root / 'proc/meminfo'), re.MULTILINE)
+    found = [int(free[1]) * 1024] if free else []
+    group = root / 'sys/fs/cgroup'
+    limit, used = (_text_of(group / name).strip() for name in ('memory.max', 'memory.current'))
+    if limit.isdigit() and used.isdigit():
+        cached = re.search(r'^inactive_file (\d+)$', _text_of(group / 'memory.stat'), re.MULTILINE)
+        found.append(int(limit) - int(used) + (int(cached[1]) if cached else 0))
+    return min(found, default=0) // 2**20
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text('ascii')
+    except OSError:
+        return ''
 
 
 def run_all(tasks: Sequence[Callable[[], T]], jobs: int, load: Load) -> list[T]:
@@ -228,7 +248,7 @@ def run_all(tasks: Sequence[Callable[[], T]], jobs: int, load: Load) -> list[T]:
     waiting, running, results = deque(tasks), set[Future[T]](), list[T]()
     with ThreadPoolExecutor(jobs * MOST) as pool:
         while waiting or running:
-            load.look()
+            load.look(time.monotonic())
             while waiting and (len(running) < jobs or (len(running) < jobs * MOST and load.has_room())):
                 running.add(pool.submit(waiting.popleft()))
                 load.forget()
@@ -243,7 +263,7 @@ def main(jobs: int, names: Sequence[str], *, coverage: bool = False, record: boo
     with tempfile.TemporaryDirectory(prefix='zatotx-trial-') as folder:
         tasks = [partial(_run_and_print, portion, f'{folder}/{number}', coverage=coverage)
                  for number, portion in enumerate(portions)]
-        results = run_all(tasks, jobs, Load(len(os.sched_getaffinity(0)), running_processes, available_memory))
+        results = run_all(tasks, jobs, Load(seconds_waited, available_memory))
     durations = sum((result.durations() for result in results), Counter[str]())
     bad = [result for result in results if result.failed]
     for result in bad:

@@ -247,7 +247,7 @@ class FailureTests(WithOutgoing):
             await self.assertFailure(waiting, MessageNotSent)
             await self.assertFailure(sent, DeliveryUnknown)
             self.assertLess(self.reactor.seconds() - began, allowed(0.55 + 0.5))  # the machine may be busy
-            await self.until(lambda: any('no sign of life' in each for each in self.outgoing.findings()), within=5)
+            await self.until(lambda: any('no sign of life' in each for each in self.outgoing.findings()))
         finally:
             self.broker.thaw()
         await self.until(lambda: not list(self.outgoing.findings()))

@@ -175,6 +175,7 @@ class ConfigurationErrorTests(FailureCase):
         self.qmgr.control('configure', users={mqi_loopback.USER: 'another'})
         with capturedLogs() as events:
             await self.start(consumers=10)
+            await self.until(lambda: any('it is not authorized' in str(formatEvent(event)) for event in events))
             await self.sleep(0.5)
             self.qmgr.control('configure', users={mqi_loopback.USER: mqi_loopback.PASSWORD})
             await self.until(lambda: self.metric('consumers') == 10)

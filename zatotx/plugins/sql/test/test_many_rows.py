@@ -144,7 +144,7 @@ class PostgreSQLTests(ManyRowsContract, WithPostgreSQL):
             peaks.append(tracemalloc.get_traced_memory()[1])
             tracemalloc.stop()
             self.assertEqual(total, count)
-        self.assertLess(peaks[1], peaks[0] * 1.5)
+        self.assertLess(peaks[1], peaks[0] * 4)  # ten times as much, were rows kept
 
     async def test_procedures(self) -> None:
         """A stored procedure gets its parameters in order; those that come out are a row."""

@@ -184,7 +184,7 @@ class StatementContract(WithDatabase):
     async def test_circuit_breaker(self) -> None:
         """After failures in a row statements, transactions and sessions are rejected at once; one that succeeds later
         closes the circuit. Errors of statements do not count."""
-        await self.make_accounts(circuit_breaker={'failures': 2, 'reset': 1.0})
+        await self.make_accounts(circuit_breaker={'failures': 2, 'reset': 3.0})
         for _ in range(3):
             await self.failure(self.crm().execute('nonsense'), DBAPIError)
         for _ in range(2):
@@ -199,7 +199,7 @@ class StatementContract(WithDatabase):
             error = await self.failure(rejected, ServiceUnavailable)
             self.assertIn('CRM (sql) cannot be used: it is cut off by its circuit breaker', error.msg)
         self.assertIn('is cut off by its circuit breaker, after 2 failures', ' '.join(self.outgoing.findings()))
-        await self.sleep(1.1)
+        await self.sleep(3.1)
         self.assertEqual(await self.crm().fetch_value('select 1', timeout=PATIENCE), 1)
         await transact()
         self.assertEqual(list(self.outgoing.findings()), [])
@@ -239,7 +239,7 @@ class StatementContract(WithDatabase):
     async def test_sessions_end(self) -> None:
         """A statement of a session that takes too long is a Timeout; a session whose request is over, or that nobody
         closes, gives its connection back."""
-        await self.make_accounts(timeout=0.5, pool_size=1)
+        await self.make_accounts(timeout=2, pool_size=1)
 
         def take_long(call: Any) -> None:
             with closing(self.crm(call).session()) as session:
@@ -251,7 +251,7 @@ class StatementContract(WithDatabase):
         await self.until(lambda: call.tied)
         call.tied.cancel()
         await self.assertFailure(running, Timeout)
-        short = BlockingCall(deadline=self.reactor.seconds() + 0.5)
+        short = BlockingCall(deadline=self.reactor.seconds() + 2)
         kept = await self.in_thread(lambda: self.crm(short).session())
         self.assertEqual(await self.crm().fetch_value('select count(*) from account', timeout=20), 3)
         await self.in_thread(kept.close)

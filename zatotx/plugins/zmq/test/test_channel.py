@@ -215,7 +215,7 @@ class PullTests(WithChannel):
         for number in range(20):
             peer.send(b'%d' % number)
         await self.delivered(2)
-        await self.sleep(0.1)  # ZeroMQ receives the others
+        await self.sleep(1)  # ZeroMQ receives the others
         stopping = self.channel.stop()
         for number in range(10):
             await self.delivered(number + 1)
@@ -233,7 +233,7 @@ class PullTests(WithChannel):
         for number in range(40):
             peer.send(b'%d' % number)
         await self.delivered(2)
-        await self.sleep(0.1)
+        await self.sleep(1)  # ZeroMQ receives the others
         self.exchange.at_once = self.answer
         for delivery in self.exchange.delivered[:1]:
             delivery.answer(b'')

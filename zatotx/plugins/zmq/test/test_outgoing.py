@@ -329,7 +329,7 @@ class ReqTests(WithOutgoing):
         await self.assertFailure(self.send('slow'), Timeout)
         await self.read(peer)
         peer.send(b'late')
-        call = self.send('next', timeout=0.29)
+        call = self.send('next', timeout=20)
         await self.read(peer)
         peer.send_multipart([b'two', b'frames'])
         self.assertEqual(await call, [b'two', b'frames'])
