@@ -56,7 +56,7 @@ class BulkTlsProtocol(TLSMemoryBIOProtocol):
         while not self._lostTLSConnection:
             if not self._deliver_records():
                 break
-        self._flushSendBIO()
+        self._flushSendBIO()  # type: ignore[no-untyped-call]
 
     def _deliver_records(self) -> bool:
         """Deliver as many records as fit into the buffer. Returns whether there may be more.
@@ -80,7 +80,7 @@ class BulkTlsProtocol(TLSMemoryBIOProtocol):
         if size and not self._aborted:
             self.wrappedProtocol.dataReceived(bytes(memoryview(self._buffer)[:size]))
         if is_closed and not self._lostTLSConnection:
-            self._shutdownTLS()
+            self._shutdownTLS()  # type: ignore[no-untyped-call]
         if (is_closed or failure) and not self._lostTLSConnection:
-            self._tlsShutdownFinished(failure)
+            self._tlsShutdownFinished(failure)  # type: ignore[no-untyped-call]
         return may_have_more
