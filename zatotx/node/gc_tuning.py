@@ -16,9 +16,10 @@ from twisted.internet.task import LoopingCall
 from zatotx.rules.limits.memory_budget import CollectionTrigger, MemoryBudget, TrimTrigger
 
 # A request allocates a few dozen containers, nearly all of which are freed by reference counting. Python's default of
-# 700 would start a collection every twenty requests. A collection of the middle generation visits up to YOUNG * MIDDLE
-# objects that survived: 25 ms with these values, while a large configuration is loaded.
-YOUNG, MIDDLE, OLD = 20_000, 5, 80
+# 700 would start a collection every twenty requests. A collection of the middle generation visits up to YOUNG *
+# (MIDDLE + 1) objects that survived: 12 to 20 ms with these values, while a large configuration is loaded. Collections
+# of the oldest one, which follow OLD of the middle one, are as rare as with fewer and larger ones of that.
+YOUNG, MIDDLE, OLD = 20_000, 2, 160
 CHECK_INTERVAL = 3.0  # seconds between two checks of the resident size
 MAX_OLD = 50_000  # objects of the oldest generation that are collected before memory is returned: 10 to 20 ms
 _M_ARENA_MAX = -8  # a parameter of mallopt(3)
