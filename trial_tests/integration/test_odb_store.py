@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
 from sqlalchemy import text
 from twisted.internet.defer import gatherResults
+from twisted.python.threadable import isInIOThread
 from zope.interface.verify import verifyObject
 
 from trial_tests.support.odb import (
@@ -27,8 +29,10 @@ from trial_tests.support.odb import (
 from trial_tests.support.reactor import reactor
 from zatotx.interfaces.config import IConfigStore
 from zatotx.model.errors import BadInput, Conflict, NotFound, ServiceUnavailable
+from zatotx.odb import database, database_executor
 from zatotx.odb.config_store import open_store
 from zatotx.odb.database_executor import CancellableCall
+from zatotx.odb.document_conversion import has_secrets
 from zatotx.odb.engine_factory import make_engine
 from zatotx.odb.secrets import Secrets, hash_secret, is_argon2id_hash, new_key
 from zatotx.rules.security.password_verification import verify_password
@@ -425,6 +429,24 @@ class SizeTests(StoreCase):
               f'one changed and seen in {(changed - read) * 1000:.1f} ms')  # fmt: skip
         self.assertEqual((len(everything.changed), len(changes.changed)), (MANY + 2, 1))
         self.assertLess(changed - started, 300)
+
+    async def test_secrets_among_many(self) -> None:
+        """A thread looks for secrets in many operations, and finds them: they are hashed whether there is one or not.
+        The reactor's thread looks through few of them."""
+        looked: list[tuple[int, bool]] = []
+
+        def look(types: ObjectTypeRegistry, operations: Sequence[Operation]) -> bool:
+            looked.append((len(operations), isInIOThread()))
+            return has_secrets(types, operations)
+
+        self.patch(database, 'has_secrets', look)
+        self.patch(database, 'MANY_OPERATIONS', 3)
+        for number, last in enumerate((service('last'), user('api'))):
+            await self.store.write([*(service(f's{number}-{n}') for n in range(3)), last], ME)
+        await self.store.write([service('few'), user('other')], ME)
+        self.assertEqual(looked, [(4, False), (4, False), (2, True)])
+        for name in ('api', 'other'):
+            self.assertTrue(is_hash(get_hash((await self.named('basic_auth', name)).value.password)))
 
     async def test_reading_many_moves_on(self) -> None:
         """Each object counts as progress: reading all may take longer than the deadline."""
