@@ -98,6 +98,8 @@ class _SessionLease:
             event.listen(connection, 'after_cursor_execute', self._succeeded)
         except BaseException as error:
             self.close()
+            if self._is_expired:  # the connection was taken away meanwhile
+                raise self._timed_out() from error
             raise self._sql.map_error(error, self._call.cid) from error
         return connection
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from twisted.internet.defer import CancelledError, gatherResults
+from twisted.internet.threads import blockingCallFromThread
 
 from trial_tests.support.calling import Asking
 from trial_tests.support.sql_databases import (
@@ -255,6 +256,19 @@ class StatementContract(WithDatabase):
         kept = await self.in_thread(lambda: self.crm(short).session())
         self.assertEqual(await self.crm().fetch_value('select count(*) from account', timeout=20), 3)
         await self.in_thread(kept.close)
+
+    async def test_request_ends_while_a_session_connects(self) -> None:
+        """The session ends in Timeout, whatever the driver says of the connection that was taken away."""
+        await self.make_accounts(pool_size=1)
+        call = BlockingCall()
+
+        def cut_off(*_: object) -> None:
+            blockingCallFromThread(self.reactor, lambda: call.tied.cancel())
+            raise OSError('cut off')
+
+        self.patch(type(self.connection().database), 'check_out', cut_off)
+        await self.failure(self.in_thread(lambda: self.crm(call).session()), Timeout)
+        await self.until(lambda: not self.connection().pool.leased)
 
     async def test_live_edit(self) -> None:
         """A changed connection serves new calls at once, while the old one ends what is under way."""
