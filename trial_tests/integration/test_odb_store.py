@@ -446,7 +446,8 @@ class SizeTests(StoreCase):
         await self.store.write([service('few'), user('other')], ME)
         self.assertEqual(looked, [(4, False), (4, False), (2, True)])
         for name in ('api', 'other'):
-            self.assertTrue(is_argon2id_hash(hash_of_dual_secret((await self.named('basic_auth', name)).value.password)))
+            password = (await self.named('basic_auth', name)).value.password
+            self.assertTrue(is_argon2id_hash(hash_of_dual_secret(password)))
 
     async def test_reading_many_moves_on(self) -> None:
         """Each object counts as progress: reading all may take longer than the deadline."""

@@ -40,16 +40,26 @@ class ConnectionPoller:
     def __init__(self, reactor: Any, on_round: Callable[[bool], None]) -> None:
         self._reactor = reactor
         self._on_round = on_round
-        self._epoll: select.epoll | None = None  # open while there are connections
+        self._epoll: select.epoll | None = None  # created for the first connection, and kept
         self._polled: dict[int, _Polled] = {}
 
     def take_over(self, transport: Any) -> None:
-        """Read a connected plain TCP transport from now on. Other transports are left to the reactor."""
+        """Read a connected plain TCP transport from now on. Other transports are left to the reactor, and so are all
+        while the process has no descriptor left for the epoll set."""
         is_plain_tcp = isinstance(transport, TCPConnection) and not transport.TLS
-        if is_plain_tcp and transport.reactor is self._reactor:
+        if is_plain_tcp and transport.reactor is self._reactor and self._is_open():
             transport.stopReading()
             transport.reactor = self
             transport.startReading()
+
+    def _is_open(self) -> bool:
+        """Return whether there is an epoll set; create it if there is none."""
+        if self._epoll is None:
+            try:
+                self._epoll = select.epoll()
+            except OSError:  # EMFILE or ENFILE
+                return False
+        return True
 
     # The reactor of the connections.
 
@@ -58,8 +68,8 @@ class ConnectionPoller:
         descriptor = transport.fileno()
         if descriptor in self._polled:
             return
-        if self._epoll is None:
-            self._epoll = select.epoll()
+        assert self._epoll is not None
+        if not self._polled:
             self._reactor.addReader(self)
         self._epoll.register(descriptor, select.EPOLLIN)
         self._polled[descriptor] = transport.socket.recv, transport.protocol.dataReceived, transport
@@ -73,8 +83,6 @@ class ConnectionPoller:
         self._epoll.unregister(transport.fileno())
         if not self._polled:
             self._reactor.removeReader(self)
-            self._epoll.close()
-            self._epoll = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reactor, name)
@@ -82,7 +90,7 @@ class ConnectionPoller:
     # IReadDescriptor, called by the reactor.
 
     def fileno(self) -> int:
-        """Return the descriptor of the epoll set, or -1 if there are no connections."""
+        """Return the descriptor of the epoll set, or -1 if there is none."""
         return -1 if self._epoll is None else self._epoll.fileno()
 
     def logPrefix(self) -> str:

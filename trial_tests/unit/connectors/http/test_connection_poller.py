@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import select
 import socket
 from typing import Any
 
@@ -100,7 +102,7 @@ class ConnectionPollerTests(SynchronousTestCase):
         self.poller.doRead()
         self.assertEqual((protocol.received, protocol.reason), (b'last', None))
         self.poller.doRead()
-        self.assertEqual((self.reactor.readers, self.poller.fileno()), ({transport}, -1))
+        self.assertEqual(self.reactor.readers, {transport})
         transport.stopReading()
         self.assertEqual(self.reactor.readers, set())
 
@@ -160,7 +162,7 @@ class ConnectionPollerTests(SynchronousTestCase):
         protocols = [self.connect()[1] for _ in range(2)]
         self.poller.connectionLost(_LOST)
         self.assertEqual([protocol.reason for protocol in protocols], [_LOST, _LOST])
-        self.assertEqual(self.poller.fileno(), -1)
+        self.assertEqual(self.reactor.readers, set())
 
     def test_an_error_of_a_lost_connection_stays_with_it(self) -> None:
         """A protocol that fails when its connection is lost does not prevent that the others are lost, too."""
@@ -171,7 +173,7 @@ class ConnectionPollerTests(SynchronousTestCase):
 
         protocols[0].connectionLost = fail  # type: ignore[method-assign,assignment]
         self.poller.connectionLost(_LOST)
-        self.assertEqual((protocols[1].reason, self.poller.fileno()), (_LOST, -1))
+        self.assertEqual((protocols[1].reason, self.reactor.readers), (_LOST, set()))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_writing_is_left_to_the_reactor(self) -> None:
@@ -184,6 +186,16 @@ class ConnectionPollerTests(SynchronousTestCase):
         """Only plain TCP connections are taken over."""
         self.poller.take_over(StringTransport())
         self.assertEqual((self.reactor.readers, self.poller.fileno()), (set(), -1))
+
+    def test_no_descriptor_is_left(self) -> None:
+        """The reactor reads the connections of a process that cannot open another descriptor."""
+
+        def fail() -> None:
+            raise OSError(errno.EMFILE, 'Too many open files')
+
+        self.patch(select, 'epoll', fail)
+        transport, _ = self.connect()
+        self.assertEqual(self.reactor.readers, {transport})
 
     def test_no_poller_without_descriptors(self) -> None:
         """A clock is no reactor with descriptors."""
